@@ -1,0 +1,421 @@
+"""The tape and its walk: GradNode, backward, grad, and the one un-broadcast.
+
+The tape is plain data. A node holds edges to the nodes its inputs came from, and the arrays its
+gradient rules asked for. Walking goes by creation order with a heap, without recursion; rules are
+made of ops, so with `create_graph` their result is differentiable, and an observer sees them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from dyn.core.errors import GradError, ShapeError
+from dyn.core.modes import enable_grad, no_grad
+from dyn.core.op import OPS, Op, Rule
+from dyn.core.tensor import Tensor
+
+_order = itertools.count(1)
+
+
+class GradNode:
+    """One call of an op on the tape.
+
+    Attributes:
+        op, attrs: what ran, and its attribute values in order.
+        edges: per input (node, output index) it came from, or None if no gradient is wanted.
+        shapes, dtypes: per input; sizes may be `Dim`s while a model is traced.
+        outputs: (shape, dtype) per output.
+        kept_in, kept_out: arrays kept for the rules, by position; None once released.
+        grads: arrays of the gradients that reached each output in the last backward. They live as
+            long as the node does, that is, as long as the user holds one of the output tensors.
+        hooks: per output index, functions that see and may replace its gradient.
+        order: creation number; inputs always have smaller ones.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "attrs",
+        "dtypes",
+        "edges",
+        "grads",
+        "hooks",
+        "kept_in",
+        "kept_out",
+        "op",
+        "order",
+        "outputs",
+        "shapes",
+    )
+
+    def __init__(
+        self,
+        op: Op,
+        attrs: tuple[Any, ...],
+        edges: tuple[Any, ...],
+        shapes: tuple[Any, ...],
+        dtypes: tuple[Any, ...],
+        kept_in: dict[int, np.ndarray],
+        kept_out: dict[int, np.ndarray],
+        outputs: list[tuple[Sequence[Any], np.dtype]],
+    ):
+        self.op = op
+        self.attrs = attrs
+        self.edges = edges
+        self.shapes = shapes
+        self.dtypes = dtypes
+        self.kept_in: dict[int, np.ndarray] | None = kept_in
+        self.kept_out: dict[int, np.ndarray] | None = kept_out
+        self.outputs = outputs
+        self.grads: list[np.ndarray | None] | None = None
+        self.hooks: dict[int, HookList] | None = None
+        self.order = next(_order)
+
+    def release(self) -> None:
+        """Forget what the rules kept. A node that kept nothing can be walked again."""
+        if self.kept_in or self.kept_out:
+            self.kept_in = self.kept_out = None
+            self.edges = ()
+
+
+class LeafNode:
+    """Where gradients of one leaf tensor arrive. Lives as long as the tensor."""
+
+    __slots__ = ("__weakref__", "hooks", "order", "tensor")
+
+    def __init__(self, tensor: Tensor):
+        self.tensor = weakref.ref(tensor)
+        self.hooks: dict[int, HookList] | None = None
+        self.order = 0
+
+
+class HookList:
+    """Hooks of one gradient, called in the order of registration."""
+
+    __slots__ = ("functions", "next_key")
+
+    def __init__(self) -> None:
+        self.functions: dict[int, Callable[[Any], Any]] = {}
+        self.next_key = 0
+
+
+class HookHandle:
+    """What `register_hook` returns; `remove()` answers whether the hook was still there."""
+
+    __slots__ = ("_hooks", "_key")
+
+    def __init__(self, hooks: HookList, function: Callable[[Any], Any]):
+        self._hooks = hooks
+        self._key = hooks.next_key
+        hooks.next_key += 1
+        hooks.functions[self._key] = function
+
+    def remove(self) -> bool:
+        """Take the hook away; True the first time, False after that."""
+        return self._hooks.functions.pop(self._key, None) is not None
+
+
+def leaf_of(tensor: Tensor) -> LeafNode:
+    """The node that collects the gradient of a leaf tensor."""
+    leaf = tensor._leaf
+    if leaf is None:
+        leaf = tensor._leaf = LeafNode(tensor)
+    return leaf
+
+
+def edge_of(tensor: Tensor) -> tuple[Any, int]:
+    """The (node, output index) at which the gradient of `tensor` arrives."""
+    return (tensor._node, tensor._index) if tensor._node is not None else (leaf_of(tensor), 0)
+
+
+class _Walk:
+    """One backward pass."""
+
+    def __init__(self, create_graph: bool, retain_graph: bool, targets: set[Any] | None):
+        self.create_graph = create_graph
+        self.retain_graph = retain_graph
+        self.targets = targets
+        self.found: dict[Any, Any] = {}
+        self.pending: dict[Any, list[Any]] = {}
+        self.heap: list[tuple[int, int, Any]] = []
+        self.alive: set[Any] | None = None
+
+    def deliver(self, node: Any, index: int, g: Any) -> None:
+        """Add a gradient to what has arrived at one output of a node."""
+        slots = self.pending.get(node)
+        if slots is None:
+            if self.alive is not None and node not in self.alive:
+                return
+            slots = self.pending[node] = [None] * (
+                len(node.outputs) if isinstance(node, GradNode) else 1
+            )
+            heapq.heappush(self.heap, (-node.order, id(node), node))
+        slots[index] = g if slots[index] is None else OPS["add"](slots[index], g)
+
+    def run(self) -> None:
+        """Visit nodes in reverse order of creation until nothing is pending."""
+        while self.heap:
+            node = heapq.heappop(self.heap)[2]
+            grads = self.pending.pop(node)
+            if node.hooks:
+                for index, hooks in node.hooks.items():
+                    if grads[index] is not None:
+                        if isinstance(node, GradNode):
+                            _stash(node, index, grads[index])
+                        grads[index] = _call_hooks(hooks, grads[index])
+            if self.targets is not None:
+                for index, g in enumerate(grads):
+                    if g is not None and (node, index) in self.targets:
+                        self.found[node, index] = g
+            if isinstance(node, LeafNode):
+                if self.targets is None:
+                    _accumulate(node, grads[0], self.create_graph)
+                continue
+            self.visit(node, grads)
+
+    def visit(self, node: GradNode, grads: list[Any]) -> None:
+        """Call the gradient rules of one node and deliver their results."""
+        if self.targets is None:
+            for index, g in enumerate(grads):
+                if g is not None and (node.grads is None or node.grads[index] is None):
+                    _stash(node, index, g)
+        if node.kept_in is None:
+            raise GradError(
+                f"the graph behind this {node.op.name} was already walked and freed; "
+                "call backward(retain_graph=True) the first time"
+            )
+        op = node.op
+        g = grads[0] if op.public == 1 else grads[: op.public]
+        if isinstance(g, list):
+            g = [_zeros(*node.outputs[i]) if item is None else item for i, item in enumerate(g)]
+        done: dict[int, Any] = {}
+        for position, edge in enumerate(node.edges):
+            if edge is None or (self.alive is not None and edge[0] not in self.alive):
+                continue
+            rule = op.rules.get(op.input_name(position))
+            if rule is None:
+                raise GradError(
+                    f"{op.name} has no gradient with respect to {op.input_name(position)}; "
+                    "detach() that input if none is wanted"
+                )
+            if id(rule) not in done:
+                done[id(rule)] = rule.function(g, **self.arguments(node, rule))
+            gx = done[id(rule)]
+            name = op.input_name(position)
+            if op.variadic and name == op.inputs[-1]:
+                gx = gx[position - len(op.inputs) + 1]
+            elif len(rule.inputs) > 1:
+                gx = gx[rule.inputs.index(name)]
+            if gx is not None:
+                self.deliver(*edge, _fit(gx, node.shapes[position], node.dtypes[position]))
+        if not self.retain_graph:
+            node.release()
+
+    def arguments(self, node: GradNode, rule: Rule) -> dict[str, Any]:
+        """The keyword arguments a rule asks for by name."""
+        op = node.op
+        found: dict[str, Any] = {}
+        for name in rule.needs:
+            if name in op.attrs:
+                found[name] = node.attrs[tuple(op.attrs).index(name)]
+            elif name in op.inputs:
+                i = op.inputs.index(name)
+                if op.variadic and name == op.inputs[-1]:
+                    found[name] = [self.kept(node, j) for j in range(i, len(node.shapes))]
+                else:
+                    found[name] = self.kept(node, i)
+            elif name in op.outputs:
+                i = op.outputs.index(name)
+                found[name] = self.wrap(node.kept_out[i], (node, i))  # type: ignore[index]
+            else:
+                i = op.inputs.index(name.removesuffix("_shape"))
+                last = op.variadic and i == len(op.inputs) - 1
+                found[name] = list(node.shapes[i:]) if last else node.shapes[i]
+        return found
+
+    def kept(self, node: GradNode, position: int) -> Any:
+        """A kept input as a Tensor; None if it was absent."""
+        array = node.kept_in.get(position)  # type: ignore[union-attr]
+        return None if array is None else self.wrap(array, node.edges[position])
+
+    def wrap(self, array: np.ndarray, edge: tuple[Any, int] | None) -> Tensor:
+        """A Tensor over a kept array, tied to its history when that may be differentiated."""
+        out = Tensor.__new__(Tensor)
+        out._array = array
+        if self.create_graph and edge is not None:
+            node, index = edge
+            out.stop_gradient = False
+            if isinstance(node, LeafNode):
+                out._leaf = node
+            else:
+                out._node, out._index = node, index
+        return out
+
+
+def _stash(node: GradNode, index: int, g: Any) -> None:
+    if node.grads is None or len(node.grads) != len(node.outputs):
+        node.grads = [None] * len(node.outputs)
+    node.grads[index] = g._array
+
+
+def _zeros(shape: Sequence[Any], dtype: np.dtype) -> Any:
+    """The gradient of an output that nothing was computed from."""
+    return OPS["full"](shape=tuple(shape), value=0, dtype=dtype.name)
+
+
+def _fit(g: Any, shape: Sequence[Any], dtype: np.dtype) -> Any:
+    """Bring a gradient to its input's dtype and, if the input was broadcast, to its shape."""
+    if g._array.dtype != dtype:
+        g = OPS["cast"](g, dtype=dtype.name)
+    if g._array.shape != shape and tuple(g.shape) != tuple(shape):
+        g = OPS["sum_to"](g, shape=tuple(shape))
+    return g
+
+
+def _call_hooks(hooks: HookList, g: Any) -> Any:
+    for function in list(hooks.functions.values()):
+        replaced = function(g)
+        if replaced is None:
+            continue
+        if not isinstance(replaced, Tensor) or replaced._array.shape != g._array.shape:
+            given = getattr(replaced, "shape", type(replaced).__name__)
+            raise ShapeError(
+                f"a gradient hook returned {given}; it must return None or a Tensor of shape "
+                f"{list(g._array.shape)}"
+            )
+        g = replaced
+    return g
+
+
+def _accumulate(leaf: LeafNode, g: Any, create_graph: bool) -> None:
+    tensor = leaf.tensor()
+    if tensor is None:
+        return
+    if not create_graph:
+        g = Tensor._of(g._array)
+    tensor._grad = g if tensor._grad is None else OPS["add"](tensor._grad, g)
+
+
+def _seed(tensor: Tensor, gradient: Any) -> Any:
+    if tensor.stop_gradient:
+        raise GradError(
+            "this tensor does not depend on anything that wants a gradient; set "
+            "stop_gradient = False on a leaf before the forward pass"
+        )
+    if gradient is None:
+        return OPS["ones_like"](Tensor._of(tensor._read()))
+    if not isinstance(gradient, Tensor):
+        gradient = Tensor._of(np.asarray(gradient, tensor._read().dtype))
+    if gradient._read().shape != tensor._read().shape:
+        raise ShapeError(
+            f"the gradient has shape {list(gradient._read().shape)}, the tensor "
+            f"{list(tensor._read().shape)}; they must be equal"
+        )
+    return gradient
+
+
+def backward(
+    tensors: Sequence[Tensor],
+    gradients: Sequence[Any] | None = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+) -> None:
+    """Add the gradient of the sum of `tensors` to `.grad` of every leaf they depend on.
+
+    Args:
+        tensors: what to differentiate. A non-scalar without a gradient counts with ones, as in
+            Paddle.
+        gradients: gradient of each tensor, or None.
+        retain_graph: keep what the rules saved, so that the graph can be walked again.
+        create_graph: record the walk itself, so that gradients can be differentiated.
+
+    Raises:
+        GradError: a tensor depends on nothing that wants a gradient, the graph was already walked
+            and freed, or an op on the way has no gradient.
+    """
+    walk = _Walk(create_graph, retain_graph or create_graph, None)
+    _start(walk, tensors, gradients)
+
+
+def _start(walk: _Walk, tensors: Sequence[Tensor], gradients: Sequence[Any] | None) -> None:
+    gradients = gradients if gradients is not None else [None] * len(tensors)
+    if len(gradients) != len(tensors):
+        raise GradError(f"{len(tensors)} tensors were given with {len(gradients)} gradients")
+    with enable_grad() if walk.create_graph else no_grad():
+        for tensor, gradient in zip(tensors, gradients, strict=True):
+            walk.deliver(*edge_of(tensor), _seed(tensor, gradient))
+        walk.run()
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> list[Any]:
+    """Gradients of the sum of `outputs` with respect to `inputs`, without touching any `.grad`.
+
+    Args:
+        outputs, inputs: a Tensor or a list of Tensors.
+        grad_outputs: gradient of each output; ones where it is None.
+        retain_graph: keep the graph; by default kept when `create_graph` is.
+        create_graph: make the result differentiable.
+        allow_unused: give None for an input that no output depends on, instead of an error.
+
+    Returns:
+        One gradient per input.
+
+    Raises:
+        GradError: an input is unused and `allow_unused` is False.
+    """
+    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    seeds = (
+        None
+        if grad_outputs is None
+        else ([grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs))
+    )
+    for i, x in enumerate(ins):
+        if x.stop_gradient:
+            raise GradError(f"input {i} has stop_gradient=True; set it to False first")
+    edges = [edge_of(x) for x in ins]
+    keep = create_graph if retain_graph is None else retain_graph
+    walk = _Walk(create_graph, keep or create_graph, set(edges))
+    walk.alive = _leading_to(outs, {node for node, _ in edges})
+    _start(walk, outs, seeds)
+    found = []
+    for i, edge in enumerate(edges):
+        g = walk.found.get(edge)
+        if g is None and not allow_unused:
+            raise GradError(
+                f"no output depends on input {i}; pass allow_unused=True to get None for it"
+            )
+        found.append(g if g is None or create_graph else Tensor._of(g._array))
+    return found
+
+
+def _leading_to(outputs: Sequence[Tensor], targets: set[Any]) -> set[Any]:
+    """All nodes on a path from the outputs to one of the target nodes."""
+    nodes: dict[Any, None] = {}
+    stack = [edge_of(out)[0] for out in outputs if not out.stop_gradient]
+    while stack:
+        node = stack.pop()
+        if node in nodes:
+            continue
+        nodes[node] = None
+        if isinstance(node, GradNode):
+            stack.extend(edge[0] for edge in node.edges if edge is not None)
+    alive: set[Any] = set()
+    for node in sorted(nodes, key=lambda n: n.order):
+        if node in targets or (
+            isinstance(node, GradNode) and any(e is not None and e[0] in alive for e in node.edges)
+        ):
+            alive.add(node)
+    return alive

@@ -1,0 +1,439 @@
+"""Symbolic sizes: `Dim`, a size known by an expression, and the expressions themselves.
+
+While a model is traced, a size declared dynamic reads as a `Dim`: it behaves as an integer, stays
+symbolic under arithmetic, reports comparisons as guards, and refuses to turn silently into a plain
+number. Expressions are kept in one normal form (a sum of products), so equal sizes compare equal.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dyn.core.errors import AttributeValueError
+
+Monomial = tuple["Atom", ...]
+
+
+class Atom:
+    """An indivisible factor: a symbol, or a function (floordiv, mod, max, min) of two Exprs."""
+
+    __slots__ = ("args", "key", "name")
+
+    def __init__(self, name: str, args: tuple[Expr, ...] = ()):
+        self.name = name
+        self.args = args
+        self.key = (name, *(a.key for a in args))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Atom) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def value(self, sizes: Mapping[str, int]) -> int:
+        """The number this factor stands for, given the size of every symbol."""
+        if not self.args:
+            return sizes[self.name]
+        a, b = (arg.value(sizes) for arg in self.args)
+        return FUNCTIONS[self.name](a, b)
+
+    def __str__(self) -> str:
+        if not self.args:
+            return self.name
+        a, b = (str(arg) for arg in self.args)
+        if self.name == "floordiv":
+            return f"({a})//({b})"
+        if self.name == "mod":
+            return f"({a})%({b})"
+        return f"{self.name}({a}, {b})"
+
+
+FUNCTIONS: dict[str, Callable[[int, int], int]] = {
+    "floordiv": operator.floordiv,
+    "mod": operator.mod,
+    "max": max,
+    "min": min,
+}
+
+
+class Expr:
+    """An integer expression over sizes: {product of atoms: coefficient}, zero terms left out."""
+
+    __slots__ = ("key", "terms")
+
+    def __init__(self, terms: Mapping[Monomial, int]):
+        self.terms = {m: c for m, c in sorted(terms.items(), key=_order) if c}
+        self.key = tuple((tuple(a.key for a in m), c) for m, c in self.terms.items())
+
+    @staticmethod
+    def symbol(name: str) -> Expr:
+        """The expression that is just the size called `name`."""
+        return Expr({(Atom(name),): 1})
+
+    @staticmethod
+    def of(value: int | Expr) -> Expr:
+        """An int as an expression; an expression as itself."""
+        return value if isinstance(value, Expr) else Expr({(): value})
+
+    @property
+    def constant(self) -> int | None:
+        """The number, if the expression has no symbols; else None."""
+        if not self.terms:
+            return 0
+        return self.terms[()] if len(self.terms) == 1 and () in self.terms else None
+
+    def symbols(self) -> set[str]:
+        """Names of all sizes that occur."""
+        found: set[str] = set()
+        for monomial in self.terms:
+            for atom in monomial:
+                found |= (
+                    {atom.name} if not atom.args else set().union(*(a.symbols() for a in atom.args))
+                )
+        return found
+
+    def value(self, sizes: Mapping[str, int]) -> int:
+        """The number, given the size of every symbol."""
+        total = 0
+        for monomial, coefficient in self.terms.items():
+            for atom in monomial:
+                coefficient *= atom.value(sizes)
+            total += coefficient
+        return total
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Expr) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __add__(self, other: Expr) -> Expr:
+        terms = dict(self.terms)
+        for monomial, coefficient in other.terms.items():
+            terms[monomial] = terms.get(monomial, 0) + coefficient
+        return Expr(terms)
+
+    def __neg__(self) -> Expr:
+        return Expr({m: -c for m, c in self.terms.items()})
+
+    def __sub__(self, other: Expr) -> Expr:
+        return self + -other
+
+    def __mul__(self, other: Expr) -> Expr:
+        terms: dict[Monomial, int] = {}
+        for m1, c1 in self.terms.items():
+            for m2, c2 in other.terms.items():
+                product = tuple(sorted(m1 + m2, key=str))
+                terms[product] = terms.get(product, 0) + c1 * c2
+        return Expr(terms)
+
+    def divide_exactly(self, other: Expr) -> Expr | None:
+        """The quotient if `other` is a single term that divides every term; else None."""
+        if len(other.terms) != 1:
+            return Expr({(): 1}) if self == other else None
+        ((divisor, coefficient),) = other.terms.items()
+        terms: dict[Monomial, int] = {}
+        for monomial, c in self.terms.items():
+            rest = list(monomial)
+            for atom in divisor:
+                if atom not in rest:
+                    return None
+                rest.remove(atom)
+            if c % coefficient:
+                return None
+            terms[tuple(rest)] = c // coefficient
+        return Expr(terms)
+
+    def __floordiv__(self, other: Expr) -> Expr:
+        if other.constant == 0:
+            raise ZeroDivisionError("a size is divided by zero")
+        exact = self.divide_exactly(other)
+        if exact is not None:
+            return exact
+        return _atom("floordiv", self, other)
+
+    def __mod__(self, other: Expr) -> Expr:
+        if other.constant == 0:
+            raise ZeroDivisionError("a size is divided by zero")
+        if self.divide_exactly(other) is not None:
+            return Expr({})
+        return _atom("mod", self, other)
+
+    def __str__(self) -> str:
+        if not self.terms:
+            return "0"
+        parts = []
+        for monomial, coefficient in self.terms.items():
+            factors = "*".join(str(atom) for atom in monomial)
+            sign = "-" if coefficient < 0 else "+"
+            size = abs(coefficient)
+            body = factors if factors and size == 1 else f"{size}*{factors}" if factors else size
+            parts.append(f"{sign} {body}")
+        text = " ".join(parts)
+        text = text[2:] if text.startswith("+ ") else "-" + text[2:]
+        return text.replace(" + ", "+").replace(" - ", "-")
+
+
+def _order(item: tuple[Monomial, int]) -> tuple[int, str]:
+    return (-len(item[0]), "*".join(map(str, item[0])))
+
+
+def _atom(name: str, a: Expr, b: Expr) -> Expr:
+    left, right = a.constant, b.constant
+    if left is not None and right is not None:
+        return Expr.of(FUNCTIONS[name](left, right))
+    return Expr({(Atom(name, (a, b)),): 1})
+
+
+class SizeScope:
+    """What a Dim tells when it is compared or leaves the symbolic world. The tracer overrides it.
+
+    Args to the methods are the Dims concerned; the base class is silent.
+    """
+
+    def on_guard(self, left: Expr, relation: str, right: Expr, answer: bool) -> None:
+        """A comparison was decided by the sample sizes: the graph is valid where it holds."""
+
+    def on_size_escape(self, dim: Dim, how: str) -> None:
+        """A Dim is turned into a plain number ("int", "float", "range" ...); may raise."""
+
+    def lift(self, dim: Dim) -> Any:
+        """A Dim meets a float or a Tensor: the 0-d int64 Tensor that stands for it."""
+        raise AttributeValueError("a symbolic size left the trace in which it has a meaning")
+
+
+class Dim:
+    """A size with a value in this run (`sample`) and an expression that holds for every run.
+
+    Not a subclass of int: CPython reads an int subclass's value without asking, which would bake
+    the sample's size into the graph (`range(n)`, `math.sqrt(n)`). A Dim is asked (`__index__`).
+    """
+
+    __slots__ = ("expr", "sample", "scope")
+
+    def __init__(self, sample: int, expr: Expr, scope: SizeScope):
+        self.sample = sample
+        self.expr = expr
+        self.scope = scope
+
+    def _binary(self, other: Any, function: Callable[[Any, Any], Any], flip: bool = False) -> Any:
+        if isinstance(other, (float, complex)):
+            lifted = self.scope.lift(self)
+            return function(other, lifted) if flip else function(lifted, other)
+        if not isinstance(other, (int, Dim)):
+            return NotImplemented
+        a, b = (other, self) if flip else (self, other)
+        expr = function(expr_of(a), expr_of(b))
+        return make(function(plain(a), plain(b)), expr, self.scope)
+
+    def __add__(self, other: Any) -> Any:
+        return self._binary(other, operator.add)
+
+    def __radd__(self, other: Any) -> Any:
+        return self._binary(other, operator.add, True)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._binary(other, operator.sub)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._binary(other, operator.sub, True)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._binary(other, operator.mul)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._binary(other, operator.mul, True)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self._binary(other, operator.floordiv)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return self._binary(other, operator.floordiv, True)
+
+    def __mod__(self, other: Any) -> Any:
+        return self._binary(other, operator.mod)
+
+    def __rmod__(self, other: Any) -> Any:
+        return self._binary(other, operator.mod, True)
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __truediv__(self, other: Any) -> Any:
+        return self.scope.lift(self) / other
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return other / self.scope.lift(self)
+
+    def __pow__(self, other: Any) -> Any:
+        if isinstance(other, int) and other >= 0:
+            result: Any = 1
+            for _ in range(other):
+                result = self * result
+            return result
+        return self.scope.lift(self) ** other
+
+    def __neg__(self) -> Any:
+        return make(-self.sample, -self.expr, self.scope)
+
+    def __pos__(self) -> Dim:
+        return self
+
+    def _compare(self, other: Any, relation: str, function: Callable[[Any, Any], bool]) -> Any:
+        if isinstance(other, float) and other.is_integer():
+            other = int(other)
+        if not isinstance(other, (int, Dim)):
+            return NotImplemented
+        left, right = self.expr, expr_of(other)
+        known = decide(left - right, relation)
+        if known is not None:
+            return known
+        answer = function(self.sample, plain(other))
+        if relation in ("==", "!=") and 1 in (left.constant, right.constant):
+            # A size declared dynamic is not the size 1, whatever the sample: broadcasting between
+            # an unknown size and 1 is decided by the declaration.
+            answer = relation == "!="
+        self.scope.on_guard(left, relation, right, answer)
+        return answer
+
+    def __eq__(self, other: object) -> Any:
+        return self._compare(other, "==", operator.eq)
+
+    def __ne__(self, other: object) -> Any:
+        return self._compare(other, "!=", operator.ne)
+
+    def __lt__(self, other: Any) -> Any:
+        return self._compare(other, "<", operator.lt)
+
+    def __le__(self, other: Any) -> Any:
+        return self._compare(other, "<=", operator.le)
+
+    def __gt__(self, other: Any) -> Any:
+        return self._compare(other, ">", operator.gt)
+
+    def __ge__(self, other: Any) -> Any:
+        return self._compare(other, ">=", operator.ge)
+
+    def __hash__(self) -> int:
+        return hash(self.expr)
+
+    def __bool__(self) -> bool:
+        return bool(self != 0)
+
+    def _escape(self, how: str) -> int:
+        self.scope.on_size_escape(self, how)
+        return self.sample
+
+    def __int__(self) -> int:
+        return self._escape("int")
+
+    def __index__(self) -> int:
+        return self._escape("index")
+
+    def __float__(self) -> float:
+        return float(self._escape("float"))
+
+    def __repr__(self) -> str:
+        return str(self.expr)
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self.expr), spec) if not spec else format(self._escape("format"), spec)
+
+
+def decide(difference: Expr, relation: str) -> bool | None:
+    """Whether `difference relation 0` holds for all sizes (each symbol >= 1); None if it depends.
+
+    Sizes are at least one and products of sizes grow, so the sign of every coefficient bounds the
+    difference from one side.
+    """
+    value = difference.constant
+    low, high = (value, value) if value is not None else _bounds(difference)
+    if relation in ("==", "!="):
+        if value is not None:
+            return (value == 0) == (relation == "==")
+        if (low is not None and low > 0) or (high is not None and high < 0):
+            return relation == "!="
+        return None
+    if relation in (">", ">="):
+        shift = 1 if relation == ">" else 0
+        if low is not None and low >= shift:
+            return True
+        return False if high is not None and high < shift else None
+    flipped = decide(-difference, {"<": ">", "<=": ">="}[relation])
+    return flipped
+
+
+def _bounds(expr: Expr) -> tuple[int | None, int | None]:
+    """Lowest and highest value over all sizes >= 1; None where it is unbounded or unknown."""
+    constant = expr.terms.get((), 0)
+    low: int | None = constant
+    high: int | None = constant
+    for monomial, coefficient in expr.terms.items():
+        if not monomial:
+            continue
+        if any(atom.args for atom in monomial):
+            # floordiv, mod, max, min of sizes: non-negative here, no useful upper bound.
+            if not all(_non_negative(atom) for atom in monomial):
+                return None, None
+            smallest = 0
+        else:
+            smallest = 1
+        if coefficient > 0:
+            low = None if low is None else low + coefficient * smallest
+            high = None
+        else:
+            high = None if high is None else high + coefficient * smallest
+            low = None
+    return low, high
+
+
+def _non_negative(atom: Atom) -> bool:
+    return not atom.args or all((_bounds(a)[0] or 0) >= 0 and _has_low(a) for a in atom.args)
+
+
+def _has_low(expr: Expr) -> bool:
+    return expr.constant is not None or _bounds(expr)[0] is not None
+
+
+def make(sample: int, expr: Expr, scope: SizeScope) -> int | Dim:
+    """A Dim, or a plain int where the expression turned out to be a constant."""
+    return sample if expr.constant is not None else Dim(sample, expr, scope)
+
+
+def expr_of(size: int | Dim) -> Expr:
+    """The expression of a size."""
+    return size.expr if isinstance(size, Dim) else Expr.of(int(size))
+
+
+def plain(value: Any) -> Any:
+    """`value` with every Dim in it (also inside tuples and lists) replaced by its sample."""
+    if isinstance(value, Dim):
+        return value.sample
+    if isinstance(value, tuple):
+        return tuple(plain(item) for item in value)
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def _extreme(name: str, a: Any, b: Any) -> Any:
+    dims = [size for size in (a, b) if isinstance(size, Dim)]
+    if not dims:
+        return FUNCTIONS[name](a, b)
+    known = decide(expr_of(a) - expr_of(b), ">=")
+    if known is not None:
+        return (a if known else b) if name == "max" else (b if known else a)
+    expr = _atom(name, expr_of(a), expr_of(b))
+    return make(FUNCTIONS[name](plain(a), plain(b)), expr, dims[0].scope)
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """The larger of two sizes, without a guard."""
+    return _extreme("max", a, b)
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """The smaller of two sizes, without a guard."""
+    return _extreme("min", a, b)

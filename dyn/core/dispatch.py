@@ -1,0 +1,300 @@
+"""The one road every op takes: lift operands, infer, run the kernel, link the tape, tell observers.
+
+Nothing here knows a device, a mode of a layer, or who is watching. What `infer` answered is
+remembered per (attributes, shapes, dtypes), so a repeated call costs one look-up.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dyn.core import observe
+from dyn.core.autograd import GradNode, leaf_of
+from dyn.core.dim import Dim, plain
+from dyn.core.dtype import as_numpy, default_float, is_inexact, promote, scalar_dtype
+from dyn.core.errors import (
+    AttributeValueError,
+    DTypeError,
+    DynError,
+    GradError,
+    IndexRangeError,
+    StateError,
+)
+from dyn.core.modes import is_grad_enabled
+from dyn.core.op import OPS, Op, Type, freeze, set_dispatch
+from dyn.core.tensor import Tensor, to_array
+
+MAX_PLANS = 4096
+"""Plans remembered per op; a model whose shapes never repeat must not grow without bound."""
+
+
+class Plan(NamedTuple):
+    """What is known about calls of one op with the same attributes, shapes and dtypes."""
+
+    run: Callable[..., Any]
+    """The kernel with its attributes bound; arrays in, an array or a tuple of arrays out."""
+    cast: np.dtype | None
+    """Common dtype that the operands must be brought to first, or None."""
+    differentiable: tuple[bool, ...]
+    """For each output, whether gradients can flow through it."""
+
+
+def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
+    """Run `op`.
+
+    1. Read the arrays (a view whose base was written is derived anew).
+    2. Look up the plan; on a miss `infer` checks shapes and dtypes.
+    3. Run the kernel and wrap what it returns.
+    4. If a gradient is wanted, link the outputs to the tape.
+    5. Tell the observers.
+
+    Args:
+        inputs: Tensors, None for absent optional ones; anything else is lifted to a Tensor.
+        attrs: attribute values in the order of `op.attrs`, hashable.
+
+    Returns:
+        The public output, or a tuple of them.
+    """
+    arrays: list[Any] = []
+    key: list[Any] = [attrs]
+    wants_grad = False
+    try:
+        for x in inputs:
+            if x is None:
+                arrays.append(None)
+                key.append(None)
+                key.append(None)
+                continue
+            if x._alias is not None:
+                x._refresh()
+            array = x._array
+            arrays.append(array)
+            key.append(array.shape)
+            key.append(array.dtype)
+            if not x.stop_gradient:
+                wants_grad = True
+    except AttributeError:
+        return apply(op, lift(op, inputs), attrs)
+
+    observers = observe.current()
+    if observers:
+        key[0] = plain(attrs)
+    frozen = tuple(key)
+    plan = op.plans.get(frozen)
+    if plan is None:
+        plan = make_plan(op, inputs, frozen)
+    if plan.cast is not None:
+        return apply(op, cast_all(inputs, plan.cast), attrs)
+
+    try:
+        results = plan.run(*arrays)
+    except (IndexError, ValueError) as error:
+        raise _kernel_error(op, error) from None
+
+    single = results.__class__ is not tuple
+    if single:
+        results = (results,)
+    outputs = []
+    for array in results:
+        out = Tensor.__new__(Tensor)
+        out._array = array
+        outputs.append(out)
+
+    if wants_grad and is_grad_enabled() and op.differentiable:
+        link(op, inputs, attrs, frozen, plan, arrays, outputs)
+    if op.view and inputs[0] is not None:
+        for i, out in enumerate(outputs):
+            out._alias = Alias(inputs[0], op, attrs, i)
+    if observers:
+        named = dict(zip(op.attrs, attrs, strict=True))
+        for observer in observers:
+            observer.on_op(op, inputs, named, outputs)
+    if single:
+        return outputs[0]
+    return outputs[0] if op.public == 1 else tuple(outputs[: op.public])
+
+
+def make_plan(op: Op, inputs: tuple[Any, ...], key: tuple[Any, ...]) -> Plan:
+    """Check a call with `infer` and remember the answer."""
+    attrs = dict(zip(op.attrs, key[0], strict=True))
+    required = len(op.inputs) - len(op.optional) - op.variadic
+    if len(inputs) < required or (len(inputs) > len(op.inputs) and not op.variadic):
+        raise DTypeError(f"takes {len(op.inputs)} tensors, was given {len(inputs)}", op=op.name)
+    types = [None if s is None else Type(s, d) for s, d in zip(key[1::2], key[2::2], strict=True)]
+    if op.promote:
+        dtypes = [t.dtype for t in types if t is not None]
+        common = functools.reduce(promote, dtypes)
+        if any(d != common for d in dtypes):
+            plan = Plan(op.kernel, common, ())
+            op.plans[key] = plan
+            return plan
+    inferred = run_infer(op, types, attrs)
+    run = functools.partial(op.kernel, **attrs) if attrs else op.kernel
+    plan = Plan(run, None, tuple(is_inexact(np.dtype(t.dtype)) for t in inferred))
+    if len(op.plans) >= MAX_PLANS:
+        op.plans.clear()
+    op.plans[key] = plan
+    return plan
+
+
+def run_infer(op: Op, types: Sequence[Type | None], attrs: dict[str, Any]) -> list[Type]:
+    """Types of all outputs; the op's name is added to the errors of its rule."""
+    try:
+        answer = op.infer(*types, **attrs)
+    except DynError as error:
+        if error.op is None:
+            error.op = op.name
+        raise
+    if isinstance(answer, list):
+        return [Type(*item) for item in answer]
+    return [Type(*answer)]
+
+
+def lift(op: Op, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Turn Python numbers, lists and arrays among the operands into Tensors."""
+    beside = [x._array.dtype for x in inputs if isinstance(x, Tensor) and x._array is not None]
+    common = functools.reduce(promote, beside) if beside and op.promote else None
+    return tuple(_lift_one(op, i, x, common) for i, x in enumerate(inputs))
+
+
+def _lift_one(op: Op, position: int, x: Any, beside: np.dtype | None) -> Any:
+    if isinstance(x, Tensor):
+        if x._array is None:
+            raise StateError(
+                f"{op.input_name(position)} is a tensor that was created but never given a value; "
+                "write to it with dyn.assign(value, tensor) before reading it",
+                op=op.name,
+            )
+        return x
+    if x is None:
+        return None
+    if isinstance(x, Dim):
+        x = x.scope.lift(x)
+        return x if beside is None else cast_to(x, scalar_dtype(1, beside))
+    if isinstance(x, (bool, int, float, complex)):
+        return scalar(x, default_float() if beside is None else scalar_dtype(x, beside))
+    if isinstance(x, (np.ndarray, np.generic, list, tuple)):
+        return Tensor._of(to_array(x))
+    raise DTypeError(
+        f"{op.input_name(position)} is {type(x).__name__} {x!r:.60}; pass a Tensor, a number or an "
+        "array",
+        op=op.name,
+    )
+
+
+@functools.lru_cache(maxsize=512, typed=True)
+def _scalar_array(value: Any, sign: float, dtype: np.dtype) -> np.ndarray:
+    array = np.array(value, dtype)
+    array.flags.writeable = False
+    return array
+
+
+def scalar(value: bool | int | float | complex, dtype: np.dtype) -> Tensor:
+    """A 0-d constant tensor. Equal literals share one array, so a graph stores them once."""
+    out = Tensor.__new__(Tensor)
+    # 0.0 and -0.0 are equal as dictionary keys; the sign tells them apart.
+    sign = np.copysign(1.0, value) if value == 0 and isinstance(value, float) else 1.0
+    try:
+        out._array = _scalar_array(value, float(sign), dtype)
+    except OverflowError:
+        raise AttributeValueError(f"the number {value} does not fit into {dtype.name}") from None
+    return out
+
+
+def cast_to(x: Tensor, dtype: np.dtype) -> Tensor:
+    """`x` in `dtype`, by a recorded op; `x` itself when it has it already."""
+    return x if x._array.dtype == dtype else apply(OPS["cast"], (x,), (dtype.name,))
+
+
+def cast_all(inputs: tuple[Any, ...], dtype: np.dtype) -> tuple[Any, ...]:
+    """Bring all operands to their common dtype."""
+    return tuple(None if x is None else cast_to(x, dtype) for x in inputs)
+
+
+def link(
+    op: Op,
+    inputs: tuple[Any, ...],
+    attrs: tuple[Any, ...],
+    key: tuple[Any, ...],
+    plan: Plan,
+    arrays: list[Any],
+    outputs: list[Tensor],
+) -> None:
+    """Put the call on the tape: edges to where the inputs came from, and what the rules keep."""
+    edges = tuple(
+        None
+        if x is None or x.stop_gradient
+        else (x._node, x._index)
+        if x._node is not None
+        else (leaf_of(x), 0)
+        for x in inputs
+    )
+    keep_in, keep_out = op.keeps(tuple(edge is not None for edge in edges))
+    shapes = key[1::2]
+    results = [(out._array.shape, out._array.dtype) for out in outputs]
+    if observe.current():
+        shapes = tuple(None if x is None else tuple(x.shape) for x in inputs)
+    node = GradNode(
+        op,
+        attrs,
+        edges,
+        shapes,
+        key[2::2],
+        {i: arrays[i] for i in keep_in},
+        {i: outputs[i]._array for i in keep_out},
+        results,
+    )
+    for i, out in enumerate(outputs):
+        if plan.differentiable[i]:
+            out._node = node
+            out._index = i
+            out.stop_gradient = False
+
+
+class Alias:
+    """How a view follows its base: `view = op(base, **attrs)[index]`, derived anew when stale."""
+
+    __slots__ = ("attrs", "base", "index", "op", "version")
+
+    def __init__(self, base: Tensor, op: Op, attrs: tuple[Any, ...], index: int):
+        self.base = base
+        self.op = op
+        self.attrs = attrs
+        self.index = index
+        self.version = base._version
+
+    def derive(self) -> Tensor:
+        """The view of the base as it is now."""
+        made = apply(self.op, (self.base,), self.attrs)
+        self.version = self.base._version
+        return made[self.index] if isinstance(made, tuple) else made
+
+    def write(self, value: Tensor) -> None:
+        """Give the base a new value, with `value` in the place of this view."""
+        if self.op.writer is None:
+            raise GradError(f"a result of {self.op.name} cannot be written in place; clone() it")
+        named = dict(zip(self.op.attrs, self.attrs, strict=True))
+        if len(self.op.outputs) > 1:
+            named["index"] = self.index
+        self.base._write(self.op.writer(self.base, value, **named))
+
+
+def _kernel_error(op: Op, error: Exception) -> DynError:
+    if isinstance(error, DynError):
+        return error
+    kind = IndexRangeError if isinstance(error, IndexError) else AttributeValueError
+    return kind(str(error), op=op.name)
+
+
+def dtype_attr(dtype: Any) -> str:
+    """A dtype as an attribute value: its name."""
+    return as_numpy(dtype).name
+
+
+__all__ = ["Alias", "Plan", "apply", "dtype_attr", "freeze", "run_infer", "scalar"]
+
+set_dispatch(apply)

@@ -1,0 +1,252 @@
+"""The op record, the one registry, and the decorators that fill it.
+
+An op is a decorated kernel: positional parameters are tensors (numpy arrays inside), keyword-only
+parameters are attributes. The decorator reads the signature, so names exist once. Gradients are
+rules made of ops, one per input; their keyword names say what the tape keeps alive.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+OPS: dict[str, Op] = {}
+"""Every op by name: the only registry in dyn."""
+
+
+class Type(NamedTuple):
+    """Shape and dtype of a value, as `infer` rules see and return them."""
+
+    shape: tuple[Any, ...]
+    """Sizes: ints or, while tracing, `Dim`s."""
+    dtype: np.dtype
+
+
+class Rule(NamedTuple):
+    """The gradient of one op with respect to one input or several."""
+
+    function: Callable[..., Any]
+    inputs: tuple[str, ...]
+    needs: tuple[str, ...]
+    """Keyword names: inputs, outputs, attributes, or `<input>_shape`."""
+
+
+class Op:
+    """One operation: kernel, shape and dtype rule, gradient rules.
+
+    Attributes:
+        name: the word used in `dyn.ops`, in graph text and in the lowering table.
+        inputs: names of the tensor parameters.
+        variadic: whether the last name stands for any number of tensors (`*xs`).
+        optional: names of the inputs that may be None.
+        attrs: attribute names and their defaults (`inspect.Parameter.empty`: required).
+        outputs: names of the results; those after the first `public` ones are private, kept for
+            gradients and never seen by users.
+        promote: whether operands of differing dtypes are brought to their common dtype first.
+        differentiable: False for ops that have no gradient by nature.
+        random: whether the result differs from call to call; never folded into a constant.
+        dynamic: whether a size of the result depends on values, not only on shapes.
+        rules: gradient rule by input name.
+        writer: for view ops, the function `(base, value, **attrs) -> new base` made of ops.
+        plans: what dispatch remembers about earlier calls.
+    """
+
+    def __init__(
+        self,
+        kernel: Callable[..., Any],
+        *,
+        infer: Callable[..., Any],
+        outputs: Sequence[str],
+        public: int,
+        promote: bool,
+        differentiable: bool,
+        random: bool,
+        dynamic: bool,
+        view: bool,
+    ):
+        self.kernel = self.__wrapped__ = kernel
+        self.name = self.__name__ = kernel.__name__.strip("_")
+        self.module = kernel.__module__
+        self.__doc__ = kernel.__doc__
+        self.infer = infer
+        self.outputs = tuple(outputs)
+        self.public = public
+        self.promote = promote
+        self.differentiable = differentiable
+        self.random = random
+        self.dynamic = dynamic
+        self.view = view
+        self.writer: Callable[..., Any] | None = None
+        self.rules: dict[str, Rule] = {}
+        self.plans: dict[Any, Any] = {}
+        self._keeps: dict[Any, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self._read_signature(kernel)
+
+    def _read_signature(self, kernel: Callable[..., Any]) -> None:
+        inputs: list[str] = []
+        optional: list[str] = []
+        self.variadic = False
+        self.attrs: dict[str, Any] = {}
+        for name, parameter in inspect.signature(kernel).parameters.items():
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                self.attrs[name] = parameter.default
+                continue
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                self.variadic = True
+            elif parameter.default is None:
+                optional.append(name)
+            elif parameter.default is not parameter.empty:
+                raise TypeError(f"op {self.name}: input {name} may only default to None")
+            inputs.append(name)
+        self.inputs = tuple(inputs)
+        self.optional = frozenset(optional)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __reduce__(self) -> Any:
+        return (_op_named, (self.name,))
+
+    def __call__(self, *inputs: Any, **attrs: Any) -> Any:
+        """Run the op on tensors (Python numbers and numpy arrays are lifted to tensors)."""
+        return _apply(self, inputs, self.bind(attrs))
+
+    def bind(self, attrs: dict[str, Any]) -> tuple[Any, ...]:
+        """Attribute values in declaration order, defaults filled in, lists turned to tuples."""
+        if not self.attrs and not attrs:
+            return ()
+        values = []
+        for name, default in self.attrs.items():
+            value = attrs.pop(name, default)
+            if value is inspect.Parameter.empty:
+                raise TypeError(f"{self.name}() needs the keyword argument {name!r}")
+            values.append(freeze(value) if value.__class__ in _THAWED else value)
+        if attrs:
+            raise TypeError(
+                f"{self.name}() has no keyword argument {next(iter(attrs))!r}; "
+                f"it has {', '.join(self.attrs) or 'none'}"
+            )
+        return tuple(values)
+
+    def vjp(self, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register the gradient with respect to the inputs `names`.
+
+        The rule is called as `rule(g, **needs)` with Tensors and is made of ops. `g` is the
+        gradient of the public output (a list of them if there are several). For one name it
+        returns that gradient, for several names a tuple; for a variadic input a list. None means
+        zero. Broadcast gradients are summed to the input's shape by the engine.
+        """
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            parameters = list(inspect.signature(function).parameters.values())
+            needs = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+            known = {*self.inputs, *self.outputs, *self.attrs}
+            known |= {f"{name}_shape" for name in self.inputs}
+            for name in (*names, *needs):
+                if name not in known:
+                    raise TypeError(f"op {self.name} has no {name!r}; it has {sorted(known)}")
+            function.__name__ = function.__qualname__ = f"{self.name}.vjp[{', '.join(names)}]"
+            rule = Rule(function, names, needs)
+            for name in names:
+                if name in self.rules:
+                    raise TypeError(f"op {self.name} has two gradient rules for {name!r}")
+                self.rules[name] = rule
+            return function
+
+        return register
+
+    def writes(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Register the inverse of a view op: `(base, value, **attrs) -> base with value in it`."""
+        if not self.view:
+            raise TypeError(f"op {self.name} is not declared with view=True")
+        self.writer = function
+        return function
+
+    def keeps(self, wanted: tuple[bool, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Positions of the inputs and of the outputs that the wanted gradients need later."""
+        found = self._keeps.get(wanted)
+        if found is None:
+            needs: set[str] = set()
+            for i, want in enumerate(wanted):
+                rule = self.rules.get(self.input_name(i)) if want else None
+                needs |= set(rule.needs) if rule else set()
+            found = (
+                tuple(i for i in range(len(wanted)) if self.input_name(i) in needs),
+                tuple(i for i, name in enumerate(self.outputs) if name in needs),
+            )
+            self._keeps[wanted] = found
+        return found
+
+    def input_name(self, position: int) -> str:
+        """Name of the input at `position` (all positions past a `*xs` share its name)."""
+        return self.inputs[min(position, len(self.inputs) - 1)]
+
+
+def freeze(value: Any) -> Any:
+    """A hashable twin of an attribute value: lists become tuples, numpy numbers Python's."""
+    if isinstance(value, (list, tuple)):
+        return tuple(freeze(item) for item in value)
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+_THAWED = frozenset({list, tuple, np.int64, np.int32, np.float64, np.float32, np.bool_})
+
+
+def op(
+    *,
+    infer: Callable[..., Any],
+    outputs: Sequence[str] = ("out",),
+    public: int = 1,
+    promote: bool = False,
+    differentiable: bool = True,
+    random: bool = False,
+    dynamic: bool = False,
+    view: bool = False,
+) -> Callable[[Callable[..., Any]], Op]:
+    """Declare an op: decorates its kernel call (arrays in, an array or a tuple of arrays out).
+
+    Args:
+        infer: `infer(*types, **attrs) -> (shape, dtype)`, or a list of such pairs if the op has
+            several outputs. Types are `Type`s (None for an absent input); for sizes that may be
+            symbolic use arithmetic and the helpers of `dyn.ops.infer`. The only place that raises
+            ShapeError and DTypeError.
+        outputs, public, promote, differentiable, random, dynamic, view: see `Op`.
+    """
+
+    def declare(kernel: Callable[..., Any]) -> Op:
+        made = Op(
+            kernel,
+            infer=infer,
+            outputs=outputs,
+            public=public,
+            promote=promote,
+            differentiable=differentiable,
+            random=random,
+            dynamic=dynamic,
+            view=view,
+        )
+        if made.name in OPS:
+            raise TypeError(f"two ops are called {made.name!r}")
+        OPS[made.name] = made
+        return made
+
+    return declare
+
+
+def _op_named(name: str) -> Op:
+    return OPS[name]
+
+
+def _apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...]) -> Any:
+    raise RuntimeError("dyn.core.dispatch is not loaded")
+
+
+def set_dispatch(apply: Callable[[Op, tuple[Any, ...], tuple[Any, ...]], Any]) -> None:
+    """Called once by `dyn.core.dispatch`, which stands above this module."""
+    global _apply
+    _apply = apply

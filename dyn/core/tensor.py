@@ -1,0 +1,474 @@
+"""Tensor: a handle on an immutable value, with its place on the tape.
+
+The value is a numpy array that nobody writes to; writing to a tensor binds the handle to a new
+array (`_write`). Operators and methods that compute are ops and are bound to this class by
+`dyn.ops.methods`; what must not go in here is anything that computes, prints or reads files.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dyn.core import dtype as dtypes
+from dyn.core import observe
+from dyn.core.errors import AttributeValueError, DTypeError, GradError, ShapeError, StateError
+from dyn.core.modes import is_grad_enabled
+from dyn.core.place import CPU, CPUPlace, as_place
+
+_names = itertools.count()
+
+
+class Zero:
+    """Stands for a gradient that was cleared: zeros, made only when somebody looks."""
+
+
+ZERO = Zero()
+
+
+class DetachedAlias:
+    """How a detached tensor follows its base: the same array, never the same history."""
+
+    __slots__ = ("base", "version")
+
+    def __init__(self, base: Tensor):
+        self.base = base
+        self.version = base._version
+
+    def derive(self) -> Tensor:
+        """The value of the base as it is now."""
+        self.version = self.base._version
+        return Tensor._of(self.base._read())
+
+    def write(self, value: Tensor) -> None:
+        """Give the base a new value; as state if it is a leaf that wants a gradient."""
+        if self.base._is_wanted_leaf():
+            self.base._assign(value)
+        else:
+            self.base._write(value)
+
+
+class Tensor:
+    """A multi-dimensional array that remembers how it was made.
+
+    Attributes:
+        stop_gradient: True if no gradient is wanted. Results of ops want one when any input does.
+        persistable: whether the tensor is state that is saved (parameters and most buffers).
+    """
+
+    _array: Any = None
+    stop_gradient: bool = True
+    persistable: bool = False
+    _node: Any = None
+    """GradNode that made the value, and which output it is; None for leaves."""
+    _index: int = 0
+    _leaf: Any = None
+    _grad: Any = None
+    _alias: Any = None
+    """How the value follows the base of which this is a view; None for tensors of their own."""
+    _version: int = 0
+    """Number of writes; views compare it with the version they were made from."""
+    _assigned: bool = False
+    """Whether the handle was ever bound to a second value: it may carry state between calls."""
+    _name: str | None = None
+
+    __array_priority__ = 100
+
+    def __init__(
+        self,
+        data: Any = None,
+        dtype: Any = None,
+        place: Any = None,
+        stop_gradient: bool = True,
+    ):
+        """Make a tensor from numbers, nested lists, an array or a tensor (copied).
+
+        Python floats become the default dtype, ints int64; arrays keep their dtype. Without data
+        the tensor is not initialized: it must be written before it is read.
+        """
+        as_place(place)
+        if data is not None:
+            self._array = to_array(data, dtype)
+        self.stop_gradient = stop_gradient
+
+    @staticmethod
+    def _of(array: np.ndarray) -> Tensor:
+        """A constant tensor over `array` itself, which nobody may write to from now on."""
+        out = Tensor.__new__(Tensor)
+        out._array = array
+        return out
+
+    # -- the value ---------------------------------------------------------------------------
+
+    def _read(self) -> np.ndarray:
+        """The array, after following the base if this is a view of something written since."""
+        if self._alias is not None:
+            self._refresh()
+        if self._array is None:
+            raise StateError(
+                "the tensor was created but never given a value; write to it with "
+                "dyn.assign(value, tensor) before reading it"
+            )
+        return self._array
+
+    def _refresh(self) -> None:
+        """Derive a view anew if its base was written since."""
+        alias = self._alias
+        if alias.base._alias is not None:
+            alias.base._refresh()
+        if alias.version != alias.base._version:
+            fresh = alias.derive()
+            self._bind(fresh)
+
+    def _bind(self, value: Tensor) -> None:
+        """Take over value and history of another tensor."""
+        self._array = value._array
+        self._node = value._node
+        self._index = value._index
+        self._leaf = None if value._node is not None else self._leaf
+        if value._node is not None or not self._is_wanted_leaf():
+            self.stop_gradient = value.stop_gradient
+
+    def _is_wanted_leaf(self) -> bool:
+        return self._node is None and not self.stop_gradient
+
+    def _write(self, value: Tensor) -> Tensor:
+        """Bind this handle to a new value; if it is a view, write its base as well.
+
+        Raises:
+            GradError: this is a leaf that wants a gradient and gradients are recorded.
+            ShapeError: the value has another shape.
+        """
+        if self._array is not None and value._read().shape != self._read().shape:
+            raise ShapeError(
+                f"a value of shape {list(value._array.shape)} cannot be written into a tensor of "
+                f"shape {list(self._array.shape)}"
+            )
+        if self._array is not None and value._array.dtype != self._array.dtype:
+            raise DTypeError(
+                f"a value of dtype {value._array.dtype.name} cannot be written into a tensor of "
+                f"dtype {self._array.dtype.name}; cast() it first"
+            )
+        if self._alias is not None:
+            self._alias.write(value)
+            self._refresh()
+        elif self._is_wanted_leaf():
+            if is_grad_enabled():
+                raise GradError(
+                    "a leaf tensor that wants a gradient is written in place; do it inside "
+                    "dyn.no_grad(), or write to a clone()"
+                )
+            self._array = value._array
+        else:
+            self._bind(value)
+        self._version += 1
+        self._assigned = True
+        for observer in observe.current():
+            observer.on_assign(self)
+        return self
+
+    def set_value(self, value: Any) -> None:
+        """Replace the value (same shape; numbers are cast), leaving the tape out of it."""
+        own = self._read() if self._array is not None else None
+        array = to_array(value, None if own is None else own.dtype)
+        if own is not None and array.shape != own.shape:
+            raise ShapeError(
+                f"set_value was given shape {list(array.shape)}, the tensor has {list(own.shape)}"
+            )
+        fresh = value.detach() if isinstance(value, Tensor) and array is value._array else None
+        self._assign(fresh if fresh is not None else Tensor._of(array))
+
+    def _assign(self, value: Tensor) -> None:
+        """Bind to the array of `value` as state: no gradient flows, whatever the mode."""
+        if self._alias is not None:
+            self._write(value)
+            return
+        self._array = value._read()
+        self._node = None
+        self._version += 1
+        self._assigned = True
+        for observer in observe.current():
+            observer.on_assign(self)
+
+    def detach(self) -> Tensor:
+        """The same value without history; a write to either is seen by both."""
+        out = Tensor._of(self._read())
+        out._alias = DetachedAlias(self)
+        return out
+
+    # -- what it is --------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> list[Any]:
+        """Sizes, as a list. While a model is traced, dynamic sizes are `Dim`s."""
+        array = self._read()
+        for observer in observe.current():
+            sizes = observer.shape_of(self)
+            if sizes is not None:
+                return list(sizes)
+        return list(array.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._read().ndim
+
+    @property
+    def size(self) -> Any:
+        """Number of elements."""
+        total: Any = 1
+        for n in self.shape:
+            total = total * n
+        return total
+
+    @property
+    def dtype(self) -> dtypes.DType:
+        """Element type, such as `dyn.float32`."""
+        return dtypes.of_numpy(self._read().dtype)
+
+    @property
+    def place(self) -> CPUPlace:
+        """Where the tensor lives: always `CPUPlace`."""
+        return CPU
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the tensor was made by the user rather than by an op on the tape."""
+        return self._node is None
+
+    @property
+    def name(self) -> str:
+        """A name, given on first use if the user gave none."""
+        if self._name is None:
+            self._name = f"generated_tensor_{next(_names)}"
+        return self._name
+
+    @name.setter
+    def name(self, value: str) -> None:
+        self._name = value
+
+    @property
+    def grad(self) -> Tensor | None:
+        """Gradient of the last backward passes, or None.
+
+        A leaf accumulates until it is cleared. A result of an op shows the gradient of the last
+        backward pass, before its own hooks, for as long as the tensor is held.
+        """
+        if self._node is not None:
+            grads = self._node.grads
+            found = grads[self._index] if grads is not None else None
+            return None if found is None else Tensor._of(found)
+        if self._grad is ZERO:
+            self._grad = Tensor._of(np.zeros_like(self._array))
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None and value._read().shape != self._read().shape:
+            raise ShapeError(
+                f"a gradient of shape {value.shape} was given to a tensor of shape {self.shape}"
+            )
+        self._grad = value
+
+    def gradient(self) -> np.ndarray | None:
+        """The gradient as a numpy array, or None."""
+        g = self.grad
+        return None if g is None else g.numpy()
+
+    def clear_grad(self, set_to_zero: bool = True) -> None:
+        """Forget the gradient: zeros if there was one (Paddle), None with `set_to_zero=False`."""
+        self._grad = ZERO if set_to_zero and self._grad is not None else None
+
+    clear_gradient = clear_grad
+
+    # -- ways out to Python ------------------------------------------------------------------
+
+    def _escape(self, how: str) -> Any:
+        """Tell observers that the value leaves; what they answer, if anything, goes out instead."""
+        for observer in observe.current():
+            answer = observer.on_escape(self, how)
+            if answer is not None:
+                return answer
+        return None
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the value as a numpy array, in logical (row-major) order."""
+        self._read()
+        self._escape("numpy")
+        return np.array(self._array, order="C")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        self._read()
+        self._escape("numpy")
+        if dtype is not None and np.dtype(dtype) != self._array.dtype:
+            return self._array.astype(dtype)
+        if copy is False:
+            raise AttributeValueError("a Tensor's array is given out as a copy only")
+        return np.array(self._array, order="C")
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self.numpy().__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def item(self, *index: int) -> Any:
+        """The single element as a Python number, or the element at `index`.
+
+        Raises:
+            ShapeError: there are several elements and no index is given.
+        """
+        array = self._read()
+        if not index and array.size != 1:
+            raise ShapeError(
+                f"item() needs a tensor of one element; this one has shape {list(array.shape)}"
+            )
+        answer = self._escape("item")
+        return answer if answer is not None else array.item(*index)
+
+    def tolist(self) -> Any:
+        """The value as nested lists of Python numbers."""
+        array = self._read()
+        self._escape("tolist")
+        return array.tolist()
+
+    def _one(self, how: str) -> Any:
+        array = self._read()
+        if array.size != 1:
+            raise ShapeError(
+                f"{how}() of a tensor of shape {list(array.shape)}: only a tensor of one element "
+                "can be used as a Python number or condition"
+            )
+        answer = self._escape(how)
+        return answer if answer is not None else array.item()
+
+    def __bool__(self) -> bool:
+        return bool(self._one("bool"))
+
+    def __int__(self) -> int:
+        return int(self._one("int"))
+
+    def __float__(self) -> float:
+        return float(self._one("float"))
+
+    def __complex__(self) -> complex:
+        return complex(self._one("complex"))
+
+    def __index__(self) -> int:
+        if self._read().dtype.kind not in "iub":
+            raise DTypeError(
+                f"a tensor of dtype {self._array.dtype.name} cannot be used as an index; "
+                "it must be an integer"
+            )
+        return int(self._one("index"))
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return str(self)
+        return format(self._one("format"), spec)
+
+    def __len__(self) -> int:
+        array = self._read()
+        if array.ndim == 0:
+            raise ShapeError("len() of a 0-d tensor")
+        size = self.shape[0]
+        return size if isinstance(size, int) else size.__index__()
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self._read().ndim == 0:
+            raise ShapeError("iteration over a 0-d tensor")
+        size = self.shape[0]
+        if not isinstance(size, int):
+            size._escape("iteration")
+        return (self[i] for i in range(self._array.shape[0]))
+
+    def __getitem__(self, index: Any) -> Tensor:
+        raise NotImplementedError("bound by dyn.ops.methods")
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    # -- copies ------------------------------------------------------------------------------
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self._node is not None:
+            raise GradError(
+                "only leaf tensors can be deep-copied; detach() the result of an op first"
+            )
+        out = type(self).__new__(type(self))
+        out.__dict__.update(
+            {k: v for k, v in self.__dict__.items() if k not in ("_leaf", "_alias", "_grad")}
+        )
+        if self._grad is not None and self._grad is not ZERO:
+            out._grad = self._grad.detach()
+        memo[id(self)] = out
+        return out
+
+    def __reduce__(self) -> Any:
+        keep = ("stop_gradient", "persistable", "_name")
+        state = {k: v for k, v in self.__dict__.items() if k in keep}
+        array = None if self._array is None else np.array(self._read(), order="C")
+        return (_unpickle, (type(self), array, state))
+
+    if TYPE_CHECKING:
+        # Ops bound by dyn.ops.methods.
+        def __getattr__(self, name: str) -> Any: ...
+
+
+def _unpickle(cls: type[Tensor], array: np.ndarray | None, state: dict[str, Any]) -> Tensor:
+    out = cls.__new__(cls)
+    out._array = array
+    out.__dict__.update(state)
+    return out
+
+
+def to_array(data: Any, dtype: Any = None) -> np.ndarray:
+    """A fresh array from numbers, nested lists (of tensors too), an array or a Tensor.
+
+    Raises:
+        DTypeError: the data is not numeric, or rows differ in length.
+    """
+    wanted = None if dtype is None else dtypes.as_numpy(dtype)
+    if isinstance(data, Tensor):
+        array = data._read()
+        return array if wanted is None or wanted == array.dtype else array.astype(wanted)
+    typed = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
+    if not typed and isinstance(data, (list, tuple)):
+        data = _unwrap(data)
+        typed = _has_typed_leaf(data)
+    try:
+        array = np.array(data, order="C")
+    except ValueError as error:
+        raise DTypeError(f"rows of differing length cannot become a tensor: {error}") from None
+    if wanted is None:
+        wanted = array.dtype
+        if not typed and array.dtype == np.float64:
+            wanted = dtypes.default_float()
+        elif not typed and array.dtype == np.complex128:
+            wanted = np.dtype(np.complex64)
+        elif array.dtype == np.uint16 or array.dtype.kind == "O" or array.dtype.kind in "SU":
+            raise DTypeError(
+                f"data of type {array.dtype} cannot become a tensor; numbers or booleans can"
+            )
+        dtypes.of_numpy(wanted)
+    return array if array.dtype == wanted else array.astype(wanted)
+
+
+def _unwrap(data: Any) -> Any:
+    """Nested lists with Tensors in them replaced by arrays."""
+    if isinstance(data, Tensor):
+        return data.numpy()
+    if isinstance(data, (list, tuple)):
+        return [_unwrap(item) for item in data]
+    return data
+
+
+def _has_typed_leaf(data: Any) -> bool:
+    while isinstance(data, list):
+        if not data:
+            return False
+        data = data[0]
+    return isinstance(data, (np.ndarray, np.generic))

@@ -1,0 +1,186 @@
+"""Shape and dtype rules that ops share, and the arguments helpers to write more of them.
+
+Everything here works on sizes that are ints or symbolic (`Dim`): compare with `same_size`, never
+test `size == 1` for broadcasting by hand. Errors are raised here and in `infer` functions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dyn.core.dim import Dim, Expr, decide, expr_of, make
+from dyn.core.dtype import BOOL, I64, as_numpy, default_float, is_float, is_inexact, rank
+from dyn.core.errors import AttributeValueError, DTypeError, IndexRangeError, ShapeError
+from dyn.core.op import Type
+
+Shape = tuple[Any, ...]
+
+
+def show(shape: Sequence[Any]) -> str:
+    """A shape as it is printed in messages: `[2, N, 3]`."""
+    return "[" + ", ".join(str(size) for size in shape) + "]"
+
+
+def same_size(a: Any, b: Any) -> bool:
+    """Whether two sizes are equal; between symbolic sizes that may differ this is a guard."""
+    return bool(a == b)
+
+
+def broadcast_shapes(*shapes: Shape) -> Shape:
+    """The common shape after numpy's broadcasting. A symbolic size beside 1 stays symbolic."""
+    ndim = max(len(shape) for shape in shapes)
+    out: list[Any] = []
+    for axis in range(-ndim, 0):
+        size: Any = 1
+        for shape in shapes:
+            if -axis > len(shape):
+                continue
+            n = shape[axis]
+            if isinstance(n, int) and n == 1:
+                continue
+            if isinstance(size, int) and size == 1:
+                size = n
+            elif not same_size(size, n):
+                listed = " and ".join(show(s) for s in shapes)
+                raise ShapeError(
+                    f"shapes {listed} do not broadcast: sizes {size} and {n} at axis {axis} "
+                    "differ and neither is 1"
+                )
+        out.append(size)
+    return tuple(out)
+
+
+def same(x: Type, **attrs: Any) -> Type:
+    """One tensor in, the same shape and dtype out."""
+    return x
+
+
+def broadcast(*types: Type, **attrs: Any) -> Type:
+    """Operands of one dtype that broadcast (dispatch has promoted them)."""
+    return Type(broadcast_shapes(*(t.shape for t in types)), types[0].dtype)
+
+
+def compared(*types: Type, **attrs: Any) -> Type:
+    """Operands that broadcast, booleans out."""
+    return Type(broadcast_shapes(*(t.shape for t in types)), BOOL)
+
+
+def floating(x: Type, **attrs: Any) -> Type:
+    """One tensor in, same shape out; integers become the default floating-point dtype."""
+    return Type(x.shape, x.dtype if is_inexact(x.dtype) else default_float())
+
+
+def need_float(name: str, x: Type) -> None:
+    """Raise DTypeError unless `x` is floating point (or complex)."""
+    if not is_inexact(x.dtype):
+        raise DTypeError(f"{name} must be floating point, got {x.dtype.name}; cast() it first")
+
+
+def need_int(name: str, x: Type) -> None:
+    """Raise DTypeError unless `x` holds integers."""
+    if rank(x.dtype) != 1:
+        raise DTypeError(f"{name} must be an integer tensor, got {x.dtype.name}; cast() it first")
+
+
+def need_same_dtype(**types: Type | None) -> None:
+    """Raise DTypeError unless all present types have one dtype."""
+    present = {name: t.dtype for name, t in types.items() if t is not None}
+    if len(set(present.values())) > 1:
+        listed = ", ".join(f"{name} is {dtype.name}" for name, dtype in present.items())
+        raise DTypeError(f"all must have one dtype, but {listed}; cast() one of them")
+
+
+def need_rank(name: str, x: Type, *ranks: int) -> None:
+    """Raise ShapeError unless `x` has one of the given numbers of axes."""
+    if len(x.shape) not in ranks:
+        wanted = " or ".join(str(r) for r in ranks)
+        raise ShapeError(f"{name} must have {wanted} axes, got shape {show(x.shape)}")
+
+
+def axis_of(axis: int, ndim: int) -> int:
+    """An axis counted from the front; IndexRangeError when there is no such axis."""
+    if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
+        raise DTypeError(f"an axis is an integer, got {axis!r}")
+    if not -max(ndim, 1) <= axis < max(ndim, 1):
+        raise IndexRangeError(
+            f"axis {axis} is out of range for {ndim} axes ({-ndim} to {ndim - 1} are possible)"
+        )
+    return int(axis) % max(ndim, 1)
+
+
+def axes_of(axes: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """Axes counted from the front, each once, ascending; None means all."""
+    if axes is None:
+        return tuple(range(ndim))
+    listed = (axes,) if isinstance(axes, (int, np.integer)) else tuple(axes)
+    found = sorted(axis_of(a, ndim) for a in listed)
+    if len(set(found)) != len(found):
+        raise AttributeValueError(f"axes {tuple(listed)} name one axis twice")
+    return tuple(found)
+
+
+def reduced_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
+    """The shape after reducing over `axes` (counted from the front)."""
+    if keepdims:
+        return tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return tuple(n for i, n in enumerate(shape) if i not in axes)
+
+
+def product(sizes: Sequence[Any]) -> Any:
+    """Product of sizes; 1 of none."""
+    total: Any = 1
+    for n in sizes:
+        total = total * n
+    return total
+
+
+def window(
+    size: Any, kernel: Any, stride: int, low: Any, high: Any, dilation: int, ceil: bool
+) -> Any:
+    """Number of positions of a sliding window along one axis.
+
+    (size + low + high - dilation * (kernel - 1) - 1) / stride + 1, rounded down, or up with `ceil`
+    (then a window that would start in the far padding is dropped).
+    Source: Dumoulin & Visin, arXiv 1603.07285, relationship 15.
+    """
+    span = size + low + high - (dilation * (kernel - 1) + 1)
+    if not ceil:
+        return span // stride + 1
+    out = -(-span // stride) + 1
+    if isinstance(out, int) and (out - 1) * stride >= size + low:
+        out -= 1
+    return out
+
+
+__all__ = [
+    "BOOL",
+    "I64",
+    "Dim",
+    "Expr",
+    "Shape",
+    "Type",
+    "as_numpy",
+    "axes_of",
+    "axis_of",
+    "broadcast",
+    "broadcast_shapes",
+    "compared",
+    "decide",
+    "expr_of",
+    "floating",
+    "is_float",
+    "make",
+    "need_float",
+    "need_int",
+    "need_rank",
+    "need_same_dtype",
+    "product",
+    "reduced_shape",
+    "same",
+    "same_size",
+    "show",
+    "window",
+]
