@@ -212,7 +212,7 @@ class _Walk:
             elif len(rule.inputs) > 1:
                 gx = gx[rule.inputs.index(name)]
             if gx is not None:
-                self.deliver(*edge, _fit(gx, node.shapes[position], node.dtypes[position]))
+                self.deliver(edge[0], edge[1], _fit(gx, node.shapes[position], node.dtypes[position]))
         if not self.retain_graph:
             node.release()
 
@@ -258,9 +258,10 @@ class _Walk:
 
 
 def _stash(node: GradNode, index: int, g: Any) -> None:
-    if node.grads is None or len(node.grads) != len(node.outputs):
-        node.grads = [None] * len(node.outputs)
-    node.grads[index] = g._array
+    grads = node.grads
+    if grads is None:
+        grads = node.grads = [None for _ in node.outputs]
+    grads[index] = g._array
 
 
 def _zeros(shape: Sequence[Any], dtype: np.dtype) -> Any:

@@ -1,4 +1,4 @@
-"""The one road every op takes: lift operands, infer, run the kernel, link the tape, tell observers.
+"""The one road every op takes: lift operands, infer, run the kernel, tell observers, link the tape.
 
 Nothing here knows a device, a mode of a layer, or who is watching. What `infer` answered is
 remembered per (attributes, shapes, dtypes), so a repeated call costs one look-up.
@@ -49,8 +49,8 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
     1. Read the arrays (a view whose base was written is derived anew).
     2. Look up the plan; on a miss `infer` checks shapes and dtypes.
     3. Run the kernel and wrap what it returns.
-    4. If a gradient is wanted, link the outputs to the tape.
-    5. Tell the observers.
+    4. Tell the observers.
+    5. If a gradient is wanted, link the outputs to the tape.
 
     Args:
         inputs: Tensors, None for absent optional ones; anything else is lifted to a Tensor.
@@ -104,15 +104,15 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
         out._array = array
         outputs.append(out)
 
+    if observers:
+        named = dict(zip(op.attrs, attrs, strict=True))
+        for observer in observers:
+            observer.on_op(op, inputs, named, outputs)
     if wants_grad and is_grad_enabled() and op.differentiable:
         link(op, inputs, attrs, frozen, plan, arrays, outputs)
     if op.view and inputs[0] is not None:
         for i, out in enumerate(outputs):
             out._alias = Alias(inputs[0], op, attrs, i)
-    if observers:
-        named = dict(zip(op.attrs, attrs, strict=True))
-        for observer in observers:
-            observer.on_op(op, inputs, named, outputs)
     if single:
         return outputs[0]
     return outputs[0] if op.public == 1 else tuple(outputs[: op.public])
@@ -238,6 +238,7 @@ def link(
     results = [(out._array.shape, out._array.dtype) for out in outputs]
     if observe.current():
         shapes = tuple(None if x is None else tuple(x.shape) for x in inputs)
+        results = [(tuple(out.shape), out._array.dtype) for out in outputs]
     node = GradNode(
         op,
         attrs,

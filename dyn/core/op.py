@@ -246,7 +246,7 @@ def _apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...]) -> Any:
     raise RuntimeError("dyn.core.dispatch is not loaded")
 
 
-def set_dispatch(apply: Callable[[Op, tuple[Any, ...], tuple[Any, ...]], Any]) -> None:
+def set_dispatch(apply: Any) -> None:
     """Called once by `dyn.core.dispatch`, which stands above this module."""
     global _apply
     _apply = apply

@@ -26,7 +26,7 @@ def seed(value: int) -> np.random.Generator:
 
 def get_rng_state() -> dict[str, Any]:
     """The whole random state, as a dictionary of numbers and arrays."""
-    return _generator.bit_generator.state
+    return dict(_generator.bit_generator.state)
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
