@@ -128,6 +128,8 @@ def make_plan(op: Op, inputs: tuple[Any, ...], key: tuple[Any, ...]) -> Plan:
     if op.promote:
         dtypes = [t.dtype for t in types if t is not None]
         common = functools.reduce(promote, dtypes)
+        if op.promote == "float" and not is_inexact(common):
+            common = default_float()
         if any(d != common for d in dtypes):
             plan = Plan(op.kernel, common, ())
             op.plans[key] = plan
@@ -279,7 +281,7 @@ class Alias:
         if self.op.writer is None:
             raise GradError(f"a result of {self.op.name} cannot be written in place; clone() it")
         named = dict(zip(self.op.attrs, self.attrs, strict=True))
-        if len(self.op.outputs) > 1:
+        if self.op.public != 1:
             named["index"] = self.index
         self.base._write(self.op.writer(self.base, value, **named))
 

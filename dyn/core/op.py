@@ -44,8 +44,10 @@ class Op:
         optional: names of the inputs that may be None.
         attrs: attribute names and their defaults (`inspect.Parameter.empty`: required).
         outputs: names of the results; those after the first `public` ones are private, kept for
-            gradients and never seen by users.
-        promote: whether operands of differing dtypes are brought to their common dtype first.
+            gradients and never seen by users. `public=None` is an op with any number of results
+            (split), all of them public.
+        promote: whether operands of differing dtypes are brought to their common dtype first;
+            "float" brings integers to the default floating-point dtype as well (divide, exp ...).
         differentiable: False for ops that have no gradient by nature.
         random: whether the result differs from call to call; never folded into a constant.
         dynamic: whether a size of the result depends on values, not only on shapes.
@@ -60,8 +62,8 @@ class Op:
         *,
         infer: Callable[..., Any],
         outputs: Sequence[str],
-        public: int,
-        promote: bool,
+        public: int | None,
+        promote: bool | str,
         differentiable: bool,
         random: bool,
         dynamic: bool,
@@ -201,8 +203,8 @@ def op(
     *,
     infer: Callable[..., Any],
     outputs: Sequence[str] = ("out",),
-    public: int = 1,
-    promote: bool = False,
+    public: int | None = 1,
+    promote: bool | str = False,
     differentiable: bool = True,
     random: bool = False,
     dynamic: bool = False,
