@@ -1,0 +1,1 @@
+"""Eager tensors, autograd, layers and optimisers on numba kernels."""

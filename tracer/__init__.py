@@ -1,0 +1,1 @@
+"""Records one forward run of a dyn model as a graph."""
