@@ -1,0 +1,165 @@
+"""Basic indexing: integers, slices, None and Ellipsis, read (`getitem`) and written (`setitem`).
+
+An index is an attribute: one entry per axis in order, `("int", i)`, `("slice", start, stop, step)`
+or `("new",)`. Numbers may be symbolic sizes; a missing start or stop is None, as Python has it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dyn.core.dim import Dim, maximum, minimum
+from dyn.core.errors import IndexRangeError, ShapeError
+from dyn.core.op import op
+from dyn.ops.infer import Type, broadcast_shapes, same_size, show
+
+Index = tuple[tuple[Any, ...], ...]
+
+
+def as_slices(index: Index) -> tuple[Any, ...]:
+    """The numpy index that an index attribute stands for."""
+    out: list[Any] = []
+    for entry in index:
+        if entry[0] == "int":
+            out.append(entry[1])
+        elif entry[0] == "new":
+            out.append(None)
+        else:
+            out.append(slice(*entry[1:]))
+    return tuple(out)
+
+
+def slice_bounds(entry: tuple[Any, ...], size: Any) -> tuple[Any, Any, int]:
+    """Start, stop and step of a slice entry on an axis of `size`, clamped as Python clamps them.
+
+    Works on symbolic sizes; with a negative step, stop may be -1 (before the first element).
+    """
+    _, start, stop, step = entry
+    step = 1 if step is None else step
+    if step > 0:
+        low: Any = 0 if start is None else _clamp(start, size, 0, size)
+        high: Any = size if stop is None else _clamp(stop, size, 0, size)
+    else:
+        low = size - 1 if start is None else _clamp(start, size, -1, size - 1)
+        high = -1 if stop is None else _clamp(stop, size, -1, size - 1)
+    return low, high, step
+
+
+def _clamp(at: Any, size: Any, low: Any, high: Any) -> Any:
+    if isinstance(at, int) and at < 0:
+        at = size + at
+    return maximum(low, minimum(at, high))
+
+
+def slice_length(entry: tuple[Any, ...], size: Any) -> Any:
+    """Number of elements a slice entry selects from an axis of `size`."""
+    low, high, step = slice_bounds(entry, size)
+    span = high - low if step > 0 else low - high
+    count = -(-span // abs(step))
+    return maximum(0, count)
+
+
+def _infer_getitem(x: Type, *, index: Index) -> Type:
+    shape: list[Any] = []
+    axis = 0
+    for entry in index:
+        if entry[0] == "new":
+            shape.append(1)
+            continue
+        if axis >= len(x.shape):
+            raise IndexRangeError(f"too many indices for a tensor of shape {show(x.shape)}")
+        n = x.shape[axis]
+        if entry[0] == "int":
+            i = entry[1]
+            if isinstance(n, int) and isinstance(i, int) and not -n <= i < n:
+                raise IndexRangeError(
+                    f"index {i} is out of range for axis {axis} of {show(x.shape)} (size {n})"
+                )
+        else:
+            shape.append(slice_length(entry, n))
+        axis += 1
+    return Type((*shape, *x.shape[axis:]), x.dtype)
+
+
+@op(infer=_infer_getitem, view=True)
+def _getitem(x, *, index):
+    """Elements selected by integers and slices. ONNX: Slice, Gather, Squeeze, Unsqueeze."""
+    out = x[as_slices(index)]
+    return out if isinstance(out, np.ndarray) else np.asarray(out)
+
+
+@_getitem.vjp("x")
+def _(g, *, index, x_shape):
+    return _getitem_grad(g, index=index, shape=x_shape)
+
+
+@_getitem.writes
+def _(base, value, *, index):
+    return _setitem(base, value, index=index)
+
+
+def _infer_getitem_grad(g: Type, *, index: Index, shape: tuple[Any, ...]) -> Type:
+    return Type(shape, g.dtype)
+
+
+@op(infer=_infer_getitem_grad)
+def _getitem_grad(g, *, index, shape):
+    """Zeros of `shape` with `g` where `index` selects. ONNX: Pad or ScatterElements."""
+    out = np.zeros(shape, g.dtype)
+    out[as_slices(index)] = g
+    return out
+
+
+@_getitem_grad.vjp("g")
+def _(g, *, index):
+    return _getitem(g, index=index)
+
+
+def _infer_setitem(x: Type, value: Type, *, index: Index) -> Type:
+    region = _infer_getitem(x, index=index).shape
+    given = value.shape
+    while len(given) > len(region) and same_size(given[0], 1):
+        given = given[1:]
+    fits = len(given) <= len(region)
+    if fits:
+        common = broadcast_shapes(region, given)
+        fits = all(same_size(a, b) for a, b in zip(common, region, strict=True))
+    if not fits:
+        raise ShapeError(
+            f"a value of shape {show(value.shape)} does not broadcast to the selected region "
+            f"{show(region)}"
+        )
+    return x
+
+
+@op(infer=_infer_setitem)
+def _setitem(x, value, *, index):
+    """A copy of x with `value` broadcast into the selected region. ONNX: ScatterElements."""
+    out = np.array(x)
+    out[as_slices(index)] = value
+    return out
+
+
+@_setitem.vjp("x")
+def _(g, *, index):
+    return _setitem(g, 0.0, index=index)
+
+
+@_setitem.vjp("value")
+def _(g, *, index):
+    return _getitem(g, index=index)
+
+
+def canonical(item: Any) -> tuple[Any, ...]:
+    """The index entry of one Python index: an int, Dim, slice or None."""
+    if item is None:
+        return ("new",)
+    if isinstance(item, slice):
+        return ("slice", *(_number(part) for part in (item.start, item.stop, item.step)))
+    return ("int", _number(item))
+
+
+def _number(part: Any) -> Any:
+    return part if part is None or isinstance(part, Dim) else int(part.__index__())

@@ -1,0 +1,344 @@
+"""Selecting and placing by index tensors: gather, scatter, along an axis or by coordinates.
+
+Indices count from the front or, negative, from the back; one outside its axis is an error in eager
+mode (ONNX leaves it undefined). Gradients add up where an index repeats.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.op import OPS, op
+from dyn.core.tensor import Tensor
+from dyn.kernels import index as kernels
+from dyn.ops.infer import (
+    Type,
+    axis_of,
+    broadcast_shapes,
+    need_int,
+    need_same_dtype,
+    same_size,
+    show,
+)
+from dyn.ops.shape import _unsqueeze, flatten
+
+# ---- gather ------------------------------------------------------------------------------------
+
+
+def _infer_gather(x: Type, index: Type, *, axis: int) -> Type:
+    need_int("index", index)
+    return Type((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]), x.dtype)
+
+
+@op(infer=_infer_gather)
+def _gather(x, index, *, axis):
+    """out[..., i..., ...] = x[..., index[i...], ...] at `axis`. ONNX: Gather."""
+    return kernels.gather(x, index, axis)
+
+
+@_gather.vjp("x")
+def _(g, *, index, axis, x_shape):
+    return _gather_grad(g, index, axis=axis, shape=x_shape)
+
+
+def _infer_gather_grad(g: Type, index: Type, *, axis: int, shape: tuple[Any, ...]) -> Type:
+    return Type(shape, g.dtype)
+
+
+@op(infer=_infer_gather_grad)
+def _gather_grad(g, index, *, axis, shape):
+    """Zeros of `shape` to which g is added where `gather` read. ONNX: ScatterND with addition."""
+    return kernels.gather_grad(g, index, axis, shape)
+
+
+@_gather_grad.vjp("g")
+def _(g, *, index, axis):
+    return _gather(g, index, axis=axis)
+
+
+def gather(x: Tensor, index: Any, axis: int = 0) -> Tensor:
+    """Select slices of x along an axis by an index tensor (any rank).
+
+    Args:
+        x: (..., n, ...), any dtype.
+        index: integers in [-n, n).
+        axis: the axis of n.
+
+    Returns:
+        x's shape with the sizes of `index` in the place of n.
+
+    Raises:
+        IndexRangeError: an index is out of range.
+    """
+    return _gather(x, index, axis=axis_of(axis, x.ndim))
+
+
+def index_select(x: Tensor, index: Tensor, axis: int = 0) -> Tensor:
+    """Select slices along an axis by a vector of indices."""
+    return _gather(x, index, axis=axis_of(axis, x.ndim))
+
+
+def take(x: Tensor, index: Tensor, mode: str = "raise") -> Tensor:
+    """Elements of the flattened tensor; mode "wrap" or "clip" brings indices into range."""
+    size = x.size
+    if mode == "wrap":
+        index = index % size
+    elif mode == "clip":
+        index = OPS["maximum"](OPS["minimum"](index, size - 1), 0)
+    elif mode != "raise":
+        raise AttributeValueError(f"mode {mode!r} is not one of raise, wrap, clip")
+    return _gather(flatten(x), index, axis=0)
+
+
+# ---- gather_nd, scatter_nd ---------------------------------------------------------------------
+
+
+def _infer_gather_nd(x: Type, index: Type) -> Type:
+    need_int("index", index)
+    if not index.shape or not isinstance(index.shape[-1], int):
+        raise ShapeError(
+            f"index {show(index.shape)} needs a last axis of a fixed size: coordinates"
+        )
+    depth = index.shape[-1]
+    if depth > len(x.shape):
+        raise ShapeError(f"index has {depth} coordinates, x {show(x.shape)} has fewer axes")
+    return Type((*index.shape[:-1], *x.shape[depth:]), x.dtype)
+
+
+@op(infer=_infer_gather_nd)
+def _gather_nd(x, index):
+    """out[i...] = x[index[i..., 0], index[i..., 1], ...]. ONNX: GatherND."""
+    return kernels.gather_nd(x, index)
+
+
+@_gather_nd.vjp("x")
+def _(g, *, index, x_shape):
+    zeros = OPS["full"](shape=x_shape, value=0, dtype=g._array.dtype.name)
+    return _scatter_nd(zeros, index, g, reduction="add")
+
+
+def gather_nd(x: Tensor, index: Tensor) -> Tensor:
+    """Select elements or slices by coordinates in the last axis of `index`."""
+    return _gather_nd(x, index)
+
+
+REDUCTIONS = ("none", "add")
+
+
+def _infer_scatter_nd(x: Type, index: Type, value: Type, *, reduction: str) -> Type:
+    if reduction not in REDUCTIONS:
+        raise AttributeValueError(f"reduction {reduction!r} is not one of {', '.join(REDUCTIONS)}")
+    need_same_dtype(x=x, value=value)
+    wanted = _infer_gather_nd(x, index).shape
+    if len(wanted) != len(value.shape) or not all(
+        same_size(a, b) for a, b in zip(wanted, value.shape, strict=True)
+    ):
+        raise ShapeError(f"value has shape {show(value.shape)}, the index selects {show(wanted)}")
+    return x
+
+
+@op(infer=_infer_scatter_nd)
+def _scatter_nd(x, index, value, *, reduction):
+    """A copy of x, value written or added at coordinates. ONNX: ScatterND.
+
+    Where an index repeats, "none" keeps one of the values (the last one in eager mode).
+    """
+    return kernels.scatter_nd(x, index, value, reduction)
+
+
+@_scatter_nd.vjp("x")
+def _(g, *, index, reduction, value_shape):
+    if reduction == "add":
+        return g
+    zeros = OPS["full"](shape=tuple(value_shape), value=0, dtype=g._array.dtype.name)
+    return _scatter_nd(g, index, zeros, reduction="none")
+
+
+@_scatter_nd.vjp("value")
+def _(g, *, index):
+    return _gather_nd(g, index)
+
+
+def scatter_nd_add(x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
+    """x plus updates at the coordinates in the last axis of `index`; repeats add up."""
+    return _scatter_nd(x, index, updates, reduction="add")
+
+
+def scatter_nd(index: Tensor, updates: Tensor, shape: Any) -> Tensor:
+    """Zeros of `shape` plus updates at coordinates; repeats add up."""
+    zeros = OPS["full"](shape=tuple(shape), value=0, dtype=updates._read().dtype.name)
+    return _scatter_nd(zeros, index, updates, reduction="add")
+
+
+def scatter(x: Tensor, index: Tensor, updates: Tensor, overwrite: bool = True) -> Tensor:
+    """Rows of x replaced by updates, or (overwrite=False) zeroed and then added up.
+
+    Args:
+        x: (n, ...). index: (m,) or (m, 1) integers. updates: (m, ...).
+    """
+    rows = _unsqueeze(index, axes=(1,)) if index.ndim == 1 else index
+    if overwrite:
+        return _scatter_nd(x, rows, updates, reduction="none")
+    zeros = OPS["full"](shape=tuple(updates.shape), value=0, dtype=updates._read().dtype.name)
+    cleared = _scatter_nd(x, rows, zeros, reduction="none")
+    return _scatter_nd(cleared, rows, updates, reduction="add")
+
+
+def index_add(x: Tensor, index: Tensor, axis: int, value: Tensor) -> Tensor:
+    """x with slices of value added along an axis at the given indices; repeats add up."""
+    axis = axis_of(axis, x.ndim)
+    return x + _gather_grad(value, index, axis=axis, shape=tuple(x.shape))
+
+
+def index_put(x: Tensor, indices: Any, value: Any, accumulate: bool = False) -> Tensor:
+    """x with value written (or added) where `x[indices]` selects; all axes by index tensors."""
+    shape = broadcast_shapes(*(tuple(i.shape) for i in indices))
+    parts = [_unsqueeze(OPS["expand"](i, shape=shape), axes=(len(shape),)) for i in indices]
+    where = OPS["concat"](*parts, axis=len(shape))
+    wanted = (*shape, *x.shape[len(indices) :])
+    if not isinstance(value, Tensor):
+        value = Tensor(np.asarray(value, x._read().dtype))
+    value = OPS["expand"](value, shape=wanted)
+    return _scatter_nd(x, where, value, reduction="add" if accumulate else "none")
+
+
+# ---- along an axis -----------------------------------------------------------------------------
+
+
+def _infer_take_along(x: Type, index: Type, *, axis: int) -> Type:
+    need_int("index", index)
+    if len(index.shape) != len(x.shape):
+        raise ShapeError(
+            f"index {show(index.shape)} must have as many axes as the tensor {show(x.shape)}"
+        )
+    return Type(index.shape, x.dtype)
+
+
+@op(infer=_infer_take_along)
+def _take_along_axis(x, index, *, axis):
+    """out[i, j, ...] = x[i, index[i, j, ...], ...] at `axis`. ONNX: GatherElements."""
+    return kernels.take_along_axis(x, index, axis)
+
+
+@_take_along_axis.vjp("x")
+def _(g, *, index, axis, x_shape):
+    zeros = OPS["full"](shape=x_shape, value=0, dtype=g._array.dtype.name)
+    return _put_along_axis(zeros, index, g, axis=axis, reduction="add")
+
+
+def take_along_axis(x: Tensor, indices: Tensor, axis: int, broadcast: bool = True) -> Tensor:
+    """Match each element of `indices` with one of x along an axis (other axes broadcast)."""
+    axis = axis_of(axis, x.ndim)
+    if broadcast:
+        x, indices = _align(x, indices, axis)
+    return _take_along_axis(x, indices, axis=axis)
+
+
+def _align(x: Tensor, index: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Expand both operands over all axes but `axis`."""
+    if index.ndim != x.ndim:
+        return x, index
+    xs, ixs = list(x.shape), list(index.shape)
+    common = broadcast_shapes((*xs[:axis], 1, *xs[axis + 1 :]), (*ixs[:axis], 1, *ixs[axis + 1 :]))
+    wide_x = (*common[:axis], xs[axis], *common[axis + 1 :])
+    wide_i = (*common[:axis], ixs[axis], *common[axis + 1 :])
+    if tuple(xs) != wide_x:
+        x = OPS["expand"](x, shape=wide_x)
+    if tuple(ixs) != wide_i:
+        index = OPS["expand"](index, shape=wide_i)
+    return x, index
+
+
+def _infer_put_along(x: Type, index: Type, value: Type, *, axis: int, reduction: str) -> Type:
+    if reduction not in REDUCTIONS:
+        raise AttributeValueError(f"reduction {reduction!r} is not one of {', '.join(REDUCTIONS)}")
+    need_same_dtype(x=x, value=value)
+    _infer_take_along(x, index, axis=axis)
+    if not all(same_size(a, b) for a, b in zip(index.shape, value.shape, strict=True)):
+        raise ShapeError(
+            f"value {show(value.shape)} must have the shape of index {show(index.shape)}"
+        )
+    return x
+
+
+@op(infer=_infer_put_along)
+def _put_along_axis(x, index, value, *, axis, reduction):
+    """A copy of x with x[i, index[i, j], ...] = (or +=) value[i, j, ...]. ONNX: ScatterElements."""
+    return kernels.put_along_axis(x, index, value, axis, reduction)
+
+
+@_put_along_axis.vjp("x")
+def _(g, *, index, axis, reduction, value_shape):
+    if reduction == "add":
+        return g
+    zeros = OPS["full"](shape=tuple(value_shape), value=0, dtype=g._array.dtype.name)
+    return _put_along_axis(g, index, zeros, axis=axis, reduction="none")
+
+
+@_put_along_axis.vjp("value")
+def _(g, *, index, axis):
+    return _take_along_axis(g, index, axis=axis)
+
+
+def put_along_axis(
+    x: Tensor, indices: Tensor, values: Any, axis: int, reduce: str = "assign"
+) -> Tensor:
+    """x with values written ("assign") or added ("add") along an axis, matched to `indices`."""
+    axis = axis_of(axis, x.ndim)
+    names = {"assign": "none", "add": "add"}
+    if reduce not in names:
+        raise AttributeValueError(f"reduce {reduce!r} is not one of {', '.join(names)}")
+    if not isinstance(values, Tensor):
+        values = Tensor(np.asarray(values, x._read().dtype))
+    values = OPS["expand"](values, shape=tuple(indices.shape))
+    return _put_along_axis(x, indices, values, axis=axis, reduction=names[reduce])
+
+
+def index_sample(x: Tensor, index: Tensor) -> Tensor:
+    """out[i, j] = x[i, index[i, j]] for matrices."""
+    return _take_along_axis(x, index, axis=1)
+
+
+# ---- where -------------------------------------------------------------------------------------
+
+
+def _infer_where(condition: Type, x: Type, y: Type) -> Type:
+    if condition.dtype != np.bool_:
+        raise AttributeValueError(f"condition must be bool, got {condition.dtype.name}; compare it")
+    need_same_dtype(x=x, y=y)
+    return Type(broadcast_shapes(condition.shape, x.shape, y.shape), x.dtype)
+
+
+@op(infer=_infer_where)
+def _where(condition, x, y):
+    """x where the condition holds, else y, broadcast. ONNX: Where."""
+    return np.where(condition, x, y)
+
+
+@_where.vjp("x")
+def _(g, *, condition):
+    return _where(condition, g, OPS["zeros_like"](g))
+
+
+@_where.vjp("y")
+def _(g, *, condition):
+    return _where(condition, OPS["zeros_like"](g), g)
+
+
+__all__ = [
+    "gather",
+    "gather_nd",
+    "index_add",
+    "index_put",
+    "index_sample",
+    "index_select",
+    "put_along_axis",
+    "scatter",
+    "scatter_nd",
+    "scatter_nd_add",
+    "take",
+    "take_along_axis",
+]

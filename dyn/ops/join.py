@@ -1,0 +1,403 @@
+"""Joining, cutting, repeating and padding: concat, split, expand, tile, flip, roll, pad.
+
+Ops move elements and never compute with them. Parts of a split are views of what was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dyn.core.dim import Dim
+from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
+from dyn.core.op import OPS, op
+from dyn.core.tensor import Tensor
+from dyn.kernels import shape as kernels
+from dyn.ops.infer import Type, axes_of, axis_of, broadcast_shapes, same_size, show
+from dyn.ops.shape import _reshape, _squeeze, _unsqueeze, flatten, sizes_of, swapaxes
+
+# ---- concat, split -----------------------------------------------------------------------------
+
+
+def _infer_concat(*xs: Type, axis: int) -> Type:
+    if not xs:
+        raise DTypeError("concat needs at least one tensor")
+    first = xs[0]
+    if not first.shape:
+        raise ShapeError("0-d tensors cannot be concatenated; use stack()")
+    total: Any = 0
+    for i, x in enumerate(xs):
+        if len(x.shape) != len(first.shape) or not all(
+            same_size(a, b)
+            for j, (a, b) in enumerate(zip(x.shape, first.shape, strict=True))
+            if j != axis
+        ):
+            raise ShapeError(
+                f"tensor {i} has shape {show(x.shape)}, tensor 0 {show(first.shape)}; all sizes "
+                f"but that of axis {axis} must be equal"
+            )
+        total = total + x.shape[axis]
+    return Type((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype)
+
+
+@op(infer=_infer_concat, promote=True)
+def _concat(*xs, axis):
+    """Tensors one after the other along `axis`. ONNX: Concat."""
+    return kernels.concat(xs, axis)
+
+
+@_concat.vjp("xs")
+def _(g, *, xs_shape, axis):
+    return _split(g, sizes=tuple(s[axis] for s in xs_shape), axis=axis)
+
+
+def concat(x: Sequence[Tensor], axis: int = 0) -> Tensor:
+    """Join tensors along an axis they already have; dtypes are promoted.
+
+    Args:
+        x: tensors of equal shape except along `axis`.
+        axis: the axis along which sizes add up.
+    """
+    tensors = list(x)
+    if not tensors:
+        raise AttributeValueError("concat needs at least one tensor, got an empty list")
+    return _concat(*tensors, axis=axis_of(axis, tensors[0].ndim))
+
+
+def stack(x: Sequence[Tensor], axis: int = 0) -> Tensor:
+    """Join tensors of equal shape along a new axis."""
+    tensors = list(x)
+    if not tensors:
+        raise AttributeValueError("stack needs at least one tensor, got an empty list")
+    axis = axis_of(axis, tensors[0].ndim + 1)
+    return _concat(*(_unsqueeze(v, axes=(axis,)) for v in tensors), axis=axis)
+
+
+def hstack(x: Sequence[Tensor]) -> Tensor:
+    """Join along the second axis (the first for vectors)."""
+    tensors = [_reshape(v, shape=(1,)) if v.ndim == 0 else v for v in x]
+    return concat(tensors, 0 if tensors[0].ndim == 1 else 1)
+
+
+def vstack(x: Sequence[Tensor]) -> Tensor:
+    """Join along the first axis; vectors count as rows."""
+    return concat([_reshape(v, shape=(1, v.size)) if v.ndim < 2 else v for v in x], 0)
+
+
+def _infer_split(x: Type, *, sizes: tuple[Any, ...], axis: int) -> list[Type]:
+    if not same_size(sum(sizes[1:], sizes[0]), x.shape[axis]):
+        raise ShapeError(
+            f"sections {show(sizes)} do not add up to size {x.shape[axis]} of axis {axis} of "
+            f"{show(x.shape)}"
+        )
+    return [Type((*x.shape[:axis], n, *x.shape[axis + 1 :]), x.dtype) for n in sizes]
+
+
+@op(infer=_infer_split, outputs=("outs",), public=None, view=True)
+def _split(x, *, sizes, axis):
+    """Consecutive parts of the given sizes along `axis`. ONNX: Split."""
+    return kernels.split(x, sizes, axis)
+
+
+@_split.vjp("x")
+def _(g, *, axis):
+    return _concat(*g, axis=axis)
+
+
+@_split.writes
+def _(base, value, *, sizes, axis, index):
+    parts = list(_split(base, sizes=sizes, axis=axis))
+    parts[index] = value
+    return _concat(*parts, axis=axis)
+
+
+def split(x: Tensor, num_or_sections: Any, axis: int = 0) -> list[Tensor]:
+    """Cut along an axis into equal parts or into parts of given sizes (views).
+
+    Args:
+        num_or_sections: number of equal parts, or a list of sizes of which one may be -1.
+
+    Raises:
+        ShapeError: the parts do not add up to the size of the axis.
+    """
+    axis = axis_of(axis, x.ndim)
+    size = x.shape[axis]
+    if isinstance(num_or_sections, int):
+        if num_or_sections < 1 or not same_size(size % num_or_sections, 0):
+            raise ShapeError(
+                f"axis {axis} of {show(x.shape)} cannot be cut into {num_or_sections} equal parts"
+            )
+        sections: tuple[Any, ...] = (size // num_or_sections,) * num_or_sections
+    else:
+        sections = sizes_of(num_or_sections)
+        rest = [i for i, n in enumerate(sections) if isinstance(n, int) and n == -1]
+        if len(rest) == 1:
+            known = sum(n for i, n in enumerate(sections) if i != rest[0])
+            sections = tuple(size - known if i == rest[0] else n for i, n in enumerate(sections))
+    return list(_split(x, sizes=sections, axis=axis))
+
+
+def chunk(x: Tensor, chunks: int, axis: int = 0) -> list[Tensor]:
+    """Cut along an axis into at most `chunks` parts, all of one size but perhaps the last."""
+    axis = axis_of(axis, x.ndim)
+    size = x.shape[axis]
+    if isinstance(size, Dim):
+        return split(x, chunks, axis)
+    step = max(1, -(-size // chunks))
+    sections = [min(step, size - at) for at in range(0, size, step)] or [0]
+    return list(_split(x, sizes=tuple(sections), axis=axis))
+
+
+def unbind(x: Tensor, axis: int = 0) -> list[Tensor]:
+    """The slices along an axis, without that axis (views). Its size must be static."""
+    axis = axis_of(axis, x.ndim)
+    count = x.shape[axis].__index__()
+    parts = _split(x, sizes=(1,) * count, axis=axis) if count else ()
+    return [_squeeze(part, axes=(axis,)) for part in parts]
+
+
+# ---- repeat ------------------------------------------------------------------------------------
+
+
+def _infer_expand(x: Type, *, shape: tuple[Any, ...]) -> Type:
+    if len(shape) < len(x.shape):
+        raise ShapeError(f"{show(x.shape)} cannot be expanded to the fewer axes of {show(shape)}")
+    if any(
+        not (isinstance(a, int) and a == 1) and not same_size(a, b)
+        for a, b in zip(reversed(x.shape), reversed(shape), strict=False)
+    ):
+        raise ShapeError(f"{show(x.shape)} cannot be expanded to {show(shape)}: sizes differ")
+    return Type(shape, x.dtype)
+
+
+@op(infer=_infer_expand)
+def _expand(x, *, shape):
+    """x repeated along axes where it has size 1, and along new leading axes. ONNX: Expand."""
+    return np.broadcast_to(x, shape)
+
+
+@_expand.vjp("x")
+def _(g, *, x_shape):
+    return OPS["sum_to"](g, shape=x_shape)
+
+
+def expand(x: Tensor, shape: Any) -> Tensor:
+    """Repeat along axes of size 1 and along new leading axes; -1 keeps a size."""
+    old, new = list(x.shape), sizes_of(shape)
+    lead = len(new) - len(old)
+    sizes = tuple(
+        old[i - lead] if isinstance(n, int) and n == -1 and i >= lead else n
+        for i, n in enumerate(new)
+    )
+    return _expand(x, shape=sizes)
+
+
+def broadcast_to(x: Tensor, shape: Any) -> Tensor:
+    """Same as `expand`."""
+    return expand(x, shape)
+
+
+def expand_as(x: Tensor, y: Tensor) -> Tensor:
+    """`expand` to the shape of `y`."""
+    return _expand(x, shape=tuple(y.shape))
+
+
+def broadcast_tensors(inputs: Sequence[Tensor]) -> list[Tensor]:
+    """All tensors expanded to their common shape."""
+    shape = broadcast_shapes(*(tuple(x.shape) for x in inputs))
+    return [_expand(x, shape=shape) for x in inputs]
+
+
+def _infer_tile(x: Type, *, repeats: tuple[Any, ...]) -> Type:
+    return Type(tuple(n * r for n, r in zip(x.shape, repeats, strict=True)), x.dtype)
+
+
+@op(infer=_infer_tile)
+def _tile(x, *, repeats):
+    """x side by side, `repeats[i]` times along axis i. ONNX: Tile."""
+    return np.tile(x, repeats)
+
+
+@_tile.vjp("x")
+def _(g, *, x_shape, repeats):
+    split_shape = tuple(n for r, size in zip(repeats, x_shape, strict=True) for n in (r, size))
+    parts = _reshape(g, shape=split_shape)
+    return OPS["sum"](parts, axes=tuple(range(0, len(split_shape), 2)), keepdims=False)
+
+
+def tile(x: Tensor, repeat_times: Any) -> Tensor:
+    """Repeat along each axis; missing leading sizes or counts are 1."""
+    repeats = sizes_of(repeat_times)
+    if len(repeats) < x.ndim:
+        repeats = (1,) * (x.ndim - len(repeats)) + repeats
+    if len(repeats) > x.ndim:
+        x = _reshape(x, shape=(1,) * (len(repeats) - x.ndim) + tuple(x.shape))
+    return _tile(x, repeats=repeats)
+
+
+def repeat_interleave(x: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
+    """Repeat each element along an axis: an equal number of times, or `repeats[i]` times."""
+    if axis is None:
+        x, axis = flatten(x), 0
+    axis = axis_of(axis, x.ndim)
+    if isinstance(repeats, Tensor) and repeats.size != 1:
+        counts = np.asarray(repeats.tolist())
+        index = Tensor(np.repeat(np.arange(len(counts)), counts))
+        return OPS["gather"](x, index, axis=axis)
+    (count,) = sizes_of(repeats)
+    shape = list(x.shape)
+    wide = _unsqueeze(x, axes=(axis + 1,))
+    wide = _expand(wide, shape=(*shape[: axis + 1], count, *shape[axis + 1 :]))
+    return _reshape(wide, shape=(*shape[:axis], shape[axis] * count, *shape[axis + 1 :]))
+
+
+# ---- flip, roll --------------------------------------------------------------------------------
+
+
+@op(infer=lambda x, *, axes: x)
+def _flip(x, *, axes):
+    """Elements in reverse order along the given axes. ONNX: Slice with step -1."""
+    return np.flip(x, axes)
+
+
+@_flip.vjp("x")
+def _(g, *, axes):
+    return _flip(g, axes=axes)
+
+
+def flip(x: Tensor, axis: Any) -> Tensor:
+    """Reverse the order of elements along one axis or several."""
+    return _flip(x, axes=axes_of(axis, x.ndim))
+
+
+def roll(x: Tensor, shifts: Any, axis: Any = None) -> Tensor:
+    """Shift elements along axes; what leaves at one end comes in at the other."""
+    if axis is None:
+        return _reshape(roll(flatten(x), shifts, 0), shape=tuple(x.shape))
+    pairs = [(shifts, axis)] if isinstance(axis, int) else zip(shifts, axis, strict=True)
+    for shift, a in pairs:
+        a = axis_of(a, x.ndim)
+        size = x.shape[a]
+        if isinstance(size, int) and size == 0:
+            continue
+        cut = (size - shift) % size
+        if isinstance(cut, int) and cut == 0:
+            continue
+        head, tail = _split(x, sizes=(cut, size - cut), axis=a)
+        x = _concat(tail, head, axis=a)
+    return x
+
+
+def rot90(x: Tensor, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
+    """Rotate by k quarter turns in the plane of two axes, from the first towards the second."""
+    a, b = (axis_of(i, x.ndim) for i in axes)
+    k %= 4
+    if k == 2:
+        return _flip(x, axes=tuple(sorted((a, b))))
+    if k == 1:
+        return swapaxes(_flip(x, axes=(b,)), a, b)
+    return _flip(swapaxes(x, a, b), axes=(b,)) if k == 3 else x
+
+
+# ---- pad ---------------------------------------------------------------------------------------
+
+MODES = ("constant", "reflect", "replicate", "circular")
+
+
+def _infer_pad(x: Type, *, pads: tuple[Any, ...], mode: str, value: float) -> Type:
+    if mode not in MODES:
+        raise AttributeValueError(f"mode {mode!r} is not one of {', '.join(MODES)}")
+    sizes = []
+    for n, (low, high) in zip(x.shape, pads, strict=True):
+        out = n + low + high
+        limit = {"reflect": n - 1, "circular": n}.get(mode)
+        if limit is not None and (low > limit or high > limit):
+            raise ShapeError(f"{mode} padding ({low}, {high}) is wider than size {n} allows")
+        if out < 0:
+            raise ShapeError(
+                f"padding ({low}, {high}) removes more than the {n} elements there are"
+            )
+        sizes.append(out)
+    return Type(tuple(sizes), x.dtype)
+
+
+@op(infer=_infer_pad)
+def _pad(x, *, pads, mode, value):
+    """`pads[i] = (before, after)` elements added on axis i, or removed if negative. ONNX: Pad."""
+    return kernels.pad(x, pads, mode, value)
+
+
+@_pad.vjp("x")
+def _(g, *, x_shape, pads, mode):
+    if mode == "constant":
+        return _pad(g, pads=tuple((-low, -high) for low, high in pads), mode=mode, value=0.0)
+    for axis, (low, high) in enumerate(pads):
+        if (low, high) == (0, 0):
+            continue
+        # Each element goes back to where padding copied it from.
+        n = x_shape[axis]
+        positions = OPS["arange"](start=0, stop=n, step=1, dtype="int64")
+        source = _pad(positions, pads=((low, high),), mode=mode, value=0.0)
+        shape = tuple(n if i == axis else size for i, size in enumerate(g.shape))
+        g = OPS["gather_grad"](g, source, axis=axis, shape=shape)
+    return g
+
+
+def pad(
+    x: Tensor,
+    pad: Any,
+    mode: str = "constant",
+    value: float = 0.0,
+    data_format: str = "NCHW",
+) -> Tensor:
+    """Add elements around a tensor.
+
+    Args:
+        x: any shape.
+        pad: one int for all spatial axes; or (before, after) for every axis, first axis first, if
+            there are 2 * ndim numbers; or pairs for the last spatial axes, last axis first (left,
+            right, top, bottom, ...), as in Paddle and PyTorch. Negative numbers remove elements.
+        mode: "constant", "reflect" (without the edge), "replicate" (the edge) or "circular".
+        value: what is added in constant mode.
+        data_format: "NCHW"-like (channels second) or "NHWC"-like (channels last); says which axes
+            are spatial.
+
+    Raises:
+        ShapeError: padding is wider than the mode allows.
+    """
+    ndim = x.ndim
+    last = ndim - 1 if data_format in ("NHWC", "NLC", "NDHWC") else ndim
+    pairs = [(0, 0)] * ndim
+    amounts = (pad,) * (2 * max(last - 2 + (last < ndim), 1)) if isinstance(pad, int) else pad
+    amounts = sizes_of(amounts)
+    if len(amounts) % 2 or len(amounts) > 2 * ndim:
+        raise AttributeValueError(f"pad {amounts} must hold a pair for each padded axis")
+    if len(amounts) == 2 * ndim and mode == "constant":
+        pairs = [(amounts[2 * i], amounts[2 * i + 1]) for i in range(ndim)]
+    else:
+        for i in range(len(amounts) // 2):
+            pairs[last - 1 - i] = (amounts[2 * i], amounts[2 * i + 1])
+    return _pad(x, pads=tuple(pairs), mode=mode, value=float(value))
+
+
+__all__ = [
+    "broadcast_tensors",
+    "broadcast_to",
+    "chunk",
+    "concat",
+    "expand",
+    "expand_as",
+    "flip",
+    "hstack",
+    "pad",
+    "repeat_interleave",
+    "roll",
+    "rot90",
+    "split",
+    "stack",
+    "tile",
+    "unbind",
+    "vstack",
+]

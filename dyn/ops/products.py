@@ -1,0 +1,239 @@
+"""Sums of products in other shapes than a matrix product: einsum, tensordot, kron, distances, det.
+
+Everything but `einsum` and `det` is composed of other ops.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.op import OPS, op
+from dyn.core.tensor import Tensor
+from dyn.ops.infer import Type, axis_of, need_float, product, same_size, show
+from dyn.ops.linalg import _matmul
+from dyn.ops.shape import _reshape, _transpose, _unsqueeze
+
+# ---- einsum ------------------------------------------------------------------------------------
+
+
+def _infer_einsum(*xs: Type, equation: str) -> Type:
+    terms, out = equation.split("->")
+    sizes: dict[str, Any] = {}
+    for term, x in zip(terms.split(","), xs, strict=True):
+        if len(term) != len(x.shape):
+            raise ShapeError(f"{term!r} names {len(term)} axes, the tensor is {show(x.shape)}")
+        for letter, n in zip(term, x.shape, strict=True):
+            known = sizes.setdefault(letter, n)
+            if isinstance(known, int) and known == 1:
+                sizes[letter] = n
+            elif not (isinstance(n, int) and n == 1) and not same_size(known, n):
+                raise ShapeError(f"axis {letter!r} of {equation!r} has sizes {known} and {n}")
+    return Type(tuple(sizes[letter] for letter in out), xs[0].dtype)
+
+
+@op(infer=_infer_einsum, promote=True)
+def _einsum(*xs, equation):
+    """Sum of products in Einstein's notation, explicit form ("ij,jk->ik"). ONNX: Einsum."""
+    return np.array(np.einsum(equation, *xs, optimize=len(xs) > 1))
+
+
+@_einsum.vjp("xs")
+def _(g, *, xs, xs_shape, equation):
+    terms, out = equation.split("->")
+    parts = terms.split(",")
+    grads = []
+    for i, term in enumerate(parts):
+        others = [p for j, p in enumerate(parts) if j != i]
+        operands = [x for j, x in enumerate(xs) if j != i]
+        known = set(out).union(*map(set, others)) if others else set(out)
+        seen = "".join(c for c in term if c in known)
+        made = _einsum(g, *operands, equation=f"{','.join([out, *others])}->{seen}")
+        if seen != term:
+            # Letters of this operand alone were summed over: the gradient repeats along them.
+            shape = tuple(xs_shape[i])
+            made = _reshape(
+                made, shape=tuple(n if c in known else 1 for c, n in zip(term, shape, strict=True))
+            )
+            made = OPS["expand"](made, shape=shape)
+        grads.append(made)
+    return grads
+
+
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Sum of products in Einstein's notation, as `numpy.einsum`; "..." stands for leading axes.
+
+    Raises:
+        AttributeValueError: the equation is malformed, or repeats a letter within one operand.
+    """
+    xs = (
+        list(operands[0])
+        if len(operands) == 1 and not isinstance(operands[0], Tensor)
+        else operands
+    )
+    return _einsum(*xs, equation=_explicit(equation, [x.ndim for x in xs]))
+
+
+def _explicit(equation: str, ranks: Sequence[int]) -> str:
+    text = equation.replace(" ", "")
+    left, arrow, right = text.partition("->")
+    terms = left.split(",")
+    if len(terms) != len(ranks):
+        raise AttributeValueError(
+            f"{equation!r} has {len(terms)} operands, {len(ranks)} were given"
+        )
+    free = [c for c in string.ascii_letters if c not in text]
+    widest = max(
+        (n - len(t.replace("...", "")) for t, n in zip(terms, ranks, strict=True) if "..." in t),
+        default=0,
+    )
+    dots = "".join(free[:widest])
+    full = []
+    for term, ndim in zip(terms, ranks, strict=True):
+        named = term.replace("...", "")
+        if len(set(named)) != len(named):
+            raise AttributeValueError(
+                f"{equation!r} repeats a letter in {term!r}; take diagonal() first"
+            )
+        full.append(term.replace("...", dots[widest - (ndim - len(named)) :] if widest else ""))
+    if not arrow:
+        joined = "".join(full)
+        right = "..." if "..." in text else ""
+        right += "".join(sorted(c for c in set(joined) if joined.count(c) == 1 and c not in dots))
+    return f"{','.join(full)}->{right.replace('...', dots)}"
+
+
+# ---- made of products --------------------------------------------------------------------------
+
+
+def tensordot(x: Tensor, y: Tensor, axes: Any = 2) -> Tensor:
+    """Sum of products over pairs of axes; an int means the last of x with the first of y."""
+    if isinstance(axes, int):
+        ax, ay = list(range(x.ndim - axes, x.ndim)), list(range(axes))
+    else:
+        ax, ay = ([a] if isinstance(a, int) else list(a) for a in axes)
+        ax, ay = [axis_of(a, x.ndim) for a in ax], [axis_of(a, y.ndim) for a in ay]
+    if len(ax) != len(ay):
+        raise AttributeValueError(f"axes {axes} pair {len(ax)} axes with {len(ay)}")
+    free_x = [a for a in range(x.ndim) if a not in ax]
+    free_y = [a for a in range(y.ndim) if a not in ay]
+    k = product([x.shape[a] for a in ax])
+    left = _reshape(
+        _transpose(x, perm=(*free_x, *ax)), shape=(product([x.shape[a] for a in free_x]), k)
+    )
+    right = _reshape(
+        _transpose(y, perm=(*ay, *free_y)),
+        shape=(product([y.shape[a] for a in ay]), product([y.shape[a] for a in free_y])),
+    )
+    shape = (*(x.shape[a] for a in free_x), *(y.shape[a] for a in free_y))
+    return _reshape(_matmul(left, right), shape=shape)
+
+
+def kron(x: Tensor, y: Tensor) -> Tensor:
+    """Kronecker product: every element of x times the whole of y, as blocks."""
+    ndim = max(x.ndim, y.ndim)
+    xs = (1,) * (ndim - x.ndim) + tuple(x.shape)
+    ys = (1,) * (ndim - y.ndim) + tuple(y.shape)
+    left = _reshape(x, shape=tuple(n for size in xs for n in (size, 1)))
+    right = _reshape(y, shape=tuple(n for size in ys for n in (1, size)))
+    return _reshape(left * right, shape=tuple(a * b for a, b in zip(xs, ys, strict=True)))
+
+
+def cross(x: Tensor, y: Tensor, axis: int | None = None) -> Tensor:
+    """Vector product along an axis of size 3 (the first such axis by default)."""
+    if axis is None:
+        axis = next((i for i, n in enumerate(x.shape) if isinstance(n, int) and n == 3), -1)
+    axis = axis_of(axis, x.ndim)
+    if not same_size(x.shape[axis], 3):
+        raise ShapeError(f"cross needs size 3 at axis {axis}, got {show(x.shape)}")
+    first, second = np.array([1, 2, 0]), np.array([2, 0, 1])
+    gather = OPS["gather"]
+    a, b = (gather(x, Tensor(i), axis=axis) for i in (first, second))
+    c, d = (gather(y, Tensor(i), axis=axis) for i in (second, first))
+    return a * c - b * d
+
+
+def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The diagonals of the planes of two axes, as a new last axis. Both sizes must be static."""
+    a, b = axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
+    rest = [i for i in range(x.ndim) if i not in (a, b)]
+    moved = _transpose(x, perm=(a, b, *rest))
+    n, m = (moved.shape[i].__index__() for i in (0, 1))
+    length = max(0, min(n, m - offset) if offset >= 0 else min(n + offset, m))
+    rows = np.arange(length) + max(0, -offset)
+    picked = OPS["gather_nd"](moved, Tensor(np.stack([rows, rows + offset], 1)))
+    return _transpose(picked, perm=(*range(1, picked.ndim), 0))
+
+
+def cdist(x: Tensor, y: Tensor, p: float = 2.0) -> Tensor:
+    """Distances of all pairs of rows: (..., m, k) and (..., n, k) give (..., m, n)."""
+    difference = _unsqueeze(x, axes=(x.ndim - 1,)) - _unsqueeze(y, axes=(y.ndim - 2,))
+    axis = (difference.ndim - 1,)
+    if p == 2.0:
+        return OPS["sqrt"](OPS["sum"](difference * difference, axes=axis, keepdims=False))
+    size = OPS["abs"](difference)
+    if p == float("inf"):
+        return OPS["max"](size, axes=axis, keepdims=False)
+    if p == 1.0:
+        return OPS["sum"](size, axes=axis, keepdims=False)
+    return OPS["sum"](size**p, axes=axis, keepdims=False) ** (1.0 / p)
+
+
+def matrix_power(x: Tensor, n: int) -> Tensor:
+    """The product of n copies of a square matrix (n >= 0)."""
+    if n < 0:
+        raise AttributeValueError(f"matrix_power needs n >= 0, got {n}; there is no inverse op")
+    if n == 0:
+        eye = Tensor(np.eye(x._read().shape[-1], dtype=x._read().dtype))
+        return OPS["expand"](eye, shape=tuple(x.shape))
+    result: Tensor | None = None
+    square = x
+    while n:
+        if n & 1:
+            result = square if result is None else _matmul(result, square)
+        n >>= 1
+        if n:
+            square = _matmul(square, square)
+    assert result is not None
+    return result
+
+
+def bilinear(x1: Tensor, x2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """out[..., o] = sum of x1[..., i] * weight[o, i, j] * x2[..., j], plus bias."""
+    out = einsum("...i,oij,...j->...o", x1, weight, x2)
+    return out if bias is None else out + bias
+
+
+def _infer_det(x: Type) -> Type:
+    need_float("x", x)
+    if len(x.shape) < 2 or not same_size(x.shape[-1], x.shape[-2]):
+        raise ShapeError(f"det needs square matrices, got {show(x.shape)}")
+    return Type(x.shape[:-2], x.dtype)
+
+
+@op(infer=_infer_det, differentiable=False)
+def _det(x):
+    """Determinants of square matrices (..., n, n). ONNX: Det. No gradient."""
+    return np.asarray(np.linalg.det(x), x.dtype)
+
+
+def det(x: Tensor) -> Tensor:
+    """Determinants of square matrices (..., n, n)."""
+    return _det(x)
+
+
+__all__ = [
+    "bilinear",
+    "cdist",
+    "cross",
+    "det",
+    "diagonal",
+    "einsum",
+    "kron",
+    "matrix_power",
+    "tensordot",
+]

@@ -1,0 +1,280 @@
+"""The same elements under another shape: reshape, transpose, squeeze and what is made of them.
+
+All are views: they follow their base when it is written, and a write to them reaches the base by
+the inverse given under `writes`. Joining, cutting and repeating are in `join.py`, indexing in
+`index.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dyn.core.dim import Dim
+from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
+from dyn.core.op import op
+from dyn.core.tensor import Tensor
+from dyn.kernels import shape as kernels
+from dyn.ops.infer import Type, axes_of, axis_of, product, same_size, show
+
+
+def sizes_of(sizes: Any) -> tuple[Any, ...]:
+    """Sizes given as ints, Dims, or (lists of) integer tensors, as a tuple of ints and Dims."""
+    if isinstance(sizes, Tensor):
+        sizes = sizes.tolist()
+    if isinstance(sizes, (int, np.integer, Dim)):
+        sizes = (sizes,)
+    out = []
+    for n in sizes:
+        if isinstance(n, Tensor):
+            n = n.item()
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer, Dim)):
+            raise DTypeError(f"a size is an integer, got {n!r}")
+        out.append(n if isinstance(n, Dim) else int(n))
+    return tuple(out)
+
+
+def _flat(args: tuple[Any, ...]) -> Any:
+    """`f(x, 2, 3)` and `f(x, [2, 3])` both give the sizes [2, 3]."""
+    return args[0] if len(args) == 1 else args
+
+
+# ---- reshape -----------------------------------------------------------------------------------
+
+
+def _infer_reshape(x: Type, *, shape: tuple[Any, ...]) -> Type:
+    if not same_size(product(shape), product(x.shape)):
+        raise ShapeError(
+            f"a tensor of shape {show(x.shape)} has {product(x.shape)} elements; shape "
+            f"{show(shape)} needs {product(shape)}"
+        )
+    return Type(shape, x.dtype)
+
+
+@op(infer=_infer_reshape, view=True)
+def _reshape(x, *, shape):
+    """The same elements in row-major order under another shape. ONNX: Reshape."""
+    return kernels.reshape(x, shape)
+
+
+@_reshape.vjp("x")
+def _(g, *, x_shape):
+    return _reshape(g, shape=x_shape)
+
+
+@_reshape.writes
+def _(base, value, *, shape):
+    return _reshape(value, shape=tuple(base.shape))
+
+
+def reshape(x: Tensor, *shape: Any) -> Tensor:
+    """The same elements in row-major order under another shape (a view).
+
+    Args:
+        x: any shape.
+        shape: sizes; 0 copies the size of x at that axis (when x has elements), one -1 is inferred.
+
+    Returns:
+        Tensor of that shape.
+
+    Raises:
+        ShapeError: the numbers of elements differ, or -1 cannot be inferred.
+    """
+    return _reshape(x, shape=resolve_shape(x.shape, sizes_of(_flat(shape))))
+
+
+def resolve_shape(old: Sequence[Any], new: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`new` with 0 (copy) and -1 (infer) replaced by sizes."""
+    sizes: list[Any] = list(new)
+    empty = any(isinstance(n, int) and n == 0 for n in old)
+    for i, n in enumerate(sizes):
+        if isinstance(n, int) and n == 0 and not empty:
+            if i >= len(old):
+                raise ShapeError(
+                    f"size 0 at axis {i} copies a size, but the tensor {show(old)} has no such axis"
+                )
+            sizes[i] = old[i]
+    unknown = [i for i, n in enumerate(sizes) if isinstance(n, int) and n < 0]
+    if not unknown:
+        return tuple(sizes)
+    if len(unknown) > 1 or sizes[unknown[0]] != -1:
+        raise ShapeError(f"shape {show(new)} has more than one unknown size, or one below -1")
+    total = product(old)
+    known = product([n for i, n in enumerate(sizes) if i != unknown[0]])
+    if isinstance(known, int) and known == 0:
+        raise ShapeError(f"-1 in {show(new)} cannot be inferred beside a size of 0")
+    if not same_size(total % known, 0):
+        raise ShapeError(
+            f"a tensor of shape {show(old)} has {total} elements, which {show(new)} does not divide"
+        )
+    sizes[unknown[0]] = total // known
+    return tuple(sizes)
+
+
+def flatten(x: Tensor, start_axis: int = 0, stop_axis: int = -1) -> Tensor:
+    """Merge the axes from `start_axis` to `stop_axis` (both included) into one (a view)."""
+    shape = list(x.shape)
+    if not shape:
+        return _reshape(x, shape=(1,))
+    first, last = axis_of(start_axis, len(shape)), axis_of(stop_axis, len(shape))
+    if first > last:
+        raise AttributeValueError(f"start_axis {start_axis} lies behind stop_axis {stop_axis}")
+    merged = product(shape[first : last + 1])
+    return _reshape(x, shape=(*shape[:first], merged, *shape[last + 1 :]))
+
+
+def unflatten(x: Tensor, axis: int, shape: Any) -> Tensor:
+    """Split one axis into several of the given sizes; one of them may be -1 (a view)."""
+    old = list(x.shape)
+    axis = axis_of(axis, len(old))
+    inner = resolve_shape([old[axis]], sizes_of(shape))
+    return _reshape(x, shape=(*old[:axis], *inner, *old[axis + 1 :]))
+
+
+# ---- transpose ---------------------------------------------------------------------------------
+
+
+def _infer_transpose(x: Type, *, perm: tuple[int, ...]) -> Type:
+    if sorted(perm) != list(range(len(x.shape))):
+        raise AttributeValueError(
+            f"perm {tuple(perm)} must name each of the {len(x.shape)} axes of {show(x.shape)} once"
+        )
+    return Type(tuple(x.shape[i] for i in perm), x.dtype)
+
+
+@op(infer=_infer_transpose, view=True)
+def _transpose(x, *, perm):
+    """Axes in another order: out.shape[i] = x.shape[perm[i]]. ONNX: Transpose."""
+    return x.transpose(perm)
+
+
+def _inverse(perm: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.argsort(perm))
+
+
+@_transpose.vjp("x")
+def _(g, *, perm):
+    return _transpose(g, perm=_inverse(perm))
+
+
+@_transpose.writes
+def _(base, value, *, perm):
+    return _transpose(value, perm=_inverse(perm))
+
+
+def transpose(x: Tensor, perm: Sequence[int]) -> Tensor:
+    """Axes in another order: `out.shape[i] = x.shape[perm[i]]` (a view)."""
+    return _transpose(x, perm=tuple(axis_of(a, x.ndim) for a in perm))
+
+
+def t(x: Tensor) -> Tensor:
+    """The transpose of a matrix; vectors and scalars as they are."""
+    if x.ndim > 2:
+        raise ShapeError(f"t() is for at most 2 axes, got shape {show(x.shape)}; use transpose()")
+    return _transpose(x, perm=tuple(reversed(range(x.ndim))))
+
+
+def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
+    """Move axes to new positions, keeping the order of the others (a view)."""
+    src = [source] if isinstance(source, int) else list(source)
+    dst = [destination] if isinstance(destination, int) else list(destination)
+    src = [axis_of(a, x.ndim) for a in src]
+    dst = [axis_of(a, x.ndim) for a in dst]
+    if len(src) != len(dst) or len(set(src)) != len(src) or len(set(dst)) != len(dst):
+        raise AttributeValueError(f"cannot move axes {source} to {destination}")
+    perm = [a for a in range(x.ndim) if a not in src]
+    for to, axis in sorted(zip(dst, src, strict=True)):
+        perm.insert(to, axis)
+    return _transpose(x, perm=tuple(perm))
+
+
+def swapaxes(x: Tensor, axis0: int, axis1: int) -> Tensor:
+    """Exchange two axes (a view)."""
+    a, b = axis_of(axis0, x.ndim), axis_of(axis1, x.ndim)
+    perm = list(range(x.ndim))
+    perm[a], perm[b] = perm[b], perm[a]
+    return _transpose(x, perm=tuple(perm))
+
+
+# ---- squeeze, unsqueeze ------------------------------------------------------------------------
+
+
+def _infer_squeeze(x: Type, *, axes: tuple[int, ...]) -> Type:
+    for axis in axes:
+        if not same_size(x.shape[axis], 1):
+            raise ShapeError(f"axis {axis} of {show(x.shape)} has not size 1")
+    return Type(tuple(n for i, n in enumerate(x.shape) if i not in axes), x.dtype)
+
+
+@op(infer=_infer_squeeze, view=True)
+def _squeeze(x, *, axes):
+    """Without the given axes, which have size 1. ONNX: Squeeze."""
+    return x.reshape([n for i, n in enumerate(x.shape) if i not in axes])
+
+
+@_squeeze.vjp("x")
+def _(g, *, axes):
+    return _unsqueeze(g, axes=axes)
+
+
+@_squeeze.writes
+def _(base, value, *, axes):
+    return _unsqueeze(value, axes=axes)
+
+
+def squeeze(x: Tensor, axis: Any = None) -> Tensor:
+    """Remove axes of size 1: the given ones that have it, or all (a view).
+
+    A size declared dynamic is never taken for 1.
+    """
+    candidates = range(x.ndim) if axis is None else axes_of(axis, x.ndim)
+    shape = x.shape
+    return _squeeze(
+        x, axes=tuple(a for a in candidates if isinstance(shape[a], int) and shape[a] == 1)
+    )
+
+
+def _infer_unsqueeze(x: Type, *, axes: tuple[int, ...]) -> Type:
+    sizes = list(x.shape)
+    for axis in axes:
+        sizes.insert(axis, 1)
+    return Type(tuple(sizes), x.dtype)
+
+
+@op(infer=_infer_unsqueeze, view=True)
+def _unsqueeze(x, *, axes):
+    """With axes of size 1 at the given positions of the result. ONNX: Unsqueeze."""
+    return np.expand_dims(x, axes)
+
+
+@_unsqueeze.vjp("x")
+def _(g, *, axes):
+    return _squeeze(g, axes=axes)
+
+
+@_unsqueeze.writes
+def _(base, value, *, axes):
+    return _squeeze(value, axes=axes)
+
+
+def unsqueeze(x: Tensor, axis: Any) -> Tensor:
+    """Insert axes of size 1 at the given positions of the result (a view)."""
+    axes = [axis] if isinstance(axis, (int, np.integer)) else list(axis)
+    return _unsqueeze(x, axes=axes_of(axes, x.ndim + len(axes)))
+
+
+__all__ = [
+    "flatten",
+    "moveaxis",
+    "reshape",
+    "resolve_shape",
+    "sizes_of",
+    "squeeze",
+    "swapaxes",
+    "t",
+    "transpose",
+    "unflatten",
+    "unsqueeze",
+]

@@ -1,0 +1,195 @@
+"""Lowerings of `dyn/ops/basic_index.py`.
+
+Reading is Slice, Gather, Squeeze, Unsqueeze. Writing a block of one axis joins what stays with what
+is new; any other region is written by the positions that the same read gives of a counting tensor.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dyn.core.dim import Expr
+from dyn.ops.infer import product
+from exporter.registry import lowers
+
+FIRST, LAST = -(2**63) + 1, 2**63 - 1
+
+
+def _bound(b, at, default):
+    return b.ints(default) if at is None else b.shape_vector([at])
+
+
+def _vector(b, parts):
+    return parts[0] if len(parts) == 1 else b.op("Concat", *parts, axis=0)
+
+
+def read(b, x, index):
+    """`x[index]` for an index attribute."""
+    sliced = []
+    ints: list[tuple[int, object]] = []
+    new: list[int] = []
+    axis = out_axis = 0
+    for entry in index:
+        if entry[0] == "new":
+            new.append(out_axis)
+            out_axis += 1
+            continue
+        if entry[0] == "int":
+            ints.append((axis, entry[1]))
+        else:
+            if tuple(entry[1:]) not in ((None, None, None), (None, None, 1), (0, None, 1)):
+                sliced.append((axis, entry))
+            out_axis += 1
+        axis += 1
+    if sliced:
+        x = _slice(b, x, sliced)
+    for axis, at in reversed(ints):
+        x = b.op("Gather", x, b.size(at), axis=axis)
+    if new:
+        x = b.unsqueeze(x, *new)
+    return x
+
+
+def _slice(b, x, sliced):
+    starts, stops, steps = [], [], []
+    for _, (_, start, stop, step) in sliced:
+        step = 1 if step is None else step
+        starts.append(_bound(b, start, 0 if step > 0 else LAST))
+        stops.append(_bound(b, stop, LAST if step > 0 else FIRST))
+        steps.append(step)
+    axes = [axis for axis, _ in sliced]
+    if all(isinstance(e[1], (int, type(None))) for _, e in sliced) and all(
+        isinstance(e[2], (int, type(None))) for _, e in sliced
+    ):
+        start = b.ints(
+            *(_number(e[1], 0 if s > 0 else LAST) for (_, e), s in zip(sliced, steps, strict=True))
+        )
+        stop = b.ints(
+            *(
+                _number(e[2], LAST if s > 0 else FIRST)
+                for (_, e), s in zip(sliced, steps, strict=True)
+            )
+        )
+    else:
+        start, stop = _vector(b, starts), _vector(b, stops)
+    return b.op("Slice", x, start, stop, b.ints(*axes), b.ints(*steps))
+
+
+def _number(at, default):
+    return default if at is None else at
+
+
+@lowers("getitem")
+def _(b, node):
+    out = read(b, node.x, node.attrs["index"])
+    return b.op("Identity", out) if out is node.x else out
+
+
+def _full(entry):
+    return entry[0] == "slice" and tuple(entry[1:]) in ((None, None, None), (None, None, 1))
+
+
+def _one_block(index):
+    """(axis, start, stop) if the index selects one block of one axis with known ends, else None."""
+    found = [(axis, e) for axis, e in enumerate(index) if not _full(e)]
+    if len(found) != 1 or any(e[0] == "new" for e in index):
+        return None
+    axis, entry = found[0]
+    if entry[0] == "int":
+        at = entry[1]
+        return (axis, at, at + 1, True) if isinstance(at, int) and at >= 0 else None
+    _, start, stop, step = entry
+    start = 0 if start is None else start
+    if step not in (None, 1) or not _plain(start) or not (stop is None or _plain(stop)):
+        return None
+    return (axis, start, stop, False)
+
+
+def _plain(at):
+    return isinstance(at, int) and at >= 0
+
+
+def _positions(b, shape, index):
+    """Flat positions, in row-major order, of the elements that `index` selects."""
+    if all(isinstance(n, int) for n in shape):
+        count = b.const(np.arange(product(shape), dtype=np.int64).reshape(shape))
+    else:
+        total = b.size(product(shape))
+        flat = b.op("Range", b.const(np.int64(0)), total, b.const(np.int64(1)))
+        count = b.reshape(flat, shape)
+    return read(b, count, index)
+
+
+def _write(b, x, shape, value, index):
+    where = _positions(b, shape, index)
+    wide = b.op("Expand", value, b.op("Shape", where))
+    flat = b.op(
+        "ScatterElements",
+        b.reshape(x, [-1]),
+        b.reshape(where, [-1]),
+        b.reshape(wide, [-1]),
+        axis=0,
+    )
+    return b.reshape(flat, shape)
+
+
+@lowers("setitem")
+def _(b, node):
+    x, value = node.inputs
+    shape, index = node.shape, node.attrs["index"]
+    block = _one_block(index)
+    if block is not None and _inside(shape, block):
+        return _join_block(b, x, shape, value, len(node.input_types[1].shape), block)
+    return _write(b, x, shape, value, index)
+
+
+def _inside(shape, block):
+    """Whether the block surely lies inside the axis and is not empty."""
+    axis, start, stop, _ = block
+    n = shape[axis]
+    if isinstance(n, Expr):
+        return stop is None and start == 0
+    return start < (n if stop is None else stop) <= n
+
+
+def _join_block(b, x, shape, value, value_rank, block):
+    axis, start, stop, single = block
+    n = shape[axis]
+    size = 1 if single else (n if stop is None else stop) - start
+    region = [*shape[:axis], size, *shape[axis + 1 :]]
+    if single and value_rank > len(shape) - 1 - axis:
+        # The value has no axis for the single index: put one in.
+        lead = len(shape) - 1 - value_rank
+        value = b.unsqueeze(value, axis - lead)
+    middle = b.op("Expand", value, b.shape_vector(region))
+    parts = []
+    if start > 0:
+        parts.append(b.op("Slice", x, b.ints(0), b.ints(start), b.ints(axis)))
+    parts.append(middle)
+    if stop is not None and stop != n:
+        parts.append(b.op("Slice", x, b.ints(stop), b.ints(LAST), b.ints(axis)))
+    return b.op("Concat", *parts, axis=axis) if len(parts) > 1 else middle
+
+
+@lowers("getitem_grad")
+def _(b, node):
+    shape, index = node.attrs["shape"], node.attrs["index"]
+    block = _one_block(index)
+    if block is not None:
+        axis, start, stop, single = block
+        g = b.unsqueeze(node.x, axis) if single else node.x
+        n = shape[axis]
+        end = n if stop is None else stop
+        if isinstance(end, int) and isinstance(n, int):
+            end = min(end, n)
+        elif stop is not None:
+            return _scattered(b, node.x, shape, index, node.dtype)
+        pads = [0] * (2 * len(shape))
+        pads[axis], pads[len(shape) + axis] = start, n - end
+        return b.op("Pad", g, b.shape_vector(pads), b.const(0, node.dtype))
+    return _scattered(b, node.x, shape, index, node.dtype)
+
+
+def _scattered(b, g, shape, index, dtype):
+    zeros = b.op("Expand", b.const(0, dtype), b.shape_vector(shape))
+    return _write(b, zeros, shape, g, index)

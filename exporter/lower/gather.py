@@ -1,0 +1,59 @@
+"""Lowerings of `dyn/ops/gather.py`: Gather, GatherND, GatherElements, their Scatter twins, Where."""
+
+from __future__ import annotations
+
+from exporter.registry import lowers
+
+
+def _reduction(node):
+    name = node.attrs["reduction"]
+    return None if name == "none" else name
+
+
+@lowers("gather")
+def _(b, node):
+    return b.op("Gather", *node.inputs, axis=node.attrs["axis"])
+
+
+@lowers("gather_grad")
+def _(b, node):
+    g, index = node.inputs
+    axis, shape = node.attrs["axis"], node.attrs["shape"]
+    rank = len(node.input_types[1].shape)
+    total = len(node.shape)
+    # ScatterND adds slices of leading axes: bring the axis of the index to the front and back.
+    perm = [*range(axis, axis + rank), *range(axis), *range(axis + rank, total)]
+    rows = g if axis == 0 else b.transpose(g, perm)
+    front = [shape[axis], *shape[:axis], *shape[axis + 1 :]]
+    zeros = b.op("Expand", b.const(0, node.dtype), b.shape_vector(front))
+    out = b.op("ScatterND", zeros, b.unsqueeze(index, rank), rows, reduction="add")
+    if axis == 0:
+        return out
+    return b.transpose(out, [*range(1, axis + 1), 0, *range(axis + 1, len(shape))])
+
+
+@lowers("gather_nd")
+def _(b, node):
+    return b.op("GatherND", *node.inputs)
+
+
+@lowers("scatter_nd")
+def _(b, node):
+    return b.op("ScatterND", *node.inputs, reduction=_reduction(node))
+
+
+@lowers("take_along_axis")
+def _(b, node):
+    return b.op("GatherElements", *node.inputs, axis=node.attrs["axis"])
+
+
+@lowers("put_along_axis")
+def _(b, node):
+    return b.op(
+        "ScatterElements", *node.inputs, axis=node.attrs["axis"], reduction=_reduction(node)
+    )
+
+
+@lowers("where")
+def _(b, node):
+    return b.op("Where", *node.inputs)
