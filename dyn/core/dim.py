@@ -109,25 +109,31 @@ class Expr:
     def __hash__(self) -> int:
         return hash(self.key)
 
-    def __add__(self, other: Expr) -> Expr:
+    def __add__(self, other: int | Expr) -> Expr:
         terms = dict(self.terms)
-        for monomial, coefficient in other.terms.items():
+        for monomial, coefficient in Expr.of(other).terms.items():
             terms[monomial] = terms.get(monomial, 0) + coefficient
         return Expr(terms)
 
     def __neg__(self) -> Expr:
         return Expr({m: -c for m, c in self.terms.items()})
 
-    def __sub__(self, other: Expr) -> Expr:
-        return self + -other
+    def __sub__(self, other: int | Expr) -> Expr:
+        return self + -Expr.of(other)
 
-    def __mul__(self, other: Expr) -> Expr:
+    def __rsub__(self, other: int | Expr) -> Expr:
+        return Expr.of(other) - self
+
+    def __mul__(self, other: int | Expr) -> Expr:
         terms: dict[Monomial, int] = {}
         for m1, c1 in self.terms.items():
-            for m2, c2 in other.terms.items():
+            for m2, c2 in Expr.of(other).terms.items():
                 product = tuple(sorted(m1 + m2, key=str))
                 terms[product] = terms.get(product, 0) + c1 * c2
         return Expr(terms)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
 
     def divide_exactly(self, other: Expr) -> Expr | None:
         """The quotient if `other` is a single term that divides every term; else None."""
@@ -146,7 +152,8 @@ class Expr:
             terms[tuple(rest)] = c // coefficient
         return Expr(terms)
 
-    def __floordiv__(self, other: Expr) -> Expr:
+    def __floordiv__(self, other: int | Expr) -> Expr:
+        other = Expr.of(other)
         if other.constant == 0:
             raise ZeroDivisionError("a size is divided by zero")
         exact = self.divide_exactly(other)
@@ -154,7 +161,8 @@ class Expr:
             return exact
         return _atom("floordiv", self, other)
 
-    def __mod__(self, other: Expr) -> Expr:
+    def __mod__(self, other: int | Expr) -> Expr:
+        other = Expr.of(other)
         if other.constant == 0:
             raise ZeroDivisionError("a size is divided by zero")
         if self.divide_exactly(other) is not None:
