@@ -190,9 +190,10 @@ class _Walk:
                 "call backward(retain_graph=True) the first time"
             )
         op = node.op
-        g = grads[0] if op.public == 1 else grads[: op.public]
-        if isinstance(g, list):
-            g = [_zeros(*node.outputs[i]) if item is None else item for i, item in enumerate(g)]
+        shown = grads[: op.public]
+        g = [_zeros(*node.outputs[i]) if x is None else x for i, x in enumerate(shown)]
+        if op.public == 1:
+            g = g[0]
         done: dict[int, Any] = {}
         for position, edge in enumerate(node.edges):
             if edge is None or (self.alive is not None and edge[0] not in self.alive):
@@ -204,7 +205,7 @@ class _Walk:
                     "detach() that input if none is wanted"
                 )
             if id(rule) not in done:
-                done[id(rule)] = rule.function(g, **self.arguments(node, rule))
+                done[id(rule)] = rule.function(g, **self.arguments(node, rule, grads))
             gx = done[id(rule)]
             name = op.input_name(position)
             if op.variadic and name == op.inputs[-1]:
@@ -216,7 +217,7 @@ class _Walk:
         if not self.retain_graph:
             node.release()
 
-    def arguments(self, node: GradNode, rule: Rule) -> dict[str, Any]:
+    def arguments(self, node: GradNode, rule: Rule, grads: list[Any]) -> dict[str, Any]:
         """The keyword arguments a rule asks for by name."""
         op = node.op
         found: dict[str, Any] = {}
@@ -232,6 +233,8 @@ class _Walk:
             elif name in op.outputs:
                 i = op.outputs.index(name)
                 found[name] = self.wrap(node.kept_out[i], (node, i))  # type: ignore[index]
+            elif name.startswith("g_"):
+                found[name] = grads[op.outputs.index(name[2:])]
             else:
                 i = op.inputs.index(name.removesuffix("_shape"))
                 last = op.variadic and i == len(op.inputs) - 1

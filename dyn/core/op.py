@@ -31,7 +31,7 @@ class Rule(NamedTuple):
     function: Callable[..., Any]
     inputs: tuple[str, ...]
     needs: tuple[str, ...]
-    """Keyword names: inputs, outputs, attributes, or `<input>_shape`."""
+    """Keyword names: inputs, outputs, attributes, `<input>_shape`, or `g_<private output>`."""
 
 
 class Op:
@@ -139,7 +139,9 @@ class Op:
         The rule is called as `rule(g, **needs)` with Tensors and is made of ops. `g` is the
         gradient of the public output (a list of them if there are several). For one name it
         returns that gradient, for several names a tuple; for a variadic input a list. None means
-        zero. Broadcast gradients are summed to the input's shape by the engine.
+        zero. Broadcast gradients are summed to the input's shape by the engine. A rule that makes
+        its gradient from a private output asks for `g_<output>` as well: what reached that output
+        when the gradient itself was differentiated, or None.
         """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -147,6 +149,7 @@ class Op:
             needs = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
             known = {*self.inputs, *self.outputs, *self.attrs}
             known |= {f"{name}_shape" for name in self.inputs}
+            known |= {f"g_{name}" for name in self.outputs[self.public :]}
             for name in (*names, *needs):
                 if name not in known:
                     raise TypeError(f"op {self.name} has no {name!r}; it has {sorted(known)}")
