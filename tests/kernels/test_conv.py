@@ -1,0 +1,215 @@
+"""Convolution kernels against sums written out with numpy, in float64, over random shapes."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dyn.kernels import conv
+
+
+def padded(x, padding):
+    pairs = [(padding[2 * i], padding[2 * i + 1]) for i in range(x.ndim - 2)]
+    return np.pad(x, [(0, 0), (0, 0), *pairs])
+
+
+def taps(window, sizes, stride, dilation):
+    """Each position in the window, and the slices of the padded input that it meets."""
+    for tap in itertools.product(*(range(k) for k in window)):
+        yield (
+            tap,
+            tuple(
+                slice(t * d, t * d + (n - 1) * s + 1, s)
+                for t, d, n, s in zip(tap, dilation, sizes, stride, strict=True)
+            ),
+        )
+
+
+def split(a, groups, axis):
+    return np.split(a, groups, axis)
+
+
+def conv_reference(x, w, bias, stride, padding, dilation, groups):
+    x, w = padded(x.astype(float), padding), w.astype(float)
+    sizes = [
+        (n - d * (k - 1) - 1) // s + 1
+        for n, k, s, d in zip(x.shape[2:], w.shape[2:], stride, dilation, strict=True)
+    ]
+    parts = []
+    for xg, wg in zip(split(x, groups, 1), split(w, groups, 0), strict=True):
+        part = np.zeros((x.shape[0], wg.shape[0], *sizes))
+        for tap, where in taps(w.shape[2:], sizes, stride, dilation):
+            seen = xg[(slice(None), slice(None), *where)]
+            part += np.einsum("nc...,oc->no...", seen, wg[(..., *tap)])
+        parts.append(part)
+    y = np.concatenate(parts, 1)
+    return y if bias is None else y + bias.astype(float).reshape(-1, *[1] * len(sizes))
+
+
+def conv_transpose_reference(x, w, size, stride, padding, dilation, groups):
+    x, w = x.astype(float), w.astype(float)
+    full = padded(np.zeros((x.shape[0], w.shape[1] * groups, *size)), padding)
+    ci = w.shape[1]
+    for i, (xg, wg) in enumerate(zip(split(x, groups, 1), split(w, groups, 0), strict=True)):
+        for tap, where in taps(w.shape[2:], x.shape[2:], stride, dilation):
+            target = (slice(None), slice(i * ci, (i + 1) * ci), *where)
+            full[target] += np.einsum("no...,oc->nc...", xg, wg[(..., *tap)])
+    inner = [slice(padding[2 * i], padding[2 * i] + n) for i, n in enumerate(size)]
+    return full[(slice(None), slice(None), *inner)]
+
+
+def conv_grad_w_reference(g, x, window, stride, padding, dilation, groups):
+    x, g = padded(x.astype(float), padding), g.astype(float)
+    parts = []
+    for xg, gg in zip(split(x, groups, 1), split(g, groups, 1), strict=True):
+        part = np.zeros((gg.shape[1], xg.shape[1], *window))
+        for tap, where in taps(window, g.shape[2:], stride, dilation):
+            seen = xg[(slice(None), slice(None), *where)]
+            axes = (0, *range(2, x.ndim))
+            part[(..., *tap)] = np.tensordot(gg, seen, (axes, axes))
+        parts.append(part)
+    return np.concatenate(parts, 0)
+
+
+def close(got, wanted, terms, bound=None):
+    """Within the rounding of a sum of `terms` products of standard normal numbers."""
+    assert got.shape == wanted.shape
+    eps = np.finfo(got.dtype).eps
+    limit = bound if bound is not None else 8 * eps * max(terms, 1)
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=limit)
+
+
+LAYOUTS = {
+    "first": np.ascontiguousarray,
+    "last": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1),
+    "strided": lambda a: np.repeat(np.repeat(a, 2, 1), 2, -1)[:, ::2, ..., ::2],
+    "reversed": lambda a: np.ascontiguousarray(a[..., ::-1])[..., ::-1],
+}
+
+
+def laid_out(a, layout):
+    made = LAYOUTS[layout](a)
+    assert np.array_equal(made, a)
+    made.flags.writeable = False
+    return made
+
+
+def check(rng, n, ci, co, sizes, window, stride, padding, dilation, groups, dtype, layout, bias):
+    """Forward and both gradients of one shape."""
+    attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    x = laid_out(rng.standard_normal((n, ci * groups, *sizes)).astype(dtype), layout)
+    w = laid_out(rng.standard_normal((co * groups, ci, *window)).astype(dtype), layout)
+    b = rng.standard_normal(co * groups).astype(dtype) if bias else None
+    wanted = conv_reference(x, w, b, **attrs)
+    taps_count = int(np.prod(window))
+    y = conv.conv(x, w, b, **attrs)
+    close(y, wanted, ci * taps_count + 1)
+    relu = conv.conv(x, w, b, activation="relu", **attrs)
+    np.testing.assert_array_equal(relu, np.maximum(y, 0))
+    g = laid_out(rng.standard_normal(y.shape).astype(dtype), layout)
+    gx = conv.conv_transpose(g, w, size=sizes, **attrs)
+    close(gx, conv_transpose_reference(g, w, sizes, **attrs), co * taps_count)
+    gw = conv.conv_grad_w(g, x, window=window, **attrs)
+    close(gw, conv_grad_w_reference(g, x, window, **attrs), n * int(np.prod(y.shape[2:])))
+    for array in (y, gx, gw):
+        assert array.dtype == dtype
+
+
+@st.composite
+def shapes(draw, axes=2, channels=9):
+    window = tuple(draw(st.integers(1, 4)) for _ in range(axes))
+    stride = tuple(draw(st.integers(1, 3)) for _ in range(axes))
+    dilation = tuple(draw(st.integers(1, 3)) for _ in range(axes))
+    padding = tuple(draw(st.integers(0, 3)) for _ in range(2 * axes))
+    sizes = tuple(
+        draw(st.integers(max(1, d * (k - 1) + 1 - padding[2 * i] - padding[2 * i + 1]), 12))
+        for i, (k, d) in enumerate(zip(window, dilation, strict=True))
+    )
+    return {
+        "n": draw(st.integers(0, 3)),
+        "ci": draw(st.integers(1, channels)),
+        "co": draw(st.integers(1, channels)),
+        "groups": draw(st.integers(1, 4)),
+        "sizes": sizes,
+        "window": window,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "layout": draw(st.sampled_from(sorted(LAYOUTS))),
+        "dtype": draw(st.sampled_from([np.float32, np.float64])),
+        "bias": draw(st.booleans()),
+    }
+
+
+@settings(max_examples=150, deadline=None)
+@given(shapes(), st.integers(0, 99))
+def test_two_axes(shape, seed):
+    check(np.random.default_rng(seed), **shape)
+
+
+@settings(max_examples=30, deadline=None)
+@given(shapes(axes=1), st.integers(0, 99))
+def test_one_axis(shape, seed):
+    check(np.random.default_rng(seed), **shape)
+
+
+@settings(max_examples=30, deadline=None)
+@given(shapes(axes=3, channels=4), st.integers(0, 99))
+def test_three_axes(shape, seed):
+    check(np.random.default_rng(seed), **shape)
+
+
+USUAL = [
+    # n, ci, co, sizes, window, stride, padding, dilation, groups
+    (2, 3, 6, (32, 32), (5, 5), (1, 1), (0, 0, 0, 0), (1, 1), 1),
+    (2, 1, 6, (28, 28), (5, 5), (1, 1), (2, 2, 2, 2), (1, 1), 1),
+    (2, 6, 16, (14, 14), (5, 5), (1, 1), (0, 0, 0, 0), (1, 1), 1),
+    (1, 3, 64, (56, 40), (7, 7), (2, 2), (3, 3, 3, 3), (1, 1), 1),
+    (2, 64, 96, (9, 7), (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1),
+    (2, 40, 64, (9, 8), (1, 1), (2, 2), (0, 0, 0, 0), (1, 1), 1),
+    (2, 32, 48, (13, 14), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
+    (1, 70, 33, (14, 14), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1), 1),
+    (3, 130, 70, (7, 7), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
+    (2, 1, 1, (15, 17), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 40),
+    (2, 1, 1, (15, 17), (5, 5), (2, 2), (2, 2, 2, 2), (1, 1), 24),
+    (2, 1, 2, (10, 9), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 11),
+    (2, 4, 4, (12, 12), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 16),
+    (1, 16, 24, (12, 12), (3, 3), (1, 1), (2, 2, 2, 2), (2, 2), 2),
+    (1, 20, 20, (17, 18), (3, 3), (1, 1), (4, 4, 4, 4), (4, 4), 1),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", USUAL, ids=lambda s: "x".join(map(str, s[:3])))
+def test_usual_shapes(shape, dtype):
+    n, ci, co, sizes, window, stride, padding, dilation, groups = shape
+    for layout in ("first", "last"):
+        check(
+            np.random.default_rng(0),
+            n,
+            ci,
+            co,
+            sizes,
+            window,
+            stride,
+            padding,
+            dilation,
+            groups,
+            dtype,
+            layout,
+            True,
+        )
+
+
+def test_nan_and_infinity_stay():
+    x = np.zeros((1, 8, 9, 9), np.float32)
+    x[0, 3, 4, 4] = np.nan
+    x[0, 3, 0, 0] = np.inf
+    w = np.ones((8, 8, 1, 1), np.float32)
+    attrs = {"stride": (1, 1), "padding": (0, 0, 0, 0), "dilation": (1, 1), "groups": 1}
+    y = conv.conv(x, w, activation="relu", **attrs)
+    assert np.isnan(y[0, :, 4, 4]).all()
+    assert (y[0, :, 0, 0] == np.inf).all()
+    assert np.isfinite(y[0, :, 1:4]).all()
