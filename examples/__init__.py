@@ -1,0 +1,1 @@
+"""Programs that show the whole path: train, trace, export, verify, serve."""
