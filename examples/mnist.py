@@ -27,7 +27,10 @@ IMAGE = tracer.InputSpec([None, 1, 28, 28], "float32", name="image")
 
 
 class LeNet(nn.Layer):
-    """Two convolutions with batch norm, two linear layers with dropout: (N, 1, 28, 28) to (N, 10)."""
+    """Two convolutions with batch norm, then two linear layers with dropout.
+
+    (N, 1, 28, 28) to (N, 10) logits.
+    """
 
     def __init__(self) -> None:
         super().__init__()
