@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dyn.core.dtype import is_inexact
 from dyn.core.errors import GradError, ShapeError
 from dyn.core.modes import enable_grad, no_grad
 from dyn.core.op import OPS, Op, Rule
@@ -250,7 +251,7 @@ class _Walk:
         """A Tensor over a kept array, tied to its history when that may be differentiated."""
         out = Tensor.__new__(Tensor)
         out._array = array
-        if self.create_graph and edge is not None:
+        if self.create_graph and edge is not None and is_inexact(array.dtype):
             node, index = edge
             out.stop_gradient = False
             if isinstance(node, LeafNode):
