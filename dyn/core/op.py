@@ -114,6 +114,9 @@ class Op:
 
     def __call__(self, *inputs: Any, **attrs: Any) -> Any:
         """Run the op on tensors (Python numbers and numpy arrays are lifted to tensors)."""
+        absent = len(self.inputs) - len(inputs)
+        if 0 < absent <= len(self.optional):
+            inputs += (None,) * absent
         return _apply(self, inputs, self.bind(attrs))
 
     def bind(self, attrs: dict[str, Any]) -> tuple[Any, ...]:
