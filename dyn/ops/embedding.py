@@ -1,0 +1,79 @@
+"""Rows of a table by index (embedding), and the gradient that adds up in the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dyn.core.errors import IndexRangeError
+from dyn.core.op import op
+from dyn.core.tensor import Tensor
+from dyn.kernels import embedding as kernels
+from dyn.ops.infer import Type, need_float, need_int, need_rank
+
+
+def _infer_embedding(x: Type, weight: Type, *, padding_idx: int | None) -> Type:
+    need_int("x", x)
+    need_float("weight", weight)
+    need_rank("weight", weight, 2)
+    rows = weight.shape[0]
+    if padding_idx is not None and isinstance(rows, int) and not 0 <= padding_idx < rows:
+        raise IndexRangeError(f"padding_idx {padding_idx} is not a row of a table of {rows} rows")
+    return Type((*x.shape, weight.shape[1]), weight.dtype)
+
+
+@op(infer=_infer_embedding)
+def _embedding(x, weight, *, padding_idx):
+    """weight[x]. ONNX: Gather."""
+    return kernels.embedding(x, weight)
+
+
+@_embedding.vjp("weight")
+def _(g, *, x, weight_shape, padding_idx):
+    return _embedding_grad(g, x, shape=weight_shape, padding_idx=padding_idx)
+
+
+def _infer_embedding_grad(g: Type, x: Type, *, shape: Any, padding_idx: int | None) -> Type:
+    return Type(shape, g.dtype)
+
+
+@op(infer=_infer_embedding_grad)
+def _embedding_grad(g, x, *, shape, padding_idx):
+    """Zeros of `shape` with the rows of g added at x, `padding_idx` left out. ONNX: ScatterND."""
+    return kernels.embedding_grad(g, x, rows=shape[0], padding_idx=padding_idx)
+
+
+@_embedding_grad.vjp("g")
+def _(gg, *, x, padding_idx):
+    picked = _embedding(x, gg, padding_idx=None)
+    if padding_idx is None:
+        return picked
+    kept = (x != padding_idx).astype(gg.dtype)
+    return picked * kept.reshape((*x.shape, 1))
+
+
+def embedding(
+    x: Tensor, weight: Tensor, padding_idx: int | None = None, sparse: bool = False
+) -> Tensor:
+    """The rows of `weight` that x names.
+
+    Args:
+        x: integers in [0, rows), any shape.
+        weight: [rows, width], floating point.
+        padding_idx: a row that gets no gradient; negative counts from the end.
+        sparse: accepted for Paddle's sake; the gradient is always dense.
+
+    Returns:
+        [*x.shape, width].
+
+    Raises:
+        DTypeError: x does not hold integers.
+        IndexRangeError: an index is not a row of the table.
+
+    ONNX: Gather.
+    """
+    if padding_idx is not None and padding_idx < 0:
+        padding_idx = padding_idx + weight.shape[0]
+    return _embedding(x, weight, padding_idx=padding_idx)
+
+
+__all__ = ["embedding"]

@@ -1,0 +1,226 @@
+"""Losses, composed of ops: Paddle's signatures and meanings.
+
+Every loss ends in `reduce_loss`. The fused softmax with cross entropy is in `cross_entropy.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dyn.core.errors import ShapeError
+from dyn.core.op import OPS, op
+from dyn.core.tensor import Tensor
+from dyn.kernels import loss as kernels
+from dyn.ops.cross_entropy import (
+    need_reduction,
+    negative_log_likelihood,
+    softmax_cross_entropy,
+)
+from dyn.ops.infer import Type, axis_of, need_float, need_same_dtype, same_size, show
+from dyn.ops.softmax import log_softmax
+
+
+def reduce_loss(loss: Tensor, reduction: str) -> Tensor:
+    """A loss per element as it is ("none"), its sum, or its mean."""
+    need_reduction(reduction)
+    if reduction == "none":
+        return loss
+    axes = tuple(range(loss.ndim))
+    return OPS[reduction](loss, axes=axes, keepdims=False)
+
+
+# ---- squared error -----------------------------------------------------------------------------
+
+
+def _infer_mse(x: Type, y: Type, *, reduction: str) -> Type:
+    need_float("input", x)
+    need_same_dtype(input=x, label=y)
+    need_reduction(reduction)
+    if len(x.shape) != len(y.shape) or not all(
+        same_size(a, b) for a, b in zip(x.shape, y.shape, strict=True)
+    ):
+        raise ShapeError(f"input {show(x.shape)} and label {show(y.shape)} must have one shape")
+    return Type(x.shape if reduction == "none" else (), x.dtype)
+
+
+@op(infer=_infer_mse)
+def _mse_loss(x, y, *, reduction):
+    """(x - y) ** 2, reduced. ONNX: Sub, Mul, ReduceMean."""
+    return kernels.mse(x, y, reduction)
+
+
+@_mse_loss.vjp("x")
+def _(g, *, x, y, reduction):
+    return _mse_loss_grad(g, x, y, reduction=reduction)
+
+
+@_mse_loss.vjp("y")
+def _(g, *, x, y, reduction):
+    return _mse_loss_grad(g, y, x, reduction=reduction)
+
+
+@op(infer=lambda g, x, y, *, reduction: x)
+def _mse_loss_grad(g, x, y, *, reduction):
+    """2 * g * (x - y), divided by the number of elements for a mean. ONNX: Sub, Mul."""
+    return kernels.mse_grad(g, x, y, reduction)
+
+
+def _mse_factor(x: Tensor, reduction: str) -> Any:
+    return 2.0 / x.size if reduction == "mean" else 2.0
+
+
+@_mse_loss_grad.vjp("g")
+def _(gg, *, x, y, g_shape, reduction):
+    out = gg * (x - y) * _mse_factor(x, reduction)
+    return (
+        out
+        if g_shape or reduction == "none"
+        else OPS["sum"](out, axes=tuple(range(x.ndim)), keepdims=False)
+    )
+
+
+@_mse_loss_grad.vjp("x")
+def _(gg, *, g, x, reduction):
+    return gg * g * _mse_factor(x, reduction)
+
+
+@_mse_loss_grad.vjp("y")
+def _(gg, *, g, x, reduction):
+    return -(gg * g * _mse_factor(x, reduction))
+
+
+def mse_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
+    """Squared difference of input and label, reduced.
+
+    Args:
+        input, label: broadcast to one shape; one floating-point dtype.
+        reduction: "none", "sum" or "mean".
+    """
+    if tuple(input.shape) != tuple(label.shape):
+        return reduce_loss(square_error_cost(input, label), reduction)
+    return _mse_loss(input, label, reduction=reduction)
+
+
+def square_error_cost(input: Tensor, label: Tensor) -> Tensor:
+    """(input - label) ** 2, element by element."""
+    return OPS["square"](input - label)
+
+
+# ---- cross entropy -----------------------------------------------------------------------------
+
+
+def cross_entropy(
+    input: Tensor,
+    label: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    soft_label: bool = False,
+    axis: int = -1,
+    use_softmax: bool = True,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Cross entropy of predictions with class labels or probabilities.
+
+    Args:
+        input: [N, ..., C]: logits, or probabilities if not `use_softmax`; classes along `axis`.
+        label: integers of input's shape without `axis` (or with size 1 there); with `soft_label`
+            probabilities of input's shape.
+        weight: [C] weight of each class.
+        ignore_index: rows with this label count nothing (hard labels only).
+        reduction: "none", "sum" or "mean"; with weights the mean divides by their sum.
+        soft_label: labels are probabilities.
+        axis: where the classes are.
+        use_softmax: apply softmax to input.
+        label_smoothing: s: the target becomes (1 - s) * target + s / C.
+
+    Returns:
+        0-d, or without reduction the shape of label (size 1 at `axis` for soft labels).
+
+    Raises:
+        DTypeError: hard labels are not integers (a NaN label cannot be one).
+        IndexRangeError: a label is neither a class nor `ignore_index`.
+
+    ONNX: SoftmaxCrossEntropyLoss.
+    """
+    need_reduction(reduction)
+    axis = axis_of(axis, input.ndim)
+    classes = input.shape[axis]
+    if soft_label:
+        target = label
+        if label_smoothing:
+            target = target * (1.0 - label_smoothing) + label_smoothing / classes
+        return _soft_cross_entropy(input, target, weight, axis, reduction, use_softmax)
+    kept_axis = label.ndim == input.ndim and _is_one(label.shape[axis])
+    if kept_axis:
+        label = OPS["squeeze"](label, axes=(axis,))
+    if weight is not None and label_smoothing:
+        number = OPS["arange"](start=0, stop=classes, step=1, dtype=label.dtype.name)
+        number = number.reshape((classes, *([1] * (input.ndim - 1 - axis))))
+        hot = (OPS["unsqueeze"](label, axes=(axis,)) == number).astype(input.dtype)
+        counted = (label != ignore_index).astype(input.dtype)
+        target = hot * (1.0 - label_smoothing) + label_smoothing / classes
+        target = target * OPS["unsqueeze"](counted, axes=(axis,))
+        return _soft_cross_entropy(input, target, weight, axis, reduction, use_softmax)
+    attrs = {"axis": axis, "ignore_index": int(ignore_index), "reduction": reduction}
+    if use_softmax:
+        smoothing = float(label_smoothing)
+        loss = softmax_cross_entropy(input, label, weight, **attrs, label_smoothing=smoothing)
+    else:
+        loss = negative_log_likelihood(OPS["log"](input), label, weight, **attrs)
+    if reduction == "none" and kept_axis:
+        loss = OPS["unsqueeze"](loss, axes=(axis,))
+    return loss
+
+
+def _is_one(size: Any) -> bool:
+    return isinstance(size, int) and size == 1
+
+
+def _soft_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    axis: int,
+    reduction: str,
+    use_softmax: bool,
+) -> Tensor:
+    """-sum(target * log(p)) over the classes, each row times its mean class weight."""
+    logs = log_softmax(input, axis) if use_softmax else OPS["log"](input)
+    loss = -OPS["sum"](target * logs, axes=(axis,), keepdims=True)
+    if weight is None:
+        return reduce_loss(loss, reduction)
+    column = weight.reshape((-1, *([1] * (input.ndim - 1 - axis))))
+    share = OPS["sum"](target * column, axes=(axis,), keepdims=True)
+    loss = loss * share
+    if reduction == "mean":
+        every = tuple(range(loss.ndim))
+        total = OPS["sum"](share, axes=every, keepdims=False)
+        return OPS["sum"](loss, axes=every, keepdims=False) / total
+    return reduce_loss(loss, reduction)
+
+
+def nll_loss(
+    input: Tensor,
+    label: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log probability of the label's class.
+
+    Args:
+        input: [N, C, ...] log probabilities.
+        label: [N, ...] integers.
+        weight: [C] weight of each class; the mean divides by the sum of the weights.
+        ignore_index: rows with this label count nothing.
+        reduction: "none", "sum" or "mean".
+
+    ONNX: NegativeLogLikelihoodLoss.
+    """
+    return negative_log_likelihood(
+        input, label, weight, axis=1, ignore_index=int(ignore_index), reduction=reduction
+    )
+
+
+__all__ = ["cross_entropy", "mse_loss", "nll_loss", "square_error_cost"]

@@ -1,0 +1,271 @@
+"""Normalisation: batch norm (training and inference) and layer norm, with their gradients.
+
+Running statistics are not kept here: `batch_norm` returns the statistics of the batch, and the
+layer assigns its buffers by ordinary ops. Group, instance and RMS norm are in `group_norm.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dyn.core.errors import ShapeError
+from dyn.core.op import OPS, op
+from dyn.core.tensor import Tensor
+from dyn.kernels import norm as kernels
+from dyn.ops.composite import differentiate_as
+from dyn.ops.infer import Type, need_float, need_same_dtype, product, same_size, show
+
+# ---- batch norm --------------------------------------------------------------------------------
+
+
+def _need_channels(x: Type, **vectors: Type | None) -> None:
+    """Raise unless x is floating point [N, C, ...] and each given vector is [C] of its dtype."""
+    need_float("x", x)
+    if len(x.shape) < 2:
+        raise ShapeError(f"x must be [N, C, ...], got shape {show(x.shape)}")
+    need_same_dtype(x=x, **vectors)
+    for name, v in vectors.items():
+        if v is not None and (len(v.shape) != 1 or not same_size(v.shape[0], x.shape[1])):
+            raise ShapeError(
+                f"{name} must have shape [{x.shape[1]}] for x of shape {show(x.shape)}, "
+                f"got {show(v.shape)}"
+            )
+
+
+def _infer_batch_norm(
+    x: Type, scale: Type | None, bias: Type | None, *, epsilon: float
+) -> list[Type]:
+    _need_channels(x, scale=scale, bias=bias)
+    count = product((x.shape[0], *x.shape[2:]))
+    if isinstance(count, int) and count == 0:
+        raise ShapeError(f"an empty batch {show(x.shape)} has no statistics")
+    per_channel = Type((x.shape[1],), x.dtype)
+    return [x, per_channel, per_channel]
+
+
+@op(infer=_infer_batch_norm, outputs=("out", "mean", "var"), public=3)
+def batch_norm(x, scale=None, bias=None, *, epsilon=1e-5):
+    """x normalised per channel by the statistics of this batch.
+
+    out = (x - mean) / sqrt(var + epsilon) * scale + bias, with mean and the biased variance taken
+    over every axis but 1.
+
+    Args:
+        x: [N, C, ...], floating point.
+        scale, bias: [C] or None.
+        epsilon: added to the variance.
+
+    Returns:
+        out [N, C, ...], mean [C], var [C]; gradients flow through all three.
+
+    Source: Ioffe & Szegedy, arXiv 1502.03167. ONNX: BatchNormalization with training_mode.
+    """
+    return kernels.batch_norm(x, scale, bias, epsilon=epsilon)
+
+
+@batch_norm.vjp("x", "scale", "bias")
+def _(g, *, x, scale, mean, var, epsilon):
+    return _batch_norm_grad(g[0], x, scale, mean, var, g[1], g[2], epsilon=epsilon)
+
+
+def _infer_batch_norm_grad(
+    g: Type, x: Type, scale: Type | None, mean: Type, *rest: Type, epsilon: float
+) -> list[Type]:
+    return [x, mean, mean]
+
+
+@op(infer=_infer_batch_norm_grad, outputs=("gx", "gscale", "gbias"), public=3)
+def _batch_norm_grad(g, x, scale, mean, var, g_mean, g_var, *, epsilon):
+    """Gradients of `batch_norm` from those of its three outputs. ONNX: composed.
+
+    mean and var are taken as functions of x: the second gradient with respect to x is complete.
+    """
+    return kernels.batch_norm_grad(g, x, scale, mean, var, g_mean, g_var, epsilon=epsilon)
+
+
+def _batch_norm_grad_of_ops(g, x, scale, mean, var, g_mean, g_var, *, epsilon):
+    """`_batch_norm_grad` made of ops, its statistics computed from x."""
+    axes = (0, *range(2, x.ndim))
+    column = (1, x.shape[1], *([1] * (x.ndim - 2)))
+    count = product((x.shape[0], *x.shape[2:]))
+    mean = x.mean(axes, keepdim=True)
+    centred = x - mean
+    var = (centred * centred).mean(axes, keepdim=True)
+    rstd = (var + epsilon) ** -0.5
+    normal = centred * rstd
+    gbias = g.sum(axes, keepdim=True)
+    gscale = (g * normal).sum(axes, keepdim=True)
+    wide = rstd if scale is None else rstd * scale.reshape(column)
+    gx = wide * (g - (gbias + normal * gscale) / count)
+    gx = gx + (g_mean.reshape(column) + 2.0 * g_var.reshape(column) * centred) / count
+    return gx, gscale.reshape([-1]), gbias.reshape([-1])
+
+
+differentiate_as(_batch_norm_grad, _batch_norm_grad_of_ops)
+
+
+def _infer_batch_norm_infer(
+    x: Type, scale: Type | None, bias: Type | None, mean: Type, var: Type, *, epsilon: float
+) -> Type:
+    _need_channels(x, scale=scale, bias=bias, mean=mean, var=var)
+    return x
+
+
+@op(infer=_infer_batch_norm_infer)
+def batch_norm_infer(x, scale, bias, mean, var, *, epsilon=1e-5):
+    """x normalised per channel by given statistics.
+
+    out = (x - mean) / sqrt(var + epsilon) * scale + bias.
+
+    Args:
+        x: [N, C, ...], floating point.
+        scale, bias: [C] or None.
+        mean, var: [C].
+        epsilon: added to the variance.
+
+    Returns:
+        [N, C, ...]. ONNX: BatchNormalization.
+    """
+    return kernels.batch_norm_infer(x, mean, var, scale, bias, epsilon=epsilon)
+
+
+def _affine(x, scale, bias, mean, var, *, epsilon):
+    """`batch_norm_infer` made of ops."""
+    column = (1, x.shape[1], *([1] * (x.ndim - 2)))
+    factor = (var + epsilon) ** -0.5
+    if scale is not None:
+        factor = factor * scale
+    out = (x - mean.reshape(column)) * factor.reshape(column)
+    return out if bias is None else out + bias.reshape(column)
+
+
+@batch_norm_infer.vjp("x")
+def _(g, *, scale, var, epsilon):
+    factor = (var + epsilon) ** -0.5
+    if scale is not None:
+        factor = factor * scale
+    return g * factor.reshape((1, -1, *([1] * (g.ndim - 2))))
+
+
+differentiate_as(batch_norm_infer, _affine, "scale", "bias", "mean", "var")
+
+
+# ---- layer norm --------------------------------------------------------------------------------
+
+
+def _infer_layer_norm(
+    x: Type, scale: Type | None, bias: Type | None, *, axes_count: int, epsilon: float
+) -> list[Type]:
+    need_trailing(x, axes_count, scale=scale, bias=bias)
+    rows = Type((*x.shape[: len(x.shape) - axes_count], *([1] * axes_count)), x.dtype)
+    return [x, rows, rows]
+
+
+def need_trailing(x: Type, axes_count: int, **vectors: Type | None) -> None:
+    """Raise unless each given parameter has the shape of x's last `axes_count` axes."""
+    need_float("x", x)
+    if not 1 <= axes_count <= len(x.shape):
+        raise ShapeError(f"{axes_count} axes cannot be normalised in shape {show(x.shape)}")
+    need_same_dtype(x=x, **vectors)
+    wanted = x.shape[len(x.shape) - axes_count :]
+    for name, v in vectors.items():
+        if v is not None and (
+            len(v.shape) != axes_count
+            or not all(same_size(a, b) for a, b in zip(v.shape, wanted, strict=True))
+        ):
+            raise ShapeError(
+                f"{name} must have shape {show(wanted)} for x of shape {show(x.shape)}, "
+                f"got {show(v.shape)}"
+            )
+
+
+@op(infer=_infer_layer_norm, outputs=("out", "mean", "rstd"))
+def _layer_norm(x, scale=None, bias=None, *, axes_count, epsilon):
+    """x normalised over its last axes. ONNX: LayerNormalization."""
+    return kernels.layer_norm(x, scale, bias, axes_count=axes_count, epsilon=epsilon)
+
+
+@_layer_norm.vjp("x", "scale", "bias")
+def _(g, *, x, scale, mean, rstd, axes_count, epsilon):
+    return _layer_norm_grad(g, x, scale, mean, rstd, axes_count=axes_count, epsilon=epsilon)
+
+
+def _infer_layer_norm_grad(
+    g: Type, x: Type, scale: Type | None, mean: Type, rstd: Type, *, axes_count: int, epsilon: float
+) -> list[Type]:
+    vector = Type(x.shape[len(x.shape) - axes_count :], x.dtype)
+    return [x, vector, vector]
+
+
+@op(infer=_infer_layer_norm_grad, outputs=("gx", "gscale", "gbias"), public=3)
+def _layer_norm_grad(g, x, scale, mean, rstd, *, axes_count, epsilon):
+    """Gradients of `layer_norm`; mean and rstd are taken as functions of x. ONNX: composed."""
+    return kernels.layer_norm_grad(g, x, scale, mean, rstd, axes_count=axes_count)
+
+
+def _layer_norm_grad_of_ops(g, x, scale, mean, rstd, *, axes_count, epsilon):
+    axes = tuple(range(x.ndim - axes_count, x.ndim))
+    rows = tuple(range(x.ndim - axes_count))
+    centred = x - x.mean(axes, keepdim=True)
+    rstd = ((centred * centred).mean(axes, keepdim=True) + epsilon) ** -0.5
+    normal = centred * rstd
+    scaled = g if scale is None else g * scale
+    inner = (scaled * normal).mean(axes, keepdim=True)
+    gx = rstd * (scaled - scaled.mean(axes, keepdim=True) - normal * inner)
+    return (
+        gx,
+        OPS["sum"](g * normal, axes=rows, keepdims=False),
+        OPS["sum"](g, axes=rows, keepdims=False),
+    )
+
+
+differentiate_as(_layer_norm_grad, _layer_norm_grad_of_ops)
+
+
+def layer_norm(
+    x: Tensor,
+    normalized_shape: Any = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    epsilon: float = 1e-5,
+) -> Tensor:
+    """x normalised over its last axes, then scaled and shifted.
+
+    out = (x - mean) / sqrt(var + epsilon) * weight + bias, mean and biased variance per row.
+
+    Args:
+        x: (..., *normalized_shape), floating point.
+        normalized_shape: sizes of the axes to normalise over, an int for one; the last axis by
+            default.
+        weight, bias: of shape `normalized_shape`, or None.
+        epsilon: added to the variance.
+
+    Returns:
+        The shape of x.
+
+    Raises:
+        ShapeError: the last sizes of x are not `normalized_shape`.
+
+    Source: Ba et al., arXiv 1607.06450. ONNX: LayerNormalization.
+    """
+    count = trailing_axes(x, normalized_shape)
+    return _layer_norm(x, weight, bias, axes_count=count, epsilon=float(epsilon))
+
+
+def trailing_axes(x: Tensor, normalized_shape: Any) -> int:
+    """How many axes `normalized_shape` names; ShapeError unless they are the last ones of x."""
+    if normalized_shape is None:
+        return 1
+    sizes = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
+    given = list(x.shape)
+    if len(sizes) > len(given) or not all(
+        same_size(a, b) for a, b in zip(given[len(given) - len(sizes) :], sizes, strict=True)
+    ):
+        raise ShapeError(
+            f"x of shape {show(given)} does not end in the normalised shape {show(sizes)}",
+            op="layer_norm",
+        )
+    return len(sizes)
+
+
+__all__ = ["batch_norm", "batch_norm_infer", "layer_norm"]

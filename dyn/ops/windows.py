@@ -1,0 +1,122 @@
+"""Arguments of sliding windows (convolution, pooling, unfold) brought to one canonical form.
+
+Canonical: one int per spatial axis, and padding as (low, high) pairs flattened in axis order.
+Sizes may be symbolic. No op and no kernel lives here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dyn.core.dim import Dim, maximum
+from dyn.core.errors import AttributeValueError, DTypeError
+from dyn.ops.infer import Type, need_rank, show, window
+
+
+def per_axis(name: str, value: Any, count: int) -> tuple[int, ...]:
+    """One positive int per spatial axis, from an int or a sequence of one or `count` ints."""
+    listed = [value] if isinstance(value, (int, np.integer)) else list(value)
+    if any(isinstance(n, bool) or not isinstance(n, (int, np.integer, Dim)) for n in listed):
+        raise DTypeError(f"{name} must be an integer or a list of integers, got {value!r}")
+    if len(listed) == 1:
+        listed *= count
+    if len(listed) != count:
+        raise AttributeValueError(f"{name} must have 1 or {count} values, got {value!r}")
+    if any(n < 1 for n in listed):
+        raise AttributeValueError(f"{name} must be positive, got {value!r}")
+    return tuple(n if isinstance(n, Dim) else int(n) for n in listed)
+
+
+def padding_pairs(
+    padding: Any,
+    sizes: Sequence[Any],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[Any, ...]:
+    """Padding in any of Paddle's forms as (low, high) pairs, flattened: (top, bottom, left, right).
+
+    Args:
+        padding: an int; one int per spatial axis; a (low, high) pair per axis, flattened or nested
+            (nested also with the pairs of batch and channel axis in front, which must be zero);
+            "VALID" (none) or "SAME" (output size = input size / stride, rounded up).
+        sizes: spatial sizes of the input; only "SAME" looks at them.
+        kernel, stride, dilation: one int per spatial axis.
+
+    Raises:
+        AttributeValueError: the form is none of these, or a value is negative.
+    """
+    count = len(kernel)
+    if isinstance(padding, str):
+        return _named_padding(padding, sizes, kernel, stride, dilation)
+    values = [padding] if isinstance(padding, (int, np.integer)) else list(padding)
+    if values and isinstance(values[0], (list, tuple)):
+        pairs = [tuple(pair) for pair in values]
+        if len(pairs) == count + 2 and pairs[:2] == [(0, 0), (0, 0)]:
+            pairs = pairs[2:]
+        values = [n for pair in pairs for n in pair]
+        if len(values) != 2 * count:
+            raise AttributeValueError(f"padding {padding!r} does not fit {count} spatial axes")
+    if len(values) == 1:
+        values *= 2 * count
+    elif len(values) == count:
+        values = [n for n in values for _ in range(2)]
+    if len(values) != 2 * count:
+        raise AttributeValueError(
+            f"padding must be 'SAME', 'VALID' or have 1, {count} or {2 * count} values, "
+            f"got {padding!r}"
+        )
+    if any(n < 0 for n in values):
+        raise AttributeValueError(f"padding must not be negative, got {padding!r}")
+    return tuple(n if isinstance(n, Dim) else int(n) for n in values)
+
+
+def _named_padding(
+    padding: str,
+    sizes: Sequence[Any],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[Any, ...]:
+    name = padding.upper()
+    if name == "VALID":
+        return (0,) * (2 * len(kernel))
+    if name != "SAME":
+        raise AttributeValueError(f"padding is called 'SAME' or 'VALID', not {padding!r}")
+    found: list[Any] = []
+    for size, k, s, d in zip(sizes, kernel, stride, dilation, strict=True):
+        positions = (size + s - 1) // s
+        total = maximum((positions - 1) * s + d * (k - 1) + 1 - size, 0)
+        found += [total // 2, total - total // 2]
+    return tuple(found)
+
+
+def window_sizes(
+    x: Type,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[Any],
+    dilation: Sequence[int],
+    ceil_mode: bool = False,
+) -> tuple[Any, ...]:
+    """Spatial sizes after sliding a window over x [N, C, spatial...].
+
+    Raises:
+        ShapeError: x has not `len(kernel)` spatial axes.
+        AttributeValueError: the padded input is smaller than the window.
+    """
+    need_rank("x", x, len(kernel) + 2)
+    found = []
+    for i, size in enumerate(x.shape[2:]):
+        low, high = padding[2 * i], padding[2 * i + 1]
+        n = window(size, kernel[i], stride[i], low, high, dilation[i], ceil_mode)
+        if isinstance(n, int) and n < 1:
+            raise AttributeValueError(
+                f"the window {kernel[i]} (dilation {dilation[i]}) is larger than the size {size} "
+                f"with padding {low} and {high}, in shape {show(x.shape)}"
+            )
+        found.append(n)
+    return tuple(found)
