@@ -201,8 +201,13 @@ class SizeScope:
     Args to the methods are the Dims concerned; the base class is silent.
     """
 
-    def on_guard(self, left: Expr, relation: str, right: Expr, answer: bool) -> None:
-        """A comparison was decided by the sample sizes: the graph is valid where it holds."""
+    def on_guard(self, left: Expr, relation: str, right: Expr, answer: bool) -> bool:
+        """A comparison was decided by the sample sizes: the graph is valid where it holds.
+
+        Returns:
+            The answer that the code shall go on with.
+        """
+        return answer
 
     def on_size_escape(self, dim: Dim, how: str) -> None:
         """A Dim is turned into a plain number ("int", "float", "range" ...); may raise."""
@@ -303,8 +308,7 @@ class Dim:
             # A size declared dynamic is not the size 1, whatever the sample: broadcasting between
             # an unknown size and 1 is decided by the declaration.
             answer = relation == "!="
-        self.scope.on_guard(left, relation, right, answer)
-        return answer
+        return self.scope.on_guard(left, relation, right, answer)
 
     def __eq__(self, other: object) -> Any:
         return self._compare(other, "==", operator.eq)
@@ -351,10 +355,10 @@ class Dim:
 
 
 def decide(difference: Expr, relation: str) -> bool | None:
-    """Whether `difference relation 0` holds for all sizes (each symbol >= 1); None if it depends.
+    """Whether `difference relation 0` holds for all sizes; None if it depends.
 
-    Sizes are at least one and products of sizes grow, so the sign of every coefficient bounds the
-    difference from one side.
+    Declared sizes are at least one, sizes that depend on values at least zero, and products of
+    sizes grow, so the sign of every coefficient bounds the difference from one side.
     """
     value = difference.constant
     low, high = (value, value) if value is not None else _bounds(difference)
@@ -374,7 +378,7 @@ def decide(difference: Expr, relation: str) -> bool | None:
 
 
 def _bounds(expr: Expr) -> tuple[int | None, int | None]:
-    """Lowest and highest value over all sizes >= 1; None where it is unbounded or unknown."""
+    """Lowest and highest value over all sizes; None where it is unbounded or unknown."""
     constant = expr.terms.get((), 0)
     low: int | None = constant
     high: int | None = constant
@@ -387,7 +391,7 @@ def _bounds(expr: Expr) -> tuple[int | None, int | None]:
                 return None, None
             smallest = 0
         else:
-            smallest = 1
+            smallest = 0 if any(is_unknown(atom.name) for atom in monomial) else 1
         if coefficient > 0:
             low = None if low is None else low + coefficient * smallest
             high = None
@@ -395,6 +399,11 @@ def _bounds(expr: Expr) -> tuple[int | None, int | None]:
             high = None if high is None else high + coefficient * smallest
             low = None
     return low, high
+
+
+def is_unknown(symbol: str) -> bool:
+    """Whether a symbol stands for a size that depends on values: its name starts with "_"."""
+    return symbol.startswith("_")
 
 
 def _non_negative(atom: Atom) -> bool:

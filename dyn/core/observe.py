@@ -1,6 +1,6 @@
 """Who else wants to know what ran: observers, held in a context variable.
 
-dyn reports four kinds of event and asks one question; it never knows who listens. The tracer is an
+dyn reports what happens and asks a few questions; it never knows who listens. The tracer is an
 observer, so are the profiler and the NaN finder. An observer must not change what an op computes.
 """
 
@@ -28,6 +28,12 @@ class Observer:
     ) -> None:
         """An op ran. `outputs` holds private outputs too; attribute values may hold `Dim`s."""
 
+    def on_create(self, tensor: Tensor) -> None:
+        """A tensor was made from numbers rather than by an op."""
+
+    def before_assign(self, target: Tensor) -> None:
+        """`target` is about to be bound to a new value; it still has the old one."""
+
     def on_assign(self, target: Tensor) -> None:
         """`target` was bound to a new value (assign, `x[...] = v`, `x += y`, `set_value`)."""
 
@@ -40,6 +46,14 @@ class Observer:
 
     def on_layer(self, layer: Any, phase: str) -> None:
         """A layer is entered ("enter") or left ("exit", also when it raised)."""
+
+    def on_control(self, kind: str, functions: dict[str, Any], operands: Sequence[Any]) -> Any:
+        """A branch or loop made of functions is about to run ("cond", "while_loop", "scan").
+
+        Returns:
+            NotImplemented to let it run, or its results if the observer ran it.
+        """
+        return NotImplemented
 
     def shape_of(self, tensor: Tensor) -> Sequence[Any] | None:
         """The sizes user code shall see for `tensor` (`Dim`s), or None for the plain ones."""

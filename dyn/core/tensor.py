@@ -17,6 +17,7 @@ from dyn.core import dtype as dtypes
 from dyn.core import observe
 from dyn.core.errors import AttributeValueError, DTypeError, GradError, ShapeError, StateError
 from dyn.core.modes import is_grad_enabled
+from dyn.core.op import OPS
 from dyn.core.place import CPU, CPUPlace, as_place
 
 _names = itertools.count()
@@ -93,6 +94,8 @@ class Tensor:
         if data is not None:
             self._array = to_array(data, dtype)
         self.stop_gradient = stop_gradient
+        for observer in observe.current():
+            observer.on_create(self)
 
     @staticmethod
     def _of(array: np.ndarray) -> Tensor:
@@ -142,6 +145,8 @@ class Tensor:
             GradError: this is a leaf that wants a gradient and gradients are recorded.
             ShapeError: the value has another shape.
         """
+        for observer in observe.current():
+            observer.before_assign(self)
         if self._array is not None and value._read().shape != self._read().shape:
             raise ShapeError(
                 f"a value of shape {list(value._array.shape)} cannot be written into a tensor of "
@@ -186,6 +191,8 @@ class Tensor:
         if self._alias is not None:
             self._write(value)
             return
+        for observer in observe.current():
+            observer.before_assign(self)
         self._array = value._read()
         self._node = None
         self._version += 1
@@ -434,7 +441,10 @@ def to_array(data: Any, dtype: Any = None) -> np.ndarray:
     wanted = None if dtype is None else dtypes.as_numpy(dtype)
     if isinstance(data, Tensor):
         array = data._read()
-        return array if wanted is None or wanted == array.dtype else array.astype(wanted)
+        if wanted is None or wanted == array.dtype:
+            return array
+        # By the op, so that a traced value stays one.
+        return OPS["cast"](Tensor._of(array), dtype=wanted.name)._array
     typed = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
     if not typed and isinstance(data, (list, tuple)):
         data = _unwrap(data)
