@@ -1,4 +1,4 @@
-"""Lowerings of `dyn/ops/gather.py`: Gather, GatherND, GatherElements, their Scatter twins, Where."""
+"""Lowerings of `dyn/ops/gather.py`: the Gather and Scatter families, and Where."""
 
 from __future__ import annotations
 

@@ -1,0 +1,319 @@
+"""Step "lower": turns a checked graph into ONNX nodes, constants and named state.
+
+Walks the nodes in order and calls the lowering of each op. The result is plain data that `model.py`
+puts into a file. What is declared (inputs, outputs, state) keeps its declared name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+import exporter.lower  # noqa: F401  (registers every lowering)
+from dyn.core.dim import Expr
+from dyn.core.errors import DynError
+from dyn.core.op import Type
+from exporter.builder import Builder, Scope, Val, tensor_type
+from exporter.errors import UnsupportedOpError
+from exporter.registry import LOWERINGS, NodeView
+from tracer.graph import Block, Graph, Node, Value
+
+CONTROL_FLOW = ("cond", "while_loop", "scan")
+NEXT = ".next"
+"""A state `x` that the forward writes is given back as the output `x.next`."""
+
+
+@dataclass
+class Lowered:
+    """A graph in ONNX terms, weights apart.
+
+    Attributes:
+        nodes: NodeProtos in order.
+        inputs, outputs: (name, type), as declared.
+        state_inputs: (name, type) of state that is read and written: inputs with a default.
+        state_outputs: (name, type) of what that state becomes.
+        weights: arrays of params, buffers and constants by initializer name.
+        states: state input name -> state output name.
+    """
+
+    name: str
+    opset: int
+    nodes: list[onnx.NodeProto]
+    inputs: list[tuple[str, Type]]
+    outputs: list[tuple[str, Type]]
+    state_inputs: list[tuple[str, Type]] = field(default_factory=list)
+    state_outputs: list[tuple[str, Type]] = field(default_factory=list)
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+
+
+def require_coverage(graph: Graph) -> None:
+    """Step "coverage": every op has a lowering.
+
+    Raises:
+        UnsupportedOpError: lists each op without one, with layer path and line.
+    """
+    problems = unsupported(graph)
+    if problems:
+        raise UnsupportedOpError(
+            f"{len(problems)} nodes have no ONNX form:\n  " + "\n  ".join(problems)
+        )
+
+
+def unsupported(graph: Graph) -> list[str]:
+    """One line for every node that cannot be lowered: op, layer, source line."""
+    return [
+        f"{node.op} in {node.layer or graph.name} at {node.where or 'an unknown line'}"
+        for node in graph.walk()
+        if node.op not in LOWERINGS and node.op not in CONTROL_FLOW
+    ]
+
+
+def lower(graph: Graph, opset: int) -> Lowered:
+    """Write every node of `graph` in ONNX operators of `opset`."""
+    return _Lowering(graph, opset).run()
+
+
+class _Lowering:
+    def __init__(self, graph: Graph, opset: int):
+        self.graph = graph
+        self.builder = Builder(opset)
+        self.values: dict[Value, Val] = {}
+        self.weights: dict[str, np.ndarray] = {}
+        self.read = _all_reads(graph)
+
+    def run(self) -> Lowered:
+        graph, b = self.graph, self.builder
+        carried = {state.value: state for state in graph.states if state.value is not None}
+        for value in graph.inputs:
+            if value not in self.values:
+                self.values[value] = Val(b.names.reserve(value.name))
+                self.bind_sizes(b, value)
+        for name in (*graph.output_names, *(state.name + NEXT for state in graph.states)):
+            b.names.reserve(name)
+        for value in (*graph.params, *graph.buffers, *graph.constants):
+            self.declare_state(b, value)
+        self.block(b, graph)
+        outputs = list(zip(graph.output_names, graph.outputs, strict=True))
+        nexts = [(state.name + NEXT, state.next) for state in graph.states]
+        self.name_outputs(b, [*outputs, *nexts])
+        self.weights.update(b.constants)
+        used = {name for node in _walk(b.nodes) for name in node.input}
+        return Lowered(
+            name=graph.name,
+            opset=b.opset,
+            nodes=b.nodes,
+            inputs=[(v.name, v.type) for v in graph.inputs],
+            outputs=[(name, v.type) for name, v in outputs],
+            state_inputs=[(s.name, v.type) for v, s in carried.items()],
+            state_outputs=[(name, v.type) for name, v in nexts],
+            weights={
+                name: array
+                for name, array in self.weights.items()
+                if name in used or name in {s.name for s in carried.values()}
+            },
+            states={s.name: s.name + NEXT for s in graph.states if s.value is not None},
+        )
+
+    def declare_state(self, b: Builder, value: Value) -> None:
+        """A param, buffer or constant becomes an initializer; literals are stored once."""
+        if value.data is None:
+            return
+        if value.kind == "literal":
+            self.values[value] = b.const(value.data)
+            return
+        name = b.names.reserve(value.name) if value.kind != "const" else b.names.fresh(value.name)
+        self.weights[name] = value.data
+        self.values[value] = Val(name)
+
+    def bind_sizes(self, b: Builder, value: Value) -> None:
+        """Sizes first seen on this value are read from its shape."""
+        for axis, size in enumerate(value.type.shape):
+            symbol = _bare_symbol(size)
+            if symbol is not None:
+                b.bind_symbol(symbol, self.values[value], axis)
+
+    def block(self, b: Builder, block: Block) -> None:
+        """Lower the nodes of a block in order."""
+        for node in block.nodes:
+            b.scope = Scope(node.op, node.layer, node.layer_class, node.where)
+            run = self.control_flow if node.op in CONTROL_FLOW else self.node
+            made = run(b, node)
+            for value, val in zip(node.outputs, made, strict=False):
+                if val is not None:
+                    self.values[value] = val
+                    self.bind_sizes(b, value)
+
+    def node(self, b: Builder, node: Node) -> tuple[Val | None, ...]:
+        """Call the lowering of one node."""
+        view = NodeView(
+            op=node.op,
+            inputs=[None if v is None else self.values[v] for v in node.inputs],
+            attrs=node.attrs,
+            input_types=[None if v is None else v.type for v in node.inputs],
+            output_types=[v.type for v in node.outputs],
+            used=[v in self.read for v in node.outputs],
+            layer=node.layer,
+            where=node.where,
+        )
+        try:
+            made = LOWERINGS[node.op](b, view)
+        except DynError as error:
+            error.op = error.op or node.op
+            error.where = node.where or error.where
+            if node.layer:
+                error.layers = [node.layer]
+            raise
+        return made if isinstance(made, tuple) else (made,)
+
+    # -- control flow ------------------------------------------------------------------------
+
+    def control_flow(self, b: Builder, node: Node) -> tuple[Val, ...]:
+        """If, Loop and Scan over sub-graphs."""
+        from_outside = [None if v is None else self.values[v] for v in node.inputs]
+        if node.op == "cond":
+            graphs = {
+                "then_branch": self.subgraph(b, node.blocks["then"], "then"),
+                "else_branch": self.subgraph(b, node.blocks["else"], "else"),
+            }
+            made = b.op("If", from_outside[0], outputs=len(node.outputs), **graphs)
+        elif node.op == "while_loop":
+            made = self.loop(b, node, from_outside)
+        else:
+            made = self.scan(b, node, from_outside)
+        return made if isinstance(made, tuple) else (made,)
+
+    def subgraph(self, b: Builder, block: Block, name: str) -> onnx.GraphProto:
+        """A block without inputs as a GraphProto."""
+        child = b.child()
+        self.block(child, block)
+        return self.close(child, block, [], name)
+
+    def close(
+        self, child: Builder, block: Block, inputs: list[onnx.ValueInfoProto], name: str
+    ) -> onnx.GraphProto:
+        """Finish a sub-graph: outputs must be made inside it, each under a name of its own."""
+        made = {output for node in child.nodes for output in node.output}
+        outputs = []
+        for value in block.outputs:
+            val = self.values[value]
+            if val.name not in made or any(o.name == val.name for o in outputs):
+                val = child.op("Identity", val)
+            outputs.append(helper.make_tensor_value_info(val.name, *_info(value.type, loose=True)))
+        return helper.make_graph(child.nodes, name, inputs, outputs)
+
+    def loop(self, b: Builder, node: Node, initial: list[Val | None]) -> Any:
+        """while_loop: the condition is computed before the first run and at the end of each."""
+        test, body = node.blocks["cond"], node.blocks["body"]
+        for value, val in zip(test.inputs, initial, strict=True):
+            assert val is not None
+            self.values[value] = val
+        self.block(b, test)
+        start = self.values[test.outputs[0]]
+        child = b.child()
+        counter, going = child.names.fresh("iteration"), child.names.fresh("going")
+        infos = [
+            helper.make_tensor_value_info(counter, onnx.TensorProto.INT64, []),
+            helper.make_tensor_value_info(going, onnx.TensorProto.BOOL, []),
+        ]
+        for value in body.inputs:
+            name = child.names.fresh(value.name)
+            self.values[value] = Val(name)
+            infos.append(helper.make_tensor_value_info(name, *_info(value.type, loose=True)))
+        self.block(child, body)
+        for value, result in zip(test.inputs, body.outputs, strict=True):
+            self.values[value] = self.values[result]
+        for inner in test.walk():
+            for output in inner.outputs:
+                self.values.pop(output, None)
+        self.block(child, test)
+        whole = Block(inputs=[], nodes=[], outputs=[test.outputs[0], *body.outputs])
+        graph = self.close(child, whole, infos, "body")
+        return b.op("Loop", None, start, *initial, outputs=len(node.outputs), body=graph)
+
+    def scan(self, b: Builder, node: Node, inputs: list[Val | None]) -> Any:
+        """scan: carried values first, then the sequences, cut along their first axis."""
+        body = node.blocks["body"]
+        carried = node.attrs["carried"]
+        child = b.child()
+        infos = []
+        for value in body.inputs:
+            name = child.names.fresh(value.name)
+            self.values[value] = Val(name)
+            infos.append(helper.make_tensor_value_info(name, *_info(value.type, loose=True)))
+            self.bind_sizes(child, value)
+        self.block(child, body)
+        graph = self.close(child, body, infos, "body")
+        count = len(body.inputs) - carried
+        return b.op("Scan", *inputs, outputs=len(node.outputs), body=graph, num_scan_inputs=count)
+
+    # -- outputs -----------------------------------------------------------------------------
+
+    def name_outputs(self, b: Builder, outputs: list[tuple[str, Value]]) -> None:
+        """Give results their declared names: renamed where possible, else by an Identity."""
+        made = {output for node in b.nodes for output in node.output}
+        renamed: dict[str, str] = {}
+        b.scope = Scope()
+        copies = []
+        for name, value in outputs:
+            val = self.values[value]
+            if val.name in made and val.name not in renamed:
+                renamed[val.name] = name
+            else:
+                copies.append((name, val))
+        for node in _walk(b.nodes):
+            _rename(node.input, renamed)
+            _rename(node.output, renamed)
+        for name, val in copies:
+            source = renamed.get(val.name, val.name)
+            b.add_node("Identity", [source], [name])
+
+
+def _rename(names: Any, renamed: dict[str, str]) -> None:
+    for i, name in enumerate(names):
+        if name in renamed:
+            names[i] = renamed[name]
+
+
+def _walk(nodes: Any) -> Any:
+    """All NodeProtos, also those of sub-graphs."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _walk(attribute.g.node)
+
+
+def _all_reads(graph: Graph) -> set[Value]:
+    read: set[Value] = set(graph.roots())
+    for node in graph.walk():
+        read.update(v for v in node.inputs if v is not None)
+        for block in node.blocks.values():
+            read.update(block.outputs)
+    return read
+
+
+def _bare_symbol(size: Any) -> str | None:
+    """The symbol's name if the size is just one symbol."""
+    if isinstance(size, Expr) and len(size.terms) == 1:
+        ((monomial, coefficient),) = size.terms.items()
+        if coefficient == 1 and len(monomial) == 1 and not monomial[0].args:
+            return monomial[0].name
+    return None
+
+
+def _info(type_: Type, loose: bool = False) -> tuple[int, list[Any] | None]:
+    """Element type and shape for a ValueInfoProto; `loose` leaves symbolic sizes open."""
+    shape = [
+        n if not isinstance(n, Expr) else (None if loose else str(n).lstrip("_") or None)
+        for n in type_.shape
+    ]
+    return tensor_type(type_.dtype), shape
+
+
+value_info = _info
+__all__ = ["CONTROL_FLOW", "NEXT", "Lowered", "lower", "require_coverage", "unsupported"]

@@ -1,0 +1,154 @@
+"""Step "write": puts lowered nodes and weights into an ONNX file.
+
+Weights are never gathered in one protobuf message: the graph is written first, then each weight is
+appended as a message of its own (concatenated protobuf messages merge), straight from its array. So
+writing needs no memory beyond one weight. Above 2 GiB weights go to a side file next to the model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from dyn.core.op import Type
+from exporter.builder import tensor_type
+from exporter.lowering import Lowered, value_info
+from exporter.opset import IR_VERSION
+
+LIMIT = 2**31 - 2**20
+"""Largest single file in bytes: protobuf ends at 2 GiB; room is left for the graph."""
+PRODUCER = "dyn-onnx"
+
+
+def skeleton(lowered: Lowered, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """The model without its weights."""
+    infos = [*lowered.inputs, *lowered.state_inputs]
+    graph = helper.make_graph(
+        lowered.nodes,
+        lowered.name or "graph",
+        [_named(name, type_) for name, type_ in infos],
+        [_named(name, t) for name, t in (*lowered.outputs, *lowered.state_outputs)],
+    )
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", lowered.opset)],
+        ir_version=IR_VERSION[lowered.opset],
+        producer_name=PRODUCER,
+    )
+    entries = dict(metadata)
+    if lowered.states:
+        entries["dyn.states"] = json.dumps(lowered.states)
+    helper.set_model_props(model, entries)
+    return model
+
+
+def _named(name: str, type_: Type) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, *value_info(type_))
+
+
+def check(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> None:
+    """Step "check": onnx's checker and shape inference over the graph.
+
+    Weights stand in as typed inputs, so that none of them is copied.
+    """
+    stand_in = onnx.ModelProto()
+    stand_in.CopyFrom(model)
+    declared = {value.name for value in stand_in.graph.input}
+    for name, array in weights.items():
+        if name in declared:
+            continue
+        if array.nbytes <= 1024:
+            # Small integer constants (axes, shapes) decide what shape inference finds.
+            stand_in.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+        else:
+            info = helper.make_tensor_value_info(name, tensor_type(array.dtype), array.shape)
+            stand_in.graph.input.append(info)
+    onnx.checker.check_model(stand_in, full_check=True)
+
+
+def write(
+    model: onnx.ModelProto, weights: Mapping[str, np.ndarray], path: Path, external: bool | None
+) -> int:
+    """Write graph and weights to `path`; the number of bytes written.
+
+    Args:
+        external: weights in a side file `<path>.data` (True), in the file (False), or decided by
+            size (None).
+    """
+    total = sum(array.nbytes for array in weights.values())
+    if external is None:
+        external = total > LIMIT
+    side = side_file(path)
+    with open(path, "wb") as file:
+        file.write(model.SerializeToString())
+        if external:
+            with open(side, "wb") as data:
+                for name, array in weights.items():
+                    _append_external(file, data, name, array, side.name)
+        else:
+            for name, array in weights.items():
+                _append(file, name, array)
+        file.flush()
+        os.fsync(file.fileno())
+    return path.stat().st_size + (side.stat().st_size if external else 0)
+
+
+def side_file(path: Path) -> Path:
+    """Where the weights of `path` lie when they are external."""
+    return path.with_name(path.name + ".data")
+
+
+# Field numbers of onnx.proto: ModelProto.graph 7, GraphProto.initializer 5, TensorProto.raw_data 9;
+# a length-delimited field has wire type 2.
+_GRAPH, _INITIALIZER, _RAW = (bytes([number << 3 | 2]) for number in (7, 5, 9))
+
+
+def _varint(n: int) -> bytes:
+    out = bytearray()
+    while n > 127:
+        out.append(n & 127 | 128)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+
+def _header(name: str, array: np.ndarray) -> onnx.TensorProto:
+    return onnx.TensorProto(name=name, dims=array.shape, data_type=tensor_type(array.dtype))
+
+
+def _append(file: BinaryIO, name: str, array: np.ndarray) -> None:
+    """One initializer, its bytes straight from the array."""
+    data = np.ascontiguousarray(array)
+    head = _header(name, array).SerializeToString() + _RAW + _varint(data.nbytes)
+    tensor = len(head) + data.nbytes
+    graph = len(_INITIALIZER) + len(_varint(tensor)) + tensor
+    file.write(_GRAPH + _varint(graph) + _INITIALIZER + _varint(tensor) + head)
+    file.write(_bytes(data))
+
+
+def _bytes(data: np.ndarray) -> memoryview:
+    return memoryview(data.reshape(-1).view(np.uint8))
+
+
+def _append_external(
+    file: BinaryIO, side: BinaryIO, name: str, array: np.ndarray, location: str
+) -> None:
+    """One initializer that points into the side file, aligned so that it can be mapped."""
+    data = np.ascontiguousarray(array)
+    side.write(b"\0" * (-side.tell() % 4096))
+    tensor = _header(name, array)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    fields = {"location": location, "offset": str(side.tell()), "length": str(data.nbytes)}
+    for key, value in fields.items():
+        tensor.external_data.add(key=key, value=value)
+    side.write(_bytes(data))
+    body = tensor.SerializeToString()
+    graph = _INITIALIZER + _varint(len(body)) + body
+    file.write(_GRAPH + _varint(len(graph)) + graph)
