@@ -123,8 +123,8 @@ class Tensor:
         if alias.base._alias is not None:
             alias.base._refresh()
         if alias.version != alias.base._version:
-            fresh = alias.derive()
-            self._bind(fresh)
+            self._bind(alias.derive())
+            self._version += 1
 
     def _bind(self, value: Tensor) -> None:
         """Take over value and history of another tensor."""

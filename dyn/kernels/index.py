@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from dyn.kernels.jit import kernel
+
 
 def checked(index, size, what="index"):
     """`index` counted from the front; IndexError names the first value outside [-size, size)."""
@@ -25,9 +27,20 @@ def gather(x, index, axis):
     return np.take(x, checked(index, x.shape[axis]), axis=axis)
 
 
+@kernel(warm=("(float32[:,::1], int64[::1], float32[:,::1])",))
+def _add_rows(out, index, rows):
+    for i in range(index.shape[0]):
+        at = index[i]
+        for j in range(rows.shape[1]):
+            out[at, j] += rows[i, j]
+
+
 def add_rows(out, index, rows):
-    """out[index[i]] += rows[i] in order; `out` is (n, k), rows (m, k), both C-contiguous."""
-    np.add.at(out, index, rows)
+    """out[index[i]] += rows[i] in order; `out` is (n, k) and C-contiguous, `rows` (m, k)."""
+    if out.dtype.kind in "fi" and out.dtype.itemsize >= 4:
+        _add_rows(out, np.ascontiguousarray(index, np.int64), np.ascontiguousarray(rows))
+    else:
+        np.add.at(out, index, rows)
 
 
 def gather_grad(g, index, axis, shape):

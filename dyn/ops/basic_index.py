@@ -13,7 +13,7 @@ import numpy as np
 from dyn.core.dim import Dim, maximum, minimum
 from dyn.core.errors import IndexRangeError, ShapeError
 from dyn.core.op import op
-from dyn.ops.infer import Type, broadcast_shapes, same_size, show
+from dyn.ops.infer import Type, same_size, show
 
 Index = tuple[tuple[Any, ...], ...]
 
@@ -120,12 +120,12 @@ def _(g, *, index):
 def _infer_setitem(x: Type, value: Type, *, index: Index) -> Type:
     region = _infer_getitem(x, index=index).shape
     given = value.shape
-    while len(given) > len(region) and same_size(given[0], 1):
+    while len(given) > len(region) and isinstance(given[0], int) and given[0] == 1:
         given = given[1:]
-    fits = len(given) <= len(region)
-    if fits:
-        common = broadcast_shapes(region, given)
-        fits = all(same_size(a, b) for a, b in zip(common, region, strict=True))
+    fits = len(given) <= len(region) and all(
+        (isinstance(a, int) and a == 1) or same_size(a, b)
+        for a, b in zip(reversed(given), reversed(region), strict=False)
+    )
     if not fits:
         raise ShapeError(
             f"a value of shape {show(value.shape)} does not broadcast to the selected region "

@@ -1,0 +1,158 @@
+"""The tape: accumulation, hooks, higher order, freeing, and what is refused."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import dyn.ops
+from dyn.core import autograd
+from dyn.core.errors import GradError, ShapeError
+from dyn.core.modes import enable_grad, no_grad
+from dyn.core.op import OPS
+from dyn.core.tensor import Tensor
+
+assert dyn.ops
+
+
+def leaf(*values):
+    return Tensor(np.array(values), stop_gradient=False)
+
+
+def test_gradients_accumulate_over_uses_and_passes():
+    x = leaf(1.0, 2.0, 3.0)
+    (x * x + x * 2.0).backward()
+    np.testing.assert_allclose(x.grad.numpy(), [4.0, 6.0, 8.0])
+    (x * 1.0).backward()
+    np.testing.assert_allclose(x.grad.numpy(), [5.0, 7.0, 9.0])
+
+
+def test_clear_grad_gives_zeros_and_then_starts_anew():
+    x = leaf(1.0, 2.0)
+    (x * 3.0).backward()
+    x.clear_grad()
+    np.testing.assert_array_equal(x.grad.numpy(), [0.0, 0.0])
+    (x * 3.0).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [3.0, 3.0])
+    x.clear_grad(set_to_zero=False)
+    assert x.grad is None
+
+
+def test_broadcast_gradient_is_summed_once_in_the_engine():
+    x, row, number = leaf(*np.ones((4, 3))), leaf(1.0, 2.0, 3.0), leaf(5.0)
+    (x * row + number).backward()
+    np.testing.assert_array_equal(row.grad.numpy(), [4.0, 4.0, 4.0])
+    np.testing.assert_array_equal(number.grad.numpy(), [12.0])
+
+
+def test_third_derivative():
+    x = leaf(2.0)
+    y = x * x * x * x
+    for expected in (32.0, 48.0, 48.0):
+        (y,) = autograd.grad(y, x, create_graph=True)
+        assert y.item() == pytest.approx(expected)
+
+
+def test_backward_with_create_graph_can_be_differentiated_through_grad():
+    x = leaf(3.0)
+    autograd.backward([x * x], create_graph=True)
+    (second,) = autograd.grad(x.grad, x)
+    assert second.item() == 2.0
+
+
+def test_grad_leaves_leaves_alone_and_prunes():
+    x, w = leaf(2.0), leaf(5.0)
+    (gx,) = autograd.grad(x * w, x)
+    assert gx.item() == 5.0 and x.grad is None and w.grad is None
+    with pytest.raises(GradError, match="allow_unused"):
+        autograd.grad(x * 2.0, w)
+    assert autograd.grad(x * 2.0, w, allow_unused=True) == [None]
+
+
+def test_walking_a_freed_graph_twice_says_what_to_do():
+    x = leaf(1.0, 2.0)
+    y = x * x
+    y.backward(retain_graph=True)
+    y.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [4.0, 8.0])
+    with pytest.raises(GradError, match="retain_graph"):
+        y.backward()
+
+
+def test_gradient_of_a_held_result_is_readable_and_of_a_dropped_one_freed():
+    x = leaf(1.0, 2.0)
+    held = x * 3.0
+    loss = held * held
+    loss.backward()
+    np.testing.assert_array_equal(held.grad.numpy(), [6.0, 12.0])
+
+
+def test_graph_dies_with_the_loss():
+    x = leaf(*np.ones(10))
+    y = x * x
+    inner = weakref.ref(y._node)
+    loss = y * y
+    del y
+    loss.backward()
+    gc.collect()
+    assert inner() is None
+
+
+def test_deep_chains_need_no_recursion():
+    x = leaf(1.0)
+    y = x
+    for _ in range(20_000):
+        y = y + 1.0
+    y.backward()
+    assert x.grad.item() == 1.0
+
+
+def test_hooks_see_the_sum_in_order_and_may_replace_it():
+    x = leaf(1.0, 2.0)
+    seen = []
+    first = x.register_hook(lambda g: seen.append(g.numpy().copy()))
+    x.register_hook(lambda g: g * 2.0)
+    (x * 2.0 + x * 3.0).backward()
+    assert len(seen) == 1
+    np.testing.assert_array_equal(seen[0], [5.0, 5.0])
+    np.testing.assert_array_equal(x.grad.numpy(), [10.0, 10.0])
+    assert first.remove() is True and first.remove() is False
+    (x * 1.0).backward()
+    assert len(seen) == 1
+
+
+def test_hook_of_wrong_shape_is_refused():
+    x = leaf(1.0, 2.0)
+    x.register_hook(lambda g: Tensor([1.0, 2.0, 3.0]))
+    with pytest.raises(ShapeError, match="hook"):
+        (x * 1.0).backward()
+
+
+def test_modes_decide_what_is_recorded():
+    x = leaf(1.0)
+    with no_grad():
+        assert (x * 2.0).stop_gradient
+        with enable_grad():
+            assert not (x * 2.0).stop_gradient
+    assert not (x * 2.0).stop_gradient
+    assert no_grad(lambda: (x * 2.0).stop_gradient)()
+
+
+def test_errors_name_the_op_and_the_line():
+    x = leaf(1.0)
+    with pytest.raises(GradError, match="stop_gradient"):
+        (x.detach() * 2.0).backward()
+    a, b = Tensor(np.zeros((2, 3))), Tensor(np.zeros((4, 5)))
+    with pytest.raises(ShapeError) as caught:
+        a + b
+    text = str(caught.value)
+    assert text.startswith("add: ") and "[2, 3] and [4, 5]" in text
+    assert "test_autograd.py" in text and "a + b" in text
+
+
+def test_unused_output_of_a_split_gets_zeros():
+    x = leaf(1.0, 2.0, 3.0, 4.0)
+    _, second = OPS["split"](x, sizes=(1, 3), axis=0)
+    (second * second).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [0.0, 4.0, 6.0, 8.0])
