@@ -1,0 +1,121 @@
+"""Lowerings of `dyn/ops/norm.py`: BatchNormalization, LayerNormalization, and their gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from exporter.registry import NodeView, lowers
+from exporter.windows import filled, volume
+
+
+def vector(b: Any, value: Any, shape: Any, default: float, dtype: Any) -> Any:
+    """A parameter, or where it is absent a tensor of its neutral number."""
+    return filled(b, shape, default, dtype) if value is None else value
+
+
+@lowers("batch_norm")
+def _(b: Any, node: NodeView) -> Any:
+    x, scale, bias = node.inputs
+    channels = [node.shape[1]]
+    zero = filled(b, channels, 0, node.dtype)
+    one = filled(b, channels, 1, node.dtype)
+    # With momentum 0 the "running" results are the statistics of this batch.
+    return b.op(
+        "BatchNormalization",
+        x,
+        one if scale is None else scale,
+        zero if bias is None else bias,
+        zero,
+        one,
+        outputs=3,
+        epsilon=node.attrs["epsilon"],
+        momentum=0.0,
+        training_mode=1,
+    )
+
+
+@lowers("batch_norm_infer")
+def _(b: Any, node: NodeView) -> Any:
+    x, scale, bias, mean, var = node.inputs
+    channels = [node.shape[1]]
+    return b.op(
+        "BatchNormalization",
+        x,
+        vector(b, scale, channels, 1, node.dtype),
+        vector(b, bias, channels, 0, node.dtype),
+        mean,
+        var,
+        epsilon=node.attrs["epsilon"],
+    )
+
+
+@lowers("batch_norm_grad")
+def _(b: Any, node: NodeView) -> Any:
+    g, x, scale, mean, var, g_mean, g_var = node.inputs
+    sizes = node.shape
+    axes = [0, *range(2, len(sizes))]
+    column = [1, sizes[1], *([1] * (len(sizes) - 2))]
+    count = b.cast(b.size(volume([sizes[0], *sizes[2:]])), node.dtype)
+
+    def wide(v: Any) -> Any:
+        return b.reshape(v, column)
+
+    one = b.const(1, node.dtype)
+    rstd = b.op(
+        "Div", one, b.op("Sqrt", b.op("Add", var, b.const(node.attrs["epsilon"], node.dtype)))
+    )
+    centred = b.op("Sub", x, wide(mean))
+    gbias = b.axes("ReduceSum", g, axes, keepdims=False)
+    projected = b.axes("ReduceSum", b.op("Mul", g, centred), axes, keepdims=False)
+    gscale = b.op("Mul", projected, rstd)
+    factor = rstd if scale is None else b.op("Mul", rstd, scale)
+    # gx = factor * g + slope / n * (x - mean) + shift / n
+    slope = b.op("Mul", factor, b.op("Mul", rstd, gscale))
+    slope = b.op("Sub", b.op("Add", g_var, g_var), slope)
+    shift = b.op("Sub", g_mean, b.op("Mul", factor, gbias))
+    gx = b.op("Mul", g, wide(factor))
+    gx = b.op("Add", gx, b.op("Mul", centred, wide(b.op("Div", slope, count))))
+    gx = b.op("Add", gx, wide(b.op("Div", shift, count)))
+    return gx, gscale, gbias
+
+
+@lowers("layer_norm")
+def _(b: Any, node: NodeView) -> Any:
+    x, scale, bias = node.inputs
+    count = node.attrs["axes_count"]
+    sizes = node.shape[node.rank - count :]
+    used = 3 if any(node.used[1:]) else 1
+    made = b.op(
+        "LayerNormalization",
+        x,
+        vector(b, scale, sizes, 1, node.dtype),
+        bias,
+        outputs=used,
+        axis=-count,
+        epsilon=node.attrs["epsilon"],
+    )
+    if used == 1:
+        return made, None, None
+    # ONNX computes the statistics in float32, whatever x is.
+    mean, rstd = (v if node.dtype == np.float32 else b.cast(v, node.dtype) for v in made[1:])
+    return made[0], mean, rstd
+
+
+@lowers("layer_norm_grad")
+def _(b: Any, node: NodeView) -> Any:
+    g, x, scale, mean, rstd = node.inputs
+    count = node.attrs["axes_count"]
+    rank = node.rank
+    axes = list(range(rank - count, rank))
+    rows = list(range(rank - count))
+    normal = b.op("Mul", b.op("Sub", x, mean), rstd)
+    projected = b.op("Mul", g, normal)
+    gscale = b.axes("ReduceSum", projected, rows, keepdims=False)
+    gbias = b.axes("ReduceSum", g, rows, keepdims=False)
+    scaled = g if scale is None else b.op("Mul", g, scale)
+    inner = b.axes("ReduceMean", b.op("Mul", scaled, normal), axes)
+    outer = b.axes("ReduceMean", scaled, axes)
+    gx = b.op("Sub", b.op("Sub", scaled, outer), b.op("Mul", normal, inner))
+    return b.op("Mul", rstd, gx), gscale, gbias
