@@ -64,8 +64,8 @@ class Report:
     def __str__(self) -> str:
         lines = [
             f"exported {self.path}",
-            f"  opset {self.opset}, IR {self.ir_version}, {self.nodes} nodes, {self.bytes:,} bytes, "
-            f"{len(self.initializers)} initializers",
+            f"  opset {self.opset}, IR {self.ir_version}, {self.nodes} nodes, "
+            f"{self.bytes:,} bytes, {len(self.initializers)} initializers",
         ]
         if self.states:
             lines.append("  state: " + ", ".join(f"{a} -> {b}" for a, b in self.states.items()))

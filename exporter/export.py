@@ -1,0 +1,187 @@
+"""`export`: six named steps from a live model to a verified file.
+
+trace -> passes -> coverage -> lower -> check -> verify; only then does the file get its name. Each
+step is a function of its own with one input and one output that can be printed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+import tracer
+from exporter import model as files
+from exporter.errors import ExportError
+from exporter.lowering import Lowered, lower, require_coverage
+from exporter.opset import DEFAULT_OPSET, IR_VERSION, check_opset
+from exporter.report import Comparison, Report
+from exporter.verify import Verifier
+from tracer.graph import Graph
+
+
+def export(
+    model: Any,
+    path: str | os.PathLike[str],
+    input_spec: Any = None,
+    *,
+    opset: int = DEFAULT_OPSET,
+    training: bool = False,
+    verify: bool = True,
+    tolerance: float | None = None,
+    external_data: bool | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Report:
+    """Write a model as an ONNX file that is known to compute what the model computes.
+
+    Args:
+        model: a `dyn.nn.Layer`, a function of Tensors, or a graph from `tracer.trace`.
+        path: the file. It appears (or replaces an older one) only after it was verified.
+        input_spec: one `InputSpec`, example Tensor or array per input; not needed for a graph.
+        opset: target opset, 17 to 26.
+        training: record training behaviour (dropout, batch statistics) instead of eval behaviour.
+        verify: run the file in onnxruntime against the live model.
+        tolerance: largest allowed error relative to the largest value of an output; by default
+            3e-4 for float32.
+        external_data: weights in a file of their own (`<path>.data`); by default above 2 GiB.
+        metadata: entries for the file's metadata.
+
+    Returns:
+        What was written and how well it agrees.
+
+    Raises:
+        TraceError: the forward does something that a file could not do for every input.
+        UnsupportedOpError: ops without an ONNX form; all of them are named.
+        VerificationError: onnxruntime and the model disagree.
+        ExportError: the path cannot be written.
+    """
+    check_opset(opset)
+    target = check_target(path)
+    traced = capture(model, input_spec, training)
+    graph, notes = tracer.optimize(traced.graph)
+    require_coverage(graph)
+    lowered = lower(graph, opset)
+    skeleton = files.skeleton(lowered, metadata or {})
+    files.check(skeleton, lowered.weights)
+    with staged(target) as file:
+        size = files.write(skeleton, lowered.weights, file, external_data)
+        compared = None
+        if verify:
+            live = traced.require_live()
+            compared = Verifier(live.run, live.restart, graph, file, tolerance).run()
+    return report(target, graph, lowered, skeleton, size, notes, compared)
+
+
+@dataclass
+class Traced:
+    """A graph together with the live model it was recorded from, if that is known."""
+
+    graph: Graph
+    live: Any
+
+    def require_live(self) -> Any:
+        """The live model; an error where only a graph was given."""
+        if self.live is None:
+            raise ExportError(
+                "a graph alone cannot be verified against a live model; export the model itself, "
+                "or pass verify=False"
+            )
+        return self.live
+
+
+def capture(model: Any, input_spec: Any, training: bool) -> Traced:
+    """Step "trace": the graph of one forward, and the means to run the model again."""
+    if isinstance(model, Graph):
+        return Traced(model, None)
+    specs, named = _specs(input_spec)
+    live = tracer.Live(model, *specs, training=training, **named)
+    return Traced(tracer.trace(model, *specs, training=training, **named), live)
+
+
+def _specs(input_spec: Any) -> tuple[Sequence[Any], dict[str, Any]]:
+    if input_spec is None:
+        return (), {}
+    if isinstance(input_spec, Mapping):
+        return (), dict(input_spec)
+    if isinstance(input_spec, (list, tuple)):
+        return input_spec, {}
+    return (input_spec,), {}
+
+
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """The absolute target path, known to be writable before any work is done.
+
+    Raises:
+        ExportError: its folder does not exist or cannot be written, or it is a folder itself.
+    """
+    target = Path(path).expanduser().absolute()
+    if target.is_dir():
+        raise ExportError(f"{target} is a folder; give the name of a file in it")
+    if not target.parent.is_dir():
+        raise ExportError(f"the folder {target.parent} does not exist; make it first")
+    if not os.access(target.parent, os.W_OK):
+        raise ExportError(f"the folder {target.parent} cannot be written")
+    return target
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """A place to write `target`; the file moves there only if the block ends well.
+
+    The place is a hidden folder beside the target, so that moving is renaming and the side file
+    already has the name that the model refers to.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        file = folder / target.name
+        yield file
+        side, final = files.side_file(file), files.side_file(target)
+        if side.exists():
+            os.replace(side, final)
+        os.replace(file, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def report(
+    path: Path,
+    graph: Graph,
+    lowered: Lowered,
+    skeleton: onnx.ModelProto,
+    size: int,
+    notes: Sequence[str],
+    compared: Comparison | None,
+) -> Report:
+    """Gather what the user is told."""
+    guards = [f"{guard} ({guard.where})" for guard in graph.guards]
+    return Report(
+        path=path,
+        opset=lowered.opset,
+        ir_version=IR_VERSION[lowered.opset],
+        nodes=_count(skeleton.graph.node),
+        bytes=size,
+        initializers=tuple(v.name for v in (*graph.params, *graph.buffers)),
+        states=dict(lowered.states),
+        constants=tuple(
+            f"{value.name or 'a tensor'} {list(value.shape)} read at {value.where}"
+            for value in graph.constants
+            if value.kind == "const"
+        ),
+        guards=tuple(guards + [str(a) for a in graph.assumptions]),
+        notes=tuple(notes),
+        verified=compared,
+    )
+
+
+def _count(nodes: Any) -> int:
+    return sum(
+        1 + sum(_count(a.g.node) for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
+        for node in nodes
+    )
