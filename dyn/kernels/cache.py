@@ -1,4 +1,4 @@
-"""Where compiled kernels lie between processes: a file per kernel and signature in a private folder.
+"""Where compiled kernels lie between processes: one file per kernel and signature, in one folder.
 
 The folder's name is a hash of every kernel source, of the versions and of the processor: an edit to
 any kernel file takes effect and nothing stale is ever read. A file is written under another name

@@ -1,0 +1,449 @@
+"""The fork/join pool: `parallel_for` runs the chunks of a task on all threads and waits for them.
+
+Launching costs about a microsecond. Workers are Python threads parked inside a compiled loop
+without the GIL; between jobs they spin for SPIN nanoseconds, then sleep on a condition variable, so
+an idle process uses no processor. Chunks are drawn by compare-and-swap from one ticket word, and
+the caller draws too: it never waits for a worker that has not begun. One job runs at a time; a
+caller that finds the pool busy (another thread, or a task that launches a task) does its chunks
+itself. Before a fork and at exit the workers are stopped; the next launch starts them again.
+
+A kernel splits its work into chunks by the size of the work alone, never by the number of threads:
+only so are its results the same for every number of threads. A driver is written
+
+    @task
+    def _scale(args, chunk, chunks):
+        start, stop = bounds(argument(args, 1), chunk, chunks, 16)
+        ...                                     # the elements from start to stop at argument(args, 0)
+
+    @kernel
+    def _drive(pool, scale, x):
+        chunks = chunk_count(x.size, 65536)
+        parallel_for(pool, scale, pack(x.ctypes.data, x.size), chunks)
+
+and called from Python as `_drive(threads.pool(), _scale.address, x)`. An array made inside a driver
+must be named again after `parallel_for`, or numba may free it before. Without POSIX threads (on
+Windows) everything runs in the calling thread. What a chunk computes does not belong here.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import threading
+import time
+from typing import Any
+
+import llvmlite.binding
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from dyn.kernels.jit import call_address, kernel, microkernel
+from dyn.kernels.limits import available_cpus
+
+SPIN = 200_000  # nanoseconds a worker waits awake for the next job
+PATIENCE = 50_000  # nanoseconds the caller waits awake for the last chunks
+MAX_CHUNKS = 64  # enough for any number of threads to share evenly, cheap to draw
+
+# The pool's state: one block of 64-bit words, what different threads write on lines of its own.
+LINE = 128
+JOB = 0 * LINE  # number of the last job; workers watch it
+TASK = 1 * LINE
+ARGS = TASK + 8
+CHUNKS = TASK + 16
+TICKET = 2 * LINE  # job number << BITS | next chunk
+DONE = 3 * LINE  # chunks finished
+WAITING = 4 * LINE  # the caller sleeps until the last chunk is done
+SLEEPERS = 5 * LINE  # workers asleep
+BUSY = 6 * LINE  # a job is running
+WORKERS = 7 * LINE
+GENERATION = WORKERS + 8  # workers of another generation leave
+ENTRY = WORKERS + 16  # address of _fork_join, so that drivers need not compile it into themselves
+MUTEX = 8 * LINE
+HIRED = 9 * LINE  # condition: a job has come
+FINISHED = 10 * LINE  # condition: the last chunk is done
+SIZE = 11 * LINE
+BITS = 20
+LIMIT = (1 << BITS) - 1  # as a chunk number: nothing to draw
+
+X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i686", "i386"))
+CLOCK = getattr(time, "CLOCK_MONOTONIC", 0)
+
+_word = ir.IntType(64)
+_clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.int64))
+_lock = types.ExternalFunction("pthread_mutex_lock", types.int32(types.int64))
+_unlock = types.ExternalFunction("pthread_mutex_unlock", types.int32(types.int64))
+_wait = types.ExternalFunction("pthread_cond_wait", types.int32(types.int64, types.int64))
+_wake = types.ExternalFunction("pthread_cond_broadcast", types.int32(types.int64))
+
+
+def _pointer(builder: Any, address: Any) -> Any:
+    return builder.inttoptr(address, _word.as_pointer())
+
+
+@intrinsic
+def load(typingctx: Any, address: Any) -> Any:
+    """The word at an address, read atomically."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.load_atomic(_pointer(builder, values[0]), "seq_cst", 8)
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def store(typingctx: Any, address: Any, value: Any) -> Any:
+    """Write the word at an address atomically."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        builder.store_atomic(values[1], _pointer(builder, values[0]), "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
+def add(typingctx: Any, address: Any, value: Any) -> Any:
+    """Add to the word at an address atomically; the value it had before."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.atomic_rmw("add", _pointer(builder, values[0]), values[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def compare_swap(typingctx: Any, address: Any, old: Any, new: Any) -> Any:
+    """Replace the word at an address if it is `old`; whether it was."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = _pointer(builder, values[0])
+        pair = builder.cmpxchg(pointer, values[1], values[2], "seq_cst")
+        return builder.extract_value(pair, 1)
+
+    return types.boolean(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def pause(typingctx: Any) -> Any:
+    """Tell the processor that this is a waiting loop; nothing where there is no such hint."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        if X86:
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(builder.module.declare_intrinsic("llvm.x86.sse2.pause", (), kind), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def pack(typingctx: Any, *values: Any) -> Any:
+    """Put numbers into a block on the stack of the calling kernel; its address.
+
+    Integers go in as 64-bit words, floats as float64; a task reads them with `argument` and
+    `argument_float`. The block lives until the kernel returns.
+    """
+    given = values[0].types if isinstance(values[0], types.BaseTuple) else values
+
+    def generate(context: Any, builder: Any, signature: Any, operands: Any) -> Any:
+        size = ir.Constant(_word, max(1, len(given)))
+        block = cgutils.alloca_once(builder, _word, size=size)
+        for place, value in enumerate(cgutils.unpack_tuple(builder, operands[0])):
+            if isinstance(given[place], types.Float):
+                value = context.cast(builder, value, given[place], types.float64)
+                value = builder.bitcast(value, _word)
+            else:
+                value = context.cast(builder, value, given[place], types.int64)
+            builder.store(value, builder.gep(block, [ir.Constant(_word, place)]))
+        return builder.ptrtoint(block, _word)
+
+    return types.int64(types.StarArgTuple(given)), generate
+
+
+@intrinsic
+def argument(typingctx: Any, args: Any, place: Any) -> Any:
+    """The integer at `place` of a packed block."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.load(builder.gep(_pointer(builder, values[0]), [values[1]]))
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def argument_float(typingctx: Any, args: Any, place: Any) -> Any:
+    """The float64 at `place` of a packed block."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        bits = builder.load(builder.gep(_pointer(builder, values[0]), [values[1]]))
+        return builder.bitcast(bits, ir.DoubleType())
+
+    return types.float64(types.int64, types.int64), generate
+
+
+@kernel(forceinline=True)
+def chunk_count(size: int, grain: int) -> int:
+    """Number of chunks for `size` units of work of which `grain` are worth a chunk; 1 to MAX_CHUNKS."""
+    return max(1, min(MAX_CHUNKS, size // grain))
+
+
+@kernel(forceinline=True)
+def bounds(size: int, chunk: int, chunks: int, step: int) -> tuple[int, int]:
+    """Start and stop of a chunk of `size` units, both multiples of `step` except the last stop."""
+    steps = (size + step - 1) // step
+    start = steps * chunk // chunks * step
+    stop = steps * (chunk + 1) // chunks * step
+    return min(start, size), min(stop, size)
+
+
+@kernel
+def _now() -> int:
+    """Nanoseconds of the monotonic clock."""
+    moment = pack(0, 0)
+    _clock_gettime(CLOCK, moment)
+    return argument(moment, 0) * 1_000_000_000 + argument(moment, 1)
+
+
+@kernel
+def _draw(state: int, job: int) -> None:
+    """Do chunks of a job until none is left to draw."""
+    code = load(state + TASK)
+    args = load(state + ARGS)
+    chunks = load(state + CHUNKS)
+    while True:
+        ticket = load(state + TICKET)
+        chunk = ticket & LIMIT
+        # A late worker may have read the parameters of a later job: then the ticket has changed
+        # too, and either this test or the swap fails.
+        if ticket >> BITS != job or chunk >= chunks:
+            return
+        if compare_swap(state + TICKET, ticket, ticket + 1):
+            call_address(code, args, chunk, chunks)
+            if add(state + DONE, 1) + 1 == chunks and load(state + WAITING) != 0:
+                _lock(state + MUTEX)
+                _wake(state + FINISHED)
+                _unlock(state + MUTEX)
+
+
+@microkernel(4)
+def _fork_join(state: int, code: int, args: int, chunks: int) -> None:
+    """Run a job on the pool; in this thread alone if the pool is busy or has no workers."""
+    if load(state + WORKERS) == 0 or chunks >= LIMIT or not compare_swap(state + BUSY, 0, 1):
+        for chunk in range(chunks):
+            call_address(code, args, chunk, chunks)
+        return
+    job = load(state + JOB) + 1
+    store(state + TICKET, (job << BITS) | LIMIT)  # closed: nobody draws while parameters change
+    store(state + TASK, code)
+    store(state + ARGS, args)
+    store(state + CHUNKS, chunks)
+    store(state + DONE, 0)
+    store(state + TICKET, job << BITS)
+    store(state + JOB, job)
+    if load(state + SLEEPERS) != 0:
+        _lock(state + MUTEX)
+        _wake(state + HIRED)
+        _unlock(state + MUTEX)
+    _draw(state, job)
+    if load(state + DONE) < chunks:
+        until = _now() + PATIENCE
+        while load(state + DONE) < chunks and _now() < until:
+            for _ in range(16):
+                pause()
+        if load(state + DONE) < chunks:
+            _lock(state + MUTEX)
+            store(state + WAITING, 1)
+            while load(state + DONE) < chunks:
+                _wait(state + FINISHED, state + MUTEX)
+            store(state + WAITING, 0)
+            _unlock(state + MUTEX)
+    store(state + BUSY, 0)
+
+
+@kernel
+def parallel_for(pool: int, code: int, args: int, chunks: int) -> None:
+    """Run `task(args, chunk, chunks)` for every chunk, on all threads; returns when all are done.
+
+    Args:
+        pool: what `pool()` returned; 0 runs everything here.
+        code: `.address` of a `@task`.
+        args: address of its parameters, from `pack` or of an int64 array.
+        chunks: number of chunks, a function of the work's size alone.
+    """
+    if pool != 0 and chunks > 1:
+        call_address(load(pool + ENTRY), pool, code, args, chunks)
+    else:
+        for chunk in range(chunks):
+            call_address(code, args, chunk, chunks)
+
+
+@kernel
+def _work(state: int, generation: int) -> None:
+    """The life of a worker: wait for a job, draw its chunks, until the generation ends."""
+    seen = load(state + JOB)
+    while load(state + GENERATION) == generation:
+        until = _now() + SPIN
+        while load(state + JOB) == seen and _now() < until:
+            for _ in range(32):
+                if load(state + JOB) != seen:
+                    break
+                pause()
+        if load(state + JOB) == seen:
+            _lock(state + MUTEX)
+            add(state + SLEEPERS, 1)
+            while load(state + JOB) == seen and load(state + GENERATION) == generation:
+                _wait(state + HIRED, state + MUTEX)
+            add(state + SLEEPERS, -1)
+            _unlock(state + MUTEX)
+        seen = load(state + JOB)
+        _draw(state, seen)
+
+
+@kernel
+def _dismiss(state: int) -> None:
+    """Make the workers leave once their present chunk is done."""
+    store(state + WORKERS, 0)
+    _lock(state + MUTEX)
+    add(state + GENERATION, 1)
+    add(state + JOB, 1)
+    _wake(state + HIRED)
+    _unlock(state + MUTEX)
+
+
+@kernel
+def _launch(pool: int, code: int, args: np.ndarray, chunks: int) -> None:
+    parallel_for(pool, code, args.ctypes.data, chunks)
+
+
+class _Pool:
+    """The Python side: starts and stops the workers."""
+
+    def __init__(self) -> None:
+        self.guard = threading.RLock()
+        self.count = 0  # threads in the budget; 0 until it is asked for
+        self.address = 0  # of the state while the workers live
+        self.state = 0
+        self.threads: list[threading.Thread] = []
+        self.closed = os.name != "posix"
+
+    def start(self) -> int:
+        """Start the workers; the address of the state, or 0 where there are none."""
+        with self.guard:
+            if self.address or self.closed or get_num_threads() == 1:
+                return self.address
+            if not self.state:
+                # The block must outlive the interpreter: workers may look at it to the very end.
+                memory = np.zeros(SIZE // 8 + LINE // 8, np.int64)
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))
+                self.state = -(-memory.ctypes.data // LINE) * LINE
+                self.prepare()
+            words = ctypes.cast(self.state, ctypes.POINTER(ctypes.c_int64))
+            _work.compile("(int64, int64)")
+            generation = words[GENERATION // 8]
+            self.threads = [
+                threading.Thread(
+                    target=_work,
+                    args=(self.state, generation),
+                    name=f"dyn-worker-{number}",
+                    daemon=True,
+                )
+                for number in range(1, self.count)
+            ]
+            for thread in self.threads:
+                thread.start()
+            words[ENTRY // 8] = _fork_join.address
+            words[WORKERS // 8] = len(self.threads)
+            self.address = self.state
+            return self.address
+
+    def prepare(self) -> None:
+        """Set the state to: no workers, no job."""
+        ctypes.memset(self.state, 0, SIZE)
+        process = ctypes.CDLL(None)
+        process.pthread_mutex_init(ctypes.c_void_p(self.state + MUTEX), None)
+        for condition in (HIRED, FINISHED):
+            process.pthread_cond_init(ctypes.c_void_p(self.state + condition), None)
+
+    def stop(self) -> None:
+        """Dismiss the workers and wait until they have left."""
+        with self.guard:
+            if self.address:
+                self.address = 0
+                _dismiss(self.state)
+                for thread in self.threads:
+                    thread.join(5)
+                self.threads = []
+
+    def close(self) -> None:
+        """Stop for good: the interpreter is ending."""
+        self.stop()
+        self.closed = True
+
+    def before_fork(self) -> None:
+        """A child has no workers, so let there be none, and nobody starting them."""
+        self.guard.acquire()
+        self.stop()
+
+    def after_fork_in_child(self) -> None:
+        """Forget what threads that no longer exist were doing."""
+        self.guard = threading.RLock()
+        if self.state:
+            self.prepare()
+
+
+_pool = _Pool()
+atexit.register(_pool.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_pool.before_fork,
+        after_in_parent=lambda: _pool.guard.release(),
+        after_in_child=_pool.after_fork_in_child,
+    )
+
+
+def pool() -> int:
+    """The pool for `parallel_for`; starts the workers at the first call. Pass it to a driver."""
+    return _pool.address or _pool.start()
+
+
+def launch(task: Any, args: np.ndarray, chunks: int) -> None:
+    """Run a task from Python over parameters in an int64 array."""
+    _launch(pool(), task.address, args, chunks)
+
+
+def get_num_threads() -> int:
+    """Number of threads kernels use, the caller included.
+
+    By default DYN_NUM_THREADS, else the processors this process may use: its affinity mask, cut to
+    the CPU quota of its container.
+
+    Raises:
+        ValueError: DYN_NUM_THREADS is not a positive integer.
+    """
+    if not _pool.count:
+        text = os.environ.get("DYN_NUM_THREADS")
+        if text and not (text.strip().isdecimal() and int(text)):
+            raise ValueError(f"DYN_NUM_THREADS must be a positive integer, not {text!r}")
+        _pool.count = int(text) if text else available_cpus()
+    return _pool.count
+
+
+def set_num_threads(count: int) -> None:
+    """Set the number of threads kernels use; results do not depend on it.
+
+    Args:
+        count: threads, the caller included; 1 runs everything in the calling thread.
+
+    Raises:
+        ValueError: `count` is not a positive integer.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"the number of threads must be a positive integer, not {count!r}")
+    with _pool.guard:
+        if count != _pool.count:
+            _pool.stop()
+            _pool.count = count
