@@ -1,66 +1,38 @@
-"""Arithmetic element by element: one table of unary and one of binary functions.
+"""Arithmetic element by element, by op name: `unary`, `binary`, `cast`.
 
-Names are op names. Inputs broadcast as in numpy; nothing here reduces or looks at neighbours.
+Inputs broadcast as in numpy. float16 and bfloat16 are computed in float32. Nothing here reduces or
+looks at neighbours.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from dyn.kernels.formulas import BINARY, UNARY
 
-def _sigmoid(x):
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype, copy=False)
-
-
-def _relu(x):
-    return np.maximum(x, x.dtype.type(0))
+_F32 = np.dtype(np.float32)
+_EXACT = frozenset({"abs", "neg", "isnan", "isinf", "isfinite", "logical_not", "sign"})
 
 
-def _relu_grad(g, out):
-    return np.where(out > 0, g, g.dtype.type(0))
+def _is_half(dtype):
+    return dtype.itemsize == 2 and dtype.kind not in "iub"
 
 
-UNARY = {
-    "abs": np.absolute,
-    "exp": np.exp,
-    "log": np.log,
-    "neg": np.negative,
-    "relu": _relu,
-    "sigmoid": _sigmoid,
-    "sqrt": np.sqrt,
-    "square": np.square,
-    "tanh": np.tanh,
-}
-
-BINARY = {
-    "add": np.add,
-    "divide": np.true_divide,
-    "equal": np.equal,
-    "greater_equal": np.greater_equal,
-    "greater_than": np.greater,
-    "less_equal": np.less_equal,
-    "less_than": np.less,
-    "maximum": np.maximum,
-    "minimum": np.minimum,
-    "multiply": np.multiply,
-    "not_equal": np.not_equal,
-    "pow": np.power,
-    "relu_grad": _relu_grad,
-    "sigmoid_grad": lambda g, out: g * (out * (1 - out)),
-    "subtract": np.subtract,
-    "tanh_grad": lambda g, out: g * (1 - out * out),
-}
+def unary(name, x, *params):
+    """Function `name` of every element of `x`; `params` are numbers."""
+    if _is_half(x.dtype) and name not in _EXACT:
+        return unary(name, x.astype(_F32), *params).astype(x.dtype)
+    out = UNARY[name](x, *params)
+    return out if out.__class__ is np.ndarray else np.asarray(out)
 
 
-def unary(name, x):
-    """Function `name` of every element of `x`."""
-    return np.asarray(UNARY[name](x))
-
-
-def binary(name, x, y):
-    """Function `name` of the elements of `x` and `y`, which broadcast."""
-    return np.asarray(BINARY[name](x, y))
+def binary(name, x, y, *params):
+    """Function `name` of the elements of `x` and `y`, which broadcast; `params` are numbers."""
+    if _is_half(x.dtype):
+        out = binary(name, x.astype(_F32), y.astype(_F32), *params)
+        return out if out.dtype != _F32 else out.astype(x.dtype)
+    out = BINARY[name](x, y, *params)
+    return out if out.__class__ is np.ndarray else np.asarray(out)
 
 
 def cast(x, dtype):
@@ -68,3 +40,11 @@ def cast(x, dtype):
     if x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
         x = x.real
     return x.astype(dtype, order="K")
+
+
+def limits(dtype):
+    """(lowest, highest, smallest normal) number of a floating-point dtype."""
+    if dtype.name == "bfloat16":
+        return -3.3895313892515355e38, 3.3895313892515355e38, 1.1754943508222875e-38
+    info = np.finfo(dtype)
+    return float(info.min), float(info.max), float(info.tiny)

@@ -1,11 +1,35 @@
-"""Activation functions of networks; each gradient is one fused op. Softmax is in `softmax.py`."""
+"""Activation functions in pieces, and gates: relu and its kin, hard sigmoid, shrinkage, glu ...
+
+The smooth ones are in `smooth.py`, softmax and its kin in `softmax.py`. The gradient of each is one
+fused op. What must not go in here are layers.
+"""
 
 from __future__ import annotations
 
-from dyn.core.op import op
+from dyn.core.dispatch import scalar
+from dyn.core.errors import ShapeError
+from dyn.core.op import OPS, op
+from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
-from dyn.ops.elementwise import multiply
-from dyn.ops.infer import broadcast, same
+from dyn.ops.angles import tanh
+from dyn.ops.elementwise import (
+    add,
+    as_gradient,
+    divide,
+    keep_where,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
+from dyn.ops.index import where
+from dyn.ops.infer import axis_of, broadcast, same, same_size, show
+from dyn.ops.join import split
+from dyn.ops.shape import reshape
+from dyn.ops.smooth import sigmoid, silu
+from dyn.ops.unary import clip, log, neg
+
+# ---- relu and its kin --------------------------------------------------------------------------
 
 
 @op(infer=same)
@@ -19,44 +43,271 @@ def _(g, *, out):
     return relu_grad(g, out)
 
 
-@op(infer=broadcast)
+@op(infer=as_gradient)
 def relu_grad(g, out):
     """g where out > 0, else 0. ONNX: Greater, Where."""
     return kernels.binary("relu_grad", g, out)
 
 
 @relu_grad.vjp("g")
-def _(gg, *, out):
-    return relu_grad(gg, out)
+def _(g, *, out):
+    return relu_grad(g, out)
 
 
 @relu_grad.vjp("out")
-def _(gg):
+def _(g):
     return None
 
 
 @op(infer=same, promote="float")
-def sigmoid(x):
-    """1 / (1 + e^-x). ONNX: Sigmoid."""
-    return kernels.unary("sigmoid", x)
+def _leaky_relu(x, *, slope):
+    """x where x > 0, else slope * x. ONNX: LeakyRelu."""
+    return kernels.unary("leaky_relu", x, slope)
 
 
-@sigmoid.vjp("x")
-def _(g, *, out):
-    return sigmoid_grad(g, out)
+@_leaky_relu.vjp("x")
+def _(g, *, x, slope):
+    return leaky_relu_grad(g, x, slope=slope)
 
 
-@op(infer=broadcast)
-def sigmoid_grad(g, out):
-    """g * out * (1 - out): the gradient of sigmoid by its result. ONNX: Mul, Sub."""
-    return kernels.binary("sigmoid_grad", g, out)
+@op(infer=as_gradient)
+def leaky_relu_grad(g, x, *, slope):
+    """g where x > 0, else slope * g. ONNX: Greater, Mul, Where."""
+    return kernels.binary("leaky_relu_grad", g, x, slope)
 
 
-@sigmoid_grad.vjp("g")
-def _(gg, *, out):
-    return sigmoid_grad(gg, out)
+@leaky_relu_grad.vjp("g")
+def _(g, *, x, slope):
+    return leaky_relu_grad(g, x, slope=slope)
 
 
-@sigmoid_grad.vjp("out")
-def _(gg, *, g, out):
-    return multiply(multiply(gg, g), 1 - 2 * out)
+@leaky_relu_grad.vjp("x")
+def _(g):
+    return None
+
+
+def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """x where x > 0, else negative_slope * x."""
+    return _leaky_relu(x, slope=float(negative_slope))
+
+
+def relu6(x: Tensor) -> Tensor:
+    """x brought into [0, 6]."""
+    return clip(x, 0, 6)
+
+
+def hardtanh(x: Tensor, min: float = -1.0, max: float = 1.0) -> Tensor:
+    """x brought into [min, max]."""
+    return clip(x, min, max)
+
+
+def thresholded_relu(x: Tensor, threshold: float = 1.0, value: float = 0.0) -> Tensor:
+    """x where x > threshold, else value."""
+    return where(OPS["greater_than"](x, threshold), x, value)
+
+
+@op(infer=broadcast, promote="float")
+def _prelu(x, w):
+    """x where x > 0, else w * x. ONNX: PRelu."""
+    return kernels.binary("prelu", x, w)
+
+
+@_prelu.vjp("x")
+def _(g, *, x, w):
+    return where(OPS["greater_than"](x, 0), g, multiply(g, w))
+
+
+@_prelu.vjp("w")
+def _(g, *, x):
+    return multiply(g, minimum(x, 0))
+
+
+def prelu(x: Tensor, weight: Tensor, data_format: str = "NCHW") -> Tensor:
+    """x where x > 0, else weight * x, with one weight or one per channel.
+
+    Args:
+        x: (N, C, ...), or (N, ..., C) if `data_format` ends in "C".
+        weight: (1,) or (C,).
+
+    Raises:
+        ShapeError: the number of weights is neither 1 nor C.
+    """
+    if weight.ndim and not same_size(weight.shape[0], 1):
+        axis = x.ndim - 1 if data_format.endswith("C") else 1
+        if x.ndim < 2 or not same_size(weight.shape[0], x.shape[axis]):
+            raise ShapeError(f"weight {show(weight.shape)} does not fit x {show(x.shape)}")
+        weight = reshape(weight, [-1 if i == axis else 1 for i in range(x.ndim)])
+    return _prelu(x, weight)
+
+
+def rrelu(x: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Tensor:
+    """Leaky relu; in training with a slope drawn for each element from [lower, upper]."""
+    if not training:
+        return leaky_relu(x, (lower + upper) / 2)
+    slope = OPS["uniform"](shape=tuple(x.shape), low=lower, high=upper, dtype=x.dtype.name)
+    return where(OPS["greater_than"](x, 0), x, multiply(x, slope))
+
+
+# ---- hard sigmoid and swish --------------------------------------------------------------------
+
+
+@op(infer=same, promote="float")
+def _hardsigmoid(x, *, slope, offset):
+    """slope * x + offset brought into [0, 1]. ONNX: HardSigmoid."""
+    return kernels.unary("hardsigmoid", x, slope, offset)
+
+
+@_hardsigmoid.vjp("x")
+def _(g, *, out, slope):
+    return hardsigmoid_grad(g, out, slope=slope)
+
+
+@op(infer=as_gradient)
+def hardsigmoid_grad(g, out, *, slope):
+    """slope * g where 0 < out < 1, else 0. ONNX: Greater, Less, And, Mul, Where."""
+    return kernels.binary("hardsigmoid_grad", g, out, slope)
+
+
+@hardsigmoid_grad.vjp("g")
+def _(g, *, out, slope):
+    return hardsigmoid_grad(g, out, slope=slope)
+
+
+@hardsigmoid_grad.vjp("out")
+def _(g):
+    return None
+
+
+def hardsigmoid(x: Tensor, slope: float = 1 / 6, offset: float = 0.5) -> Tensor:
+    """slope * x + offset brought into [0, 1]."""
+    return _hardsigmoid(x, slope=float(slope), offset=float(offset))
+
+
+@op(infer=same, promote="float")
+def hardswish(x):
+    """x * clip(x + 3, 0, 6) / 6. ONNX: HardSwish. Source: arXiv 1905.02244."""
+    return kernels.unary("hardswish", x)
+
+
+@hardswish.vjp("x")
+def _(g, *, x):
+    return hardswish_grad(g, x)
+
+
+@op(infer=as_gradient)
+def hardswish_grad(g, x):
+    """g * (0 below -3, (2 x + 3) / 6, 1 above 3). ONNX: Greater, Less, Where, Mul, Add."""
+    return kernels.binary("hardswish_grad", g, x)
+
+
+@hardswish_grad.vjp("g")
+def _(g, *, x):
+    return hardswish_grad(g, x)
+
+
+@hardswish_grad.vjp("x")
+def _(gx, *, g, x):
+    inside = OPS["less_than"](OPS["abs"](x), 3)
+    return keep_where(inside, multiply(multiply(gx, g), 1 / 3))
+
+
+# ---- shrinkage ---------------------------------------------------------------------------------
+
+
+@op(infer=same, promote="float")
+def _shrink(x, *, threshold, bias):
+    """x - bias above threshold, x + bias below -threshold, else 0. ONNX: Shrink."""
+    return kernels.unary("shrink", x, threshold, bias)
+
+
+@_shrink.vjp("x")
+def _(g, *, x, threshold):
+    return keep_where(OPS["greater_than"](OPS["abs"](x), threshold), g)
+
+
+def hardshrink(x: Tensor, threshold: float = 0.5) -> Tensor:
+    """x where |x| > threshold, else 0."""
+    return _shrink(x, threshold=float(threshold), bias=0.0)
+
+
+def softshrink(x: Tensor, threshold: float = 0.5) -> Tensor:
+    """x brought `threshold` nearer to 0, and 0 where it is nearer already."""
+    return _shrink(x, threshold=float(threshold), bias=float(threshold))
+
+
+def tanhshrink(x: Tensor) -> Tensor:
+    """x - tanh(x)."""
+    return subtract(x, tanh(x))
+
+
+# ---- gates -------------------------------------------------------------------------------------
+
+
+def glu(x: Tensor, axis: int = -1) -> Tensor:
+    """The first half along an axis times the sigmoid of the second. Source: arXiv 1612.08083."""
+    a, b = split(x, 2, axis)
+    return multiply(a, sigmoid(b))
+
+
+def swiglu(x: Tensor, y: Tensor | None = None) -> Tensor:
+    """silu(x) * y; without y, x is cut into two halves along its last axis."""
+    if y is None:
+        x, y = split(x, 2, -1)
+    return multiply(silu(x), y)
+
+
+def maxout(x: Tensor, groups: int, axis: int = 1) -> Tensor:
+    """The largest of each `groups` neighbouring channels. Source: arXiv 1302.4389."""
+    axis = axis_of(axis, x.ndim)
+    shape = list(x.shape)
+    if not same_size(shape[axis] % groups, 0):
+        raise ShapeError(f"{shape[axis]} channels do not split into groups of {groups}")
+    wide = [*shape[:axis], shape[axis] // groups, groups, *shape[axis + 1 :]]
+    return OPS["max"](reshape(x, wide), axes=(axis + 1,), keepdims=False)
+
+
+def gumbel_softmax(
+    x: Tensor, temperature: float = 1.0, hard: bool = False, axis: int = -1
+) -> Tensor:
+    """Softmax of (x + Gumbel noise) / temperature: a differentiable draw from the logits x.
+
+    Args:
+        x: logits, any shape.
+        temperature: the lower, the nearer to one-hot.
+        hard: return one-hot vectors, with the gradient of the soft ones.
+        axis: the axis of the classes.
+
+    Source: Jang et al., arXiv 1611.01144.
+    """
+    axis = axis_of(axis, x.ndim)
+    draw = OPS["uniform"](shape=tuple(x.shape), low=0.0, high=1.0, dtype=x.dtype.name)
+    tiny = scalar(kernels.limits(x._read().dtype)[2], x._read().dtype)
+    noise = neg(log(neg(log(maximum(draw, tiny)))))
+    soft = OPS["softmax"](divide(add(x, noise), temperature), axis=axis)
+    if not hard:
+        return soft
+    best = OPS["argmax"](soft, axis=axis, keepdims=True)
+    zeros = OPS["zeros_like"](soft)
+    ones = OPS["full"](shape=tuple(best.shape), value=1, dtype=x.dtype.name)
+    one_hot = OPS["put_along_axis"](zeros, best, ones, axis=axis, reduction="none")
+    return add(subtract(one_hot, soft.detach()), soft)
+
+
+__all__ = [
+    "glu",
+    "gumbel_softmax",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "maxout",
+    "prelu",
+    "relu",
+    "relu6",
+    "rrelu",
+    "softshrink",
+    "swiglu",
+    "tanhshrink",
+    "thresholded_relu",
+]

@@ -1,34 +1,69 @@
-"""Tensors made from numbers and sizes."""
+"""Tensors made from numbers and sizes, and those that only copy or describe another.
+
+Unit matrices, triangles and diagonals are in `matrix.py`, random tensors in `random.py`.
+"""
 
 from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from dyn.core.dispatch import dtype_attr
 from dyn.core.dim import Dim
-from dyn.core.dtype import default_float
-from dyn.core.errors import AttributeValueError
+from dyn.core.dispatch import dtype_attr
+from dyn.core.dtype import I64, default_float, is_float
+from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
-from dyn.ops.infer import Type, as_numpy, same
-from dyn.ops.shape import sizes_of
+from dyn.ops.compare import less_than
+from dyn.ops.elementwise import add, multiply, subtract
+from dyn.ops.index import where
+from dyn.ops.infer import Type, as_numpy, need_int, same, show
+from dyn.ops.join import expand
+from dyn.ops.shape import reshape, sizes_of
+from dyn.ops.unary import cast
+
+
+def to_tensor(
+    data: Any, dtype: Any = None, place: Any = None, stop_gradient: bool = True
+) -> Tensor:
+    """A tensor with a copy of `data`.
+
+    Args:
+        data: numbers, nested lists, arrays or tensors. Python floats become the default dtype,
+            ints int64; arrays keep their dtype.
+        dtype: an element type to convert to.
+        place: only the CPU exists.
+        stop_gradient: False for a leaf that wants a gradient.
+    """
+    return Tensor(data, dtype=dtype, place=place, stop_gradient=stop_gradient)
+
+
+# ---- one number --------------------------------------------------------------------------------
+
+
+def need_sizes(shape: tuple[Any, ...]) -> None:
+    """Raise ShapeError if a size is negative."""
+    if any(isinstance(size, int) and size < 0 for size in shape):
+        raise ShapeError(f"a shape has no negative sizes, got {show(shape)}")
 
 
 def _infer_full(*, shape: tuple[Any, ...], value: Any, dtype: str) -> Type:
-    for size in shape:
-        if isinstance(size, int) and size < 0:
-            raise AttributeValueError(f"a shape has no negative sizes, got {list(shape)}")
+    need_sizes(shape)
     return Type(shape, as_numpy(dtype))
 
 
 @op(infer=_infer_full, differentiable=False)
 def _full(*, shape, value, dtype):
     """A tensor of one number. ONNX: ConstantOfShape."""
-    return np.full(shape, value, as_numpy(dtype))
+    return _filled(shape, value, as_numpy(dtype))
+
+
+def _filled(shape: tuple[int, ...], value: Any, dtype: np.dtype) -> np.ndarray:
+    return np.full(shape, value, dtype)
 
 
 def _infer_full_like(x: Type, *, value: Any, dtype: str) -> Type:
@@ -38,52 +73,66 @@ def _infer_full_like(x: Type, *, value: Any, dtype: str) -> Type:
 @op(infer=_infer_full_like, differentiable=False)
 def _full_like(x, *, value, dtype):
     """A tensor of one number in the shape of x. ONNX: Shape, ConstantOfShape."""
-    return np.full_like(x, value, as_numpy(dtype))
-
-
-def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
-    """A tensor of the given shape with every element `fill_value`.
-
-    Args:
-        shape: sizes, or a size.
-        fill_value: a number.
-        dtype: by default that of the number: bool, int64, or the default floating point.
-    """
-    if isinstance(fill_value, Tensor):
-        fill_value = fill_value.item()
-    if dtype is None:
-        kinds = {builtins.bool: "bool", builtins.int: "int64", complex: "complex64"}
-        dtype = kinds.get(type(fill_value), default_float())
-    return _full(shape=sizes_of(shape), value=fill_value, dtype=dtype_attr(dtype))
-
-
-def zeros(shape: Any, dtype: Any = None) -> Tensor:
-    """A tensor of zeros; of the default floating-point dtype unless `dtype` is given."""
-    return full(shape, 0.0, dtype or default_float())
-
-
-def ones(shape: Any, dtype: Any = None) -> Tensor:
-    """A tensor of ones; of the default floating-point dtype unless `dtype` is given."""
-    return full(shape, 1.0, dtype or default_float())
-
-
-def full_like(x: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
-    """A tensor of one number in the shape and, unless `dtype` is given, the dtype of `x`."""
-    if isinstance(fill_value, Tensor):
-        fill_value = fill_value.item()
-    return _full_like(x, value=fill_value, dtype=dtype_attr(dtype or x.dtype))
+    return _filled(x.shape, value, as_numpy(dtype))
 
 
 @op(infer=same, differentiable=False)
 def _zeros_like(x):
     """Zeros in the shape and dtype of x. ONNX: Shape, ConstantOfShape."""
-    return np.zeros_like(x)
+    return _filled(x.shape, 0, x.dtype)
 
 
 @op(infer=same, differentiable=False)
 def _ones_like(x):
     """Ones in the shape and dtype of x. ONNX: Shape, ConstantOfShape."""
-    return np.ones_like(x)
+    return _filled(x.shape, 1, x.dtype)
+
+
+_KINDS = {builtins.bool: "bool", builtins.int: "int64", complex: "complex64"}
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
+    """A tensor with every element `fill_value`.
+
+    Args:
+        shape: sizes, or one size.
+        fill_value: a number, or a tensor of one element (then the gradient reaches it).
+        dtype: by default that of the number: bool, int64, or the default floating point.
+
+    Raises:
+        ShapeError: a size is negative.
+    """
+    if isinstance(fill_value, Tensor):
+        value = fill_value if dtype is None else cast(fill_value, dtype)
+        return expand(reshape(value, []), sizes_of(shape))
+    if isinstance(fill_value, Dim):
+        return full(shape, fill_value.scope.lift(fill_value), dtype or I64)
+    if dtype is None:
+        dtype = _KINDS.get(type(fill_value), default_float())
+    return _full(shape=sizes_of(shape), value=fill_value, dtype=dtype_attr(dtype))
+
+
+def zeros(shape: Any, dtype: Any = None) -> Tensor:
+    """A tensor of zeros; of the default floating-point dtype unless `dtype` is given."""
+    return full(shape, 0, default_float() if dtype is None else dtype)
+
+
+def ones(shape: Any, dtype: Any = None) -> Tensor:
+    """A tensor of ones; of the default floating-point dtype unless `dtype` is given."""
+    return full(shape, 1, default_float() if dtype is None else dtype)
+
+
+def empty(shape: Any, dtype: Any = None) -> Tensor:
+    """A tensor whose elements do not matter; they are zeros, here and in an exported file."""
+    return zeros(shape, dtype)
+
+
+def full_like(x: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
+    """A tensor of one number in the shape and, unless `dtype` is given, the dtype of `x`."""
+    dtype = x._read().dtype if dtype is None else dtype
+    if isinstance(fill_value, (Tensor, Dim)):
+        return full(x.shape, fill_value, dtype)
+    return _full_like(x, value=fill_value, dtype=dtype_attr(dtype))
 
 
 def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
@@ -96,32 +145,169 @@ def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
     return _ones_like(x) if dtype is None else full_like(x, 1, dtype)
 
 
+def empty_like(x: Tensor, dtype: Any = None) -> Tensor:
+    """Zeros in the shape of `x`: what `empty` gives."""
+    return zeros_like(x, dtype)
+
+
+# ---- ranges ------------------------------------------------------------------------------------
+
+
 def _infer_arange(*, start: Any, stop: Any, step: Any, dtype: str) -> Type:
     if isinstance(step, (int, float)) and step == 0:
-        raise AttributeValueError("the step of arange must not be 0")
+        raise AttributeValueError("the step must not be 0")
     if any(isinstance(v, Dim) for v in (start, stop, step)):
-        count = -((start - stop) // step)
-    else:
-        count = max(0, math.ceil((stop - start) / step))
-    return Type((count,), as_numpy(dtype))
+        return Type((-((start - stop) // step),), as_numpy(dtype))
+    return Type((max(0, math.ceil((stop - start) / step)),), as_numpy(dtype))
 
 
 @op(infer=_infer_arange, differentiable=False)
 def _arange(*, start, stop, step, dtype):
     """start, start + step, ... below stop. ONNX: Range."""
-    return np.arange(start, stop, step).astype(as_numpy(dtype))
+    return np.arange(start, stop, step).astype(as_numpy(dtype), copy=False)
 
 
 def arange(start: Any = 0, end: Any = None, step: Any = 1, dtype: Any = None) -> Tensor:
     """Numbers from `start` (0 if only one number is given) up to but without `end`.
 
     Args:
-        start, end, step: numbers; sizes of a traced model may be given.
+        start, end, step: numbers, tensors of one element, or sizes of a traced model.
         dtype: by default int64, or the default floating point if one of the numbers is a float.
+
+    Raises:
+        AttributeValueError: the step is 0.
     """
     if end is None:
         start, end = 0, start
     given = [v.item() if isinstance(v, Tensor) else v for v in (start, end, step)]
     if dtype is None:
-        dtype = default_float() if any(isinstance(v, float) for v in given) else np.int64
+        dtype = default_float() if any(isinstance(v, float) for v in given) else I64
     return _arange(start=given[0], stop=given[1], step=given[2], dtype=dtype_attr(dtype))
+
+
+def linspace(start: Any, stop: Any, num: Any, dtype: Any = None) -> Tensor:
+    """`num` numbers at equal distances from `start` to `stop`, both included.
+
+    Args:
+        start, stop: numbers or tensors of one element.
+        num: how many, at least 1.
+        dtype: by default the default floating point.
+
+    Raises:
+        AttributeValueError: num is below 1.
+    """
+    (num,) = sizes_of(num)
+    if isinstance(num, int) and num < 1:
+        raise AttributeValueError(f"num must be at least 1, got {num}")
+    wanted = as_numpy(default_float() if dtype is None else dtype)
+    work = wanted if is_float(wanted) else np.dtype(np.float64)
+    count = _arange(start=0, stop=num, step=1, dtype=work.name)
+    if isinstance(num, int) and num == 1:
+        return cast(add(multiply(count, 0), start), wanted)
+    step = (stop - start) / (num - 1)
+    # From both ends to the middle, so that the last number is exactly `stop`.
+    rising = add(multiply(count, step), start)
+    falling = add(multiply(subtract(count, num - 1), step), stop)
+    return cast(where(less_than(count, num / 2), rising, falling), wanted)
+
+
+# ---- from indices ------------------------------------------------------------------------------
+
+
+def meshgrid(*args: Any) -> list[Tensor]:
+    """Each vector repeated along the axes of the others: k vectors give k tensors of k axes."""
+    tensors: Sequence[Tensor] = args[0] if isinstance(args[0], (list, tuple)) else args
+    shape = [x.shape[0] if x.ndim else 1 for x in tensors]
+    return [
+        expand(reshape(x, [n if i == j else 1 for j in range(len(shape))]), shape)
+        for i, (x, n) in enumerate(zip(tensors, shape, strict=True))
+    ]
+
+
+def _infer_one_hot(x: Type, *, classes: Any, dtype: str) -> Type:
+    need_int("x", x)
+    return Type((*x.shape, classes), as_numpy(dtype))
+
+
+@op(infer=_infer_one_hot, differentiable=False)
+def _one_hot(x, *, classes, dtype):
+    """A vector of zeros with a one at position x, along a new last axis. ONNX: OneHot."""
+    return np.equal(x[..., None], np.arange(classes)).astype(as_numpy(dtype))
+
+
+def one_hot(x: Tensor, num_classes: Any) -> Tensor:
+    """Each integer as a vector of zeros with a one at its position.
+
+    Args:
+        x: integers in [0, num_classes), any shape.
+        num_classes: length of the vectors.
+
+    Returns:
+        Floating point, x's shape and a last axis of size num_classes.
+    """
+    (classes,) = sizes_of(num_classes)
+    return _one_hot(x, classes=classes, dtype=default_float().name)
+
+
+# ---- the same again ----------------------------------------------------------------------------
+
+
+@op(infer=same)
+def clone(x):
+    """x as a tensor of its own. ONNX: Identity."""
+    return x.view()
+
+
+@clone.vjp("x")
+def _(g):
+    return g
+
+
+def assign(x: Any, output: Tensor | None = None) -> Tensor:
+    """A copy of x; with `output`, that tensor gets the value (as state: no gradient flows).
+
+    Args:
+        x: a tensor, an array, numbers or lists.
+        output: a tensor to write to; any shape, also one that has no value yet.
+    """
+    value = clone(x if isinstance(x, Tensor) else Tensor(x))
+    if output is None:
+        return value
+    output._assign(value)
+    return output
+
+
+# ---- sizes as tensors --------------------------------------------------------------------------
+
+
+@op(infer=lambda x: Type((len(x.shape),), I64), differentiable=False)
+def shape(x):
+    """The sizes of x as an int64 vector. ONNX: Shape."""
+    return np.array(x.shape, np.int64)
+
+
+@op(infer=lambda x: Type((), I64), differentiable=False)
+def numel(x):
+    """The number of elements of x as a 0-d int64. ONNX: Size."""
+    return np.array(x.size, np.int64)
+
+
+__all__ = [
+    "arange",
+    "assign",
+    "clone",
+    "empty",
+    "empty_like",
+    "full",
+    "full_like",
+    "linspace",
+    "meshgrid",
+    "numel",
+    "one_hot",
+    "ones",
+    "ones_like",
+    "shape",
+    "to_tensor",
+    "zeros",
+    "zeros_like",
+]

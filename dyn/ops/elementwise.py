@@ -1,24 +1,45 @@
-"""Arithmetic element by element, and cast. Operands broadcast and are promoted as in Paddle.
+"""Arithmetic on two operands, element by element. Operands broadcast and are promoted as in Paddle.
 
-Comparisons and logic are in `compare.py`, activations of networks in `activation.py`.
+Functions of one operand are in `unary.py`, comparisons and logic in `compare.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from dyn.core.dispatch import dtype_attr
-from dyn.core.op import op
+from dyn.core.dispatch import scalar
+from dyn.core.dtype import rank
+from dyn.core.errors import AttributeValueError, DTypeError
+from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
-from dyn.ops.infer import Type, as_numpy, broadcast, same
+from dyn.ops.index import where
+from dyn.ops.infer import Type, broadcast
 
-# ---- two operands ------------------------------------------------------------------------------
+
+def keep_where(mask: Tensor, g: Tensor) -> Tensor:
+    """`g` where the mask holds, else zero: unlike a product, it drops infinities and NaN."""
+    return OPS["where"](mask, g, scalar(0, g._array.dtype))
+
+
+def as_gradient(g: Type, *inputs: Type, **attrs: Any) -> Type:
+    """The rule of fused gradients: an input's gradient has the type of the output's."""
+    return g
+
+
+def _infer_numbers(x: Type, y: Type) -> Type:
+    if rank(x.dtype) == 0:
+        raise DTypeError("is not defined for booleans; cast() them, or use logical_xor()")
+    return broadcast(x, y)
+
+
+# ---- the four operations -----------------------------------------------------------------------
 
 
 @op(infer=broadcast, promote=True)
 def add(x, y):
-    """x + y, with broadcasting. ONNX: Add."""
+    """x + y; of booleans, whether either holds. ONNX: Add (Or)."""
     return kernels.binary("add", x, y)
 
 
@@ -32,9 +53,9 @@ def _(g):
     return g
 
 
-@op(infer=broadcast, promote=True)
+@op(infer=_infer_numbers, promote=True)
 def subtract(x, y):
-    """x - y, with broadcasting. ONNX: Sub."""
+    """x - y. ONNX: Sub."""
     return kernels.binary("subtract", x, y)
 
 
@@ -45,12 +66,12 @@ def _(g):
 
 @subtract.vjp("y")
 def _(g):
-    return neg(g)
+    return OPS["neg"](g)
 
 
 @op(infer=broadcast, promote=True)
 def multiply(x, y):
-    """x * y element by element, with broadcasting. ONNX: Mul."""
+    """x * y; of booleans, whether both hold. ONNX: Mul (And)."""
     return kernels.binary("multiply", x, y)
 
 
@@ -66,7 +87,7 @@ def _(g, *, x):
 
 @op(infer=broadcast, promote="float")
 def divide(x, y):
-    """x / y with broadcasting; integers give floating point. ONNX: Div."""
+    """x / y; integers give floating point. ONNX: Div."""
     return kernels.binary("divide", x, y)
 
 
@@ -77,155 +98,226 @@ def _(g, *, y):
 
 @divide.vjp("y")
 def _(g, *, y, out):
-    return neg(divide(multiply(g, out), y))
+    return OPS["neg"](multiply(divide(g, y), out))
 
 
-@op(infer=broadcast, promote=True)
-def pow(x, y):
-    """x to the power y, with broadcasting. ONNX: Pow."""
-    return kernels.binary("pow", x, y)
+# ---- whole quotients and their remainders ------------------------------------------------------
 
 
-@pow.vjp("x")
-def _(g, *, x, y):
-    return multiply(g, multiply(y, pow(x, subtract(y, 1))))
+@op(infer=_infer_numbers, promote=True, differentiable=False)
+def floor_divide(x, y):
+    """The whole quotient, rounded toward minus infinity (-5 // 3 is -2). ONNX: Mod, Sub, Div."""
+    return kernels.binary("floor_divide", x, y)
 
 
-@pow.vjp("y")
-def _(g, *, x, out):
-    return multiply(g, multiply(out, log(x)))
+@op(infer=_infer_numbers, promote=True)
+def remainder(x, y):
+    """What floor_divide leaves: x - y * (x // y), with the sign of y. ONNX: Mod."""
+    return kernels.binary("remainder", x, y)
 
 
-@op(infer=broadcast, promote=True)
-def maximum(x, y):
-    """The larger of x and y, NaN if either is. ONNX: Max."""
-    return kernels.binary("maximum", x, y)
-
-
-@op(infer=broadcast, promote=True)
-def minimum(x, y):
-    """The smaller of x and y, NaN if either is. ONNX: Min."""
-    return kernels.binary("minimum", x, y)
-
-
-# ---- one operand -------------------------------------------------------------------------------
-
-
-@op(infer=same)
-def neg(x):
-    """-x. ONNX: Neg."""
-    return kernels.unary("neg", x)
-
-
-@neg.vjp("x")
-def _(g):
-    return neg(g)
-
-
-@op(infer=same)
-def abs(x):
-    """Absolute value. ONNX: Abs."""
-    return kernels.unary("abs", x)
-
-
-@op(infer=same, promote="float")
-def exp(x):
-    """e to the power x. ONNX: Exp."""
-    return kernels.unary("exp", x)
-
-
-@exp.vjp("x")
-def _(g, *, out):
-    return multiply(g, out)
-
-
-@op(infer=same, promote="float")
-def log(x):
-    """Natural logarithm. ONNX: Log."""
-    return kernels.unary("log", x)
-
-
-@log.vjp("x")
-def _(g, *, x):
-    return divide(g, x)
-
-
-@op(infer=same, promote="float")
-def sqrt(x):
-    """Square root. ONNX: Sqrt."""
-    return kernels.unary("sqrt", x)
-
-
-@sqrt.vjp("x")
-def _(g, *, out):
-    return divide(multiply(g, 0.5), out)
-
-
-@op(infer=same)
-def square(x):
-    """x times x. ONNX: Mul."""
-    return kernels.unary("square", x)
-
-
-@square.vjp("x")
-def _(g, *, x):
-    return multiply(multiply(g, 2.0), x)
-
-
-@op(infer=same, promote="float")
-def tanh(x):
-    """Hyperbolic tangent. ONNX: Tanh."""
-    return kernels.unary("tanh", x)
-
-
-@tanh.vjp("x")
-def _(g, *, out):
-    return tanh_grad(g, out)
-
-
-@op(infer=broadcast)
-def tanh_grad(g, out):
-    """g * (1 - out^2): the gradient of tanh by its result. ONNX: Mul, Sub."""
-    return kernels.binary("tanh_grad", g, out)
-
-
-@tanh_grad.vjp("g")
-def _(gg, *, out):
-    return tanh_grad(gg, out)
-
-
-@tanh_grad.vjp("out")
-def _(gg, *, g, out):
-    return multiply(multiply(gg, g), multiply(out, -2.0))
-
-
-# ---- cast --------------------------------------------------------------------------------------
-
-
-def _infer_cast(x: Type, *, dtype: str) -> Type:
-    return Type(x.shape, as_numpy(dtype))
-
-
-@op(infer=_infer_cast)
-def _cast(x, *, dtype):
-    """The elements of x as `dtype`. ONNX: Cast."""
-    return kernels.cast(x, as_numpy(dtype))
-
-
-@_cast.vjp("x")
+@remainder.vjp("x")
 def _(g):
     return g
 
 
-def cast(x: Tensor, dtype: Any) -> Tensor:
-    """The elements of `x` as another dtype; `x` itself if it has it already.
+@remainder.vjp("y")
+def _(g, *, x, y):
+    return OPS["neg"](multiply(g, floor_divide(x, y)))
+
+
+@op(infer=_infer_numbers, promote=True)
+def fmod(x, y):
+    """What division toward zero leaves, with the sign of x. ONNX: Mod (fmod=1)."""
+    return kernels.binary("fmod", x, y)
+
+
+@fmod.vjp("x")
+def _(g):
+    return g
+
+
+@fmod.vjp("y")
+def _(g, *, x, y):
+    return OPS["neg"](multiply(g, OPS["trunc"](divide(x, y))))
+
+
+# ---- powers and angles -------------------------------------------------------------------------
+
+
+@op(infer=_infer_numbers, promote=True)
+def _pow(x, y):
+    """x to the power y. ONNX: Pow."""
+    return kernels.binary("pow", x, y)
+
+
+@_pow.vjp("x")
+def _(g, *, x, y):
+    # Where y is 0 the exponent stays 0, so that 0 * 0 ** -1 does not turn the gradient into NaN.
+    lowered = subtract(y, OPS["cast"](OPS["not_equal"](y, 0), dtype=y._array.dtype.name))
+    return multiply(g, multiply(y, _pow(x, lowered)))
+
+
+@_pow.vjp("y")
+def _(g, *, x, out):
+    # log(x), but 0 where x is 0: there out is 0 for every y > 0.
+    at_zero = OPS["cast"](OPS["equal"](x, 0), dtype=x._array.dtype.name)
+    return multiply(g, multiply(out, OPS["log"](add(x, at_zero))))
+
+
+def pow(x: Any, y: Any) -> Tensor:
+    """x to the power y, with broadcasting.
 
     Args:
-        x: any shape.
-        dtype: a dtype or its name; floats are cut toward zero when they become integers.
+        x, y: tensors, or one tensor and a number. Integers to a negative power are an error.
     """
-    name = dtype_attr(dtype)
-    return x if x._read().dtype.name == name else _cast(x, dtype=name)
+    if isinstance(x, Tensor) and isinstance(y, (int, float)) and not isinstance(y, bool):
+        if y == 2:
+            return OPS["square"](x)
+        if y == 0.5:
+            return OPS["sqrt"](x)
+    return _pow(x, y)
 
 
-__all__ = ["abs", "add", "cast", "divide", "exp", "log", "maximum", "minimum"]
+@op(infer=broadcast, promote="float")
+def atan2(x, y):
+    """Angle of the point (y, x) in (-pi, pi]. ONNX: Div, Atan, Where."""
+    return kernels.binary("atan2", x, y)
+
+
+@atan2.vjp("x")
+def _(g, *, x, y):
+    return divide(multiply(g, y), add(multiply(x, x), multiply(y, y)))
+
+
+@atan2.vjp("y")
+def _(g, *, x, y):
+    return OPS["neg"](divide(multiply(g, x), add(multiply(x, x), multiply(y, y))))
+
+
+def hypot(x: Any, y: Any) -> Tensor:
+    """sqrt(x^2 + y^2)."""
+    return OPS["sqrt"](add(multiply(x, x), multiply(y, y)))
+
+
+@op(infer=broadcast, promote="float")
+def logaddexp(x, y):
+    """log(e^x + e^y), without overflow. ONNX: Max, Sub, Abs, Exp, Log, Add."""
+    return kernels.binary("logaddexp", x, y)
+
+
+@logaddexp.vjp("x")
+def _(g, *, x, out):
+    return multiply(g, OPS["exp"](subtract(x, out)))
+
+
+@logaddexp.vjp("y")
+def _(g, *, y, out):
+    return multiply(g, OPS["exp"](subtract(y, out)))
+
+
+# ---- extremes ----------------------------------------------------------------------------------
+
+
+@op(infer=broadcast, promote=True)
+def maximum(x, y):
+    """The larger of x and y, NaN if either is; y takes the gradient of a tie. ONNX: Max."""
+    return kernels.binary("maximum", x, y)
+
+
+@maximum.vjp("x")
+def _(g, *, x, y):
+    return keep_where(OPS["greater_than"](x, y), g)
+
+
+@maximum.vjp("y")
+def _(g, *, x, y):
+    return keep_where(OPS["less_equal"](x, y), g)
+
+
+@op(infer=broadcast, promote=True)
+def minimum(x, y):
+    """The smaller of x and y, NaN if either is; y takes the gradient of a tie. ONNX: Min."""
+    return kernels.binary("minimum", x, y)
+
+
+@minimum.vjp("x")
+def _(g, *, x, y):
+    return keep_where(OPS["less_than"](x, y), g)
+
+
+@minimum.vjp("y")
+def _(g, *, x, y):
+    return keep_where(OPS["greater_equal"](x, y), g)
+
+
+def _skip_nan(choose: Any, x: Any, y: Any) -> Tensor:
+    """`choose` between x and y, or the other one where one is NaN."""
+    return where(OPS["isnan"](x), y, where(OPS["isnan"](y), x, choose(x, y)))
+
+
+def fmax(x: Any, y: Any) -> Tensor:
+    """The larger of x and y; the other one where one is NaN."""
+    return _skip_nan(maximum, x, y)
+
+
+def fmin(x: Any, y: Any) -> Tensor:
+    """The smaller of x and y; the other one where one is NaN."""
+    return _skip_nan(minimum, x, y)
+
+
+# ---- made of the above -------------------------------------------------------------------------
+
+
+def lerp(x: Any, y: Any, weight: Any) -> Tensor:
+    """x + weight * (y - x)."""
+    return add(x, multiply(weight, subtract(y, x)))
+
+
+def heaviside(x: Tensor, y: Any) -> Tensor:
+    """0 where x < 0, y where x is 0, 1 where x > 0, NaN where x is NaN."""
+    step = where(OPS["isnan"](x), x, where(OPS["greater_than"](x, 0), 1, 0))
+    return where(OPS["equal"](x, 0), y, step)
+
+
+def add_n(inputs: Tensor | Sequence[Tensor]) -> Tensor:
+    """The sum of tensors of one shape.
+
+    Raises:
+        AttributeValueError: the list is empty.
+    """
+    if isinstance(inputs, Tensor):
+        return OPS["clone"](inputs)
+    if not inputs:
+        raise AttributeValueError("add_n needs at least one tensor, got an empty list")
+    total = OPS["clone"](inputs[0]) if len(inputs) == 1 else inputs[0]
+    for x in inputs[1:]:
+        total = add(total, x)
+    return total
+
+
+mod = remainder
+floor_mod = remainder
+
+__all__ = [
+    "add",
+    "add_n",
+    "atan2",
+    "divide",
+    "floor_divide",
+    "floor_mod",
+    "fmax",
+    "fmin",
+    "fmod",
+    "heaviside",
+    "hypot",
+    "lerp",
+    "logaddexp",
+    "maximum",
+    "minimum",
+    "mod",
+    "multiply",
+    "pow",
+    "remainder",
+    "subtract",
+]

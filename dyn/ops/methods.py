@@ -1,99 +1,248 @@
-"""Binds the ops to Tensor: operators, methods, in-place variants. Nothing here computes."""
+"""Binds ops to Tensor: operators, methods and their in-place variants. Nothing here computes.
+
+In place means: the tensor is bound to the value that the ordinary op gives (`Tensor._write`).
+"""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from typing import Any
 
-from dyn.core import autograd
-from dyn.core.op import OPS
+from dyn.core import autograd, tape
+from dyn.core.dispatch import cast_to
+from dyn.core.errors import GradError
 from dyn.core.tensor import Tensor
+from dyn.ops import (
+    activation,
+    angles,
+    compare,
+    creation,
+    elementwise,
+    gather,
+    index,
+    join,
+    linalg,
+    matrix,
+    products,
+    random,
+    reduce,
+    scan,
+    search,
+    shape,
+    smooth,
+    sort,
+    unary,
+)
 
-_METHODS = {
-    "abs": "elementwise", "add": "elementwise", "cast": "elementwise", "divide": "elementwise",
-    "exp": "elementwise", "log": "elementwise", "maximum": "elementwise", "minimum": "elementwise",
-    "multiply": "elementwise", "neg": "elementwise", "pow": "elementwise", "sqrt": "elementwise",
-    "square": "elementwise", "subtract": "elementwise", "tanh": "elementwise",
-    "relu": "activation", "sigmoid": "activation",
-    "equal": "compare", "not_equal": "compare", "greater_than": "compare",
-    "greater_equal": "compare", "less_than": "compare", "less_equal": "compare",
-    "sum": "reduce", "mean": "reduce", "max": "reduce",
-    "reshape": "shape", "flatten": "shape", "transpose": "shape", "squeeze": "shape",
-    "unsqueeze": "shape", "t": "shape", "expand": "shape", "tile": "shape",
-    "matmul": "linalg",
-}  # fmt: skip
+METHODS: dict[Any, str] = {
+    elementwise: """add atan2 divide floor_divide floor_mod fmax fmin fmod heaviside hypot lerp
+        logaddexp maximum minimum mod multiply pow remainder subtract""",
+    unary: """abs cast ceil clip deg2rad exp expm1 floor frac log log10 log1p log2 logit nan_to_num
+        neg rad2deg reciprocal round rsqrt scale sign sqrt square trunc""",
+    angles: "acos acosh asin asinh atan atanh cos cosh erf sin sinh tan tanh",
+    compare: """allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
+        bitwise_xor equal equal_all greater_equal greater_than isclose isfinite isinf isnan
+        less_equal less_than logical_and logical_not logical_or logical_xor not_equal""",
+    smooth: "sigmoid",
+    activation: "relu",
+    creation: "clone numel",
+    matrix: "diag diag_embed tril triu",
+    random: "bernoulli multinomial",
+    reduce: """all amax amin any count_nonzero dist logsumexp max mean min nanmean nansum norm prod
+        std sum trace var""",
+    scan: "cummax cummin cumprod cumsum diff",
+    search: "argmax argmin bincount bucketize nonzero unique",
+    sort: "argsort kthvalue median mode quantile sort topk",
+    shape: """flatten moveaxis reshape squeeze swapaxes t transpose unflatten unsqueeze""",
+    join: """broadcast_to chunk expand expand_as flip repeat_interleave roll rot90 split tile
+        unbind""",
+    gather: """gather gather_nd index_add index_put index_sample index_select put_along_axis scatter
+        scatter_nd_add take take_along_axis""",
+    index: "masked_fill masked_select slice strided_slice where",
+    linalg: "addmm bmm dot inner matmul mm mv outer",
+    products: "bilinear cross diagonal kron tensordot",
+}
+"""Names of the functions that are methods as well, by the room they are in."""
+
+INPLACE = """abs acos add asin atan cast ceil clip cos cosh divide erf exp expm1 flatten floor
+    floor_divide index_add index_put lerp log log10 log1p log2 logit masked_fill maximum minimum mod
+    multiply nan_to_num neg pow put_along_axis reciprocal relu remainder reshape round rsqrt scale
+    scatter sigmoid sin sinh sqrt square squeeze subtract tan tanh tril triu trunc unsqueeze"""
+"""Names that have a variant with an underscore, which writes its result to the tensor."""
+
+OPERATORS = {
+    "add": elementwise.add,
+    "sub": elementwise.subtract,
+    "mul": elementwise.multiply,
+    "truediv": elementwise.divide,
+    "floordiv": elementwise.floor_divide,
+    "mod": elementwise.remainder,
+    "pow": elementwise.pow,
+    "matmul": linalg.matmul,
+    "and": compare.bitwise_and,
+    "or": compare.bitwise_or,
+    "xor": compare.bitwise_xor,
+    "lshift": compare.bitwise_left_shift,
+    "rshift": compare.bitwise_right_shift,
+}
+"""Python's operators of two operands, each with its reflected and its in-place form."""
+
+COMPARISONS = {
+    "eq": compare.equal,
+    "ne": compare.not_equal,
+    "gt": compare.greater_than,
+    "ge": compare.greater_equal,
+    "lt": compare.less_than,
+    "le": compare.less_equal,
+}
+
+SIGNS = {"neg": unary.neg, "abs": unary.abs, "invert": compare.bitwise_not}
 
 
-def _method(function: Any) -> Any:
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return function(self, *args, **kwargs)
-
-    method.__name__ = function.__name__
+def _named(method: Callable[..., Any], name: str, function: Any) -> Callable[..., Any]:
+    method.__name__, method.__qualname__ = name, f"Tensor.{name}"
     method.__doc__ = function.__doc__
     return method
 
 
-for _name, _family in _METHODS.items():
-    _function = getattr(sys.modules.get(f"dyn.ops.{_family}"), _name, None)
-    if _function is not None:
-        setattr(Tensor, _name, _method(_function))
+def _method(name: str, function: Any) -> None:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return function(self, *args, **kwargs)
 
-_OPERATORS = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "pow",
-    "matmul": "matmul",
-}  # fmt: skip
+    setattr(Tensor, name, _named(method, name, function))
 
 
-def _bind(symbol: str, name: str) -> None:
+def _inplace(name: str, function: Any) -> None:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return _rebind(self, function(self, *args, **kwargs))
+
+    setattr(Tensor, name, _named(method, name, function))
+
+
+def _rebind(x: Tensor, value: Tensor) -> Tensor:
+    """Write the result of an op to its first operand, in the operand's dtype."""
+    return x._write(cast_to(value, x._array.dtype))
+
+
+def _operator(name: str, function: Any) -> None:
     def forward(self: Tensor, other: Any) -> Any:
-        return OPS[name](self, other)
+        return function(self, other)
 
     def reflected(self: Tensor, other: Any) -> Any:
-        return OPS[name](other, self)
+        return function(other, self)
 
-    def inplace(self: Tensor, other: Any) -> Any:
-        return self._write(OPS[name](self, other))
+    def inplace(self: Tensor, other: Any) -> Tensor:
+        return _rebind(self, function(self, other))
 
-    setattr(Tensor, f"__{symbol}__", forward)
-    setattr(Tensor, f"__r{symbol}__", reflected)
-    setattr(Tensor, f"__i{symbol}__", inplace)
-
-
-for _symbol, _name in _OPERATORS.items():
-    _bind(_symbol, _name)
+    for prefix, method in (("", forward), ("r", reflected), ("i", inplace)):
+        full = f"__{prefix}{name}__"
+        setattr(Tensor, full, _named(method, full, function))
 
 
-def _compare(symbol: str, name: str) -> None:
-    def compare(self: Tensor, other: Any) -> Any:
-        return OPS[name](self, other)
+def _comparison(name: str, function: Any) -> None:
+    def method(self: Tensor, other: Any) -> Any:
+        return function(self, other)
 
-    setattr(Tensor, f"__{symbol}__", compare)
-
-
-for _symbol, _name in {
-    "eq": "equal", "ne": "not_equal", "gt": "greater_than", "ge": "greater_equal",
-    "lt": "less_than", "le": "less_equal",
-}.items():  # fmt: skip
-    _compare(_symbol, _name)
+    setattr(Tensor, f"__{name}__", _named(method, f"__{name}__", function))
 
 
-def _neg(self: Tensor) -> Tensor:
-    return OPS["neg"](self)
+for _room, _names in METHODS.items():
+    for _name in _names.split():
+        _method(_name, getattr(_room, _name))
+for _name in INPLACE.split():
+    _room = next(room for room, names in METHODS.items() if _name in names.split())
+    _inplace(f"{_name}_", getattr(_room, _name))
+for _name, _function in OPERATORS.items():
+    _operator(_name, _function)
+for _name, _function in COMPARISONS.items():
+    _comparison(_name, _function)
+for _name, _function in SIGNS.items():
+    _method(f"__{_name}__", _function)
 
 
-def _abs(self: Tensor) -> Tensor:
-    return OPS["abs"](self)
+# ---- methods that are no op --------------------------------------------------------------------
 
 
-def _backward(self: Tensor, grad_tensor: Any = None, retain_graph: bool = False) -> None:
+def backward(self: Tensor, grad_tensor: Any = None, retain_graph: bool = False) -> None:
+    """Add the gradient of this tensor to `.grad` of every leaf it depends on.
+
+    Args:
+        grad_tensor: gradient of this tensor; ones if it is None.
+        retain_graph: keep the graph so that it can be walked again.
+
+    Raises:
+        GradError: nothing here wants a gradient, or the graph was already walked and freed.
+    """
     autograd.backward([self], [grad_tensor], retain_graph)
 
 
-setattr(Tensor, "__neg__", _neg)  # noqa: B010
-setattr(Tensor, "__abs__", _abs)  # noqa: B010
-Tensor.backward = _backward
-Tensor.astype = Tensor.cast
-_index = sys.modules.get("dyn.ops.index")
-if _index is not None:
-    Tensor.__getitem__ = _index.getitem
-    setattr(Tensor, "__setitem__", _index.setitem)  # noqa: B010
+def register_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> tape.HookHandle:
+    """Call `hook(gradient)` when the gradient of this tensor is known.
+
+    Args:
+        hook: returns None, or the gradient to go on with in its place.
+
+    Returns:
+        A handle whose `remove()` takes the hook away.
+
+    Raises:
+        GradError: the tensor has stop_gradient=True.
+    """
+    if self.stop_gradient:
+        raise GradError(
+            "Cannot register hook on a tensor that stop gradient. Set stop_gradient = False first"
+        )
+    node, position = tape.edge_of(self)
+    if node.hooks is None:
+        node.hooks = {}
+    hooks = node.hooks.setdefault(position, tape.HookList())
+    return tape.HookHandle(hooks, hook)
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Set every element to one number."""
+    return self._write(creation.full_like(self, value))
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Set every element to zero."""
+    return self._write(creation.zeros_like(self))
+
+
+def uniform_(self: Tensor, min: float = -1.0, max: float = 1.0) -> Tensor:
+    """Set every element to a number drawn evenly from [min, max)."""
+    return self._write(random.uniform(self.shape, self.dtype, min, max))
+
+
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Set every element to a number drawn from the normal distribution."""
+    return self._write(random.gaussian(self.shape, mean, std, self.dtype))
+
+
+def copy_(self: Tensor, other: Tensor) -> Tensor:
+    """Take over the elements of a tensor that broadcasts to this shape."""
+    return _rebind(self, join.expand(other, self.shape))
+
+
+def _transposed(self: Tensor) -> Tensor:
+    """The tensor with its axes in reverse order."""
+    return shape.transpose(self, list(range(self.ndim))[::-1])
+
+
+def _last_two_swapped(self: Tensor) -> Tensor:
+    """The tensor with its last two axes exchanged."""
+    return shape.swapaxes(self, -1, -2)
+
+
+for _function in (backward, register_hook, fill_, zero_, uniform_, normal_, copy_):
+    setattr(Tensor, _function.__name__, _function)
+for _name, _function in (
+    ("astype", unary.cast),
+    ("dim", lambda x: x.ndim),
+    ("rank", lambda x: creation.full([], x.ndim, "int64")),
+    ("__getitem__", index.getitem),
+    ("__setitem__", index.setitem),
+):
+    setattr(Tensor, _name, _function)
+setattr(Tensor, "T", property(_transposed))  # noqa: B010
+setattr(Tensor, "mT", property(_last_two_swapped))  # noqa: B010

@@ -1,15 +1,44 @@
-"""Reductions over axes: sum, mean, max, min, and the op that undoes broadcasting."""
+"""Reductions over axes: sum, mean, extremes, products, statistics, norms.
+
+Positions of extremes, sorting and counting are in `search.py`, running sums in `scan.py`. The op
+`sum_to`, which undoes broadcasting for the tape, is here as well.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from dyn.core.dtype import I64, rank
+from dyn.core.dtype import BOOL, I64, is_inexact, rank
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import reduce as kernels
-from dyn.ops.elementwise import cast, divide, multiply
-from dyn.ops.infer import Type, axes_of, product, reduced_shape
+from dyn.ops.elementwise import add, divide, keep_where, multiply, pow, subtract
+from dyn.ops.index import where
+from dyn.ops.infer import Type, axes_of, need_float, product, reduced_shape
+from dyn.ops.products import diagonal
+from dyn.ops.unary import abs, cast, exp, sqrt
+
+
+def spread(g: Tensor, x_shape: Any, axes: tuple[int, ...], keepdims: bool) -> Tensor:
+    """What was reduced over `axes`, repeated along them to the shape it was reduced from."""
+    if not axes:
+        return g
+    if not keepdims:
+        g = OPS["reshape"](g, shape=reduced_shape(tuple(x_shape), axes, True))
+    return OPS["expand"](g, shape=tuple(x_shape))
+
+
+def _infer_reduced(x: Type, *, axes: tuple[int, ...], keepdims: bool, **attrs: Any) -> Type:
+    return Type(reduced_shape(x.shape, axes, keepdims), x.dtype)
+
+
+def count(x_shape: Any, axes: tuple[int, ...]) -> Any:
+    """How many elements one result is made of."""
+    return product([x_shape[a] for a in axes])
+
+
+# ---- sum and mean ------------------------------------------------------------------------------
 
 
 def _infer_sum(x: Type, *, axes: tuple[int, ...], keepdims: bool) -> Type:
@@ -23,68 +52,39 @@ def _sum(x, *, axes, keepdims):
     return kernels.sum(x, axes, keepdims)
 
 
-def _spread(g: Tensor, x_shape: tuple[Any, ...], axes: tuple[int, ...], keepdims: bool) -> Tensor:
-    """The gradient of a reduction repeated along the reduced axes."""
-    if not keepdims and axes:
-        g = OPS["reshape"](g, shape=reduced_shape(x_shape, axes, True))
-    return OPS["expand"](g, shape=tuple(x_shape))
-
-
 @_sum.vjp("x")
 def _(g, *, x_shape, axes, keepdims):
-    return _spread(g, x_shape, axes, keepdims)
+    return spread(g, x_shape, axes, keepdims)
 
 
 def sum(x: Tensor, axis: Any = None, dtype: Any = None, keepdim: bool = False) -> Tensor:
     """Sum over all axes or the given ones.
 
     Args:
-        x: booleans and integers are summed as int64.
+        x: any shape. Booleans and integers are summed as int64.
         axis: an axis, several, or None for all.
         dtype: what x is cast to first.
         keepdim: leave the reduced axes with size 1.
     """
     if dtype is not None:
         x = cast(x, dtype)
-    return _sum(x, axes=axes_of(axis, x.ndim), keepdims=keepdim)
-
-
-def _infer_reduced(x: Type, *, axes: tuple[int, ...], keepdims: bool) -> Type:
-    return Type(reduced_shape(x.shape, axes, keepdims), x.dtype)
+    return _sum(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
 
 
 @op(infer=_infer_reduced, promote="float")
 def _mean(x, *, axes, keepdims):
-    """Mean over axes. ONNX: ReduceMean."""
+    """Arithmetic mean over axes. ONNX: ReduceMean."""
     return kernels.mean(x, axes, keepdims)
 
 
 @_mean.vjp("x")
 def _(g, *, x_shape, axes, keepdims):
-    count = product([x_shape[a] for a in axes])
-    return _spread(divide(g, count), x_shape, axes, keepdims)
+    return spread(divide(g, count(x_shape, axes)), x_shape, axes, keepdims)
 
 
 def mean(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Arithmetic mean over all axes or the given ones; integers give floating point."""
-    return _mean(x, axes=axes_of(axis, x.ndim), keepdims=keepdim)
-
-
-@op(infer=_infer_reduced)
-def _max(x, *, axes, keepdims):
-    """Largest element over axes. ONNX: ReduceMax."""
-    return kernels.max(x, axes, keepdims)
-
-
-@_max.vjp("x")
-def _(g, *, x, out, x_shape, axes, keepdims):
-    mask = OPS["equal"](x, _spread(out, x_shape, axes, keepdims))
-    return multiply(_spread(g, x_shape, axes, keepdims), cast(mask, g.dtype))
-
-
-def max(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
-    """Largest element over all axes or the given ones."""
-    return _max(x, axes=axes_of(axis, x.ndim), keepdims=keepdim)
+    return _mean(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
 
 
 def _infer_sum_to(x: Type, *, shape: tuple[Any, ...]) -> Type:
@@ -102,4 +102,273 @@ def _(g, *, x_shape):
     return OPS["expand"](g, shape=tuple(x_shape))
 
 
-__all__ = ["max", "mean", "sum"]
+# ---- extremes ----------------------------------------------------------------------------------
+
+
+@op(infer=_infer_reduced)
+def _max(x, *, axes, keepdims):
+    """Largest element over axes; NaN if there is one. ONNX: ReduceMax."""
+    return kernels.max(x, axes, keepdims)
+
+
+@op(infer=_infer_reduced)
+def _min(x, *, axes, keepdims):
+    """Smallest element over axes; NaN if there is one. ONNX: ReduceMin."""
+    return kernels.min(x, axes, keepdims)
+
+
+def _where_extreme(g, *, x, out, x_shape, axes, keepdims):
+    at = OPS["equal"](x, spread(out, x_shape, axes, keepdims))
+    return keep_where(at, spread(g, x_shape, axes, keepdims))
+
+
+@_max.vjp("x")
+def _(g, *, x, out, x_shape, axes, keepdims):
+    return _where_extreme(g, x=x, out=out, x_shape=x_shape, axes=axes, keepdims=keepdims)
+
+
+@_min.vjp("x")
+def _(g, *, x, out, x_shape, axes, keepdims):
+    return _where_extreme(g, x=x, out=out, x_shape=x_shape, axes=axes, keepdims=keepdims)
+
+
+def max(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
+    """Largest element over all axes or the given ones; all equal ones get the gradient."""
+    return _max(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
+
+
+def min(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
+    """Smallest element over all axes or the given ones; all equal ones get the gradient."""
+    return _min(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
+
+
+def _shared(extreme: Any, x: Tensor, axis: Any, keepdim: bool) -> Tensor:
+    """An extreme as the mean of all that are equal to it, so that they share the gradient."""
+    axes = axes_of(axis, x.ndim)
+    best = extreme(x, axes=axes, keepdims=True).detach()
+    at = OPS["equal"](x, best)
+    share = cast(at, x.dtype)
+    share = divide(share, _sum(share, axes=axes, keepdims=True))
+    return _sum(multiply(keep_where(at, x), share), axes=axes, keepdims=bool(keepdim))
+
+
+def amax(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
+    """Largest element over axes; equal ones share the gradient."""
+    if not is_inexact(x._read().dtype):
+        return max(x, axis, keepdim)
+    return _shared(_max, x, axis, keepdim)
+
+
+def amin(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
+    """Smallest element over axes; equal ones share the gradient."""
+    if not is_inexact(x._read().dtype):
+        return min(x, axis, keepdim)
+    return _shared(_min, x, axis, keepdim)
+
+
+# ---- product -----------------------------------------------------------------------------------
+
+
+@op(infer=_infer_sum)
+def _prod(x, *, axes, keepdims):
+    """Product over axes; integers are multiplied as int64. ONNX: ReduceProd."""
+    return kernels.prod(x, axes, keepdims)
+
+
+@_prod.vjp("x")
+def _(g, *, x, x_shape, axes, keepdims):
+    # The product of all others: of those before times those after. Dividing by x fails at 0.
+    kept = [a for a in range(len(x_shape)) if a not in axes]
+    order = (*kept, *axes)
+    back = tuple(order.index(a) for a in range(len(order)))
+    moved = OPS["transpose"](x, perm=order)
+    flat = OPS["reshape"](moved, shape=(*(x_shape[a] for a in kept), count(x_shape, axes)))
+    last = len(kept)
+    before = OPS["cumprod"](flat, axis=last, exclusive=True)
+    after = OPS["cumprod"](OPS["flip"](flat, axes=(last,)), axis=last, exclusive=True)
+    others = multiply(before, OPS["flip"](after, axes=(last,)))
+    others = OPS["reshape"](others, shape=tuple(x_shape[a] for a in order))
+    return multiply(OPS["transpose"](others, perm=back), spread(g, x_shape, axes, keepdims))
+
+
+def prod(x: Tensor, axis: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
+    """Product over all axes or the given ones; integers are multiplied as int64."""
+    if dtype is not None:
+        x = cast(x, dtype)
+    return _prod(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
+
+
+# ---- logic -------------------------------------------------------------------------------------
+
+
+def _infer_logic(x: Type, *, axes: tuple[int, ...], keepdims: bool) -> Type:
+    return Type(reduced_shape(x.shape, axes, keepdims), BOOL)
+
+
+@op(infer=_infer_logic, differentiable=False)
+def _all(x, *, axes, keepdims):
+    """Whether all elements over axes are nonzero. ONNX: Cast, ReduceMin."""
+    return kernels.all(x, axes, keepdims)
+
+
+@op(infer=_infer_logic, differentiable=False)
+def _any(x, *, axes, keepdims):
+    """Whether any element over axes is nonzero. ONNX: Cast, ReduceMax."""
+    return kernels.any(x, axes, keepdims)
+
+
+def all(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
+    """Whether all elements over all axes or the given ones are nonzero; True of none."""
+    return _all(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
+
+
+def any(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
+    """Whether any element over all axes or the given ones is nonzero; False of none."""
+    return _any(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
+
+
+def count_nonzero(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
+    """How many elements over all axes or the given ones are nonzero, as int64."""
+    return sum(OPS["not_equal"](x, 0), axis, keepdim=keepdim)
+
+
+# ---- statistics --------------------------------------------------------------------------------
+
+
+@op(infer=_infer_reduced, promote="float")
+def _var(x, *, axes, keepdims, correction):
+    """Mean squared distance from the mean, over count - correction. ONNX: ReduceMean, Sub, Mul."""
+    return kernels.var(x, axes, keepdims, correction)
+
+
+@_var.vjp("x")
+def _(g, *, x, x_shape, axes, keepdims, correction):
+    away = subtract(x, _mean(x, axes=axes, keepdims=True))
+    n = count(x_shape, axes)
+    scaled = divide(add(g, g), subtract(n, correction))
+    return multiply(spread(scaled, x_shape, axes, keepdims), away)
+
+
+def var(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
+    """Variance over all axes or the given ones.
+
+    Args:
+        x: any shape; integers give floating point.
+        axis: an axis, several, or None for all.
+        unbiased: divide by count - 1 instead of count (NaN where the count is 1).
+        keepdim: leave the reduced axes with size 1.
+    """
+    axes = axes_of(axis, x.ndim)
+    return _var(x, axes=axes, keepdims=bool(keepdim), correction=int(unbiased))
+
+
+def std(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
+    """Standard deviation over all axes or the given ones: the root of `var`."""
+    return sqrt(var(x, axis, unbiased, keepdim))
+
+
+@op(infer=_infer_reduced, promote="float")
+def _logsumexp(x, *, axes, keepdims):
+    """log of the sum of e^x over axes, without overflow. ONNX: ReduceLogSumExp."""
+    return kernels.logsumexp(x, axes, keepdims)
+
+
+@_logsumexp.vjp("x")
+def _(g, *, x, out, x_shape, axes, keepdims):
+    share = exp(subtract(x, spread(out, x_shape, axes, keepdims)))
+    return multiply(spread(g, x_shape, axes, keepdims), share)
+
+
+def logsumexp(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
+    """log of the sum of e^x over all axes or the given ones, without overflow."""
+    return _logsumexp(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
+
+
+def nansum(x: Tensor, axis: Any = None, dtype: Any = None, keepdim: bool = False) -> Tensor:
+    """Sum that counts NaN as zero."""
+    return sum(where(OPS["isnan"](x), 0, x), axis, dtype, keepdim)
+
+
+def nanmean(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
+    """Mean of the elements that are not NaN; NaN where there are none."""
+    total = nansum(x, axis, keepdim=keepdim)
+    known = sum(OPS["logical_not"](OPS["isnan"](x)), axis, keepdim=keepdim)
+    return divide(total, known)
+
+
+# ---- norms -------------------------------------------------------------------------------------
+
+
+def _infer_norm(x: Type, *, axes: tuple[int, ...], keepdims: bool) -> Type:
+    need_float("x", x)
+    return _infer_reduced(x, axes=axes, keepdims=keepdims)
+
+
+@op(infer=_infer_norm)
+def _norm(x, *, axes, keepdims):
+    """Square root of the sum of squares over axes; its gradient at 0 is 0. ONNX: ReduceL2."""
+    return kernels.norm(x, axes, keepdims)
+
+
+@_norm.vjp("x")
+def _(g, *, x, out, x_shape, axes, keepdims):
+    safe = where(OPS["equal"](out, 0), 1, out)
+    return multiply(x, spread(divide(g, safe), x_shape, axes, keepdims))
+
+
+def norm(x: Tensor, p: Any = None, axis: Any = None, keepdim: bool = False) -> Tensor:
+    """Vector norm over all axes or the given ones: (sum of |x|^p)^(1/p).
+
+    Args:
+        x: floating point, any shape.
+        p: 2 (also None and "fro"), any other number, math.inf, -math.inf, or 0 for the count of
+            nonzero elements.
+        axis: an axis, several, or None for all.
+        keepdim: leave the reduced axes with size 1.
+    """
+    axes = axes_of(axis, x.ndim)
+    keep = bool(keepdim)
+    if p in (None, "fro", 2):
+        return _norm(x, axes=axes, keepdims=keep)
+    size = abs(x)
+    if p == 1:
+        return _sum(size, axes=axes, keepdims=keep)
+    if p == math.inf:
+        return _max(size, axes=axes, keepdims=keep)
+    if p == -math.inf:
+        return _min(size, axes=axes, keepdims=keep)
+    if p == 0:
+        return _sum(cast(OPS["not_equal"](x, 0), x.dtype), axes=axes, keepdims=keep)
+    return pow(_sum(pow(size, p), axes=axes, keepdims=keep), 1 / p)
+
+
+def dist(x: Tensor, y: Tensor, p: float = 2.0) -> Tensor:
+    """`norm` of x - y over all axes."""
+    return norm(subtract(x, y), p)
+
+
+def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """Sum of a diagonal of the planes of two axes."""
+    return sum(diagonal(x, offset, axis1, axis2), -1)
+
+
+__all__ = [
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "count_nonzero",
+    "dist",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "nanmean",
+    "nansum",
+    "norm",
+    "prod",
+    "std",
+    "sum",
+    "trace",
+    "var",
+]

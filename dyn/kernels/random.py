@@ -1,0 +1,62 @@
+"""Random numbers as arrays, drawn from a generator that the caller hands in."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+
+
+def uniform(generator: Generator, shape, low, high, dtype):
+    """Numbers drawn evenly from [low, high)."""
+    work = _work(dtype)
+    drawn = generator.random(shape, work)
+    if (low, high) != (0.0, 1.0):
+        # Rounding may carry the largest draws up to `high`, which is left out.
+        drawn = np.minimum(
+            drawn * work(high - low) + work(low), np.nextafter(work(high), work(low))
+        )
+    return np.asarray(drawn).astype(dtype, copy=False)
+
+
+def normal(generator: Generator, shape, mean, std, dtype):
+    """Numbers drawn from the normal distribution."""
+    work = _work(dtype)
+    drawn = generator.standard_normal(shape, work)
+    if (mean, std) != (0.0, 1.0):
+        drawn = drawn * work(std) + work(mean)
+    return np.asarray(drawn).astype(dtype, copy=False)
+
+
+def _work(dtype):
+    return np.float64 if dtype == np.float64 else np.float32
+
+
+def integers(generator: Generator, shape, low, high, dtype):
+    """Integers drawn evenly from low to high - 1."""
+    return np.asarray(generator.integers(low, high, shape)).astype(dtype)
+
+
+def permutation(generator: Generator, n, dtype):
+    """0 to n - 1 in random order."""
+    return generator.permutation(n).astype(dtype)
+
+
+def multinomial(generator: Generator, p, num_samples, replacement):
+    """Class numbers drawn with probabilities in proportion to the last axis of `p`.
+
+    Without replacement: the largest of log(p) + Gumbel noise (Kool et al., arXiv 1903.06059).
+    """
+    p = p.astype(np.float64)
+    total = p.sum(-1)
+    if np.any(p < 0) or not np.all((total > 0) & np.isfinite(total)):
+        raise ValueError("probabilities must be non-negative, finite and not all zero")
+    if replacement:
+        edges = np.cumsum(p, axis=-1)
+        draws = generator.random((*p.shape[:-1], num_samples)) * edges[..., -1:]
+        found = (draws[..., None] >= edges[..., None, :]).sum(-1)
+        return np.minimum(found, p.shape[-1] - 1)
+    if np.any((p > 0).sum(-1) < num_samples):
+        raise ValueError(f"fewer than {num_samples} classes have a probability above zero")
+    keys = np.log(np.maximum(p, 1e-300)) + generator.gumbel(size=p.shape)
+    keys[p == 0] = -np.inf
+    return np.argsort(-keys, axis=-1)[..., :num_samples]

@@ -1,0 +1,61 @@
+"""Positions and order: argmax, the k largest, unique, nonzero, counts, places among edges."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def argmax(x, axis, keepdims):
+    """Position of the largest element along `axis`, of the first NaN if there is one."""
+    return np.asarray(np.argmax(x, axis=axis, keepdims=keepdims))
+
+
+def argmin(x, axis, keepdims):
+    """Position of the smallest element along `axis`, of the first NaN if there is one."""
+    return np.asarray(np.argmin(x, axis=axis, keepdims=keepdims))
+
+
+def topk(x, k, axis, largest):
+    """(values, indices) of the k largest (or smallest) along `axis`, in order; ties by position."""
+    x = np.moveaxis(x, axis, -1)
+    if largest:
+        # Sorting backwards and counting from the end keeps equal elements in their order.
+        order = x.shape[-1] - 1 - np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1]
+    else:
+        order = np.argsort(x, axis=-1, kind="stable")
+    order = order[..., :k]
+    values = np.take_along_axis(x, order, axis=-1)
+    return np.moveaxis(values, -1, axis), np.moveaxis(order, -1, axis)
+
+
+def nonzero(x):
+    """Coordinates of the nonzero elements in row-major order, one row each."""
+    return np.argwhere(x).reshape(-1, x.ndim)
+
+
+def unique(x, axis):
+    """(values, first positions, inverse, counts), values in ascending order."""
+    values, index, inverse, counts = np.unique(
+        x, return_index=True, return_inverse=True, return_counts=True, axis=axis
+    )
+    return values, index, inverse.reshape(-1), counts
+
+
+def bincount(x, weights, minlength):
+    """How often (or with what weight) each integer occurs."""
+    if x.size and x.min() < 0:
+        raise ValueError(f"bincount counts integers from 0 on, got {x.min()}")
+    counts = np.bincount(x, weights, minlength)
+    return counts if weights is None else counts.astype(weights.dtype)
+
+
+def searchsorted(edges, x, right):
+    """How many elements of the last axis of `edges` lie below (or, `right`, not above) `x`."""
+    side = "right" if right else "left"
+    if edges.ndim == 1:
+        return np.asarray(np.searchsorted(edges, x, side))
+    rows, values = edges.reshape(-1, edges.shape[-1]), x.reshape(-1, x.shape[-1])
+    out = np.empty(values.shape, np.int64)
+    for i, (row, value) in enumerate(zip(rows, values, strict=True)):
+        out[i] = np.searchsorted(row, value, side)
+    return out.reshape(x.shape)

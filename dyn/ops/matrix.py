@@ -1,0 +1,118 @@
+"""Unit matrices, triangles and diagonals. Products of matrices are in `linalg.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dyn.core.dispatch import dtype_attr
+from dyn.core.dtype import default_float
+from dyn.core.errors import ShapeError
+from dyn.core.op import OPS, op
+from dyn.core.tensor import Tensor
+from dyn.ops.compare import equal
+from dyn.ops.creation import arange, need_sizes
+from dyn.ops.elementwise import subtract
+from dyn.ops.index import where
+from dyn.ops.infer import Type, as_numpy, show
+from dyn.ops.products import diagonal
+from dyn.ops.shape import reshape, sizes_of
+
+
+def _infer_eye(*, rows: Any, columns: Any, dtype: str) -> Type:
+    need_sizes((rows, columns))
+    return Type((rows, columns), as_numpy(dtype))
+
+
+@op(infer=_infer_eye, differentiable=False)
+def _eye(*, rows, columns, dtype):
+    """Ones where row and column are equal, else zeros. ONNX: EyeLike."""
+    return np.eye(rows, columns, dtype=as_numpy(dtype))
+
+
+def eye(num_rows: Any, num_columns: Any = None, dtype: Any = None) -> Tensor:
+    """The unit matrix: ones on the diagonal, zeros elsewhere."""
+    rows, columns = sizes_of([num_rows, num_rows if num_columns is None else num_columns])
+    dtype = default_float() if dtype is None else dtype
+    return _eye(rows=rows, columns=columns, dtype=dtype_attr(dtype))
+
+
+def _infer_triangle(x: Type, *, diagonal: int) -> Type:
+    if len(x.shape) < 2:
+        raise ShapeError(f"a triangle needs at least two axes, got shape {show(x.shape)}")
+    return x
+
+
+@op(infer=_infer_triangle)
+def _tril(x, *, diagonal):
+    """x on and below a diagonal of the last two axes, zeros above. ONNX: Trilu."""
+    return np.tril(x, diagonal)
+
+
+@_tril.vjp("x")
+def _(g, *, diagonal):
+    return _tril(g, diagonal=diagonal)
+
+
+@op(infer=_infer_triangle)
+def _triu(x, *, diagonal):
+    """x on and above a diagonal of the last two axes, zeros below. ONNX: Trilu."""
+    return np.triu(x, diagonal)
+
+
+@_triu.vjp("x")
+def _(g, *, diagonal):
+    return _triu(g, diagonal=diagonal)
+
+
+def tril(x: Tensor, diagonal: int = 0) -> Tensor:
+    """The lower triangle of the last two axes, up to the `diagonal`-th diagonal; zeros above."""
+    return _tril(x, diagonal=int(diagonal))
+
+
+def triu(x: Tensor, diagonal: int = 0) -> Tensor:
+    """The upper triangle of the last two axes, from the `diagonal`-th diagonal; zeros below."""
+    return _triu(x, diagonal=int(diagonal))
+
+
+def _on_diagonal(x: Tensor, offset: int, beside: float) -> Tensor:
+    """Square matrices with the last axis of x on a diagonal and `beside` everywhere else."""
+    lead, size = list(x.shape[:-1]), x.shape[-1] + abs(offset)
+    pads = ((0, 0),) * len(lead) + ((max(0, -offset), max(0, offset)),)
+    rows = OPS["pad"](x, pads=pads, mode="constant", value=0.0)
+    at = arange(size)
+    distance = subtract(reshape(at, [1, size]), reshape(at, [size, 1]))
+    return where(equal(distance, offset), reshape(rows, [*lead, size, 1]), beside)
+
+
+def diag_embed(x: Tensor, offset: int = 0) -> Tensor:
+    """Matrices with the last axis of x on a diagonal: (..., n) to (..., n + |offset|, same)."""
+    return _on_diagonal(x, offset, 0)
+
+
+def diag(x: Tensor, offset: int = 0, padding_value: float = 0) -> Tensor:
+    """A vector on a diagonal of a square matrix, or a diagonal of a matrix as a vector.
+
+    Args:
+        x: (n,) or (rows, columns).
+        offset: which diagonal; above the main one if positive.
+        padding_value: what stands beside the diagonal.
+
+    Raises:
+        ShapeError: x has neither one axis nor two.
+    """
+    if x.ndim == 2:
+        return diagonal(x, offset)
+    if x.ndim != 1:
+        raise ShapeError(f"diag() takes one or two axes, got shape {show(x.shape)}")
+    return _on_diagonal(x, offset, padding_value)
+
+
+__all__ = [
+    "diag",
+    "diag_embed",
+    "eye",
+    "tril",
+    "triu",
+]

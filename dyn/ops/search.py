@@ -1,0 +1,231 @@
+"""Where elements stand: positions of extremes, nonzero, unique, counts, places in sorted sequences.
+
+Sorting, the k largest and quantiles are in `sort.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dyn.core.dispatch import dtype_attr
+from dyn.core.dtype import I64
+from dyn.core.errors import ShapeError
+from dyn.core.op import OPS, op
+from dyn.core.tensor import Tensor
+from dyn.kernels import search as kernels
+from dyn.ops.infer import (
+    Type,
+    axis_of,
+    need_int,
+    need_rank,
+    product,
+    reduced_shape,
+    same_size,
+    show,
+)
+from dyn.ops.shape import reshape
+from dyn.ops.unary import cast
+
+# ---- positions of extremes ---------------------------------------------------------------------
+
+
+def _infer_position(x: Type, *, axis: int, keepdims: bool) -> Type:
+    if isinstance(x.shape[axis], int) and x.shape[axis] == 0:
+        raise ShapeError(f"axis {axis} of {show(x.shape)} is empty and has no extreme")
+    return Type(reduced_shape(x.shape, (axis,), keepdims), I64)
+
+
+@op(infer=_infer_position, differentiable=False)
+def _argmax(x, *, axis, keepdims):
+    """Position of the largest element along an axis, of the first NaN if any. ONNX: ArgMax."""
+    return kernels.argmax(x, axis, keepdims)
+
+
+@op(infer=_infer_position, differentiable=False)
+def _argmin(x, *, axis, keepdims):
+    """Position of the smallest element along an axis, of the first NaN if any. ONNX: ArgMin."""
+    return kernels.argmin(x, axis, keepdims)
+
+
+def _position(chosen: Any, x: Tensor, axis: int | None, keepdim: bool, dtype: Any) -> Tensor:
+    ndim = x.ndim
+    if axis is None or ndim == 0:
+        found = chosen(reshape(x, [-1]), axis=0, keepdims=False)
+        found = reshape(found, [1] * ndim) if keepdim else found
+    else:
+        found = chosen(x, axis=axis_of(axis, ndim), keepdims=bool(keepdim))
+    return cast(found, dtype_attr(dtype))
+
+
+def argmax(x: Tensor, axis: int | None = None, keepdim: bool = False, dtype: Any = I64) -> Tensor:
+    """Position of the largest element along an axis; in the flattened tensor without one.
+
+    Of equal elements the first counts; NaN counts as the largest.
+    """
+    return _position(_argmax, x, axis, keepdim, dtype)
+
+
+def argmin(x: Tensor, axis: int | None = None, keepdim: bool = False, dtype: Any = I64) -> Tensor:
+    """Position of the smallest element along an axis; in the flattened tensor without one.
+
+    Of equal elements the first counts; NaN counts as the smallest.
+    """
+    return _position(_argmin, x, axis, keepdim, dtype)
+
+
+def slice_at(x: Tensor, axis: int, place: Any) -> Tensor:
+    """The slice of x at one place of an axis."""
+    return OPS["getitem"](x, index=(("slice", None, None, None),) * axis + (("int", place),))
+
+
+# ---- sizes that depend on values ---------------------------------------------------------------
+
+
+@op(infer=lambda x: Type((None, len(x.shape)), I64), dynamic=True, differentiable=False)
+def _nonzero(x):
+    """Coordinates of the nonzero elements, one row each. ONNX: NonZero, Transpose."""
+    return kernels.nonzero(x)
+
+
+def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
+    """Where x is not zero (or True).
+
+    Returns:
+        int64 (count, ndim) in row-major order; with `as_tuple` a tuple of `ndim` vectors.
+    """
+    found = _nonzero(x)
+    if not as_tuple:
+        return found
+    return tuple(slice_at(found, 1, i) for i in range(x.ndim))
+
+
+def _infer_unique(x: Type, *, axis: int | None) -> list[Type]:
+    if axis is None:
+        sizes, positions = (None,), product(x.shape)
+    else:
+        sizes, positions = (*x.shape[:axis], None, *x.shape[axis + 1 :]), x.shape[axis]
+    return [Type(sizes, x.dtype), Type((None,), I64), Type((positions,), I64), Type((None,), I64)]
+
+
+@op(
+    infer=_infer_unique,
+    outputs=("values", "index", "inverse", "counts"),
+    public=4,
+    dynamic=True,
+    differentiable=False,
+)
+def _unique(x, *, axis):
+    """Elements without repetition in ascending order, and where they stand. ONNX: Unique."""
+    return kernels.unique(x, axis)
+
+
+def unique(
+    x: Tensor,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    axis: int | None = None,
+    dtype: Any = I64,
+) -> Any:
+    """The elements (or, with an axis, the slices) of x without repetition, in ascending order.
+
+    Args:
+        return_index: also where each first stands.
+        return_inverse: also which of the results each element is.
+        return_counts: also how often each occurs.
+        axis: the axis of the slices; None compares the elements of the flattened tensor.
+        dtype: of the indices.
+
+    Returns:
+        The values, or a tuple of them and what was asked for.
+    """
+    at = None if axis is None else axis_of(axis, x.ndim)
+    values, *others = _unique(x, axis=at)
+    wanted = (return_index, return_inverse, return_counts)
+    chosen = [cast(t, dtype) for t, want in zip(others, wanted, strict=True) if want]
+    return (values, *chosen) if chosen else values
+
+
+def _infer_bincount(x: Type, weights: Type | None = None, *, minlength: int) -> Type:
+    need_int("x", x)
+    need_rank("x", x, 1)
+    if weights is not None and not same_size(weights.shape[0], x.shape[0]):
+        raise ShapeError(f"weights {show(weights.shape)} must have the shape {show(x.shape)} of x")
+    return Type((None,), I64 if weights is None else weights.dtype)
+
+
+@op(infer=_infer_bincount, dynamic=True, differentiable=False)
+def _bincount(x, weights=None, *, minlength):
+    """How often (or with what weight) each integer occurs. ONNX: OneHot, ReduceSum."""
+    return kernels.bincount(x, weights, minlength)
+
+
+def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each of 0, 1, 2 ... occurs, or the sum of its weights.
+
+    Args:
+        x: (n,) integers, none negative.
+        weights: (n,) or None.
+        minlength: smallest length of the result.
+
+    Returns:
+        (max(x) + 1 or minlength,), int64 or the dtype of the weights.
+    """
+    return _bincount(x, weights, minlength=int(minlength))
+
+
+# ---- in a sorted sequence ----------------------------------------------------------------------
+
+
+def _infer_searchsorted(edges: Type, x: Type, *, right: bool) -> Type:
+    if len(edges.shape) != 1:
+        lead = zip(edges.shape[:-1], x.shape[:-1], strict=False)
+        if len(edges.shape) != len(x.shape) or not all(same_size(a, b) for a, b in lead):
+            raise ShapeError(
+                f"sorted sequences {show(edges.shape)} and values {show(x.shape)} must have equal "
+                "leading sizes, or there must be one sequence"
+            )
+    return Type(x.shape, I64)
+
+
+@op(infer=_infer_searchsorted, promote=True, differentiable=False)
+def _searchsorted(edges, x, *, right):
+    """How many elements of a sorted sequence lie below x. ONNX: Less, Cast, ReduceSum."""
+    return kernels.searchsorted(edges, x, right)
+
+
+def searchsorted(
+    sorted_sequence: Tensor, values: Any, out_int32: bool = False, right: bool = False
+) -> Tensor:
+    """Where to put values into a sorted sequence so that it stays sorted.
+
+    Args:
+        sorted_sequence: (n,), or (..., n) with the leading sizes of `values`.
+        values: (...,) or (..., m).
+        out_int32: give int32 instead of int64.
+        right: put a value behind equal elements instead of before them.
+    """
+    if not isinstance(values, Tensor):
+        values = Tensor(values, dtype=sorted_sequence.dtype)
+    found = _searchsorted(sorted_sequence, values, right=bool(right))
+    return cast(found, "int32") if out_int32 else found
+
+
+def bucketize(
+    x: Tensor, sorted_sequence: Tensor, out_int32: bool = False, right: bool = False
+) -> Tensor:
+    """`searchsorted` with a vector of edges, the other way round."""
+    if sorted_sequence.ndim != 1:
+        raise ShapeError(f"the edges must be a vector, got shape {show(sorted_sequence.shape)}")
+    return searchsorted(sorted_sequence, x, out_int32, right)
+
+
+__all__ = [
+    "argmax",
+    "argmin",
+    "bincount",
+    "bucketize",
+    "nonzero",
+    "searchsorted",
+    "unique",
+]

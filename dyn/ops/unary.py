@@ -1,0 +1,357 @@
+"""Functions of one tensor, element by element: cast, rounding, powers, exponentials, ranges.
+
+Angles and hyperbolic functions are in `angles.py`, activations of networks in `activation.py`.
+Integers given to a function that is not defined on them (exp, sqrt ...) become the default
+floating-point dtype first.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dyn.core.dispatch import dtype_attr
+from dyn.core.dtype import is_inexact, rank
+from dyn.core.errors import DTypeError
+from dyn.core.op import OPS, op
+from dyn.core.tensor import Tensor
+from dyn.kernels import elementwise as kernels
+from dyn.ops.elementwise import add, as_gradient, divide, multiply, subtract
+from dyn.ops.index import where
+from dyn.ops.infer import Type, as_numpy, same
+
+
+def _infer_number(x: Type) -> Type:
+    if rank(x.dtype) == 0:
+        raise DTypeError("is not defined for booleans; cast() them first")
+    return x
+
+
+# ---- cast --------------------------------------------------------------------------------------
+
+
+def _infer_cast(x: Type, *, dtype: str) -> Type:
+    return Type(x.shape, as_numpy(dtype))
+
+
+@op(infer=_infer_cast)
+def _cast(x, *, dtype):
+    """The elements of x as `dtype`. ONNX: Cast."""
+    return kernels.cast(x, as_numpy(dtype))
+
+
+@_cast.vjp("x")
+def _(g):
+    return g
+
+
+def cast(x: Tensor, dtype: Any) -> Tensor:
+    """The elements of `x` as another dtype; `x` itself if it has it already.
+
+    Args:
+        x: any shape.
+        dtype: a dtype or its name. Floats are cut toward zero when they become integers.
+    """
+    name = dtype_attr(dtype)
+    return x if x._read().dtype.name == name else _cast(x, dtype=name)
+
+
+# ---- sign and rounding -------------------------------------------------------------------------
+
+
+@op(infer=_infer_number)
+def neg(x):
+    """-x. ONNX: Neg."""
+    return kernels.unary("neg", x)
+
+
+@neg.vjp("x")
+def _(g):
+    return neg(g)
+
+
+@op(infer=_infer_number)
+def abs(x):
+    """Absolute value; its gradient at 0 is 0. ONNX: Abs."""
+    return kernels.unary("abs", x)
+
+
+@abs.vjp("x")
+def _(g, *, x):
+    return multiply(g, sign(x))
+
+
+@op(infer=_infer_number, differentiable=False)
+def sign(x):
+    """-1, 0 or 1; NaN stays. ONNX: Sign."""
+    return kernels.unary("sign", x)
+
+
+@op(infer=_infer_number, differentiable=False)
+def floor(x):
+    """The nearest integer toward minus infinity, in the same dtype. ONNX: Floor."""
+    return kernels.unary("floor", x)
+
+
+@op(infer=_infer_number, differentiable=False)
+def ceil(x):
+    """The nearest integer toward infinity, in the same dtype. ONNX: Ceil."""
+    return kernels.unary("ceil", x)
+
+
+@op(infer=_infer_number, differentiable=False)
+def trunc(x):
+    """The nearest integer toward zero, in the same dtype. ONNX: Abs, Floor, Sign."""
+    return kernels.unary("trunc", x)
+
+
+@op(infer=_infer_number, differentiable=False)
+def _round(x):
+    """The nearest integer, of two equally near ones the even. ONNX: Round."""
+    return kernels.unary("round", x)
+
+
+def round(x: Tensor, decimals: int = 0) -> Tensor:
+    """The nearest multiple of 10^-decimals, of two equally near ones the even."""
+    if decimals == 0:
+        return _round(x)
+    return divide(_round(multiply(x, 10.0**decimals)), 10.0**decimals)
+
+
+def frac(x: Tensor) -> Tensor:
+    """x without its whole part, with the sign of x."""
+    return subtract(x, trunc(x))
+
+
+# ---- powers and roots --------------------------------------------------------------------------
+
+
+@op(infer=_infer_number)
+def square(x):
+    """x times x. ONNX: Mul."""
+    return kernels.unary("square", x)
+
+
+@square.vjp("x")
+def _(g, *, x):
+    return multiply(g, add(x, x))
+
+
+@op(infer=same, promote="float")
+def sqrt(x):
+    """Square root; NaN below 0. ONNX: Sqrt."""
+    return kernels.unary("sqrt", x)
+
+
+@sqrt.vjp("x")
+def _(g, *, out):
+    return divide(g, add(out, out))
+
+
+@op(infer=same, promote="float")
+def rsqrt(x):
+    """1 / sqrt(x). ONNX: Sqrt, Reciprocal."""
+    return kernels.unary("rsqrt", x)
+
+
+@rsqrt.vjp("x")
+def _(g, *, out):
+    return multiply(multiply(g, -0.5), multiply(out, square(out)))
+
+
+@op(infer=same, promote="float")
+def reciprocal(x):
+    """1 / x. ONNX: Reciprocal."""
+    return kernels.unary("reciprocal", x)
+
+
+@reciprocal.vjp("x")
+def _(g, *, out):
+    return neg(multiply(g, square(out)))
+
+
+# ---- exponentials and logarithms ---------------------------------------------------------------
+
+
+@op(infer=same, promote="float")
+def exp(x):
+    """e to the power x. ONNX: Exp."""
+    return kernels.unary("exp", x)
+
+
+@exp.vjp("x")
+def _(g, *, out):
+    return multiply(g, out)
+
+
+@op(infer=same, promote="float")
+def expm1(x):
+    """e^x - 1, exact near 0 in eager mode. ONNX: Exp, Sub."""
+    return kernels.unary("expm1", x)
+
+
+@expm1.vjp("x")
+def _(g, *, out):
+    return multiply(g, add(out, 1))
+
+
+@op(infer=same, promote="float")
+def log(x):
+    """Natural logarithm; NaN below 0. ONNX: Log."""
+    return kernels.unary("log", x)
+
+
+@log.vjp("x")
+def _(g, *, x):
+    return divide(g, x)
+
+
+@op(infer=same, promote="float")
+def log2(x):
+    """Logarithm to base 2. ONNX: Log, Mul."""
+    return kernels.unary("log2", x)
+
+
+@log2.vjp("x")
+def _(g, *, x):
+    return divide(multiply(g, 1 / math.log(2)), x)
+
+
+@op(infer=same, promote="float")
+def log10(x):
+    """Logarithm to base 10. ONNX: Log, Mul."""
+    return kernels.unary("log10", x)
+
+
+@log10.vjp("x")
+def _(g, *, x):
+    return divide(multiply(g, 1 / math.log(10)), x)
+
+
+@op(infer=same, promote="float")
+def log1p(x):
+    """log(1 + x), exact near 0 in eager mode. ONNX: Add, Log."""
+    return kernels.unary("log1p", x)
+
+
+@log1p.vjp("x")
+def _(g, *, x):
+    return divide(g, add(x, 1))
+
+
+def logit(x: Tensor, eps: float | None = None) -> Tensor:
+    """log(x / (1 - x)); with `eps`, x is first clipped to [eps, 1 - eps]."""
+    if eps is not None:
+        x = clip(x, eps, 1 - eps)
+    return log(divide(x, subtract(1, x)))
+
+
+# ---- ranges and scales -------------------------------------------------------------------------
+
+
+def _infer_clip(x: Type, *, low: float | None, high: float | None) -> Type:
+    return _infer_number(x)
+
+
+@op(infer=_infer_clip)
+def _clip(x, *, low, high):
+    """x brought into [low, high]; None is no bound; NaN stays. ONNX: Clip."""
+    return kernels.unary("clip", x, low, high)
+
+
+@_clip.vjp("x")
+def _(g, *, x, low, high):
+    return clip_grad(g, x, low=low, high=high)
+
+
+@op(infer=as_gradient)
+def clip_grad(g, x, *, low, high):
+    """g where low <= x <= high, else 0. ONNX: GreaterOrEqual, LessOrEqual, And, Where."""
+    return kernels.binary("clip_grad", g, x, low, high)
+
+
+@clip_grad.vjp("g")
+def _(g, *, x, low, high):
+    return clip_grad(g, x, low=low, high=high)
+
+
+@clip_grad.vjp("x")
+def _(g):
+    return None
+
+
+def clip(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """x brought into [min, max]; NaN stays NaN.
+
+    Args:
+        x: any shape. Integers with a floating-point bound become floating point.
+        min, max: a number, a tensor that broadcasts, or None for no bound.
+    """
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        out = x if min is None else OPS["maximum"](x, min)
+        return out if max is None else OPS["minimum"](out, max)
+    if not is_inexact(x._read().dtype) and any(isinstance(v, float) for v in (min, max)):
+        x = add(x, 0.0)
+    return _clip(x, low=min, high=max)
+
+
+def scale(x: Tensor, scale: Any = 1.0, bias: float = 0.0, bias_after_scale: bool = True) -> Tensor:
+    """scale * x + bias, or scale * (x + bias)."""
+    if bias_after_scale:
+        out = multiply(x, scale)
+        return add(out, bias) if bias else out
+    return multiply(add(x, bias), scale)
+
+
+def deg2rad(x: Tensor) -> Tensor:
+    """Degrees as radians."""
+    return multiply(x, math.pi / 180)
+
+
+def rad2deg(x: Tensor) -> Tensor:
+    """Radians as degrees."""
+    return multiply(x, 180 / math.pi)
+
+
+def nan_to_num(
+    x: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """x with NaN and infinities replaced; by default by 0 and the largest finite numbers."""
+    dtype = x._read().dtype
+    if not is_inexact(dtype):
+        return OPS["clone"](x)
+    limits = kernels.limits(dtype)
+    high = limits[1] if posinf is None else posinf
+    low = limits[0] if neginf is None else neginf
+    x = where(OPS["isnan"](x), nan, x)
+    x = where(OPS["equal"](x, math.inf), high, x)
+    return where(OPS["equal"](x, -math.inf), low, x)
+
+
+__all__ = [
+    "abs",
+    "cast",
+    "ceil",
+    "clip",
+    "deg2rad",
+    "exp",
+    "expm1",
+    "floor",
+    "frac",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "logit",
+    "nan_to_num",
+    "neg",
+    "rad2deg",
+    "reciprocal",
+    "round",
+    "rsqrt",
+    "scale",
+    "sign",
+    "sqrt",
+    "square",
+    "trunc",
+]
