@@ -1,16 +1,13 @@
-"""The tape and its walk: GradNode, backward, grad, and the one un-broadcast.
+"""The walk over the tape: backward, grad, and the one un-broadcast.
 
-The tape is plain data. A node holds edges to the nodes its inputs came from, and the arrays its
-gradient rules asked for. Walking goes by creation order with a heap, without recursion; rules are
-made of ops, so with `create_graph` their result is differentiable, and an observer sees them.
+Goes by creation order with a heap, without recursion. Gradient rules are made of ops, so with
+`create_graph` their results are differentiable, and an observer sees them like any other ops.
 """
 
 from __future__ import annotations
 
 import heapq
-import itertools
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,120 +15,21 @@ import numpy as np
 from dyn.core.dtype import is_inexact
 from dyn.core.errors import GradError, ShapeError
 from dyn.core.modes import enable_grad, no_grad
-from dyn.core.op import OPS, Op, Rule
+from dyn.core.op import OPS
+from dyn.core.tape import (
+    ATTR,
+    G_OUT,
+    KEPT_IN,
+    KEPT_INS,
+    KEPT_OUT,
+    SHAPE,
+    GradNode,
+    HookList,
+    LeafNode,
+    Step,
+    edge_of,
+)
 from dyn.core.tensor import Tensor
-
-_order = itertools.count(1)
-
-
-class GradNode:
-    """One call of an op on the tape.
-
-    Attributes:
-        op, attrs: what ran, and its attribute values in order.
-        edges: per input (node, output index) it came from, or None if no gradient is wanted.
-        shapes, dtypes: per input; sizes may be `Dim`s while a model is traced.
-        outputs: (shape, dtype) per output.
-        kept_in, kept_out: arrays kept for the rules, by position; None once released.
-        grads: arrays of the gradients that reached each output in the last backward. They live as
-            long as the node does, that is, as long as the user holds one of the output tensors.
-        hooks: per output index, functions that see and may replace its gradient.
-        order: creation number; inputs always have smaller ones.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "attrs",
-        "dtypes",
-        "edges",
-        "grads",
-        "hooks",
-        "kept_in",
-        "kept_out",
-        "op",
-        "order",
-        "outputs",
-        "shapes",
-    )
-
-    def __init__(
-        self,
-        op: Op,
-        attrs: tuple[Any, ...],
-        edges: tuple[Any, ...],
-        shapes: tuple[Any, ...],
-        dtypes: tuple[Any, ...],
-        kept_in: dict[int, np.ndarray],
-        kept_out: dict[int, np.ndarray],
-        outputs: list[tuple[Sequence[Any], np.dtype]],
-    ):
-        self.op = op
-        self.attrs = attrs
-        self.edges = edges
-        self.shapes = shapes
-        self.dtypes = dtypes
-        self.kept_in: dict[int, np.ndarray] | None = kept_in
-        self.kept_out: dict[int, np.ndarray] | None = kept_out
-        self.outputs = outputs
-        self.grads: list[np.ndarray | None] | None = None
-        self.hooks: dict[int, HookList] | None = None
-        self.order = next(_order)
-
-    def release(self) -> None:
-        """Forget what the rules kept. A node that kept nothing can be walked again."""
-        if self.kept_in or self.kept_out:
-            self.kept_in = self.kept_out = None
-            self.edges = ()
-
-
-class LeafNode:
-    """Where gradients of one leaf tensor arrive. Lives as long as the tensor."""
-
-    __slots__ = ("__weakref__", "hooks", "order", "tensor")
-
-    def __init__(self, tensor: Tensor):
-        self.tensor = weakref.ref(tensor)
-        self.hooks: dict[int, HookList] | None = None
-        self.order = 0
-
-
-class HookList:
-    """Hooks of one gradient, called in the order of registration."""
-
-    __slots__ = ("functions", "next_key")
-
-    def __init__(self) -> None:
-        self.functions: dict[int, Callable[[Any], Any]] = {}
-        self.next_key = 0
-
-
-class HookHandle:
-    """What `register_hook` returns; `remove()` answers whether the hook was still there."""
-
-    __slots__ = ("_hooks", "_key")
-
-    def __init__(self, hooks: HookList, function: Callable[[Any], Any]):
-        self._hooks = hooks
-        self._key = hooks.next_key
-        hooks.next_key += 1
-        hooks.functions[self._key] = function
-
-    def remove(self) -> bool:
-        """Take the hook away; True the first time, False after that."""
-        return self._hooks.functions.pop(self._key, None) is not None
-
-
-def leaf_of(tensor: Tensor) -> LeafNode:
-    """The node that collects the gradient of a leaf tensor."""
-    leaf = tensor._leaf
-    if leaf is None:
-        leaf = tensor._leaf = LeafNode(tensor)
-    return leaf
-
-
-def edge_of(tensor: Tensor) -> tuple[Any, int]:
-    """The (node, output index) at which the gradient of `tensor` arrives."""
-    return (tensor._node, tensor._index) if tensor._node is not None else (leaf_of(tensor), 0)
 
 
 class _Walk:
@@ -152,9 +50,7 @@ class _Walk:
         if slots is None:
             if self.alive is not None and node not in self.alive:
                 return
-            slots = self.pending[node] = [None] * (
-                len(node.outputs) if isinstance(node, GradNode) else 1
-            )
+            slots = self.pending[node] = [None] * node.count
             heapq.heappush(self.heap, (-node.order, id(node), node))
         slots[index] = g if slots[index] is None else OPS["add"](slots[index], g)
 
@@ -190,61 +86,72 @@ class _Walk:
                 f"the graph behind this {node.op.name} was already walked and freed; "
                 "call backward(retain_graph=True) the first time"
             )
-        op = node.op
-        shown = grads[: op.public]
-        g = [_zeros(*node.outputs[i]) if x is None else x for i, x in enumerate(shown)]
-        if op.public == 1:
-            g = g[0]
-        done: dict[int, Any] = {}
-        for position, edge in enumerate(node.edges):
-            if edge is None or (self.alive is not None and edge[0] not in self.alive):
+        plan = node.plan
+        if plan.missing is not None and self.wants(node, plan.missing):
+            raise GradError(
+                f"{node.op.name} has no gradient with respect to {plan.missing}; "
+                "detach() that input if none is wanted"
+            )
+        if node.outputs is None:
+            g = grads[0]
+        else:
+            g = [
+                _zeros(*node.outputs[i]) if x is None else x
+                for i, x in enumerate(grads[: node.op.public])
+            ]
+        edges, key = node.edges, node.key
+        for step in plan.steps:
+            if self.alive is not None and not any(
+                edges[position][0] in self.alive for position, _ in step.targets
+            ):
                 continue
-            rule = op.rules.get(op.input_name(position))
-            if rule is None:
-                raise GradError(
-                    f"{op.name} has no gradient with respect to {op.input_name(position)}; "
-                    "detach() that input if none is wanted"
-                )
-            if id(rule) not in done:
-                done[id(rule)] = rule.function(g, **self.arguments(node, rule, grads))
-            gx = done[id(rule)]
-            name = op.input_name(position)
-            if op.variadic and name == op.inputs[-1]:
-                gx = gx[position - len(op.inputs) + 1]
-            elif len(rule.inputs) > 1:
-                gx = gx[rule.inputs.index(name)]
-            if gx is not None:
-                self.deliver(edge[0], edge[1], _fit(gx, node.shapes[position], node.dtypes[position]))
+            made = step.function(g, **self.arguments(node, step, grads))
+            for position, pick in step.targets:
+                gx = made if pick is None else made[pick]
+                if gx is not None:
+                    edge = edges[position]
+                    shape, dtype = key[2 * position + 1], key[2 * position + 2]
+                    if gx._array.shape != shape or gx._array.dtype != dtype:
+                        gx = _fit(gx, shape, dtype)
+                    self.deliver(edge[0], edge[1], gx)
         if not self.retain_graph:
             node.release()
 
-    def arguments(self, node: GradNode, rule: Rule, grads: list[Any]) -> dict[str, Any]:
+    def wants(self, node: GradNode, name: str) -> bool:
+        """Whether the gradient of the input `name` is asked for in this pass."""
+        return any(
+            edge is not None
+            and node.op.input_name(i) == name
+            and (self.alive is None or edge[0] in self.alive)
+            for i, edge in enumerate(node.edges)
+        )
+
+    def arguments(self, node: GradNode, step: Step, grads: list[Any]) -> dict[str, Any]:
         """The keyword arguments a rule asks for by name."""
-        op = node.op
         found: dict[str, Any] = {}
-        for name in rule.needs:
-            if name in op.attrs:
-                found[name] = node.attrs[tuple(op.attrs).index(name)]
-            elif name in op.inputs:
-                i = op.inputs.index(name)
-                if op.variadic and name == op.inputs[-1]:
-                    found[name] = [self.kept(node, j) for j in range(i, len(node.shapes))]
-                else:
-                    found[name] = self.kept(node, i)
-            elif name in op.outputs:
-                i = op.outputs.index(name)
-                found[name] = self.wrap(node.kept_out[i], (node, i))  # type: ignore[index]
-            elif name.startswith("g_"):
-                found[name] = grads[op.outputs.index(name[2:])]
+        for name, kind, at in step.needs:
+            if kind == ATTR:
+                found[name] = node.attrs[at]
+            elif kind == KEPT_IN:
+                found[name] = self.kept(node, at)
+            elif kind == KEPT_OUT:
+                array = node.kept_out[node.plan.keep_out.index(at)]
+                found[name] = self.wrap(array, (node, at))
+            elif kind == SHAPE:
+                found[name] = node.key[2 * at + 1]
+            elif kind == KEPT_INS:
+                found[name] = [self.kept(node, i) for i in at]
+            elif kind == G_OUT:
+                found[name] = grads[at]
             else:
-                i = op.inputs.index(name.removesuffix("_shape"))
-                last = op.variadic and i == len(op.inputs) - 1
-                found[name] = list(node.shapes[i:]) if last else node.shapes[i]
+                found[name] = [node.key[2 * i + 1] for i in at]
         return found
 
     def kept(self, node: GradNode, position: int) -> Any:
         """A kept input as a Tensor; None if it was absent."""
-        array = node.kept_in.get(position)  # type: ignore[union-attr]
+        if position not in node.plan.keep_in:
+            return None
+        array = node.kept_in[node.plan.keep_in.index(position)]
         return None if array is None else self.wrap(array, node.edges[position])
 
     def wrap(self, array: np.ndarray, edge: tuple[Any, int] | None) -> Tensor:
@@ -264,7 +171,7 @@ class _Walk:
 def _stash(node: GradNode, index: int, g: Any) -> None:
     grads = node.grads
     if grads is None:
-        grads = node.grads = [None for _ in node.outputs]
+        grads = node.grads = [None for _ in range(node.count)]
     grads[index] = g._array
 
 
@@ -277,7 +184,7 @@ def _fit(g: Any, shape: Sequence[Any], dtype: np.dtype) -> Any:
     """Bring a gradient to its input's dtype and, if the input was broadcast, to its shape."""
     if g._array.dtype != dtype:
         g = OPS["cast"](g, dtype=dtype.name)
-    if g._array.shape != shape and tuple(g.shape) != tuple(shape):
+    if tuple(g.shape) != tuple(shape):
         g = OPS["sum_to"](g, shape=tuple(shape))
     return g
 

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dyn.core import observe
-from dyn.core.autograd import GradNode, leaf_of
 from dyn.core.dim import Dim, plain
 from dyn.core.dtype import as_numpy, default_float, is_inexact, promote, scalar_dtype
 from dyn.core.errors import (
@@ -26,7 +25,11 @@ from dyn.core.errors import (
 )
 from dyn.core.modes import is_grad_enabled
 from dyn.core.op import OPS, Op, Type, freeze, set_dispatch
+from dyn.core.tape import GradNode, leaf_of, tape_plan
 from dyn.core.tensor import Tensor, to_array
+
+current_observers = observe.current
+new_tensor = object.__new__
 
 MAX_PLANS = 4096
 """Plans remembered per op; a model whose shapes never repeat must not grow without bound."""
@@ -80,7 +83,7 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
     except AttributeError:
         return apply(op, lift(op, inputs), attrs)
 
-    observers = observe.current()
+    observers = current_observers()
     if observers:
         key[0] = plain(attrs)
     frozen = tuple(key)
@@ -97,12 +100,15 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
 
     single = results.__class__ is not tuple
     if single:
-        results = (results,)
-    outputs = []
-    for array in results:
-        out = Tensor.__new__(Tensor)
-        out._array = array
-        outputs.append(out)
+        out = new_tensor(Tensor)
+        out._array = results
+        outputs = [out]
+    else:
+        outputs = []
+        for array in results:
+            out = new_tensor(Tensor)
+            out._array = array
+            outputs.append(out)
 
     if observers:
         named = dict(zip(op.attrs, attrs, strict=True))
@@ -227,35 +233,47 @@ def link(
     outputs: list[Tensor],
 ) -> None:
     """Put the call on the tape: edges to where the inputs came from, and what the rules keep."""
-    edges = tuple(
-        None
-        if x is None or x.stop_gradient
-        else (x._node, x._index)
-        if x._node is not None
-        else (leaf_of(x), 0)
-        for x in inputs
-    )
-    keep_in, keep_out = op.keeps(tuple(edge is not None for edge in edges))
-    shapes = key[1::2]
-    results = [(out._array.shape, out._array.dtype) for out in outputs]
-    if observe.current():
-        shapes = tuple(None if x is None else tuple(x.shape) for x in inputs)
-        results = [(tuple(out.shape), out._array.dtype) for out in outputs]
+    edges: list[Any] = []
+    wanted, bit = 0, 1
+    for x in inputs:
+        if x is None or x.stop_gradient:
+            edges.append(None)
+        else:
+            node = x._node
+            edges.append((node, x._index) if node is not None else (leaf_of(x), 0))
+            wanted |= bit
+        bit += bit
+    tape = op.tape_plans.get((wanted, len(edges))) or tape_plan(op, wanted, len(edges))
+    watched = observe.current()
+    if watched:
+        key = _symbolic_key(inputs, key)
     node = GradNode(
         op,
         attrs,
+        tape,
         edges,
-        shapes,
-        key[2::2],
-        {i: arrays[i] for i in keep_in},
-        {i: outputs[i]._array for i in keep_out},
-        results,
+        key,
+        [arrays[i] for i in tape.keep_in] if tape.keep_in else (),
+        [outputs[i]._array for i in tape.keep_out] if tape.keep_out else (),
+        len(outputs),
     )
+    if op.public != 1:
+        node.outputs = [
+            (tuple(out.shape) if watched else out._array.shape, out._array.dtype) for out in outputs
+        ]
     for i, out in enumerate(outputs):
         if plan.differentiable[i]:
             out._node = node
             out._index = i
             out.stop_gradient = False
+
+
+def _symbolic_key(inputs: tuple[Any, ...], key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The key with the sizes that observers see, so that gradients are traced symbolically."""
+    made: list[Any] = [key[0]]
+    for x, dtype in zip(inputs, key[2::2], strict=True):
+        made += [None if x is None else tuple(x.shape), dtype]
+    return tuple(made)
 
 
 class Alias:

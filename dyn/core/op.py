@@ -53,7 +53,7 @@ class Op:
         dynamic: whether a size of the result depends on values, not only on shapes.
         rules: gradient rule by input name.
         writer: for view ops, the function `(base, value, **attrs) -> new base` made of ops.
-        plans: what dispatch remembers about earlier calls.
+        plans, tape_plans: what dispatch and the tape remember about earlier calls.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Op:
         self.writer: Callable[..., Any] | None = None
         self.rules: dict[str, Rule] = {}
         self.plans: dict[Any, Any] = {}
-        self._keeps: dict[Any, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self.tape_plans: dict[Any, Any] = {}
         self._read_signature(kernel)
 
     def _read_signature(self, kernel: Callable[..., Any]) -> None:
@@ -117,12 +117,12 @@ class Op:
         absent = len(self.inputs) - len(inputs)
         if 0 < absent <= len(self.optional):
             inputs += (None,) * absent
-        return _apply(self, inputs, self.bind(attrs))
+        if attrs or self.attrs:
+            return _apply(self, inputs, self.bind(attrs))
+        return _apply(self, inputs, ())
 
     def bind(self, attrs: dict[str, Any]) -> tuple[Any, ...]:
         """Attribute values in declaration order, defaults filled in, lists turned to tuples."""
-        if not self.attrs and not attrs:
-            return ()
         values = []
         for name, default in self.attrs.items():
             value = attrs.pop(name, default)
@@ -172,21 +172,6 @@ class Op:
             raise TypeError(f"op {self.name} is not declared with view=True")
         self.writer = function
         return function
-
-    def keeps(self, wanted: tuple[bool, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Positions of the inputs and of the outputs that the wanted gradients need later."""
-        found = self._keeps.get(wanted)
-        if found is None:
-            needs: set[str] = set()
-            for i, want in enumerate(wanted):
-                rule = self.rules.get(self.input_name(i)) if want else None
-                needs |= set(rule.needs) if rule else set()
-            found = (
-                tuple(i for i in range(len(wanted)) if self.input_name(i) in needs),
-                tuple(i for i, name in enumerate(self.outputs) if name in needs),
-            )
-            self._keeps[wanted] = found
-        return found
 
     def input_name(self, position: int) -> str:
         """Name of the input at `position` (all positions past a `*xs` share its name)."""

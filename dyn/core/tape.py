@@ -1,0 +1,218 @@
+"""The tape: what a call of an op leaves behind for its gradient, and the hooks on gradients.
+
+Plain data. Which arrays are kept, and how the gradient rules are called, is worked out once per op
+and set of wanted gradients (`TapePlan`); a call on the tape costs one node. The walk is in
+`autograd.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dyn.core.op import Op
+from dyn.core.tensor import Tensor
+
+_order = itertools.count(1)
+
+ATTR, KEPT_IN, KEPT_INS, KEPT_OUT, SHAPE, SHAPES, G_OUT = range(7)
+"""What a rule asks for by name: an attribute, a kept input (or all of a variadic one), a kept
+output, the shape of an input (or of all of a variadic one), the gradient of a private output."""
+
+
+class Step(NamedTuple):
+    """One gradient rule to call, and where its results go."""
+
+    function: Callable[..., Any]
+    needs: tuple[tuple[str, int, Any], ...]
+    """(keyword, one of the kinds above, position or positions)."""
+    targets: tuple[tuple[int, int | None], ...]
+    """(input position, index into the rule's result; None if the result is the gradient)."""
+
+
+class TapePlan(NamedTuple):
+    """How to differentiate one op with respect to one set of its inputs."""
+
+    keep_in: tuple[int, ...]
+    keep_out: tuple[int, ...]
+    steps: tuple[Step, ...]
+    missing: str | None
+    """Name of a wanted input that has no rule; asking for the gradient is an error."""
+
+
+def tape_plan(op: Op, wanted: int, count: int) -> TapePlan:
+    """The plan for an op with `count` inputs of which those in the bit set `wanted` need one."""
+    plan = op.tape_plans.get((wanted, count))
+    if plan is None:
+        plan = op.tape_plans[wanted, count] = _make_plan(op, wanted, count)
+    return plan
+
+
+def _make_plan(op: Op, wanted: int, count: int) -> TapePlan:
+    by_rule: dict[int, tuple[Any, list[tuple[int, int | None]]]] = {}
+    missing = None
+    first_variadic = len(op.inputs) - 1 if op.variadic else count
+    for position in range(count):
+        if not wanted >> position & 1:
+            continue
+        name = op.input_name(position)
+        rule = op.rules.get(name)
+        if rule is None:
+            missing = name
+            continue
+        pick = None
+        if position >= first_variadic:
+            pick = position - first_variadic
+        elif len(rule.inputs) > 1:
+            pick = rule.inputs.index(name)
+        by_rule.setdefault(id(rule), (rule, []))[1].append((position, pick))
+    keep_in: set[int] = set()
+    keep_out: set[int] = set()
+    steps = []
+    for rule, targets in by_rule.values():
+        needs = tuple(_need(op, name, count, keep_in, keep_out) for name in rule.needs)
+        steps.append(Step(rule.function, needs, tuple(targets)))
+    return TapePlan(tuple(sorted(keep_in)), tuple(sorted(keep_out)), tuple(steps), missing)
+
+
+def _need(
+    op: Op, name: str, count: int, keep_in: set[int], keep_out: set[int]
+) -> tuple[str, int, Any]:
+    if name in op.attrs:
+        return (name, ATTR, tuple(op.attrs).index(name))
+    if name in op.inputs:
+        i = op.inputs.index(name)
+        if op.variadic and i == len(op.inputs) - 1:
+            keep_in.update(range(i, count))
+            return (name, KEPT_INS, tuple(range(i, count)))
+        if i < count:
+            keep_in.add(i)
+        return (name, KEPT_IN, i)
+    if name in op.outputs:
+        keep_out.add(op.outputs.index(name))
+        return (name, KEPT_OUT, op.outputs.index(name))
+    if name.startswith("g_"):
+        return (name, G_OUT, op.outputs.index(name[2:]))
+    i = op.inputs.index(name.removesuffix("_shape"))
+    if op.variadic and i == len(op.inputs) - 1:
+        return (name, SHAPES, tuple(range(i, count)))
+    return (name, SHAPE, i)
+
+
+class GradNode:
+    """One call of an op on the tape.
+
+    Attributes:
+        op, attrs: what ran, and its attribute values in order.
+        plan: which rules to call.
+        edges: per input (node, output index) it came from, or None if no gradient is wanted.
+        key: (attributes, shape, dtype, shape, dtype ...) of the inputs; sizes may be `Dim`s while
+            a model is traced.
+        outputs: (shape, dtype) per output of an op with several public ones, else None.
+        kept_in, kept_out: arrays kept for the rules, in the plan's order; None once released.
+        grads: arrays of the gradients that reached each output in the last backward. They live as
+            long as the node does, that is, as long as the user holds one of the output tensors.
+        hooks: per output index, functions that see and may replace its gradient.
+        order: creation number; inputs always have smaller ones.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "attrs",
+        "count",
+        "edges",
+        "grads",
+        "hooks",
+        "kept_in",
+        "kept_out",
+        "key",
+        "op",
+        "order",
+        "outputs",
+        "plan",
+    )
+
+    def __init__(
+        self,
+        op: Op,
+        attrs: tuple[Any, ...],
+        plan: TapePlan,
+        edges: list[Any],
+        key: tuple[Any, ...],
+        kept_in: Any,
+        kept_out: Any,
+        count: int,
+    ):
+        self.op = op
+        self.attrs = attrs
+        self.plan = plan
+        self.edges = edges
+        self.key = key
+        self.kept_in = kept_in
+        self.kept_out = kept_out
+        self.count = count
+        self.outputs: list[tuple[Any, np.dtype]] | None = None
+        self.grads: list[np.ndarray | None] | None = None
+        self.hooks: dict[int, HookList] | None = None
+        self.order = next(_order)
+
+    def release(self) -> None:
+        """Forget what the rules kept. A node that kept nothing can be walked again."""
+        if self.kept_in or self.kept_out:
+            self.kept_in = self.kept_out = None
+            self.edges = []
+
+
+class LeafNode:
+    """Where gradients of one leaf tensor arrive. Lives as long as the tensor."""
+
+    __slots__ = ("__weakref__", "count", "hooks", "order", "tensor")
+
+    def __init__(self, tensor: Tensor):
+        self.tensor = weakref.ref(tensor)
+        self.hooks: dict[int, HookList] | None = None
+        self.order = 0
+        self.count = 1
+
+
+class HookList:
+    """Hooks of one gradient, called in the order of registration."""
+
+    __slots__ = ("functions", "next_key")
+
+    def __init__(self) -> None:
+        self.functions: dict[int, Callable[[Any], Any]] = {}
+        self.next_key = 0
+
+
+class HookHandle:
+    """What `register_hook` returns; `remove()` answers whether the hook was still there."""
+
+    __slots__ = ("_hooks", "_key")
+
+    def __init__(self, hooks: HookList, function: Callable[[Any], Any]):
+        self._hooks = hooks
+        self._key = hooks.next_key
+        hooks.next_key += 1
+        hooks.functions[self._key] = function
+
+    def remove(self) -> bool:
+        """Take the hook away; True the first time, False after that."""
+        return self._hooks.functions.pop(self._key, None) is not None
+
+
+def leaf_of(tensor: Tensor) -> LeafNode:
+    """The node that collects the gradient of a leaf tensor."""
+    leaf = tensor._leaf
+    if leaf is None:
+        leaf = tensor._leaf = LeafNode(tensor)
+    return leaf
+
+
+def edge_of(tensor: Tensor) -> tuple[Any, int]:
+    """The (node, output index) at which the gradient of `tensor` arrives."""
+    return (tensor._node, tensor._index) if tensor._node is not None else (leaf_of(tensor), 0)
