@@ -79,7 +79,7 @@ def _(g, *, index, x_shape):
     return OPS["reshape"](taken, shape=tuple(index.shape))
 
 
-def _max_pool_nd(
+def max_pool_nd(
     count: int,
     x: Tensor,
     kernel_size: Any,
@@ -112,7 +112,7 @@ def max_pool1d(
     ceil_mode: bool = False,
 ) -> Any:
     """Maximum over sliding windows of x [N, C, L]; see `max_pool2d`."""
-    return _max_pool_nd(1, x, kernel_size, stride, padding, return_mask, ceil_mode)
+    return max_pool_nd(1, x, kernel_size, stride, padding, return_mask, ceil_mode)
 
 
 def max_pool2d(
@@ -143,7 +143,7 @@ def max_pool2d(
         ShapeError: x has not four axes.
         AttributeValueError: padding is not smaller than the window, or the window does not fit.
     """
-    return _max_pool_nd(2, x, kernel_size, stride, padding, return_mask, ceil_mode, dilation)
+    return max_pool_nd(2, x, kernel_size, stride, padding, return_mask, ceil_mode, dilation)
 
 
 def max_pool3d(
@@ -155,7 +155,7 @@ def max_pool3d(
     ceil_mode: bool = False,
 ) -> Any:
     """Maximum over sliding windows of x [N, C, D, H, W]; see `max_pool2d`."""
-    return _max_pool_nd(3, x, kernel_size, stride, padding, return_mask, ceil_mode)
+    return max_pool_nd(3, x, kernel_size, stride, padding, return_mask, ceil_mode)
 
 
 # ---- mean --------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def _(g, *, kernel, stride, padding, ceil_mode, exclusive, divisor):
     )
 
 
-def _avg_pool_nd(
+def avg_pool_nd(
     count: int,
     x: Tensor,
     kernel_size: Any,
@@ -272,7 +272,7 @@ def avg_pool1d(
     ceil_mode: bool = False,
 ) -> Tensor:
     """Mean over sliding windows of x [N, C, L]; see `avg_pool2d`."""
-    return _avg_pool_nd(1, x, kernel_size, stride, padding, exclusive, ceil_mode)
+    return avg_pool_nd(1, x, kernel_size, stride, padding, exclusive, ceil_mode)
 
 
 def avg_pool2d(
@@ -302,7 +302,7 @@ def avg_pool2d(
         ShapeError: x has not four axes.
         AttributeValueError: padding is not smaller than the window, or the window does not fit.
     """
-    return _avg_pool_nd(2, x, kernel_size, stride, padding, exclusive, ceil_mode, divisor_override)
+    return avg_pool_nd(2, x, kernel_size, stride, padding, exclusive, ceil_mode, divisor_override)
 
 
 def avg_pool3d(
@@ -315,7 +315,7 @@ def avg_pool3d(
     divisor_override: int | None = None,
 ) -> Tensor:
     """Mean over sliding windows of x [N, C, D, H, W]; see `avg_pool2d`."""
-    return _avg_pool_nd(3, x, kernel_size, stride, padding, exclusive, ceil_mode, divisor_override)
+    return avg_pool_nd(3, x, kernel_size, stride, padding, exclusive, ceil_mode, divisor_override)
 
 
 __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d"]
