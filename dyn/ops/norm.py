@@ -18,7 +18,7 @@ from dyn.ops.infer import Type, need_float, need_same_dtype, product, same_size,
 # ---- batch norm --------------------------------------------------------------------------------
 
 
-def _need_channels(x: Type, **vectors: Type | None) -> None:
+def need_channels(x: Type, **vectors: Type | None) -> None:
     """Raise unless x is floating point [N, C, ...] and each given vector is [C] of its dtype."""
     need_float("x", x)
     if len(x.shape) < 2:
@@ -35,7 +35,7 @@ def _need_channels(x: Type, **vectors: Type | None) -> None:
 def _infer_batch_norm(
     x: Type, scale: Type | None, bias: Type | None, *, epsilon: float
 ) -> list[Type]:
-    _need_channels(x, scale=scale, bias=bias)
+    need_channels(x, scale=scale, bias=bias)
     count = product((x.shape[0], *x.shape[2:]))
     if isinstance(count, int) and count == 0:
         raise ShapeError(f"an empty batch {show(x.shape)} has no statistics")
@@ -107,7 +107,7 @@ differentiate_as(_batch_norm_grad, _batch_norm_grad_of_ops)
 def _infer_batch_norm_infer(
     x: Type, scale: Type | None, bias: Type | None, mean: Type, var: Type, *, epsilon: float
 ) -> Type:
-    _need_channels(x, scale=scale, bias=bias, mean=mean, var=var)
+    need_channels(x, scale=scale, bias=bias, mean=mean, var=var)
     return x
 
 
