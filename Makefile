@@ -44,11 +44,12 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	    echo '$(PYTHON) cannot make environments (on Debian: apt-get install python3-venv)'; exit 1; }
 
-# pip's own output is long: its log is kept, and the package at hand is shown.
+# pip's own output is long: it goes to a log, and only the package at hand is shown.
 $(VENV)/installed-%: pyproject.toml | $(BIN)/python
 	@echo 'Installing dyn-onnx[$*] into $(VENV)'
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[$*]' \
-	    > >(tee $(VENV)/install-$*.log | sed -un -e 's/^Collecting \([^ ]*\).*/  \1/p' \
-	        -e 's/^Installing collected packages.*/  unpacking/p') 2> $(VENV)/install-$*.err \
-	    || { cat $(VENV)/install-$*.err; exit 1; }
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[$*]' 2>&1 \
+	    | tee $(VENV)/install-$*.log \
+	    | sed -un -e 's/^Collecting \([^ ]*\).*/  \1/p' \
+	        -e 's/^Installing collected packages.*/  unpacking/p' \
+	    || { tail -n 20 $(VENV)/install-$*.log; exit 1; }
 	@touch $@
