@@ -29,7 +29,7 @@ from dyn.core.tape import (
     Step,
     edge_of,
 )
-from dyn.core.tensor import Tensor
+from dyn.core.tensor import ZERO, Tensor
 
 
 class _Walk:
@@ -210,7 +210,8 @@ def _accumulate(leaf: LeafNode, g: Any, create_graph: bool) -> None:
         return
     if not create_graph:
         g = Tensor._of(g._array)
-    tensor._grad = g if tensor._grad is None else OPS["add"](tensor._grad, g)
+    old = tensor._grad
+    tensor._grad = g if old is None or old is ZERO else OPS["add"](old, g)
 
 
 def _seed(tensor: Tensor, gradient: Any) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,22 @@ from dyn.core.errors import DTypeError
 _generator = np.random.Generator(np.random.Philox())
 
 
+_LENT: ContextVar[np.random.Generator | None] = ContextVar("dyn.generator", default=None)
+
+
 def generator() -> np.random.Generator:
     """The generator that random ops draw from (safe to use from several threads)."""
-    return _generator
+    return _LENT.get() or _generator
+
+
+@contextmanager
+def drawing_from(source: np.random.Generator) -> Iterator[np.random.Generator]:
+    """Draw from `source` for the length of a `with` block, in this thread or task only."""
+    token = _LENT.set(source)
+    try:
+        yield source
+    finally:
+        _LENT.reset(token)
 
 
 def seed(value: int) -> np.random.Generator:
