@@ -18,6 +18,10 @@ GELU_SLOPE = math.sqrt(2.0 / math.pi)
 GELU_CUBIC = 0.044715
 
 
+def round_even(x):
+    return np.rint(x) if x.dtype.kind not in "iu" else x.copy()
+
+
 def rsqrt(x):
     return 1 / np.sqrt(x)
 
@@ -128,7 +132,7 @@ UNARY = {
     "neg": np.negative,
     "reciprocal": np.reciprocal,
     "relu": relu,
-    "round": np.rint,
+    "round": round_even,
     "rsqrt": rsqrt,
     "shrink": shrink,
     "sigmoid": sigmoid,
