@@ -95,7 +95,7 @@ def _need(
     if name in op.outputs:
         keep_out.add(op.outputs.index(name))
         return (name, KEPT_OUT, op.outputs.index(name))
-    if name.startswith("g_"):
+    if name.startswith("g_") and name[2:] in op.outputs:
         return (name, G_OUT, op.outputs.index(name[2:]))
     i = op.inputs.index(name.removesuffix("_shape"))
     if op.variadic and i == len(op.inputs) - 1:
