@@ -6,6 +6,8 @@ at repeated indices go row by row in the order of the index: the sum does not de
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from dyn.kernels.jit import kernel
@@ -47,9 +49,10 @@ def gather_grad(g, index, axis, shape):
     """Zeros of `shape` with g added where `gather` read."""
     index = checked(index, shape[axis])
     moved = g.reshape(*shape[:axis], index.size, *shape[axis + 1 :])
-    rows = np.moveaxis(moved, axis, 0).reshape(index.size, -1)
     rest = (*shape[:axis], *shape[axis + 1 :])
-    out = np.zeros((shape[axis], rows.shape[1]), g.dtype)
+    columns = math.prod(rest)
+    rows = np.moveaxis(moved, axis, 0).reshape(index.size, columns)
+    out = np.zeros((shape[axis], columns), g.dtype)
     add_rows(out, index.reshape(-1), rows)
     return np.moveaxis(out.reshape(shape[axis], *rest), 0, axis)
 
@@ -67,7 +70,7 @@ def gather_nd(x, index):
     """x at the coordinates in the last axis of `index`."""
     depth = index.shape[-1]
     rest = x.shape[depth:]
-    rows = x.reshape((int(np.prod(x.shape[:depth])), *rest))
+    rows = x.reshape((math.prod(x.shape[:depth]), *rest))
     return np.take(rows, _flat_positions(index, x.shape), axis=0)
 
 
@@ -75,9 +78,9 @@ def scatter_nd(x, index, value, reduction):
     """A copy of x with value written or added at coordinates."""
     depth = index.shape[-1]
     out = np.array(x, order="C")
-    rows = out.reshape(int(np.prod(x.shape[:depth])), -1)
+    rows = out.reshape(math.prod(x.shape[:depth]), math.prod(x.shape[depth:]))
     at = _flat_positions(index, x.shape).reshape(-1)
-    given = value.reshape(at.size, -1) if at.size else value.reshape(0, rows.shape[1])
+    given = value.reshape(at.size, rows.shape[1])
     if reduction == "add":
         add_rows(rows, at, given)
     else:

@@ -1,0 +1,167 @@
+"""Rows of `dyn/ops/gather.py` and of indexing by tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dyn.ops import gather as ops
+from dyn.ops import index
+from tests.optable.case import OpCase, array, bools, ints
+
+X = array("n", 5, 4)
+AT = ints("k", 2, low=-5, high=5)
+ANY = ("float32", "float64", "float16", "bfloat16", "int64", "bool")
+POINTS = ints("k", 2, low=0, high=3)
+
+
+def added(g, at, axis, shape):
+    out = np.zeros(shape)
+    moved = np.moveaxis(out, axis, 0)
+    rows = np.moveaxis(g.reshape(*shape[:axis], at.size, *shape[axis + 1 :]), axis, 0)
+    np.add.at(moved, at.reshape(-1), rows)
+    return out
+
+
+def scattered(x, at, value, reduction):
+    out = x.copy()
+    where = tuple(np.moveaxis(at, -1, 0))
+    if reduction == "add":
+        np.add.at(out, where, value)
+    else:
+        out[where] = value
+    return out
+
+
+def put(x, at, value, axis, reduction):
+    out = x.copy()
+    where = list(np.ogrid[tuple(slice(n) for n in at.shape)])
+    where[axis] = at
+    if reduction == "add":
+        np.add.at(out, tuple(where), value)
+    else:
+        out[tuple(where)] = value
+    return out
+
+
+def distinct(rng, dtype, sizes):
+    return rng.permutation(3)[:2, None]
+
+
+ROWS = [
+    OpCase(
+        "gather",
+        [X, AT],
+        attrs={"axis": 1},
+        reference=lambda x, at, axis: np.take(x, at, axis),
+        dtypes=ANY,
+        onnx="Gather",
+    ),
+    OpCase(
+        "gather",
+        [array(5, "n"), ints(low=-5, high=5)],
+        attrs={"axis": 0},
+        reference=lambda x, at, axis: x[at],
+        note="scalar",
+    ),
+    OpCase(
+        "gather_grad",
+        [array("n", "k", 2, 4), AT],
+        attrs={"axis": 1, "shape": (3, 5, 4)},
+        reference=added,
+        sizes={"n": (3, 3)},
+        empty=False,
+        single=False,
+    ),
+    OpCase(
+        "gather_nd",
+        [array(3, 3, 4), POINTS],
+        reference=lambda x, at: x[at[:, 0], at[:, 1]],
+        dtypes=ANY,
+        onnx="GatherND",
+    ),
+    OpCase(
+        "scatter_nd",
+        [array(3, 4), distinct, array(2, 4)],
+        attrs={"reduction": "none"},
+        reference=scattered,
+        onnx="ScatterND",
+    ),
+    OpCase(
+        "scatter_nd",
+        [array(3, 3, 4), POINTS, array("k", 4)],
+        attrs={"reduction": "add"},
+        reference=scattered,
+        note="add",
+    ),
+    OpCase(
+        "scatter_nd",
+        [array(3, 4), ints("k", low=0, high=3), array("k", 4)],
+        run=lambda x, i, v: ops.scatter(x, i, v, overwrite=False),
+        note="scatter",
+        order=2,
+    ),
+    OpCase(
+        "gather_grad",
+        [array(4, 3), ints("k", low=0, high=3), array(4, "k")],
+        run=lambda x, i, v: ops.index_add(x, i, 1, v),
+        reference=lambda x, i, v: x + added(v, i, 1, (4, 3)),
+        note="index_add",
+    ),
+    OpCase(
+        "take_along_axis",
+        [array("n", 5), ints("n", 2, low=-5, high=5)],
+        attrs={"axis": 1},
+        reference=lambda x, at, axis: np.take_along_axis(x, at % 5, axis),
+        dtypes=ANY,
+        onnx="GatherElements",
+    ),
+    OpCase(
+        "put_along_axis",
+        [array("n", 5), ints("n", 3, low=0, high=5), array("n", 3)],
+        attrs={"axis": 1, "reduction": "add"},
+        reference=put,
+        onnx="ScatterElements",
+    ),
+    OpCase(
+        "put_along_axis",
+        [array("n", 5), lambda rng, d, s: np.tile([4, 0, 2], (s["n"], 1)), array("n", 3)],
+        attrs={"axis": 1, "reduction": "none"},
+        reference=put,
+        note="assign",
+    ),
+    OpCase(
+        "where",
+        [bools("n", 1), array("n", 4), array(4)],
+        reference=np.where,
+        dtypes=ANY,
+        onnx="Where",
+    ),
+    OpCase(
+        "where",
+        [array("n", 4), bools("n", 4)],
+        run=lambda x, m: index.masked_fill(x, m, 0.5),
+        reference=lambda x, m: np.where(m, 0.5, x),
+        note="masked_fill",
+    ),
+    OpCase(
+        "gather_nd",
+        [array(3, 5, 4), ints("k", low=-5, high=5), ints("k", low=0, high=4)],
+        run=lambda x, i, j: index.getitem(x, (slice(None), i, j)),
+        reference=lambda x, i, j: x[:, i, j],
+        note="adjacent",
+    ),
+    OpCase(
+        "gather_nd",
+        [array(3, 5, 4), ints("k", low=0, high=3), ints("k", low=0, high=4)],
+        run=lambda x, i, j: index.getitem(x, (i, slice(None, None, 2), j)),
+        reference=lambda x, i, j: x[i, ::2, j],
+        note="apart",
+    ),
+    OpCase(
+        "gather_nd",
+        [array("n", 4), bools("n", 4)],
+        run=index.masked_select,
+        reference=lambda x, m: x[m],
+        note="masked_select",
+    ),
+]

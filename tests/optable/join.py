@@ -1,0 +1,151 @@
+"""Rows of `dyn/ops/join.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dyn.ops import join as ops
+from tests.optable.case import OpCase, array
+
+X = array("n", 3, 4)
+ANY = ("float32", "float64", "float16", "bfloat16", "int64", "bool")
+
+
+def parts(x):
+    return [x[:, :1], x[:, 1:3], x[:, 3:]]
+
+
+def padded(x, pads, mode, value):
+    names = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    return np.pad(x, pads, mode=names[mode])
+
+
+ROWS = [
+    OpCase(
+        "concat",
+        [X, array("n", 2, 4), array("n", 1, 4)],
+        attrs={"axis": 1},
+        reference=lambda x, y, z, axis: np.concatenate([x, y, z], axis),
+        dtypes=ANY,
+        onnx="Concat",
+    ),
+    OpCase(
+        "concat",
+        [X, X],
+        attrs={"axis": 0},
+        reference=lambda x, y, axis: np.concatenate([x, y]),
+        note="first",
+    ),
+    OpCase(
+        "concat",
+        [X, X],
+        run=lambda *xs: ops.stack(xs, 1),
+        reference=lambda *xs: np.stack(xs, 1),
+        note="stack",
+    ),
+    OpCase(
+        "split",
+        [array("n", 6)],
+        attrs={"sizes": (1, 2, 3), "axis": 1},
+        reference=lambda x, sizes, axis: parts(x),
+        dtypes=ANY,
+        onnx="Split",
+    ),
+    OpCase(
+        "split",
+        [array("n", 6)],
+        run=lambda x: ops.split(x, [2, -1], 1),
+        reference=lambda x: (x[:, :2], x[:, 2:]),
+        note="rest",
+    ),
+    OpCase(
+        "split",
+        [array("n", 3)],
+        run=lambda x: ops.unbind(x, 1),
+        reference=lambda x: (x[:, 0], x[:, 1], x[:, 2]),
+        note="unbind",
+    ),
+    OpCase(
+        "expand",
+        [array(3, 1)],
+        attrs={"shape": (2, 3, 4)},
+        reference=lambda x, shape: np.broadcast_to(x, shape),
+        dtypes=ANY,
+        onnx="Expand",
+    ),
+    OpCase(
+        "expand",
+        [array("n", 1, 4)],
+        run=lambda x: ops.expand(x, [-1, 3, -1]),
+        reference=lambda x: np.broadcast_to(x, (x.shape[0], 3, 4)),
+        note="keep",
+    ),
+    OpCase(
+        "tile",
+        [X],
+        attrs={"repeats": (2, 1, 3)},
+        reference=lambda x, repeats: np.tile(x, repeats),
+        dtypes=ANY,
+        onnx="Tile",
+    ),
+    OpCase(
+        "expand",
+        [X],
+        run=lambda x: ops.repeat_interleave(x, 2, 1),
+        reference=lambda x: np.repeat(x, 2, 1),
+        note="repeat_interleave",
+    ),
+    OpCase(
+        "flip",
+        [X],
+        attrs={"axes": (0, 2)},
+        reference=lambda x, axes: np.flip(x, axes),
+        dtypes=ANY,
+        onnx="Slice",
+    ),
+    OpCase(
+        "split",
+        [X],
+        run=lambda x: ops.roll(x, [1, -1], [0, 2]),
+        reference=lambda x: np.roll(x, [1, -1], [0, 2]),
+        note="roll",
+    ),
+    *(
+        OpCase(
+            "flip",
+            [X],
+            run=lambda x, k=k: ops.rot90(x, k, (0, 1)),
+            reference=lambda x, k=k: np.rot90(x, k, (0, 1)),
+            note=f"rot90_{k}",
+        )
+        for k in (1, 2, 3)
+    ),
+    OpCase(
+        "pad",
+        [X],
+        attrs={"pads": ((0, 0), (1, 2), (3, 0)), "mode": "constant", "value": 0.5},
+        reference=lambda x, pads, mode, value: np.pad(x, pads, constant_values=value),
+        dtypes=("float32", "float64", "float16"),
+        onnx="Pad",
+    ),
+    OpCase(
+        "pad",
+        [X],
+        attrs={"pads": ((0, 0), (-1, 2), (0, -2)), "mode": "constant", "value": 0.0},
+        reference=lambda x, pads, mode, value: np.pad(x[:, 1:, :2], ((0, 0), (0, 2), (0, 0))),
+        note="negative",
+    ),
+    *(
+        OpCase(
+            "pad",
+            [array("n", 4, "h")],
+            attrs={"pads": ((0, 0), (1, 2), (2, 1)), "mode": mode, "value": 0.0},
+            reference=padded,
+            sizes={"h": (6, 9)},
+            empty=False,
+            single=mode == "replicate",
+            note=mode,
+        )
+        for mode in ("reflect", "replicate", "circular")
+    ),
+]

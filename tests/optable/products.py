@@ -1,0 +1,106 @@
+"""Rows of `dyn/ops/products.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dyn.ops import products as ops
+from tests.optable.case import OpCase, array
+
+EQUATIONS = {
+    "nij,jk->nik": (("n", 2, 3), (3, 4)),
+    "nhd,nkd->nhk": (("n", 2, 3), ("n", 4, 3)),
+    "ni,i,ij->nj": (("n", 3), (3,), (3, 2)),
+    "nij->nj": (("n", 2, 3),),
+    "ni,nj->n": (("n", 2), ("n", 3)),
+}
+
+ROWS = [
+    *(
+        OpCase(
+            "einsum",
+            [array(*shape) for shape in shapes],
+            attrs={"equation": equation},
+            reference=lambda *xs, equation: np.einsum(equation, *xs),
+            onnx="Einsum",
+            note=equation,
+        )
+        for equation, shapes in EQUATIONS.items()
+    ),
+    OpCase(
+        "einsum",
+        [array("n", 2, 3), array(3, 4)],
+        run=lambda x, y: ops.einsum("...ij,jk", x, y),
+        reference=lambda x, y: np.einsum("...ij,jk", x, y),
+        note="dots",
+    ),
+    OpCase(
+        "det",
+        [array("n", 3, 3)],
+        reference=np.linalg.det,
+        order=0,
+        tol=1e-5,
+        onnx="Det",
+    ),
+    OpCase(
+        "matmul",
+        [array("n", 2, 3), array(3, 2, 4)],
+        run=lambda x, y: ops.tensordot(x, y, [[1, 2], [1, 0]]),
+        reference=lambda x, y: np.tensordot(x, y, [[1, 2], [1, 0]]),
+        note="tensordot",
+    ),
+    OpCase(
+        "multiply",
+        [array("n", 2), array(2, 3)],
+        run=ops.kron,
+        reference=np.kron,
+        note="kron",
+        empty=False,
+    ),
+    OpCase(
+        "gather",
+        [array("n", 3), array("n", 3)],
+        run=ops.cross,
+        reference=np.cross,
+        note="cross",
+        sizes={"n": (4, 5)},
+        empty=False,
+    ),
+    *(
+        OpCase(
+            "gather_nd",
+            [array(3, 4, "n")],
+            run=lambda x, k=k: ops.diagonal(x, k),
+            reference=lambda x, k=k: np.diagonal(x, k),
+            note=f"diagonal_{k}",
+        )
+        for k in (0, 1, -2)
+    ),
+    *(
+        OpCase(
+            "sum",
+            [array("n", 2, 3), array("n", 4, 3)],
+            run=lambda x, y, p=p: ops.cdist(x, y, p),
+            reference=lambda x, y, p=p: np.linalg.norm(x[:, :, None] - y[:, None], ord=p, axis=-1),
+            note=f"cdist_{p}",
+            gradient_tol=1e-6,
+        )
+        for p in (1.0, 2.0, 3.0)
+    ),
+    OpCase(
+        "matmul",
+        [array(3, 3)],
+        run=lambda x: ops.matrix_power(x, 5),
+        reference=lambda x: np.linalg.matrix_power(x, 5),
+        note="matrix_power",
+        tol=1e-4,
+        gradient_tol=1e-6,
+    ),
+    OpCase(
+        "einsum",
+        [array("n", 2), array("n", 3), array(4, 2, 3), array(4)],
+        run=ops.bilinear,
+        reference=lambda x, y, w, b: np.einsum("ni,oij,nj->no", x, w, y) + b,
+        note="bilinear",
+    ),
+]
