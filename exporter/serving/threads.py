@@ -1,11 +1,12 @@
 """How many threads this process may use: its affinity and its cgroup's CPU quota.
 
 onnxruntime sizes its pool from the host, which in a container is far too many. Only the standard
-library is used here: `dyn` keeps the same rule for its own kernels and must not be imported.
+library is used here: `dyn.kernels.limits` has the same rule and must not be imported.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -15,8 +16,8 @@ def thread_budget(root: str | Path = "/") -> int:
     """Threads to compute with, at least 1.
 
     `DYN_NUM_THREADS` decides when it is set; otherwise the smaller of the CPUs that this process
-    may be scheduled on and the whole CPUs of its cgroup quota (a thread too many would spin
-    through the quota of the others).
+    may be scheduled on and its cgroup quota, rounded up (calls are short, so that a thread for
+    the fraction seldom uses the quota up).
 
     Args:
         root: where the file system's `proc` and `sys` lie.
@@ -31,7 +32,7 @@ def thread_budget(root: str | Path = "/") -> int:
         return int(setting)
     quota = cpu_quota(root)
     cpus = usable_cpus()
-    return cpus if quota is None else max(1, min(cpus, int(quota)))
+    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
 
 
 def usable_cpus() -> int:

@@ -32,7 +32,7 @@ V1 = "sys/fs/cgroup/cpu,cpuacct"
     [
         ({}, None, 8),
         ({"proc/self/cgroup": "0::/\n", f"{V2}/cpu.max": "max 100000\n"}, None, 8),
-        ({"proc/self/cgroup": "0::/\n", f"{V2}/cpu.max": "250000 100000\n"}, 2.5, 2),
+        ({"proc/self/cgroup": "0::/\n", f"{V2}/cpu.max": "250000 100000\n"}, 2.5, 3),
         ({"proc/self/cgroup": "0::/\n", f"{V2}/cpu.max": "50000 100000\n"}, 0.5, 1),
         ({"proc/self/cgroup": "0::/\n", f"{V2}/cpu.max": "3200000 100000\n"}, 32, 8),
         (
@@ -111,3 +111,14 @@ os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
 print(started())
 """
     assert run_python(code, path).split() == ["2", "0"]
+
+
+def test_dyn_computes_with_the_same_budget(tmp_path):
+    # Serving must not import dyn, so the rule stands twice; here the two meet.
+    from dyn.kernels import limits
+
+    root = tree(tmp_path, {"proc/self/cgroup": "0::/a\n3:cpu,cpuacct:/x\n"})
+    assert limits.cpu_quota(root / "proc/self/cgroup", root / V2) is None
+    for quota in ("150000 100000", "max 100000", "3 2"):
+        tree(tmp_path, {f"{V2}/a/cpu.max": quota})
+        assert threads.cpu_quota(root) == limits.cpu_quota(root / "proc/self/cgroup", root / V2)
