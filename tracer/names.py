@@ -1,0 +1,191 @@
+"""What a model consists of and what it is called: parameters, buffers, layers, temporaries.
+
+Names are the keys of `state_dict`. They are read before the trace, by walking the model, never
+guessed from the run.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from dyn.core.tensor import Tensor
+from dyn.nn.layer import Layer
+from dyn.nn.state import Buffer, Parameter
+from tracer.errors import TraceError
+from tracer.graph import Block, Graph, Value
+
+
+class Model:
+    """A model or function with the names of everything in it.
+
+    Attributes:
+        function: what is called.
+        name: class name of the model, or name of the function.
+        closed: whether all state must be registered; a plain function may use any parameter.
+        layers: all layers by path, outer before inner.
+        tensors: parameters and persistable buffers by name, each once.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        layers: Mapping[str, Layer] | None = None,
+        state: Mapping[str, Tensor] | None = None,
+    ):
+        """Walk the model.
+
+        Args:
+            function: a Layer, a method of one, or any function; the layers that a function uses
+                are found in its closure and in the globals that it names.
+            layers: layers of a function by name, instead of those found.
+            state: more tensors that are state, by name.
+
+        Raises:
+            TraceError: it cannot be called.
+        """
+        if not callable(function):
+            raise TraceError(
+                f"{type(function).__name__} cannot be called; pass a Layer or a function of tensors"
+            )
+        self.function = function
+        owner = function if isinstance(function, Layer) else getattr(function, "__self__", None)
+        self.closed = isinstance(owner, Layer)
+        self.name = _name_of(function, owner if self.closed else None)
+        found: dict[str, Any]
+        if isinstance(owner, Layer):
+            found = {"": owner}
+        elif layers is not None:
+            found = dict(layers)
+        else:
+            found = _used_by(function)
+        self.layers: dict[str, Layer] = {}
+        self.tensors: dict[str, Tensor] = dict(state or {})
+        self._known = {id(tensor) for tensor in self.tensors.values()}
+        roots = {name: item for name, item in found.items() if isinstance(item, Layer)}
+        for name, item in found.items():
+            if isinstance(item, (Parameter, Buffer)):
+                self._add_tensor(name, item)
+        for name, layer in roots.items():
+            self._add_layer("" if len(roots) == 1 and not layers else name, layer)
+
+    def _add_layer(self, prefix: str, root: Layer) -> None:
+        for path, layer in root.named_sublayers(prefix, include_self=True):
+            self.layers.setdefault(path, layer)
+        for name, tensor in root.state_dict().items():
+            self._add_tensor(f"{prefix}.{name}" if prefix else name, tensor)
+
+    def _add_tensor(self, name: str, tensor: Tensor) -> None:
+        if tensor.persistable and id(tensor) not in self._known:
+            self._known.add(id(tensor))
+            self.tensors[name] = tensor
+
+    def temporaries(self) -> dict[str, Tensor]:
+        """Tensors that hang on layers without being registered (also in lists and dicts), by path.
+
+        Non-persistable buffers are among them.
+        """
+        found: dict[str, Tensor] = {}
+        for path, layer in self.layers.items():
+            kinds = layer._kinds
+            for name, value in list(layer.__dict__.items()):
+                if kinds.get(name) in ("parameter", "layer"):
+                    continue
+                for key, tensor in _tensors_in(f"{path}.{name}" if path else name, value):
+                    if not (isinstance(tensor, Buffer) and tensor.persistable):
+                        found[key] = tensor
+        return found
+
+
+def _tensors_in(path: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from _tensors_in(f"{path}[{i}]", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _tensors_in(f"{path}[{key!r}]", item)
+
+
+def _name_of(function: Any, owner: Layer | None) -> str:
+    name = getattr(function, "__name__", None)
+    if owner is not None:
+        plain = name in (None, "forward", "__call__")
+        return type(owner).__name__ if plain else f"{type(owner).__name__}.{name}"
+    if name is None:
+        inner = getattr(function, "func", None)
+        return _name_of(inner, None) if inner is not None else type(function).__name__
+    return "function" if name == "<lambda>" else name
+
+
+def _used_by(function: Any) -> dict[str, Any]:
+    """Layers, parameters and buffers that a function can reach, by variable name."""
+    found: dict[str, Any] = {}
+    inner = getattr(function, "func", None)
+    if inner is not None:  # functools.partial
+        for name, item in enumerate(function.args):
+            _collect(str(name), item, found)
+        for name, item in function.keywords.items():
+            _collect(name, item, found)
+        found |= {k: v for k, v in _used_by(inner).items() if k not in found}
+        return found
+    owner = getattr(function, "__self__", None)
+    if owner is None and not inspect.isroutine(function):
+        owner, function = function, type(function).__call__
+    for name, item in getattr(owner, "__dict__", {}).items():
+        _collect(name, item, found)
+    function = inspect.unwrap(function)
+    function = getattr(function, "__func__", function)
+    if inspect.isfunction(function):
+        variables = inspect.getclosurevars(function)
+        for name, item in {**variables.globals, **variables.nonlocals}.items():
+            _collect(name, item, found)
+    return found
+
+
+def _collect(name: str, item: Any, found: dict[str, Any]) -> None:
+    if isinstance(item, (Layer, Parameter, Buffer)):
+        found[name] = item
+    elif isinstance(item, (list, tuple)):
+        for i, one in enumerate(item):
+            _collect(f"{name}.{i}", one, found)
+    elif isinstance(item, dict):
+        for key, one in item.items():
+            _collect(f"{name}.{key}", one, found)
+
+
+def number(graph: Graph) -> None:
+    """Give the results of nodes and the inputs of blocks their names `%1`, `%2` ... in order.
+
+    Results that nothing reads and that are not the node's first are called `_`.
+    """
+    read: set[Value] = {value for block in blocks(graph) for value in block.roots()}
+    read |= {value for node in graph.walk() for value in node.inputs if value is not None}
+    count = 0
+
+    def name(values: list[Value], keep: int) -> None:
+        nonlocal count
+        for i, value in enumerate(values):
+            if i < keep or value in read:
+                count += 1
+                value.name = f"%{count}"
+            else:
+                value.name = "_"
+
+    def visit(block: Block) -> None:
+        for node in block.nodes:
+            for inner in node.blocks.values():
+                name(inner.inputs, len(inner.inputs))
+                visit(inner)
+            name(node.outputs, 1)
+
+    visit(graph)
+
+
+def blocks(graph: Graph) -> Iterator[Block]:
+    """The graph itself and every block in it."""
+    yield graph
+    for node in graph.walk():
+        yield from node.blocks.values()

@@ -1,0 +1,50 @@
+"""Passes: each takes a graph and gives a new one, with a report of what it did. One pass a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tracer.graph import Graph
+from tracer.names import number
+from tracer.passes.base import Report
+from tracer.passes.common_subexpressions import common_subexpressions
+from tracer.passes.constant_folding import constant_folding
+from tracer.passes.dead_code import dead_code
+from tracer.passes.fold_batch_norm import fold_batch_norm
+
+Pass = Callable[[Graph], tuple[Graph, Report]]
+
+DEFAULT: tuple[Pass, ...] = (
+    dead_code,
+    common_subexpressions,
+    constant_folding,
+    fold_batch_norm,
+    dead_code,
+)
+"""What an export runs, in this order."""
+
+
+def optimize(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> tuple[Graph, list[Report]]:
+    """Run passes one after the other; the graph given is left as it is.
+
+    Returns:
+        The graph of the last pass, its values numbered anew, and a report of each pass.
+    """
+    reports = []
+    for step in passes:
+        graph, report = step(graph)
+        reports.append(report)
+    number(graph)
+    return graph, reports
+
+
+__all__ = [
+    "DEFAULT",
+    "Pass",
+    "Report",
+    "common_subexpressions",
+    "constant_folding",
+    "dead_code",
+    "fold_batch_norm",
+    "optimize",
+]

@@ -1,0 +1,96 @@
+"""What passes share: the report each of them gives, and building a graph out of changed nodes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tracer.graph import Block, Graph, Node, State, Value
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a pass did.
+
+    Attributes:
+        name: of the pass.
+        changes: how many nodes it removed, replaced or folded.
+        text: one sentence.
+    """
+
+    name: str
+    changes: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.text}"
+
+
+def rebuilt(
+    graph: Graph, nodes: list[Node], replaced: Mapping[Value, Value] | None = None
+) -> Graph:
+    """The graph with other nodes; params, buffers and constants are those still read.
+
+    Args:
+        replaced: values whose readers outside `nodes` (outputs, states) read another one instead.
+    """
+    swap = replaced or {}
+    outputs = [swap.get(value, value) for value in graph.outputs]
+    states = [
+        State(state.name, state.value, swap.get(state.next, state.next), state.where)
+        for state in graph.states
+    ]
+    out = dataclasses.replace(graph, nodes=nodes, outputs=outputs, states=states)
+    collect_state(out)
+    return out
+
+
+def collect_state(graph: Graph) -> None:
+    """Fill params, buffers and constants with what is read: old ones in order, then new ones."""
+    read = reads(graph)
+    read |= {state.value for state in graph.states if state.value is not None}
+    old = [*graph.params, *graph.buffers, *graph.constants]
+    known = set(old)
+    # A new value with the name of an old one takes its place in the order.
+    places = {value.name: i for i, value in enumerate(old)}
+    fresh = [v for v in read if v not in known and v.kind in _STORED]
+    fresh.sort(key=lambda value: (places.get(value.name, len(old)), value.name))
+    ordered = [value for value in old if value in read] + fresh
+    ordered.sort(key=lambda value: places.get(value.name, len(old)))
+    graph.params = [value for value in ordered if value.kind == "param"]
+    graph.buffers = [value for value in ordered if value.kind == "buffer"]
+    graph.constants = [value for value in ordered if value.kind in ("const", "literal")]
+
+
+_STORED = ("param", "buffer", "const", "literal")
+
+
+def reads(graph: Graph) -> set[Value]:
+    """Every value that a node, a block's result, an output or a state reads."""
+    found = set(graph.roots())
+    for node in graph.walk():
+        found.update(value for value in node.inputs if value is not None)
+        for block in node.blocks.values():
+            found.update(block.outputs)
+    return found
+
+
+def swapped(node: Node, swap: Mapping[Value, Value]) -> Node:
+    """The node reading other values, also in its blocks; the same object if it reads none."""
+    blocks = {name: _swapped_block(block, swap) for name, block in node.blocks.items()}
+    same = all(blocks[name] is block for name, block in node.blocks.items())
+    if same and not any(value in swap for value in node.inputs if value is not None):
+        return node
+    inputs = [None if value is None else swap.get(value, value) for value in node.inputs]
+    return Node(
+        node.op, inputs, node.attrs, node.outputs, node.layer, node.layer_class, node.where, blocks
+    )
+
+
+def _swapped_block(block: Block, swap: Mapping[Value, Value]) -> Block:
+    nodes = [swapped(node, swap) for node in block.nodes]
+    outputs = [swap.get(value, value) for value in block.outputs]
+    if nodes == block.nodes and outputs == block.outputs:
+        return block
+    return Block(block.inputs, nodes, outputs)

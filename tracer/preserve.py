@@ -1,0 +1,61 @@
+"""Puts a model back as it was: tracing runs the forward for real, and leaves no trace of it.
+
+Saved and restored are the tensors of the model, every tensor that is written, the attributes of
+all layers, and the random state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dyn.core import rng
+from dyn.core.tensor import Tensor
+from dyn.nn.layer import Layer
+
+_CONTAINERS = (list, dict, set)
+
+
+class Snapshot:
+    """The state of a model at one moment."""
+
+    def __init__(self, layers: Iterable[Layer], tensors: Iterable[Tensor]):
+        self._tensors: dict[int, tuple[Tensor, dict[str, Any]]] = {}
+        self._layers = [(layer, dict(layer.__dict__)) for layer in layers]
+        self._contents = [
+            (value, value.copy())
+            for _, attributes in self._layers
+            for value in attributes.values()
+            if type(value) in _CONTAINERS
+        ]
+        self._random = rng.get_rng_state()
+        for tensor in tensors:
+            self.save(tensor)
+
+    def save(self, tensor: Tensor) -> None:
+        """Remember one more tensor as it is now, unless it is known already."""
+        if id(tensor) not in self._tensors:
+            self._tensors[id(tensor)] = (tensor, dict(tensor.__dict__))
+
+    def attributes(self, layer: Layer) -> Mapping[str, Any]:
+        """The attributes that a layer had."""
+        return next(saved for known, saved in self._layers if known is layer)
+
+    def restore(self) -> None:
+        """Put everything back. May be called several times."""
+        for tensor, saved in self._tensors.values():
+            version = tensor._version
+            tensor.__dict__.clear()
+            tensor.__dict__.update(saved)
+            # Views of the tensor notice that their base has changed.
+            tensor._version = version + 1
+        for layer, attributes in self._layers:
+            layer.__dict__.clear()
+            layer.__dict__.update(attributes)
+        for container, content in self._contents:
+            container.clear()
+            if isinstance(container, list):
+                container.extend(content)
+            else:
+                container.update(content)
+        rng.set_rng_state(self._random)

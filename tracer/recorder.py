@@ -1,0 +1,409 @@
+"""The observer that records one run of a model: ops become nodes, what leaves the graph is refused.
+
+A value is known by its array object. The recorder keeps every array that it has numbered, so that
+the identity of a dead one cannot be taken over by another. Control flow made of functions is
+recorded in `control.py`; running the model again for its branches is `branch.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from dyn.core.dim import Dim, Expr, SizeScope, is_unknown, make
+from dyn.core.dispatch import run_infer
+from dyn.core.errors import DynError, SourceLine, user_line
+from dyn.core.observe import Observer
+from dyn.core.op import OPS, Op, Type
+from dyn.core.tensor import Tensor
+from dyn.nn.state import Buffer, Parameter
+from tracer import control
+from tracer.branch import Path
+from tracer.errors import TraceError
+from tracer.graph import Value
+from tracer.session import FREE, FROZEN, TRACED, Session, describe
+from tracer.sizes import is_symbolic, to_expr, type_of_dims
+
+_LIKE = frozenset({"zeros_like", "ones_like", "full_like"})
+"""Ops that read the shape of their input and nothing else."""
+
+_REMEDY = {
+    "item": "keep it a tensor",
+    "int": "keep it a tensor; to index with it, use x[i] with a tensor i or dyn.gather",
+    "index": "keep it a tensor; to index with it, use x[i] with a 1-element index tensor",
+    "float": "keep it a tensor and compute with ops",
+    "numpy": "use ops of dyn instead of numpy's",
+    "tolist": "use ops of dyn instead of Python lists",
+    "format": "format it outside the forward",
+}
+
+_COMPARE = {
+    "==": "equal",
+    "!=": "not_equal",
+    "<": "less_than",
+    "<=": "less_equal",
+    ">": "greater_than",
+    ">=": "greater_equal",
+}
+
+
+class Recorder(Observer, SizeScope):
+    """Watches one run along one path.
+
+    Attributes:
+        session: what all runs share.
+        paths: the path that nodes are recorded on; inner ones belong to blocks being recorded.
+        states: last value and line of each piece of state written in this run.
+    """
+
+    def __init__(self, session: Session, path: Path):
+        self.session = session
+        self.paths = [path]
+        self.states: dict[str, SourceLine | None] = {}
+        self.layers: list[tuple[str, str]] = []
+        self._known: dict[int, tuple[np.ndarray, Value | None, Path | None]] = {}
+        self._created: dict[int, Tensor] = {}
+        self._read: dict[int, tuple[Tensor, SourceLine | None]] = {}
+        self._written: dict[int, Tensor] = {}
+        self._muted = 0
+        self._inferring = False
+        self._open = True
+        for _, value, array in session.inputs:
+            self.know(array, value)
+        for handle in session.handles.values():
+            if handle.array is not None and handle.value is not None:
+                self.know(handle.array, handle.value)
+
+    def close(self) -> None:
+        """End the run: sizes that are still around turn into plain numbers silently."""
+        self._open = False
+
+    @property
+    def layer(self) -> tuple[str, str]:
+        """Path and class of the layer that is running."""
+        return self.layers[-1] if self.layers else ("", "")
+
+    # -- values ------------------------------------------------------------------------------
+
+    def know(self, array: np.ndarray, value: Value) -> None:
+        """From now on `array` is `value`, until the block being recorded is finished."""
+        self._known[id(array)] = (array, value, self.paths[-1])
+
+    def value_of(self, tensor: Tensor) -> Value:
+        """The value that a tensor holds.
+
+        Raises:
+            TraceError: it was computed inside a block that is finished, or is a temporary that
+                carries state.
+        """
+        known = self._known.get(id(tensor._array))
+        if known is None:
+            return self._first_seen(tensor)
+        _, value, path = known
+        if value is None or path not in self.paths:
+            raise TraceError(
+                "a tensor that was computed inside a function given to dyn.cond, dyn.while_loop or "
+                "dyn.scan is used outside of it; return it from the function"
+            )
+        return value
+
+    def _first_seen(self, tensor: Tensor) -> Value:
+        """What a tensor becomes that no op of this run has made."""
+        where = user_line()
+        created = id(tensor) in self._created
+        if isinstance(tensor, Parameter) or (isinstance(tensor, Buffer) and tensor.persistable):
+            self._unregistered(tensor, where)
+        elif not (created or isinstance(tensor, Buffer)) and self._is_stale(tensor):
+            how = "is read before it is written"
+            self.session.problem(self.carries_state(tensor, how, where))
+        if not created:
+            self._read.setdefault(id(tensor), (tensor, where))
+        literal = created or not tensor._array.flags.writeable
+        return self.session.constant(tensor, where, literal)
+
+    def _is_stale(self, tensor: Tensor) -> bool:
+        """Whether an earlier call may have written the value that a tensor holds."""
+        return tensor._assigned and id(tensor) not in self._written
+
+    def _unregistered(self, tensor: Tensor, where: SourceLine | None) -> None:
+        kind = "parameter" if isinstance(tensor, Parameter) else "buffer"
+        created = id(tensor) in self._created
+        made = "is made in the forward" if created else "is not in the model's state_dict"
+        remedy = (
+            "Assign its layer to an attribute in __init__, and keep lists of layers in "
+            "nn.LayerList or nn.Sequential"
+            if self.session.model.closed
+            else "Name the layers that the function uses with trace(..., layers={'name': layer})"
+        )
+        self.session.problem(
+            TraceError(
+                f"the {kind} {tensor.name!r} {made}, so it would be lost as state. {remedy}",
+                where=where,
+            )
+        )
+
+    def read_as_constant(self, tensor: Tensor) -> SourceLine | None:
+        """The line at which this run first read an unregistered tensor, if it did."""
+        return self._read[id(tensor)][1] if id(tensor) in self._read else None
+
+    def carries_state(self, tensor: Tensor, how: str, where: SourceLine | None) -> TraceError:
+        """The error for a temporary that keeps a value from call to call."""
+        name = describe(tensor, self.session)
+        attribute = name.rsplit(".", 1)[-1] if name.startswith("self.") else "name"
+        return TraceError(
+            f"{name} {how}: it carries a value from one call to the next, and a temporary is not "
+            f"part of the file. Make it state with self.register_buffer({attribute!r}, ...)",
+            where=where,
+        )
+
+    # -- events ------------------------------------------------------------------------------
+
+    def on_op(
+        self,
+        op: Op,
+        inputs: Sequence[Tensor | None],
+        attrs: dict[str, Any],
+        outputs: Sequence[Tensor],
+    ) -> None:
+        """Record a node, or follow the one that an earlier run has recorded."""
+        if self._muted:
+            self._hide(outputs)
+            return
+        values = [None if x is None else self.value_of(x) for x in inputs]
+        exprs = {name: to_expr(value) for name, value in attrs.items()}
+        node, new = self.paths[-1].step(
+            op.name,
+            values,
+            exprs,
+            lambda: self._types(op, values, attrs, outputs),
+            self.layer,
+            user_line(),
+        )
+        if new:
+            level = self._level(op, values, exprs)
+            for value in node.outputs:
+                self.session.levels[value] = level
+        for tensor, value in zip(outputs, node.outputs, strict=True):
+            self.bind(tensor, value)
+
+    def bind(self, tensor: Tensor, value: Value) -> None:
+        """Say that a fresh tensor holds `value`. An array that is known already gets a twin."""
+        if id(tensor._array) in self._known:
+            tensor._array = tensor._array.view()
+        self.know(tensor._array, value)
+
+    def _level(self, op: Op, values: Sequence[Value | None], attrs: dict[str, Any]) -> int:
+        if op.random or op.dynamic or any(is_symbolic(value) for value in attrs.values()):
+            return TRACED
+        given = [value for value in values if value is not None]
+        if op.name in _LIKE:
+            return TRACED if any(is_symbolic(value.shape) for value in given) else FREE
+        return max((self.session.levels[value] for value in given), default=FREE)
+
+    def _types(
+        self,
+        op: Op,
+        values: Sequence[Value | None],
+        attrs: dict[str, Any],
+        outputs: Sequence[Tensor],
+    ) -> list[Type]:
+        """Types of the outputs over symbolic sizes: what `infer` says of the symbolic inputs."""
+        actual = [Type(out._array.shape, out._array.dtype) for out in outputs]
+        symbolic = any(is_symbolic(value.shape) for value in values if value is not None)
+        if not (symbolic or op.dynamic or any(is_symbolic(a) for a in attrs.values())):
+            return actual
+        types = [None if value is None else self._dims(value.type) for value in values]
+        self._inferring = True
+        try:
+            inferred = run_infer(op, types, attrs)
+        except DynError as error:
+            raise TraceError(
+                f"{op.name} holds for the sample sizes only, not for the declared dynamic ones: "
+                f"{error.message}"
+            ) from error
+        finally:
+            self._inferring = False
+        if op.dynamic:
+            inferred = [self._known_sizes(a, b) for a, b in zip(inferred, actual, strict=True)]
+        for a, b in zip(inferred, actual, strict=True):
+            sample = tuple(n.sample if isinstance(n, Dim) else n for n in a.shape)
+            if sample != b.shape or a.dtype != b.dtype:
+                raise TraceError(
+                    f"infer of {op.name} says {a}, but its kernel gave {b}; this is a fault of dyn"
+                )
+        return [type_of_dims(type_) for type_ in inferred]
+
+    def _known_sizes(self, inferred: Type, actual: Type) -> Type:
+        """A type with a fresh symbol for each size that infer gave as None."""
+        sizes = [
+            Dim(n, self.session.unknown_size(n), self) if size is None else size
+            for size, n in zip(inferred.shape, actual.shape, strict=True)
+        ]
+        return Type(tuple(sizes), inferred.dtype)
+
+    def on_create(self, tensor: Tensor) -> None:
+        """A tensor of numbers written in the forward."""
+        self._created[id(tensor)] = tensor
+
+    def before_assign(self, target: Tensor) -> None:
+        """Remember the old value, to put it back after the trace."""
+        self.session.snapshot.save(target)
+
+    def on_assign(self, target: Tensor) -> None:
+        """State that is written; writes to anything else record nothing."""
+        if self._muted:
+            return
+        handle = self.session.handles.get(id(target))
+        if handle is None:
+            read = self._read.get(id(target))
+            if read is not None:
+                line = f"is written after it was read (at {read[1]})"
+                self.session.problem(self.carries_state(target, line, user_line()))
+            self._written[id(target)] = target
+            return
+        if len(self.paths) > 1:
+            raise TraceError(
+                f"{handle.name} is written inside a function given to dyn.cond, dyn.while_loop or "
+                "dyn.scan; return the new value from the function and assign it outside"
+            )
+        self.states[handle.name] = user_line()
+
+    def on_layer(self, layer: Any, phase: str) -> None:
+        """Keep the stack of running layers."""
+        if phase == "enter":
+            name = type(layer).__name__
+            self.layers.append((self.session.layer_paths.get(id(layer), name), name))
+        else:
+            self.layers.pop()
+
+    # -- what leaves the graph ---------------------------------------------------------------
+
+    def on_escape(self, tensor: Tensor, how: str) -> Any:
+        """Refuse values that would be baked; fork where one is used as a condition."""
+        if self._muted:
+            return None
+        value = self.value_of(tensor)
+        level = self.session.levels[value]
+        if level == FREE:
+            return None
+        if level == FROZEN:
+            self.session.frozen_escape = self.session.frozen_escape or user_line()
+            return None
+        if how == "bool":
+            condition = self.value_of(control.condition(tensor))
+            answer = bool(tensor._array.item())
+            return self.paths[-1].fork(condition, answer, self.layer, user_line())
+        self.session.problem(
+            TraceError(
+                f"{_CALLS.get(how, how)} takes a value that depends on the inputs out of the "
+                "graph; the file would keep the number of this one run for ever. Remedy: "
+                f"{_REMEDY.get(how, 'keep it a tensor')}, or compute it outside the forward and "
+                "pass it in"
+            )
+        )
+        return None
+
+    def on_size_escape(self, dim: Dim, how: str) -> None:
+        """Refuse to turn a dynamic size into a plain number."""
+        if self._muted or not self._open:
+            return
+        uses = {"index": "range(), len() or another function that needs a plain int"}
+        names = ", ".join(sorted(dim.expr.symbols()))
+        self.session.problem(
+            TraceError(
+                f"the dynamic size {dim.expr} is used as a plain number by "
+                f"{uses.get(how, how + '()')}; the file would keep the sample's {dim.sample} for "
+                f"ever. Remedy: compute with tensors (dyn.arange, slices, dyn.scan) or "
+                + (
+                    "use ops that keep the number of results fixed (masks instead of nonzero)"
+                    if any(map(is_unknown, dim.expr.symbols()))
+                    else f"declare {names} as a number in the InputSpec"
+                )
+            )
+        )
+
+    def on_guard(self, left: Expr, relation: str, right: Expr, answer: bool) -> bool:
+        """Remember a comparison of sizes; one that depends on values is a fork."""
+        if self._muted or not self._open:
+            return answer
+        unknown = any(is_unknown(name) for name in left.symbols() | right.symbols())
+        if unknown and not self._inferring:
+            sides = [self.lift(self._dim(side)) for side in (left, right)]
+            return bool(OPS[_COMPARE[relation]](*sides))
+        self.session.guard(left, relation, right, answer, user_line())
+        return answer
+
+    def lift(self, dim: Any) -> Tensor:
+        """A size as a 0-d int64 tensor, made by a recorded op."""
+        if not self._open:
+            raise TraceError(
+                f"the size {dim.expr} of an earlier trace is used; sizes have no meaning outside it"
+            )
+        return OPS["full"](shape=(), value=dim, dtype="int64")
+
+    # -- sizes -------------------------------------------------------------------------------
+
+    def shape_of(self, tensor: Tensor) -> Sequence[Any] | None:
+        """Sizes as Dims, where the value has dynamic ones."""
+        if self._muted:
+            return None
+        known = self._known.get(id(tensor._array))
+        if known is None or known[1] is None or not is_symbolic(known[1].shape):
+            return None
+        return self._dims(known[1].type).shape
+
+    def _dim(self, size: Any) -> Any:
+        if not isinstance(size, Expr):
+            return size
+        return make(size.value(self.session.sizes), size, self)
+
+    def _dims(self, type_: Type) -> Type:
+        return Type(tuple(self._dim(size) for size in type_.shape), type_.dtype)
+
+    # -- blocks ------------------------------------------------------------------------------
+
+    def on_control(
+        self, kind: str, functions: dict[str, Callable[..., Any]], operands: Sequence[Any]
+    ) -> Any:
+        """Record control flow that is made of functions as one node with blocks."""
+        if self._muted:
+            return NotImplemented
+        return control.record(self, kind, functions, operands)
+
+    @contextmanager
+    def inside(self, path: Path) -> Iterator[None]:
+        """Record on `path`; what is computed there is not known afterwards."""
+        self.paths.append(path)
+        try:
+            yield
+        finally:
+            self.paths.pop()
+
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """Let code run for its values only."""
+        self._muted += 1
+        try:
+            yield
+        finally:
+            self._muted -= 1
+
+    def _hide(self, outputs: Sequence[Tensor]) -> None:
+        """Mark results of a muted run, so that they are not taken for constants."""
+        for tensor in outputs:
+            self._known.setdefault(id(tensor._array), (tensor._array, None, None))
+
+
+_CALLS = {
+    "item": "item()",
+    "int": "int()",
+    "index": "use as an index or in range()",
+    "float": "float()",
+    "complex": "complex()",
+    "numpy": "numpy()",
+    "tolist": "tolist()",
+    "format": "formatting",
+}

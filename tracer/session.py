@@ -1,0 +1,155 @@
+"""What all runs of one trace share: the values that exist before the forward starts.
+
+Inputs, state and constants are the same `Value` objects in every run, however often the forward is
+run again for its branches; so are sizes, guards and problems. Events are handled in `recorder.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dyn.core.dim import Expr
+from dyn.core.errors import SourceLine
+from dyn.core.op import Type
+from dyn.core.tensor import Tensor
+from dyn.nn.state import Buffer, Parameter
+from tracer.errors import TraceError
+from tracer.graph import Assumption, Guard, Value
+from tracer.names import Model
+from tracer.preserve import Snapshot
+from tracer.spec import BoundInput
+
+FREE, FROZEN, TRACED = 0, 1, 2
+"""What a value depends on: constants alone; parameters and buffers too; inputs, random numbers,
+dynamic sizes or written state too."""
+
+
+@dataclass
+class Handle:
+    """A parameter or persistable buffer of the model during the trace.
+
+    Attributes:
+        array: an array object of its own, so that no two handles share one; None if the buffer
+            has no value yet.
+        value: what it holds when the forward starts.
+    """
+
+    name: str
+    tensor: Tensor
+    array: np.ndarray | None
+    value: Value | None
+
+
+class Session:
+    """The fixed part of one trace.
+
+    Attributes:
+        inputs: values of the inputs, with the array object that stands for each in every run.
+        handles: state of the model by `id` of its tensor.
+        levels: what each value depends on.
+        sizes: sample size of every symbol.
+        guards: comparisons of sizes, each once.
+        assumptions: sides of conditions in blocks that only raise.
+        written: names of the state that earlier runs were seen to write.
+        problems: None to raise the first problem, or a list that collects them all.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        inputs: Sequence[BoundInput],
+        sizes: dict[str, int],
+        written: frozenset[str],
+        problems: list[TraceError] | None,
+    ):
+        self.model = model
+        self.sizes = sizes
+        self.written = written
+        self.problems = problems
+        self.guards: dict[Any, Guard] = {}
+        self.assumptions: list[Assumption] = []
+        self.levels: dict[Value, int] = {}
+        self.constants: list[Value] = []
+        self.frozen_escape: SourceLine | None = None
+        self._by_content: dict[Any, Value] = {}
+        self._by_array: dict[int, tuple[np.ndarray, Value]] = {}
+        self._unknown_sizes = 0
+        self.layer_paths = {id(layer): path for path, layer in model.layers.items()}
+        self.snapshot = Snapshot(model.layers.values(), model.tensors.values())
+        self.temporaries = {id(t): (path, t) for path, t in model.temporaries().items()}
+        self.inputs: list[tuple[BoundInput, Value, np.ndarray]] = []
+        for one in inputs:
+            value = Value(one.name, one.type, "input")
+            self.levels[value] = TRACED
+            self.inputs.append((one, value, one.sample.view()))
+        self.handles: dict[int, Handle] = {}
+        for name, tensor in model.tensors.items():
+            self.handles[id(tensor)] = self._handle(name, tensor)
+
+    def _handle(self, name: str, tensor: Tensor) -> Handle:
+        array = tensor._array
+        if array is None:
+            return Handle(name, tensor, None, None)
+        kind = "param" if isinstance(tensor, Parameter) else "buffer"
+        value = Value(name, Type(array.shape, array.dtype), kind, array)
+        self.levels[value] = TRACED if name in self.written else FROZEN
+        return Handle(name, tensor, array.view(), value)
+
+    def start_run(self) -> None:
+        """Put the model as it was, with array objects that can be told apart."""
+        self.snapshot.restore()
+        for handle in self.handles.values():
+            handle.tensor._array = handle.array
+
+    def constant(self, tensor: Tensor, where: SourceLine | None, literal: bool) -> Value:
+        """The value of a tensor that comes from outside the ops: equal ones are one value."""
+        array = tensor._array
+        known = self._by_array.get(id(array))
+        if known is not None:
+            return known[1]
+        key = (array.dtype.name, array.shape, array.tobytes())
+        value = self._by_content.get(key)
+        if value is None:
+            kind = "literal" if literal else "const"
+            name = self.temporaries[id(tensor)][0] if id(tensor) in self.temporaries else ""
+            value = Value(name, Type(array.shape, array.dtype), kind, array, where)
+            self._by_content[key] = value
+            self.levels[value] = FREE
+            self.constants.append(value)
+        self._by_array[id(array)] = (array, value)
+        return value
+
+    def unknown_size(self, sample: int) -> Expr:
+        """A new symbol for a size that depends on values."""
+        self._unknown_sizes += 1
+        name = f"_{self._unknown_sizes}"
+        self.sizes[name] = sample
+        return Expr.symbol(name)
+
+    def guard(
+        self, left: Expr, relation: str, right: Expr, answer: bool, where: SourceLine | None
+    ) -> None:
+        """Remember a comparison that the sample decided."""
+        key = (left.key, relation, right.key, answer)
+        self.guards.setdefault(key, Guard(left, relation, right, answer, where))
+
+    def problem(self, error: TraceError) -> None:
+        """Raise a problem, or collect it once."""
+        if self.problems is None:
+            raise error
+        if not any(p.message == error.message and p.where == error.where for p in self.problems):
+            self.problems.append(error)
+
+
+def describe(tensor: Tensor, session: Session) -> str:
+    """How an unregistered tensor is called in messages."""
+    if id(tensor) in session.temporaries:
+        return f"self.{session.temporaries[id(tensor)][0]}"
+    if tensor._name is not None:
+        return f"the tensor {tensor._name!r}"
+    kind = "buffer" if isinstance(tensor, Buffer) else "tensor"
+    return f"a {kind} of shape {list(tensor._array.shape)}"

@@ -1,0 +1,93 @@
+"""Sizes in their three forms: `Dim` while a model runs, `Expr` in a graph, int when it is run.
+
+The functions here turn one into another, also inside attribute values.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dyn.core.dim import Atom, Dim, Expr, SizeScope, make
+from dyn.core.errors import AttributeValueError
+from dyn.core.op import Type
+
+
+def to_expr(value: Any) -> Any:
+    """`value` with every Dim in it (also inside tuples) replaced by its expression."""
+    if isinstance(value, Dim):
+        return value.expr
+    if isinstance(value, tuple):
+        return tuple(to_expr(item) for item in value)
+    return value
+
+
+def to_int(value: Any, sizes: Mapping[str, int]) -> Any:
+    """`value` with every expression in it replaced by its number."""
+    if isinstance(value, Expr):
+        return value.value(sizes)
+    if isinstance(value, tuple):
+        return tuple(to_int(item, sizes) for item in value)
+    return value
+
+
+def to_dim(value: Any, sizes: Mapping[str, int], scope: SizeScope) -> Any:
+    """`value` with every expression in it replaced by a Dim."""
+    if isinstance(value, Expr):
+        return make(value.value(sizes), value, scope)
+    if isinstance(value, tuple):
+        return tuple(to_dim(item, sizes, scope) for item in value)
+    return value
+
+
+def is_symbolic(value: Any) -> bool:
+    """Whether a Dim or an expression occurs in `value`."""
+    if isinstance(value, tuple):
+        return any(is_symbolic(item) for item in value)
+    return isinstance(value, (Expr, Dim))
+
+
+def type_of_dims(type_: Type) -> Type:
+    """A type over Dims as a type over expressions."""
+    return Type(tuple(to_expr(size) for size in type_.shape), type_.dtype)
+
+
+_OPERATORS: dict[type, Callable[[Expr, Expr], Expr]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+
+
+def parse_size(text: str) -> int | Expr:
+    """A size from its text: `3`, `N`, `2*h+1`, `(h)//(2)`, `max(n, 4)`.
+
+    Raises:
+        AttributeValueError: the text is not an integer expression over names.
+    """
+    try:
+        found = _size(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, KeyError, ValueError):
+        raise AttributeValueError(
+            f"{text!r} is not a size; sizes are numbers, names, + - * // % and max, min of them"
+        ) from None
+    return found if found.constant is None else found.constant
+
+
+def _size(tree: ast.AST) -> Expr:
+    if isinstance(tree, ast.Constant) and type(tree.value) is int:
+        return Expr.of(tree.value)
+    if isinstance(tree, ast.Name):
+        return Expr.symbol(tree.id)
+    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
+        return -_size(tree.operand)
+    if isinstance(tree, ast.BinOp):
+        return _OPERATORS[type(tree.op)](_size(tree.left), _size(tree.right))
+    if isinstance(tree, ast.Call) and getattr(tree.func, "id", "") in ("max", "min"):
+        a, b = tree.args
+        return Expr({(Atom(tree.func.id, (_size(a), _size(b))),): 1})  # type: ignore[attr-defined]
+    raise ValueError

@@ -1,0 +1,261 @@
+"""`trace`: run a model for real, watch it, and give back the graph of what it does.
+
+The run is repeated for the other side of every condition on a value, and once more when it turns
+out that state which was used as a plain number is written. The model is left as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dyn.core.dim import Dim
+from dyn.core.observe import current, observing
+from dyn.core.tensor import Tensor
+from dyn.core.tree import flatten
+from dyn.nn.layer import Layer
+from tracer.branch import End, Path, Segment, assumptions, ends, explore
+from tracer.call import Call, Modes, is_output
+from tracer.errors import TraceError
+from tracer.graph import Graph, State, Value
+from tracer.merge import merge, need_same_structure
+from tracer.names import Model, number
+from tracer.passes.base import collect_state, reads
+from tracer.recorder import Recorder
+from tracer.session import Session
+from tracer.spec import bind
+from tracer.text import type_text
+
+
+def trace(
+    model: Layer | Callable[..., Any],
+    *inputs: Any,
+    training: bool = False,
+    sizes: Mapping[str, int] | None = None,
+    output_names: Sequence[str] | None = None,
+    layers: Mapping[str, Layer] | None = None,
+    state: Mapping[str, Tensor] | None = None,
+    problems: list[TraceError] | None = None,
+    **kwargs: Any,
+) -> Graph:
+    """Record one forward of a model, for every input that its specs allow.
+
+    Args:
+        model: a Layer, a method of one, or a function of tensors.
+        inputs: what the model is called with: InputSpecs, or example tensors and arrays (fixed
+            sizes), also inside tuples, lists and dicts. Anything else is passed on as it is.
+        training: False runs all layers in eval mode. True leaves the mode of each layer as it is
+            if the model is in training mode (frozen layers stay so), else sets them all to train.
+        sizes: sample sizes by symbol; by default they are chosen.
+        output_names: one per tensor that the model returns; by default `output`, or positions and
+            keys in what it returns.
+        layers: the layers that a function uses, by name, where they cannot be found by looking.
+        state: tensors that are to be state beside those of the layers, by name.
+        problems: a list to collect what is wrong with the model, instead of raising the first.
+        kwargs: keyword arguments of the model, given like `inputs`.
+
+    Returns:
+        The graph. Passes have not been run on it.
+
+    Raises:
+        TraceError: the forward does what one graph cannot do for every input; it names the line
+            and the remedy.
+    """
+    if any(isinstance(observer, Recorder) for observer in current()):
+        raise TraceError("a model is traced while another trace runs; trace one after the other")
+    found = Model(model, layers, state)
+    call = Call(model, inputs, kwargs)
+    bound, chosen = bind(call.specs, sizes)
+    with Modes(found.layers, training):
+        written: frozenset[str] = frozenset()
+        while True:
+            session = Session(found, bound, dict(chosen), written, problems)
+            graph = _trace(session, call, output_names)
+            seen = frozenset(state.name for state in graph.states)
+            if session.frozen_escape is None or seen <= written:
+                break
+            # State was read as a plain number before it was known that the forward writes it.
+            written |= seen
+    graph.training = training
+    return graph
+
+
+def _trace(session: Session, call: Call, output_names: Sequence[str] | None) -> Graph:
+    """One trace: all runs, merged into a graph."""
+    order: list[list[str]] = []
+
+    def run(path: Path) -> End:
+        session.start_run()
+        recorder = Recorder(session, path)
+        tensors = []
+        for spec, _, array in session.inputs:
+            tensors.append(Tensor._of(array))
+            tensors[-1].stop_gradient = spec.stop_gradient
+        args, kwargs = call.arguments(tensors)
+        try:
+            with observing(recorder):
+                result = session.model.function(*args, **kwargs)
+                end, paths = _end(recorder, result)
+                _need_no_hidden_state(recorder)
+        finally:
+            recorder.close()
+        order.append(paths)
+        return end
+
+    try:
+        root = explore(run)
+    finally:
+        session.snapshot.restore()
+    assumed = session.assumptions + assumptions(root)
+    return _graph(session, root, order[0], assumed, output_names)
+
+
+def _end(recorder: Recorder, result: Any) -> tuple[End, list[str]]:
+    """What a run has come to: values of the outputs and of the state it wrote."""
+    structure, leaves = flatten(result, is_output)
+    outputs = []
+    for _, leaf in leaves:
+        tensor = leaf
+        if isinstance(leaf, Dim):
+            tensor = recorder.lift(leaf)
+        elif isinstance(leaf, np.ndarray):
+            tensor = Tensor(leaf)
+        tensor._read()
+        outputs.append(recorder.value_of(tensor))
+    if not outputs:
+        raise TraceError(
+            f"the forward returned {type(result).__name__}; it must return a tensor, or a tuple, "
+            "list or dict of tensors"
+        )
+    handles = {handle.name: handle.tensor for handle in recorder.session.handles.values()}
+    states = {
+        name: (recorder.value_of(handles[name]), line) for name, line in recorder.states.items()
+    }
+    return End(outputs, structure, states), [path for path, _ in leaves]
+
+
+def _need_no_hidden_state(recorder: Recorder) -> None:
+    """Refuse attributes that were read as constants and are now bound to something else."""
+    session = recorder.session
+    after = {path: tensor for path, tensor in session.model.temporaries().items()}
+    for path, before in session.temporaries.values():
+        line = recorder.read_as_constant(before)
+        if line is not None and after.get(path) is not before:
+            session.problem(
+                recorder.carries_state(before, f"is read (at {line}) and then replaced", line)
+            )
+
+
+def _graph(
+    session: Session,
+    root: Segment,
+    paths: list[str],
+    assumed: list[Any],
+    output_names: Sequence[str] | None,
+) -> Graph:
+    finished = ends(root)
+    need_same_structure(root)
+    structure = finished[0].structure
+    names = _output_names(paths, output_names, {value.name for _, value, _ in session.inputs})
+    written = [h for h in session.handles.values() if any(h.name in end.states for end in finished)]
+    lines = {name: line for end in finished for name, (_, line) in end.states.items()}
+
+    def results(end: End) -> list[Value]:
+        nexts = [
+            end.states[handle.name][0] if handle.name in end.states else handle.value
+            for handle in written
+        ]
+        for handle, value in zip(written, nexts, strict=True):
+            if value is None:
+                raise TraceError(
+                    f"the buffer {handle.name} has no value yet and is written on one side of a "
+                    "condition only; give it a first value",
+                    where=lines[handle.name],
+                )
+        return [*end.outputs, *nexts]  # type: ignore[list-item]
+
+    titles = [f"output {name}" for name in names] + [f"the new value of {h.name}" for h in written]
+    nodes, values = merge(root, results, titles)
+    graph = Graph(
+        inputs=[value for _, value, _ in session.inputs],
+        nodes=nodes,
+        outputs=values[: len(names)],
+        name=session.model.name,
+        output_names=names,
+        structure=structure,
+        params=[h.value for h in session.handles.values() if h.value and h.value.kind == "param"],
+        buffers=[h.value for h in session.handles.values() if h.value and h.value.kind == "buffer"],
+        constants=session.constants,
+        states=[
+            State(h.name, h.value, value, lines[h.name])
+            for h, value in zip(written, values[len(names) :], strict=True)
+        ],
+        guards=list(session.guards.values()),
+        assumptions=assumed,
+        sizes=session.sizes,
+        samples=[spec.sample for spec, _, _ in session.inputs],
+    )
+    _settle_states(graph)
+    collect_state(graph)
+    _name_constants(graph)
+    number(graph)
+    return graph
+
+
+def _output_names(paths: list[str], wanted: Sequence[str] | None, taken: set[str]) -> list[str]:
+    """Names of the outputs: those that are wanted, or keys and positions in the result."""
+    if wanted is None:
+        names = []
+        for path in paths:
+            name = (
+                path if path and not path[0].isdigit() else f"output_{path}" if path else "output"
+            )
+            names.append(f"output_{name}" if name in taken else name)
+        return names
+    names = list(wanted)
+    if len(names) != len(paths):
+        raise TraceError(f"{len(names)} output names are given; the forward returns {len(paths)}")
+    twice = [name for i, name in enumerate(names) if name in taken or name in names[:i]]
+    if twice:
+        raise TraceError(f"the name {twice[0]!r} of an output is that of another input or output")
+    return names
+
+
+def _settle_states(graph: Graph) -> None:
+    """Forget the first value of state that is never read; refuse state that changes its type."""
+    read = reads(graph)
+    for i, state in enumerate(graph.states):
+        if state.value is None or state.value not in read:
+            graph.states[i] = State(state.name, None, state.next, state.where)
+        elif state.value.type != state.next.type:
+            raise TraceError(
+                f"{state.name} is {type_text(state.value.type)} when the forward starts and is "
+                f"written as {type_text(state.next.type)}; state that is read must keep its shape "
+                "and dtype",
+                where=state.where,
+            )
+
+
+def _name_constants(graph: Graph) -> None:
+    """Names for constants that have none, and no name twice."""
+    taken = {value.name for value in (*graph.inputs, *graph.params, *graph.buffers)}
+    if len(taken) < len(graph.inputs) + len(graph.params) + len(graph.buffers):
+        shared = next(
+            value.name
+            for value in graph.inputs
+            if any(value.name == other.name for other in (*graph.params, *graph.buffers))
+        )
+        raise TraceError(
+            f"an input is called {shared!r} like a parameter of the model; name it otherwise with "
+            "InputSpec(name=...)"
+        )
+    for value in graph.constants:
+        stem = value.name or ("c" if value.kind == "literal" else "const")
+        name, count = stem if value.name else f"{stem}0", 0
+        while name in taken:
+            count += 1
+            name = f"{stem}{count}"
+        value.name = name
+        taken.add(name)
