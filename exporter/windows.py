@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from dyn.core.dim import Expr
 
 Size = int | Expr
+
+MAX_CONSTANT = 1024
+"""Elements up to which a tensor of one number is stored rather than computed."""
 
 
 def onnx_pads(padding: Sequence[Any]) -> list[int] | None:
@@ -37,5 +42,8 @@ def pad(b: Any, x: Any, padding: Sequence[Size], value: Any = None) -> Any:
 
 
 def filled(b: Any, shape: Sequence[Size], value: Any, dtype: Any) -> Any:
-    """A tensor of one number."""
+    """A tensor of one number: a constant while it is small, else expanded at run time."""
+    size = volume(shape)
+    if isinstance(size, int) and size <= MAX_CONSTANT:
+        return b.const(np.full([int(volume([n])) for n in shape], value, dtype))
     return b.op("Expand", b.const(value, dtype), b.shape_vector(shape))

@@ -8,6 +8,7 @@ Arrays are [N, C, spatial...].
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -57,7 +58,8 @@ def adaptive_max_pool(x: np.ndarray, *, sizes: Sequence[int]) -> tuple[np.ndarra
     for boxes in itertools.product(*cuts):
         at = tuple(i for i, _ in boxes)
         box = tuple(slice(a, b) for _, (a, b) in boxes)
-        seen = x[(slice(None), slice(None), *box)].reshape(*x.shape[:2], -1)
+        seen = x[(slice(None), slice(None), *box)]
+        seen = seen.reshape(*x.shape[:2], math.prod(seen.shape[2:]))
         best = seen.argmax(axis=2)
         out[(slice(None), slice(None), *at)] = np.take_along_axis(seen, best[..., None], 2)[..., 0]
         index[(slice(None), slice(None), *at)] = place[box].reshape(-1)[best]

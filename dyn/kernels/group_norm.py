@@ -6,12 +6,14 @@ is group norm with one channel per group.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
 def _rows(x: np.ndarray, groups: int) -> np.ndarray:
     """[N, groups, everything of a group]."""
-    return x.reshape(x.shape[0], groups, -1)
+    return x.reshape(x.shape[0], groups, math.prod(x.shape[1:]) // groups)
 
 
 def _column(v: np.ndarray, ndim: int) -> np.ndarray:

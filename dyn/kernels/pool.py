@@ -7,6 +7,7 @@ windows live here; resampling is in `resample.py`.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -100,10 +101,10 @@ def max_pool_grad(g: np.ndarray, index: np.ndarray, *, x_shape: Window) -> np.nd
     """Each gradient added at the position that won; zero elsewhere."""
     planes = int(np.prod(x_shape[:2]))
     size = int(np.prod(x_shape[2:]))
-    flat = index.reshape(planes, -1).astype(np.int64)
+    flat = index.reshape(planes, math.prod(index.shape[2:])).astype(np.int64)
     flat = flat + np.arange(planes, dtype=np.int64)[:, None] * size
     total = np.zeros(planes * size, g.dtype)
-    np.add.at(total, flat.ravel(), g.reshape(-1))
+    np.add.at(total, flat.ravel(), g.ravel())
     return total.reshape(tuple(x_shape))
 
 
