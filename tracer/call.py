@@ -17,8 +17,8 @@ from tracer.spec import InputSpec, as_spec
 
 
 def is_output(value: Any) -> bool:
-    """Whether something that a forward returns is one of its outputs."""
-    return isinstance(value, (Tensor, Dim, np.ndarray))
+    """Whether something that a forward returns is one of its outputs: a tensor or a number."""
+    return isinstance(value, (Tensor, Dim, np.ndarray, np.generic, int, float))
 
 
 class Call:

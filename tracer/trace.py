@@ -120,7 +120,7 @@ def _end(recorder: Recorder, result: Any) -> tuple[End, list[str]]:
         tensor = leaf
         if isinstance(leaf, Dim):
             tensor = recorder.lift(leaf)
-        elif isinstance(leaf, np.ndarray):
+        elif not isinstance(leaf, Tensor):
             tensor = Tensor(leaf)
         tensor._read()
         outputs.append(recorder.value_of(tensor))

@@ -1,0 +1,65 @@
+"""The live model as a function from arrays to arrays: what a graph or a file is compared with.
+
+Called as the trace called it, in the same modes; state carries from call to call until `restart`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dyn.core.modes import no_grad
+from dyn.core.tensor import Tensor
+from dyn.core.tree import flatten
+from dyn.nn.layer import Layer
+from tracer.call import Call, Modes, is_output
+from tracer.names import Model
+from tracer.preserve import Snapshot
+
+
+class Live:
+    """A model that can be run again on other arrays.
+
+    Takes the arguments of `trace`. Between two calls of `restart` the runs change the model's own
+    state; call it when done.
+    """
+
+    def __init__(
+        self,
+        model: Layer | Callable[..., Any],
+        *inputs: Any,
+        training: bool = False,
+        layers: Mapping[str, Layer] | None = None,
+        state: Mapping[str, Tensor] | None = None,
+        **kwargs: Any,
+    ):
+        self._model = Model(model, layers, state)
+        self._call = Call(model, inputs, kwargs)
+        self._training = training
+        self._snapshot = Snapshot(self._model.layers.values(), self._model.tensors.values())
+        for tensor in self._model.temporaries().values():
+            self._snapshot.save(tensor)
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs, in the order of the graph's outputs, for one array per input."""
+        tensors = []
+        for (_, spec), array in zip(self._call.specs, arrays, strict=True):
+            tensor = Tensor(array)
+            tensor.stop_gradient = spec.stop_gradient
+            tensors.append(tensor)
+        args, kwargs = self._call.arguments(tensors)
+        needs_tape = self._training or any(not s.stop_gradient for _, s in self._call.specs)
+        with Modes(self._model.layers, self._training):
+            if needs_tape:
+                result = self._model.function(*args, **kwargs)
+            else:
+                with no_grad():
+                    result = self._model.function(*args, **kwargs)
+        _, leaves = flatten(result, is_output)
+        return [np.asarray(v._read() if isinstance(v, Tensor) else v) for _, v in leaves]
+
+    def restart(self) -> None:
+        """Put the model's state and the random numbers back as they were at the start."""
+        self._snapshot.restore()
