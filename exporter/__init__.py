@@ -13,14 +13,34 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from exporter.errors import ExportError, UnsupportedOpError, VerificationError
+    from exporter.export import export
+    from exporter.report import Report
     from exporter.serving import Predictor, PredictorError, TensorInfo
+    from tracer import InputSpec
 
-__all__ = ["Predictor", "PredictorError", "TensorInfo"]
+__all__ = [
+    "ExportError",
+    "InputSpec",
+    "Predictor",
+    "PredictorError",
+    "Report",
+    "TensorInfo",
+    "UnsupportedOpError",
+    "VerificationError",
+    "export",
+]
 
 _ROOMS = {
+    "ExportError": "exporter.errors",
+    "InputSpec": "tracer",
     "Predictor": "exporter.serving",
     "PredictorError": "exporter.serving",
+    "Report": "exporter.report",
     "TensorInfo": "exporter.serving",
+    "UnsupportedOpError": "exporter.errors",
+    "VerificationError": "exporter.errors",
+    "export": "exporter.export",
 }
 
 

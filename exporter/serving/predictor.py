@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime as ort
 
 from exporter.serving.onnxfile import read_onnx
-from exporter.serving.session import CPU, Provider, check_providers, open_session
+from exporter.serving.session import CPU, QUIET, Provider, check_providers, open_session
 from exporter.serving.signature import PredictorError, Signature, TensorInfo, show
 from exporter.serving.state import CarriedState, load_arrays, save_arrays
 
@@ -143,12 +143,13 @@ class Predictor:
     def _compute(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         assert self._session is not None
         try:
-            return self._session.run(self._fetches, feeds)  # pyright: ignore[reportReturnType]
+            results = self._session.run(self._fetches, feeds, QUIET)
         except Exception as error:
             # onnxruntime's exceptions share no base class but Exception.
             given = ", ".join(f"{name}: {show(array)}" for name, array in feeds.items())
             message = f"{self._file.name}: onnxruntime failed with {given or 'no input'}: {error}"
             raise PredictorError(message) from error
+        return results  # pyright: ignore[reportReturnType]
 
     @property
     def state(self) -> dict[str, np.ndarray]:

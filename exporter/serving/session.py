@@ -20,7 +20,11 @@ CPU = "CPUExecutionProvider"
 Provider = str | tuple[str, dict[str, Any]]
 """A provider of onnxruntime by name, or its name and options."""
 
-_ERRORS_ONLY = 3
+_ERRORS, _FATAL = 3, 4
+
+QUIET = ort.RunOptions()
+"""Options of every call: what goes wrong is raised, and not printed as well."""
+QUIET.log_severity_level = _FATAL
 
 
 def check_providers(providers: Sequence[Provider]) -> tuple[Provider, ...]:
@@ -63,7 +67,7 @@ def open_session(
     options.intra_op_num_threads = threads or thread_budget()
     options.inter_op_num_threads = 1
     # Warnings of the loader (a state is an initializer that can be overridden) are no news here.
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _ERRORS
     # A plan of memory is kept for every combination of input sizes ever seen, so memory would
     # grow with each. The arena itself stays: it levels off, and large buffers from malloc are
     # mapped and zeroed anew in every call.

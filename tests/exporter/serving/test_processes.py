@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from exporter.serving import Predictor
+from exporter.serving import Predictor, PredictorError
 from tests.exporter.serving.models import (
     run_python,
     tensor,
     write,
     write_add,
     write_counter,
+    write_gather,
     write_layers,
 )
 
@@ -61,7 +62,7 @@ def test_forked_children_answer_and_end(tmp_path):
     code = """
 import os, sys, threading, time, warnings
 import numpy as np
-from exporter.serving import Predictor
+from exporter.serving import Predictor, PredictorError
 
 warnings.simplefilter("ignore", DeprecationWarning)       # Python 3.12: fork beside threads
 layers, counter = Predictor(sys.argv[1], threads=4), Predictor(sys.argv[2], threads=4)
@@ -98,7 +99,7 @@ print("ok")
 WORKER = """
 import multiprocessing, sys
 import numpy as np
-from exporter.serving import Predictor
+from exporter.serving import Predictor, PredictorError
 
 def work(predictor, queue):
     queue.put(predictor(np.ones((1, 2), np.float32))[0].tolist())
@@ -181,7 +182,7 @@ def test_memory_is_flat_over_random_shapes(tmp_path):
     code = """
 import os, sys
 import numpy as np
-from exporter.serving import Predictor
+from exporter.serving import Predictor, PredictorError
 
 def resident():
     with open("/proc/self/statm") as file:
@@ -210,6 +211,7 @@ def test_memory_is_planned_ahead_only_where_every_size_is_known(tmp_path):
 
 
 def test_a_call_writes_nothing_to_the_terminal(tmp_path, capfd):
-    predictor = Predictor(write_counter(tmp_path / "count.onnx"))
-    predictor([[1, 2]])
+    Predictor(write_counter(tmp_path / "count.onnx"))([[1, 2]])
+    with pytest.raises(PredictorError):
+        Predictor(write_gather(tmp_path / "gather.onnx"))([99])
     assert capfd.readouterr() == ("", "")
