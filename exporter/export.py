@@ -65,7 +65,8 @@ def export(
     check_opset(opset)
     target = check_target(path)
     traced = capture(model, input_spec, training)
-    graph, notes = tracer.optimize(traced.graph)
+    graph, reports = tracer.optimize(traced.graph)
+    notes = [str(done) for done in reports if done.changes]
     require_coverage(graph)
     lowered = lower(graph, opset)
     skeleton = files.skeleton(lowered, metadata or {})
@@ -101,8 +102,8 @@ def capture(model: Any, input_spec: Any, training: bool) -> Traced:
     if isinstance(model, Graph):
         return Traced(model, None)
     specs, named = _specs(input_spec)
-    live = tracer.Live(model, *specs, training=training, **named)
-    return Traced(tracer.trace(model, *specs, training=training, **named), live)
+    live = tracer.Live(model, *specs, kwargs=named, training=training)
+    return Traced(tracer.trace(model, *specs, kwargs=named, training=training), live)
 
 
 def _specs(input_spec: Any) -> tuple[Sequence[Any], dict[str, Any]]:
