@@ -54,8 +54,7 @@ def searchsorted(edges, x, right):
     side = "right" if right else "left"
     if edges.ndim == 1:
         return np.asarray(np.searchsorted(edges, x, side))
-    rows, values = edges.reshape(-1, edges.shape[-1]), x.reshape(-1, x.shape[-1])
-    out = np.empty(values.shape, np.int64)
-    for i, (row, value) in enumerate(zip(rows, values, strict=True)):
-        out[i] = np.searchsorted(row, value, side)
-    return out.reshape(x.shape)
+    out = np.empty(x.shape, np.int64)
+    for at in np.ndindex(x.shape[:-1]):
+        out[at] = np.searchsorted(edges[at], x[at], side)
+    return out

@@ -3,8 +3,8 @@
 A row says how to draw inputs, how to call the op and what numpy gives for it. What is done with a
 row is said in the tests (`test_op_forward.py`, `test_op_grad.py` ...), never here.
 
-Sizes of inputs are numbers, or names of sizes that may vary: `array("n", 3)`. Every test runs at the
-first size of each name; the tests of dynamic shapes and of the sizes 0 and 1 put in others.
+Sizes of inputs are numbers, or names of sizes that may vary: `array("n", 3)`. Every test runs at
+the first size of each name; the tests of dynamic shapes and of the sizes 0 and 1 put in others.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ ROWS = [
     step("floor", np.floor, "Floor"),
     step("ceil", np.ceil, "Ceil"),
     step("trunc", np.trunc),
-    step("round", np.rint, "Round"),
+    step("round", np.round, "Round"),
     OpCase(
         "round",
         [ROUNDED],

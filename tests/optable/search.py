@@ -1,0 +1,234 @@
+"""Rows of `dyn/ops/search.py` and `dyn/ops/sort.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dyn.ops import search
+from dyn.ops import sort as ops
+from tests.optable.case import OpCase, array, bools, ints
+
+REALS = ("float32", "float64", "int64", "int32")
+X = array("n", 5, distinct=True)
+CUBE = array("n", 3, 4, distinct=True)
+TIES = ints("n", 6, low=0, high=3)
+
+
+def _topk(x, k, axis, largest):
+    order = np.argsort(-x if largest else x, axis=axis, kind="stable")
+    order = np.take(order, np.arange(k), axis=axis)
+    return np.take_along_axis(x, order, axis), order
+
+
+def _position(function):
+    return lambda x, axis, keepdims: function(x, axis=axis, keepdims=keepdims)
+
+
+def _mode(x):
+    values, places = [], []
+    for row in x:
+        found, counts = np.unique(row, return_counts=True)
+        values.append(found[counts.argmax()])
+        places.append(np.flatnonzero(row == values[-1])[-1])
+    return np.array(values, x.dtype).reshape(-1), np.array(places, np.int64)
+
+
+def _unique(x, axis):
+    if axis is None:
+        x = x.reshape(-1)
+    values, index, inverse, counts = np.unique(x, True, True, True, axis=axis)
+    return values, index, inverse.reshape(-1), counts
+
+
+ROWS = [
+    *(
+        OpCase(
+            op,
+            [spec],
+            {"axis": axis, "keepdims": keep},
+            _position(function),
+            dtypes=REALS,
+            order=0,
+            onnx=onnx,
+            empty=axis != 0,
+            note=note,
+        )
+        for op, function, onnx in (
+            ("argmax", np.argmax, "ArgMax"),
+            ("argmin", np.argmin, "ArgMin"),
+        )
+        for spec, axis, keep, note in (
+            (CUBE, 1, False, ""),
+            (CUBE, 0, True, "keepdims"),
+            (TIES, 1, False, "ties"),
+        )
+    ),
+    OpCase(
+        "argmax",
+        [CUBE],
+        reference=np.argmax,
+        run=search.argmax,
+        order=0,
+        empty=False,
+        note="flat",
+    ),
+    *(
+        OpCase(
+            "topk",
+            [spec],
+            {"k": 2, "axis": axis, "largest": largest},
+            _topk,
+            dtypes=REALS,
+            order=0 if note == "ties" else 2,
+            onnx="TopK",
+            note=f"{note}{'largest' if largest else 'smallest'}",
+        )
+        for largest in (True, False)
+        for spec, axis, note in ((X, 1, ""), (CUBE, 1, "middle"), (TIES, 1, "ties"))
+    ),
+    *(
+        OpCase(
+            "sort",
+            [spec],
+            reference=lambda x, s=sign: s * np.sort(s * x, axis=1),
+            run=lambda x, d=descending: ops.sort(x, 1, d),
+            dtypes=REALS,
+            onnx="TopK",
+            note="descending" if descending else "",
+        )
+        for spec, descending, sign in ((CUBE, False, 1), (CUBE, True, -1))
+    ),
+    *(
+        OpCase(
+            "argsort",
+            [TIES],
+            reference=lambda x, s=sign: np.argsort(s * x, axis=1, kind="stable"),
+            run=lambda x, d=descending: ops.argsort(x, 1, d),
+            order=0,
+            note="descending" if descending else "",
+        )
+        for descending, sign in ((False, 1), (True, -1))
+    ),
+    OpCase(
+        "kthvalue",
+        [X],
+        reference=lambda x: (np.sort(x, 1)[:, 1], np.argsort(x, 1, kind="stable")[:, 1]),
+        run=lambda x: ops.kthvalue(x, 2),
+        dtypes=REALS,
+    ),
+    OpCase("mode", [TIES], reference=_mode, run=ops.mode, order=0),
+    *(
+        OpCase(
+            "median",
+            [array("n", size, distinct=True)],
+            reference=lambda x: np.median(x, 1),
+            run=lambda x: ops.median(x, 1),
+            note=str(size),
+        )
+        for size in (4, 5)
+    ),
+    OpCase(
+        "median",
+        [array("n", 4, distinct=True)],
+        reference=lambda x: np.sort(x, 1)[:, 1:2],
+        run=lambda x: ops.median(x, 1, keepdim=True, mode="min"),
+        note="min",
+    ),
+    OpCase(
+        "median",
+        [X],
+        reference=np.median,
+        run=ops.median,
+        empty=False,
+        note="flat",
+    ),
+    *(
+        OpCase(
+            "quantile",
+            [X],
+            reference=lambda x, q=q: np.quantile(x, q, axis=1),
+            run=lambda x, q=q: ops.quantile(x, q, 1),
+            note=str(q),
+        )
+        for q in (0, 0.3, 1, [0.25, 0.9])
+    ),
+    OpCase(
+        "quantile",
+        [X],
+        reference=lambda x: np.quantile(x, 0.3, axis=0),
+        run=lambda x: ops.quantile(x, 0.3, 0),
+        empty=False,
+        note="dynamic",
+    ),
+    OpCase("nonzero", [bools("n", 3)], reference=np.argwhere, order=0, onnx="NonZero"),
+    OpCase(
+        "nonzero",
+        [ints("n", 4, low=-1, high=2)],
+        reference=np.argwhere,
+        order=0,
+        note="ints",
+    ),
+    OpCase(
+        "nonzero",
+        [bools("n", 3)],
+        reference=np.nonzero,
+        run=lambda x: search.nonzero(x, as_tuple=True),
+        order=0,
+        note="tuple",
+    ),
+    OpCase(
+        "unique",
+        [TIES],
+        {"axis": None},
+        _unique,
+        dtypes=REALS,
+        order=0,
+        onnx="Unique",
+    ),
+    OpCase(
+        "unique",
+        [ints(6, "n", low=0, high=2)],
+        {"axis": 0},
+        _unique,
+        order=0,
+        empty=False,
+        note="axis",
+    ),
+    OpCase(
+        "bincount",
+        [ints("n", low=0, high=5)],
+        {"minlength": 3},
+        lambda x, minlength: np.bincount(x, minlength=minlength),
+        order=0,
+    ),
+    OpCase(
+        "bincount",
+        [ints("n", low=0, high=5), array("n")],
+        {"minlength": 0},
+        lambda x, w, minlength: np.bincount(x, w, minlength),
+        order=0,
+        note="weights",
+    ),
+    *(
+        OpCase(
+            "searchsorted",
+            [lambda rng, dtype, sizes: np.array([-1, 0, 0, 1, 2], dtype), array("n", 3)],
+            {"right": right},
+            lambda edges, x, right: np.searchsorted(edges, x, "right" if right else "left"),
+            dtypes=REALS,
+            order=0,
+            note="right" if right else "",
+        )
+        for right in (False, True)
+    ),
+    OpCase(
+        "searchsorted",
+        [lambda rng, dtype, sizes: np.sort(rng.random((2, 4)), 1).astype(dtype), array(2, "n")],
+        {"right": False},
+        lambda edges, x, right: np.stack(
+            [np.searchsorted(e, v) for e, v in zip(edges, x, strict=True)]
+        ),
+        order=0,
+        note="rows",
+    ),
+]
