@@ -58,7 +58,7 @@ class Live:
                 with no_grad():
                     result = self._model.function(*args, **kwargs)
         _, leaves = flatten(result, is_output)
-        return [np.asarray(v._read() if isinstance(v, Tensor) else v) for _, v in leaves]
+        return [(v if isinstance(v, Tensor) else Tensor(v))._read() for _, v in leaves]
 
     def restart(self) -> None:
         """Put the model's state and the random numbers back as they were at the start."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from dyn.core.dim import Dim
 from dyn.core.observe import current, observing
 from dyn.core.tensor import Tensor
