@@ -1,28 +1,35 @@
-"""Convolution over any number of spatial axes, its transpose and the gradient of its weight.
+"""Convolution, its transpose and the gradient of its weight, for 1 to 3 spatial axes.
 
 Arrays are [N, C, spatial...] and weights [Co, Ci / groups, window...]; padding is (low, high) per
-axis, flattened. Nothing but choosing and calling kernels belongs here.
+axis, flattened. Results have channels last in memory, gradients of weights [window...][ci][co].
+Here axes and element types are brought to what `conv2d` takes; no number is computed here.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from dyn.kernels import conv2d, conv3d
 
 Sizes = Sequence[int]
 
 
-def output_sizes(
-    sizes: Sizes, window: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
-) -> tuple[int, ...]:
-    """Number of window positions along each axis."""
-    return tuple(
-        (n + padding[2 * i] + padding[2 * i + 1] - dilation[i] * (window[i] - 1) - 1) // stride[i]
-        + 1
-        for i, n in enumerate(sizes)
-    )
+def _compute_dtype(dtype: np.dtype) -> np.dtype:
+    """The element type in which numbers of `dtype` are convolved."""
+    return dtype if dtype in (np.float32, np.float64) else np.dtype(np.float32)
+
+
+def _flat(attrs: dict[str, Any]) -> dict[str, Any]:
+    """Attributes of a convolution over one axis as those over two, the first of size 1."""
+    return {
+        "stride": (1, *attrs["stride"]),
+        "padding": (0, 0, *attrs["padding"]),
+        "dilation": (1, *attrs["dilation"]),
+        "groups": attrs["groups"],
+    }
 
 
 def conv(
@@ -30,93 +37,78 @@ def conv(
     w: np.ndarray,
     bias: np.ndarray | None = None,
     *,
-    stride: Sizes,
-    padding: Sizes,
-    dilation: Sizes,
-    groups: int,
     activation: str | None = None,
+    **attrs: Any,
 ) -> np.ndarray:
-    """Cross-correlation of x [N, Ci, ...] with w [Co, Ci / groups, ...], plus bias [Co]."""
-    window = w.shape[2:]
-    out = output_sizes(x.shape[2:], window, stride, padding, dilation)
-    x_last = _padded(x, padding)
-    y = np.zeros((x.shape[0], *out, w.shape[0]), x.dtype)
-    for tap, where in _taps(window, out, stride, dilation):
-        for ins, outs in _groups(w, groups):
-            y[..., outs] += x_last[where][..., ins] @ w[(outs, slice(None), *tap)].T
-    if bias is not None:
-        y += bias
-    if activation == "relu":
-        np.maximum(y, 0, out=y)
-    return np.moveaxis(y, -1, 1)
+    """Cross-correlation of x [N, Ci, ...] with w [Co, Ci / groups, ...], plus bias [Co].
+
+    Args:
+        x, w, bias: of one floating-point dtype.
+        activation: None or "relu", applied to the result.
+        attrs: stride, padding, dilation (a tuple each, see the module) and groups.
+
+    Returns:
+        [N, Co, ...] of the same dtype.
+    """
+    dtype = _compute_dtype(x.dtype)
+    if dtype != x.dtype:
+        b = None if bias is None else bias.astype(dtype)
+        y = conv(x.astype(dtype), w.astype(dtype), b, activation=activation, **attrs)
+        return y.astype(x.dtype)
+    if x.ndim == 3:
+        attrs = _flat(attrs)
+        y = conv2d.conv2d(
+            x[:, :, None], w[:, :, None], bias, owner=w, activation=activation, **attrs
+        )
+        return y[:, :, 0]
+    if x.ndim == 5:
+        return conv3d.conv3d(x, w, bias, activation=activation, **attrs)
+    return conv2d.conv2d(x, w, bias, owner=w, activation=activation, **attrs)
 
 
 def conv_transpose(
-    x: np.ndarray,
-    w: np.ndarray,
-    bias: np.ndarray | None = None,
-    *,
-    size: Sizes,
-    stride: Sizes,
-    padding: Sizes,
-    dilation: Sizes,
-    groups: int,
+    x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None, *, size: Sizes, **attrs: Any
 ) -> np.ndarray:
-    """Gradient of `conv` by its input: x [N, Co, ...] is spread to [N, Ci, *size], plus bias."""
-    window = w.shape[2:]
-    x_last = np.moveaxis(x, 1, -1)
-    shape = [n + padding[2 * i] + padding[2 * i + 1] for i, n in enumerate(size)]
-    full = np.zeros((x.shape[0], *shape, w.shape[1] * groups), x.dtype)
-    for tap, where in _taps(window, x.shape[2:], stride, dilation):
-        for ins, outs in _groups(w, groups):
-            full[where][..., ins] += x_last[..., outs] @ w[(outs, slice(None), *tap)]
-    inner = tuple(slice(padding[2 * i], padding[2 * i] + n) for i, n in enumerate(size))
-    y = full[(slice(None), *inner)]
-    return np.moveaxis(y if bias is None else y + bias, -1, 1)
+    """Gradient of `conv` by its input: x [N, Co, ...] is spread to [N, Ci, *size], plus bias [Ci].
 
-
-def conv_grad_w(
-    g: np.ndarray,
-    x: np.ndarray,
-    *,
-    window: Sizes,
-    stride: Sizes,
-    padding: Sizes,
-    dilation: Sizes,
-    groups: int,
-) -> np.ndarray:
-    """Gradient of `conv` by its weight, from the output's gradient g [N, Co, ...]."""
-    w = np.zeros((g.shape[1], x.shape[1] // groups, *window), x.dtype)
-    x_last = _padded(x, padding)
-    g_last = np.moveaxis(g, 1, -1)
-    for tap, where in _taps(window, g.shape[2:], stride, dilation):
-        for ins, outs in _groups(w, groups):
-            columns = g_last[..., outs].reshape(-1, outs.stop - outs.start)
-            rows = x_last[where][..., ins].reshape(-1, ins.stop - ins.start)
-            w[(outs, slice(None), *tap)] = columns.T @ rows
-    return w
-
-
-def _padded(x: np.ndarray, padding: Sizes) -> np.ndarray:
-    """x with zeros around it, channels last."""
-    pairs = [(padding[2 * i], padding[2 * i + 1]) for i in range(x.ndim - 2)]
-    return np.pad(np.moveaxis(x, 1, -1), [(0, 0), *pairs, (0, 0)])
-
-
-def _taps(
-    window: Sizes, out: Sizes, stride: Sizes, dilation: Sizes
-) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
-    """Every position in the window, and where all windows see it in the padded input."""
-    for tap in itertools.product(*(range(k) for k in window)):
-        where = tuple(
-            slice(t * d, t * d + (n - 1) * s + 1, s) if n else slice(0)
-            for t, d, n, s in zip(tap, dilation, out, stride, strict=True)
+    Args:
+        x, w, bias: of one floating-point dtype; w as in `conv`.
+        size: spatial sizes of the result.
+        attrs: stride, padding, dilation and groups, as in `conv`.
+    """
+    dtype = _compute_dtype(x.dtype)
+    if dtype != x.dtype:
+        b = None if bias is None else bias.astype(dtype)
+        return conv_transpose(x.astype(dtype), w.astype(dtype), b, size=size, **attrs).astype(
+            x.dtype
         )
-        yield tap, (slice(None), *where)
+    if x.ndim == 3:
+        attrs = _flat(attrs)
+        y = conv2d.conv2d_grad_x(
+            x[:, :, None], w[:, :, None], bias, owner=w, size=(1, *size), **attrs
+        )
+        return y[:, :, 0]
+    if x.ndim == 5:
+        return conv3d.conv3d_grad_x(x, w, bias, size=size, **attrs)
+    return conv2d.conv2d_grad_x(x, w, bias, owner=w, size=size, **attrs)
 
 
-def _groups(w: np.ndarray, groups: int) -> Iterator[tuple[slice, slice]]:
-    """Input and output channels of every group."""
-    ci, co = w.shape[1], w.shape[0] // groups
-    for i in range(groups):
-        yield slice(i * ci, (i + 1) * ci), slice(i * co, (i + 1) * co)
+def conv_grad_w(g: np.ndarray, x: np.ndarray, *, window: Sizes, **attrs: Any) -> np.ndarray:
+    """Gradient of `conv` by its weight [Co, Ci / groups, *window].
+
+    Args:
+        g: gradient of the result, [N, Co, ...].
+        x: the input, [N, Ci, ...].
+        window: sizes of the window.
+        attrs: stride, padding, dilation and groups, as in `conv`.
+    """
+    dtype = _compute_dtype(x.dtype)
+    if dtype != x.dtype:
+        return conv_grad_w(g.astype(dtype), x.astype(dtype), window=window, **attrs).astype(x.dtype)
+    if x.ndim == 3:
+        attrs = _flat(attrs)
+        w = conv2d.conv2d_grad_w(g[:, :, None], x[:, :, None], window=(1, *window), **attrs)
+        return w[:, :, 0]
+    if x.ndim == 5:
+        return conv3d.conv3d_grad_w(g, x, window=window, **attrs)
+    return conv2d.conv2d_grad_w(g, x, window=window, **attrs)

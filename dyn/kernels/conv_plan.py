@@ -1,0 +1,339 @@
+"""Plans of direct convolution: how the work on given shapes is cut up, and the tables it needs.
+
+A plan is made once for shapes, memory layouts and attributes, and remembered; a call copies its
+words, fills in addresses and runs a task. No number is computed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dyn.kernels import conv_bands as bands
+from dyn.kernels import conv_copy as copy
+from dyn.kernels import conv_tile as tile
+from dyn.kernels.conv_bands import Phase
+from dyn.kernels.conv_ir import LANES
+from dyn.kernels.memory import empty
+from dyn.kernels.threads import launch
+
+BAND_BYTES = 192 * 1024
+"""Size of a band that leaves room in the second-level cache for a panel of weights."""
+SPLIT_BYTES = 384 * 1024
+"""Weights beyond this are worked through in shares, each for all bands, to stay in the cache."""
+UNITS = 8
+"""Shares of the work to aim at, so that threads end at the same time."""
+BAND_PIXELS = 4096
+"""Most outputs per band: limits the tables."""
+CHUNKS = 16
+
+
+class View(NamedTuple):
+    """Shape and byte strides of an array; the stride of an axis of size 1 is the element's size."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype
+
+    @staticmethod
+    def of(array: np.ndarray) -> View:
+        """The view of an array."""
+        size = array.itemsize
+        strides = zip(array.strides, array.shape, strict=True)
+        return View(array.shape, tuple(s if n > 1 else size for s, n in strides), array.dtype)
+
+    @property
+    def has_channels_last(self) -> bool:
+        """Whether the channels of a pixel are next to each other."""
+        return self.strides[1] == self.dtype.itemsize
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the pixels of a row are next to each other."""
+        return self.strides[3] == self.dtype.itemsize
+
+
+class Kernels(NamedTuple):
+    """Addresses of the microkernels for one element type, and its vector width."""
+
+    lanes: int
+    wide: int
+    narrow: int
+    lanewise: int
+    transpose: int
+
+
+@cache
+def kernels_of(dtype: np.dtype) -> Kernels:
+    """The microkernels for float32 or float64."""
+    if dtype.itemsize == 4:
+        made = (tile.wide_f32, tile.narrow_f32, tile.lanes_f32, copy.transpose_f32)
+    else:
+        made = (tile.wide_f64, tile.narrow_f64, tile.lanes_f64, copy.transpose_f64)
+    return Kernels(max(LANES * 4 // dtype.itemsize, 2), *(kernel.address for kernel in made))
+
+
+class Channels(NamedTuple):
+    """Which weights meet: per group `inner` source channels and `outer` target channels.
+
+    The byte steps in the weight between groups, source channels, target channels and the two axes
+    of the window. `lanewise`: every target channel has one source channel, its own.
+    """
+
+    groups: int
+    inner: int
+    outer: int
+    group_step: int
+    inner_step: int
+    outer_step: int
+    window_steps: tuple[int, int]
+    lanewise: bool
+
+
+def table(pairs: np.ndarray) -> np.ndarray:
+    """Pairs of byte offsets as the tile kernels read them."""
+    return np.ascontiguousarray(pairs.reshape(-1, 2), np.int64)
+
+
+class BandLayout:
+    """Where the source is read: in place, or copied with its padding into a band.
+
+    Attributes:
+        steps: bytes between images, rows, pixels and channels of what the tiles read.
+        copied: whether there is a copy, and its `layout`.
+        low: least offset of a tap, per axis; `span`: offsets from the least to the greatest.
+        image_bytes: of a copied band of `rows` rows.
+    """
+
+    def __init__(
+        self, source: View, phases: list[Phase], step: tuple[int, int], channels: Channels
+    ):
+        size, lanes = source.dtype.itemsize, kernels_of(source.dtype).lanes
+        ends = []
+        for axis in range(2):
+            offsets = [offset for phase in phases for offset in phase.taps[axis].offsets]
+            ends.append((min(offsets), max(offsets)))
+        self.low = (ends[0][0], ends[1][0])
+        self.span = (ends[0][1] - ends[0][0], ends[1][1] - ends[1][0])
+        self.out = tuple(max(p.size[axis] for p in phases) for axis in range(2))
+        reach = [(self.out[i] - 1) * step[i] + ends[i][1] for i in range(2)]
+        inside = min(self.low) >= 0 and all(
+            r < n for r, n in zip(reach, source.shape[2:], strict=True)
+        )
+        self.width = (self.out[1] - 1) * step[1] + self.span[1] + 1
+        count = source.shape[1]
+        last = source.has_channels_last or count == 1
+        few = channels.inner <= 4 and not channels.lanewise
+        self.planes = not last and few
+        self.layout = copy.PIXELS if last else copy.PLANES if few else copy.TRANSPOSED
+        ragged = channels.lanewise and count % lanes != 0
+        self.copied = not inside or ragged or (not last and not few)
+        self.pixel_bytes = size * (-(-count // lanes) * lanes if ragged else count)
+        self.row_bytes = self.width * (size * count if self.planes else self.pixel_bytes)
+        self.step, self.source, self.size = step, source, size
+
+    def height(self, rows: int) -> int:
+        """Source rows under `rows` rows of outputs."""
+        return (rows - 1) * self.step[0] + self.span[0] + 1
+
+    def steps(self, rows: int) -> tuple[int, int, int, int]:
+        """Bytes between images, rows, pixels and channels in a band of `rows` source rows."""
+        if not self.copied:
+            n, c, h, w = self.source.strides
+            return n, h, w, c
+        if self.planes:
+            line = self.width * self.size
+            return rows * self.row_bytes, line, self.size, rows * line
+        return rows * self.row_bytes, self.row_bytes, self.pixel_bytes, self.size
+
+
+class BandPlan:
+    """A plan of `bands.correlate`.
+
+    Attributes:
+        packing: what the panels that `pack` makes of a weight depend on besides the weight.
+    """
+
+    def __init__(
+        self,
+        source: View,
+        target: View,
+        phases: list[Phase],
+        step: tuple[int, int],
+        channels: Channels,
+        relu: bool,
+    ) -> None:
+        kernels = kernels_of(source.dtype)
+        self.dtype, self.channels, self.phases = source.dtype, channels, phases
+        layout = self.layout = BandLayout(source, phases, step, channels)
+        narrow = channels.lanewise or channels.outer <= kernels.lanes
+        self.lanes = kernels.lanes * (1 if narrow else 2)
+        self.panels_per_group = -(-channels.outer // self.lanes)
+        self.panels = channels.groups * self.panels_per_group
+        images, rows = self._cut(source.shape[0])
+        height = layout.height(rows)
+        self.steps = layout.steps(height)
+        self._tables: list[np.ndarray] = []
+        per_image = -(-layout.out[0] // rows)
+        count = per_image if images == 1 else -(-source.shape[0] // images)
+        if images == 1:
+            count = per_image * source.shape[0]
+        splits = self._splits(count)
+        self.chunks = min(CHUNKS, count * splits)
+        scratch = images * self.steps[0] if layout.copied else 0
+        self.scratch_size = -(-(bands.JOB_BYTES + scratch) // 64) * 64
+        size = self.dtype.itemsize
+        words = self.words = np.zeros(
+            bands.HEADER_WORDS + len(phases) * bands.PHASE_WORDS, np.int64
+        )
+        _, c_step, h_step, w_step = source.strides
+        words[: copy.BAND_WORDS] = (
+            0, source.strides[0], h_step, w_step, c_step, source.shape[2], source.shape[3],
+            source.shape[1], size, layout.layout, *self.steps, layout.width, layout.low[1],
+            kernels.transpose, copy.fill_band.address,
+        )  # fmt: skip
+        lanewise = channels.lanewise
+        words[bands.TARGET : bands.PHASES + 1] = (
+            0, target.strides[0], source.shape[0], images, rows, per_image, count, splits, step[0],
+            layout.low[0], height, layout.copied, 0, self.scratch_size, self.panels,
+            self.panels_per_group, self.panels if lanewise else 1, self.lanes, channels.outer,
+            channels.inner * self.steps[3], self.lanes * size if lanewise else 0, 0,
+            tile.RELU if relu else 0, kernels.wide, tile.WIDE,
+            kernels.lanewise if lanewise else kernels.narrow, tile.NARROW,
+            channels.outer if lanewise else kernels.lanes, len(phases),
+        )  # fmt: skip
+        self.depths = []
+        for number, phase in enumerate(phases):
+            start = bands.HEADER_WORDS + number * bands.PHASE_WORDS
+            words[start : start + 11] = self._phase(phase, target, images, rows)
+        self.packing = (self.lanes, self.panels, channels, *(d.tobytes() for d in self.depths))
+
+    def _cut(self, images: int) -> tuple[int, int]:
+        """Images and rows of outputs per band."""
+        layout = self.layout
+        height, width = layout.out
+        rows = max(1, min(height, BAND_PIXELS // max(width, 1)))
+        while rows > 1 and layout.height(rows) * layout.row_bytes > BAND_BYTES:
+            rows -= 1
+        if rows < height:
+            return 1, -(-height // -(-height // rows))
+        if images < UNITS:
+            # Few images: cut them, but not into bands whose borders cost more than their inside.
+            parts = min(-(-UNITS // images), max(1, height * width // 96), height)
+            return 1, -(-height // parts)
+        together = BAND_BYTES // max(layout.height(height) * layout.row_bytes, 1)
+        together = min(together, BAND_PIXELS // max(height * width, 1), images // UNITS)
+        return max(1, together), height
+
+    def _splits(self, count: int) -> int:
+        """Shares of the panels."""
+        depth = max(len(p.taps[0].offsets) * len(p.taps[1].offsets) for p in self.phases)
+        size = depth * self.channels.inner * self.lanes * self.dtype.itemsize * self.panels
+        splits = -(-size // SPLIT_BYTES) if count >= 4 and size > SPLIT_BYTES else 1
+        return min(self.panels, max(splits, -(-UNITS // count)))
+
+    def _phase(self, phase: Phase, target: View, images: int, rows: int) -> tuple[int, ...]:
+        """The words of one phase."""
+        layout, channels, size = self.layout, self.channels, self.dtype.itemsize
+        band_n, band_h, band_w, band_c = self.steps
+        height, width = phase.size
+        target_n, _, target_h, target_w = target.strides
+        n, i, j = np.ogrid[:images, : min(rows, height), :width]
+        step = layout.step
+        pixels = np.stack(
+            np.broadcast_arrays(
+                n * band_n + i * (step[0] * band_h) + j * (step[1] * band_w),
+                n * target_n + i * (phase.step[0] * target_h) + j * (phase.step[1] * target_w),
+            ),
+            -1,
+        )
+        row_table = table(pixels)
+        down = np.array(phase.taps[0].offsets) - layout.low[0]
+        right = np.array(phase.taps[1].offsets) - layout.low[1]
+        h_step, w_step = channels.window_steps
+        w_down = np.array(phase.taps[0].indices) * h_step
+        w_right = np.array(phase.taps[1].indices) * w_step
+        inner = np.arange(channels.inner)
+        gaps = set(np.diff(right).tolist())
+        if layout.planes and len(right) > 1 and len(gaps) == 1:
+            # Planes: the run goes along a row of the window.
+            run, a_step = len(right), gaps.pop() * band_w
+            starts = inner[:, None] * band_c + down * band_h + right[0] * band_w
+            depth = inner[:, None, None] * channels.inner_step + w_down[:, None] + w_right
+        else:
+            run, a_step = channels.inner, band_c
+            starts = down[:, None] * band_h + right * band_w
+            depth = w_down[:, None, None] + w_right[:, None] + inner * channels.inner_step
+            dense = band_c * channels.inner == band_w
+            if channels.groups == 1 and dense and gaps <= {1} and not channels.lanewise:
+                run *= len(right)
+                starts = starts[:, :1]
+        starts = starts.reshape(-1)
+        b_starts = np.arange(starts.size) * (run * self.lanes * size)
+        step_table = table(np.stack([starts, b_starts], -1))
+        self._tables += [row_table, step_table]
+        self.depths.append(np.ascontiguousarray(depth.reshape(-1), np.int64))
+        panel_bytes = depth.size * self.lanes * size
+        return (
+            height, width,
+            phase.first[0] * target_h + phase.first[1] * target_w, phase.step[0] * target_h,
+            row_table.ctypes.data, starts.size, step_table.ctypes.data, run, a_step, 0, panel_bytes,
+        )  # fmt: skip
+
+    def covers(self, size: Sequence[int]) -> bool:
+        """Whether the phases reach every number of a target of these sizes."""
+        return sum(p.size[0] * p.size[1] for p in self.phases) == size[0] * size[1]
+
+    def pack(self, w: np.ndarray) -> np.ndarray:
+        """The panels of all phases, one after the other."""
+        channels, size = self.channels, self.dtype.itemsize
+        total = sum(depth.size for depth in self.depths) * self.lanes * self.panels
+        packed = empty((total,), self.dtype)
+        at = packed.ctypes.data
+        for depth in self.depths:
+            run = channels.inner if channels.inner_step == size and not self.layout.planes else 1
+            words = np.array(
+                (
+                    self.panels, self.panels_per_group, self.lanes, channels.outer, w.ctypes.data,
+                    channels.group_step, channels.outer_step, depth.size, depth.ctypes.data, at,
+                    size, run, kernels_of(self.dtype).transpose,
+                ),
+                np.int64,
+            )  # fmt: skip
+            launch(copy.pack_panels, words, min(CHUNKS, self.panels))
+            at += depth.size * self.lanes * self.panels * size
+        return packed
+
+    def run(
+        self, source: np.ndarray, packed: np.ndarray, bias: np.ndarray | None, target: np.ndarray
+    ) -> None:
+        """Compute the target; `packed` is what `pack` returned for the weight."""
+        words = self.words.copy()
+        scratch = empty((self.scratch_size * self.chunks // 4,), np.dtype(np.float32))
+        words[copy.SOURCE] = source.ctypes.data
+        words[bands.TARGET] = target.ctypes.data
+        words[bands.SCRATCH] = scratch.ctypes.data
+        words[bands.BIAS] = 0 if bias is None else bias.ctypes.data
+        at = packed.ctypes.data
+        for number, depth in enumerate(self.depths):
+            words[bands.HEADER_WORDS + number * bands.PHASE_WORDS + bands.PHASE_WEIGHTS] = at
+            at += depth.size * self.lanes * self.panels * self.dtype.itemsize
+        launch(bands.correlate, words, self.chunks)
+
+
+def remembered(make: Any) -> Any:
+    """Keep the last plans made, by their arguments."""
+    plans: dict[Any, Any] = {}
+
+    def find(*key: Any) -> Any:
+        plan = plans.get(key)
+        if plan is None:
+            if len(plans) >= 1024:
+                plans.clear()
+            plan = plans[key] = make(*key)
+        return plan
+
+    return find

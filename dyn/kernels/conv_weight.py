@@ -1,0 +1,281 @@
+"""The gradient of a convolution's weight: tiles of it, summed over the pixels of a batch.
+
+Rows of a tile are numbers of the window (row, column, input channel), columns are output channels,
+the reduction runs over pixels: the tile kernels of `conv_tile` with the input in A and the gradient
+of the output in B. Parts of the batch have sums of their own, added in a fixed order, so the result
+does not depend on the threads.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dyn.kernels import conv_copy as copy
+from dyn.kernels import conv_tile as tile
+from dyn.kernels.conv_bands import Phase
+from dyn.kernels.conv_copy import copy_rows
+from dyn.kernels.conv_ir import put_word
+from dyn.kernels.conv_plan import (
+    BAND_PIXELS,
+    CHUNKS,
+    UNITS,
+    BandLayout,
+    Channels,
+    View,
+    kernels_of,
+    table,
+)
+from dyn.kernels.jit import call_address, kernel, task
+from dyn.kernels.memory import empty
+from dyn.kernels.threads import argument, launch
+
+BAND_BYTES = 320 * 1024
+"""Size of a band: large, because every band passes over the whole gradient of the weight."""
+PART_BYTES = 1 << 20
+"""Partial sums larger than this are not worth their memory; output channels are shared out."""
+
+(
+    GRADIENT,
+    GRADIENT_N,
+    GRADIENT_H,
+    GRADIENT_W,
+    GRADIENT_C,
+    TARGET,
+    PART_STEP,
+    IMAGES,
+    IMAGES_PER_BAND,
+    ROWS_PER_BAND,
+    BANDS_PER_IMAGE,
+    BANDS,
+    PARTS,
+    SPLITS,
+    SOURCE_STEP,
+    TOP,
+    BAND_ROWS,
+    COPIED,
+    OUT_HEIGHT,
+    OUT_WIDTH,
+    SCRATCH,
+    SCRATCH_SIZE,
+    SCRATCH_PANEL,
+    DIRECT,
+    PANELS,
+    PANELS_PER_GROUP,
+    PANEL_LANES,
+    GROUP_LANES,
+    GROUP_STEP,
+    PANEL_STEP,
+    WIDE,
+    WIDE_ROWS,
+    NARROW,
+    NARROW_ROWS,
+    NARROW_LANES,
+    WINDOW_ROWS,
+    ROW_TABLE,
+    STEP_TABLE,
+    A_STEP,
+    COPY_ROWS,
+) = range(copy.BAND_WORDS, copy.BAND_WORDS + 40)
+"""Words of a plan after those of its bands.
+
+A unit of work is a part (of PARTS) of the bands and a share (of SPLITS) of the panels of output
+channels. DIRECT: the gradient is read where it lies; else a panel of it is copied to SCRATCH_PANEL
+bytes from the start of the scratch buffer.
+"""
+JOB_BYTES = 256
+
+
+@task
+def weight_sums(plan, chunk, chunks):
+    """Do a share of the units."""
+    job = argument(plan, SCRATCH) + chunk * argument(plan, SCRATCH_SIZE)
+    packed = job + argument(plan, SCRATCH_PANEL)
+    parts, splits = argument(plan, PARTS), argument(plan, SPLITS)
+    bands, panels = argument(plan, BANDS), argument(plan, PANELS)
+    per_image, images_per_band = argument(plan, BANDS_PER_IMAGE), argument(plan, IMAGES_PER_BAND)
+    rows_per_band, height = argument(plan, ROWS_PER_BAND), argument(plan, OUT_HEIGHT)
+    width, element = argument(plan, OUT_WIDTH), argument(plan, copy.ELEMENT)
+    lanes, group_lanes = argument(plan, PANEL_LANES), argument(plan, GROUP_LANES)
+    per_group, direct = argument(plan, PANELS_PER_GROUP), argument(plan, DIRECT)
+    window_rows, step_table = argument(plan, WINDOW_ROWS), argument(plan, STEP_TABLE)
+    gradient_h, gradient_w = argument(plan, GRADIENT_H), argument(plan, GRADIENT_W)
+    gradient_c = argument(plan, GRADIENT_C)
+    put_word(job, tile.RUN, width)
+    put_word(job, tile.A_STEP, argument(plan, A_STEP))
+    put_word(job, tile.B_STEP, gradient_w if direct else lanes * element)
+    put_word(job, tile.STEP_TABLE, step_table)
+    put_word(job, tile.BIAS, 0)
+    units = parts * splits
+    for unit in range(units * chunk // chunks, units * (chunk + 1) // chunks):
+        split, part = unit // parts, unit % parts
+        target = argument(plan, TARGET) + part * argument(plan, PART_STEP)
+        put_word(job, tile.FLAGS, 0)
+        for band in range(bands * part // parts, bands * (part + 1) // parts):
+            first = band // per_image * images_per_band
+            images = min(images_per_band, argument(plan, IMAGES) - first)
+            row = band % per_image * rows_per_band
+            rows = min(rows_per_band, height - row)
+            top = row * argument(plan, SOURCE_STEP) + argument(plan, TOP)
+            if argument(plan, COPIED):
+                a = job + JOB_BYTES
+                fill, deep = argument(plan, copy.FILL_BAND), argument(plan, BAND_ROWS)
+                call_address(fill, plan, a, first, images, top, deep)
+            else:
+                a = argument(plan, copy.SOURCE) + first * argument(plan, copy.SOURCE_N)
+                a += top * argument(plan, copy.SOURCE_H)
+                a += argument(plan, copy.FIRST) * argument(plan, copy.SOURCE_W)
+            put_word(job, tile.STEPS, images * rows)
+            gradient = argument(plan, GRADIENT) + first * argument(plan, GRADIENT_N)
+            gradient += row * gradient_h
+            for panel in range(panels * split // splits, panels * (split + 1) // splits):
+                group, index = panel // per_group, panel % per_group
+                inside = min(lanes, group_lanes - index * lanes)
+                lane = group * group_lanes + index * lanes
+                b = gradient + lane * gradient_c
+                if not direct:
+                    to = packed
+                    for image in range(images):
+                        for line in range(rows):
+                            at = b + image * argument(plan, GRADIENT_N) + line * gradient_h
+                            if gradient_c == element:
+                                words = element // 4
+                                copier = argument(plan, COPY_ROWS)
+                                call_address(
+                                    copier, at, gradient_w, to, lanes * words, width, inside * words
+                                )
+                            else:
+                                mover = argument(plan, copy.TRANSPOSE)
+                                call_address(
+                                    mover, at, gradient_c, to, lanes * element, inside, width
+                                )
+                            to += width * lanes * element
+                    b = packed
+                channels = group * argument(plan, GROUP_STEP) + index * argument(plan, PANEL_STEP)
+                put_word(job, tile.A, a + channels)
+                put_word(job, tile.B, b)
+                put_word(job, tile.C, target + lane * element)
+                put_word(job, tile.WIDTH, inside)
+                if inside > argument(plan, NARROW_LANES):
+                    code, tile_rows = argument(plan, WIDE), argument(plan, WIDE_ROWS)
+                else:
+                    code, tile_rows = argument(plan, NARROW), argument(plan, NARROW_ROWS)
+                for start in range(0, window_rows, tile_rows):
+                    put_word(job, tile.ROW_TABLE, argument(plan, ROW_TABLE) + 16 * start)
+                    put_word(job, tile.COUNT, min(tile_rows, window_rows - start))
+                    call_address(code, job)
+            put_word(job, tile.FLAGS, tile.ACCUMULATE)
+
+
+@kernel
+def add_parts(parts, total):
+    """total[i] = parts[0, i] + parts[1, i] + ..., in that order."""
+    for i in range(total.size):
+        total[i] = parts[0, i]
+    for part in range(1, parts.shape[0]):
+        for i in range(total.size):
+            total[i] += parts[part, i]
+
+
+class WeightPlan:
+    """A plan of `weight_sums`.
+
+    `channels.inner_step`, `outer_step` and `window_steps` describe the result, a dense array
+    [window rows][window columns][inner][all outer channels].
+    """
+
+    def __init__(
+        self, source: View, gradient: View, phase: Phase, step: tuple[int, int], channels: Channels
+    ) -> None:
+        kernels = kernels_of(source.dtype)
+        size = source.dtype.itemsize
+        self.dtype = source.dtype
+        layout = BandLayout(source, [phase], step, channels)
+        lanewise = channels.lanewise
+        narrow = lanewise or channels.outer <= kernels.lanes
+        lanes = kernels.lanes * (1 if narrow else 2)
+        per_group = -(-channels.outer // lanes)
+        panels = channels.groups * per_group
+        images, rows = self._cut(source.shape[0], layout)
+        height, width = layout.out
+        deep = layout.height(rows)
+        steps = layout.steps(deep)
+        per_image = -(-height // rows)
+        bands = per_image * source.shape[0] if images == 1 else -(-source.shape[0] // images)
+        window = len(phase.taps[0].offsets), len(phase.taps[1].offsets)
+        self.count = window[0] * window[1] * channels.inner * channels.groups * channels.outer
+        if lanewise:
+            self.count = window[0] * window[1] * channels.outer
+        self.parts, splits = self._share(bands, panels, self.count * size)
+        self.chunks = min(CHUNKS, self.parts * splits)
+        last = gradient.has_channels_last or gradient.shape[1] == 1
+        direct = last and channels.outer % lanes == 0 and (lanewise or panels == 1)
+        if not last and not gradient.has_rows:
+            raise ValueError("the gradient must have dense channels or rows")
+        band_bytes = -(-images * steps[0] // 64) * 64 if layout.copied else 0
+        scratch_panel = JOB_BYTES + band_bytes
+        panel_bytes = 0 if direct else images * rows * width * lanes * size
+        self.scratch_size = -(-(scratch_panel + panel_bytes) // 64) * 64
+        g_n, g_c, g_h, g_w = gradient.strides
+        n, i = np.ogrid[:images, :rows]
+        sums = np.broadcast_arrays(
+            n * steps[0] + i * (step[0] * steps[1]),
+            n * g_n + i * g_h if direct else (n * rows + i) * (width * lanes * size),
+        )
+        self.step_table = table(np.stack(sums, -1))
+        down = (np.array(phase.taps[0].offsets) - layout.low[0])[:, None, None] * steps[1]
+        right = (np.array(phase.taps[1].offsets) - layout.low[1])[:, None] * steps[2]
+        inner = np.arange(channels.inner)
+        h_step, w_step = channels.window_steps
+        numbers = np.broadcast_arrays(
+            down + right + inner * steps[3],
+            np.array(phase.taps[0].indices)[:, None, None] * h_step
+            + np.array(phase.taps[1].indices)[:, None] * w_step
+            + inner * channels.inner_step,
+        )
+        self.row_table = table(np.stack(numbers, -1))
+        words = self.words = np.zeros(copy.BAND_WORDS + 40, np.int64)
+        _, c_step, row_step, pixel_step = source.strides
+        words[: copy.BAND_WORDS] = (
+            0, source.strides[0], row_step, pixel_step, c_step, source.shape[2], source.shape[3],
+            source.shape[1], size, layout.layout, *steps, layout.width, layout.low[1],
+            kernels.transpose, copy.fill_band.address,
+        )  # fmt: skip
+        words[copy.BAND_WORDS :] = (
+            0, g_n, g_h, g_w, size if last else g_c, 0, self.count * size, source.shape[0],
+            images, rows, per_image, bands, self.parts, splits, step[0], layout.low[0], deep, layout.copied, height, width,
+            0, self.scratch_size, scratch_panel, direct, panels, per_group, lanes, channels.outer,
+            channels.inner * steps[3], lanes * size if lanewise else 0, kernels.wide, tile.WIDE,
+            kernels.lanewise if lanewise else kernels.narrow, tile.NARROW,
+            channels.outer if lanewise else kernels.lanes, len(self.row_table),
+            self.row_table.ctypes.data, self.step_table.ctypes.data, step[1] * steps[2],
+            copy_rows.address,
+        )  # fmt: skip
+
+    def _cut(self, images: int, layout: BandLayout) -> tuple[int, int]:
+        """Images and rows of outputs per band."""
+        height, width = layout.out
+        rows = max(1, min(height, BAND_PIXELS // max(width, 1)))
+        while rows > 1 and layout.height(rows) * layout.row_bytes > BAND_BYTES:
+            rows -= 1
+        if rows < height or images == 1:
+            return 1, -(-height // -(-height // rows))
+        together = BAND_BYTES // max(layout.height(height) * layout.row_bytes, 1)
+        return max(1, min(together, BAND_PIXELS // max(height * width, 1), images)), height
+
+    def _share(self, bands: int, panels: int, size: int) -> tuple[int, int]:
+        """Parts of the bands, and shares of the panels."""
+        parts = min(bands, UNITS if size <= PART_BYTES // 4 else 2 if size <= PART_BYTES else 1)
+        return parts, min(panels, -(-UNITS // parts))
+
+    def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> None:
+        """Compute the target, a dense array of `count` numbers."""
+        words = self.words.copy()
+        scratch = empty((self.scratch_size * self.chunks // 4,), np.dtype(np.float32))
+        sums = empty((self.parts, self.count), self.dtype) if self.parts > 1 else target
+        words[copy.SOURCE] = source.ctypes.data
+        words[GRADIENT] = gradient.ctypes.data
+        words[SCRATCH] = scratch.ctypes.data
+        words[TARGET] = sums.ctypes.data
+        launch(weight_sums, words, self.chunks)
+        if self.parts > 1:
+            add_parts(sums, target)

@@ -1,0 +1,40 @@
+"""What is computed from a weight alone, kept while the weight lives: packed panels, transforms.
+
+Arrays are never written to, so what was derived from one stays right. It is kept from the second
+request on: in training every step has new weights, which are asked about once.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+_SEEN: dict[int, tuple[weakref.ref[np.ndarray], dict[Any, Any]]] = {}
+"""By identity of the array: a reference that cleans up, and what is known by key."""
+
+
+def _forget(number: int) -> Callable[[weakref.ref[np.ndarray]], None]:
+    def clean(reference: weakref.ref[np.ndarray]) -> None:
+        entry = _SEEN.get(number)
+        if entry is not None and entry[0] is reference:
+            del _SEEN[number]
+
+    return clean
+
+
+def derived(owner: np.ndarray, key: Any, make: Callable[[], Any]) -> Any:
+    """`make()`, or what it returned at the second request with the same array and key."""
+    number = id(owner)
+    entry = _SEEN.get(number)
+    if entry is None or entry[0]() is not owner:
+        _SEEN[number] = (weakref.ref(owner, _forget(number)), {key: None})
+        return make()
+    known = entry[1]
+    value = known.get(key)
+    if value is None:
+        value = make()
+        known[key] = value if key in known else None
+    return value
