@@ -174,7 +174,12 @@ class Expr:
             return "0"
         parts = []
         for monomial, coefficient in self.terms.items():
-            factors = "*".join(str(atom) for atom in monomial)
+            alone = coefficient == 1 and len(monomial) == 1
+            # -a//b and 2*a//b mean something else than -(a//b) and 2*(a//b).
+            factors = "*".join(
+                f"({atom})" if atom.name in ("floordiv", "mod") and not alone else str(atom)
+                for atom in monomial
+            )
             sign = "-" if coefficient < 0 else "+"
             size = abs(coefficient)
             body = factors if factors and size == 1 else f"{size}*{factors}" if factors else size
