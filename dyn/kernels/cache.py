@@ -1,20 +1,21 @@
-"""Where compiled kernels lie between processes: one file per kernel and signature, in one folder.
+"""Where compiled kernels lie between processes: a private folder, a file per kernel and signature.
 
-The folder's name is a hash of every kernel source, of the versions and of the processor: an edit to
-any kernel file takes effect and nothing stale is ever read. A file is written under another name
-and renamed, and there is no index, so processes that compile at once cannot disturb each other.
-The files hold machine code: a folder that others could write to is never used. What is compiled,
-and how it is called, is `jit.py`.
+A file's name is a hash of the kernel's source and of every kernel file it imports, of the versions
+and of the processor: an edit takes effect at once, nothing stale is ever read, and kernels whose
+files did not change stay compiled. A file is written under another name and renamed, and there is
+no index, so processes that compile at once cannot disturb each other. The files hold machine code:
+a folder that others could have written to is never used. What is compiled, and how it is called,
+is `jit.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import pickle
 import re
-import shutil
 import stat
 import sys
 import time
@@ -31,8 +32,9 @@ import numba
 import numpy as np
 from numba.core import config
 from numba.core.compiler import CompileResult
+from numba.core.environment import Environment, _rebuild_env, lookup_environment
 from numba.core.registry import cpu_target
-from numba.core.runtime import rtsys
+from numba.core.runtime import nrt
 from numba.core.serialize import dumps
 
 try:
@@ -42,23 +44,46 @@ except ImportError:  # Windows
 
 SOURCES = Path(__file__).parent
 SUFFIX = ".kernel"
-KEPT_FOLDERS = 8  # of other sources or versions: an upgrade, another environment, a branch
-KEPT_SECONDS = 3600  # a folder used within the last hour is never removed
+MAX_BYTES = 512 << 20  # more than that, and the files unused for longest are removed
+MAX_SECONDS = 30 * 86400  # unused for so long, a file is removed
+MIN_SECONDS = 3600  # used so recently, a file stays
 LOCK_SECONDS = 60  # how long to wait for another process that is compiling the same kernel
+
+# How a kernel file names another: "from dyn.kernels.jit import x" or "from dyn.kernels import jit".
+_IMPORT = re.compile(
+    rf"^\s*(?:from|import)\s+{re.escape(__package__ or '')}"
+    r"(?:\.(\w+)|\s+import\s+(\([^)]*\)|.*))",
+    re.MULTILINE,
+)
 
 
 @cache
-def source_hash(path: Path) -> str:
-    """Digest of a kernel's source: of the whole kernel package, or of one file outside it."""
-    files = sorted(SOURCES.rglob("*.py")) if path.is_relative_to(SOURCES) else [path]
+def imported(file: Path) -> frozenset[Path]:
+    """The files of the kernel package that a source file imports."""
+    found = set()
+    for module, names in _IMPORT.findall(file.read_text(encoding="utf-8")):
+        for name in re.findall(r"\w+", names) if names else [module]:
+            found |= {SOURCES / f"{name}.py", *(SOURCES / name).rglob("*.py")}
+    return frozenset(path for path in found if path.exists())
+
+
+@cache
+def source_hash(file: Path) -> str:
+    """Digest of a source file and of all kernel files it imports, directly or not."""
+    files, new = {file}, {file}
+    while new:
+        new = {path for one in new for path in imported(one)} - files
+        files |= new
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.name}:{file.stat().st_size}\n".encode() + file.read_bytes())
-    return digest.hexdigest()[:32]
+    for path in sorted(files):
+        digest.update(hashlib.sha256(path.name.encode() + b"\n" + path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
-def environment_key() -> str:
+@cache
+def environment() -> str:
     """Everything but the sources that decides which machine code a kernel becomes."""
+    target: Any = cpu_target.target_context
     parts = (
         sys.implementation.cache_tag,
         sys.version_info[:3],
@@ -66,9 +91,12 @@ def environment_key() -> str:
         numba.__version__,
         llvmlite.__version__,
         np.__version__,
-        cpu_target.target_context.codegen().magic_tuple(),  # triple, processor, its features
+        target.codegen().magic_tuple(),  # triple, processor, its features
         os.environ.get("DYN_LANES", ""),
-        (config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE, config.BOUNDSCHECK),
+        [
+            getattr(config, name)
+            for name in ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK")
+        ],
     )
     return repr(parts)
 
@@ -87,34 +115,21 @@ def user_folder() -> Path:
 
 
 def private_folder(path: Path) -> None:
-    """Make `path`, or check that it is ours alone; raises OSError when it is not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=0o700)
+    """Make `path`; OSError if it cannot be written to, or if others may have written to it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.name == "posix":
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode):
             raise NotADirectoryError(f"{path} is not a folder")
         if found.st_uid != os.geteuid():
             raise PermissionError(f"{path} belongs to another user")
+        if found.st_mode & 0o022:
+            raise PermissionError(f"others may write to {path}")
         if found.st_mode & 0o077:
             path.chmod(0o700)
-    probe = path / f".{uuid.uuid4().hex}"
+    probe = path / f"{uuid.uuid4().hex}.tmp"
     probe.write_bytes(b"")
     probe.unlink()
-
-
-def prune(folder: Path) -> None:
-    """Remove the siblings of `folder` that have not been used for longest."""
-    rows = []
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(folder.parent):
-            ours = re.fullmatch("[0-9a-f]{32}", entry.name) and entry.name != folder.name
-            if ours and entry.is_dir(follow_symlinks=False):
-                rows.append((entry.stat(follow_symlinks=False).st_mtime, entry.path))
-    for used, path in sorted(rows, reverse=True)[KEPT_FOLDERS:]:
-        if time.time() - used > KEPT_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
 
 
 class Folder:
@@ -123,34 +138,51 @@ class Folder:
     def __init__(self) -> None:
         self.path: Path | None = None
         self.problem = ""
-        self.warned = False
         self.hits = 0
         self.misses = 0
         self.uncached: list[str] = []
-        key = hashlib.sha256((source_hash(SOURCES) + environment_key()).encode()).hexdigest()[:32]
+        self.pruned = False
         try:
-            path = user_folder() / key
-            new = not path.exists()
+            path = user_folder() / "kernels"
             private_folder(path)
-            with contextlib.suppress(OSError):
-                os.utime(path)  # the time of last use, for prune
             self.path = path
-            if new:
-                prune(path)
         except (OSError, RuntimeError) as error:
             self.warn(error)
 
     def warn(self, problem: Exception) -> None:
         """Say once per process that kernels are not kept, and why."""
-        self.problem = self.problem or str(problem)
-        if not self.warned:
-            self.warned = True
+        if not self.problem:
+            self.problem = str(problem)
             warnings.warn(
                 f"compiled kernels cannot be kept on disk ({problem}), so every process compiles "
                 "them anew; set DYN_CACHE_DIR to a folder of your own to keep them",
                 RuntimeWarning,
                 stacklevel=2,
             )
+
+    def entries(self) -> list[tuple[float, int, str]]:
+        """Time of last use, size and path of every file."""
+        rows = []
+        with contextlib.suppress(OSError, TypeError):  # no folder is None
+            for entry in os.scandir(self.path):
+                with contextlib.suppress(OSError):  # removed meanwhile
+                    found = entry.stat(follow_symlinks=False)
+                    rows.append((found.st_mtime, found.st_size, entry.path))
+        return rows
+
+    def prune(self) -> None:
+        """Remove the files of old sources and versions; once, in a process that adds files."""
+        if self.pruned:
+            return
+        self.pruned = True
+        now = time.time()
+        total = 0
+        for used, size, path in sorted(self.entries(), reverse=True):
+            total += size
+            unused = now - used
+            if unused > MIN_SECONDS and (unused > MAX_SECONDS or total > MAX_BYTES):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
 
 
 @cache
@@ -167,15 +199,10 @@ def cache_info() -> dict[str, Any]:
         process `hits`, `misses` and `uncached` (names of the kernels that could not be stored).
     """
     where = folder()
-    sizes: list[int] = []
-    if where.path is not None:
-        with contextlib.suppress(OSError):
-            for entry in os.scandir(where.path):
-                if entry.name.endswith(SUFFIX):
-                    sizes.append(entry.stat().st_size)
+    sizes = [size for _, size, path in where.entries() if path.endswith(SUFFIX)]
     return {
         "folder": where.path,
-        "state": "ready" if where.path is not None else f"off: {where.problem}",
+        "state": f"off: {where.problem}" if where.problem else "ready",
         "files": len(sizes),
         "bytes": sum(sizes),
         "hits": where.hits,
@@ -196,10 +223,37 @@ def provide(symbols: list[str], target_context: Any) -> None:
     numba would first load all its typing rules (0.3 s), which register such functions on the way.
     Machine code needs none of the rules, so that is done only where a function is still missing.
     """
-    for prepare in (lambda: rtsys.initialize(target_context), target_context.refresh):
-        if all(map(llvmlite.binding.address_of_symbol, symbols)):
-            return
-        prepare()
+    for name in symbols:
+        if not llvmlite.binding.address_of_symbol(name):
+            helper = nrt._nrt.c_helpers.get(name.removeprefix("NRT_"))
+            if helper is None:
+                nrt.rtsys.initialize(target_context)
+                target_context.refresh()
+                return
+            llvmlite.binding.add_symbol(name, helper)
+
+
+class _Unpickler(pickle.Unpickler):
+    """Restores a compilation without importing the modules its code was inlined from.
+
+    numba would, for the globals of an environment, which compiled code never looks at; some of its
+    own modules import scipy (0.3 s).
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        return _environment if found is _rebuild_env else found
+
+
+def _environment(module: str, constants: list[Any], name: str) -> Environment:
+    """What numba's `_rebuild_env` makes."""
+    made = lookup_environment(name)
+    if made is None:
+        made = Environment(vars(sys.modules[module]) if module in sys.modules else {})
+        made.consts[:] = constants
+        made.env_name = name
+        Environment._memo[name] = made
+    return made
 
 
 class DiskCache:
@@ -219,7 +273,7 @@ class DiskCache:
         # A type whose name holds an address (a function as an argument) differs in every process.
         if where is None or not self.usable or " at 0x" in text or not source.exists():
             return None
-        parts = (self.name, text, source_hash(source))
+        parts = (self.name, text, source_hash(source), environment())
         digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
         short = re.sub(r"[^\w.]", "", self.name)[-80:]
         return where / f"{short}-{digest}{SUFFIX}"
@@ -236,19 +290,24 @@ class DiskCache:
             folder().misses += 1
         else:
             folder().hits += 1
+            with contextlib.suppress(OSError):
+                os.utime(path)  # the time of last use, for prune
         return result
 
     def read(self, path: Path, target_context: Any) -> CompileResult | None:
-        """The compilation in a file; None if it is absent, damaged or unreadable."""
+        """The compilation in a file; None if it is absent, damaged or of no use."""
         try:
             data = path.read_bytes()
         except OSError:
             return None
         if hashlib.sha256(data[32:]).digest() != data[:32]:
             return None
-        symbols, parts = pickle.loads(data[32:])
-        provide(symbols, target_context)
-        return CompileResult._rebuild(target_context, *parts)
+        try:
+            symbols, parts = _Unpickler(io.BytesIO(data[32:])).load()
+            provide(symbols, target_context)
+            return CompileResult._rebuild(target_context, *parts)
+        except Exception:  # whatever is wrong with it, compiling is always possible
+            return None
 
     def wait(self, path: Path) -> bool:
         """Become the one process that compiles `path`; True if another has meanwhile done it.
@@ -283,7 +342,8 @@ class DiskCache:
         if path is None or result.library.has_dynamic_globals or any(result.lifted):
             folder().uncached.append(self.name)
             return
-        temporary = path.with_suffix(f".{uuid.uuid4().hex}")
+        temporary = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
+        folder().prune()
         try:
             data = dumps((external_symbols(result.library), result._reduce()))
             temporary.write_bytes(hashlib.sha256(data).digest() + data)

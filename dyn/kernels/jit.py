@@ -21,18 +21,21 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
+import numba.extending
+import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, sigutils, typing
+from numba.core import cgutils, sigutils
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
-from numba.extending import intrinsic
+from numba.np.numpy_support import from_dtype, map_layout
 
 from dyn.kernels.cache import SOURCES, DiskCache, cache_info
 
 __all__ = ["KERNELS", "cache_info", "call_address", "kernel", "microkernel", "task", "warmup"]
 
+intrinsic: Any = numba.extending.intrinsic  # a function with one parameter less than it seems
 FASTMATH = frozenset({"contract", "nsz", "reassoc", "arcp", "afn", "nnan", "ninf"})
 
 if hasattr(os, "register_at_fork"):
@@ -47,6 +50,7 @@ if hasattr(os, "register_at_fork"):
 class Kernel(CPUDispatcher):
     """A numba dispatcher with our cache: call it from Python or from other kernels."""
 
+    _cache: DiskCache
     warm: tuple[str, ...] = ()
 
     def compile(self, sig: Any) -> Any:
@@ -63,6 +67,16 @@ class Kernel(CPUDispatcher):
         """Compile for every signature declared with `warm`."""
         for signature in self.warm:
             self.compile(signature)
+
+    def typeof_pyval(self, val: Any) -> Any:
+        """The type of an argument of a kind not seen before.
+
+        Like numba's own, which would import numpy.ma (30 ms) to find that an array is not masked.
+        """
+        if type(val) is np.ndarray and val.dtype.kind in "biufc":
+            layout, readonly = map_layout(val), not val.flags.writeable
+            return types.Array(from_dtype(val.dtype), val.ndim, layout, readonly=readonly)
+        return super().typeof_pyval(val)
 
     def _compilation_chain_init_hook(self) -> None:
         """Skip the search for numba extensions: kernels use numba's own types only."""
@@ -83,13 +97,12 @@ class Microkernel:
         self.__doc__ = function.__doc__
 
     @cached_property
-    def compiled(self) -> CFunc:
+    def compiled(self) -> Any:
         """The numba object that owns the code."""
-        signature = typing.signature(types.void, *[types.int64] * self.count)
+        signature = (types.int64,) * self.count, types.void
         options = _options(self.fastmath, forceinline=False)
-        compiled = CFunc(self.function, (signature.args, types.void), {}, options)
-        cache = DiskCache(self.function)
-        compiled._cache = cache
+        compiled: Any = CFunc(self.function, signature, {}, options)
+        cache = compiled._cache = DiskCache(self.function)
         try:
             compiled.compile()
         finally:
@@ -230,6 +243,12 @@ def warmup(progress: Callable[[int, int, str], None] | None = None) -> int:
     return len(named)
 
 
+def packed_types(arguments: Any) -> tuple[Any, ...]:
+    """Types of the values of an intrinsic's star parameter, which numba passes as one tuple."""
+    packed = isinstance(arguments[0], types.BaseTuple)
+    return tuple(arguments[0]) if packed else arguments
+
+
 @intrinsic
 def call_address(typingctx: Any, address: Any, *arguments: Any) -> Any:
     """Call the C function at an address with integer arguments, from inside a kernel.
@@ -237,7 +256,7 @@ def call_address(typingctx: Any, address: Any, *arguments: Any) -> Any:
     `call_address(microkernel_address, a, b, c)`; every argument is passed as a 64-bit integer, and
     the callee returns nothing. The address is not checked.
     """
-    given = arguments[0].types if isinstance(arguments[0], types.BaseTuple) else arguments
+    given = packed_types(arguments)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         word = ir.IntType(64)

@@ -13,7 +13,7 @@ import math
 import os
 import threading
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -116,7 +116,7 @@ def _fresh(size: int) -> _Buffer:
     """New aligned memory of `size` bytes, with a line of slack behind it."""
     memory = _Buffer((size + 2 * ALIGNMENT,), _BYTE)
     start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size]
+    return cast(_Buffer, memory[start : start + size])
 
 
 _list = _FreeList()

@@ -13,7 +13,7 @@ only so are its results the same for every number of threads. A driver is writte
     @task
     def _scale(args, chunk, chunks):
         start, stop = bounds(argument(args, 1), chunk, chunks, 16)
-        ...                                     # the elements from start to stop at argument(args, 0)
+        ...                                     # elements start to stop of the array at argument 0
 
     @kernel
     def _drive(pool, scale, x):
@@ -39,9 +39,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from dyn.kernels.jit import call_address, kernel, microkernel
+from dyn.kernels.jit import call_address, intrinsic, kernel, microkernel, packed_types
 from dyn.kernels.limits import available_cpus
 
 SPIN = 200_000  # nanoseconds a worker waits awake for the next job
@@ -85,7 +84,7 @@ def _pointer(builder: Any, address: Any) -> Any:
 
 
 @intrinsic
-def load(typingctx: Any, address: Any) -> Any:
+def atomic_load(typingctx: Any, address: Any) -> Any:
     """The word at an address, read atomically."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -95,7 +94,7 @@ def load(typingctx: Any, address: Any) -> Any:
 
 
 @intrinsic
-def store(typingctx: Any, address: Any, value: Any) -> Any:
+def atomic_store(typingctx: Any, address: Any, value: Any) -> Any:
     """Write the word at an address atomically."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -106,7 +105,7 @@ def store(typingctx: Any, address: Any, value: Any) -> Any:
 
 
 @intrinsic
-def add(typingctx: Any, address: Any, value: Any) -> Any:
+def atomic_add(typingctx: Any, address: Any, value: Any) -> Any:
     """Add to the word at an address atomically; the value it had before."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -147,7 +146,7 @@ def pack(typingctx: Any, *values: Any) -> Any:
     Integers go in as 64-bit words, floats as float64; a task reads them with `argument` and
     `argument_float`. The block lives until the kernel returns.
     """
-    given = values[0].types if isinstance(values[0], types.BaseTuple) else values
+    given = packed_types(values)
 
     def generate(context: Any, builder: Any, signature: Any, operands: Any) -> Any:
         size = ir.Constant(_word, max(1, len(given)))
@@ -187,7 +186,7 @@ def argument_float(typingctx: Any, args: Any, place: Any) -> Any:
 
 @kernel(forceinline=True)
 def chunk_count(size: int, grain: int) -> int:
-    """Number of chunks for `size` units of work of which `grain` are worth a chunk; 1 to MAX_CHUNKS."""
+    """Chunks for `size` units of work, of which `grain` are worth a chunk: 1 to MAX_CHUNKS."""
     return max(1, min(MAX_CHUNKS, size // grain))
 
 
@@ -211,11 +210,11 @@ def _now() -> int:
 @kernel
 def _draw(state: int, job: int) -> None:
     """Do chunks of a job until none is left to draw."""
-    code = load(state + TASK)
-    args = load(state + ARGS)
-    chunks = load(state + CHUNKS)
+    code = atomic_load(state + TASK)
+    args = atomic_load(state + ARGS)
+    chunks = atomic_load(state + CHUNKS)
     while True:
-        ticket = load(state + TICKET)
+        ticket = atomic_load(state + TICKET)
         chunk = ticket & LIMIT
         # A late worker may have read the parameters of a later job: then the ticket has changed
         # too, and either this test or the swap fails.
@@ -223,7 +222,7 @@ def _draw(state: int, job: int) -> None:
             return
         if compare_swap(state + TICKET, ticket, ticket + 1):
             call_address(code, args, chunk, chunks)
-            if add(state + DONE, 1) + 1 == chunks and load(state + WAITING) != 0:
+            if atomic_add(state + DONE, 1) + 1 == chunks and atomic_load(state + WAITING) != 0:
                 _lock(state + MUTEX)
                 _wake(state + FINISHED)
                 _unlock(state + MUTEX)
@@ -232,36 +231,37 @@ def _draw(state: int, job: int) -> None:
 @microkernel(4)
 def _fork_join(state: int, code: int, args: int, chunks: int) -> None:
     """Run a job on the pool; in this thread alone if the pool is busy or has no workers."""
-    if load(state + WORKERS) == 0 or chunks >= LIMIT or not compare_swap(state + BUSY, 0, 1):
+    if atomic_load(state + WORKERS) == 0 or chunks >= LIMIT or not compare_swap(state + BUSY, 0, 1):
         for chunk in range(chunks):
             call_address(code, args, chunk, chunks)
         return
-    job = load(state + JOB) + 1
-    store(state + TICKET, (job << BITS) | LIMIT)  # closed: nobody draws while parameters change
-    store(state + TASK, code)
-    store(state + ARGS, args)
-    store(state + CHUNKS, chunks)
-    store(state + DONE, 0)
-    store(state + TICKET, job << BITS)
-    store(state + JOB, job)
-    if load(state + SLEEPERS) != 0:
+    job = atomic_load(state + JOB) + 1
+    # Closed, so that nobody draws while the parameters change.
+    atomic_store(state + TICKET, (job << BITS) | LIMIT)
+    atomic_store(state + TASK, code)
+    atomic_store(state + ARGS, args)
+    atomic_store(state + CHUNKS, chunks)
+    atomic_store(state + DONE, 0)
+    atomic_store(state + TICKET, job << BITS)
+    atomic_store(state + JOB, job)
+    if atomic_load(state + SLEEPERS) != 0:
         _lock(state + MUTEX)
         _wake(state + HIRED)
         _unlock(state + MUTEX)
     _draw(state, job)
-    if load(state + DONE) < chunks:
+    if atomic_load(state + DONE) < chunks:
         until = _now() + PATIENCE
-        while load(state + DONE) < chunks and _now() < until:
+        while atomic_load(state + DONE) < chunks and _now() < until:
             for _ in range(16):
                 pause()
-        if load(state + DONE) < chunks:
+        if atomic_load(state + DONE) < chunks:
             _lock(state + MUTEX)
-            store(state + WAITING, 1)
-            while load(state + DONE) < chunks:
+            atomic_store(state + WAITING, 1)
+            while atomic_load(state + DONE) < chunks:
                 _wait(state + FINISHED, state + MUTEX)
-            store(state + WAITING, 0)
+            atomic_store(state + WAITING, 0)
             _unlock(state + MUTEX)
-    store(state + BUSY, 0)
+    atomic_store(state + BUSY, 0)
 
 
 @kernel
@@ -275,7 +275,7 @@ def parallel_for(pool: int, code: int, args: int, chunks: int) -> None:
         chunks: number of chunks, a function of the work's size alone.
     """
     if pool != 0 and chunks > 1:
-        call_address(load(pool + ENTRY), pool, code, args, chunks)
+        call_address(atomic_load(pool + ENTRY), pool, code, args, chunks)
     else:
         for chunk in range(chunks):
             call_address(code, args, chunk, chunks)
@@ -284,32 +284,34 @@ def parallel_for(pool: int, code: int, args: int, chunks: int) -> None:
 @kernel
 def _work(state: int, generation: int) -> None:
     """The life of a worker: wait for a job, draw its chunks, until the generation ends."""
-    seen = load(state + JOB)
-    while load(state + GENERATION) == generation:
+    seen = atomic_load(state + JOB)
+    while atomic_load(state + GENERATION) == generation:
         until = _now() + SPIN
-        while load(state + JOB) == seen and _now() < until:
+        while atomic_load(state + JOB) == seen and _now() < until:
             for _ in range(32):
-                if load(state + JOB) != seen:
+                if atomic_load(state + JOB) != seen:
                     break
                 pause()
-        if load(state + JOB) == seen:
+        if atomic_load(state + JOB) == seen:
             _lock(state + MUTEX)
-            add(state + SLEEPERS, 1)
-            while load(state + JOB) == seen and load(state + GENERATION) == generation:
+            atomic_add(state + SLEEPERS, 1)
+            while (
+                atomic_load(state + JOB) == seen and atomic_load(state + GENERATION) == generation
+            ):
                 _wait(state + HIRED, state + MUTEX)
-            add(state + SLEEPERS, -1)
+            atomic_add(state + SLEEPERS, -1)
             _unlock(state + MUTEX)
-        seen = load(state + JOB)
+        seen = atomic_load(state + JOB)
         _draw(state, seen)
 
 
 @kernel
 def _dismiss(state: int) -> None:
     """Make the workers leave once their present chunk is done."""
-    store(state + WORKERS, 0)
+    atomic_store(state + WORKERS, 0)
     _lock(state + MUTEX)
-    add(state + GENERATION, 1)
-    add(state + JOB, 1)
+    atomic_add(state + GENERATION, 1)
+    atomic_add(state + JOB, 1)
     _wake(state + HIRED)
     _unlock(state + MUTEX)
 
@@ -343,6 +345,7 @@ class _Pool:
                 self.prepare()
             words = ctypes.cast(self.state, ctypes.POINTER(ctypes.c_int64))
             _work.compile("(int64, int64)")
+            _dismiss.compile("(int64,)")  # now, so that nothing need be compiled before a fork
             generation = words[GENERATION // 8]
             self.threads = [
                 threading.Thread(
