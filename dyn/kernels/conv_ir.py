@@ -12,7 +12,8 @@ from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
 
-LANES = 8
+from dyn.kernels.lanes import LANES
+
 intrinsic: Any = extending.intrinsic
 """Untyped: a call leaves out the first parameter, which no type checker can know."""
 F32, F64 = ir.FloatType(), ir.DoubleType()
