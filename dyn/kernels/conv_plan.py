@@ -312,6 +312,8 @@ class BandPlan:
     ) -> None:
         """Compute the target; `packed` is what `pack` returned for the weight."""
         words = self.words.copy()
+        if bias is not None:
+            bias = np.ascontiguousarray(bias)
         scratch = empty((self.scratch_size * self.chunks // 4,), np.dtype(np.float32))
         words[copy.SOURCE] = source.ctypes.data
         words[bands.TARGET] = target.ctypes.data

@@ -1,76 +1,16 @@
 """Convolution kernels against sums written out with numpy, in float64, over random shapes."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dyn.kernels import conv
-
-
-def padded(x, padding):
-    pairs = [(padding[2 * i], padding[2 * i + 1]) for i in range(x.ndim - 2)]
-    return np.pad(x, [(0, 0), (0, 0), *pairs])
-
-
-def taps(window, sizes, stride, dilation):
-    """Each position in the window, and the slices of the padded input that it meets."""
-    for tap in itertools.product(*(range(k) for k in window)):
-        yield (
-            tap,
-            tuple(
-                slice(t * d, t * d + (n - 1) * s + 1, s)
-                for t, d, n, s in zip(tap, dilation, sizes, stride, strict=True)
-            ),
-        )
-
-
-def split(a, groups, axis):
-    return np.split(a, groups, axis)
-
-
-def conv_reference(x, w, bias, stride, padding, dilation, groups):
-    x, w = padded(x.astype(float), padding), w.astype(float)
-    sizes = [
-        (n - d * (k - 1) - 1) // s + 1
-        for n, k, s, d in zip(x.shape[2:], w.shape[2:], stride, dilation, strict=True)
-    ]
-    parts = []
-    for xg, wg in zip(split(x, groups, 1), split(w, groups, 0), strict=True):
-        part = np.zeros((x.shape[0], wg.shape[0], *sizes))
-        for tap, where in taps(w.shape[2:], sizes, stride, dilation):
-            seen = xg[(slice(None), slice(None), *where)]
-            part += np.einsum("nc...,oc->no...", seen, wg[(..., *tap)])
-        parts.append(part)
-    y = np.concatenate(parts, 1)
-    return y if bias is None else y + bias.astype(float).reshape(-1, *[1] * len(sizes))
-
-
-def conv_transpose_reference(x, w, size, stride, padding, dilation, groups):
-    x, w = x.astype(float), w.astype(float)
-    full = padded(np.zeros((x.shape[0], w.shape[1] * groups, *size)), padding)
-    ci = w.shape[1]
-    for i, (xg, wg) in enumerate(zip(split(x, groups, 1), split(w, groups, 0), strict=True)):
-        for tap, where in taps(w.shape[2:], x.shape[2:], stride, dilation):
-            target = (slice(None), slice(i * ci, (i + 1) * ci), *where)
-            full[target] += np.einsum("no...,oc->nc...", xg, wg[(..., *tap)])
-    inner = [slice(padding[2 * i], padding[2 * i] + n) for i, n in enumerate(size)]
-    return full[(slice(None), slice(None), *inner)]
-
-
-def conv_grad_w_reference(g, x, window, stride, padding, dilation, groups):
-    x, g = padded(x.astype(float), padding), g.astype(float)
-    parts = []
-    for xg, gg in zip(split(x, groups, 1), split(g, groups, 1), strict=True):
-        part = np.zeros((gg.shape[1], xg.shape[1], *window))
-        for tap, where in taps(window, g.shape[2:], stride, dilation):
-            seen = xg[(slice(None), slice(None), *where)]
-            axes = (0, *range(2, x.ndim))
-            part[(..., *tap)] = np.tensordot(gg, seen, (axes, axes))
-        parts.append(part)
-    return np.concatenate(parts, 0)
+from tests.convolutions import (
+    reference_conv,
+    reference_conv_grad_w,
+    reference_conv_transpose,
+)
 
 
 def close(got, wanted, terms, bound=None):
@@ -102,7 +42,7 @@ def check(rng, n, ci, co, sizes, window, stride, padding, dilation, groups, dtyp
     x = laid_out(rng.standard_normal((n, ci * groups, *sizes)).astype(dtype), layout)
     w = laid_out(rng.standard_normal((co * groups, ci, *window)).astype(dtype), layout)
     b = rng.standard_normal(co * groups).astype(dtype) if bias else None
-    wanted = conv_reference(x, w, b, **attrs)
+    wanted = reference_conv(x, w, b, **attrs)
     taps_count = int(np.prod(window))
     y = conv.conv(x, w, b, **attrs)
     close(y, wanted, ci * taps_count + 1)
@@ -110,9 +50,9 @@ def check(rng, n, ci, co, sizes, window, stride, padding, dilation, groups, dtyp
     np.testing.assert_array_equal(relu, np.maximum(y, 0))
     g = laid_out(rng.standard_normal(y.shape).astype(dtype), layout)
     gx = conv.conv_transpose(g, w, size=sizes, **attrs)
-    close(gx, conv_transpose_reference(g, w, sizes, **attrs), co * taps_count)
+    close(gx, reference_conv_transpose(g, w, sizes, **attrs), co * taps_count)
     gw = conv.conv_grad_w(g, x, window=window, **attrs)
-    close(gw, conv_grad_w_reference(g, x, window, **attrs), n * int(np.prod(y.shape[2:])))
+    close(gw, reference_conv_grad_w(g, x, window, **attrs), n * int(np.prod(y.shape[2:])))
     for array in (y, gx, gw):
         assert array.dtype == dtype
 
