@@ -102,8 +102,8 @@ def capture(model: Any, input_spec: Any, training: bool) -> Traced:
     if isinstance(model, Graph):
         return Traced(model, None)
     specs, named = _specs(input_spec)
-    live = tracer.Live(model, *specs, kwargs=named, training=training)
-    return Traced(tracer.trace(model, *specs, kwargs=named, training=training), live)
+    live = tracer.Live(model, *specs, training=training, **named)
+    return Traced(tracer.trace(model, *specs, training=training, **named), live)
 
 
 def _specs(input_spec: Any) -> tuple[Sequence[Any], dict[str, Any]]:
