@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.modes import no_grad
 from dyn.core.tensor import Tensor
 from dyn.core.tree import flatten
 from dyn.nn.layer import Layer
@@ -50,13 +49,8 @@ class Live:
             tensor.stop_gradient = spec.stop_gradient
             tensors.append(tensor)
         args, kwargs = self._call.arguments(tensors)
-        needs_tape = self._training or any(not s.stop_gradient for _, s in self._call.specs)
         with Modes(self._model.layers, self._training):
-            if needs_tape:
-                result = self._model.function(*args, **kwargs)
-            else:
-                with no_grad():
-                    result = self._model.function(*args, **kwargs)
+            result = self._model.function(*args, **kwargs)
         _, leaves = flatten(result, is_output)
         return [(v if isinstance(v, Tensor) else Tensor(v))._read() for _, v in leaves]
 

@@ -184,6 +184,23 @@ def number(graph: Graph) -> None:
     visit(graph)
 
 
+def name_constants(graph: Graph) -> None:
+    """Give constants that have no name one, and no name twice."""
+    taken = {value.name for value in (*graph.inputs, *graph.params, *graph.buffers)}
+    taken |= {value.name for value in graph.constants}
+    counts: dict[str, int] = {}
+    for value in graph.constants:
+        if value.name:
+            continue
+        stem = "c" if value.kind == "literal" else "const"
+        count = counts.get(stem, 0)
+        while f"{stem}{count}" in taken:
+            count += 1
+        counts[stem] = count + 1
+        value.name = f"{stem}{count}"
+        taken.add(value.name)
+
+
 def blocks(graph: Graph) -> Iterator[Block]:
     """The graph itself and every block in it."""
     yield graph

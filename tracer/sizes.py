@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dyn.core.dim import Atom, Dim, Expr, SizeScope, make
+from dyn.core.dim import Atom, Dim, Expr, SizeScope, is_unknown, make
 from dyn.core.errors import AttributeValueError
 from dyn.core.op import Type
 
@@ -47,6 +47,17 @@ def is_symbolic(value: Any) -> bool:
     if isinstance(value, tuple):
         return any(is_symbolic(item) for item in value)
     return isinstance(value, (Expr, Dim))
+
+
+def unknown_sizes(*values: Any) -> set[str]:
+    """Symbols in `values` that stand for sizes which depend on values."""
+    found: set[str] = set()
+    for value in values:
+        if isinstance(value, Expr):
+            found.update(filter(is_unknown, value.symbols()))
+        elif isinstance(value, tuple):
+            found |= unknown_sizes(*value)
+    return found
 
 
 def type_of_dims(type_: Type) -> Type:

@@ -19,7 +19,7 @@ from tracer.call import Call, Modes, is_output
 from tracer.errors import TraceError
 from tracer.graph import Graph, State, Value
 from tracer.merge import merge, need_same_structure
-from tracer.names import Model, number
+from tracer.names import Model, name_constants, number
 from tracer.passes.base import collect_state, reads
 from tracer.recorder import Recorder
 from tracer.session import Session
@@ -197,7 +197,8 @@ def _graph(
     )
     _settle_states(graph)
     collect_state(graph)
-    _name_constants(graph)
+    _need_distinct_names(graph)
+    name_constants(graph)
     number(graph)
     return graph
 
@@ -236,24 +237,12 @@ def _settle_states(graph: Graph) -> None:
             )
 
 
-def _name_constants(graph: Graph) -> None:
-    """Names for constants that have none, and no name twice."""
-    taken = {value.name for value in (*graph.inputs, *graph.params, *graph.buffers)}
-    if len(taken) < len(graph.inputs) + len(graph.params) + len(graph.buffers):
-        shared = next(
-            value.name
-            for value in graph.inputs
-            if any(value.name == other.name for other in (*graph.params, *graph.buffers))
-        )
-        raise TraceError(
-            f"an input is called {shared!r} like a parameter of the model; name it otherwise with "
-            "InputSpec(name=...)"
-        )
-    for value in graph.constants:
-        stem = value.name or ("c" if value.kind == "literal" else "const")
-        name, count = stem if value.name else f"{stem}0", 0
-        while name in taken:
-            count += 1
-            name = f"{stem}{count}"
-        value.name = name
-        taken.add(name)
+def _need_distinct_names(graph: Graph) -> None:
+    """Raise if an input is called like a parameter or buffer."""
+    state = {value.name for value in (*graph.params, *graph.buffers)}
+    for value in graph.inputs:
+        if value.name in state:
+            raise TraceError(
+                f"an input is called {value.name!r} like a parameter of the model; name it "
+                "otherwise with InputSpec(name=...)"
+            )

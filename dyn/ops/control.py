@@ -183,3 +183,6 @@ def _stacked(rows: list[Any]) -> Any:
         ):
             column.append(OPS["unsqueeze"](tensor, axes=(0,)))
     return rebuild(structure, [OPS["concat"](*column, axis=0) for column in columns])
+
+
+__all__ = ["cond", "scan", "while_loop"]

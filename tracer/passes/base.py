@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tracer.graph import Block, Graph, Node, State, Value
+from tracer.names import name_constants
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def rebuilt(
     ]
     out = dataclasses.replace(graph, nodes=nodes, outputs=outputs, states=states)
     collect_state(out)
+    name_constants(out)
     return out
 
 

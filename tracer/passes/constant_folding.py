@@ -83,7 +83,7 @@ class _Work:
         for value, array in zip(
             node.outputs, results if isinstance(results, tuple) else (results,), strict=True
         ):
-            folded = Value(value.name, value.type, "literal", np.asarray(array), node.where)
+            folded = Value("", value.type, "literal", np.asarray(array), node.where)
             self.swap[value] = folded
             self.bytes += folded.data.nbytes  # type: ignore[union-attr]
         self.folded += 1

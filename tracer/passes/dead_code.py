@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from tracer.graph import Block, Graph, Node, Value
 from tracer.passes.base import Report, rebuilt
+from tracer.sizes import unknown_sizes
 
 
 def dead_code(graph: Graph) -> tuple[Graph, Report]:
@@ -19,15 +20,24 @@ def dead_code(graph: Graph) -> tuple[Graph, Report]:
 def live_nodes(nodes: list[Node], roots: Iterable[Value]) -> list[Node]:
     """Those of the nodes that the roots depend on; results and blocks that nobody reads are cut."""
     wanted = set(roots)
+    spoken_of: set[str] = set()
+    makers: dict[str, Node] = {}
+    for node in nodes:
+        for symbol in unknown_sizes(*(value.shape for value in node.outputs)):
+            makers.setdefault(symbol, node)
     kept: list[Node] = []
     for node in reversed(nodes):
-        if not any(value in wanted for value in node.outputs):
+        counts = any(makers.get(symbol) is node for symbol in spoken_of)
+        if not counts and not any(value in wanted for value in node.outputs):
             continue
         if node.blocks:
             node = _trimmed(node, wanted)
         wanted.update(value for value in node.inputs if value is not None)
         for block in node.blocks.values():
             wanted |= _reads(block)
+        # An attribute that speaks of a size that depends on values needs the node that makes it.
+        for inner in Block([], [node], []).walk() if makers else ():
+            spoken_of |= unknown_sizes(*inner.attrs.values())
         kept.append(node)
     kept.reverse()
     return kept
