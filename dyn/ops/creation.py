@@ -232,6 +232,8 @@ def _infer_one_hot(x: Type, *, classes: Any, dtype: str) -> Type:
 @op(infer=_infer_one_hot, differentiable=False)
 def _one_hot(x, *, classes, dtype):
     """A vector of zeros with a one at position x, along a new last axis. ONNX: OneHot."""
+    if x.size and (x.min() < 0 or x.max() >= classes):
+        raise IndexError(f"{x.min()} to {x.max()} are not all in [0, {classes})")
     return np.equal(x[..., None], np.arange(classes)).astype(as_numpy(dtype))
 
 
@@ -244,6 +246,9 @@ def one_hot(x: Tensor, num_classes: Any) -> Tensor:
 
     Returns:
         Floating point, x's shape and a last axis of size num_classes.
+
+    Raises:
+        IndexRangeError: an integer lies outside [0, num_classes).
     """
     (classes,) = sizes_of(num_classes)
     return _one_hot(x, classes=classes, dtype=default_float().name)

@@ -243,13 +243,13 @@ ROWS = [
         reference=lambda x: x.reshape(2, 3, 2, -1).max(2),
         run=lambda x: ops.maxout(x, 2),
     ),
-    OpCase("gumbel_softmax", [array("n", 4)], run=ops.gumbel_softmax, order=0),
+    OpCase("uniform", [array("n", 4)], run=ops.gumbel_softmax, order=0, note="gumbel_softmax"),
     OpCase(
-        "gumbel_softmax",
+        "uniform",
         [array("n", 4)],
         run=lambda x: ops.gumbel_softmax(x, hard=True),
         order=0,
-        note="hard",
+        note="gumbel_softmax_hard",
     ),
-    OpCase("rrelu", [X], run=lambda x: ops.rrelu(x, training=True), order=0, note="training"),
+    OpCase("uniform", [X], run=lambda x: ops.rrelu(x, training=True), order=0, note="rrelu"),
 ]

@@ -55,7 +55,6 @@ ROWS = [
             lambda start, stop, step, dtype: np.arange(start, stop, step).astype(dtype),
             dtypes=("float32",),
             order=0,
-            onnx="Range",
             note=f"{start},{stop},{step}",
         )
         for start, stop, step, dtype in (
@@ -71,6 +70,7 @@ ROWS = [
         reference=lambda x: np.arange(1, 2 * len(x)),
         run=lambda x: ops.arange(1, 2 * x.shape[0]),
         order=0,
+        onnx="Range",
         note="size",
     ),
     *(
@@ -179,7 +179,13 @@ ROWS = [
         order=0,
         note="like",
     ),
-    OpCase("bernoulli", [array("n", 3, low=0, high=1)], run=random.bernoulli, order=0),
+    OpCase(
+        "uniform",
+        [array("n", 3, low=0, high=1)],
+        run=random.bernoulli,
+        order=0,
+        note="bernoulli",
+    ),
     *(
         OpCase(
             "multinomial",

@@ -296,12 +296,12 @@ ROWS = [
     ),
     *(
         OpCase(
-            name,
+            "cummax_index",
             [spec],
             reference=lambda x, f=extreme: _running(x, f),
             run=lambda x, f=function: f(x, 1),
             dtypes=("float32", "float64", "int64"),
-            note=note,
+            note=f"{name}{note}",
             order=order,
         )
         for name, function, extreme in (

@@ -1,0 +1,80 @@
+"""Lowerings of `dyn/ops/activation.py`."""
+
+from __future__ import annotations
+
+from exporter.registry import lowers
+
+
+def _keep(b, node, mask, g):
+    """g where the mask holds, else 0."""
+    return b.op("Where", mask, g, b.const(0, node.dtype))
+
+
+def _positive(b, node, x):
+    return b.op("Greater", x, b.const(0, node.dtype))
+
+
+@lowers("relu")
+def _(b, node):
+    if node.dtype.kind in "iu":
+        return b.op("Max", node.x, b.const(0, node.dtype))
+    return b.op("Relu", node.x)
+
+
+@lowers("relu_grad")
+def _(b, node):
+    g, out = node.inputs
+    return _keep(b, node, _positive(b, node, out), g)
+
+
+@lowers("leaky_relu")
+def _(b, node):
+    return b.op("LeakyRelu", node.x, alpha=node.attrs["slope"])
+
+
+@lowers("leaky_relu_grad")
+def _(b, node):
+    g, x = node.inputs
+    damped = b.op("Mul", g, b.const(node.attrs["slope"], node.dtype))
+    return b.op("Where", _positive(b, node, x), g, damped)
+
+
+@lowers("prelu")
+def _(b, node):
+    x, w = node.inputs
+    if len(node.input_types[1].shape) <= node.rank:
+        return b.op("PRelu", x, w)
+    return b.op("Where", _positive(b, node, x), x, b.op("Mul", w, x))
+
+
+@lowers("hardsigmoid")
+def _(b, node):
+    return b.op("HardSigmoid", node.x, alpha=node.attrs["slope"], beta=node.attrs["offset"])
+
+
+@lowers("hardsigmoid_grad")
+def _(b, node):
+    g, out = node.inputs
+    inside = b.op("And", _positive(b, node, out), b.op("Less", out, b.const(1, node.dtype)))
+    return _keep(b, node, inside, b.op("Mul", g, b.const(node.attrs["slope"], node.dtype)))
+
+
+@lowers("hardswish")
+def _(b, node):
+    return b.op("HardSwish", node.x)
+
+
+@lowers("hardswish_grad")
+def _(b, node):
+    g, x = node.inputs
+    rising = b.op("Div", x, b.const(3, node.dtype))
+    rising = b.op("Add", rising, b.const(0.5, node.dtype))
+    one, zero = b.const(1, node.dtype), b.const(0, node.dtype)
+    slope = b.op("Where", b.op("Greater", x, b.const(3, node.dtype)), one, rising)
+    slope = b.op("Where", b.op("Less", x, b.const(-3, node.dtype)), zero, slope)
+    return b.op("Mul", g, slope)
+
+
+@lowers("shrink")
+def _(b, node):
+    return b.op("Shrink", node.x, lambd=node.attrs["threshold"], bias=node.attrs["bias"])

@@ -1,0 +1,96 @@
+"""Lowerings of `dyn/ops/reduce.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dyn.ops.infer import product
+from exporter.registry import lowers
+
+
+def _reduce(b, node, target, x=None):
+    x = node.x if x is None else x
+    return b.axes(target, x, node.attrs["axes"], node.attrs["keepdims"])
+
+
+def _wide(b, node):
+    """Booleans and small integers as int64, in which they are summed."""
+    return node.x if node.dtype == node.out.dtype else b.cast(node.x, node.out.dtype)
+
+
+@lowers("sum")
+def _(b, node):
+    return _reduce(b, node, "ReduceSum", _wide(b, node))
+
+
+@lowers("prod")
+def _(b, node):
+    return _reduce(b, node, "ReduceProd", _wide(b, node))
+
+
+@lowers("mean")
+def _(b, node):
+    return _reduce(b, node, "ReduceMean")
+
+
+@lowers("max")
+def _(b, node):
+    return _reduce(b, node, "ReduceMax")
+
+
+@lowers("min")
+def _(b, node):
+    return _reduce(b, node, "ReduceMin")
+
+
+@lowers("logsumexp")
+def _(b, node):
+    return _reduce(b, node, "ReduceLogSumExp")
+
+
+@lowers("norm")
+def _(b, node):
+    if not node.attrs["axes"]:
+        return b.op("Abs", node.x)
+    return _reduce(b, node, "ReduceL2")
+
+
+@lowers("sum_to")
+def _(b, node):
+    shape = node.attrs["shape"]
+    lead = node.rank - len(shape)
+    repeated = [i + lead for i, n in enumerate(shape) if n == 1 and node.shape[i + lead] != 1]
+    axes = [*range(lead), *repeated]
+    return b.squeeze(b.axes("ReduceSum", node.x, axes), *range(lead))
+
+
+def _count(b, node, test):
+    """How many elements pass a test of zero, as int64: defined for no elements, too."""
+    x = node.x if node.dtype.kind == "b" else b.cast(node.x, np.bool_)
+    return _reduce(b, node, "ReduceSum", b.cast(test(x), np.int64))
+
+
+@lowers("all")
+def _(b, node):
+    zeros = _count(b, node, lambda x: b.op("Not", x))
+    return b.op("Equal", zeros, b.const(0, np.int64))
+
+
+@lowers("any")
+def _(b, node):
+    return b.op("Greater", _count(b, node, lambda x: x), b.const(0, np.int64))
+
+
+@lowers("var")
+def _(b, node):
+    axes, correction = node.attrs["axes"], node.attrs["correction"]
+    away = b.op("Sub", node.x, b.axes("ReduceMean", node.x, axes))
+    square = b.op("Mul", away, away)
+    if correction == 0:
+        return _reduce(b, node, "ReduceMean", square)
+    count = product([node.shape[a] for a in axes])
+    total = _reduce(b, node, "ReduceSum", square)
+    if isinstance(count, int):
+        return b.op("Div", total, b.const(count - correction, node.dtype))
+    rest = b.op("Sub", b.size(count), b.const(correction, np.int64))
+    return b.op("Div", total, b.cast(rest, node.dtype))

@@ -1,0 +1,58 @@
+"""Lowerings of `dyn/ops/search.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from exporter.registry import lowers
+
+
+def _position(b, node, target):
+    keep = int(node.attrs["keepdims"])
+    return b.op(target, node.x, axis=node.attrs["axis"], keepdims=keep)
+
+
+@lowers("argmax")
+def _(b, node):
+    return _position(b, node, "ArgMax")
+
+
+@lowers("argmin")
+def _(b, node):
+    return _position(b, node, "ArgMin")
+
+
+@lowers("nonzero")
+def _(b, node):
+    return b.transpose(b.op("NonZero", node.x), (1, 0))
+
+
+@lowers("unique")
+def _(b, node):
+    return b.op("Unique", node.x, outputs=4, axis=node.attrs["axis"], sorted=1)
+
+
+@lowers("bincount")
+def _(b, node):
+    x, weights = (*node.inputs, None)[:2]
+    x = b.cast(x, np.int64)
+    # One -1 more, so that there is a largest of no integers, too.
+    largest = b.axes("ReduceMax", b.op("Concat", x, b.ints(-1), axis=0), (0,), False)
+    size = b.op("Add", largest, b.const(1, np.int64))
+    size = b.op("Max", size, b.const(node.attrs["minlength"], np.int64))
+    count = b.op("Range", b.const(0, np.int64), size, b.const(1, np.int64))
+    hits = b.cast(b.op("Equal", b.unsqueeze(x, 1), count), node.out.dtype)
+    if weights is not None:
+        hits = b.op("Mul", hits, b.unsqueeze(weights, 1))
+    return b.axes("ReduceSum", hits, (0,), False)
+
+
+@lowers("searchsorted")
+def _(b, node):
+    edges, x = node.inputs
+    rank = len(node.input_types[1].shape)
+    if node.rank > 1:
+        edges = b.unsqueeze(edges, node.rank - 1)
+    wide = b.unsqueeze(x, rank)
+    below = b.op("LessOrEqual" if node.attrs["right"] else "Less", edges, wide)
+    return b.axes("ReduceSum", b.cast(below, np.int64), (rank,), False)
