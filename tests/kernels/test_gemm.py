@@ -1,0 +1,165 @@
+"""Matrix products against numpy: sizes, strides, batches, dtypes, NaN, threads, bounds."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dyn.kernels import arrays, gemm, threads
+
+LAYOUTS = ("C", "F", "sliced", "reversed")
+
+
+def lay(x, layout):
+    """The same matrix in another memory layout."""
+    if layout == "F":
+        return np.asfortranarray(x)
+    if layout == "sliced":
+        wide = np.zeros((*x.shape[:-2], x.shape[-2] * 2, x.shape[-1] * 3), x.dtype)
+        wide[..., ::2, 1::3] = x
+        return wide[..., ::2, 1::3]
+    if layout == "reversed":
+        return np.ascontiguousarray(x[..., ::-1, :])[..., ::-1, :]
+    return x
+
+
+def check(got, a, b, bias=None, relu=False):
+    wanted = a.astype(np.float64) @ b.astype(np.float64)
+    if bias is not None:
+        wanted = wanted + bias
+    if relu:
+        wanted = np.maximum(wanted, 0)
+    assert got.shape == wanted.shape and got.dtype == a.dtype
+    scale = np.abs(a).astype(np.float64).max(initial=1) * np.abs(b).astype(np.float64).max(
+        initial=1
+    )
+    bound = (a.shape[-1] + 4) * np.finfo(a.dtype).eps * max(scale, 1)
+    assert np.abs(got - wanted).max(initial=0) <= bound
+
+
+@given(
+    st.tuples(*[st.integers(0, 70)] * 3),
+    st.sampled_from(LAYOUTS),
+    st.sampled_from(LAYOUTS),
+    st.sampled_from([np.float32, np.float64]),
+    st.booleans(),
+    st.booleans(),
+)
+@settings(max_examples=250, deadline=None)
+def test_any_size_and_layout(sizes, layout_a, layout_b, dtype, with_bias, relu):
+    m, k, n = sizes
+    rng = np.random.default_rng(m * 10_000 + k * 100 + n)
+    a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+    bias = rng.standard_normal(n).astype(dtype) if with_bias else None
+    got = gemm.matmul(
+        lay(a, layout_a), lay(b, layout_b), bias=bias, activation="relu" if relu else None
+    )
+    check(got, a, b, bias, relu)
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(300, 700, 33), (14, 513, 600), (1200, 40, 1100), (65, 64, 12000)]
+)
+@pytest.mark.parametrize("layout", ["C", "F"])
+def test_several_blocks_and_chunks(m, k, n, layout):
+    rng = np.random.default_rng(m)
+    a = rng.standard_normal((m, k), dtype=np.float32)
+    b = rng.standard_normal((k, n), dtype=np.float32)
+    check(gemm.matmul(lay(a, layout), lay(b, layout)), a, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((5, 3, 4), (5, 4, 6)),
+        ((2, 1, 3, 4), (5, 4, 6)),
+        ((7, 3, 4), (4, 6)),
+        ((3, 4), (7, 4, 6)),
+        ((4,), (7, 4, 6)),
+        ((7, 3, 4), (4,)),
+        ((4,), (4,)),
+        ((2, 0, 4), (4, 3)),
+        ((40, 60, 50), (40, 50, 70)),
+    ],
+)
+def test_batches_follow_numpy(a, b):
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal(a), rng.standard_normal(b)
+    got, wanted = gemm.matmul(x, y), np.matmul(x, y)
+    assert got.shape == wanted.shape
+    np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.bool_, np.float16])
+def test_other_dtypes(dtype):
+    rng = np.random.default_rng(2)
+    a, b = rng.integers(0, 5, (9, 7)).astype(dtype), rng.integers(0, 5, (7, 8)).astype(dtype)
+    got = gemm.matmul(a, b)
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(got, np.matmul(a, b))
+
+
+def test_nan_and_infinity_go_where_they_belong():
+    a, b = np.ones((40, 30), np.float32), np.ones((30, 50), np.float32)
+    a[3, 4], b[7, 9], b[0, 11] = np.nan, np.inf, -np.inf
+    with np.errstate(invalid="ignore"):
+        wanted = a @ b
+    got = gemm.matmul(a, b)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(wanted))
+    np.testing.assert_array_equal(np.isposinf(got), np.isposinf(wanted))
+    relu = gemm.matmul(a, b, activation="relu")
+    assert np.isnan(relu[3]).all() and (relu[0, 11] == 0)
+
+
+def test_nothing_is_written_beyond_the_result():
+    rng = np.random.default_rng(3)
+    for m, k, n in [(13, 5, 31), (29, 300, 33), (200, 64, 100)]:
+        a = rng.standard_normal((m, k), dtype=np.float32)
+        b = rng.standard_normal((k, n), dtype=np.float32)
+        guarded = np.full(m * n + 64, 7.0, np.float32)
+        c = guarded[32 : 32 + m * n].reshape(m, n)
+        gemm._product(a, b, c, None, 0)
+        check(c, a, b)
+        assert (guarded[:32] == 7).all() and (guarded[32 + m * n :] == 7).all()
+
+
+def test_result_does_not_depend_on_the_number_of_threads():
+    rng = np.random.default_rng(4)
+    a = rng.standard_normal((500, 300), dtype=np.float32)
+    b = rng.standard_normal((300, 400), dtype=np.float32)
+    before = threads.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2, 4):
+            threads.set_num_threads(count)
+            results.append(gemm.matmul(a, b))
+    finally:
+        threads.set_num_threads(before)
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0])
+
+
+NARROW = """
+import numpy as np
+from dyn.kernels import gemm
+rng = np.random.default_rng(0)
+for m, k, n in [(33, 70, 45), (64, 256, 256), (5, 3, 2), (300, 20, 9)]:
+    a = rng.standard_normal((m, k), dtype=np.float32)
+    b = rng.standard_normal((k, n), dtype=np.float32)
+    for x, y in ((a, b), (np.asfortranarray(a), np.asfortranarray(b))):
+        assert np.abs(gemm.matmul(x, y) - a.astype(float) @ b).max() < 1e-4
+"""
+
+
+@pytest.mark.parametrize("lanes", ["8", "4"])
+def test_narrower_vectors(lanes):
+    environment = dict(os.environ, DYN_LANES=lanes)
+    subprocess.run([sys.executable, "-c", NARROW], check=True, env=environment)
+
+
+def test_array_objects_are_laid_out_as_believed():
+    arrays.check_layout()
