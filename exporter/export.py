@@ -38,6 +38,7 @@ def export(
     tolerance: float | None = None,
     external_data: bool | None = None,
     metadata: Mapping[str, str] | None = None,
+    **tracing: Any,
 ) -> Report:
     """Write a model as an ONNX file that is known to compute what the model computes.
 
@@ -52,6 +53,7 @@ def export(
             3e-4 for float32.
         external_data: weights in a file of their own (`<path>.data`); by default above 2 GiB.
         metadata: entries for the file's metadata.
+        tracing: more for `tracer.trace`: `sizes`, `output_names`, `layers`, `state`.
 
     Returns:
         What was written and how well it agrees.
@@ -64,7 +66,7 @@ def export(
     """
     check_opset(opset)
     target = check_target(path)
-    traced = capture(model, input_spec, training)
+    traced = capture(model, input_spec, training=training, **tracing)
     graph, reports = tracer.optimize(traced.graph)
     notes = [str(done) for done in reports if done.changes]
     require_coverage(graph)
@@ -97,13 +99,14 @@ class Traced:
         return self.live
 
 
-def capture(model: Any, input_spec: Any, training: bool) -> Traced:
+def capture(model: Any, input_spec: Any, **tracing: Any) -> Traced:
     """Step "trace": the graph of one forward, and the means to run the model again."""
     if isinstance(model, Graph):
         return Traced(model, None)
     specs, named = _specs(input_spec)
-    live = tracer.Live(model, *specs, training=training, **named)
-    return Traced(tracer.trace(model, *specs, training=training, **named), live)
+    of_model = {key: tracing[key] for key in ("training", "layers", "state") if key in tracing}
+    live = tracer.Live(model, *specs, **of_model, **named)
+    return Traced(tracer.trace(model, *specs, **tracing, **named), live)
 
 
 def _specs(input_spec: Any) -> tuple[Sequence[Any], dict[str, Any]]:

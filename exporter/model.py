@@ -19,6 +19,7 @@ from onnx import helper
 
 from dyn.core.op import Type
 from exporter.builder import tensor_type
+from exporter.errors import ExportError
 from exporter.lowering import Lowered, value_info
 from exporter.opset import IR_VERSION
 
@@ -57,6 +58,9 @@ def check(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> None:
     """Step "check": onnx's checker and shape inference over the graph.
 
     Weights stand in as typed inputs, so that none of them is copied.
+
+    Raises:
+        ExportError: onnx refuses the graph.
     """
     stand_in = onnx.ModelProto()
     stand_in.CopyFrom(model)
@@ -70,7 +74,12 @@ def check(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> None:
         else:
             info = helper.make_tensor_value_info(name, tensor_type(array.dtype), array.shape)
             stand_in.graph.input.append(info)
-    onnx.checker.check_model(stand_in, full_check=True)
+    try:
+        onnx.checker.check_model(stand_in, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(
+            f"onnx's checker refuses the graph, which is a fault of the exporter: {error}"
+        ) from error
 
 
 def write(

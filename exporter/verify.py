@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dyn.core.errors import DynError
 from dyn.core.op import OPS
 from exporter.errors import VerificationError
 from exporter.report import Comparison
@@ -91,8 +90,8 @@ class Verifier:
             for arrays in calls:
                 try:
                     wanted = self.live(arrays)
-                except (DynError, ZeroDivisionError):
-                    if may_refuse:
+                except Exception:
+                    if may_refuse:  # asserts and checks of the user's own included
                         return False
                     raise
                 self.compare(wanted, self.served(arrays, sizes), sizes)

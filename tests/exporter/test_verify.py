@@ -1,0 +1,154 @@
+"""Verification: a wrong file is never left behind, whatever made it wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dyn
+import exporter
+from exporter.lowering import LOWERINGS
+from exporter.verify import difference
+from tests.exporter.nets import IMAGE, Counter, LeNet, load, op_types
+from tracer import InputSpec
+
+
+@pytest.fixture
+def wrong(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Replaces the lowering of an op by a wrong one."""
+
+    def replace(name: str, lowering: Any) -> None:
+        monkeypatch.setitem(LOWERINGS, name, lowering)
+
+    yield replace
+
+
+def refused(model: Any, spec: Any, folder: Path, match: str, **options: Any) -> None:
+    """Export over an old file: it must raise, and leave that file as it was and nothing else."""
+    path = folder / "model.onnx"
+    path.write_bytes(b"an older file")
+    with pytest.raises(exporter.VerificationError, match=match):
+        exporter.export(model, path, spec, **options)
+    assert path.read_bytes() == b"an older file"
+    assert os.listdir(folder) == ["model.onnx"]
+
+
+def test_a_wrong_lowering(wrong: Any, tmp_path: Path) -> None:
+    wrong("relu", lambda b, node: b.op("LeakyRelu", node.x, alpha=0.01))
+    refused(LeNet(), IMAGE, tmp_path, "'output' differs from the model by")
+
+
+def test_a_wrong_lowering_that_is_right_for_the_sample(wrong: Any, tmp_path: Path) -> None:
+    """Sizes baked from the sample are found at sizes that were never traced."""
+
+    def baked(b: Any, node: Any) -> Any:
+        return b.op("Reshape", node.x, b.ints(3, 4))
+
+    wrong("reshape", baked)
+    spec = InputSpec(["n", 2, 2])
+    refused(lambda x: x.reshape([x.shape[0], 4]), spec, tmp_path, "onnxruntime fails")
+    refused(lambda x: x.reshape([x.shape[0], 4]), spec, tmp_path, "onnxruntime fails")
+
+
+def test_a_wrong_state(wrong: Any, tmp_path: Path) -> None:
+    """The first call is right because the state starts at 0; the second one is not."""
+    net = Counter()
+    net.total.set_value(np.zeros(2, np.float32))
+    zeros = InputSpec([1, 2], example=np.zeros((1, 2), np.float32))
+    wrong("add", lambda b, node: b.op("Sub", *node.inputs))
+    refused(net, zeros, tmp_path, "differs")
+
+
+def test_a_wrong_dtype_or_shape(wrong: Any, tmp_path: Path) -> None:
+    wrong("abs", lambda b, node: b.unsqueeze(b.op("Abs", node.x), 0))
+    path = tmp_path / "model.onnx"
+    with pytest.raises(exporter.ExportError, match="fault of the exporter"):
+        exporter.export(lambda x: abs(x), path, InputSpec([2]))
+    assert os.listdir(tmp_path) == []
+
+
+def test_integers_must_be_equal(wrong: Any, tmp_path: Path) -> None:
+    wrong("add", lambda b, node: b.op("Sub", *node.inputs))
+    spec = InputSpec([8], "int64", example=np.arange(8))
+    refused(lambda x: x + 1, spec, tmp_path, "differs")
+
+
+def test_nan_where_there_is_none(wrong: Any, tmp_path: Path) -> None:
+    wrong("abs", lambda b, node: b.op("Sqrt", node.x))
+    refused(lambda x: abs(x), InputSpec([9]), tmp_path, "differs from the model by inf")
+
+
+def test_tolerance(wrong: Any, tmp_path: Path) -> None:
+    def slightly(b: Any, node: Any) -> Any:
+        return b.op("Mul", b.op("Abs", node.x), b.const(np.float32(1.0001)))
+
+    wrong("abs", slightly)
+    spec = InputSpec([9])
+    report = exporter.export(lambda x: abs(x), tmp_path / "m.onnx", spec)
+    assert report.largest_error > 0.5e-4
+    os.remove(tmp_path / "m.onnx")
+    refused(lambda x: abs(x), spec, tmp_path, "1e-05 is allowed", tolerance=1e-5)
+
+
+def test_the_failing_output_and_sizes_are_named(wrong: Any, tmp_path: Path) -> None:
+    wrong("neg", lambda b, node: b.op("Identity", node.x))
+    spec = InputSpec(["rows", 2], example=np.ones((4, 2), np.float32))
+    match = r"'second' differs .* at rows=4"
+    refused(lambda x: {"first": x + 1, "second": -x}, spec, tmp_path, match)
+
+
+def test_a_comparison_of_sizes_the_model_recovers_from(tmp_path: Path) -> None:
+    """A size that is compared takes one side; the file would be wrong on the other."""
+
+    def forward(x: Any) -> Any:
+        return x * 2 if x.shape[0] > 2 else x * 3
+
+    refused(forward, InputSpec(["n", 2]), tmp_path, r"another path where n > 2 does not hold")
+
+
+def test_a_comparison_of_sizes_that_is_an_assumption(tmp_path: Path) -> None:
+    def forward(x: Any) -> Any:
+        assert x.shape[0] % 2 == 0
+        return x.reshape([x.shape[0] // 2, 2]).sum(1)
+
+    spec = InputSpec(["n"], example=np.ones(6, np.float32))
+    report = exporter.export(forward, tmp_path / "m.onnx", spec)
+    assert any("n" in guard for guard in report.guards)
+
+
+def test_sizes_that_were_never_traced(tmp_path: Path) -> None:
+    report = exporter.export(
+        lambda x, y: x @ y,
+        tmp_path / "m.onnx",
+        [
+            InputSpec(["n", "k"]),
+            InputSpec(["k", "m"]),
+        ],
+    )
+    assert report.verified is not None and report.verified.runs == 6
+
+
+def test_random_outputs_are_not_compared(tmp_path: Path) -> None:
+    def forward(x: Any) -> Any:
+        return {"noisy": x + dyn.rand([2]), "plain": x + 1}
+
+    report = exporter.export(forward, tmp_path / "m.onnx", InputSpec([2]))
+    assert report.verified is not None and report.verified.unchecked == ("noisy",)
+    assert "RandomUniform" in op_types(load(tmp_path / "m.onnx"))
+
+
+def test_difference() -> None:
+    nan, inf = np.nan, np.inf
+    f = np.float32
+    assert difference(f([1, 2]), f([1, 2])) == (0, 0)
+    assert difference(f([nan, inf, -inf]), f([nan, inf, -inf])) == (0, 0)
+    assert difference(f([4, 1]), f([4, 2])) == (1, 0.25)
+    assert difference(f([1]), f([nan]))[1] == inf
+    assert difference(f([inf]), f([-inf]))[1] == inf
+    assert difference(f([0]), f([1e-9]))[1] == inf
+    assert difference(np.array([1, 2]), np.array([1, 3])) == (1, 0.5)
