@@ -1,0 +1,333 @@
+"""Convolution layers over 1 to 3 spatial axes, and their transposes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from dyn.core.errors import AttributeValueError
+from dyn.core.tensor import Tensor
+from dyn.nn import functional as F
+from dyn.nn import initializer as init
+from dyn.nn.layer import Layer
+from dyn.nn.state import in_order
+
+_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+def _per_axis(value: Any, count: int) -> list[int]:
+    return [int(value)] * count if not hasattr(value, "__iter__") else [int(v) for v in value]
+
+
+class _Conv(Layer):
+    """What all convolutions share: parameters, their layout, the printed form."""
+
+    _axes: int
+    _transposed = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        groups: int,
+        padding_mode: str,
+        weight_attr: Any,
+        bias_attr: Any,
+        data_format: str,
+        output_padding: Any = 0,
+    ):
+        super().__init__()
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise AttributeValueError(
+                f"groups={groups} must divide in_channels={in_channels} and "
+                f"out_channels={out_channels}"
+            )
+        if padding_mode not in _PADDING_MODES:
+            raise AttributeValueError(
+                f"padding_mode must be one of {list(_PADDING_MODES)}, but got padding_mode="
+                f"'{padding_mode}'"
+            )
+        count = self._axes
+        self._in_channels, self._out_channels, self._groups = in_channels, out_channels, groups
+        self._kernel_size = _per_axis(kernel_size, count)
+        self._stride = _per_axis(stride, count)
+        self._dilation = _per_axis(dilation, count)
+        self._padding = padding
+        self._padding_mode = padding_mode
+        self._output_padding = output_padding
+        self._data_format = data_format
+        first, second = in_channels, out_channels
+        if not self._transposed:
+            first, second = out_channels, in_channels
+        start = None
+        if not self._transposed:
+            fan_in = math.prod(self._kernel_size) * in_channels
+            start = init.Normal(0.0, math.sqrt(2.0 / fan_in))
+        self.weight = self.create_parameter(
+            [first, second // groups, *self._kernel_size], weight_attr, default_initializer=start
+        )
+        if self.weight is not None:
+            # Kernels read weights window by window, channels innermost.
+            order = (*range(2, 2 + count), 1, 0)
+            self.weight._array = in_order(self.weight._array, order)
+        self.bias = self.create_parameter([out_channels], bias_attr, is_bias=True)
+
+    def extra_repr(self) -> str:
+        ones = [1] * self._axes
+        text = f"{self._in_channels}, {self._out_channels}, kernel_size={self._kernel_size}"
+        if self._stride != ones:
+            text += f", stride={self._stride}"
+        if self._padding != 0:
+            text += f", padding={self._padding}"
+        if self._padding_mode != "zeros":
+            text += f", padding_mode={self._padding_mode}"
+        if self._output_padding != 0:
+            text += f", output_padding={self._output_padding}"
+        if self._dilation != ones:
+            text += f", dilation={self._dilation}"
+        if self._groups != 1:
+            text += f", groups={self._groups}"
+        return f"{text}, data_format={self._data_format}"
+
+
+class _Forward(_Conv):
+    _function: Callable[..., Tensor]
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = self._padding
+        if self._padding_mode != "zeros":
+            # F.pad counts from the last axis to the first, low and high.
+            sides = _per_axis(padding, self._axes)
+            if len(sides) == self._axes:
+                sides = [side for side in sides for _ in (0, 1)]
+            pairs = [sides[i : i + 2] for i in range(0, len(sides), 2)]
+            flat = [side for pair in reversed(pairs) for side in pair]
+            x = F.pad(x, flat, mode=self._padding_mode, data_format=self._data_format)
+            padding = 0
+        return self._function(
+            x,
+            self.weight,
+            self.bias,
+            stride=self._stride,
+            padding=padding,
+            dilation=self._dilation,
+            groups=self._groups,
+            data_format=self._data_format,
+        )
+
+
+class Conv1D(_Forward):
+    """Cross-correlation of [N, C, L] with learned filters; arguments as in `Conv2D`."""
+
+    _axes = 1
+    _function = staticmethod(F.conv1d)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        padding_mode: str = "zeros",
+        weight_attr: Any = None,
+        bias_attr: Any = None,
+        data_format: str = "NCL",
+    ):
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+            padding_mode, weight_attr, bias_attr, data_format,
+        )  # fmt: skip
+
+
+class Conv2D(_Forward):
+    """Cross-correlation of a batch of images with learned filters.
+
+    Args:
+        in_channels, out_channels: channels of the input and of the output.
+        kernel_size: size of a filter, an int or (height, width).
+        stride: step in pixels.
+        padding: rows and columns added on each side: an int, (height, width), (top, bottom, left,
+            right), "SAME" or "VALID".
+        dilation: distance in pixels between the elements of a filter.
+        groups: the channels are cut into as many groups that do not mix.
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
+        weight_attr: wishes for the weight [out_channels, in_channels / groups, height, width];
+            Gaussian with variance 2 / (in_channels * height * width) by default.
+        bias_attr: wishes for the bias [out_channels]; zeros by default, False for none.
+        data_format: "NCHW" or "NHWC".
+
+    Shapes: [N, in_channels, H, W] -> [N, out_channels, H', W'] with
+    H' = (H + top + bottom - dilation * (k - 1) - 1) // stride + 1. ONNX: Conv.
+    """
+
+    _axes = 2
+    _function = staticmethod(F.conv2d)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        padding_mode: str = "zeros",
+        weight_attr: Any = None,
+        bias_attr: Any = None,
+        data_format: str = "NCHW",
+    ):
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+            padding_mode, weight_attr, bias_attr, data_format,
+        )  # fmt: skip
+
+
+class Conv3D(_Forward):
+    """Cross-correlation of [N, C, D, H, W] with learned filters; arguments as in `Conv2D`."""
+
+    _axes = 3
+    _function = staticmethod(F.conv3d)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        padding_mode: str = "zeros",
+        weight_attr: Any = None,
+        bias_attr: Any = None,
+        data_format: str = "NCDHW",
+    ):
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+            padding_mode, weight_attr, bias_attr, data_format,
+        )  # fmt: skip
+
+
+class _Transpose(_Conv):
+    _transposed = True
+    _function: Callable[..., Tensor]
+
+    def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
+        """The layer's output, of the spatial sizes `output_size` if they are given."""
+        return self._function(
+            x,
+            self.weight,
+            self.bias,
+            stride=self._stride,
+            padding=self._padding,
+            output_padding=0 if output_size is not None else self._output_padding,
+            groups=self._groups,
+            dilation=self._dilation,
+            output_size=output_size,
+            data_format=self._data_format,
+        )
+
+
+class Conv1DTranspose(_Transpose):
+    """The transpose of `Conv1D`; arguments as in `Conv2DTranspose`."""
+
+    _axes = 1
+    _function = staticmethod(F.conv1d_transpose)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+        weight_attr: Any = None,
+        bias_attr: Any = None,
+        data_format: str = "NCL",
+    ):
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+            "zeros", weight_attr, bias_attr, data_format, output_padding,
+        )  # fmt: skip
+
+
+class Conv2DTranspose(_Transpose):
+    """The transpose of `Conv2D`: what its gradient does to images.
+
+    Args:
+        in_channels, out_channels: channels of the input and of the output.
+        kernel_size: size of a filter.
+        stride: distance in pixels between the places of neighbouring inputs.
+        padding: rows and columns taken away from each side.
+        output_padding: rows and columns added at the far sides.
+        groups: the channels are cut into as many groups that do not mix.
+        dilation: distance in pixels between the elements of a filter.
+        weight_attr: wishes for the weight [in_channels, out_channels / groups, height, width];
+            Xavier-uniform by default.
+        bias_attr: wishes for the bias [out_channels]; False for none.
+        data_format: "NCHW" or "NHWC".
+
+    Shapes: [N, in_channels, H, W] -> [N, out_channels, H', W'] with
+    H' = (H - 1) * stride - 2 * padding + dilation * (k - 1) + output_padding + 1.
+    ONNX: ConvTranspose.
+    """
+
+    _axes = 2
+    _function = staticmethod(F.conv2d_transpose)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+        weight_attr: Any = None,
+        bias_attr: Any = None,
+        data_format: str = "NCHW",
+    ):
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+            "zeros", weight_attr, bias_attr, data_format, output_padding,
+        )  # fmt: skip
+
+
+class Conv3DTranspose(_Transpose):
+    """The transpose of `Conv3D`; arguments as in `Conv2DTranspose`."""
+
+    _axes = 3
+    _function = staticmethod(F.conv3d_transpose)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+        weight_attr: Any = None,
+        bias_attr: Any = None,
+        data_format: str = "NCDHW",
+    ):
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+            "zeros", weight_attr, bias_attr, data_format, output_padding,
+        )  # fmt: skip

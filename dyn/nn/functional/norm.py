@@ -1,0 +1,52 @@
+"""Batch normalisation with running statistics, which is state and therefore no op."""
+
+from __future__ import annotations
+
+from dyn.core.errors import AttributeValueError
+from dyn.core.modes import no_grad
+from dyn.core.tensor import Tensor
+from dyn.ops import norm as ops
+
+
+def batch_norm(
+    x: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.9,
+    epsilon: float = 1e-5,
+    data_format: str = "NCHW",
+    use_global_stats: bool | None = None,
+) -> Tensor:
+    """x normalised per channel: by its own statistics in training, by the running ones otherwise.
+
+    In training the running statistics are assigned momentum * old + (1 - momentum) * batch, with
+    the biased variance, as ONNX does.
+
+    Args:
+        x: [N, C, ...], floating point.
+        running_mean, running_var: [C].
+        weight, bias: [C] or None.
+        training: whether to use and note the statistics of the batch.
+        momentum: share of the old statistics that stays.
+        epsilon: added to the variance.
+        data_format: channels first only.
+        use_global_stats: use the running statistics also in training; `not training` if None.
+
+    Returns:
+        The shape of x. Source: Ioffe & Szegedy, arXiv 1502.03167. ONNX: BatchNormalization.
+    """
+    if not data_format.startswith("NC"):
+        raise AttributeValueError(
+            f"data_format {data_format!r} is not supported; transpose to channels first"
+        )
+    if use_global_stats or not training:
+        return ops.batch_norm_infer(x, weight, bias, running_mean, running_var, epsilon=epsilon)
+    out, mean, var = ops.batch_norm(x, weight, bias, epsilon=epsilon)
+    with no_grad():
+        keep, take = momentum, 1.0 - momentum
+        running_mean._assign(running_mean * keep + mean * take)
+        running_var._assign(running_var * keep + var * take)
+    return out

@@ -1,0 +1,65 @@
+"""Hooks on layers: functions called before and after `forward`, and the handles that remove them.
+
+The tables are plain dictionaries on the layer, so that a layer without hooks pays nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_keys = itertools.count()
+Table = dict[int, Callable[..., Any]]
+
+
+class HookRemoveHelper:
+    """What registering a hook returns; `remove()` takes the hook away, also while it runs."""
+
+    __slots__ = ("_key", "_table")
+
+    def __init__(self, table: Table, hook: Callable[..., Any], prepend: bool = False):
+        self._table = table
+        self._key = next(_keys)
+        if prepend:
+            others = dict(table)
+            table.clear()
+            table[self._key] = hook
+            table.update(others)
+        else:
+            table[self._key] = hook
+
+    def remove(self) -> None:
+        """Take the hook away; harmless when it is gone already."""
+        self._table.pop(self._key, None)
+
+    def __enter__(self) -> HookRemoveHelper:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+def active(table: Table) -> Iterator[Callable[..., Any]]:
+    """The hooks in order; one that is removed meanwhile is skipped, one added meanwhile waits."""
+    for key, hook in list(table.items()):
+        if key in table:
+            yield hook
+
+
+def run_pre(layer: Any, table: Table, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Pass the inputs through the hooks: `hook(layer, inputs)` may return new ones, or None."""
+    for hook in active(table):
+        answer = hook(layer, inputs)
+        if answer is not None:
+            inputs = answer if isinstance(answer, tuple) else (answer,)
+    return inputs
+
+
+def run_post(layer: Any, table: Table, inputs: tuple[Any, ...], output: Any) -> Any:
+    """Pass the output through the hooks: `hook(layer, inputs, output)` may return a new one."""
+    for hook in active(table):
+        answer = hook(layer, inputs, output)
+        if answer is not None:
+            output = answer
+    return output

@@ -1,0 +1,138 @@
+"""Normalisation layers: batch and layer normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.tensor import Tensor
+from dyn.nn import functional as F
+from dyn.nn import initializer as init
+from dyn.nn.layer import Layer
+
+
+class BatchNorm(Layer):
+    """Normalises every channel: by the batch in training, by running statistics in use.
+
+    Args:
+        num_features: number of channels.
+        momentum: share of the old running statistics that stays in each training step.
+        epsilon: added to the variance.
+        weight_attr: wishes for the scale [num_features]; ones by default, False for none.
+        bias_attr: wishes for the shift [num_features]; zeros by default, False for none.
+        data_format: channels first.
+        use_global_stats: use the running statistics in training, too.
+
+    The buffers `_mean` and `_variance` hold the running statistics; the variance is the biased one,
+    as in ONNX. Source: Ioffe & Szegedy, arXiv 1502.03167. ONNX: BatchNormalization.
+    """
+
+    _ranks: tuple[int, ...] = ()
+    _formats: tuple[str, ...] = ("NCHW", "NCL", "NC", "NCDHW")
+
+    def __init__(
+        self,
+        num_features: int,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        weight_attr: Any = None,
+        bias_attr: Any = None,
+        data_format: str | None = None,
+        use_global_stats: bool | None = None,
+        name: str | None = None,
+    ):
+        super().__init__()
+        data_format = data_format or self._formats[0]
+        if data_format not in self._formats:
+            raise AttributeValueError(
+                f"{type(self).__name__} has data_format {' or '.join(self._formats)}, "
+                f"got {data_format!r}"
+            )
+        self._num_features, self._momentum, self._epsilon = num_features, momentum, epsilon
+        self._data_format, self._use_global_stats = data_format, use_global_stats
+        one = init.Constant(1.0)
+        self.weight = self.create_parameter([num_features], weight_attr, default_initializer=one)
+        self.bias = self.create_parameter([num_features], bias_attr, is_bias=True)
+        dtype = np.dtype(self._dtype)
+        self.register_buffer("_mean", Tensor._of(np.zeros(num_features, dtype)))
+        self.register_buffer("_variance", Tensor._of(np.ones(num_features, dtype)))
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self._ranks and input.ndim not in self._ranks:
+            wanted = " or ".join(f"{rank}D" for rank in self._ranks)
+            raise ShapeError(f"expected {wanted} input (got {input.ndim}D input)")
+        return F.batch_norm(
+            input,
+            self._mean,
+            self._variance,
+            self.weight,
+            self.bias,
+            training=self.training,
+            momentum=self._momentum,
+            epsilon=self._epsilon,
+            use_global_stats=self._use_global_stats,
+        )
+
+    def extra_repr(self) -> str:
+        text = f"num_features={self._num_features}, momentum={self._momentum}"
+        text += f", epsilon={self._epsilon}"
+        if self._data_format != self._formats[0]:
+            text += f", data_format={self._data_format}"
+        return text
+
+
+class BatchNorm1D(BatchNorm):
+    """Batch normalisation of [N, C] or [N, C, L]; arguments as in `BatchNorm`."""
+
+    _ranks = (2, 3)
+    _formats = ("NCL", "NC")
+
+
+class BatchNorm2D(BatchNorm):
+    """Batch normalisation of [N, C, H, W]; arguments as in `BatchNorm`."""
+
+    _ranks = (4,)
+    _formats = ("NCHW",)
+
+
+class BatchNorm3D(BatchNorm):
+    """Batch normalisation of [N, C, D, H, W]; arguments as in `BatchNorm`."""
+
+    _ranks = (5,)
+    _formats = ("NCDHW",)
+
+
+class LayerNorm(Layer):
+    """Normalises each row over its last axes.
+
+    Args:
+        normalized_shape: sizes of the axes to normalise over; an int for one axis.
+        epsilon: added to the variance.
+        weight_attr, bias_attr: wishes for scale and shift; False for none.
+
+    Shapes: (..., *normalized_shape) -> the same. Source: Ba et al., arXiv 1607.06450.
+    ONNX: LayerNormalization.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: Any,
+        epsilon: float = 1e-5,
+        weight_attr: Any = None,
+        bias_attr: Any = None,
+        name: str | None = None,
+    ):
+        super().__init__()
+        sizes = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
+        self._normalized_shape, self._epsilon = sizes, epsilon
+        one = init.Constant(1.0)
+        self.weight = self.create_parameter(sizes, weight_attr, default_initializer=one)
+        self.bias = self.create_parameter(sizes, bias_attr, is_bias=True)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.layer_norm(input, self._normalized_shape, self.weight, self.bias, self._epsilon)
+
+    def extra_repr(self) -> str:
+        return f"normalized_shape={self._normalized_shape}, epsilon={self._epsilon}"

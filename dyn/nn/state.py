@@ -1,0 +1,214 @@
+"""What a layer remembers: Parameter (trained) and Buffer (kept), and how a parameter is wished for.
+
+State is a type: a tensor of any other class that hangs on a layer is a temporary. State is bound to
+new values by `set_value`, `dyn.assign` and the optimisers, never changed in place.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from dyn.core.errors import DTypeError
+from dyn.core.tensor import Tensor, to_array
+
+_counters: dict[str, itertools.count[int]] = {}
+
+
+def unique_name(prefix: str) -> str:
+    """`prefix_0`, `prefix_1` ...: a name not given before in this process."""
+    return f"{prefix}_{next(_counters.setdefault(prefix, itertools.count()))}"
+
+
+@cache
+def snake_case(name: str) -> str:
+    """`BatchNorm2D` as `batch_norm2d`."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+class Parameter(Tensor):
+    """A tensor that an optimiser trains and `state_dict` saves.
+
+    Attributes:
+        learning_rate: factor on the optimiser's learning rate.
+        regularizer: weight decay of its own, instead of the optimiser's; None for none.
+        need_clip: whether gradient clipping counts it.
+    """
+
+    stop_gradient = False
+    persistable = True
+    learning_rate: float = 1.0
+    regularizer: Any = None
+    need_clip: bool = True
+
+    def __init__(
+        self, data: Any, dtype: Any = None, name: str | None = None, trainable: bool = True
+    ):
+        """Make a parameter from numbers, an array or a tensor (whose array it shares).
+
+        Raises:
+            DTypeError: `data` is None or not numeric.
+        """
+        if data is None:
+            raise DTypeError("a Parameter needs a value; Layer.create_parameter makes one by shape")
+        super().__init__(data, dtype, stop_gradient=not trainable)
+        if name is not None:
+            self._name = name
+
+    @property
+    def trainable(self) -> bool:
+        """Whether gradients reach it: the opposite of `stop_gradient`."""
+        return not self.stop_gradient
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self.stop_gradient = not value
+
+    def set_value(self, value: Any) -> None:
+        """Replace the value (same shape; numbers are cast), keeping its layout in memory."""
+        own = self._array
+        array = to_array(value, own.dtype)
+        if array.shape == own.shape:
+            value = Tensor._of(laid_out_like(array, own))
+        super().set_value(value)
+
+    def __repr__(self) -> str:
+        return "Parameter containing:\n" + super().__repr__()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        out = super().__deepcopy__(memo)
+        # Optimisers keep their state by name: a copy must not share that of the original.
+        out._name = unique_name(f"{self.name}_deepcopy")
+        return out
+
+    def __reduce__(self) -> Any:
+        make, (cls, array, state) = super().__reduce__()
+        axes = memory_order(self._array)
+        for key in ("learning_rate", "regularizer", "need_clip"):
+            if key in self.__dict__:
+                state[key] = self.__dict__[key]
+        return (_unpickle_parameter, (make, cls, array, state, axes))
+
+
+class Buffer(Tensor):
+    """A tensor that a layer keeps from call to call without training it.
+
+    Attributes:
+        persistable: whether `state_dict` and exported graphs hold it as state.
+    """
+
+    persistable = True
+
+    def __init__(self, data: Any = None, dtype: Any = None, persistable: bool = True):
+        super().__init__(data, dtype)
+        self.persistable = persistable
+
+    @staticmethod
+    def adopt(tensor: Tensor, persistable: bool = True) -> Buffer:
+        """Make a tensor a buffer, so that whoever holds it holds the buffer.
+
+        A view becomes a tensor of its own: state must not follow something unregistered.
+
+        Raises:
+            DTypeError: the tensor is a Parameter.
+        """
+        if isinstance(tensor, Parameter):
+            raise DTypeError("a Parameter cannot be registered as a buffer; detach() it first")
+        if tensor._alias is not None:
+            tensor._read()
+            tensor._alias = None
+        if not isinstance(tensor, Buffer):
+            tensor.__class__ = Buffer
+        tensor.persistable = persistable
+        return tensor  # type: ignore[return-value]
+
+    def take(self, value: Tensor) -> None:
+        """Bind to the value and history of `value`, of whatever shape: `layer.buffer = value`."""
+        same = (
+            self._array is not None
+            and value._read().shape == self._array.shape
+            and value._array.dtype == self._array.dtype
+        )
+        if not same:
+            self._array = None
+        self._write(value)
+
+
+@dataclass
+class ParamAttr:
+    """Wishes about a parameter that a layer is going to create.
+
+    Attributes:
+        name: name of the tensor (not its key in `state_dict`).
+        initializer: an initializer, or None for the layer's own.
+        learning_rate: factor on the optimiser's learning rate.
+        regularizer: weight decay of its own.
+        trainable: whether it wants gradients.
+        need_clip: whether gradient clipping counts it.
+    """
+
+    name: str | None = None
+    initializer: Any = None
+    learning_rate: float = 1.0
+    regularizer: Any = None
+    trainable: bool = True
+    need_clip: bool = True
+
+    @staticmethod
+    def of(wish: Any) -> ParamAttr:
+        """A ParamAttr from None, a name, an initializer or a ParamAttr."""
+        if wish is None or wish is True:
+            return ParamAttr()
+        if isinstance(wish, ParamAttr):
+            return wish
+        if isinstance(wish, str):
+            return ParamAttr(name=wish)
+        if callable(wish):
+            return ParamAttr(initializer=wish)
+        raise DTypeError(
+            f"a parameter attribute is None, False, a name, an initializer or a ParamAttr, "
+            f"not {wish!r:.60}"
+        )
+
+    def mark(self, parameter: Parameter) -> Parameter:
+        """Put the wishes on a parameter."""
+        if self.name is not None:
+            parameter._name = self.name
+        parameter.stop_gradient = not self.trainable
+        for key in ("learning_rate", "regularizer", "need_clip"):
+            value = getattr(self, key)
+            if value is not getattr(Parameter, key):
+                setattr(parameter, key, value)
+        return parameter
+
+
+def memory_order(array: np.ndarray) -> tuple[int, ...]:
+    """The axes of an array from the outermost to the innermost in memory."""
+    return tuple(int(i) for i in np.argsort([-s for s in array.strides], kind="stable"))
+
+
+def in_order(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """The same values, lying in memory with `axes` from the outermost to the innermost."""
+    back = tuple(int(i) for i in np.argsort(axes))
+    return np.ascontiguousarray(array.transpose(axes)).transpose(back)
+
+
+def laid_out_like(array: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """The values of `array` with the strides of `like` (same shape)."""
+    if array.strides == like.strides:
+        return array
+    out = np.empty_like(like, array.dtype)
+    np.copyto(out, array)
+    return out
+
+
+def _unpickle_parameter(
+    make: Any, cls: Any, array: np.ndarray, state: dict[str, Any], axes: tuple[int, ...]
+) -> Parameter:
+    return make(cls, in_order(array, axes), state)

@@ -1,0 +1,81 @@
+"""Helpers for training by hand: clipping, and parameters as one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dyn.core.errors import ShapeError
+from dyn.core.modes import no_grad
+from dyn.core.tensor import Tensor
+from dyn.nn.clip import ClipGradByGlobalNorm, ClipGradByValue, total_square
+from dyn.ops.join import concat
+from dyn.ops.shape import reshape
+from dyn.ops.unary import sqrt
+
+
+def _with_grad(parameters: Any) -> list[Any]:
+    listed: Iterable[Tensor] = [parameters] if isinstance(parameters, Tensor) else parameters
+    return [p for p in listed if p.grad is not None]
+
+
+def clip_grad_norm_(parameters: Any, max_norm: float) -> Tensor:
+    """Clip the gradients of parameters by their common Euclidean norm.
+
+    Args:
+        parameters: a tensor or several; their `.grad` is replaced.
+        max_norm: the norm they may have together.
+
+    Returns:
+        The norm before clipping, 0-d.
+    """
+    params = _with_grad(parameters)
+    if not params:
+        return Tensor(0.0)
+    with no_grad():
+        grads = [p.grad for p in params]
+        total = sqrt(total_square(grads))
+        for p, g in zip(params, ClipGradByGlobalNorm(max_norm)(grads), strict=True):
+            p.grad = g
+    return total
+
+
+def clip_grad_value_(parameters: Any, clip_value: float) -> None:
+    """Bring every element of the gradients of parameters into [-clip_value, clip_value]."""
+    params = _with_grad(parameters)
+    with no_grad():
+        clipped = ClipGradByValue(clip_value)([p.grad for p in params])
+        for p, g in zip(params, clipped, strict=True):
+            p.grad = g
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """All elements of all parameters, one after the other, in one vector."""
+    return concat([reshape(p, [-1]) for p in parameters])
+
+
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Give parameters their parts of a vector that `parameters_to_vector` made.
+
+    Raises:
+        ShapeError: the vector has another number of elements than the parameters together.
+    """
+    listed: list[Any] = list(parameters)
+    sizes = [p._read().size for p in listed]
+    if vec._read().size != sum(sizes):
+        raise ShapeError(
+            f"a vector of {vec._read().size} elements was given for {sum(sizes)} in parameters"
+        )
+    with no_grad():
+        start = 0
+        for p, size in zip(listed, sizes, strict=True):
+            p.set_value(reshape(vec[start : start + size], p.shape))
+            start += size
+
+
+__all__ = [
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "parameters_to_vector",
+    "vector_to_parameters",
+]

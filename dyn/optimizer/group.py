@@ -1,0 +1,85 @@
+"""Parameters that are updated together, with the state that their optimiser keeps for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dyn.core.tensor import Tensor
+from dyn.nn.state import Buffer, unique_name
+from dyn.regularizer import WeightDecay
+
+
+class Group:
+    """Parameters whose updates differ in nothing but the tensors.
+
+    Attributes:
+        parameters: the parameters.
+        rate: factor on the learning rate.
+        decay: weight decay, or None.
+        slots: per slot name, one buffer per parameter.
+        counters: 0-d buffers that advance with every step, such as powers of beta.
+        lr: the learning rate times `rate` as a 0-d buffer.
+    """
+
+    def __init__(self, parameters: list[Any], rate: float, decay: WeightDecay | None):
+        self.parameters = parameters
+        self.rate = rate
+        self.decay = decay
+        self.slots: dict[str, list[Buffer]] = {}
+        self.counters: dict[str, Buffer] = {}
+        self.lr: Buffer | None = None
+        self._lr_value: float | None = None
+
+    def start(self, slots: dict[str, float], counters: dict[str, float]) -> None:
+        """Make the state of a first step: slots filled with a number, counters."""
+        for name, value in slots.items():
+            if name not in self.slots:
+                self.slots[name] = [_slot(p, name, value) for p in self.parameters]
+        for name, value in counters.items():
+            if name not in self.counters:
+                self.counters[name] = self._counter(name, value)
+
+    def learning_rate(self, value: float) -> Buffer:
+        """The learning rate as a tensor; made anew only when the number has changed."""
+        if self.lr is None:
+            wide = any(p._array.dtype == np.float64 for p in self.parameters)
+            self.lr = Buffer(np.asarray(value * self.rate, np.float64 if wide else np.float32))
+            self.lr.name = unique_name("learning_rate")
+        elif value != self._lr_value:
+            array = np.asarray(value * self.rate, self.lr._array.dtype)
+            self.lr._assign(Tensor._of(array))
+        self._lr_value = value
+        return self.lr
+
+    def split(self, chosen: list[bool]) -> Group:
+        """Move the chosen parameters with their state into a group of their own."""
+        out = Group(_where(self.parameters, chosen, True), self.rate, self.decay)
+        self.parameters = _where(self.parameters, chosen, False)
+        for name, buffers in self.slots.items():
+            out.slots[name] = _where(buffers, chosen, True)
+            self.slots[name] = _where(buffers, chosen, False)
+        out.counters = {
+            name: out._counter(name, float(counter._read()))
+            for name, counter in self.counters.items()
+        }
+        return out
+
+    def _counter(self, name: str, value: float) -> Buffer:
+        # Double: 1 - 0.999 ** t loses most of its digits in single precision.
+        counter = Buffer(np.asarray(value, np.float64))
+        counter.name = f"{self.parameters[0].name}_{name}_0"
+        return counter
+
+
+def _where(items: list[Any], chosen: list[bool], wanted: bool) -> list[Any]:
+    return [item for item, flag in zip(items, chosen, strict=True) if flag is wanted]
+
+
+def _slot(parameter: Any, name: str, value: float) -> Buffer:
+    # The layout of the parameter: one update reads and writes them side by side.
+    slot = Buffer(None)
+    slot._array = np.full_like(parameter._array, value)
+    slot.name = f"{parameter.name}_{name}_0"
+    return slot

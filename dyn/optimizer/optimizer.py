@@ -1,0 +1,347 @@
+"""Optimizer: what all optimisers share. Groups, steps, learning rates, state dictionaries.
+
+A subclass says which slots it keeps and computes new values from old ones in `_update`; everything
+that is state is bound by assignment, so a step can be traced and exported.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dyn.core.errors import AttributeValueError, DTypeError, DynError, StateError
+from dyn.core.modes import no_grad
+from dyn.core.op import OPS
+from dyn.core.tensor import ZERO, Tensor
+from dyn.nn.clip import ClipGrad
+from dyn.nn.state import Buffer
+from dyn.optimizer.group import Group
+from dyn.optimizer.lr import LRScheduler
+from dyn.regularizer import L1Decay, L2Decay, WeightDecay, as_decay
+
+_SCHEDULER = "LR_Scheduler"
+
+
+class NoParametersError(DynError, AttributeError):
+    """An optimiser was made without parameters."""
+
+
+class Optimizer:
+    """Base of the optimisers.
+
+    Args:
+        learning_rate: a number, or an `LRScheduler`.
+        parameters: tensors to train; or dictionaries with "params" and settings of their own:
+            "learning_rate" (a factor), "weight_decay".
+        weight_decay: a number (L2), `L1Decay`, `L2Decay` or None. A parameter's own `regularizer`
+            goes before it.
+        grad_clip: a `ClipGrad`, or None.
+
+    Raises:
+        NoParametersError: `parameters` is None.
+        AttributeValueError: the list is empty, or names a parameter twice.
+        DTypeError: an argument is of the wrong kind.
+    """
+
+    _slots: Mapping[str, float] = {}
+    """Initial value by slot name; a slot is one tensor beside each parameter."""
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        parameters: Any = None,
+        weight_decay: Any = None,
+        grad_clip: ClipGrad | None = None,
+        name: str | None = None,
+    ):
+        if not isinstance(learning_rate, (int, float, LRScheduler)):
+            raise DTypeError(
+                f"learning rate should be float or LRScheduler, got {type(learning_rate)} here"
+            )
+        if grad_clip is not None and not isinstance(grad_clip, ClipGrad):
+            raise DTypeError(
+                f"grad_clip should be a ClipGradByValue, ClipGradByNorm or ClipGradByGlobalNorm, "
+                f"got {grad_clip!r:.60}"
+            )
+        self._learning_rate = learning_rate
+        self._grad_clip = grad_clip
+        self._decay = as_decay(weight_decay)
+        self._parameter_list: list[Any] = []
+        self._groups: list[Group] = []
+        self._add_all(_checked(parameters))
+
+    def _add_all(self, parameters: list[Any]) -> None:
+        keyed: dict[Any, Group] = {}
+        for entry in parameters:
+            given: dict[str, Any] = entry if isinstance(entry, dict) else {"params": [entry]}
+            rate = float(given.get("learning_rate", 1.0))
+            shared = as_decay(given["weight_decay"]) if "weight_decay" in given else self._decay
+            for p in given["params"]:
+                decay = as_decay(getattr(p, "regularizer", None)) or shared
+                factor = rate * getattr(p, "learning_rate", 1.0) * self._rate_of(p)
+                decay = self._decay_of(p, decay)
+                key = (factor, type(decay), decay and decay.coeff, p._read().dtype)
+                if key not in keyed:
+                    keyed[key] = Group([], factor, decay)
+                    self._groups.append(keyed[key])
+                keyed[key].parameters.append(p)
+                self._parameter_list.append(p)
+        names = [p.name for p in self._parameter_list]
+        if len({id(p) for p in self._parameter_list}) != len(names):
+            raise AttributeValueError("some parameter is given to the optimizer twice")
+        if len(set(names)) != len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise AttributeValueError(f"several parameters are named {twice[0]!r}; rename them")
+
+    def _decay_of(self, parameter: Any, decay: WeightDecay | None) -> WeightDecay | None:
+        """The decay of one parameter, when a subclass has rules of its own."""
+        return decay
+
+    def _rate_of(self, parameter: Any) -> float:
+        """A factor on the learning rate of one parameter, when a subclass has rules of its own."""
+        return 1.0
+
+    # -- the step ----------------------------------------------------------------------------
+
+    @property
+    def _counters(self) -> dict[str, float]:
+        """Initial value by name of the 0-d tensors that advance with every step."""
+        return {}
+
+    def _update(
+        self,
+        group: Group,
+        lr: Tensor,
+        params: list[Tensor],
+        grads: list[Tensor],
+        decay: float,
+    ) -> Sequence[Tensor]:
+        """New values: of the parameters, then of each slot in turn, then of the counters."""
+        raise NotImplementedError
+
+    def _keeps_still(self, group: Group) -> bool:
+        """Whether a parameter with a gradient of zero does not move, and neither does its state."""
+        return False
+
+    def step(self) -> None:
+        """Update all parameters that have a gradient; the others keep value and state."""
+        with no_grad():
+            ready = []
+            for group in list(self._groups):
+                active = self._active(group)
+                if active is not None:
+                    ready.append((active, [p.grad for p in active.parameters]))
+            if self._grad_clip is not None:
+                ready = self._clip(ready)
+            for group, grads in ready:
+                self._step_group(group, grads)
+
+    def _active(self, group: Group) -> Group | None:
+        """The part of a group that takes part in this step, split off if it is not all of it."""
+        still = self._keeps_still(group)
+        moves = [
+            p._grad is not None and not (still and p._grad is ZERO) and not p.stop_gradient
+            for p in group.parameters
+        ]
+        if all(moves):
+            return group
+        if not any(moves):
+            return None
+        part = group.split(moves)
+        self._groups.append(part)
+        return part
+
+    def _clip(self, ready: list[tuple[Group, list[Any]]]) -> list[tuple[Group, list[Any]]]:
+        clips = [
+            (i, j)
+            for i, (group, _) in enumerate(ready)
+            for j, p in enumerate(group.parameters)
+            if getattr(p, "need_clip", True)
+        ]
+        clipped = self._grad_clip([ready[i][1][j] for i, j in clips])  # type: ignore[misc]
+        for (i, j), g in zip(clips, clipped, strict=True):
+            ready[i][1][j] = g
+        return ready
+
+    def _step_group(self, group: Group, grads: list[Any]) -> None:
+        params = group.parameters
+        if group.lr is None:
+            group.start(dict(self._slots), self._counters)
+        lr = group.learning_rate(self.get_lr())
+        decay = 0.0
+        if isinstance(group.decay, L2Decay):
+            decay = group.decay.coeff
+        elif isinstance(group.decay, L1Decay):
+            coeff = group.decay.coeff
+            grads = [g + coeff * OPS["sign"](p) for g, p in zip(grads, params, strict=True)]
+        fresh = self._update(group, lr, params, grads, decay)
+        targets = list(params)
+        for buffers in group.slots.values():
+            targets.extend(buffers)
+        targets.extend(group.counters.values())
+        for target, value in zip(targets, fresh, strict=True):
+            target._assign(value)
+
+    def clear_grad(self, set_to_zero: bool = True) -> None:
+        """Clear the gradients of all parameters (see `Tensor.clear_grad`)."""
+        for p in self._parameter_list:
+            p.clear_grad(set_to_zero)
+
+    clear_gradients = clear_grad
+
+    def minimize(self, loss: Tensor) -> tuple[None, list[tuple[Any, Any]]]:
+        """One step on `loss`; walks back from it first if no parameter has a gradient yet.
+
+        Returns:
+            None, and pairs of parameter and gradient.
+        """
+        if all(p._grad is None or p._grad is ZERO for p in self._parameter_list):
+            loss.backward()
+        pairs = [(p, p.grad) for p in self._parameter_list if p._grad is not None]
+        self.step()
+        return None, pairs
+
+    # -- the learning rate -------------------------------------------------------------------
+
+    def get_lr(self) -> float:
+        """The learning rate of the next step."""
+        rate = self._learning_rate
+        return rate() if isinstance(rate, LRScheduler) else float(rate)
+
+    def set_lr(self, value: float) -> None:
+        """Set the learning rate, unless a scheduler decides it."""
+        if isinstance(self._learning_rate, LRScheduler):
+            raise StateError(
+                "the learning rate is decided by an LRScheduler; use set_lr_scheduler, or give the "
+                "optimizer a number"
+            )
+        if not isinstance(value, (int, float)):
+            raise DTypeError(f"a learning rate is a number, not {value!r:.60}")
+        self._learning_rate = float(value)
+
+    def set_lr_scheduler(self, scheduler: LRScheduler) -> None:
+        """Let a scheduler decide the learning rate from now on."""
+        if not isinstance(scheduler, LRScheduler):
+            raise DTypeError(f"an LRScheduler is wanted, not {scheduler!r:.60}")
+        self._learning_rate = scheduler
+
+    # -- state -------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Slots and counters by parameter name, and the scheduler's state under "LR_Scheduler"."""
+        at = {id(p): (group, i) for group in self._groups for i, p in enumerate(group.parameters)}
+        found: dict[str, Any] = {}
+        for p in self._parameter_list:
+            group, i = at[id(p)]
+            for name, buffers in group.slots.items():
+                found[f"{p.name}_{name}_0"] = buffers[i]
+            for name, counter in group.counters.items():
+                found[f"{p.name}_{name}_0"] = counter
+        if isinstance(self._learning_rate, LRScheduler):
+            found[_SCHEDULER] = self._learning_rate.state_dict()
+        return found
+
+    def set_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a saved state.
+
+        Entries are found by parameter name. Where no name is known (names count up within a
+        process), the saved parameters are taken in order.
+
+        Raises:
+            StateError: a saved slot does not have the shape of its parameter.
+        """
+        scheduler = state_dict.get(_SCHEDULER)
+        if isinstance(self._learning_rate, LRScheduler) and scheduler is not None:
+            self._learning_rate.set_state_dict(scheduler)
+        kinds = [*self._slots, *self._counters]
+        saved: dict[str, dict[str, Any]] = {}
+        for key, value in state_dict.items():
+            kind = next((k for k in kinds if key.endswith(f"_{k}_0")), None)
+            if kind is not None:
+                saved.setdefault(key[: -len(kind) - 3], {})[kind] = value
+            elif key != _SCHEDULER:
+                warnings.warn(f"the optimizer has no place for {key}", stacklevel=2)
+        own = [p.name for p in self._parameter_list]
+        if saved and not any(name in saved for name in own) and len(saved) == len(own):
+            saved = dict(zip(own, saved.values(), strict=True))
+        for group in list(self._groups):
+            self._load_group(group, saved)
+
+    def _load_group(self, group: Group, saved: Mapping[str, Mapping[str, Any]]) -> None:
+        """Give a group its saved state; parameters whose counters differ are parted."""
+        at: dict[tuple[float, ...] | None, list[bool]] = {}
+        for i, p in enumerate(group.parameters):
+            entry = saved.get(p.name)
+            key = None
+            if entry is not None:
+                key = tuple(_number(entry[name]) for name in self._counters if name in entry)
+            at.setdefault(key, [False] * len(group.parameters))[i] = True
+        parts = [(key, _pick(group.parameters, chosen)) for key, chosen in at.items()]
+        for key, params in parts:
+            part = group
+            if len(params) < len(group.parameters):
+                part = group.split([any(p is q for q in params) for p in group.parameters])
+                self._groups.append(part)
+            if key is None:
+                continue
+            part.start(dict(self._slots), self._counters)
+            for name, value in zip(part.counters, key, strict=False):
+                part.counters[name]._assign(Tensor._of(np.asarray(value, np.float64)))
+            for name, buffers in part.slots.items():
+                for p, buffer in zip(part.parameters, buffers, strict=True):
+                    if name in saved[p.name]:
+                        _fill(buffer, saved[p.name][name])
+
+
+def _checked(parameters: Any) -> list[Any]:
+    """The parameters or groups as a list; errors as told in `Optimizer`."""
+    if parameters is None:
+        raise NoParametersError(
+            "parameters argument given to the Optimizer should not be None in dygraph mode."
+        )
+    if isinstance(parameters, (Tensor, dict)) or not isinstance(parameters, Iterable):
+        raise DTypeError(
+            "`parameters` argument given to the optimizer should be an iterable of Tensors, but "
+            f"got argument type is `{type(parameters)}`."
+        )
+    listed = list(parameters)
+    if not listed:
+        raise AttributeValueError(
+            "optimizer got an empty parameter list; layers kept in a plain Python list are not "
+            "registered, use dyn.nn.LayerList"
+        )
+    runs = [entry["params"] if isinstance(entry, dict) else [entry] for entry in listed]
+    for p in itertools.chain.from_iterable(runs):
+        if not isinstance(p, Tensor):
+            raise DTypeError(
+                f"an optimizer trains Tensors, but the parameter list holds a {type(p).__name__}"
+            )
+        if not p.is_leaf:
+            raise AttributeValueError(
+                f"{p.name} is the result of an op; an optimizer trains leaf tensors only"
+            )
+    return listed
+
+
+def _pick(items: list[Any], chosen: list[bool]) -> list[Any]:
+    return [item for item, flag in zip(items, chosen, strict=True) if flag]
+
+
+def _number(value: Any) -> float:
+    return float(np.asarray(value._read() if isinstance(value, Tensor) else value).reshape(-1)[0])
+
+
+def _fill(buffer: Buffer, value: Any) -> None:
+    array = value._read() if isinstance(value, Tensor) else np.asarray(value)
+    if array.shape != buffer._array.shape:
+        raise StateError(
+            f"{buffer.name} was saved with shape {list(array.shape)}, its parameter has "
+            f"{list(buffer._array.shape)}"
+        )
+    fresh = np.empty_like(buffer._array)
+    np.copyto(fresh, array)
+    buffer._assign(Tensor._of(fresh))

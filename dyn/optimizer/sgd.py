@@ -1,0 +1,67 @@
+"""Gradient descent, without and with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dyn.core.errors import AttributeValueError
+from dyn.core.tensor import Tensor
+from dyn.ops.update import momentum_update, sgd_update
+from dyn.optimizer.group import Group
+from dyn.optimizer.optimizer import Optimizer
+
+
+class SGD(Optimizer):
+    """p <- p - lr * g. See `Optimizer` for the arguments."""
+
+    def _keeps_still(self, group: Group) -> bool:
+        return group.decay is None
+
+    def _update(
+        self, group: Group, lr: Tensor, params: list[Any], grads: list[Any], decay: float
+    ) -> Sequence[Tensor]:
+        return sgd_update(lr, *params, *grads, weight_decay=decay)
+
+
+class Momentum(Optimizer):
+    """v <- momentum * v + g; p <- p - lr * v, or with Nesterov p - lr * (g + momentum * v).
+
+    Args:
+        learning_rate, parameters, weight_decay, grad_clip: see `Optimizer`.
+        momentum: share of the old velocity that stays.
+        use_nesterov: look ahead along the velocity.
+
+    Source: Sutskever et al., ICML 2013.
+    """
+
+    _slots = {"velocity": 0.0}  # noqa: RUF012
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        momentum: float = 0.9,
+        parameters: Any = None,
+        use_nesterov: bool = False,
+        weight_decay: Any = None,
+        grad_clip: Any = None,
+        name: str | None = None,
+    ):
+        super().__init__(learning_rate, parameters, weight_decay, grad_clip, name)
+        if momentum < 0:
+            raise AttributeValueError(f"momentum must not be negative, got {momentum}")
+        self._momentum = float(momentum)
+        self._nesterov = bool(use_nesterov)
+
+    def _update(
+        self, group: Group, lr: Tensor, params: list[Any], grads: list[Any], decay: float
+    ) -> Sequence[Tensor]:
+        return momentum_update(
+            lr,
+            *params,
+            *grads,
+            *group.slots["velocity"],
+            momentum=self._momentum,
+            nesterov=self._nesterov,
+            weight_decay=decay,
+        )

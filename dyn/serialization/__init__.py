@@ -1,0 +1,78 @@
+"""`dyn.save` and `dyn.load`: state dictionaries and checkpoints in files that hold only data.
+
+What is saved goes to one safetensors file, whatever the extension. What is loaded may also come
+from Paddle or PyTorch; the kind of a file is read from its first bytes. No code in a file is run.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+from dyn.core.errors import StateError
+from dyn.core.place import as_place
+from dyn.core.tensor import Tensor
+from dyn.serialization import paddle, safetensors, torchzip
+from dyn.serialization.structure import put_together, take_apart
+
+_KEY = "dyn"
+"""Where the metadata of a file keeps the structure around the arrays."""
+
+
+def save(obj: Any, path: str | os.PathLike[str]) -> None:
+    """Write tensors, arrays, numbers, text and containers of them to one file.
+
+    The file is a safetensors file: other programs read its arrays by their names, which are the
+    keys joined by `/`. It is complete or not there at all.
+
+    Args:
+        obj: a state_dict, or any nesting of dictionaries, lists and tuples.
+        path: the file; its folder is made if it is missing.
+
+    Raises:
+        StateError: something in `obj` is not data.
+        OSError: the place cannot be written.
+    """
+    if isinstance(obj, dict) and not obj:
+        warnings.warn("The input state dict is empty, no need to save.", stacklevel=2)
+    text, arrays = take_apart(obj)
+    folder = os.path.dirname(os.fspath(path))
+    if folder:
+        os.makedirs(folder, exist_ok=True)
+    safetensors.write(path, arrays, {_KEY: text})
+
+
+def load(path: str | os.PathLike[str], map_location: Any = None) -> Any:
+    """Read what `save` wrote, any safetensors file, or a file of Paddle or PyTorch.
+
+    Args:
+        path: a file of `dyn.save`, `.safetensors`, `.pdparams`, `.pdopt`, `.pth` or `.pt`.
+        map_location: "cpu" or None.
+
+    Returns:
+        The object that was saved; its tensors are constants. Of a safetensors file from elsewhere,
+        a dictionary of its tensors.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StateError: the file is damaged, of another kind, or holds more than data.
+    """
+    as_place(map_location)
+    with open(path, "rb") as file:
+        head = file.read(9)
+    # A safetensors file begins with the length of its header: any bytes, those of the other
+    # kinds included, so its brace is what counts.
+    if head[8:] == b"{":
+        arrays, metadata = safetensors.read(path)
+        if _KEY in metadata:
+            return put_together(metadata[_KEY], arrays)
+        return {name: Tensor._of(array) for name, array in arrays.items()}
+    if head[:2] == b"PK":
+        return torchzip.read(path)
+    if head[:1] == b"\x80":
+        return paddle.read(path)
+    raise StateError(
+        f"{path} is no file that dyn.load knows: it reads safetensors, .pdparams and .pdopt of "
+        "Paddle, and .pth and .pt archives of PyTorch"
+    )
