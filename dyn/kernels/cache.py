@@ -34,7 +34,7 @@ from numba.core import config
 from numba.core.compiler import CompileResult
 from numba.core.environment import Environment, _rebuild_env, lookup_environment
 from numba.core.registry import cpu_target
-from numba.core.runtime import nrt
+from numba.core.runtime import _nrt_python, rtsys  # pyright: ignore
 from numba.core.serialize import dumps
 
 try:
@@ -225,9 +225,9 @@ def provide(symbols: list[str], target_context: Any) -> None:
     """
     for name in symbols:
         if not llvmlite.binding.address_of_symbol(name):
-            helper = nrt._nrt.c_helpers.get(name.removeprefix("NRT_"))
+            helper = _nrt_python.c_helpers.get(name.removeprefix("NRT_"))
             if helper is None:
-                nrt.rtsys.initialize(target_context)
+                rtsys.initialize(target_context)
                 target_context.refresh()
                 return
             llvmlite.binding.add_symbol(name, helper)
