@@ -36,7 +36,9 @@ def differentiate_as(op: Op, formula: Callable[..., Any], *names: str) -> None:
                 seeds if isinstance(seeds, list) else (seeds,),
                 strict=True,
             )
-            reached = [(out, seed) for out, seed in pairs if not out.stop_gradient]
+            reached = [
+                (out, seed) for out, seed in pairs if out is not None and not out.stop_gradient
+            ]
             wanted = [n for n in chosen if inputs[n] is not None and not inputs[n].stop_gradient]
             found = grad(
                 [out for out, _ in reached],

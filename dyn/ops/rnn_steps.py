@@ -1,0 +1,90 @@
+"""The recurrent ops step by step in small ops: what their second gradients are taken from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dyn.core.autograd import grad
+from dyn.core.op import OPS
+from dyn.core.tensor import Tensor
+from dyn.ops.composite import differentiate_as
+from dyn.ops.join import stack
+from dyn.ops.rnn import _gru_grad, _lstm_grad, _simple_rnn_grad
+
+
+def _zeros(x: Tensor, r: Tensor) -> Tensor:
+    """An initial state."""
+    return OPS["full"](shape=(x.shape[1], r.shape[1]), value=0.0, dtype=x.dtype.name)
+
+
+def _step(mode: str, a: Tensor, back: Tensor, h: Tensor, c: Any) -> tuple[Tensor, Any]:
+    """State and cell after one step, from what inputs and state contribute to the gates."""
+    n = h.shape[1]
+    part = [slice(k * n, (k + 1) * n) for k in range(4)]
+    sigmoid, tanh = OPS["sigmoid"], OPS["tanh"]
+    if mode == "lstm":
+        total = a + back
+        i, f, o = (sigmoid(total[:, part[k]]) for k in (0, 1, 3))
+        cell = f * c + i * tanh(total[:, part[2]])
+        return o * tanh(cell), cell
+    if mode == "gru":
+        reset, z = (sigmoid(a[:, part[k]] + back[:, part[k]]) for k in (0, 1))
+        new = tanh(a[:, part[2]] + reset * back[:, part[2]])
+        return (1.0 - z) * new + z * h, None
+    return OPS[mode](a + back), None
+
+
+def _run(mode: str, x: Any, w: Any, r: Any, b: Any, rb: Any, h: Any, c: Any, lengths: Any, reverse):
+    """Outputs per step, stacked, and the last state."""
+    a = OPS["matmul"](x, OPS["transpose"](w, perm=(1, 0)))
+    a = a if b is None else a + b
+    turned = OPS["transpose"](r, perm=(1, 0))
+    outputs: dict[int, Tensor] = {}
+    steps = list(range(x.shape[0]))
+    for t in reversed(steps) if reverse else steps:
+        back = OPS["matmul"](h, turned)
+        new, cell = _step(mode, a[t], back if rb is None else back + rb, h, c)
+        if lengths is None:
+            outputs[t], h, c = new, new, cell
+            continue
+        alive = (lengths > t).reshape((-1, 1))
+        outputs[t] = OPS["where"](alive, new, OPS["zeros_like"](new))
+        h = OPS["where"](alive, new, h)
+        c = None if cell is None else OPS["where"](alive, cell, c)
+    return stack([outputs[t] for t in steps]), h, c
+
+
+def _gradients(mode: str, seeds: Any, x: Any, weights: Any, h: Any, c: Any, lengths: Any, reverse):
+    """What the gradient op of `mode` returns, as differentiable Tensors."""
+    h = _zeros(x, weights[1]) if h is None else h
+    given = [x, *weights, h]
+    if mode == "lstm":
+        c = _zeros(x, weights[1]) if c is None else c
+        given.append(c)
+    # Each input stands for itself; a missing bias still has a gradient: that of zeros.
+    wide = OPS["full"](shape=(weights[0].shape[0],), value=0.0, dtype=x.dtype.name)
+    own = [OPS["reshape"](wide if t is None else t, shape=tuple((wide if t is None else t).shape))
+           for t in given]  # fmt: skip
+    for t in own:
+        t.stop_gradient = False
+    x, w, r, b, rb, h, *cell = own
+    made = _run(mode, x, w, r, b, rb, h, cell[0] if cell else None, lengths, reverse)
+    outputs = [out for out in made if out is not None]
+    return tuple(grad(outputs, own, list(seeds), create_graph=True, allow_unused=True))
+
+
+def _lstm_grad_of_ops(gy, gh, gc, x, w, r, b, rb, h, c, lengths, y, gates, cells, *, reverse):
+    return _gradients("lstm", (gy, gh, gc), x, (w, r, b, rb), h, c, lengths, reverse)
+
+
+def _gru_grad_of_ops(gy, gh, x, w, r, b, rb, h, lengths, y, gates, back, *, reverse):
+    return _gradients("gru", (gy, gh), x, (w, r, b, rb), h, None, lengths, reverse)
+
+
+def _simple_rnn_grad_of_ops(gy, gh, x, w, r, b, rb, h, lengths, y, states, *, activation, reverse):
+    return _gradients(activation, (gy, gh), x, (w, r, b, rb), h, None, lengths, reverse)
+
+
+differentiate_as(_lstm_grad, _lstm_grad_of_ops)
+differentiate_as(_gru_grad, _gru_grad_of_ops)
+differentiate_as(_simple_rnn_grad, _simple_rnn_grad_of_ops)
