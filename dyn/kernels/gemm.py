@@ -271,9 +271,7 @@ def _product(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, flags: int)
 
 def _with_unit_step(x: np.ndarray) -> np.ndarray:
     """The matrices themselves if one of their axes is contiguous, else a copy."""
-    if x.flags.forc or x.itemsize in x.strides[-2:]:
-        return x
-    return np.ascontiguousarray(x)
+    return x if x.itemsize in x.strides[-2:] else np.ascontiguousarray(x)
 
 
 def _batched(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
@@ -329,6 +327,8 @@ def matmul(
     if dtype != np.float32 and dtype != np.float64:
         return _of_other_dtype(a, b, bias, activation)
     flags = RELU if activation == "relu" else 0
+    if bias is not None and not bias.flags.c_contiguous:
+        bias = np.ascontiguousarray(bias)
     if a.ndim == 2 and b.ndim == 2:
         c = memory.empty((a.shape[0], b.shape[1]), dtype)
         if c.size == 0:

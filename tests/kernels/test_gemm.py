@@ -56,7 +56,10 @@ def test_any_size_and_layout(sizes, layout_a, layout_b, dtype, with_bias, relu):
     a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
     bias = rng.standard_normal(n).astype(dtype) if with_bias else None
     got = gemm.matmul(
-        lay(a, layout_a), lay(b, layout_b), bias=bias, activation="relu" if relu else None
+        lay(a, layout_a),
+        lay(b, layout_b),
+        bias=None if bias is None else np.repeat(bias, 2)[::2],
+        activation="relu" if relu else None,
     )
     check(got, a, b, bias, relu)
 
@@ -92,6 +95,8 @@ def test_batches_follow_numpy(a, b):
     got, wanted = gemm.matmul(x, y), np.matmul(x, y)
     assert got.shape == wanted.shape
     np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12)
+    other = gemm.matmul(np.asfortranarray(x), np.asfortranarray(y))
+    np.testing.assert_allclose(other, wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.bool_, np.float16])
