@@ -15,6 +15,7 @@ import numpy as np
 
 from dyn.core import dtype as dtypes
 from dyn.core import observe
+from dyn.core.dim import Dim
 from dyn.core.errors import AttributeValueError, DTypeError, GradError, ShapeError, StateError
 from dyn.core.modes import is_grad_enabled
 from dyn.core.op import OPS
@@ -472,10 +473,9 @@ def to_array(data: Any, dtype: Any = None) -> np.ndarray:
             return array
         # By the op, so that a traced value stays one.
         return OPS["cast"](Tensor._of(array), dtype=wanted.name)._array
-    typed = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
-    if not typed and isinstance(data, (list, tuple)):
-        data = _unwrap(data)
-        typed = _has_typed_leaf(data)
+    if isinstance(data, (list, tuple)) and _holds_tensor(data):
+        return to_array(_joined(data), dtype)
+    typed = _has_typed_leaf(data)
     try:
         array = np.array(data, order="C")
     except ValueError as error:
@@ -494,18 +494,31 @@ def to_array(data: Any, dtype: Any = None) -> np.ndarray:
     return array if array.dtype == wanted else array.astype(wanted)
 
 
-def _unwrap(data: Any) -> Any:
-    """Nested lists with Tensors in them replaced by arrays."""
-    if isinstance(data, Tensor):
-        return data.numpy()
+def _holds_tensor(data: Any) -> bool:
+    """Whether a Tensor or a symbolic size is in nested lists."""
     if isinstance(data, (list, tuple)):
-        return [_unwrap(item) for item in data]
-    return data
+        return any(map(_holds_tensor, data))
+    return isinstance(data, (Tensor, Dim))
+
+
+def _joined(data: Any) -> Tensor:
+    """Nested lists as one tensor made by ops: dtypes are promoted, traced values stay traced."""
+    if isinstance(data, Dim):
+        return data.scope.lift(data)
+    if not isinstance(data, (list, tuple)):
+        return data.detach() if isinstance(data, Tensor) else Tensor(data)
+    if not data:
+        return Tensor(())
+    rows = [OPS["unsqueeze"](_joined(item), axes=(0,)) for item in data]
+    if any(row._array.shape != rows[0]._array.shape for row in rows):
+        raise DTypeError("rows of differing length cannot become a tensor")
+    return OPS["concat"](*rows, axis=0)
 
 
 def _has_typed_leaf(data: Any) -> bool:
-    while isinstance(data, list):
+    """Whether the first element has a dtype of its own, as arrays have and numbers have not."""
+    while isinstance(data, (list, tuple)):
         if not data:
             return False
         data = data[0]
-    return isinstance(data, (np.ndarray, np.generic))
+    return isinstance(data, np.generic) or hasattr(data, "__array__")
