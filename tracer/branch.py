@@ -56,7 +56,12 @@ class Segment:
 
 
 class Path:
-    """One run through the tree: follows what earlier runs recorded, then records on."""
+    """One run through the tree: follows what earlier runs recorded, then records on.
+
+    Attributes:
+        taken, lines: the answer at each fork so far, and its line.
+        answers: the same by condition; a condition that is asked again is no new fork.
+    """
 
     def __init__(self, root: Segment, decisions: tuple[bool, ...]):
         """Start at the root.
@@ -69,7 +74,7 @@ class Path:
         self.taken: list[bool] = []
         self.lines: list[SourceLine | None] = []
         self._cursor = 0
-        self._answers: dict[Value, bool] = {}
+        self.answers: dict[Value, bool] = {}
 
     def step(
         self,
@@ -113,8 +118,6 @@ class Path:
         Args:
             answer: what the value is in this run; taken unless the path's decisions say otherwise.
         """
-        if condition in self._answers:
-            return self._answers[condition]
         if len(self.taken) >= MAX_PATHS:
             raise _too_many(self.lines)
         if len(self.taken) < len(self.decisions):
@@ -128,7 +131,7 @@ class Path:
             raise _unsteady(_what(fork), f"a condition at {where}")
         self.segment = fork.sides.setdefault(answer, Segment())
         self._cursor = 0
-        self._answers[condition] = answer
+        self.answers[condition] = answer
         self.taken.append(answer)
         self.lines.append(where)
         return answer

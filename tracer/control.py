@@ -23,7 +23,7 @@ from tracer.branch import End, Path, assumptions, explore
 from tracer.errors import TraceError
 from tracer.graph import Block, Value
 from tracer.merge import merge, need_same_structure
-from tracer.session import TRACED
+from tracer.session import FROZEN, TRACED
 from tracer.text import type_text
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _cond(
     recorder: Recorder, functions: dict[str, Callable[..., Any]], operands: Sequence[Any]
 ) -> Any:
     pred, *arguments = operands
-    if recorder.session.levels[recorder.value_of(pred)] != TRACED:
+    if recorder.session.levels[recorder.value_of(pred)] <= FROZEN:
         return NotImplemented
     answer = bool(pred._read().item())
     chosen = recorder.value_of(condition(pred))

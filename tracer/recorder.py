@@ -24,7 +24,7 @@ from tracer import control
 from tracer.branch import Path
 from tracer.errors import TraceError
 from tracer.graph import Value
-from tracer.session import FREE, FROZEN, TRACED, Session, describe
+from tracer.session import FREE, FROZEN, SIZED, TRACED, Session, describe
 from tracer.sizes import is_symbolic, to_expr, type_of_dims
 
 _LIKE = frozenset({"zeros_like", "ones_like", "full_like"})
@@ -196,12 +196,13 @@ class Recorder(Observer, SizeScope):
         self.know(tensor._array, value)
 
     def _level(self, op: Op, values: Sequence[Value | None], attrs: dict[str, Any]) -> int:
-        if op.random or op.dynamic or any(is_symbolic(value) for value in attrs.values()):
+        if op.random or op.dynamic:
             return TRACED
         given = [value for value in values if value is not None]
+        sized = any(map(is_symbolic, attrs.values()))
         if op.name in _LIKE:
-            return TRACED if any(is_symbolic(value.shape) for value in given) else FREE
-        return max((self.session.levels[value] for value in given), default=FREE)
+            return SIZED if any(is_symbolic(value.shape) for value in given) else FREE
+        return max([SIZED if sized else FREE, *(self.session.levels[value] for value in given)])
 
     def _types(
         self,
@@ -293,18 +294,32 @@ class Recorder(Observer, SizeScope):
             self.session.frozen_escape = self.session.frozen_escape or user_line()
             return None
         if how == "bool":
-            condition = self.value_of(control.condition(tensor))
-            answer = bool(tensor._array.item())
-            return self.paths[-1].fork(condition, answer, self.layer, user_line())
-        self.session.problem(
-            TraceError(
-                f"{_CALLS.get(how, how)} takes a value that depends on the inputs out of the "
-                "graph; the file would keep the number of this one run for ever. Remedy: "
-                f"{_REMEDY.get(how, 'keep it a tensor')}, or compute it outside the forward and "
-                "pass it in"
+            return self._fork(tensor)
+        call = _CALLS.get(how, how)
+        kept = "the file would keep the number of this one run for ever"
+        if level == SIZED:
+            text = (
+                f"{call} takes a value that depends on a dynamic size out of the graph; {kept}. "
+                "Remedy: compute with whole sizes (h // 2, (h + 1) // 2, h * 2), which stay sizes, "
+                "or keep it a tensor"
             )
-        )
+        else:
+            remedy = _REMEDY.get(how, "keep it a tensor")
+            text = (
+                f"{call} takes a value that depends on the inputs out of the graph; {kept}. "
+                f"Remedy: {remedy}, or compute it outside the forward and pass it in"
+            )
+        self.session.problem(TraceError(text))
         return None
+
+    def _fork(self, tensor: Tensor) -> bool:
+        """Take a side of a condition on a value, and see to it that the other is recorded too."""
+        condition = self.value_of(control.condition(tensor))
+        for path in self.paths:
+            if condition in path.answers:
+                return path.answers[condition]
+        answer = bool(tensor._array.item())
+        return self.paths[-1].fork(condition, answer, self.layer, user_line())
 
     def on_size_escape(self, dim: Dim, how: str) -> None:
         """Refuse to turn a dynamic size into a plain number."""

@@ -23,9 +23,9 @@ from tracer.names import Model
 from tracer.preserve import Snapshot
 from tracer.spec import BoundInput
 
-FREE, FROZEN, TRACED = 0, 1, 2
-"""What a value depends on: constants alone; parameters and buffers too; inputs, random numbers,
-dynamic sizes or written state too."""
+FREE, FROZEN, SIZED, TRACED = range(4)
+"""What a value depends on: constants alone; parameters and buffers too; dynamic sizes too; inputs,
+random numbers and written state too."""
 
 
 @dataclass

@@ -106,8 +106,9 @@ def _trace(session: Session, call: Call, output_names: Sequence[str] | None) -> 
         root = explore(run)
     finally:
         session.snapshot.restore()
-    assumed = session.assumptions + assumptions(root)
-    return _graph(session, root, order[0], assumed, output_names)
+    # A function that every run records again says the same every time.
+    assumed = dict.fromkeys(session.assumptions + assumptions(root))
+    return _graph(session, root, order[0], list(assumed), output_names)
 
 
 def _end(recorder: Recorder, result: Any) -> tuple[End, list[str]]:

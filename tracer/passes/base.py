@@ -53,13 +53,14 @@ def collect_state(graph: Graph) -> None:
     read = reads(graph)
     read |= {state.value for state in graph.states if state.value is not None}
     old = [*graph.params, *graph.buffers, *graph.constants]
-    known = set(old)
-    # A new value with the name of an old one takes its place in the order.
-    places = {value.name: i for i, value in enumerate(old)}
-    fresh = [v for v in read if v not in known and v.kind in _STORED]
-    fresh.sort(key=lambda value: (places.get(value.name, len(old)), value.name))
-    ordered = [value for value in old if value in read] + fresh
-    ordered.sort(key=lambda value: places.get(value.name, len(old)))
+    places = {value: i for i, value in enumerate(old)}
+    named = {value.name: i for i, value in enumerate(old)}
+
+    def place(value: Value) -> tuple[int, str]:
+        # A new value with the name of an old one takes its place in the order.
+        return places.get(value, named.get(value.name, len(old))), value.name
+
+    ordered = sorted((v for v in read if v.kind in _STORED), key=place)
     graph.params = [value for value in ordered if value.kind == "param"]
     graph.buffers = [value for value in ordered if value.kind == "buffer"]
     graph.constants = [value for value in ordered if value.kind in ("const", "literal")]
