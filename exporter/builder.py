@@ -14,8 +14,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from dyn.core.dim import Atom, Expr, decide
 from dyn.core.errors import SourceLine
+from dyn.core.expr import Atom, Expr, decide
+from exporter.errors import UnsupportedOpError
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Builder:
         nodes: NodeProtos in order.
         constants: arrays of small constants by name, kept by the outermost builder.
         scope: set by the exporter before each lowering.
+        anchor: a value that is known at run time only, of any kind; None if there is none.
     """
 
     def __init__(self, opset: int, names: Names | None = None, parent: Builder | None = None):
@@ -78,8 +80,10 @@ class Builder:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
         self.scope = parent.scope if parent else Scope()
+        self.anchor: Val | None = None
         self._constant_names: dict[Any, str] = {}
         self._sizes: dict[Any, Val] = {}
+        self._true: Val | None = None
         self._symbols: dict[str, tuple[Val, int]] = {}
 
     def child(self) -> Builder:
@@ -159,6 +163,22 @@ class Builder:
     def ints(self, *values: int) -> Val:
         """A 1-D int64 constant."""
         return self.const(np.array(values, np.int64))
+
+    def run_time_true(self) -> Val:
+        """A true bool that no optimizer can compute ahead, made from the anchor once."""
+        root = self.root
+        if root._true is None:
+            if root.anchor is None:
+                raise UnsupportedOpError(
+                    "random numbers in a model without inputs cannot run in onnxruntime at this "
+                    "opset; export to opset 21 or below"
+                )
+            flat = root.op("Reshape", root.anchor, root.ints(-1))
+            head = root.op("Slice", flat, root.ints(0), root.ints(1))
+            zero = root.op("Mul", root.cast(head, np.int64), root.ints(0))
+            # Summed, an empty input gives 0 as well.
+            root._true = root.op("Equal", root.axes("ReduceSum", zero, [0], False), root.const(0))
+        return root._true
 
     # -- sizes -------------------------------------------------------------------------------
 

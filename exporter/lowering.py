@@ -14,8 +14,8 @@ import onnx
 from onnx import helper
 
 import exporter.lower  # noqa: F401  (registers every lowering)
-from dyn.core.dim import Expr
 from dyn.core.errors import DynError
+from dyn.core.expr import Expr
 from dyn.core.op import Type
 from exporter.builder import Builder, Scope, Val, tensor_type
 from exporter.errors import UnsupportedOpError
@@ -93,6 +93,8 @@ class _Lowering:
             if value not in self.values:
                 self.values[value] = Val(b.names.reserve(value.name))
                 self.bind_sizes(b, value)
+        if graph.inputs:
+            b.anchor = self.values[graph.inputs[0]]
         for name in (*graph.output_names, *(state.name + NEXT for state in graph.states)):
             b.names.reserve(name)
         for value in (*graph.params, *graph.buffers, *graph.constants):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Expr
+from dyn.core.expr import Expr
 
 Size = int | Expr
 
@@ -43,6 +43,9 @@ def pad(b: Any, x: Any, padding: Sequence[Size], value: Any = None) -> Any:
 
 def filled(b: Any, shape: Sequence[Size], value: Any, dtype: Any) -> Any:
     """A tensor of one number: a constant while it is small, else expanded at run time."""
+    if isinstance(value, Expr):
+        number = b.cast(b.size(value), dtype)
+        return b.op("Expand", number, b.shape_vector(shape)) if shape else number
     size = volume(shape)
     if isinstance(size, int) and size <= MAX_CONSTANT:
         return b.const(np.full([int(volume([n])) for n in shape], value, dtype))

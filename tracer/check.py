@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyn.core.dim import Expr, SizeScope
+from dyn.core.dim import SizeScope
 from dyn.core.dispatch import run_infer
 from dyn.core.errors import DynError
+from dyn.core.expr import Expr
 from dyn.core.op import OPS, Type
 from tracer.errors import GraphError
 from tracer.graph import Block, Graph, Node, Value

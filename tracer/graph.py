@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Expr
 from dyn.core.errors import SourceLine
+from dyn.core.expr import Expr
 from dyn.core.op import Type
 from tracer import text
 

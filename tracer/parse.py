@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Expr
 from dyn.core.dtype import as_numpy
 from dyn.core.errors import SourceLine
+from dyn.core.expr import Expr
 from dyn.core.op import OPS, Type
 from tracer.errors import GraphError
 from tracer.graph import RELATIONS, Assumption, Block, Graph, Guard, Node, State, Value

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Dim, Expr, SizeScope, is_unknown, make
+from dyn.core.dim import Dim, SizeScope, make
 from dyn.core.dispatch import run_infer
 from dyn.core.errors import DynError, SourceLine, user_line
+from dyn.core.expr import Expr, is_unknown
 from dyn.core.observe import Observer
 from dyn.core.op import OPS, Op, Type
 from dyn.core.tensor import Tensor

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Expr
+from dyn.core.expr import Expr
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
 from dyn.core.tree import rebuild

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Expr
 from dyn.core.errors import SourceLine
+from dyn.core.expr import Expr
 from dyn.core.op import Type
 from dyn.core.tensor import Tensor
 from dyn.nn.state import Buffer, Parameter

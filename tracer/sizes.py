@@ -10,8 +10,9 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dyn.core.dim import Atom, Dim, Expr, SizeScope, is_unknown, make
+from dyn.core.dim import Dim, SizeScope, make
 from dyn.core.errors import AttributeValueError
+from dyn.core.expr import Atom, Expr, is_unknown
 from dyn.core.op import Type
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Expr
 from dyn.core.dtype import as_numpy, is_float, of_numpy, rank
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
+from dyn.core.expr import Expr
 from dyn.core.op import Type
 from dyn.core.tensor import Tensor
 from tracer.sizes import to_int

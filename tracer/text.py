@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dyn.core.dim import Expr
 from dyn.core.errors import SourceLine
+from dyn.core.expr import Expr
 from dyn.core.op import OPS, Type
 
 if TYPE_CHECKING:

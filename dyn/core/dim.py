@@ -1,203 +1,18 @@
-"""Symbolic sizes: `Dim`, a size known by an expression, and the expressions themselves.
+"""Symbolic sizes: `Dim`, a size known by an expression.
 
 While a model is traced, a size declared dynamic reads as a `Dim`: it behaves as an integer, stays
 symbolic under arithmetic, reports comparisons as guards, and refuses to turn silently into a plain
-number. Expressions are kept in one normal form (a sum of products), so equal sizes compare equal.
+number. The expressions are in `expr.py`.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from dyn.core.errors import AttributeValueError
-
-Monomial = tuple["Atom", ...]
-
-
-class Atom:
-    """An indivisible factor: a symbol, or a function (floordiv, mod, max, min) of two Exprs."""
-
-    __slots__ = ("args", "key", "name")
-
-    def __init__(self, name: str, args: tuple[Expr, ...] = ()):
-        self.name = name
-        self.args = args
-        self.key = (name, *(a.key for a in args))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Atom) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def value(self, sizes: Mapping[str, int]) -> int:
-        """The number this factor stands for, given the size of every symbol."""
-        if not self.args:
-            return sizes[self.name]
-        a, b = (arg.value(sizes) for arg in self.args)
-        return FUNCTIONS[self.name](a, b)
-
-    def __str__(self) -> str:
-        if not self.args:
-            return self.name
-        a, b = (str(arg) for arg in self.args)
-        if self.name == "floordiv":
-            return f"({a})//({b})"
-        if self.name == "mod":
-            return f"({a})%({b})"
-        return f"{self.name}({a}, {b})"
-
-
-FUNCTIONS: dict[str, Callable[[int, int], int]] = {
-    "floordiv": operator.floordiv,
-    "mod": operator.mod,
-    "max": max,
-    "min": min,
-}
-
-
-class Expr:
-    """An integer expression over sizes: {product of atoms: coefficient}, zero terms left out."""
-
-    __slots__ = ("key", "terms")
-
-    def __init__(self, terms: Mapping[Monomial, int]):
-        self.terms = {m: c for m, c in sorted(terms.items(), key=_order) if c}
-        self.key = tuple((tuple(a.key for a in m), c) for m, c in self.terms.items())
-
-    @staticmethod
-    def symbol(name: str) -> Expr:
-        """The expression that is just the size called `name`."""
-        return Expr({(Atom(name),): 1})
-
-    @staticmethod
-    def of(value: int | Expr) -> Expr:
-        """An int as an expression; an expression as itself."""
-        return value if isinstance(value, Expr) else Expr({(): value})
-
-    @property
-    def constant(self) -> int | None:
-        """The number, if the expression has no symbols; else None."""
-        if not self.terms:
-            return 0
-        return self.terms[()] if len(self.terms) == 1 and () in self.terms else None
-
-    def symbols(self) -> set[str]:
-        """Names of all sizes that occur."""
-        found: set[str] = set()
-        for monomial in self.terms:
-            for atom in monomial:
-                found |= (
-                    {atom.name} if not atom.args else set().union(*(a.symbols() for a in atom.args))
-                )
-        return found
-
-    def value(self, sizes: Mapping[str, int]) -> int:
-        """The number, given the size of every symbol."""
-        total = 0
-        for monomial, coefficient in self.terms.items():
-            for atom in monomial:
-                coefficient *= atom.value(sizes)
-            total += coefficient
-        return total
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Expr) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __add__(self, other: int | Expr) -> Expr:
-        terms = dict(self.terms)
-        for monomial, coefficient in Expr.of(other).terms.items():
-            terms[monomial] = terms.get(monomial, 0) + coefficient
-        return Expr(terms)
-
-    def __neg__(self) -> Expr:
-        return Expr({m: -c for m, c in self.terms.items()})
-
-    def __sub__(self, other: int | Expr) -> Expr:
-        return self + -Expr.of(other)
-
-    def __rsub__(self, other: int | Expr) -> Expr:
-        return Expr.of(other) - self
-
-    def __mul__(self, other: int | Expr) -> Expr:
-        terms: dict[Monomial, int] = {}
-        for m1, c1 in self.terms.items():
-            for m2, c2 in Expr.of(other).terms.items():
-                product = tuple(sorted(m1 + m2, key=str))
-                terms[product] = terms.get(product, 0) + c1 * c2
-        return Expr(terms)
-
-    __radd__ = __add__
-    __rmul__ = __mul__
-
-    def divide_exactly(self, other: Expr) -> Expr | None:
-        """The quotient if `other` is a single term that divides every term; else None."""
-        if len(other.terms) != 1:
-            return Expr({(): 1}) if self == other else None
-        ((divisor, coefficient),) = other.terms.items()
-        terms: dict[Monomial, int] = {}
-        for monomial, c in self.terms.items():
-            rest = list(monomial)
-            for atom in divisor:
-                if atom not in rest:
-                    return None
-                rest.remove(atom)
-            if c % coefficient:
-                return None
-            terms[tuple(rest)] = c // coefficient
-        return Expr(terms)
-
-    def __floordiv__(self, other: int | Expr) -> Expr:
-        other = Expr.of(other)
-        if other.constant == 0:
-            raise ZeroDivisionError("a size is divided by zero")
-        exact = self.divide_exactly(other)
-        if exact is not None:
-            return exact
-        return _atom("floordiv", self, other)
-
-    def __mod__(self, other: int | Expr) -> Expr:
-        other = Expr.of(other)
-        if other.constant == 0:
-            raise ZeroDivisionError("a size is divided by zero")
-        if self.divide_exactly(other) is not None:
-            return Expr({})
-        return _atom("mod", self, other)
-
-    def __str__(self) -> str:
-        if not self.terms:
-            return "0"
-        parts = []
-        for monomial, coefficient in self.terms.items():
-            alone = coefficient == 1 and len(monomial) == 1
-            # -a//b and 2*a//b mean something else than -(a//b) and 2*(a//b).
-            factors = "*".join(
-                f"({atom})" if atom.name in ("floordiv", "mod") and not alone else str(atom)
-                for atom in monomial
-            )
-            sign = "-" if coefficient < 0 else "+"
-            size = abs(coefficient)
-            body = factors if factors and size == 1 else f"{size}*{factors}" if factors else size
-            parts.append(f"{sign} {body}")
-        text = " ".join(parts)
-        text = text[2:] if text.startswith("+ ") else "-" + text[2:]
-        return text.replace(" + ", "+").replace(" - ", "-")
-
-
-def _order(item: tuple[Monomial, int]) -> tuple[int, str]:
-    return (-len(item[0]), "*".join(map(str, item[0])))
-
-
-def _atom(name: str, a: Expr, b: Expr) -> Expr:
-    left, right = a.constant, b.constant
-    if left is not None and right is not None:
-        return Expr.of(FUNCTIONS[name](left, right))
-    return Expr({(Atom(name, (a, b)),): 1})
+from dyn.core.expr import FUNCTIONS, Expr, decide, function_of
 
 
 class SizeScope:
@@ -359,66 +174,6 @@ class Dim:
         return format(str(self.expr), spec) if not spec else format(self._escape("format"), spec)
 
 
-def decide(difference: Expr, relation: str) -> bool | None:
-    """Whether `difference relation 0` holds for all sizes; None if it depends.
-
-    Declared sizes are at least one, sizes that depend on values at least zero, and products of
-    sizes grow, so the sign of every coefficient bounds the difference from one side.
-    """
-    value = difference.constant
-    low, high = (value, value) if value is not None else _bounds(difference)
-    if relation in ("==", "!="):
-        if value is not None:
-            return (value == 0) == (relation == "==")
-        if (low is not None and low > 0) or (high is not None and high < 0):
-            return relation == "!="
-        return None
-    if relation in (">", ">="):
-        shift = 1 if relation == ">" else 0
-        if low is not None and low >= shift:
-            return True
-        return False if high is not None and high < shift else None
-    flipped = decide(-difference, {"<": ">", "<=": ">="}[relation])
-    return flipped
-
-
-def _bounds(expr: Expr) -> tuple[int | None, int | None]:
-    """Lowest and highest value over all sizes; None where it is unbounded or unknown."""
-    constant = expr.terms.get((), 0)
-    low: int | None = constant
-    high: int | None = constant
-    for monomial, coefficient in expr.terms.items():
-        if not monomial:
-            continue
-        if any(atom.args for atom in monomial):
-            # floordiv, mod, max, min of sizes: non-negative here, no useful upper bound.
-            if not all(_non_negative(atom) for atom in monomial):
-                return None, None
-            smallest = 0
-        else:
-            smallest = 0 if any(is_unknown(atom.name) for atom in monomial) else 1
-        if coefficient > 0:
-            low = None if low is None else low + coefficient * smallest
-            high = None
-        else:
-            high = None if high is None else high + coefficient * smallest
-            low = None
-    return low, high
-
-
-def is_unknown(symbol: str) -> bool:
-    """Whether a symbol stands for a size that depends on values: its name starts with "_"."""
-    return symbol.startswith("_")
-
-
-def _non_negative(atom: Atom) -> bool:
-    return not atom.args or all((_bounds(a)[0] or 0) >= 0 and _has_low(a) for a in atom.args)
-
-
-def _has_low(expr: Expr) -> bool:
-    return expr.constant is not None or _bounds(expr)[0] is not None
-
-
 def make(sample: int, expr: Expr, scope: SizeScope) -> int | Dim:
     """A Dim, or a plain int where the expression turned out to be a constant."""
     return sample if expr.constant is not None else Dim(sample, expr, scope)
@@ -447,7 +202,7 @@ def _extreme(name: str, a: Any, b: Any) -> Any:
     known = decide(expr_of(a) - expr_of(b), ">=")
     if known is not None:
         return (a if known else b) if name == "max" else (b if known else a)
-    expr = _atom(name, expr_of(a), expr_of(b))
+    expr = function_of(name, expr_of(a), expr_of(b))
     return make(FUNCTIONS[name](plain(a), plain(b)), expr, dims[0].scope)
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Dim, Expr, decide, expr_of, make
+from dyn.core.dim import Dim, expr_of, make
 from dyn.core.dtype import BOOL, I64, as_numpy, default_float, is_float, is_inexact, rank
 from dyn.core.errors import AttributeValueError, DTypeError, IndexRangeError, ShapeError
+from dyn.core.expr import Expr, decide
 from dyn.core.op import Type
 
 Shape = tuple[Any, ...]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Expr
+from dyn.core.expr import Expr
 from dyn.kernels.adaptive import bins
 from exporter.registry import NodeView, lowers
 from exporter.windows import is_symbolic, volume

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dyn.core.dim import Expr
+from dyn.core.expr import Expr
 from dyn.ops.infer import product
 from exporter.registry import lowers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyn.core.dim import Expr
+from dyn.core.expr import Expr
 from exporter.registry import NodeView, lowers
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dyn.core.dim import Expr
+from dyn.core.expr import Expr
 from exporter.registry import lower_table, lowers
 from exporter.windows import MAX_CONSTANT, filled
 

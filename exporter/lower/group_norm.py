@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Expr
+from dyn.core.expr import Expr
 from exporter.lower.norm import vector
 from exporter.registry import NodeView, lowers
 from exporter.windows import filled, is_symbolic, volume

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Expr
+from dyn.core.expr import Expr
 from exporter.registry import NodeView, lowers
 from exporter.windows import is_symbolic, onnx_pads, pad, volume
 

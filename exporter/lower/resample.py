@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Expr
+from dyn.core.expr import Expr
 from dyn.kernels.resample import CUBIC, taps
 from exporter.lower.adaptive import along
 from exporter.registry import NodeView, lowers

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dyn.core.dim import Dim, Expr, SizeScope, decide, expr_of, maximum, minimum, plain
+from dyn.core.dim import Dim, SizeScope, expr_of, maximum, minimum, plain
+from dyn.core.expr import Expr, decide
 
 NAMES = ("n", "h", "w")
 

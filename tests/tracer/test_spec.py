@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import dyn
-from dyn.core.dim import Expr
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
+from dyn.core.expr import Expr
 from tracer import InputSpec
 from tracer.spec import bind
 
