@@ -71,12 +71,26 @@ LIMIT = (1 << BITS) - 1  # as a chunk number: nothing to draw
 X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i686", "i386"))
 CLOCK = getattr(time, "CLOCK_MONOTONIC", 0)
 
+POSIX = os.name == "posix"
 _word = ir.IntType(64)
-_clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.int64))
-_lock = types.ExternalFunction("pthread_mutex_lock", types.int32(types.int64))
-_unlock = types.ExternalFunction("pthread_mutex_unlock", types.int32(types.int64))
-_wait = types.ExternalFunction("pthread_cond_wait", types.int32(types.int64, types.int64))
-_wake = types.ExternalFunction("pthread_cond_broadcast", types.int32(types.int64))
+
+
+def _system(name: str, *parameters: Any) -> Any:
+    """A C function of the system that returns an int; `_absent` where it has no POSIX threads."""
+    return types.ExternalFunction(name, types.int32(*parameters)) if POSIX else _absent
+
+
+@kernel
+def _absent(*_: int) -> int:
+    """Stands where there is no such function: never called, as there is no pool, but compiled."""
+    return 0
+
+
+_clock_gettime = _system("clock_gettime", types.int32, types.int64)
+_lock = _system("pthread_mutex_lock", types.int64)
+_unlock = _system("pthread_mutex_unlock", types.int64)
+_wait = _system("pthread_cond_wait", types.int64, types.int64)
+_wake = _system("pthread_cond_broadcast", types.int64)
 
 
 def _pointer(builder: Any, address: Any) -> Any:
@@ -281,7 +295,7 @@ def parallel_for(pool: int, code: int, args: int, chunks: int) -> None:
             call_address(code, args, chunk, chunks)
 
 
-@kernel
+@kernel(warm=["(int64, int64)"])
 def _work(state: int, generation: int) -> None:
     """The life of a worker: wait for a job, draw its chunks, until the generation ends."""
     seen = atomic_load(state + JOB)
@@ -305,7 +319,7 @@ def _work(state: int, generation: int) -> None:
         _draw(state, seen)
 
 
-@kernel
+@kernel(warm=["(int64,)"])
 def _dismiss(state: int) -> None:
     """Make the workers leave once their present chunk is done."""
     atomic_store(state + WORKERS, 0)
@@ -316,7 +330,7 @@ def _dismiss(state: int) -> None:
     _unlock(state + MUTEX)
 
 
-@kernel
+@kernel(warm=["(int64, int64, int64[::1], int64)"])
 def _launch(pool: int, code: int, args: np.ndarray, chunks: int) -> None:
     parallel_for(pool, code, args.ctypes.data, chunks)
 
@@ -330,7 +344,7 @@ class _Pool:
         self.address = 0  # of the state while the workers live
         self.state = 0
         self.threads: list[threading.Thread] = []
-        self.closed = os.name != "posix"
+        self.closed = not POSIX
 
     def start(self) -> int:
         """Start the workers; the address of the state, or 0 where there are none."""
@@ -344,8 +358,8 @@ class _Pool:
                 self.state = -(-memory.ctypes.data // LINE) * LINE
                 self.prepare()
             words = ctypes.cast(self.state, ctypes.POINTER(ctypes.c_int64))
-            _work.compile("(int64, int64)")
-            _dismiss.compile("(int64,)")  # now, so that nothing need be compiled before a fork
+            _work.compile_all()
+            _dismiss.compile_all()  # now, so that nothing need be compiled before a fork
             generation = words[GENERATION // 8]
             self.threads = [
                 threading.Thread(

@@ -290,9 +290,9 @@ assert (marked(slow_mark, 16) == 1).all()
 """
 
 
-def run(program):
-    """Run a program after PRELUDE in a fresh process; it must end well and say nothing."""
-    command = [sys.executable, "-c", PRELUDE + program]
+def run(program, prelude=PRELUDE):
+    """Run a program in a fresh process; it must end well and say nothing."""
+    command = [sys.executable, "-c", prelude + program]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -338,6 +338,23 @@ for caller in callers:
     caller.join()
 """
     )
+
+
+def test_without_posix_threads_everything_compiles_and_runs_in_one_thread(tmp_path, monkeypatch):
+    monkeypatch.setenv("DYN_CACHE_DIR", str(tmp_path))  # this code must not be taken for the other
+    program = """
+import importlib, os, sys
+from dyn.kernels.jit import KERNELS
+sys.modules.pop("dyn.kernels.threads", None)
+name, os.name = os.name, "other"
+threads = importlib.import_module("dyn.kernels.threads")
+os.name = name
+for name, made in sorted(KERNELS.items()):
+    if name.startswith("dyn.kernels.threads."):
+        made.compile_all()
+assert threads.pool() == 0 and threads._fork_join.address
+"""
+    run(program, prelude="")
 
 
 @pytest.mark.parametrize(
