@@ -223,4 +223,43 @@ def nll_loss(
     )
 
 
-__all__ = ["cross_entropy", "mse_loss", "nll_loss", "square_error_cost"]
+# ---- differences -------------------------------------------------------------------------------
+
+
+def l1_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
+    """|input - label|, reduced."""
+    return reduce_loss(OPS["abs"](input - label), reduction)
+
+
+def huber_loss(input: Tensor, label: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """Half the squared difference d up to `delta`, then delta * (|d| - delta / 2), reduced.
+
+    Source: Huber 1964.
+    """
+    size = OPS["abs"](input - label)
+    near = OPS["minimum"](size, float(delta))
+    # With n = min(|d|, delta): n * (|d| - n / 2) is both branches at once.
+    return reduce_loss(near * (size - near * 0.5), reduction)
+
+
+def smooth_l1_loss(
+    input: Tensor,
+    label: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    is_huber: bool = True,
+) -> Tensor:
+    """`huber_loss`, or with `is_huber=False` the same divided by delta."""
+    loss = huber_loss(input, label, reduction, delta)
+    return loss if is_huber else loss / float(delta)
+
+
+__all__ = [
+    "cross_entropy",
+    "huber_loss",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "smooth_l1_loss",
+    "square_error_cost",
+]

@@ -1,0 +1,200 @@
+"""Losses of probabilities: binary cross entropy, divergences, and likelihoods of distributions."""
+
+from __future__ import annotations
+
+import math
+
+from dyn.core.op import OPS
+from dyn.core.tensor import Tensor
+from dyn.ops.creation import one_hot
+from dyn.ops.loss import reduce_loss
+
+
+def binary_cross_entropy(
+    input: Tensor, label: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+) -> Tensor:
+    """-(y * log(p) + (1 - y) * log(1 - p)), logarithms not below -100, reduced.
+
+    Args:
+        input: probabilities p in [0, 1].
+        label: targets y in [0, 1].
+        weight: factor per element.
+    """
+    hit = OPS["maximum"](OPS["log"](input), -100.0)
+    miss = OPS["maximum"](OPS["log"](1.0 - input), -100.0)
+    return _weighted(-(label * hit + (1.0 - label) * miss), weight, reduction)
+
+
+def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    return reduce_loss(loss if weight is None else loss * weight, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    logit: Tensor,
+    label: Tensor,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """`binary_cross_entropy` of sigmoid(logit), computed without overflow.
+
+    Args:
+        logit: any real numbers.
+        label: targets in [0, 1].
+        weight: factor per element.
+        pos_weight: factor of the term of positive targets.
+    """
+    loss = -OPS["log_sigmoid"](logit)
+    if pos_weight is not None:
+        loss = loss * ((pos_weight - 1.0) * label + 1.0)
+    return _weighted((1.0 - label) * logit + loss, weight, reduction)
+
+
+def kl_div(
+    input: Tensor, label: Tensor, reduction: str = "mean", log_target: bool = False
+) -> Tensor:
+    """Kullback-Leibler divergence label * (log(label) - input), reduced.
+
+    Args:
+        input: log probabilities.
+        label: probabilities, or log probabilities with `log_target`; 0 contributes nothing.
+        reduction: "none", "sum", "mean" over all elements, or "batchmean" over the first axis.
+    """
+    if log_target:
+        loss = OPS["exp"](label) * (label - input)
+    else:
+        zeros = OPS["zeros_like"](label)
+        positive = label > 0
+        safe = OPS["where"](positive, label, zeros + 1.0)
+        loss = OPS["where"](positive, label * (OPS["log"](safe) - input), zeros)
+    if reduction == "batchmean":
+        return reduce_loss(loss, "sum") / input.shape[0]
+    return reduce_loss(loss, reduction)
+
+
+def log_loss(input: Tensor, label: Tensor, epsilon: float = 1e-4) -> Tensor:
+    """-y * log(p + epsilon) - (1 - y) * log(1 - p + epsilon), element by element."""
+    hit = OPS["log"](input + epsilon)
+    miss = OPS["log"](1.0 - input + epsilon)
+    return -(label * hit) - (1.0 - label) * miss
+
+
+def poisson_nll_loss(
+    input: Tensor,
+    label: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    epsilon: float = 1e-8,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log likelihood of counts under a Poisson distribution, reduced.
+
+    Args:
+        input: logarithm of the rate, or the rate itself with `log_input=False`.
+        label: counts.
+        full: add Stirling's approximation of log(label!) where label > 1.
+        epsilon: keeps the logarithm of a rate of 0 finite.
+    """
+    if log_input:
+        loss = OPS["exp"](input) - label * input
+    else:
+        loss = input - label * OPS["log"](input + epsilon)
+    if full:
+        ones = OPS["ones_like"](label)
+        many = label > 1
+        n = OPS["where"](many, label, ones)
+        stirling = n * OPS["log"](n) - n + 0.5 * OPS["log"](n * (2.0 * math.pi))
+        loss = loss + OPS["where"](many, stirling, OPS["zeros_like"](label))
+    return reduce_loss(loss, reduction)
+
+
+def gaussian_nll_loss(
+    input: Tensor,
+    label: Tensor,
+    variance: Tensor,
+    full: bool = False,
+    epsilon: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log likelihood under a normal distribution, reduced.
+
+    Args:
+        input: means.
+        label: observations.
+        variance: variances, taken as at least `epsilon`.
+        full: add the constant log(2 pi) / 2.
+    """
+    variance = OPS["maximum"](variance, float(epsilon))
+    difference = input - label
+    loss = 0.5 * (OPS["log"](variance) + difference * difference / variance)
+    if full:
+        loss = loss + 0.5 * math.log(2.0 * math.pi)
+    return reduce_loss(loss, reduction)
+
+
+def sigmoid_focal_loss(
+    logit: Tensor,
+    label: Tensor,
+    normalizer: Tensor | None = None,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    reduction: str = "sum",
+) -> Tensor:
+    """Binary cross entropy with what is classified well weighted down.
+
+    -alpha_t * (1 - p_t) ** gamma * log(p_t), p_t the probability of the right answer.
+
+    Args:
+        logit, label: as in `binary_cross_entropy_with_logits`.
+        normalizer: what the loss is divided by.
+        alpha: weight of positive targets; negative ones have 1 - alpha.
+        gamma: focus.
+
+    Source: Lin et al., arXiv 1708.02002.
+    """
+    loss = binary_cross_entropy_with_logits(logit, label, reduction="none")
+    p = OPS["sigmoid"](logit)
+    wrong = 1.0 - (p * label + (1.0 - p) * (1.0 - label))
+    balance = alpha * label + (1.0 - alpha) * (1.0 - label)
+    loss = balance * OPS["pow"](wrong, float(gamma)) * loss
+    return reduce_loss(loss if normalizer is None else loss / normalizer, reduction)
+
+
+def dice_loss(input: Tensor, label: Tensor, epsilon: float = 1e-5) -> Tensor:
+    """1 - 2 * overlap / total of predicted and true regions, averaged over the batch.
+
+    Args:
+        input: [N, ..., C] probabilities.
+        label: [N, ..., 1] integers.
+    """
+    target = one_hot(OPS["squeeze"](label, axes=(label.ndim - 1,)), input.shape[-1])
+    target = target.astype(input.dtype)
+    axes = tuple(range(1, input.ndim))
+    overlap = OPS["sum"](input * target, axes=axes, keepdims=False)
+    total = OPS["sum"](input, axes=axes, keepdims=False)
+    total = total + OPS["sum"](target, axes=axes, keepdims=False)
+    return reduce_loss(1.0 - overlap * 2.0 / (total + epsilon), "mean")
+
+
+def label_smooth(label: Tensor, prior_dist: Tensor | None = None, epsilon: float = 0.1) -> Tensor:
+    """(1 - epsilon) * label + epsilon * prior, the prior being even by default.
+
+    Args:
+        label: (..., C) probabilities.
+        prior_dist: [1, C] prior.
+    """
+    prior = 1.0 / label.shape[-1] if prior_dist is None else prior_dist
+    return (1.0 - epsilon) * label + epsilon * prior
+
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "dice_loss",
+    "gaussian_nll_loss",
+    "kl_div",
+    "label_smooth",
+    "log_loss",
+    "poisson_nll_loss",
+    "sigmoid_focal_loss",
+]

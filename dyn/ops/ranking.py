@@ -1,0 +1,179 @@
+"""Losses that compare: margins, pairs and triplets; and the distances they are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dyn.core.errors import AttributeValueError
+from dyn.core.op import OPS
+from dyn.core.tensor import Tensor
+from dyn.ops.infer import axis_of
+from dyn.ops.loss import reduce_loss
+
+# ---- distances ---------------------------------------------------------------------------------
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, axis: int = 1, eps: float = 1e-8) -> Tensor:
+    """x1 . x2 / (|x1| |x2|) along an axis; each length counts as at least `eps`."""
+    axes = (axis_of(axis, max(x1.ndim, x2.ndim)),)
+
+    def along(x: Tensor) -> Tensor:
+        return OPS["sum"](x, axes=axes, keepdims=False)
+
+    lengths = [OPS["maximum"](OPS["sqrt"](along(x * x)), float(eps)) for x in (x1, x2)]
+    return along(x1 * x2) / (lengths[0] * lengths[1])
+
+
+def pairwise_distance(
+    x: Tensor, y: Tensor, p: float = 2.0, epsilon: float = 1e-6, keepdim: bool = False
+) -> Tensor:
+    """p-norm of x - y + epsilon along the last axis."""
+    size = OPS["abs"](x - y + epsilon)
+    axes = (size.ndim - 1,)
+    if p == float("inf"):
+        return OPS["max"](size, axes=axes, keepdims=keepdim)
+    if p == 0:
+        return OPS["sum"]((size > 0).astype(size.dtype), axes=axes, keepdims=keepdim)
+    if p == 1:
+        return OPS["sum"](size, axes=axes, keepdims=keepdim)
+    powers = OPS["square"](size) if p == 2 else OPS["pow"](size, float(p))
+    total = OPS["sum"](powers, axes=axes, keepdims=keepdim)
+    return OPS["sqrt"](total) if p == 2 else OPS["pow"](total, 1.0 / p)
+
+
+# ---- losses ------------------------------------------------------------------------------------
+
+
+def margin_ranking_loss(
+    input: Tensor, other: Tensor, label: Tensor, margin: float = 0.0, reduction: str = "mean"
+) -> Tensor:
+    """max(0, -label * (input - other) + margin); label 1: input should be larger, -1: smaller."""
+    return reduce_loss(OPS["relu"](margin - label * (input - other)), reduction)
+
+
+def hinge_embedding_loss(
+    input: Tensor, label: Tensor, margin: float = 1.0, reduction: str = "mean"
+) -> Tensor:
+    """input where label is 1, max(0, margin - input) where it is -1."""
+    apart = OPS["relu"](margin - input)
+    return reduce_loss(OPS["where"](label == 1, input, apart), reduction)
+
+
+def cosine_embedding_loss(
+    input1: Tensor,
+    input2: Tensor,
+    label: Tensor,
+    margin: float = 0.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """1 - cos where label is 1, max(0, cos - margin) where it is -1.
+
+    Args:
+        input1, input2: [N, M] or [M].
+        label: [N] or 0-d.
+    """
+    cos = cosine_similarity(input1, input2, axis=-1)
+    apart = OPS["relu"](cos - float(margin))
+    return reduce_loss(OPS["where"](label == 1, 1.0 - cos, apart), reduction)
+
+
+def triplet_margin_with_distance_loss(
+    input: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    distance_function: Any = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, d(input, positive) - d(input, negative) + margin).
+
+    Args:
+        distance_function: of two tensors; the pairwise 2-norm by default.
+        swap: use the smaller of the negative's distances to input and positive.
+    """
+    distance = distance_function or pairwise_distance
+    near, far = distance(input, positive), distance(input, negative)
+    if swap:
+        far = OPS["minimum"](far, distance(positive, negative))
+    return reduce_loss(OPS["relu"](near - far + float(margin)), reduction)
+
+
+def triplet_margin_loss(
+    input: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2.0,
+    epsilon: float = 1e-6,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """`triplet_margin_with_distance_loss` with the p-norm. Source: Balntas et al., BMVC 2016."""
+
+    def distance(x: Tensor, y: Tensor) -> Tensor:
+        return pairwise_distance(x, y, p, epsilon)
+
+    return triplet_margin_with_distance_loss(
+        input, positive, negative, distance, margin, swap, reduction
+    )
+
+
+def soft_margin_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
+    """log(1 + exp(-label * input)), label 1 or -1."""
+    return reduce_loss(-OPS["log_sigmoid"](input * label), reduction)
+
+
+def multi_label_soft_margin_loss(
+    input: Tensor, label: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+) -> Tensor:
+    """Binary cross entropy of every class, averaged over the classes (last axis)."""
+    hit, miss = OPS["log_sigmoid"](input), OPS["log_sigmoid"](-input)
+    loss = -(label * hit + (1.0 - label) * miss)
+    if weight is not None:
+        loss = loss * weight
+    return reduce_loss(OPS["mean"](loss, axes=(loss.ndim - 1,), keepdims=False), reduction)
+
+
+def multi_margin_loss(
+    input: Tensor,
+    label: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """sum over wrong classes of max(0, margin - input[label] + input[class]) ** p / C.
+
+    Args:
+        input: [N, C].
+        label: [N] integers.
+        p: 1 or 2.
+        weight: [C] weight of each right class.
+    """
+    if p not in (1, 2):
+        raise AttributeValueError(f"p must be 1 or 2, got {p}", op="multi_margin_loss")
+    classes = input.shape[1]
+    column = OPS["unsqueeze"](label, axes=(1,))
+    right = OPS["take_along_axis"](input, column, axis=1)
+    over = OPS["relu"](float(margin) - right + input)
+    over = OPS["square"](over) if p == 2 else over
+    if weight is not None:
+        over = over * OPS["unsqueeze"](OPS["gather"](weight, label, axis=0), axes=(1,))
+    number = OPS["arange"](start=0, stop=classes, step=1, dtype=label.dtype.name)
+    over = OPS["where"](number == column, OPS["zeros_like"](over), over)
+    return reduce_loss(OPS["sum"](over, axes=(1,), keepdims=False) / classes, reduction)
+
+
+__all__ = [
+    "cosine_embedding_loss",
+    "cosine_similarity",
+    "hinge_embedding_loss",
+    "margin_ranking_loss",
+    "multi_label_soft_margin_loss",
+    "multi_margin_loss",
+    "pairwise_distance",
+    "soft_margin_loss",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+]
