@@ -135,7 +135,7 @@ class _Walk:
             elif kind == KEPT_IN:
                 found[name] = self.kept(node, at)
             elif kind == KEPT_OUT:
-                array = node.kept_out[node.plan.keep_out.index(at)]
+                array = node.kept_out[node.plan.keep_out.index(at)]  # type: ignore[index]
                 found[name] = self.wrap(array, (node, at))
             elif kind == SHAPE:
                 found[name] = node.key[2 * at + 1]
@@ -151,7 +151,7 @@ class _Walk:
         """A kept input as a Tensor; None if it was absent."""
         if position not in node.plan.keep_in:
             return None
-        array = node.kept_in[node.plan.keep_in.index(position)]
+        array = node.kept_in[node.plan.keep_in.index(position)]  # type: ignore[index]
         return None if array is None else self.wrap(array, node.edges[position])
 
     def wrap(self, array: np.ndarray, edge: tuple[Any, int] | None) -> Tensor:

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dyn.core import observe
+from dyn.core.alias import Alias
 from dyn.core.dim import Dim, plain
 from dyn.core.dtype import as_numpy, default_float, is_inexact, promote, scalar_dtype
 from dyn.core.errors import (
     AttributeValueError,
     DTypeError,
     DynError,
-    GradError,
     IndexRangeError,
     StateError,
 )
@@ -294,34 +294,6 @@ def _symbolic_key(inputs: tuple[Any, ...], key: tuple[Any, ...]) -> tuple[Any, .
     return tuple(made)
 
 
-class Alias:
-    """How a view follows its base: `view = op(base, **attrs)[index]`, derived anew when stale."""
-
-    __slots__ = ("attrs", "base", "index", "op", "version")
-
-    def __init__(self, base: Tensor, op: Op, attrs: tuple[Any, ...], index: int):
-        self.base = base
-        self.op = op
-        self.attrs = attrs
-        self.index = index
-        self.version = base._version
-
-    def derive(self) -> Tensor:
-        """The view of the base as it is now."""
-        made = apply(self.op, (self.base,), self.attrs)
-        self.version = self.base._version
-        return made[self.index] if isinstance(made, tuple) else made
-
-    def write(self, value: Tensor) -> None:
-        """Give the base a new value, with `value` in the place of this view."""
-        if self.op.writer is None:
-            raise GradError(f"a result of {self.op.name} cannot be written in place; clone() it")
-        named = dict(zip(self.op.attrs, self.attrs, strict=True))
-        if self.op.public != 1:
-            named["index"] = self.index
-        self.base._write(self.op.writer(self.base, value, **named))
-
-
 def _kernel_error(op: Op, error: Exception) -> DynError:
     if isinstance(error, DynError):
         return error
@@ -334,6 +306,6 @@ def dtype_attr(dtype: Any) -> str:
     return as_numpy(dtype).name
 
 
-__all__ = ["Alias", "Plan", "apply", "dtype_attr", "freeze", "run_infer", "scalar"]
+__all__ = ["Plan", "apply", "dtype_attr", "freeze", "run_infer", "scalar"]
 
 set_dispatch(apply)

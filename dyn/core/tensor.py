@@ -8,15 +8,16 @@ array (`_write`). Operators and methods that compute are ops and are bound to th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dyn.core import dtype as dtypes
 from dyn.core import observe
+from dyn.core.alias import DetachedAlias
 from dyn.core.dim import Dim
-from dyn.core.errors import AttributeValueError, DTypeError, GradError, ShapeError, StateError
+from dyn.core.errors import DTypeError, GradError, ShapeError, StateError
+from dyn.core.escape import PythonValue
 from dyn.core.modes import is_grad_enabled
 from dyn.core.op import OPS
 from dyn.core.place import CPU, CPUPlace, as_place
@@ -31,29 +32,7 @@ class Zero:
 ZERO = Zero()
 
 
-class DetachedAlias:
-    """How a detached tensor follows its base: the same array, never the same history."""
-
-    __slots__ = ("base", "version")
-
-    def __init__(self, base: Tensor):
-        self.base = base
-        self.version = base._version
-
-    def derive(self) -> Tensor:
-        """The value of the base as it is now."""
-        self.version = self.base._version
-        return Tensor._of(self.base._read())
-
-    def write(self, value: Tensor) -> None:
-        """Give the base a new value; as state if it is a leaf that wants a gradient."""
-        if self.base._is_wanted_leaf():
-            self.base._assign(value)
-        else:
-            self.base._write(value)
-
-
-class Tensor:
+class Tensor(PythonValue):
     """A multi-dimensional array that remembers how it was made.
 
     Attributes:
@@ -292,107 +271,6 @@ class Tensor:
 
     clear_gradient = clear_grad
 
-    # -- ways out to Python ------------------------------------------------------------------
-
-    def _escape(self, how: str) -> Any:
-        """Tell observers that the value leaves; what they answer, if anything, goes out instead."""
-        for observer in observe.current():
-            answer = observer.on_escape(self, how)
-            if answer is not None:
-                return answer
-        return None
-
-    def numpy(self) -> np.ndarray:
-        """A copy of the value as a numpy array, in logical (row-major) order."""
-        self._read()
-        self._escape("numpy")
-        return np.array(self._array, order="C")
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        self._read()
-        self._escape("numpy")
-        if dtype is not None and np.dtype(dtype) != self._array.dtype:
-            return self._array.astype(dtype)
-        if copy is False:
-            raise AttributeValueError("a Tensor's array is given out as a copy only")
-        return np.array(self._array, order="C")
-
-    def __dlpack__(self, **kwargs: Any) -> Any:
-        return self.numpy().__dlpack__(**kwargs)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
-
-    def item(self, *index: int) -> Any:
-        """The single element as a Python number, or the element at `index`.
-
-        Raises:
-            ShapeError: there are several elements and no index is given.
-        """
-        array = self._read()
-        if not index and array.size != 1:
-            raise ShapeError(
-                f"item() needs a tensor of one element; this one has shape {list(array.shape)}"
-            )
-        answer = self._escape("item")
-        return answer if answer is not None else array.item(*index)
-
-    def tolist(self) -> Any:
-        """The value as nested lists of Python numbers."""
-        array = self._read()
-        self._escape("tolist")
-        return array.tolist()
-
-    def _one(self, how: str) -> Any:
-        array = self._read()
-        if array.size != 1:
-            raise ShapeError(
-                f"{how}() of a tensor of shape {list(array.shape)}: only a tensor of one element "
-                "can be used as a Python number or condition"
-            )
-        answer = self._escape(how)
-        return answer if answer is not None else array.item()
-
-    def __bool__(self) -> bool:
-        return bool(self._one("bool"))
-
-    def __int__(self) -> int:
-        return int(self._one("int"))
-
-    def __float__(self) -> float:
-        return float(self._one("float"))
-
-    def __complex__(self) -> complex:
-        return complex(self._one("complex"))
-
-    def __index__(self) -> int:
-        if self._read().dtype.kind not in "iub":
-            raise DTypeError(
-                f"a tensor of dtype {self._array.dtype.name} cannot be used as an index; "
-                "it must be an integer"
-            )
-        return int(self._one("index"))
-
-    def __format__(self, spec: str) -> str:
-        if not spec:
-            return str(self)
-        return format(self._one("format"), spec)
-
-    def __len__(self) -> int:
-        array = self._read()
-        if array.ndim == 0:
-            raise ShapeError("len() of a 0-d tensor")
-        size = self.shape[0]
-        return size if isinstance(size, int) else size.__index__()
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if self._read().ndim == 0:
-            raise ShapeError("iteration over a 0-d tensor")
-        size = self.shape[0]
-        if not isinstance(size, int):
-            size._escape("iteration")
-        return (self[i] for i in range(self._array.shape[0]))
-
     def __getitem__(self, index: Any) -> Tensor:
         raise NotImplementedError("bound by dyn.ops.methods")
 
@@ -403,13 +281,10 @@ class Tensor:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._node is not None:
-            raise GradError(
-                "only leaf tensors can be deep-copied; detach() the result of an op first"
-            )
+            raise GradError("only leaves can be deep-copied; detach() the result of an op first")
         out = type(self).__new__(type(self))
-        out.__dict__.update(
-            {k: v for k, v in self.__dict__.items() if k not in ("_leaf", "_alias", "_grad")}
-        )
+        own = ("_leaf", "_alias", "_grad")
+        out.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
         if self._grad is not None and self._grad is not ZERO:
             out._grad = self._grad.detach()
         memo[id(self)] = out

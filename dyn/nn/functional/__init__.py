@@ -38,17 +38,37 @@ from dyn.ops.conv import (
     conv3d_transpose,
 )
 from dyn.ops.creation import one_hot
+from dyn.ops.ctc import ctc_loss
 from dyn.ops.dropout import alpha_dropout, dropout, dropout2d, dropout3d
 from dyn.ops.embedding import embedding
+from dyn.ops.grid import affine_grid, grid_sample
 from dyn.ops.group_norm import group_norm, instance_norm, local_response_norm, normalize, rms_norm
-from dyn.ops.join import pad
+from dyn.ops.join import 
 from dyn.ops.linalg import linear
-from dyn.ops.loss import cross_entropy, mse_loss, nll_loss, square_error_cost
+from dyn.ops.loss import (
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+    square_error_cost,
+)
 from dyn.ops.matrix import diag_embed
 from dyn.ops.norm import layer_norm
+from dyn.ops.pad import pad
 from dyn.ops.pool import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
 from dyn.ops.products import bilinear
+from dyn.ops.rearrange import (
+    channel_shuffle,
+    fold,
+    pixel_shuffle,
+    pixel_unshuffle,
+    temporal_shift,
+    unfold,
+)
 from dyn.ops.resample import interpolate, upsample
+from dyn.ops.rnn import gru, lstm, simple_rnn
 from dyn.ops.smooth import (
     celu,
     elu,
@@ -72,6 +92,7 @@ __all__ = [
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
+    "affine_grid",
     "alpha_dropout",
     "attention",
     "avg_pool1d",
@@ -80,6 +101,7 @@ __all__ = [
     "batch_norm",
     "bilinear",
     "celu",
+    "channel_shuffle",
     "conv1d",
     "conv1d_transpose",
     "conv2d",
@@ -87,22 +109,28 @@ __all__ = [
     "conv3d",
     "conv3d_transpose",
     "cross_entropy",
+    "ctc_loss",
     "diag_embed",
     "dropout",
     "dropout2d",
     "dropout3d",
     "elu",
     "embedding",
+    "fold",
     "gelu",
     "glu",
+    "grid_sample",
     "group_norm",
+    "gru",
     "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "huber_loss",
     "instance_norm",
     "interpolate",
+    "l1_loss",
     "layer_norm",
     "leaky_relu",
     "linear",
@@ -111,6 +139,7 @@ __all__ = [
     "log_softmax",
     "lp_pool1d",
     "lp_pool2d",
+    "lstm",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
@@ -124,6 +153,8 @@ __all__ = [
     "normalize",
     "one_hot",
     "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "prelu",
     "relu",
     "relu6",
@@ -133,6 +164,8 @@ __all__ = [
     "selu",
     "sigmoid",
     "silu",
+    "simple_rnn",
+    "smooth_l1_loss",
     "softmax",
     "softplus",
     "softshrink",
@@ -142,6 +175,8 @@ __all__ = [
     "swish",
     "tanh",
     "tanhshrink",
+    "temporal_shift",
     "thresholded_relu",
+    "unfold",
     "upsample",
 ]

@@ -1,0 +1,97 @@
+"""Padding: elements added around a tensor, or removed from its edges.
+
+The gradient of constant padding is padding by the opposite amounts; that of the other modes adds
+each element where padding copied it from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.op import OPS, op
+from dyn.core.tensor import Tensor
+from dyn.kernels import shape as kernels
+from dyn.ops.infer import Type
+from dyn.ops.shape import sizes_of
+
+MODES = ("constant", "reflect", "replicate", "circular")
+
+
+def _infer_pad(x: Type, *, pads: tuple[Any, ...], mode: str, value: float) -> Type:
+    if mode not in MODES:
+        raise AttributeValueError(f"mode {mode!r} is not one of {', '.join(MODES)}")
+    sizes = []
+    for n, (low, high) in zip(x.shape, pads, strict=True):
+        out = n + low + high
+        limit = {"reflect": n - 1, "circular": n}.get(mode)
+        if limit is not None and (low > limit or high > limit):
+            raise ShapeError(f"{mode} padding ({low}, {high}) is wider than size {n} allows")
+        if out < 0:
+            raise ShapeError(
+                f"padding ({low}, {high}) removes more than the {n} elements there are"
+            )
+        sizes.append(out)
+    return Type(tuple(sizes), x.dtype)
+
+
+@op(infer=_infer_pad)
+def _pad(x, *, pads, mode, value):
+    """`pads[i] = (before, after)` elements added on axis i, or removed if negative. ONNX: Pad."""
+    return kernels.pad(x, pads, mode, value)
+
+
+@_pad.vjp("x")
+def _(g, *, x_shape, pads, mode):
+    if mode == "constant":
+        return _pad(g, pads=tuple((-low, -high) for low, high in pads), mode=mode, value=0.0)
+    for axis, (low, high) in enumerate(pads):
+        if (low, high) == (0, 0):
+            continue
+        # Each element goes back to where padding copied it from.
+        n = x_shape[axis]
+        positions = OPS["arange"](start=0, stop=n, step=1, dtype="int64")
+        source = _pad(positions, pads=((low, high),), mode=mode, value=0.0)
+        shape = tuple(n if i == axis else size for i, size in enumerate(g.shape))
+        g = OPS["gather_grad"](g, source, axis=axis, shape=shape)
+    return g
+
+
+def pad(
+    x: Tensor,
+    pad: Any,
+    mode: str = "constant",
+    value: float = 0.0,
+    data_format: str = "NCHW",
+) -> Tensor:
+    """Add elements around a tensor.
+
+    Args:
+        x: any shape.
+        pad: one int for all spatial axes; or (before, after) for every axis, first axis first, if
+            there are 2 * ndim numbers; or pairs for the last spatial axes, last axis first (left,
+            right, top, bottom, ...), as in Paddle and PyTorch. Negative numbers remove elements.
+        mode: "constant", "reflect" (without the edge), "replicate" (the edge) or "circular".
+        value: what is added in constant mode.
+        data_format: "NCHW"-like (channels second) or "NHWC"-like (channels last); says which axes
+            are spatial.
+
+    Raises:
+        ShapeError: padding is wider than the mode allows.
+    """
+    ndim = x.ndim
+    last = ndim - 1 if data_format in ("NHWC", "NLC", "NDHWC") else ndim
+    pairs = [(0, 0)] * ndim
+    amounts = (pad,) * (2 * max(last - 2 + (last < ndim), 1)) if isinstance(pad, int) else pad
+    amounts = sizes_of(amounts)
+    if len(amounts) % 2 or len(amounts) > 2 * ndim:
+        raise AttributeValueError(f"pad {amounts} must hold a pair for each padded axis")
+    if len(amounts) == 2 * ndim and mode == "constant":
+        pairs = [(amounts[2 * i], amounts[2 * i + 1]) for i in range(ndim)]
+    else:
+        for i in range(len(amounts) // 2):
+            pairs[last - 1 - i] = (amounts[2 * i], amounts[2 * i + 1])
+    return _pad(x, pads=tuple(pairs), mode=mode, value=float(value))
+
+
+__all__ = ["pad"]
