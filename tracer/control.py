@@ -70,13 +70,17 @@ def _is_tensor(value: Any) -> bool:
 
 
 def record_block(
-    recorder: Recorder, function: Callable[[list[Tensor]], Any], given: list[tuple[Any, Type]]
+    recorder: Recorder,
+    kind: str,
+    function: Callable[[list[Tensor]], Any],
+    given: list[tuple[Tensor, Type]],
 ) -> Recorded:
     """Record a function of tensors.
 
     Args:
+        kind: of the control flow that the block is for.
         function: gets fresh tensors for the inputs of the block, returns nested tensors.
-        given: array and type of each input.
+        given: a tensor with the value of each input in this run, and the input's type.
     """
     inputs = [Value("", type_, "block") for _, type_ in given]
     for value in inputs:
@@ -86,8 +90,9 @@ def record_block(
     def run(path: Path) -> End:
         with recorder.inside(path):
             tensors = []
-            for (array, _), value in zip(given, inputs, strict=True):
-                tensors.append(Tensor._of(array.view()))
+            for (tensor, _), value in zip(given, inputs, strict=True):
+                with unobserved():
+                    tensors.append(_NO_GRADIENT[kind](tensor))
                 recorder.know(tensors[-1]._array, value)
             structure, leaves = flatten(function(tensors), _is_tensor)
             results = [tensor for _, tensor in leaves]
@@ -170,7 +175,9 @@ def _cond(
     answer = bool(pred._read().item())
     chosen = recorder.value_of(condition(pred))
     sides = {
-        name: record_block(recorder, lambda _, f=f: None if f is None else f(*arguments), [])
+        name: record_block(
+            recorder, "cond", lambda _, f=f: None if f is None else f(*arguments), []
+        )
         for name, f in functions.items()
     }
     then, other = sides["then"], sides["else"]
@@ -199,7 +206,7 @@ def _while_loop(
     structure, leaves = flatten(loop_vars, _is_tensor)
     tensors = [tensor for _, tensor in leaves]
     inputs = [recorder.value_of(tensor) for tensor in tensors]
-    given = [(tensor._array, value.type) for tensor, value in zip(tensors, inputs, strict=True)]
+    given = [(tensor, value.type) for tensor, value in zip(tensors, inputs, strict=True)]
 
     def test(fresh: list[Tensor]) -> Any:
         answer = functions["cond"](*rebuild(structure, fresh))
@@ -208,8 +215,8 @@ def _while_loop(
     def body(fresh: list[Tensor]) -> Any:
         return eager.next_values(functions["body"](*rebuild(structure, fresh)), len(loop_vars))
 
-    tested = record_block(recorder, test, given)
-    step = record_block(recorder, body, given)
+    tested = record_block(recorder, "while_loop", test, given)
+    step = record_block(recorder, "while_loop", body, given)
     _need_same_loop("loop variable", leaves, inputs, structure, step, step.structure)
     with recorder.muted(), no_grad():
         last = eager.while_loop(functions["cond"], functions["body"], loop_vars)
@@ -247,17 +254,17 @@ def _scan(recorder: Recorder, function: Callable[..., Any], init: Any, xs: Any) 
     count = len(carries)
     inputs = [recorder.value_of(tensor) for tensor in (*carries, *rows)]
     length = inputs[count].shape[0]
-    given = [(t._array, value.type) for t, value in zip(carries, inputs, strict=False)]
-    given += [
-        (t._array[0, ...], Type(value.shape[1:], value.dtype))
-        for t, value in zip(rows, inputs[count:], strict=True)
-    ]
+    given = [(t, value.type) for t, value in zip(carries, inputs, strict=False)]
+    with unobserved():
+        first = [tensor[0] for tensor in rows]
+    for row, value in zip(first, inputs[count:], strict=True):
+        given.append((row, Type(value.shape[1:], value.dtype)))
 
     def body(fresh: list[Tensor]) -> Any:
         carry = rebuild(carry_structure, fresh[:count])
         return eager.step_values(function(carry, rebuild(xs_structure, fresh[count:])))
 
-    step = record_block(recorder, body, given)
+    step = record_block(recorder, "scan", body, given)
     _need_same_loop("carry", carry_leaves, inputs[:count], carry_structure, step, step.structure[0])
     with recorder.muted(), no_grad():
         results = flatten(eager.scan(function, init, xs), _is_tensor)[1]

@@ -33,7 +33,9 @@ def test_inputs_keep_names_and_order() -> None:
     def forward(x: Any, unused: Any, *rest: Any, scale: Any, pair: Any = None) -> Any:
         return rest[1] * scale + pair[0]
 
-    graph = trace(forward, S([3]), S([3]), S([3]), S([3]), scale=S([3]), pair=(S([3]), {"k": S([3])}))
+    graph = trace(
+        forward, S([3]), S([3]), S([3]), S([3]), scale=S([3]), pair=(S([3]), {"k": S([3])})
+    )
     names = ["x", "unused", "rest_0", "rest_1", "scale", "pair.0", "pair.1.k"]
     assert [v.name for v in graph.inputs] == names
     a = [np.full(3, i, np.float32) for i in range(7)]
@@ -174,7 +176,10 @@ def test_a_method_and_a_partial_are_models_too() -> None:
 
     model = Model()
     graph = trace(model.encode, S([1, 2]), 2.0)
-    assert graph.name == "Model.encode" and [p.name for p in graph.params] == ["fc.weight", "fc.bias"]
+    assert graph.name == "Model.encode" and [p.name for p in graph.params] == [
+        "fc.weight",
+        "fc.bias",
+    ]
     fixed = trace(functools.partial(model.encode, scale=2.0), S([1, 2]))
     assert len(fixed.params) == 2
 
@@ -335,7 +340,7 @@ def test_sizes_that_outlive_the_trace_are_harmless() -> None:
     trace(lambda x: kept.append(x.shape[0]) or x, S(["n"]))
     assert isinstance(kept[0], Dim) and int(kept[0]) == 3 and kept[0] + 1 > 2
     with pytest.raises(TraceError, match="of an earlier trace"):
-        kept[0] * 0.5
+        _ = kept[0] * 0.5
 
 
 # ---- random ops, problems ----------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tracer.graph import Graph
 from tracer.names import number
-from tracer.passes.base import Report
+from tracer.passes.base import Report, copied
 from tracer.passes.common_subexpressions import common_subexpressions
 from tracer.passes.constant_folding import constant_folding
 from tracer.passes.dead_code import dead_code
@@ -34,6 +34,7 @@ def optimize(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> tuple[Graph, lis
     for step in passes:
         graph, report = step(graph)
         reports.append(report)
+    graph = copied(graph)
     number(graph)
     return graph, reports
 

@@ -48,6 +48,33 @@ def rebuilt(
     return out
 
 
+def copied(graph: Graph) -> Graph:
+    """The graph with nodes of its own, and values of its own for their results."""
+    fresh: dict[Value, Value] = {}
+
+    def copies(values: list[Value]) -> list[Value]:
+        for value in values:
+            fresh[value] = Value(value.name, value.type, value.kind, value.data, value.where)
+        return [fresh[value] for value in values]
+
+    def nodes_of(nodes: list[Node]) -> list[Node]:
+        made = []
+        for node in nodes:
+            inputs = [None if value is None else fresh.get(value, value) for value in node.inputs]
+            blocks = {name: block_of(block) for name, block in node.blocks.items()}
+            outputs = copies(node.outputs)
+            where = (node.layer, node.layer_class, node.where)
+            made.append(Node(node.op, inputs, node.attrs, outputs, *where, blocks))
+        return made
+
+    def block_of(block: Block) -> Block:
+        inputs = copies(block.inputs)
+        nodes = nodes_of(block.nodes)
+        return Block(inputs, nodes, [fresh.get(value, value) for value in block.outputs])
+
+    return rebuilt(graph, nodes_of(graph.nodes), fresh)
+
+
 def collect_state(graph: Graph) -> None:
     """Fill params, buffers and constants with what is read: old ones in order, then new ones."""
     read = reads(graph)

@@ -1,0 +1,262 @@
+"""State, temporaries and writes: what design section 5 says a first-seen tensor becomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dyn
+from dyn import nn
+from tracer import InputSpec, Interpreter, TraceError, optimize, trace, validate
+
+S = InputSpec
+
+
+class Cache(nn.Layer):
+    """Writes a buffer in the way that `write` says."""
+
+    def __init__(self, write: Any) -> None:
+        super().__init__()
+        self.register_buffer("total", dyn.zeros([3]))
+        self.write = write
+
+    def forward(self, x: Any) -> Any:
+        self.write(self, x.sum(axis=0))
+        return x + self.total
+
+
+def _iadd(layer: Any, y: Any) -> None:
+    layer.total += y
+
+
+def _assign(layer: Any, y: Any) -> None:
+    dyn.assign(layer.total + y, layer.total)
+
+
+def _rebind(layer: Any, y: Any) -> None:
+    layer.total = layer.total + y
+
+
+def _slice(layer: Any, y: Any) -> None:
+    layer.total[:] = layer.total + y
+
+
+def _through_a_view(layer: Any, y: Any) -> None:
+    view = layer.total[0:3]
+    view += y
+
+
+WRITES = {
+    "+=": _iadd,
+    "assign": _assign,
+    "=": _rebind,
+    "[:] =": _slice,
+    "view": _through_a_view,
+    "set_value": lambda layer, y: layer.total.set_value(layer.total + y),
+    "add_": lambda layer, y: layer.total.add_(y),
+    "copy_": lambda layer, y: layer.total.copy_(layer.total + y),
+}
+
+
+@pytest.mark.parametrize("how", WRITES)
+def test_every_way_of_writing_a_buffer_is_alike(how: str) -> None:
+    graph = trace(Cache(WRITES[how]), S(["n", 3]))
+    (state,) = graph.states
+    assert state.name == "total" and state.value is graph.buffers[0]
+    assert state.where is not None and state.where.file == __file__
+    run = Interpreter(optimize(graph)[0])
+    x = np.ones((2, 3), np.float32)
+    assert [run.run(x)[0][0, 0] for _ in range(3)] == [3, 5, 7]
+    assert run.state["total"].tolist() == [6, 6, 6]
+
+
+def test_a_buffer_that_is_only_written_has_no_first_value() -> None:
+    class Model(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("saved", self.create_tensor())
+
+        def forward(self, x: Any) -> Any:
+            dyn.assign(x * 2, self.saved)
+            return x + 1
+
+    graph = trace(Model(), S(["n", 3]))
+    validate(graph)
+    (state,) = graph.states
+    assert state.value is None and not graph.buffers
+    assert "buffer saved -> %2" in str(graph)
+    run = Interpreter(graph)
+    run.run(np.ones((2, 3), np.float32))
+    assert run.state["saved"].shape == (2, 3)
+
+
+def test_a_seed_temporary_is_not_recorded_and_a_registered_one_is() -> None:
+    class Model(nn.Layer):
+        def __init__(self, registered: bool) -> None:
+            super().__init__()
+            self.flatten = nn.Flatten()
+            self.fc = nn.Linear(10, 100)
+            saved = self.create_tensor(name="saved_tensor0")
+            if registered:
+                self.register_buffer("saved_tensor", saved, persistable=True)
+            else:
+                self.saved_tensor = saved
+
+        def forward(self, x: Any) -> Any:
+            y = self.flatten(x)
+            dyn.assign(y, self.saved_tensor)
+            return self.fc(y)
+
+    plain = str(trace(Model(False), S(["n", 10])))
+    assert "saved" not in plain
+    assert "buffer saved_tensor ->" in str(trace(Model(True), S(["n", 10])))
+
+
+def test_a_written_parameter_is_state() -> None:
+    model = nn.Linear(2, 1)
+
+    def step(x: Any, y: Any) -> Any:
+        loss = ((model(x) - y) ** 2).mean()
+        loss.backward()
+        with dyn.no_grad():
+            for p in model.parameters():
+                p.set_value(p - p.grad * 0.1)  # type: ignore[operator]
+                p.clear_grad(set_to_zero=False)
+        return loss
+
+    graph = trace(step, S(["n", 2]), S(["n", 1]), training=True)
+    validate(graph)
+    assert [s.name for s in graph.states] == ["weight", "bias"]
+    run = Interpreter(optimize(graph)[0])
+    rng = np.random.default_rng(0)
+    for n in (4, 7, 4):
+        x = rng.standard_normal((n, 2)).astype(np.float32)
+        y = x.sum(axis=1, keepdims=True)
+        given = run.run(x, y)[0]
+        wanted = step(dyn.to_tensor(x), dyn.to_tensor(y))
+        np.testing.assert_allclose(given, wanted.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(run.state["weight"], model.weight.numpy(), rtol=1e-6)
+
+
+def test_state_that_is_read_as_a_number_and_written_is_not_baked() -> None:
+    class Model(nn.Layer):
+        def __init__(self, number: bool) -> None:
+            super().__init__()
+            self.register_buffer("count", dyn.zeros([1]))
+            self.number = number
+
+        def forward(self, x: Any) -> Any:
+            factor = float(self.count) if self.number else 2 if self.count > 1 else 1
+            self.count += 1
+            return x * factor
+
+    with pytest.raises(TraceError, match=r"float\(\) takes"):
+        trace(Model(True), S([2]))
+    graph = trace(Model(False), S([2]))
+    assert [n.op for n in graph.nodes].count("cond") == 1
+    run = Interpreter(graph)
+    assert [run.run(np.ones(2, np.float32))[0][0] for _ in range(4)] == [1, 1, 2, 2]
+
+
+def test_state_must_keep_its_type() -> None:
+    class Model(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("rows", dyn.zeros([3, 2]))
+
+        def forward(self, x: Any) -> Any:
+            y = self.rows.sum() + x
+            self.rows = dyn.concat([self.rows, x], axis=0)
+            return y
+
+    with pytest.raises(TraceError, match=r"rows is f32\[3, 2\].*written as f32\[n\+3, 2\]"):
+        trace(Model(), S(["n", 2]))
+
+
+def test_a_non_persistable_buffer_is_a_constant_until_it_carries_state() -> None:
+    class Model(nn.Layer):
+        def __init__(self, write: bool) -> None:
+            super().__init__()
+            self.register_buffer("table", dyn.ones([3]), persistable=False)
+            self.write = write
+
+        def forward(self, x: Any) -> Any:
+            y = x * self.table
+            if self.write:
+                self.table += 1
+            return y
+
+    graph = trace(Model(False), S([3]))
+    assert [(c.name, c.kind) for c in graph.constants] == [("table", "const")]
+    with pytest.raises(TraceError, match=r"self\.table is written after it was read"):
+        trace(Model(True), S([3]))
+
+
+def test_a_temporary_that_an_earlier_call_has_written() -> None:
+    class Model(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = dyn.zeros([3])
+            self.read = False
+
+        def forward(self, x: Any) -> Any:
+            y = x + self.last if self.read else x
+            dyn.assign(x * 1, self.last)
+            return y
+
+    model = Model()
+    model(dyn.ones([3]))
+    trace(model, S([3]))
+    model.read = True
+    with pytest.raises(TraceError, match=r"self\.last is read before it is written") as caught:
+        trace(model, S([3]))
+    assert "self.register_buffer('last', ...)" in str(caught.value)
+
+
+def test_one_side_of_a_branch_may_write_state() -> None:
+    class Model(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("hits", dyn.zeros([1]))
+            self.register_buffer("calls", dyn.zeros([1]))
+
+        def forward(self, x: Any) -> Any:
+            self.calls += 1
+            if x.sum() > 0:
+                self.hits += 1
+            return x * 2
+
+    graph = trace(Model(), S([2]))
+    validate(graph)
+    run = Interpreter(optimize(graph)[0])
+    for value in (1, -1, 1):
+        run.run(np.full(2, value, np.float32))
+    assert (run.state["hits"][0], run.state["calls"][0]) == (2, 3)
+
+
+def test_a_buffer_without_a_value_must_be_written_on_both_sides() -> None:
+    class Model(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("saved", self.create_tensor())
+
+        def forward(self, x: Any) -> Any:
+            if x.sum() > 0:
+                dyn.assign(x, self.saved)
+            return x * 2
+
+    with pytest.raises(TraceError, match="saved has no value yet and is written on one side"):
+        trace(Model(), S([2]))
+
+
+def test_states_may_be_named_for_a_function() -> None:
+    momentum = dyn.zeros([2])
+
+    def step(x: Any) -> Any:
+        momentum.set_value(momentum * 0.9 + x)
+        return momentum * 1
+
+    graph = trace(step, S([2]), state={"sgd.momentum": momentum})
+    assert [s.name for s in graph.states] == ["sgd.momentum"]
