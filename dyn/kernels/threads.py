@@ -45,6 +45,7 @@ from dyn.kernels.limits import available_cpus
 
 SPIN = 200_000  # nanoseconds a worker waits awake for the next job
 PATIENCE = 50_000  # nanoseconds the caller waits awake for the last chunks
+EAGER = 5_000  # nanoseconds either waits without offering its processor to others
 MAX_CHUNKS = 64  # enough for any number of threads to share evenly, cheap to draw
 
 # The pool's state: one block of 64-bit words, what different threads write on lines of its own.
@@ -87,6 +88,7 @@ def _absent(*_: int) -> int:
 
 
 _clock_gettime = _system("clock_gettime", types.int32, types.int64)
+_give_way = _system("sched_yield")
 _lock = _system("pthread_mutex_lock", types.int64)
 _unlock = _system("pthread_mutex_unlock", types.int64)
 _wait = _system("pthread_cond_wait", types.int64, types.int64)
@@ -222,6 +224,22 @@ def _now() -> int:
 
 
 @kernel
+def _watch(address: int, wanted: int, patience: int) -> bool:
+    """Wait awake for `patience` nanoseconds at most; whether the word has reached `wanted`."""
+    begun = _now()
+    while True:
+        for _ in range(32):
+            if atomic_load(address) >= wanted:
+                return True
+            pause()
+        waited = _now() - begun
+        if waited > patience:
+            return False
+        if waited > EAGER:  # perhaps the thread that is waited for needs this very processor
+            _give_way()
+
+
+@kernel
 def _draw(state: int, job: int) -> None:
     """Do chunks of a job until none is left to draw."""
     code = atomic_load(state + TASK)
@@ -263,18 +281,13 @@ def _fork_join(state: int, code: int, args: int, chunks: int) -> None:
         _wake(state + HIRED)
         _unlock(state + MUTEX)
     _draw(state, job)
-    if atomic_load(state + DONE) < chunks:
-        until = _now() + PATIENCE
-        while atomic_load(state + DONE) < chunks and _now() < until:
-            for _ in range(16):
-                pause()
-        if atomic_load(state + DONE) < chunks:
-            _lock(state + MUTEX)
-            atomic_store(state + WAITING, 1)
-            while atomic_load(state + DONE) < chunks:
-                _wait(state + FINISHED, state + MUTEX)
-            atomic_store(state + WAITING, 0)
-            _unlock(state + MUTEX)
+    if not _watch(state + DONE, chunks, PATIENCE):
+        _lock(state + MUTEX)
+        atomic_store(state + WAITING, 1)
+        while atomic_load(state + DONE) < chunks:
+            _wait(state + FINISHED, state + MUTEX)
+        atomic_store(state + WAITING, 0)
+        _unlock(state + MUTEX)
     atomic_store(state + BUSY, 0)
 
 
@@ -300,13 +313,7 @@ def _work(state: int, generation: int) -> None:
     """The life of a worker: wait for a job, draw its chunks, until the generation ends."""
     seen = atomic_load(state + JOB)
     while atomic_load(state + GENERATION) == generation:
-        until = _now() + SPIN
-        while atomic_load(state + JOB) == seen and _now() < until:
-            for _ in range(32):
-                if atomic_load(state + JOB) != seen:
-                    break
-                pause()
-        if atomic_load(state + JOB) == seen:
+        if not _watch(state + JOB, seen + 1, SPIN):
             _lock(state + MUTEX)
             atomic_add(state + SLEEPERS, 1)
             while (

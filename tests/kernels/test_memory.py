@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 
 from dyn.kernels import memory
 from dyn.kernels.memory import LARGE, empty, empty_cache, empty_like, memory_info
+from tests.kernels import guard
 
 SIDE = 256  # of a square float32 array that is large
 
@@ -252,3 +256,49 @@ def test_peak_is_the_most_ever_held():
     empty_cache()
     assert memory_info()["peak_bytes"] > peak
     assert memory_info()["waiting_bytes"] == 0
+
+
+# The guards that other kernel tests rely on.
+
+needs_guard = pytest.mark.skipif(not guard.AVAILABLE, reason="no mprotect on this system")
+
+
+@needs_guard
+@pytest.mark.parametrize("side", ["start", "end"])
+def test_guarded_arrays_are_equal_and_usable(side):
+    x = np.arange(2 * 3 * 5 * 7, dtype=np.float32).reshape(2, 3, 5, 7)
+    for one in (x, x.transpose(0, 2, 3, 1), x[:, ::2], x[::-1], x[:0]):
+        made = guard.guarded(one, side)
+        assert made.strides == one.strides
+        np.testing.assert_array_equal(made, one)
+    with guard.guarded_results(side):
+        y = empty((3, 5), np.int16)
+        z = empty((8, 16, 40, 41), order="channels_last")
+        like = empty_like(z)
+    assert (y.shape, y.dtype, y.flags.c_contiguous) == ((3, 5), np.int16, True)
+    assert z.strides == like.strides == empty((8, 16, 40, 41), order="channels_last").strides
+    assert z.ctypes.data % memory.ALIGNMENT == 0
+    y[...] = 1
+    z[...] = 2
+
+
+@needs_guard
+@pytest.mark.parametrize(("side", "step"), [("end", 1), ("start", -1)])
+def test_a_step_past_a_guarded_array_stops_the_process(side, step):
+    program = f"""
+import ctypes, os, resource
+import numpy as np
+from tests.kernels import guard
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+x = guard.guarded(np.ones(10, np.float32), {side!r})
+end = x.ctypes.data + (4 * 9 if {step} > 0 else 0)
+ctypes.c_float.from_address(end).value
+os.write(1, b"inside")
+ctypes.c_float.from_address(end + 4 * {step}).value
+os.write(1, b"outside")
+"""
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+    assert done.stdout == b"inside"
+    assert -done.returncode in (signal.SIGSEGV, signal.SIGBUS)
