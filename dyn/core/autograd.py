@@ -105,6 +105,9 @@ class _Walk:
                 edges[position][0] in self.alive for position, _ in step.targets
             ):
                 continue
+            if g is None and not any(kind == G_OUT for _, kind, _ in step.needs):
+                # Only a private output was reached, and this rule does not depend on it.
+                continue
             made = step.function(g, **self.arguments(node, step, grads))
             for position, pick in step.targets:
                 gx = made if pick is None else made[pick]

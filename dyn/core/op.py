@@ -144,7 +144,7 @@ class Op:
         returns that gradient, for several names a tuple; for a variadic input a list. None means
         zero. Broadcast gradients are summed to the input's shape by the engine. A rule that makes
         its gradient from a private output asks for `g_<output>` as well: what reached that output
-        when the gradient itself was differentiated, or None.
+        when the gradient itself was differentiated, or None; `g` may be None then.
         """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
