@@ -115,7 +115,7 @@ def softmax_cross_entropy(
 
 @softmax_cross_entropy.vjp("logits")
 def _(g, *, label, axis, label_smoothing, dlogits, share, g_dlogits):
-    gx = _softmax_cross_entropy_grad(g, dlogits, axis=axis)
+    gx = None if g is None else _softmax_cross_entropy_grad(g, dlogits, axis=axis)
     if g_dlogits is None:
         return gx
     # dlogits = share * (softmax - target), so its own derivative is share times softmax's.
@@ -127,7 +127,8 @@ def _(g, *, label, axis, label_smoothing, dlogits, share, g_dlogits):
     target = hot * (1.0 - label_smoothing) + label_smoothing / classes
     probs = dlogits / (share + (share == 0).astype(share.dtype)) + target
     inner = OPS["sum"](g_dlogits * probs, axes=(axis,), keepdims=True)
-    return gx + share * probs * (g_dlogits - inner)
+    through = share * probs * (g_dlogits - inner)
+    return through if gx is None else gx + through
 
 
 def _infer_grad(g: Type, dlogits: Type, *, axis: int) -> Type:
