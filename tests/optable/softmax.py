@@ -1,0 +1,206 @@
+"""Rows of `dyn/ops/softmax.py`, `cross_entropy.py` and `loss.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dyn.core.autograd import grad
+from dyn.core.op import OPS
+from tests.optable.case import OpCase, array
+
+
+def ref_softmax(x, *, axis):
+    e = np.exp(x - x.max(axis=axis, keepdims=True, initial=-np.inf))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def ref_softmax_grad(g, out, *, axis):
+    return out * (g - (g * out).sum(axis=axis, keepdims=True))
+
+
+def ref_log_softmax(x, *, axis):
+    return np.log(ref_softmax(x, axis=axis))
+
+
+def ref_log_softmax_grad(g, out, *, axis):
+    return g - np.exp(out) * g.sum(axis=axis, keepdims=True)
+
+
+def row_losses(logs, label, weight, axis, ignore_index, smoothing=0.0):
+    """Per row: loss and weight, one row after the other."""
+    logs = np.moveaxis(logs, axis, -1)
+    losses, shares = np.zeros(label.shape), np.zeros(label.shape)
+    for at in np.ndindex(*label.shape):
+        if label[at] == ignore_index:
+            continue
+        target = np.full(logs.shape[-1], smoothing / logs.shape[-1])
+        target[label[at]] += 1 - smoothing
+        shares[at] = 1 if weight is None else weight[label[at]]
+        losses[at] = -(target * logs[at]).sum() * shares[at]
+    return losses, shares
+
+
+def reduced(losses, shares, reduction):
+    if reduction == "none":
+        return losses
+    total = losses.sum()
+    return total if reduction == "sum" else total / (shares.sum() or 1)
+
+
+def ref_cross_entropy(
+    logits, label, weight=None, *, axis=1, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
+    logs = ref_log_softmax(logits, axis=axis)
+    return reduced(*row_losses(logs, label, weight, axis, ignore_index, label_smoothing), reduction)
+
+
+def ref_likelihood(x, label, weight=None, *, axis=1, ignore_index=-100, reduction="mean"):
+    return reduced(*row_losses(x, label, weight, axis, ignore_index), reduction)
+
+
+def ref_mse(x, y, *, reduction):
+    square = (x - y) ** 2
+    return {"none": square, "sum": square.sum(), "mean": square.sum() / max(square.size, 1)}[
+        reduction
+    ]
+
+
+def ref_mse_grad(g, x, y, *, reduction):
+    return 2 * g * (x - y) / (x.size if reduction == "mean" else 1)
+
+
+def labels(*shape: Any, classes: int = 5, ignored: int | None = None) -> Any:
+    """Class numbers; the first is `ignored`, if that is given."""
+
+    def draw(rng: np.random.Generator, dtype: str, sizes: Any) -> np.ndarray:
+        found = rng.integers(0, classes, [sizes.get(n, n) for n in shape])
+        if ignored is not None and found.size > 1:
+            found.reshape(-1)[0] = ignored
+        return found
+
+    return draw
+
+
+SOFTMAX = [
+    row
+    for note, shape, axis in (
+        ("last", ("n", 3, 7), 2),
+        ("middle", ("n", 5, 3), 1),
+        ("first", (4, "n"), 0),
+        ("wide", (2, 150), 1),
+    )
+    for row in (
+        OpCase("softmax", [array(*shape, low=-9, high=9)], {"axis": axis}, ref_softmax,
+               onnx="Softmax", note=note),
+        OpCase("log_softmax", [array(*shape, low=-9, high=9)], {"axis": axis}, ref_log_softmax,
+               onnx="LogSoftmax", note=note),
+        OpCase("softmax_grad", [array(*shape), array(*shape)], {"axis": axis}, ref_softmax_grad,
+               note=note),
+        OpCase("log_softmax_grad", [array(*shape), array(*shape, low=-6, high=-3)],
+               {"axis": axis}, ref_log_softmax_grad, note=note),
+    )
+]  # fmt: skip
+
+ENTROPY = [
+    OpCase("softmax_cross_entropy", [array("n", 5), labels("n")], {}, ref_cross_entropy,
+           onnx="SoftmaxCrossEntropyLoss"),
+    OpCase(
+        "softmax_cross_entropy",
+        [array("n", 5), labels("n", ignored=-100), array(5, low=0.2)],
+        {"reduction": "none"},
+        ref_cross_entropy,
+        note="weighted-rows",
+        wrt=(0,),
+    ),
+    OpCase(
+        "softmax_cross_entropy",
+        [array("n", 5, 3), labels("n", 3, ignored=2), array(5, low=0.2)],
+        {"ignore_index": 2, "label_smoothing": 0.3},
+        ref_cross_entropy,
+        note="smooth-images",
+        wrt=(0,),
+    ),
+    OpCase(
+        "softmax_cross_entropy",
+        [array("n", 2, 70), labels("n", 2, classes=70)],
+        {"axis": 2, "reduction": "sum"},
+        ref_cross_entropy,
+        note="sum-last",
+    ),
+    OpCase(
+        "softmax_cross_entropy_grad",
+        [array(), array("n", 5)],
+        {"axis": 1},
+        lambda g, d, axis: g * d,
+    ),
+    OpCase(
+        "softmax_cross_entropy_grad",
+        [array("n", 3), array("n", 5, 3)],
+        {"axis": 1},
+        lambda g, d, axis: np.expand_dims(g, axis) * d,
+        note="rows",
+    ),
+    OpCase("negative_log_likelihood", [array("n", 5), labels("n")], {}, ref_likelihood,
+           onnx="NegativeLogLikelihoodLoss"),
+    OpCase(
+        "negative_log_likelihood",
+        [array("n", 5, 3), labels("n", 3, ignored=-100), array(5, low=0.2)],
+        {"reduction": "none"},
+        ref_likelihood,
+        note="weighted-rows",
+        wrt=(0,),
+    ),
+    OpCase(
+        "negative_log_likelihood",
+        [array("n", 2, 5), labels("n", 2, ignored=4)],
+        {"axis": 2, "ignore_index": 4},
+        ref_likelihood,
+        note="mean-last",
+    ),
+]  # fmt: skip
+
+ERROR = [
+    row
+    for reduction in ("none", "sum", "mean")
+    for row in (
+        OpCase(
+            "mse_loss",
+            [array("n", 4), array("n", 4)],
+            {"reduction": reduction},
+            ref_mse,
+            note=reduction,
+            empty=reduction != "mean",
+        ),
+        OpCase(
+            "mse_loss_grad",
+            [array("n", 4) if reduction == "none" else array(), array("n", 4), array("n", 4)],
+            {"reduction": reduction},
+            ref_mse_grad,
+            note=reduction,
+            empty=reduction != "mean",
+        ),
+    )
+]
+
+
+def gradient_of_the_mean(x, label):
+    """So that the graph holds what the op keeps for its gradient."""
+    leaf = OPS["clone"](x)
+    leaf.stop_gradient = False
+    return grad(OPS["softmax_cross_entropy"](leaf, label), leaf)[0]
+
+
+TRAINING = [
+    OpCase(
+        "softmax_cross_entropy",
+        [array("n", 5), labels("n")],
+        note="trained",
+        order=0,
+        wrt=(),
+        run=gradient_of_the_mean,
+    )
+]
+
+ROWS = [*SOFTMAX, *ENTROPY, *ERROR, *TRAINING]
