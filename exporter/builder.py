@@ -16,7 +16,6 @@ from onnx import helper, numpy_helper
 
 from dyn.core.errors import SourceLine
 from dyn.core.expr import Atom, Expr, decide
-from exporter.errors import UnsupportedOpError
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,6 @@ class Builder:
         nodes: NodeProtos in order.
         constants: arrays of small constants by name, kept by the outermost builder.
         scope: set by the exporter before each lowering.
-        anchor: a value that is known at run time only, of any kind; None if there is none.
     """
 
     def __init__(self, opset: int, names: Names | None = None, parent: Builder | None = None):
@@ -80,7 +78,6 @@ class Builder:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
         self.scope = parent.scope if parent else Scope()
-        self.anchor: Val | None = None
         self._constant_names: dict[Any, str] = {}
         self._sizes: dict[Any, Val] = {}
         self._true: Val | None = None
@@ -165,20 +162,28 @@ class Builder:
         return self.const(np.array(values, np.int64))
 
     def run_time_true(self) -> Val:
-        """A true bool that no optimizer can compute ahead, made from the anchor once."""
+        """A true bool that no optimizer computes ahead: one round of a loop gives it."""
         root = self.root
         if root._true is None:
-            if root.anchor is None:
-                raise UnsupportedOpError(
-                    "random numbers in a model without inputs cannot run in onnxruntime at this "
-                    "opset; export to opset 21 or below"
-                )
-            flat = root.op("Reshape", root.anchor, root.ints(-1))
-            head = root.op("Slice", flat, root.ints(0), root.ints(1))
-            zero = root.op("Mul", root.cast(head, np.int64), root.ints(0))
-            # Summed, an empty input gives 0 as well.
-            root._true = root.op("Equal", root.axes("ReduceSum", zero, [0], False), root.const(0))
-        return root._true
+            kinds = [onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.BOOL]
+            infos = [
+                helper.make_tensor_value_info(root.names.fresh(name), kind, [])
+                for name, kind in zip(("iteration", "going", "value"), kinds, strict=True)
+            ]
+            body = root.child()
+            made = [body.op("Identity", Val(infos[i].name)) for i in (1, 2)]
+            outputs = [helper.make_tensor_value_info(v.name, kinds[1], []) for v in made]
+            graph = helper.make_graph(body.nodes, "body", infos, outputs)
+            start = [root.const(1), root.const(True), root.const(True)]
+            root._true = root.op("Loop", *start, body=graph)
+        return root._true  # type: ignore[return-value]
+
+    def dropped(self, x: Val, p: float) -> Val:
+        """A bool per element of x, each False with probability p, drawn anew at every run."""
+        # onnxruntime removes a Dropout whose mask is not read, and folds one of constants, also
+        # in training mode. So it is the mask that is used, and the mode that is not a constant.
+        ratio = self.const(p, np.float32)
+        return self.op("Dropout", x, ratio, self.run_time_true(), outputs=2)[1]
 
     # -- sizes -------------------------------------------------------------------------------
 

@@ -93,8 +93,6 @@ class _Lowering:
             if value not in self.values:
                 self.values[value] = Val(b.names.reserve(value.name))
                 self.bind_sizes(b, value)
-        if graph.inputs:
-            b.anchor = self.values[graph.inputs[0]]
         for name in (*graph.output_names, *(state.name + NEXT for state in graph.states)):
             b.names.reserve(name)
         for value in (*graph.params, *graph.buffers, *graph.constants):
@@ -178,11 +176,13 @@ class _Lowering:
         """If, Loop and Scan over sub-graphs."""
         from_outside = [None if v is None else self.values[v] for v in node.inputs]
         if node.op == "cond":
-            graphs = {
-                "then_branch": self.subgraph(b, node.blocks["then"], "then"),
-                "else_branch": self.subgraph(b, node.blocks["else"], "else"),
-            }
-            made = b.op("If", from_outside[0], outputs=len(node.outputs), **graphs)
+            made = b.op(
+                "If",
+                from_outside[0],
+                outputs=len(node.outputs),
+                then_branch=self.subgraph(b, node.blocks["then"], "then"),
+                else_branch=self.subgraph(b, node.blocks["else"], "else"),
+            )
         elif node.op == "while_loop":
             made = self.loop(b, node, from_outside)
         else:
@@ -271,7 +271,7 @@ class _Lowering:
             _rename(node.input, renamed)
             _rename(node.output, renamed)
         for name, val in copies:
-            source = renamed.get(val.name, val.name)
+            source = renamed[val.name] if val.name in renamed else val.name
             b.add_node("Identity", [source], [name])
 
 

@@ -143,7 +143,7 @@ def _append(file: BinaryIO, name: str, array: np.ndarray) -> None:
 
 
 def _bytes(data: np.ndarray) -> memoryview:
-    return memoryview(data.reshape(-1).view(np.uint8))
+    return data.reshape(-1).view(np.uint8).data
 
 
 def _append_external(

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from dyn.core.op import OPS
+from dyn.core.rng import drawing_from
 from exporter.errors import VerificationError
 from exporter.report import Comparison
 from exporter.serving import Predictor
@@ -32,6 +33,8 @@ FLOOR = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-3, "bfloat16": 1e-2}
 STEPS = (1, 2, 7, 4, 3, 16)
 """Other sizes that are tried for a dimension; spatial ones are tried in multiples of 32."""
 OTHER_SIZES = 2
+DRAWS = 5
+"""Runs in which a random output is drawn, in the model and in the file."""
 
 
 @dataclass
@@ -72,6 +75,8 @@ class Verifier:
                 break
         for guard in self.graph.guards:
             self.challenge(guard)
+        if self.random:
+            self.draws()
         w = self.worst
         return Comparison(w.absolute, w.relative, w.output, w.sizes, self.runs, w.unchecked)
 
@@ -111,6 +116,7 @@ class Verifier:
         return made
 
     def served(self, arrays: Sequence[np.ndarray], sizes: Mapping[str, int]) -> list[np.ndarray]:
+        """What onnxruntime computes from the file; state carries from call to call."""
         try:
             return self.predictor.run(*arrays)
         except Exception as error:
@@ -121,6 +127,7 @@ class Verifier:
     def compare(
         self, wanted: Sequence[np.ndarray], given: Sequence[np.ndarray], sizes: Mapping[str, int]
     ) -> None:
+        """Raise if an output of the file is not that of the model; keep the largest error."""
         self.runs += 1
         for name, a, b in zip(self.graph.output_names, wanted, given, strict=True):
             if a.shape != b.shape or a.dtype != b.dtype:
@@ -156,6 +163,29 @@ class Verifier:
         if exact:
             return 0.0
         return self.tolerance if self.tolerance is not None else RELATIVE[dtype.name]
+
+    def draws(self) -> None:
+        """Outputs that differ with every seed must differ between runs of the file, too."""
+        arrays = self.graph.samples
+        lives = []
+        with drawing_from(np.random.default_rng(0)):
+            for _ in range(DRAWS):
+                self.restart()
+                lives.append(self.live(arrays))
+        self.restart()
+        files = []
+        for _ in range(DRAWS):
+            self.predictor.reset()
+            files.append(self.served(arrays, self.graph.sizes))
+        self.predictor.reset()
+        for i, name in enumerate(self.graph.output_names):
+            if name not in self.random:
+                continue
+            distinct = {run[i].tobytes() for run in lives}
+            if len(distinct) == DRAWS and len({run[i].tobytes() for run in files}) == 1:
+                raise VerificationError(
+                    f"output {name!r} is random in the model and the same in every run of the file"
+                )
 
     # -- sizes -------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core.expr import Expr
+from tracer.sizes import to_int
 
 Size = int | Expr
 
@@ -48,5 +49,5 @@ def filled(b: Any, shape: Sequence[Size], value: Any, dtype: Any) -> Any:
         return b.op("Expand", number, b.shape_vector(shape)) if shape else number
     size = volume(shape)
     if isinstance(size, int) and size <= MAX_CONSTANT:
-        return b.const(np.full([int(volume([n])) for n in shape], value, dtype))
+        return b.const(np.full(to_int(tuple(shape), {}), value, dtype))
     return b.op("Expand", b.const(value, dtype), b.shape_vector(shape))

@@ -16,12 +16,10 @@ def _(b: Any, node: NodeView) -> Any:
     if p == 1:
         # ONNX takes ratios below one only.
         return filled(b, node.shape, 0, node.dtype), filled(b, node.shape, False, np.bool_)
-    ratio, training = b.const(p, np.float32), b.const(True, np.bool_)
-    out, mask = b.op("Dropout", node.x, ratio, training, outputs=2)
-    if node.attrs["mode"] == "downscale_in_infer":
-        # ONNX divides by 1 - p, this mode does not.
-        out = b.op("Mul", out, b.const(1 - p, node.dtype))
-    return out, mask
+    mask = b.dropped(node.x, p)
+    scale = 1.0 if node.attrs["mode"] == "downscale_in_infer" else 1 / (1 - p)
+    kept = node.x if scale == 1 else b.op("Mul", node.x, b.const(scale, node.dtype))
+    return b.op("Where", mask, kept, b.const(0, node.dtype)), mask
 
 
 @lowers("dropout_grad")

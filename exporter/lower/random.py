@@ -46,13 +46,11 @@ def _cos(b, x, dtype):
 
 
 def _unit(b, shape, dtype):
-    """Numbers in [0, 1): the binary digits are elements that a Dropout of one half keeps."""
+    """Numbers in [0, 1): its binary digits are what a Dropout of one half keeps."""
     bits = _BITS[dtype]
     ones = filled(b, [*shape, bits], 1, dtype)
-    # onnxruntime takes a Dropout of constants for a constant.
-    digits = b.op("Dropout", ones, b.const(0.5, np.float32), b.run_time_true())
-    # A kept element comes out as 2.
-    return b.op("MatMul", digits, b.const(0.5 ** np.arange(2, bits + 2), dtype))
+    digits = b.cast(b.dropped(ones, 0.5), dtype)
+    return b.op("MatMul", digits, b.const(0.5 ** np.arange(1, bits + 1), dtype))
 
 
 def _affine(b, x, scale, shift, dtype):

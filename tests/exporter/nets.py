@@ -6,7 +6,7 @@ shapes belong in the benchmarks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,17 +97,18 @@ def load(path: str | Path) -> onnx.ModelProto:
 
 
 def op_types(model: onnx.ModelProto) -> list[str]:
-    """Operators of the graph in order, those of sub-graphs after their node."""
+    """Operators of the model in order, those of sub-graphs after their node."""
+    return all_op_types(model.graph.node)
+
+
+def all_op_types(nodes: Iterable[onnx.NodeProto]) -> list[str]:
+    """Operators of some nodes in order, those of sub-graphs after their node."""
     found: list[str] = []
-
-    def walk(nodes: Any) -> None:
-        for node in nodes:
-            found.append(node.op_type)
-            for attribute in node.attribute:
-                if attribute.type == onnx.AttributeProto.GRAPH:
-                    walk(attribute.g.node)
-
-    walk(model.graph.node)
+    for node in nodes:
+        found.append(node.op_type)
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                found += all_op_types(attribute.g.node)
     return found
 
 

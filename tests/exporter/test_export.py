@@ -71,7 +71,7 @@ def test_inputs_by_keyword(tmp_path: Path) -> None:
     spec = {"b": InputSpec(["n"]), "a": InputSpec(["n"])}
     exporter.export(lambda a, b: a - b, tmp_path / "f.onnx", spec)
     predictor = exporter.Predictor(tmp_path / "f.onnx")
-    a, b = np.float32([5, 6]), np.float32([1, 2])
+    a, b = np.array([5, 6], np.float32), np.array([1, 2], np.float32)
     np.testing.assert_array_equal(predictor.run({"a": a, "b": b})[0], [4, 4])
 
 

@@ -144,11 +144,14 @@ def test_random_outputs_are_not_compared(tmp_path: Path) -> None:
 
 def test_difference() -> None:
     nan, inf = np.nan, np.inf
-    f = np.float32
-    assert difference(f([1, 2]), f([1, 2])) == (0, 0)
-    assert difference(f([nan, inf, -inf]), f([nan, inf, -inf])) == (0, 0)
-    assert difference(f([4, 1]), f([4, 2])) == (1, 0.25)
-    assert difference(f([1]), f([nan]))[1] == inf
-    assert difference(f([inf]), f([-inf]))[1] == inf
-    assert difference(f([0]), f([1e-9]))[1] == inf
+
+    def apart(wanted: list[float], given: list[float]) -> tuple[float, float]:
+        return difference(np.array(wanted, np.float32), np.array(given, np.float32))
+
+    assert apart([1, 2], [1, 2]) == (0, 0)
+    assert apart([nan, inf, -inf], [nan, inf, -inf]) == (0, 0)
+    assert apart([4, 1], [4, 2]) == (1, 0.25)
+    assert apart([1], [nan])[1] == inf
+    assert apart([inf], [-inf])[1] == inf
+    assert apart([0], [1e-9])[1] == inf
     assert difference(np.array([1, 2]), np.array([1, 3])) == (1, 0.5)
