@@ -7,6 +7,7 @@ time, so a forward that is not the same twice is found out. Merging the tree is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +62,7 @@ class Path:
     Attributes:
         taken, lines: the answer at each fork so far, and its line.
         answers: the same by condition; a condition that is asked again is no new fork.
+        counts: how often each point of the program was passed at which a size arises.
     """
 
     def __init__(self, root: Segment, decisions: tuple[bool, ...]):
@@ -75,6 +77,7 @@ class Path:
         self.lines: list[SourceLine | None] = []
         self._cursor = 0
         self.answers: dict[Value, bool] = {}
+        self.counts: Counter[Any] = Counter()
 
     def step(
         self,

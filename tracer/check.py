@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dyn.core.dim import SizeScope
@@ -29,11 +30,32 @@ def validate(graph: Graph) -> None:
     _Checker(graph).graph()
 
 
+def inferred_types(node: Node, sizes: Mapping[str, int]) -> list[Type]:
+    """Types of all outputs of a node, as its op infers them; None for a size that it cannot know.
+
+    Args:
+        sizes: sample size of every symbol.
+
+    Raises:
+        GraphError: the op refuses the inputs or attributes.
+    """
+    scope = SizeScope()
+    types = [
+        None if value is None else Type(to_dim(value.shape, sizes, scope), value.dtype)
+        for value in node.inputs
+    ]
+    attrs = {name: to_dim(value, sizes, scope) for name, value in node.attrs.items()}
+    try:
+        inferred = run_infer(OPS[node.op], types, attrs)
+    except DynError as error:
+        raise GraphError(f"{node!r} cannot be: {error.message}", op=node.op) from None
+    return [type_of_dims(type_) for type_ in inferred]
+
+
 class _Checker:
     def __init__(self, graph: Graph):
         self.g = graph
         self.names: set[str] = set()
-        self.scope = SizeScope()
         self.symbols = set(graph.sizes)
 
     def graph(self) -> None:
@@ -94,16 +116,7 @@ class _Checker:
             raise GraphError(
                 f"{node!r} has the attributes {list(node.attrs)}, not {list(op.attrs)}"
             )
-        types = [None if value is None else self.dims(value.type) for value in node.inputs]
-        attrs = {k: to_dim(v, self.g.sizes, self.scope) for k, v in node.attrs.items()}
-        try:
-            inferred = run_infer(op, types, attrs)
-        except DynError as error:
-            raise GraphError(f"{node!r} cannot be: {error.message}", op=node.op) from None
-        self.same_types(node, [type_of_dims(t) for t in inferred])
-
-    def dims(self, type_: Type) -> Type:
-        return Type(to_dim(type_.shape, self.g.sizes, self.scope), type_.dtype)
+        self.same_types(node, inferred_types(node, self.g.sizes))
 
     def same_types(self, node: Node, inferred: list[Type]) -> None:
         if len(inferred) != len(node.outputs):

@@ -22,7 +22,7 @@ from dyn.ops import control as eager
 from tracer.branch import End, Path, assumptions, explore
 from tracer.errors import TraceError
 from tracer.graph import Block, Value
-from tracer.merge import merge, need_same_structure
+from tracer.merge import common_type, may_be_one, merge, need_same_structure
 from tracer.session import FROZEN, TRACED
 from tracer.text import type_text
 
@@ -86,8 +86,10 @@ def record_block(
     for value in inputs:
         recorder.session.levels[value] = TRACED
     first: list[Recorded] = []
+    paths: list[Path] = []
 
     def run(path: Path) -> End:
+        paths.append(path)
         with recorder.inside(path):
             tensors = []
             for (tensor, _), value in zip(given, inputs, strict=True):
@@ -104,10 +106,11 @@ def record_block(
         return End(values, structure)
 
     root = explore(run)
+    recorder.paths[-1].counts += paths[0].counts
     recorder.session.assumptions += assumptions(root)
     need_same_structure(root)
     names = [f"result {i}" for i in range(len(first[0].tensors))]
-    nodes, results = merge(root, lambda end: end.outputs, names)
+    nodes, results = merge(root, lambda end: end.outputs, names, recorder.session.sizes)
     first[0].block = Block(inputs, nodes, results)
     return first[0]
 
@@ -117,7 +120,7 @@ def _emit(
     kind: str,
     inputs: list[Value],
     attrs: dict[str, Any],
-    types: list[Type],
+    types: Callable[[], list[Type]],
     blocks: dict[str, Block],
     results: list[Tensor],
     recorded: list[Tensor],
@@ -129,7 +132,7 @@ def _emit(
         recorded: what the block returned while it was recorded.
     """
     node, _ = recorder.paths[-1].step(
-        kind, list(inputs), attrs, lambda: types, recorder.layer, user_line(), blocks
+        kind, list(inputs), attrs, types, recorder.layer, user_line(), blocks
     )
     tensors = []
     for tensor, value, inner in zip(results, node.outputs, recorded, strict=True):
@@ -140,7 +143,7 @@ def _emit(
                 marked = _NO_GRADIENT[kind](inner)
             out._node, out._index, out.stop_gradient = marked._node, marked._index, False
         recorder.session.levels[value] = TRACED
-        recorder.know(out._array, value)
+        recorder.bind(out, value)
         tensors.append(out)
     return tensors
 
@@ -181,18 +184,29 @@ def _cond(
         for name, f in functions.items()
     }
     then, other = sides["then"], sides["else"]
-    types = [value.type for value in then.block.outputs]
-    if then.structure != other.structure or types != [v.type for v in other.block.outputs]:
+    pairs = list(zip(then.block.outputs, other.block.outputs, strict=False))
+    fits = all(may_be_one(a.type, b.type) for a, b in pairs)
+    if then.structure != other.structure or not fits:
         raise TraceError(
             "the functions of dyn.cond must return the same structure of tensors of the same "
             f"shapes and dtypes; true_fn returns {_types_text(then)}, false_fn {_types_text(other)}"
         )
-    if not types:
+    if not pairs:
         return then.structure
     blocks = {name: side.block for name, side in sides.items()}
     ran = then if answer else other
     inner = [b if a.stop_gradient else a for a, b in zip(then.tensors, other.tensors, strict=True)]
-    tensors = _emit(recorder, "cond", [chosen], {}, types, blocks, ran.tensors, inner)
+    sizes = recorder.session.sizes
+    tensors = _emit(
+        recorder,
+        "cond",
+        [chosen],
+        {},
+        lambda: [common_type(a.type, b.type, sizes) for a, b in pairs],
+        blocks,
+        ran.tensors,
+        inner,
+    )
     return rebuild(then.structure, tensors)
 
 
@@ -223,7 +237,7 @@ def _while_loop(
     blocks = {"cond": tested.block, "body": step.block}
     types = [value.type for value in inputs]
     results = [tensor for _, tensor in flatten(last, _is_tensor)[1]]
-    out = _emit(recorder, "while_loop", inputs, {}, types, blocks, results, step.tensors)
+    out = _emit(recorder, "while_loop", inputs, {}, lambda: types, blocks, results, step.tensors)
     return rebuild(structure, out)
 
 
@@ -275,7 +289,7 @@ def _scan(recorder: Recorder, function: Callable[..., Any], init: Any, xs: Any) 
         "scan",
         inputs,
         {"carried": count},
-        types,
+        lambda: types,
         {"body": step.block},
         [tensor for _, tensor in results],
         step.tensors,

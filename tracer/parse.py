@@ -16,6 +16,7 @@ from dyn.core.dtype import as_numpy
 from dyn.core.errors import SourceLine
 from dyn.core.expr import Expr
 from dyn.core.op import OPS, Type
+from tracer.check import inferred_types
 from tracer.errors import GraphError
 from tracer.graph import RELATIONS, Assumption, Block, Graph, Guard, Node, State, Value
 from tracer.sizes import parse_size
@@ -76,7 +77,7 @@ class _Reader:
         pending: list[tuple[str, Value | None, str, SourceLine | None]] = []
         while (line := self.peek()) is not None and self.fact(graph, line, pending):
             self.at += 1
-        graph.nodes = self.nodes(2)
+        graph.nodes = self.nodes(2, graph.sizes)
         for item in split(outputs):
             output, _, value = item.partition("=")
             graph.output_names.append(output)
@@ -121,7 +122,7 @@ class _Reader:
             graph.sizes[name] = int(sample)
         elif kind == "guard":
             comparison, _, answer = rest.rpartition(" is ")
-            relation = next(r for r in RELATIONS if f" {r} " in comparison)
+            (relation,) = (r for r in RELATIONS if f" {r} " in comparison)
             left, _, right = comparison.partition(f" {relation} ")
             sides = Expr.of(parse_size(left)), Expr.of(parse_size(right))
             graph.guards.append(Guard(sides[0], relation, sides[1], answer == "True", line.where))
@@ -132,7 +133,7 @@ class _Reader:
             return False
         return True
 
-    def nodes(self, indent: int) -> list[Node]:
+    def nodes(self, indent: int, sizes: dict[str, int]) -> list[Node]:
         found: list[Node] = []
         while (line := self.peek()) is not None and line.indent == indent:
             self.at += 1
@@ -143,18 +144,20 @@ class _Reader:
                 self.at += 1
                 name, given, results = inner.match(_BLOCK)
                 inputs = [self.declared(item, "block") for item in split(given or "")]
-                nodes = self.nodes(indent + 4)
+                nodes = self.nodes(indent + 4, sizes)
                 values = [self.value(item, None) for item in split(results)]
                 node.blocks[name] = Block(inputs, nodes, values)
-            node.outputs = self.outputs(node, split(outputs))
+            node.outputs = self.outputs(node, split(outputs), sizes)
             found.append(node)
         return found
 
-    def outputs(self, node: Node, items: list[str]) -> list[Value]:
-        """Results; those that are not named have a type that only `infer` knows, so none here."""
+    def outputs(self, node: Node, items: list[str], sizes: dict[str, int]) -> list[Value]:
+        """Results; the types of those that are not shown are inferred."""
+        types = inferred_types(node, sizes) if node.op in OPS else [None] * len(items)
+        items = items + ["_"] * (len(types) - len(items))
         return [
-            Value("_", _ANY, "node") if item == "_" else self.declared(item, "node")
-            for item in items
+            Value("_", type_, "node") if item == "_" and type_ else self.declared(item, "node")
+            for item, type_ in zip(items, types, strict=True)
         ]
 
     def fill(self, node: Node, arguments: list[str]) -> None:
@@ -165,7 +168,7 @@ class _Reader:
         for argument in arguments:
             name, equals, text = argument.partition("=")
             if equals and name.isidentifier():
-                given[name] = _attr(ast.parse(text, mode="eval").body)
+                given[name] = _index(text) if text[0] == "[" else _literal(text)
             else:
                 positional.append(argument)
         named = [self.values[item] for item in positional if item in self.values]
@@ -207,9 +210,6 @@ class _Reader:
         return self.literals[-1]
 
 
-_ANY = Type((), np.dtype(np.float32))
-
-
 def split(text: str) -> list[str]:
     """The parts of a list separated by commas, commas inside brackets and quotes left alone."""
     return [part.strip() for part in _split(text) if part.strip()]
@@ -235,6 +235,22 @@ def _split(text: str) -> Iterator[str]:
 def _type(text: str) -> Type:
     dtype, _, sizes = text.partition("[")
     return Type(tuple(parse_size(s) for s in split(sizes.removesuffix("]"))), _DTYPES[dtype])
+
+
+def _index(text: str) -> tuple[Any, ...]:
+    """An index attribute from `[:, 0]`."""
+    tree = ast.parse(f"_{text}", mode="eval").body
+    assert isinstance(tree, ast.Subscript)
+    entries = tree.slice.elts if isinstance(tree.slice, ast.Tuple) else [tree.slice]
+    return tuple(map(_entry, entries))
+
+
+def _entry(tree: ast.expr) -> tuple[Any, ...]:
+    if isinstance(tree, ast.Slice):
+        parts = (tree.lower, tree.upper, tree.step)
+        return ("slice", *(None if part is None else _attr(part) for part in parts))
+    value = _attr(tree)
+    return ("new",) if value is None else ("int", value)
 
 
 def _literal(text: str) -> Any:

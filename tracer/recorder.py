@@ -26,7 +26,7 @@ from tracer.branch import Path
 from tracer.errors import TraceError
 from tracer.graph import Value
 from tracer.session import FREE, FROZEN, SIZED, TRACED, Session, describe
-from tracer.sizes import is_symbolic, to_expr, type_of_dims
+from tracer.sizes import is_symbolic, symbol_of, to_expr, type_of_dims
 
 _LIKE = frozenset({"zeros_like", "ones_like", "full_like"})
 """Ops that read the shape of their input and nothing else."""
@@ -72,6 +72,7 @@ class Recorder(Observer, SizeScope):
         self._muted = 0
         self._inferring = False
         self._open = True
+        self._sizes = dict(session.sizes)
         for _, value, array in session.inputs:
             self.know(array, value)
         for handle in session.handles.values():
@@ -189,12 +190,18 @@ class Recorder(Observer, SizeScope):
                 self.session.levels[value] = level
         for tensor, value in zip(outputs, node.outputs, strict=True):
             self.bind(tensor, value)
+        if op.dynamic:
+            self.paths[-1].counts[node.where, node.layer, node.op] += 1
 
     def bind(self, tensor: Tensor, value: Value) -> None:
         """Say that a fresh tensor holds `value`. An array that is known already gets a twin."""
         if id(tensor._array) in self._known:
             tensor._array = tensor._array.view()
         self.know(tensor._array, value)
+        for size, n in zip(value.shape, tensor._array.shape, strict=True):
+            symbol = symbol_of(size)
+            if symbol is not None and is_unknown(symbol):
+                self._sizes[symbol] = n
 
     def _level(self, op: Op, values: Sequence[Value | None], attrs: dict[str, Any]) -> int:
         if op.random or op.dynamic:
@@ -229,7 +236,10 @@ class Recorder(Observer, SizeScope):
         finally:
             self._inferring = False
         if op.dynamic:
-            inferred = [self._known_sizes(a, b) for a, b in zip(inferred, actual, strict=True)]
+            inferred = [
+                self._known_sizes((op.name, i), a, b)
+                for i, (a, b) in enumerate(zip(inferred, actual, strict=True))
+            ]
         for a, b in zip(inferred, actual, strict=True):
             sample = tuple(n.sample if isinstance(n, Dim) else n for n in a.shape)
             if sample != b.shape or a.dtype != b.dtype:
@@ -238,12 +248,16 @@ class Recorder(Observer, SizeScope):
                 )
         return [type_of_dims(type_) for type_ in inferred]
 
-    def _known_sizes(self, inferred: Type, actual: Type) -> Type:
-        """A type with a fresh symbol for each size that infer gave as None."""
-        sizes = [
-            Dim(n, self.session.unknown_size(n), self) if size is None else size
-            for size, n in zip(inferred.shape, actual.shape, strict=True)
-        ]
+    def _known_sizes(self, result: tuple[str, int], inferred: Type, actual: Type) -> Type:
+        """A type with a symbol for each size that infer gave as None."""
+        here = (user_line(), self.layer[0], result[0])
+        times = sum(path.counts[here] for path in self.paths)
+        sizes = []
+        for axis, (size, n) in enumerate(zip(inferred.shape, actual.shape, strict=True)):
+            if size is None:
+                point = (*here, times, result[1], axis)
+                size = Dim(n, self.session.unknown_size(point, n), self)
+            sizes.append(size)
         return Type(tuple(sizes), inferred.dtype)
 
     def on_create(self, tensor: Tensor) -> None:
@@ -374,7 +388,7 @@ class Recorder(Observer, SizeScope):
     def _dim(self, size: Any) -> Any:
         if not isinstance(size, Expr):
             return size
-        return make(size.value(self.session.sizes), size, self)
+        return make(size.value(self._sizes), size, self)
 
     def _dims(self, type_: Type) -> Type:
         return Type(tuple(self._dim(size) for size in type_.shape), type_.dtype)

@@ -16,7 +16,7 @@ from dyn.core.tensor import Tensor
 from dyn.core.tree import rebuild
 from tracer.errors import GraphError
 from tracer.graph import Block, Graph, Node, Value
-from tracer.sizes import to_int
+from tracer.sizes import symbol_of, to_int
 
 Watch = Callable[[Node, list[np.ndarray]], None]
 
@@ -110,13 +110,12 @@ class _Run:
         """Give a value its array, and the symbols that are sizes of it their numbers."""
         self.arrays[value] = array
         for size, n in zip(value.shape, array.shape, strict=True):
-            if isinstance(size, Expr) and size.constant is None:
-                symbol = str(size)
-                if size == Expr.symbol(symbol) and self.sizes.setdefault(symbol, n) != n:
-                    raise GraphError(
-                        f"the size {symbol} is {self.sizes[symbol]} elsewhere and {n} in "
-                        f"{value.name} of shape {list(array.shape)}"
-                    )
+            symbol = symbol_of(size)
+            if symbol is not None and self.sizes.setdefault(symbol, n) != n:
+                raise GraphError(
+                    f"the size {symbol} is {self.sizes[symbol]} elsewhere and {n} in "
+                    f"{value.name} of shape {list(array.shape)}"
+                )
 
     def nodes(self, nodes: list[Node]) -> None:
         for node in nodes:

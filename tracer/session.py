@@ -77,7 +77,7 @@ class Session:
         self.frozen_escape: SourceLine | None = None
         self._by_content: dict[Any, Value] = {}
         self._by_array: dict[int, tuple[np.ndarray, Value]] = {}
-        self._unknown_sizes = 0
+        self._unknown_sizes: dict[Any, str] = {}
         self.layer_paths = {id(layer): path for path, layer in model.layers.items()}
         self.snapshot = Snapshot(model.layers.values(), model.tensors.values())
         self.temporaries = {id(t): (path, t) for path, t in model.temporaries().items()}
@@ -123,11 +123,16 @@ class Session:
         self._by_array[id(array)] = (array, value)
         return value
 
-    def unknown_size(self, sample: int) -> Expr:
-        """A new symbol for a size that depends on values."""
-        self._unknown_sizes += 1
-        name = f"_{self._unknown_sizes}"
-        self.sizes[name] = sample
+    def unknown_size(self, point: Any, sample: int) -> Expr:
+        """The symbol for a size that depends on values.
+
+        Args:
+            point: tells where in the program the size arises. Runs that come there on different
+                paths have the same symbol for it.
+            sample: the size in this run.
+        """
+        name = self._unknown_sizes.setdefault(point, f"_{len(self._unknown_sizes) + 1}")
+        self.sizes.setdefault(name, sample)
         return Expr.symbol(name)
 
     def guard(

@@ -50,6 +50,15 @@ def is_symbolic(value: Any) -> bool:
     return isinstance(value, (Expr, Dim))
 
 
+def symbol_of(size: Any) -> str | None:
+    """The symbol that a size is, if it is nothing but a symbol."""
+    if not isinstance(size, Expr) or len(size.terms) != 1:
+        return None
+    ((monomial, coefficient),) = size.terms.items()
+    bare = coefficient == 1 and len(monomial) == 1 and not monomial[0].args
+    return monomial[0].name if bare else None
+
+
 def unknown_sizes(*values: Any) -> set[str]:
     """Symbols in `values` that stand for sizes which depend on values."""
     found: set[str] = set()

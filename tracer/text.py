@@ -14,6 +14,7 @@ import numpy as np
 from dyn.core.errors import SourceLine
 from dyn.core.expr import Expr
 from dyn.core.op import OPS, Type
+from tracer.sizes import unknown_sizes
 
 if TYPE_CHECKING:
     from tracer.graph import Block, Graph, Node, Value
@@ -55,12 +56,26 @@ def attr_text(value: Any) -> str:
     return repr(value)
 
 
+def index_text(index: tuple[Any, ...]) -> str:
+    """An index attribute as Python writes it: `[:, 0, None, ::2]`."""
+    return "[" + ", ".join(map(_entry_text, index)) + "]"
+
+
+def _entry_text(entry: tuple[Any, ...]) -> str:
+    if entry[0] == "int":
+        return attr_text(entry[1])
+    if entry[0] == "new":
+        return "None"
+    start, stop, step = ("" if part is None else attr_text(part) for part in entry[1:])
+    return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
+
+
 def attrs_text(node: Node) -> list[str]:
     """`name=value` for each attribute that differs from the op's default."""
     op = OPS.get(node.op)
     defaults = op.attrs if op else {}
     return [
-        f"{name}={attr_text(value)}"
+        f"{name}={index_text(value) if name == 'index' and value else attr_text(value)}"
         for name, value in node.attrs.items()
         if name not in defaults or not _same(defaults[name], value)
     ]
@@ -103,13 +118,17 @@ def named_dtype(values: list[Value | None]) -> np.dtype | None:
 
 
 def outputs_text(outputs: list[Value]) -> str:
-    """Results with their types; `_` for those that nothing reads, trailing ones left out."""
-    shown = list(outputs)
-    while len(shown) > 1 and shown[-1].name == "_":
-        shown.pop()
+    """Results with their types; `_` for those that nothing reads, trailing ones left out.
+
+    The types of those follow from the op, except where a size of them depends on values.
+    """
+    hidden = [value.name == "_" and not unknown_sizes(value.shape) for value in outputs]
+    count = len(outputs)
+    while count > 1 and hidden[count - 1]:
+        count -= 1
     return ", ".join(
-        "_" if value.name == "_" and len(shown) > 1 else f"{value.name}: {type_text(value.type)}"
-        for value in shown
+        "_" if unseen and count > 1 else f"{value.name}: {type_text(value.type)}"
+        for value, unseen in zip(outputs[:count], hidden, strict=False)
     )
 
 

@@ -176,7 +176,7 @@ def _graph(
         return [*end.outputs, *nexts]  # type: ignore[list-item]
 
     titles = [f"output {name}" for name in names] + [f"the new value of {h.name}" for h in written]
-    nodes, values = merge(root, results, titles)
+    nodes, values = merge(root, results, titles, session.sizes)
     graph = Graph(
         inputs=[value for _, value, _ in session.inputs],
         nodes=nodes,

@@ -199,9 +199,10 @@ def _extreme(name: str, a: Any, b: Any) -> Any:
     dims = [size for size in (a, b) if isinstance(size, Dim)]
     if not dims:
         return FUNCTIONS[name](a, b)
-    known = decide(expr_of(a) - expr_of(b), ">=")
-    if known is not None:
-        return (a if known else b) if name == "max" else (b if known else a)
+    difference = expr_of(a) - expr_of(b)
+    for larger, smaller, sign in ((a, b, difference), (b, a, -difference)):
+        if decide(sign, ">="):
+            return larger if name == "max" else smaller
     expr = function_of(name, expr_of(a), expr_of(b))
     return make(FUNCTIONS[name](plain(a), plain(b)), expr, dims[0].scope)
 
