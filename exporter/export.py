@@ -79,7 +79,7 @@ def export(
         if verify:
             live = traced.require_live()
             compared = Verifier(live.run, live.restart, graph, file, tolerance).run()
-    return report(target, graph, lowered, skeleton, size, notes, compared)
+        return report(target, graph, lowered, skeleton, size, notes, compared)
 
 
 @dataclass
@@ -146,10 +146,7 @@ def staged(target: Path) -> Iterator[Path]:
     try:
         file = folder / target.name
         yield file
-        side, final = files.side_file(file), files.side_file(target)
-        if side.exists():
-            os.replace(side, final)
-        os.replace(file, target)
+        files.move(file, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

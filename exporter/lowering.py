@@ -259,7 +259,7 @@ class _Lowering:
         """Give results their declared names: renamed where possible, else by an Identity."""
         made = {output for node in b.nodes for output in node.output}
         renamed: dict[str, str] = {}
-        b.scope = Scope()
+        b.scope = Scope("output")
         copies = []
         for name, value in outputs:
             val = self.values[value]
@@ -271,7 +271,7 @@ class _Lowering:
             _rename(node.input, renamed)
             _rename(node.output, renamed)
         for name, val in copies:
-            source = renamed[val.name] if val.name in renamed else val.name
+            source: str = renamed.get(val.name, val.name)
             b.add_node("Identity", [source], [name])
 
 

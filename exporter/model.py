@@ -8,6 +8,7 @@ writing needs no memory beyond one weight. Above 2 GiB weights go to a side file
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,8 @@ from exporter.opset import IR_VERSION
 
 LIMIT = 2**31 - 2**20
 """Largest single file in bytes: protobuf ends at 2 GiB; room is left for the graph."""
+INLINE = 1024
+"""Weights up to this size in bytes stay in the model file: shape inference reads axes and sizes."""
 PRODUCER = "dyn-onnx"
 
 
@@ -68,7 +71,7 @@ def check(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> None:
     for name, array in weights.items():
         if name in declared:
             continue
-        if array.nbytes <= 1024:
+        if array.nbytes <= INLINE:
             # Small integer constants (axes, shapes) decide what shape inference finds.
             stand_in.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
         else:
@@ -97,16 +100,50 @@ def write(
     side = side_file(path)
     with open(path, "wb") as file:
         file.write(model.SerializeToString())
-        if external:
-            with open(side, "wb") as data:
-                for name, array in weights.items():
-                    _append_external(file, data, name, array, side.name)
-        else:
-            for name, array in weights.items():
+        outside = {}
+        for name, array in weights.items():
+            if external and array.nbytes > INLINE:
+                outside[name] = array
+            else:
                 _append(file, name, array)
-        file.flush()
-        os.fsync(file.fileno())
-    return path.stat().st_size + (side.stat().st_size if external else 0)
+        if outside:
+            with open(side, "wb") as data:
+                for name, array in outside.items():
+                    _append_external(file, data, name, array, side.name)
+                _settle(data)
+        _settle(file)
+    return path.stat().st_size + (side.stat().st_size if outside else 0)
+
+
+def _settle(file: BinaryIO) -> None:
+    """Make sure that the bytes are on the disk before the file gets its name."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def move(file: Path, target: Path) -> None:
+    """Give a written model and its side file their place; on an error the old ones stay."""
+    side, final, old = side_file(file), side_file(target), file.with_name("old.data")
+    moves = [(side, final)] if side.exists() else []
+    if final.exists() and (moves or _refers(target, final.name)):
+        moves.insert(0, (final, old))
+    done = []
+    try:
+        for source, place in [*moves, (file, target)]:
+            os.replace(source, place)
+            done.append((source, place))
+    except BaseException:
+        for source, place in reversed(done):
+            os.replace(place, source)
+        raise
+
+
+def _refers(path: Path, name: str) -> bool:
+    """Whether the model file, if there is one, keeps weights in the file called `name`."""
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(name.encode()) >= 0
 
 
 def side_file(path: Path) -> Path:

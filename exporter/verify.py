@@ -267,7 +267,7 @@ def difference(wanted: np.ndarray, given: np.ndarray) -> tuple[float, float]:
     if wanted.dtype.kind in "biu":
         differs = wanted != given
         return (float(differs.any()), float(differs.mean()))
-    a, b = wanted.astype(np.float64), given.astype(np.float64)
+    a, b = (np.atleast_1d(side).astype(np.float64) for side in (wanted, given))
     with np.errstate(invalid="ignore"):
         gap = np.abs(a - b)
     gap[(np.isnan(a) & np.isnan(b)) | (a == b)] = 0.0
