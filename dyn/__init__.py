@@ -3,7 +3,7 @@
 The public names, nothing else.
 """
 
-from dyn import io, nn, optimizer, regularizer
+from dyn import io, metric, nn, optimizer, regularizer, vision
 from dyn.core.autograd import grad
 from dyn.core.dtype import (
     DType,
@@ -234,6 +234,7 @@ from dyn.ops.unary import (
 )
 from dyn.printing import set_printoptions
 from dyn.serialization import load, save
+from dyn.summary import flops, summary
 
 bool = bool_
 __version__ = "0.1.0"
@@ -336,6 +337,7 @@ __all__ = [
     "floor",
     "floor_divide",
     "floor_mod",
+    "flops",
     "fmax",
     "fmin",
     "fmod",
@@ -398,6 +400,7 @@ __all__ = [
     "median",
     "memory_info",
     "meshgrid",
+    "metric",
     "min",
     "minimum",
     "mm",
@@ -475,6 +478,7 @@ __all__ = [
     "strided_slice",
     "subtract",
     "sum",
+    "summary",
     "swapaxes",
     "t",
     "take",
@@ -497,6 +501,7 @@ __all__ = [
     "unique",
     "unsqueeze",
     "var",
+    "vision",
     "vstack",
     "where",
     "while_loop",

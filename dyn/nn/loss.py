@@ -5,14 +5,16 @@ Every `reduction` is "mean", "sum" or "none".
 
 from __future__ import annotations
 
+from typing import Any
+
 from dyn.core.errors import AttributeValueError
 from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
 from dyn.nn.layer import Layer
 
 
-class _Loss(Layer):
-    """Keeps and checks the reduction."""
+class Loss(Layer):
+    """Base of the losses: keeps and checks the reduction."""
 
     def __init__(self, reduction: str = "mean"):
         super().__init__()
@@ -24,7 +26,7 @@ class _Loss(Layer):
         self.reduction = reduction
 
 
-class CrossEntropyLoss(_Loss):
+class CrossEntropyLoss(Loss):
     """Cross-entropy of class scores with class numbers or class probabilities.
 
     Args:
@@ -69,7 +71,7 @@ class CrossEntropyLoss(_Loss):
         )
 
 
-class NLLLoss(_Loss):
+class NLLLoss(Loss):
     """Negative log-probability of the true class, from log-probabilities [N, C, ...].
 
     ONNX: NegativeLogLikelihoodLoss.
@@ -89,8 +91,148 @@ class NLLLoss(_Loss):
         return F.nll_loss(input, label, self.weight, self.ignore_index, self.reduction)
 
 
-class MSELoss(_Loss):
+class MSELoss(Loss):
     """(input - label) ** 2."""
 
     def forward(self, input: Tensor, label: Tensor) -> Tensor:
         return F.mse_loss(input, label, self.reduction)
+
+
+class L1Loss(Loss):
+    """|input - label|."""
+
+    def __init__(self, reduction: str = "mean", name: str | None = None):
+        super().__init__(reduction)
+
+    def forward(self, input: Tensor, label: Tensor) -> Tensor:
+        return F.l1_loss(input, label, self.reduction)
+
+
+class SmoothL1Loss(Loss):
+    """0.5 * d**2 while |d| < delta, delta * (|d| - 0.5 * delta) beyond, d = input - label."""
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0, name: str | None = None):
+        super().__init__(reduction)
+        self.delta = delta
+
+    def forward(self, input: Tensor, label: Tensor) -> Tensor:
+        return F.smooth_l1_loss(input, label, self.reduction, self.delta)
+
+
+class HuberLoss(SmoothL1Loss):
+    """Another name of `SmoothL1Loss`: Huber's loss. Source: Huber, 1964."""
+
+
+class BCELoss(Loss):
+    """Binary cross-entropy of probabilities, with a factor per sample or None."""
+
+    def __init__(
+        self, weight: Tensor | None = None, reduction: str = "mean", name: str | None = None
+    ):
+        super().__init__(reduction)
+        self.weight = weight
+
+    def forward(self, input: Tensor, label: Tensor) -> Tensor:
+        return F.binary_cross_entropy(input, label, self.weight, self.reduction)
+
+
+class BCEWithLogitsLoss(Loss):
+    """Binary cross-entropy of sigmoid(logit), without overflow.
+
+    Args:
+        weight: factor per element, or None.
+        reduction: over all elements.
+        pos_weight: factor of positive labels, or None.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        reduction: str = "mean",
+        pos_weight: Tensor | None = None,
+        name: str | None = None,
+    ):
+        super().__init__(reduction)
+        self.weight, self.pos_weight = weight, pos_weight
+
+    def forward(self, logit: Tensor, label: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(
+            logit, label, self.weight, self.reduction, self.pos_weight
+        )
+
+
+class KLDivLoss(Layer):
+    """label * (log(label) - input), with log-probabilities as input.
+
+    `reduction` may also be "batchmean": the sum divided by the first size.
+    """
+
+    def __init__(self, reduction: str = "mean", log_target: bool = False):
+        super().__init__()
+        if reduction not in ("sum", "mean", "none", "batchmean"):
+            raise AttributeValueError(
+                "'reduction' in 'KLDivLoss' should be 'sum', 'batchmean', 'mean' or 'none', but "
+                f"received {reduction}."
+            )
+        self.reduction, self.log_target = reduction, log_target
+
+    def forward(self, input: Tensor, label: Tensor) -> Tensor:
+        return F.kl_div(input, label, self.reduction, self.log_target)
+
+
+class PoissonNLLLoss(Loss):
+    """Negative log-likelihood of counts whose rate is exp(input), or input."""
+
+    def __init__(
+        self,
+        log_input: bool = True,
+        full: bool = False,
+        epsilon: float = 1e-8,
+        reduction: str = "mean",
+        name: str | None = None,
+    ):
+        super().__init__(reduction)
+        self.log_input, self.full, self.epsilon = log_input, full, epsilon
+
+    def forward(self, input: Tensor, label: Tensor) -> Tensor:
+        return F.poisson_nll_loss(
+            input, label, self.log_input, self.full, self.epsilon, self.reduction
+        )
+
+
+class GaussianNLLLoss(Loss):
+    """0.5 * (log(variance) + (input - label) ** 2 / variance)."""
+
+    def __init__(
+        self,
+        full: bool = False,
+        epsilon: float = 1e-6,
+        reduction: str = "mean",
+        name: str | None = None,
+    ):
+        super().__init__(reduction)
+        self.full, self.epsilon = full, epsilon
+
+    def forward(self, input: Tensor, label: Tensor, variance: Tensor) -> Tensor:
+        return F.gaussian_nll_loss(input, label, variance, self.full, self.epsilon, self.reduction)
+
+
+class CTCLoss(Loss):
+    """Connectionist temporal classification. Source: Graves et al., ICML 2006."""
+
+    def __init__(self, blank: int = 0, reduction: str = "mean"):
+        super().__init__(reduction)
+        self.blank = blank
+
+    def forward(
+        self,
+        log_probs: Tensor,
+        labels: Tensor,
+        input_lengths: Any,
+        label_lengths: Any,
+        norm_by_times: bool = False,
+    ) -> Tensor:
+        return F.ctc_loss(
+            log_probs, labels, input_lengths, label_lengths, self.blank, self.reduction,
+            norm_by_times,
+        )  # fmt: skip

@@ -28,7 +28,7 @@ from dyn.ops.adaptive import (
     adaptive_max_pool3d,
 )
 from dyn.ops.angles import tanh
-from dyn.ops.attention import attention, scaled_dot_product_attention
+from dyn.ops.attention import scaled_dot_product_attention
 from dyn.ops.conv import (
     conv1d,
     conv1d_transpose,
@@ -41,9 +41,18 @@ from dyn.ops.creation import one_hot
 from dyn.ops.ctc import ctc_loss
 from dyn.ops.dropout import alpha_dropout, dropout, dropout2d, dropout3d
 from dyn.ops.embedding import embedding
-from dyn.ops.grid import affine_grid, grid_sample
 from dyn.ops.group_norm import group_norm, instance_norm, local_response_norm, normalize, rms_norm
-from dyn.ops.join import 
+from dyn.ops.likelihood import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    dice_loss,
+    gaussian_nll_loss,
+    kl_div,
+    label_smooth,
+    log_loss,
+    poisson_nll_loss,
+    sigmoid_focal_loss,
+)
 from dyn.ops.linalg import linear
 from dyn.ops.loss import (
     cross_entropy,
@@ -59,6 +68,18 @@ from dyn.ops.norm import layer_norm
 from dyn.ops.pad import pad
 from dyn.ops.pool import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
 from dyn.ops.products import bilinear
+from dyn.ops.ranking import (
+    cosine_embedding_loss,
+    cosine_similarity,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    multi_label_soft_margin_loss,
+    multi_margin_loss,
+    pairwise_distance,
+    soft_margin_loss,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
 from dyn.ops.rearrange import (
     channel_shuffle,
     fold,
@@ -68,7 +89,6 @@ from dyn.ops.rearrange import (
     unfold,
 )
 from dyn.ops.resample import interpolate, upsample
-from dyn.ops.rnn import gru, lstm, simple_rnn
 from dyn.ops.smooth import (
     celu,
     elu,
@@ -92,14 +112,14 @@ __all__ = [
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
-    "affine_grid",
     "alpha_dropout",
-    "attention",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
     "bilinear",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "celu",
     "channel_shuffle",
     "conv1d",
@@ -108,38 +128,44 @@ __all__ = [
     "conv2d_transpose",
     "conv3d",
     "conv3d_transpose",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "ctc_loss",
     "diag_embed",
+    "dice_loss",
     "dropout",
     "dropout2d",
     "dropout3d",
     "elu",
     "embedding",
     "fold",
+    "gaussian_nll_loss",
     "gelu",
     "glu",
-    "grid_sample",
     "group_norm",
-    "gru",
     "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hinge_embedding_loss",
     "huber_loss",
     "instance_norm",
     "interpolate",
+    "kl_div",
     "l1_loss",
+    "label_smooth",
     "layer_norm",
     "leaky_relu",
     "linear",
     "local_response_norm",
+    "log_loss",
     "log_sigmoid",
     "log_softmax",
     "lp_pool1d",
     "lp_pool2d",
-    "lstm",
+    "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
@@ -149,12 +175,16 @@ __all__ = [
     "maxout",
     "mish",
     "mse_loss",
+    "multi_label_soft_margin_loss",
+    "multi_margin_loss",
     "nll_loss",
     "normalize",
     "one_hot",
     "pad",
+    "pairwise_distance",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "poisson_nll_loss",
     "prelu",
     "relu",
     "relu6",
@@ -163,9 +193,10 @@ __all__ = [
     "scaled_dot_product_attention",
     "selu",
     "sigmoid",
+    "sigmoid_focal_loss",
     "silu",
-    "simple_rnn",
     "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "softplus",
     "softshrink",
@@ -177,6 +208,8 @@ __all__ = [
     "tanhshrink",
     "temporal_shift",
     "thresholded_relu",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
     "unfold",
     "upsample",
 ]

@@ -1,0 +1,57 @@
+"""The command `dyn`."""
+
+import re
+import sys
+
+import pytest
+
+import dyn
+from dyn import cli
+from dyn.kernels import jit
+
+
+def test_info_tells_what_is_installed(capsys):
+    assert cli.main(["info"]) == 0
+    lines = dict(
+        re.split(r"  +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines()
+    )
+    assert lines["dyn-onnx"] == dyn.__version__
+    assert lines["python"].startswith(".".join(map(str, sys.version_info[:3])))
+    assert re.match(r"\d+\.\d+", lines["numpy"]) and re.match(r"\d+\.\d+", lines["numba"])
+    assert re.match(r"(4|8|16) float32", lines["lanes"])
+    assert re.match(r"\d+ of \d+ processors", lines["threads"])
+    assert lines["kernel cache"] == str(jit.cache_info()["folder"] or "none")
+    assert "kernels, " in lines["cache state"]
+
+
+def test_a_package_that_is_missing(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_PACKAGES", ("no-such-package-at-all",))
+    cli.main(["info"])
+    assert "no-such-package-at-all  not installed" in capsys.readouterr().out
+
+
+def test_warmup_shows_its_progress(capsys, monkeypatch):
+    def warmup(progress):
+        for done, name in enumerate(["dyn.kernels.a.first", "dyn.kernels.b.second", ""]):
+            progress(done, 2, name)
+        return 2
+
+    monkeypatch.setattr(jit, "warmup", warmup)
+    assert cli.main(["warmup"]) == 0
+    out, err = capsys.readouterr()
+    assert "2 kernels are ready after" in out and "cache state" in out
+    assert "compiling" in err and "2/2" in err
+
+
+@pytest.mark.parametrize("arguments", [[], ["unknown"]])
+def test_a_command_is_needed(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2 and "usage: dyn" in capsys.readouterr().err
+
+
+def test_help_lists_the_commands(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert caught.value.code == 0 and "info" in text and "warmup" in text
