@@ -18,7 +18,6 @@ import ctypes
 import importlib
 import os
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any
 
 import numba.extending
@@ -89,34 +88,39 @@ class Microkernel:
         address: where its machine code starts; compiled or loaded when first read.
     """
 
+    address: int
+
     def __init__(self, function: Callable[..., None], count: int, fastmath: Any) -> None:
         self.function = function
         self.count = count
         self.fastmath = fastmath
+        self.compiled: Any = None  # the numba object that owns the code
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
 
-    @cached_property
-    def compiled(self) -> Any:
-        """The numba object that owns the code."""
-        signature = (types.int64,) * self.count, types.void
-        options = _options(self.fastmath, forceinline=False)
-        compiled: Any = CFunc(self.function, signature, {}, options)
-        cache = compiled._cache = DiskCache(self.function)
-        try:
-            compiled.compile()
-        finally:
-            cache.release()
-        return compiled
-
-    @cached_property
-    def address(self) -> int:
-        """Address of the compiled code."""
-        return self.compiled.address
+    def __getattr__(self, name: str) -> Any:
+        # Not functools.cached_property: its lock (up to Python 3.11), taken by a thread that
+        # compiles, would stay taken in a forked child.
+        if name != "address":
+            raise AttributeError(f"a microkernel has no attribute {name!r}")
+        self.compile_all()
+        return self.address
 
     def compile_all(self) -> None:
-        """Compile or load the code now."""
-        _ = self.address
+        """Compile or load the code unless that has been done."""
+        with global_compiler_lock:
+            if self.compiled is not None:
+                return
+            signature = (types.int64,) * self.count, types.void
+            options = _options(self.fastmath, forceinline=False)
+            compiled: Any = CFunc(self.function, signature, {}, options)
+            cache = compiled._cache = DiskCache(self.function)
+            try:
+                compiled.compile()
+            finally:
+                cache.release()
+            self.address = compiled.address
+            self.compiled = compiled
 
     def __call__(self, *arguments: int) -> None:
         """Call it from Python: for tests, a thousand times slower than from a driver."""
