@@ -142,9 +142,7 @@ def _need_no_hidden_state(recorder: Recorder) -> None:
     for path, before in session.temporaries.values():
         line = recorder.read_as_constant(before)
         if line is not None and after.get(path) is not before:
-            session.problem(
-                recorder.carries_state(before, f"is read (at {line}) and then replaced", line)
-            )
+            recorder.carries_state(before, f"is read (at {line}) and then replaced", line)
 
 
 def _graph(
@@ -224,18 +222,19 @@ def _output_names(paths: list[str], wanted: Sequence[str] | None, taken: set[str
 
 
 def _settle_states(graph: Graph) -> None:
-    """Forget the first value of state that is never read; refuse state that changes its type."""
+    """Forget a first value that is never read if it is of another type; refuse it if it is read."""
     read = reads(graph)
     for i, state in enumerate(graph.states):
-        if state.value is None or state.value not in read:
-            graph.states[i] = State(state.name, None, state.next, state.where)
-        elif state.value.type != state.next.type:
+        if state.value is None or state.value.type == state.next.type:
+            continue
+        if state.value in read:
             raise TraceError(
                 f"{state.name} is {type_text(state.value.type)} when the forward starts and is "
                 f"written as {type_text(state.next.type)}; state that is read must keep its shape "
                 "and dtype",
                 where=state.where,
             )
+        graph.states[i] = State(state.name, None, state.next, state.where)
 
 
 def _need_distinct_names(graph: Graph) -> None:

@@ -17,23 +17,24 @@ def vector(b: Any, value: Any, shape: Any, default: float, dtype: Any) -> Any:
 
 @lowers("batch_norm")
 def _(b: Any, node: NodeView) -> Any:
+    # Not in training mode: onnxruntime then writes the statistics over its own constants.
     x, scale, bias = node.inputs
     channels = [node.shape[1]]
-    zero = filled(b, channels, 0, node.dtype)
-    one = filled(b, channels, 1, node.dtype)
-    # With momentum 0 the "running" results are the statistics of this batch.
-    return b.op(
+    axes = [0, *range(2, node.rank)]
+    mean = b.axes("ReduceMean", x, axes)
+    centred = b.op("Sub", x, mean)
+    var = b.axes("ReduceMean", b.op("Mul", centred, centred), axes, keepdims=False)
+    mean = b.squeeze(mean, *axes)
+    out = b.op(
         "BatchNormalization",
         x,
-        one if scale is None else scale,
-        zero if bias is None else bias,
-        zero,
-        one,
-        outputs=3,
+        vector(b, scale, channels, 1, node.dtype),
+        vector(b, bias, channels, 0, node.dtype),
+        mean,
+        var,
         epsilon=node.attrs["epsilon"],
-        momentum=0.0,
-        training_mode=1,
     )
+    return out, mean, var
 
 
 @lowers("batch_norm_infer")

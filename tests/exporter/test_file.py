@@ -1,4 +1,4 @@
-"""What stands in the file: signature, names, metadata, weights once; and how it gets to its place."""
+"""What stands in the file: signature, names, metadata, weights once. And its way to its place."""
 
 from __future__ import annotations
 
