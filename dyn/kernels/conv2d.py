@@ -1,9 +1,11 @@
-"""Convolution of images, its gradients, and the choice of the algorithm for each shape.
+"""Convolution of images and its gradients: the choice of the algorithm for each shape.
 
 float32 and float64; stride (h, w), padding (top, bottom, left, right), dilation (h, w). Activations
-come with dense channels or dense rows (others are copied) and leave with channels last; weights may
-lie in any order, best [kh][kw][ci][co]. The algorithms are in rooms of their own: `conv_bands`,
-`conv_weight`.
+leave with channels last in memory, which is also how they are best given; weights may lie in any
+order, best [kh][kw][ci][co]. The algorithms are in rooms of their own: sums over the window in
+`conv_bands` and `conv_weight`, Winograd's filtering in `winograd` and `winograd_weight`.
+
+Which one is taken depends on shapes alone, so equal calls give equal bits.
 """
 
 from __future__ import annotations
@@ -13,13 +15,35 @@ from typing import Any
 
 import numpy as np
 
-from dyn.kernels.conv_bands import Phase, forward_phases, transposed_phases
+from dyn.kernels import winograd_cost
+from dyn.kernels.conv_bands import forward_phases, transposed_phases
 from dyn.kernels.conv_plan import BandPlan, Channels, View, remembered
 from dyn.kernels.conv_weight import WeightPlan
 from dyn.kernels.derived import derived
 from dyn.kernels.memory import empty
+from dyn.kernels.relayout import to_channels_last
+from dyn.kernels.winograd import WinogradPlan
+from dyn.kernels.winograd_weight import WinogradWeightPlan
 
 Sizes = Sequence[int]
+
+_precise = False
+
+
+def set_precise(precise: bool) -> None:
+    """Whether convolutions prefer the smaller error to speed, from now on and in every thread.
+
+    The fast algorithm for 3 x 3 windows, F(4 x 4), rounds about twice as much as the plain sum, and
+    near a number that is a thousand times larger than its neighbours it loses three digits. Precise
+    convolutions use F(2 x 2) instead, which rounds less than the plain sum.
+    """
+    global _precise
+    _precise = bool(precise)
+
+
+def is_precise() -> bool:
+    """What `set_precise` was last told; False by default."""
+    return _precise
 
 
 def output_sizes(
@@ -35,15 +59,15 @@ def output_sizes(
 
 
 def _readable(x: np.ndarray) -> np.ndarray:
-    """x in a layout that the kernels read: dense channels or dense rows."""
+    """x in a layout that the plain sums read: dense channels or dense rows."""
     view = View.of(x)
-    if x.flags.aligned and (
-        view.has_channels_last or view.has_rows or x.shape[1] == 1 == x.shape[3]
-    ):
-        return x
-    made = empty(x.shape, x.dtype, order="channels_last")
-    made[...] = x
-    return made
+    dense = view.has_channels_last or view.has_rows or x.shape[1] == 1 == x.shape[3]
+    return x if x.flags.aligned and dense else to_channels_last(x)
+
+
+def _last(x: np.ndarray) -> np.ndarray:
+    """x with dense channels."""
+    return x if x.flags.aligned and View.of(x).has_channels_last else to_channels_last(x)
 
 
 def _dense_view(shape: tuple[int, ...], dtype: np.dtype) -> View:
@@ -70,46 +94,76 @@ def _channels(w: View, groups: int, transposed: bool) -> Channels:
     return Channels(groups, inner, outer, so * outer, si, so, window_steps, False)
 
 
+def _winograd_side(
+    out: Sizes, images: int, w: View, attrs: tuple[Any, ...], precise: bool, transposed: bool
+) -> int:
+    """Side of the tiles of Winograd's filtering; 0 where the sum over the window is better."""
+    stride, padding, dilation, groups = attrs
+    fits = w.shape[2:] == (3, 3) and stride == dilation == (1, 1) and groups == 1
+    if not fits or w.dtype != np.float32 or (transposed and max(padding) > 2):
+        return 0
+    inner, outer = (w.shape[0], w.shape[1]) if transposed else (w.shape[1], w.shape[0])
+    return winograd_cost.best_side(images, out, inner, outer, precise)
+
+
 # ---- forward -----------------------------------------------------------------------------------
 
 
 @remembered
-def _forward_plan(
-    x: View, w: View, stride: Any, padding: Any, dilation: Any, groups: int, relu: bool
-) -> BandPlan:
+def _forward_side(shape: Any, w: View, attrs: Any, precise: bool) -> int:
+    out = output_sizes(shape[2:], w.shape[2:], *attrs[:3])
+    return _winograd_side(out, shape[0], w, attrs, precise, False)
+
+
+@remembered
+def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
+    stride, padding, dilation, groups = attrs
     out = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     target = _dense_view((x.shape[0], w.shape[0], *out), x.dtype)
+    channels = _channels(w, groups, False)
+    if side:
+        return WinogradPlan(x, target, padding[::2], channels, side, relu, False)
     phases = forward_phases(out, w.shape[2:], padding, dilation)
-    return BandPlan(x, target, phases, stride, _channels(w, groups, False), relu)
+    return BandPlan(x, target, phases, stride, channels, relu)
 
 
 def conv2d(
     x: np.ndarray,
     w: np.ndarray,
-    bias: np.ndarray | None,
+    bias: np.ndarray | None = None,
     *,
-    owner: np.ndarray,
     stride: tuple[int, int],
     padding: tuple[int, int, int, int],
     dilation: tuple[int, int],
     groups: int,
     activation: str | None = None,
+    precise: bool | None = None,
+    owner: np.ndarray | None = None,
 ) -> np.ndarray:
     """x [N, Ci, H, W] convolved with w [Co, Ci / groups, Kh, Kw], plus bias [Co].
 
     Args:
-        owner: the array of which w is a view and with which packed weights are kept.
         activation: None or "relu".
+        precise: see `set_precise`, which decides where this is None.
+        owner: the array with which what is made of w alone is kept: w, unless w is a passing view.
+
+    Returns:
+        [N, Co, H', W'], channels last in memory.
     """
     out = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     y = empty((x.shape[0], w.shape[0], *out), x.dtype, order="channels_last")
     if not y.size or not w.size:
         y[...] = 0 if bias is None else bias[:, None, None]
         return np.maximum(y, 0) if activation else y
-    x = _readable(x)
-    relu = activation == "relu"
-    plan = _forward_plan(View.of(x), View.of(w), stride, padding, dilation, groups, relu)
-    plan.run(x, derived(owner, plan.packing, lambda: plan.pack(w)), bias, y)
+    attrs, relu = (stride, padding, dilation, groups), activation == "relu"
+    view = View.of(w)
+    side = _forward_side(x.shape, view, attrs, _precise if precise is None else precise)
+    x = _last(x) if side else _readable(x)
+    plan = _forward_plan(View.of(x), view, attrs, relu, side)
+    owner = w if owner is None else owner
+    if not plan.run(x, derived(owner, plan.packing, lambda: plan.pack(w)), bias, y):
+        plan = _forward_plan(View.of(x), view, attrs, relu, 0)
+        plan.run(x, plan.pack(w), bias, y)
     return y
 
 
@@ -117,14 +171,20 @@ def conv2d(
 
 
 @remembered
-def _transposed_plan(
-    g: View, w: View, size: Any, stride: Any, padding: Any, dilation: Any, groups: int
-) -> BandPlan | None:
+def _transposed_side(images: int, size: Any, w: View, attrs: Any, precise: bool) -> int:
+    return _winograd_side(size, images, w, attrs, precise, True)
+
+
+@remembered
+def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
+    stride, padding, dilation, groups = attrs
     target = _dense_view((g.shape[0], w.shape[1] * groups, *size), g.dtype)
+    channels = _channels(w, groups, True)
+    if side:
+        low = (2 - padding[0], 2 - padding[2])
+        return WinogradPlan(g, target, low, channels, side, False, True)
     phases = transposed_phases(size, w.shape[2:], stride, padding, dilation)
-    return (
-        BandPlan(g, target, phases, (1, 1), _channels(w, groups, True), False) if phases else None
-    )
+    return BandPlan(g, target, phases, (1, 1), channels, False) if phases else None
 
 
 def conv2d_grad_x(
@@ -132,25 +192,36 @@ def conv2d_grad_x(
     w: np.ndarray,
     bias: np.ndarray | None = None,
     *,
-    owner: np.ndarray,
     size: Sizes,
     stride: tuple[int, int],
     padding: tuple[int, int, int, int],
     dilation: tuple[int, int],
     groups: int,
+    precise: bool | None = None,
+    owner: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The adjoint of `conv2d`: g [N, Co, H', W'] spread to [N, Ci, *size], plus bias [Ci]."""
+    """The adjoint of `conv2d`: g [N, Co, H', W'] spread to [N, Ci, *size], plus bias [Ci].
+
+    Args:
+        size: height and width of the result.
+        precise, owner: as in `conv2d`.
+    """
+    size = tuple(size)
     y = empty((g.shape[0], w.shape[1] * groups, *size), g.dtype, order="channels_last")
-    plan = None
+    attrs, view, side, plan = (stride, padding, dilation, groups), View.of(w), 0, None
     if y.size and g.size:
-        g = _readable(g)
-        plan = _transposed_plan(
-            View.of(g), View.of(w), tuple(size), stride, padding, dilation, groups
-        )
+        precise = _precise if precise is None else precise
+        side = _transposed_side(g.shape[0], size, view, attrs, precise)
+        g = _last(g) if side else _readable(g)
+        plan = _transposed_plan(View.of(g), view, size, attrs, side)
     if plan is None or not plan.covers(size):
         y[...] = 0 if bias is None else bias[:, None, None]
-    if plan is not None:
-        plan.run(g, derived(owner, plan.packing, lambda: plan.pack(w)), bias, y)
+    if plan is None:
+        return y
+    owner = w if owner is None else owner
+    if not plan.run(g, derived(owner, plan.packing, lambda: plan.pack(w)), bias, y):
+        plan = _transposed_plan(View.of(g), view, size, attrs, 0)
+        plan.run(g, plan.pack(w), bias, y)
     return y
 
 
@@ -158,11 +229,19 @@ def conv2d_grad_x(
 
 
 @remembered
-def _weight_plan(
-    g: View, x: View, window: Any, stride: Any, padding: Any, dilation: Any, groups: int
-) -> WeightPlan:
+def _weight_side(g: Any, x: Any, window: Any, attrs: Any, dtype: Any, precise: bool) -> int:
+    w = View((g[1], x[1] // attrs[3], *window), (0, 0, 0, 0), dtype)
+    side = _winograd_side(g[2:], g[0], w, attrs, precise, False)
+    return winograd_cost.best_weight_side(g[0], g[2:], x[1], g[1], precise) if side else 0
+
+
+@remembered
+def _weight_plan(g: View, x: View, window: Any, attrs: Any, side: int) -> Any:
+    stride, padding, dilation, groups = attrs
+    if side:
+        return WinogradWeightPlan(x, g, padding[::2], side)
     size, co, ci = x.dtype.itemsize, g.shape[1], x.shape[1] // groups
-    phase: Phase = forward_phases(g.shape[2:], window, padding, dilation)[0]
+    (phase,) = forward_phases(g.shape[2:], window, padding, dilation)
     line = ci * co * size
     w = View((co, ci, *window), (size, co * size, window[1] * line, line), x.dtype)
     return WeightPlan(x, g, phase, stride, _channels(w, groups, False))
@@ -177,14 +256,24 @@ def conv2d_grad_w(
     padding: tuple[int, int, int, int],
     dilation: tuple[int, int],
     groups: int,
+    precise: bool | None = None,
 ) -> np.ndarray:
-    """The gradient of `conv2d` by w [Co, Ci / groups, *window], for g [N, Co, H', W']."""
+    """The gradient of `conv2d` by w [Co, Ci / groups, *window], for g [N, Co, H', W'].
+
+    Returns:
+        An array that lies in memory as [kh][kw][ci][co].
+    """
+    window = tuple(window)
     flat = empty((*window, x.shape[1] // groups, g.shape[1]), x.dtype)
     w = flat.transpose(3, 2, 0, 1)
     if not g.size or not x.size:
         flat[...] = 0
         return w
-    g, x = _readable(g), _readable(x)
-    plan = _weight_plan(View.of(g), View.of(x), tuple(window), stride, padding, dilation, groups)
-    plan.run(x, g, flat.reshape(-1))
+    attrs = (stride, padding, dilation, groups)
+    precise = _precise if precise is None else precise
+    side = _weight_side(g.shape, x.shape, window, attrs, x.dtype, precise)
+    g, x = (_last(g), _last(x)) if side else (_readable(g), _readable(x))
+    plan = _weight_plan(View.of(g), View.of(x), window, attrs, side)
+    if not plan.run(x, g, flat.reshape(-1)):
+        _weight_plan(View.of(g), View.of(x), window, attrs, 0).run(x, g, flat.reshape(-1))
     return w

@@ -15,6 +15,7 @@ from dyn.kernels import conv_copy as copy
 from dyn.kernels import conv_tile as tile
 from dyn.kernels.conv_ir import put_word
 from dyn.kernels.jit import call_address, task
+from dyn.kernels.scratch import buffer, leave, take
 from dyn.kernels.threads import argument
 
 
@@ -142,7 +143,9 @@ JOB_BYTES = 256
 @task
 def correlate(plan, chunk, chunks):
     """Do a share of the units."""
-    job = argument(plan, SCRATCH) + chunk * argument(plan, SCRATCH_SIZE)
+    memory = argument(plan, SCRATCH)
+    slot = take(memory)
+    job = buffer(memory, slot, argument(plan, SCRATCH_SIZE))
     bands, splits = argument(plan, BANDS), argument(plan, SPLITS)
     panels, source_step = argument(plan, PANELS), argument(plan, SOURCE_STEP)
     per_image, rows_per_band = argument(plan, BANDS_PER_IMAGE), argument(plan, ROWS_PER_BAND)
@@ -202,3 +205,4 @@ def correlate(plan, chunk, chunks):
                         if bias:
                             put_word(job, tile.BIAS, bias + lane * element)
                         call_address(kernel, job)
+    leave(memory, slot)

@@ -277,44 +277,54 @@ def fill_band(plan, target, first, images, top, rows):
     WORD_SIZE,
     RUN_LENGTH,
     TRANSPOSE_BLOCK,
-) = range(13)
+    PACK_PANEL,
+) = range(14)
+PACK_WORDS = 14
 """Words of a packing plan.
 
 Panel p = group * PANELS_PER_GROUP + j holds lanes j * PANEL_LANES ... of the GROUP_LANES output
 channels of its group: [DEPTH][PANEL_LANES] numbers, zeros where there is no channel. The number at
 depth k and lane l comes from WEIGHTS + group * GROUP_STEP + l * LANE_STEP + depth_table[k].
 RUN_LENGTH: the table runs on by single numbers over so many depths at a time (1: nothing known).
+The last two are addresses of microkernels.
 """
+
+
+@microkernel(3)
+def pack_panel(plan, panel, to):
+    """Write one panel of weights."""
+    depth, lanes = argument(plan, DEPTH), argument(plan, PANEL_LANES)
+    lane_step, size = argument(plan, LANE_STEP), argument(plan, WORD_SIZE)
+    table, run = argument(plan, DEPTH_TABLE), argument(plan, RUN_LENGTH)
+    group = panel // argument(plan, PANELS_PER_GROUP)
+    first = panel % argument(plan, PANELS_PER_GROUP) * lanes
+    count = min(lanes, argument(plan, GROUP_LANES) - first)
+    at = argument(plan, WEIGHTS) + group * argument(plan, GROUP_STEP) + first * lane_step
+    if count < lanes:
+        clear_bytes(to, depth * lanes * size)
+    if lane_step == size:
+        for k in range(depth):
+            copy_bytes(to, at + argument(table, k), count * size)
+            to += lanes * size
+    elif run > 1:
+        transpose = argument(plan, TRANSPOSE_BLOCK)
+        for k in range(0, depth, run):
+            source = at + argument(table, k)
+            call_address(transpose, source, lane_step, to, lanes * size, count, run)
+            to += run * lanes * size
+    else:
+        for k in range(depth):
+            source = at + argument(table, k)
+            for lane in range(count):
+                copy_number(source + lane * lane_step, to + lane * size, size)
+            to += lanes * size
 
 
 @task
 def pack_panels(plan, chunk, chunks):
-    """Write panels of weights."""
-    panels, depth = argument(plan, PANELS), argument(plan, DEPTH)
-    lanes, lane_step = argument(plan, PANEL_LANES), argument(plan, LANE_STEP)
-    size, table = argument(plan, WORD_SIZE), argument(plan, DEPTH_TABLE)
-    run = argument(plan, RUN_LENGTH)
+    """Write a share of the panels to PACKED."""
+    panels = argument(plan, PANELS)
+    size = argument(plan, DEPTH) * argument(plan, PANEL_LANES) * argument(plan, WORD_SIZE)
     for panel in range(panels * chunk // chunks, panels * (chunk + 1) // chunks):
-        group = panel // argument(plan, PANELS_PER_GROUP)
-        first = panel % argument(plan, PANELS_PER_GROUP) * lanes
-        count = min(lanes, argument(plan, GROUP_LANES) - first)
-        at = argument(plan, WEIGHTS) + group * argument(plan, GROUP_STEP) + first * lane_step
-        to = argument(plan, PACKED) + panel * depth * lanes * size
-        if count < lanes:
-            clear_bytes(to, depth * lanes * size)
-        if lane_step == size:
-            for k in range(depth):
-                copy_bytes(to, at + argument(table, k), count * size)
-                to += lanes * size
-        elif run > 1:
-            for k in range(0, depth, run):
-                source = at + argument(table, k)
-                transpose = argument(plan, TRANSPOSE_BLOCK)
-                call_address(transpose, source, lane_step, to, lanes * size, count, run)
-                to += run * lanes * size
-        else:
-            for k in range(depth):
-                source = at + argument(table, k)
-                for lane in range(count):
-                    copy_number(source + lane * lane_step, to + lane * size, size)
-                to += lanes * size
+        to = argument(plan, PACKED) + panel * size
+        call_address(argument(plan, PACK_PANEL), plan, panel, to)

@@ -144,8 +144,30 @@ class Emitter:
     def prefetch(self, address: Any, write: bool, locality: int = 3) -> None:
         """Ask for the cache line at an address, to be read or written soon."""
         pointer = self.pointer(address, BYTE)
-        arguments = [pointer, INT32(write), INT32(locality), INT32(1)]
+        arguments = [pointer, INT32(int(write)), INT32(locality), INT32(1)]
         self._intrinsic("llvm.prefetch.p0", ir.VoidType(), arguments)
+
+
+@intrinsic
+def prefetch(typing: Any, address: Any) -> Any:
+    """Ask for the cache line at an address, to be read soon."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        Emitter(builder, F32).prefetch(arguments[0], write=False, locality=2)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
+def prefetch_write(typing: Any, address: Any) -> Any:
+    """Ask for the cache line at an address, to be written soon."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        Emitter(builder, F32).prefetch(arguments[0], write=True, locality=3)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
 
 
 @intrinsic

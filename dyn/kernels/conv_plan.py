@@ -6,7 +6,7 @@ words, fills in addresses and runs a task. No number is computed here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from dyn.kernels import conv_tile as tile
 from dyn.kernels.conv_bands import Phase
 from dyn.kernels.conv_ir import LANES
 from dyn.kernels.memory import empty
+from dyn.kernels.scratch import scratch
 from dyn.kernels.threads import launch
 
 BAND_BYTES = 192 * 1024
@@ -150,6 +151,37 @@ class BandLayout:
         return rows * self.row_bytes, self.row_bytes, self.pixel_bytes, self.size
 
 
+def words_of(count: int, values: Mapping[int, int]) -> np.ndarray:
+    """A plan's `count` words: the given ones by number, the others 0."""
+    words = np.zeros(count, np.int64)
+    words[list(values)] = list(values.values())
+    return words
+
+
+def band_words(source: View, layout: BandLayout, steps: Sequence[int]) -> dict[int, int]:
+    """The words that describe a source and its bands."""
+    n_step, c_step, h_step, w_step = source.strides
+    return {
+        copy.SOURCE_N: n_step,
+        copy.SOURCE_H: h_step,
+        copy.SOURCE_W: w_step,
+        copy.SOURCE_C: c_step,
+        copy.HEIGHT: source.shape[2],
+        copy.WIDTH: source.shape[3],
+        copy.CHANNELS: source.shape[1],
+        copy.ELEMENT: source.dtype.itemsize,
+        copy.LAYOUT: layout.layout,
+        copy.BAND_N: steps[0],
+        copy.BAND_H: steps[1],
+        copy.BAND_W: steps[2],
+        copy.BAND_C: steps[3],
+        copy.BAND_WIDTH: layout.width,
+        copy.FIRST: layout.low[1],
+        copy.TRANSPOSE: kernels_of(source.dtype).transpose,
+        copy.FILL_BAND: copy.fill_band.address,
+    }
+
+
 class BandPlan:
     """A plan of `bands.correlate`.
 
@@ -183,32 +215,47 @@ class BandPlan:
             count = per_image * source.shape[0]
         splits = self._splits(count)
         self.chunks = min(CHUNKS, count * splits)
-        scratch = images * self.steps[0] if layout.copied else 0
-        self.scratch_size = -(-(bands.JOB_BYTES + scratch) // 64) * 64
+        band = images * self.steps[0] if layout.copied else 0
+        self.scratch_size = -(-(bands.JOB_BYTES + band) // 64) * 64
         size = self.dtype.itemsize
-        words = self.words = np.zeros(
-            bands.HEADER_WORDS + len(phases) * bands.PHASE_WORDS, np.int64
-        )
-        _, c_step, h_step, w_step = source.strides
-        words[: copy.BAND_WORDS] = (
-            0, source.strides[0], h_step, w_step, c_step, source.shape[2], source.shape[3],
-            source.shape[1], size, layout.layout, *self.steps, layout.width, layout.low[1],
-            kernels.transpose, copy.fill_band.address,
-        )  # fmt: skip
         lanewise = channels.lanewise
-        words[bands.TARGET : bands.PHASES + 1] = (
-            0, target.strides[0], source.shape[0], images, rows, per_image, count, splits, step[0],
-            layout.low[0], height, layout.copied, 0, self.scratch_size, self.panels,
-            self.panels_per_group, self.panels if lanewise else 1, self.lanes, channels.outer,
-            channels.inner * self.steps[3], self.lanes * size if lanewise else 0, 0,
-            tile.RELU if relu else 0, kernels.wide, tile.WIDE,
-            kernels.lanewise if lanewise else kernels.narrow, tile.NARROW,
-            channels.outer if lanewise else kernels.lanes, len(phases),
-        )  # fmt: skip
+        self.words = words_of(
+            bands.HEADER_WORDS + len(phases) * bands.PHASE_WORDS,
+            {
+                **band_words(source, layout, self.steps),
+                bands.TARGET_N: target.strides[0],
+                bands.IMAGES: source.shape[0],
+                bands.IMAGES_PER_BAND: images,
+                bands.ROWS_PER_BAND: rows,
+                bands.BANDS_PER_IMAGE: per_image,
+                bands.BANDS: count,
+                bands.SPLITS: splits,
+                bands.SOURCE_STEP: step[0],
+                bands.TOP: layout.low[0],
+                bands.BAND_ROWS: height,
+                bands.COPIED: layout.copied,
+                bands.SCRATCH_SIZE: self.scratch_size,
+                bands.PANELS: self.panels,
+                bands.PANELS_PER_GROUP: self.panels_per_group,
+                bands.PANELS_AT_ONCE: self.panels if lanewise else 1,
+                bands.PANEL_LANES: self.lanes,
+                bands.GROUP_LANES: channels.outer,
+                bands.GROUP_STEP: channels.inner * self.steps[3],
+                bands.PANEL_STEP: self.lanes * size if lanewise else 0,
+                bands.FLAGS: tile.RELU if relu else 0,
+                bands.WIDE: kernels.wide,
+                bands.WIDE_ROWS: tile.WIDE,
+                bands.NARROW: kernels.lanewise if lanewise else kernels.narrow,
+                bands.NARROW_ROWS: tile.NARROW,
+                bands.NARROW_LANES: channels.outer if lanewise else kernels.lanes,
+                bands.PHASES: len(phases),
+            },
+        )
         self.depths = []
         for number, phase in enumerate(phases):
             start = bands.HEADER_WORDS + number * bands.PHASE_WORDS
-            words[start : start + 11] = self._phase(phase, target, images, rows)
+            for word, value in self._phase(phase, target, images, rows).items():
+                self.words[start + word] = value
         self.packing = (self.lanes, self.panels, channels, *(d.tobytes() for d in self.depths))
 
     def _cut(self, images: int) -> tuple[int, int]:
@@ -235,7 +282,7 @@ class BandPlan:
         splits = -(-size // SPLIT_BYTES) if count >= 4 and size > SPLIT_BYTES else 1
         return min(self.panels, max(splits, -(-UNITS // count)))
 
-    def _phase(self, phase: Phase, target: View, images: int, rows: int) -> tuple[int, ...]:
+    def _phase(self, phase: Phase, target: View, images: int, rows: int) -> dict[int, int]:
         """The words of one phase."""
         layout, channels, size = self.layout, self.channels, self.dtype.itemsize
         band_n, band_h, band_w, band_c = self.steps
@@ -276,12 +323,18 @@ class BandPlan:
         step_table = table(np.stack([starts, b_starts], -1))
         self._tables += [row_table, step_table]
         self.depths.append(np.ascontiguousarray(depth.reshape(-1), np.int64))
-        panel_bytes = depth.size * self.lanes * size
-        return (
-            height, width,
-            phase.first[0] * target_h + phase.first[1] * target_w, phase.step[0] * target_h,
-            row_table.ctypes.data, starts.size, step_table.ctypes.data, run, a_step, 0, panel_bytes,
-        )  # fmt: skip
+        return {
+            bands.PHASE_HEIGHT: height,
+            bands.PHASE_WIDTH: width,
+            bands.PHASE_TARGET: phase.first[0] * target_h + phase.first[1] * target_w,
+            bands.PHASE_TARGET_H: phase.step[0] * target_h,
+            bands.PHASE_ROWS: row_table.ctypes.data,
+            bands.PHASE_STEPS: starts.size,
+            bands.PHASE_STEP_TABLE: step_table.ctypes.data,
+            bands.PHASE_RUN: run,
+            bands.PHASE_A_STEP: a_step,
+            bands.PHASE_PANEL_BYTES: depth.size * self.lanes * size,
+        }
 
     def covers(self, size: Sequence[int]) -> bool:
         """Whether the phases reach every number of a target of these sizes."""
@@ -295,35 +348,47 @@ class BandPlan:
         at = packed.ctypes.data
         for depth in self.depths:
             run = channels.inner if channels.inner_step == size and not self.layout.planes else 1
-            words = np.array(
-                (
-                    self.panels, self.panels_per_group, self.lanes, channels.outer, w.ctypes.data,
-                    channels.group_step, channels.outer_step, depth.size, depth.ctypes.data, at,
-                    size, run, kernels_of(self.dtype).transpose,
-                ),
-                np.int64,
-            )  # fmt: skip
+            words = words_of(
+                copy.PACK_WORDS,
+                {
+                    copy.PANELS: self.panels,
+                    copy.PANELS_PER_GROUP: self.panels_per_group,
+                    copy.PANEL_LANES: self.lanes,
+                    copy.GROUP_LANES: channels.outer,
+                    copy.WEIGHTS: w.ctypes.data,
+                    copy.GROUP_STEP: channels.group_step,
+                    copy.LANE_STEP: channels.outer_step,
+                    copy.DEPTH: depth.size,
+                    copy.DEPTH_TABLE: depth.ctypes.data,
+                    copy.PACKED: at,
+                    copy.WORD_SIZE: size,
+                    copy.RUN_LENGTH: run,
+                    copy.TRANSPOSE_BLOCK: kernels_of(self.dtype).transpose,
+                    copy.PACK_PANEL: copy.pack_panel.address,
+                },
+            )
             launch(copy.pack_panels, words, min(CHUNKS, self.panels))
             at += depth.size * self.lanes * self.panels * size
         return packed
 
     def run(
         self, source: np.ndarray, packed: np.ndarray, bias: np.ndarray | None, target: np.ndarray
-    ) -> None:
-        """Compute the target; `packed` is what `pack` returned for the weight."""
+    ) -> bool:
+        """Compute the target; `packed` is what `pack` returned for the weight. Returns True."""
         words = self.words.copy()
         if bias is not None:
             bias = np.ascontiguousarray(bias)
-        scratch = empty((self.scratch_size * self.chunks // 4,), np.dtype(np.float32))
+        memory = scratch(self.scratch_size, self.chunks)
         words[copy.SOURCE] = source.ctypes.data
         words[bands.TARGET] = target.ctypes.data
-        words[bands.SCRATCH] = scratch.ctypes.data
+        words[bands.SCRATCH] = memory.ctypes.data
         words[bands.BIAS] = 0 if bias is None else bias.ctypes.data
         at = packed.ctypes.data
         for number, depth in enumerate(self.depths):
             words[bands.HEADER_WORDS + number * bands.PHASE_WORDS + bands.PHASE_WEIGHTS] = at
             at += depth.size * self.lanes * self.panels * self.dtype.itemsize
         launch(bands.correlate, words, self.chunks)
+        return True
 
 
 def remembered(make: Any) -> Any:

@@ -22,11 +22,14 @@ from dyn.kernels.conv_plan import (
     BandLayout,
     Channels,
     View,
+    band_words,
     kernels_of,
     table,
+    words_of,
 )
 from dyn.kernels.jit import call_address, kernel, task
 from dyn.kernels.memory import empty
+from dyn.kernels.scratch import buffer, leave, scratch, take
 from dyn.kernels.threads import argument, launch
 
 BAND_BYTES = 320 * 1024
@@ -82,13 +85,16 @@ A unit of work is a part (of PARTS) of the bands and a share (of SPLITS) of the 
 channels. DIRECT: the gradient is read where it lies; else a panel of it is copied to SCRATCH_PANEL
 bytes from the start of the scratch buffer.
 """
+WORDS = copy.BAND_WORDS + 40
 JOB_BYTES = 256
 
 
 @task
 def weight_sums(plan, chunk, chunks):
     """Do a share of the units."""
-    job = argument(plan, SCRATCH) + chunk * argument(plan, SCRATCH_SIZE)
+    memory = argument(plan, SCRATCH)
+    slot = take(memory)
+    job = buffer(memory, slot, argument(plan, SCRATCH_SIZE))
     packed = job + argument(plan, SCRATCH_PANEL)
     parts, splits = argument(plan, PARTS), argument(plan, SPLITS)
     bands, panels = argument(plan, BANDS), argument(plan, PANELS)
@@ -164,6 +170,7 @@ def weight_sums(plan, chunk, chunks):
                     put_word(job, tile.COUNT, min(tile_rows, window_rows - start))
                     call_address(code, job)
             put_word(job, tile.FLAGS, tile.ACCUMULATE)
+    leave(memory, slot)
 
 
 @kernel
@@ -233,23 +240,49 @@ class WeightPlan:
             + inner * channels.inner_step,
         )
         self.row_table = table(np.stack(numbers, -1))
-        words = self.words = np.zeros(copy.BAND_WORDS + 40, np.int64)
-        _, c_step, row_step, pixel_step = source.strides
-        words[: copy.BAND_WORDS] = (
-            0, source.strides[0], row_step, pixel_step, c_step, source.shape[2], source.shape[3],
-            source.shape[1], size, layout.layout, *steps, layout.width, layout.low[1],
-            kernels.transpose, copy.fill_band.address,
-        )  # fmt: skip
-        words[copy.BAND_WORDS :] = (
-            0, g_n, g_h, g_w, size if last else g_c, 0, self.count * size, source.shape[0],
-            images, rows, per_image, bands, self.parts, splits, step[0], layout.low[0], deep, layout.copied, height, width,
-            0, self.scratch_size, scratch_panel, direct, panels, per_group, lanes, channels.outer,
-            channels.inner * steps[3], lanes * size if lanewise else 0, kernels.wide, tile.WIDE,
-            kernels.lanewise if lanewise else kernels.narrow, tile.NARROW,
-            channels.outer if lanewise else kernels.lanes, len(self.row_table),
-            self.row_table.ctypes.data, self.step_table.ctypes.data, step[1] * steps[2],
-            copy_rows.address,
-        )  # fmt: skip
+        self.words = words_of(
+            WORDS,
+            {
+                **band_words(source, layout, steps),
+                GRADIENT_N: g_n,
+                GRADIENT_H: g_h,
+                GRADIENT_W: g_w,
+                GRADIENT_C: size if last else g_c,
+                PART_STEP: self.count * size,
+                IMAGES: source.shape[0],
+                IMAGES_PER_BAND: images,
+                ROWS_PER_BAND: rows,
+                BANDS_PER_IMAGE: per_image,
+                BANDS: bands,
+                PARTS: self.parts,
+                SPLITS: splits,
+                SOURCE_STEP: step[0],
+                TOP: layout.low[0],
+                BAND_ROWS: deep,
+                COPIED: layout.copied,
+                OUT_HEIGHT: height,
+                OUT_WIDTH: width,
+                SCRATCH_SIZE: self.scratch_size,
+                SCRATCH_PANEL: scratch_panel,
+                DIRECT: direct,
+                PANELS: panels,
+                PANELS_PER_GROUP: per_group,
+                PANEL_LANES: lanes,
+                GROUP_LANES: channels.outer,
+                GROUP_STEP: channels.inner * steps[3],
+                PANEL_STEP: lanes * size if lanewise else 0,
+                WIDE: kernels.wide,
+                WIDE_ROWS: tile.WIDE,
+                NARROW: kernels.lanewise if lanewise else kernels.narrow,
+                NARROW_ROWS: tile.NARROW,
+                NARROW_LANES: channels.outer if lanewise else kernels.lanes,
+                WINDOW_ROWS: len(self.row_table),
+                ROW_TABLE: self.row_table.ctypes.data,
+                STEP_TABLE: self.step_table.ctypes.data,
+                A_STEP: step[1] * steps[2],
+                COPY_ROWS: copy_rows.address,
+            },
+        )
 
     def _cut(self, images: int, layout: BandLayout) -> tuple[int, int]:
         """Images and rows of outputs per band."""
@@ -267,15 +300,16 @@ class WeightPlan:
         parts = min(bands, UNITS if size <= PART_BYTES // 4 else 2 if size <= PART_BYTES else 1)
         return parts, min(panels, -(-UNITS // parts))
 
-    def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> None:
-        """Compute the target, a dense array of `count` numbers."""
+    def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> bool:
+        """Compute the target, a dense array of `count` numbers. Returns True."""
         words = self.words.copy()
-        scratch = empty((self.scratch_size * self.chunks // 4,), np.dtype(np.float32))
+        memory = scratch(self.scratch_size, self.chunks)
         sums = empty((self.parts, self.count), self.dtype) if self.parts > 1 else target
         words[copy.SOURCE] = source.ctypes.data
         words[GRADIENT] = gradient.ctypes.data
-        words[SCRATCH] = scratch.ctypes.data
+        words[SCRATCH] = memory.ctypes.data
         words[TARGET] = sums.ctypes.data
         launch(weight_sums, words, self.chunks)
         if self.parts > 1:
             add_parts(sums, target)
+        return True

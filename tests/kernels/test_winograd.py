@@ -1,0 +1,208 @@
+"""Winograd's filtering against the sum over the window in float64: error, borders, odd numbers."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dyn.kernels import conv2d as kernels
+from dyn.kernels import threads, winograd_cost
+from dyn.kernels import winograd_transform as transform
+from dyn.kernels.conv_plan import View
+from dyn.kernels.memory import empty
+from dyn.kernels.winograd import WinogradPlan
+from dyn.kernels.winograd_weight import WinogradWeightPlan
+from tests.convolutions import (
+    reference_conv,
+    reference_conv_grad_w,
+    reference_conv_transpose,
+)
+
+PLAIN = {"stride": (1, 1), "dilation": (1, 1), "groups": 1}
+ERROR = {4: 4e-5, 2: 1e-5}
+"""Largest error as a part of the standard deviation of the result, for normal numbers."""
+
+
+def normal(rng, n, c, h, w):
+    return rng.standard_normal((n, h, w, c), np.float32).transpose(0, 3, 1, 2)
+
+
+def weight(rng, co, ci, last):
+    w = rng.standard_normal((3, 3, ci, co)).astype(np.float32).transpose(3, 2, 0, 1)
+    return w if last else np.ascontiguousarray(w)
+
+
+def forward(x, w, padding, side, bias=None, relu=False):
+    out = kernels.output_sizes(x.shape[2:], (3, 3), (1, 1), padding, (1, 1))
+    y = empty((x.shape[0], w.shape[0], *out), np.float32, order="channels_last")
+    channels = kernels._channels(View.of(w), 1, False)
+    plan = WinogradPlan(View.of(x), View.of(y), padding[::2], channels, side, relu, False)
+    assert plan.run(x, plan.pack(w), bias, y)
+    return y
+
+
+def backward(g, w, size, padding, side):
+    y = empty((g.shape[0], w.shape[1], *size), np.float32, order="channels_last")
+    low = (2 - padding[0], 2 - padding[2])
+    channels = kernels._channels(View.of(w), 1, True)
+    plan = WinogradPlan(View.of(g), View.of(y), low, channels, side, False, True)
+    assert plan.run(g, plan.pack(w), None, y)
+    return y
+
+
+def weight_gradient(g, x, padding, side):
+    w = empty((3, 3, x.shape[1], g.shape[1]), np.float32)
+    plan = WinogradWeightPlan(View.of(x), View.of(g), padding[::2], side)
+    assert plan.run(x, g, w.reshape(-1))
+    return w.transpose(3, 2, 0, 1)
+
+
+def close(got, wanted, side):
+    assert got.shape == wanted.shape
+    scale = wanted.std() if wanted.size > 30 else np.abs(wanted).max() + 1
+    assert np.abs(got - wanted).max() <= ERROR[side] * scale
+
+
+@pytest.mark.parametrize("side", [2, 4])
+def test_matrices_filter_exactly(side):
+    a, g, b = (np.array(m, float) for m in transform.matrices(side))
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal(side + 2), rng.standard_normal(3)
+    np.testing.assert_allclose(a @ ((g @ w) * (b @ x)), np.correlate(x, w, "valid"), atol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 3),
+    ci=st.integers(1, 40),
+    co=st.integers(1, 40),
+    size=st.tuples(st.integers(3, 15), st.integers(3, 15)),
+    padding=st.tuples(*[st.integers(0, 2)] * 4),
+    side=st.sampled_from([2, 4]),
+    last=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_any_shape(n, ci, co, size, padding, side, last, seed):
+    rng = np.random.default_rng(seed)
+    x, w = normal(rng, n, ci, *size), weight(rng, co, ci, last)
+    bias = rng.standard_normal(co).astype(np.float32)
+    y = forward(x, w, padding, side, bias)
+    close(y, reference_conv(x, w, bias, padding=padding, **PLAIN), side)
+    relu = forward(x, w, padding, side, bias, relu=True)
+    np.testing.assert_array_equal(relu, np.maximum(y, 0))
+    g = normal(rng, *y.shape)
+    wanted = reference_conv_transpose(g, w, size, padding=padding, **PLAIN)
+    close(backward(g, w, size, padding, side), wanted, side)
+    wanted = reference_conv_grad_w(g, x, (3, 3), padding=padding, **PLAIN)
+    close(weight_gradient(g, x, padding, side), wanted, side)
+
+
+@pytest.mark.parametrize("side", [2, 4])
+@pytest.mark.parametrize(("n", "ci", "co", "size"), [(4, 64, 48, 40), (1, 256, 160, 7)])
+def test_many_tiles_and_large_weights(n, ci, co, size, side):
+    rng = np.random.default_rng(1)
+    padding = (1, 1, 1, 1)
+    x, w = normal(rng, n, ci, size, size), weight(rng, co, ci, True)
+    y = forward(x, w, padding, side)
+    close(y, reference_conv(x, w, None, padding=padding, **PLAIN), side)
+    g = normal(rng, *y.shape)
+    wanted = reference_conv_grad_w(g, x, (3, 3), padding=padding, **PLAIN)
+    close(weight_gradient(g, x, padding, side), wanted, side)
+
+
+INPUTS = {
+    "normal": lambda x: x,
+    "positive": np.abs,
+    "offset": lambda x: x + 10,
+    "scaled": lambda x: x * np.float32(10) ** np.linspace(-3, 3, x.shape[1])[:, None, None],
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_error_is_bounded_by_the_size_of_what_is_summed(kind):
+    """F(4 x 4) stays within 1e-5, F(2 x 2) within 3e-6 of the local sum of |x| |w|."""
+    rng = np.random.default_rng(2)
+    x = INPUTS[kind](normal(rng, 2, 64, 20, 20)).astype(np.float32)
+    w = weight(rng, 64, 64, True)
+    padding = (1, 1, 1, 1)
+    wanted = reference_conv(x, w, None, padding=padding, **PLAIN)
+    size = reference_conv(np.abs(x), np.abs(w), None, padding=padding, **PLAIN)
+    for side, bound in ((4, 1e-5), (2, 3e-6)):
+        assert (np.abs(forward(x, w, padding, side) - wanted) / size).max() < bound
+
+
+def test_precise_is_more_exact_and_never_takes_the_large_tile():
+    rng = np.random.default_rng(3)
+    x, w = normal(rng, 2, 64, 24, 24), weight(rng, 64, 64, True)
+    x[:, :, ::7, ::7] *= 1000
+    attrs = {"padding": (1, 1, 1, 1), **PLAIN}
+    wanted = reference_conv(x, w, None, **attrs)
+    size = reference_conv(np.abs(x), np.abs(w), None, **attrs)
+    error = {
+        precise: (np.abs(kernels.conv2d(x, w, precise=precise, **attrs) - wanted) / size).max()
+        for precise in (False, True)
+    }
+    assert error[True] < 2e-5 < error[False] < 1e-3
+    kernels.set_precise(True)
+    try:
+        got = kernels.conv2d(x, w, **attrs)
+    finally:
+        kernels.set_precise(False)
+    np.testing.assert_array_equal(got, kernels.conv2d(x, w, precise=True, **attrs))
+    assert winograd_cost.best_side(10, (56, 56), 64, 64, precise=True) == 2
+    assert winograd_cost.best_side(10, (56, 56), 64, 64, precise=False) == 4
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
+def test_a_number_that_is_not_finite_stays_in_its_place(value):
+    rng = np.random.default_rng(4)
+    x, w = normal(rng, 1, 32, 16, 16), weight(rng, 32, 32, True)
+    x[0, 5, 7, 8] = value
+    attrs = {"padding": (1, 1, 1, 1), **PLAIN}
+    assert winograd_cost.best_side(1, (16, 16), 32, 32, precise=False)
+    with np.errstate(all="ignore"):
+        wanted = reference_conv(x, w, None, **attrs).astype(np.float32)
+        y = kernels.conv2d(x, w, **attrs)
+        assert np.array_equal(np.isfinite(y), np.isfinite(wanted))
+        assert np.array_equal(np.isnan(y), np.isnan(wanted))
+        gx = kernels.conv2d_grad_x(x, w, size=(16, 16), **attrs)
+        wanted = reference_conv_transpose(x, w, (16, 16), **attrs).astype(np.float32)
+        assert np.array_equal(np.isfinite(gx), np.isfinite(wanted))
+        if not np.isfinite(value):
+            g = normal(rng, *y.shape)
+            gw = kernels.conv2d_grad_w(g, x, window=(3, 3), **attrs)
+            wanted = reference_conv_grad_w(g, x, (3, 3), **attrs)
+            assert np.array_equal(np.isnan(gw), np.isnan(wanted))
+            assert np.array_equal(np.isfinite(gw), np.isfinite(wanted))
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    rng = np.random.default_rng(5)
+    shapes = [(3, 24, 40, 20, 3, 1, 1), (1, 256, 128, 8, 3, 1, 1), (2, 3, 24, 40, 7, 2, 1)]
+    shapes += [(2, 48, 48, 12, 3, 1, 48), (2, 32, 32, 12, 3, 2, 4)]
+    before = threads.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2, 4):
+            threads.set_num_threads(count)
+            results = []
+            for n, ci, co, size, k, stride, groups in shapes:
+                rng = np.random.default_rng(n)
+                x = normal(rng, n, ci, size, size)
+                w = rng.standard_normal((co, ci // groups, k, k)).astype(np.float32)
+                attrs = {
+                    "stride": (stride, stride),
+                    "padding": (k // 2,) * 4,
+                    "dilation": (1, 1),
+                    "groups": groups,
+                }
+                y = kernels.conv2d(x, w, **attrs)
+                results.append(y)
+                results.append(kernels.conv2d_grad_x(y, w, size=(size, size), **attrs))
+                results.append(kernels.conv2d_grad_w(y, x, window=(k, k), **attrs))
+            found.append(results)
+    finally:
+        threads.set_num_threads(before)
+    for results in found[1:]:
+        for a, b in zip(found[0], results, strict=True):
+            np.testing.assert_array_equal(a, b)
