@@ -260,20 +260,22 @@ class DiskCache:
     """The cache of one kernel, in the shape in which numba's dispatcher and cfunc ask for it."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
         self.name = f"{function.__module__}.{function.__qualname__}"
+        source = Path(function.__code__.co_filename)
+        # Read now, as the module is imported: if the file is edited while this process runs, what
+        # it compiles must not be kept under the name of the edited source.
+        self.source = source_hash(source) if source.exists() else None
         self.usable = True
         self.locks: list[tuple[int, Path]] = []
 
     def entry(self, signature: Any) -> Path | None:
         """The file of one signature; None where it cannot be kept."""
         where = folder().path
-        source = Path(self.function.__code__.co_filename)
         text = str(signature)
         # A type whose name holds an address (a function as an argument) differs in every process.
-        if where is None or not self.usable or " at 0x" in text or not source.exists():
+        if where is None or not self.usable or " at 0x" in text or self.source is None:
             return None
-        parts = (self.name, text, source_hash(source), environment())
+        parts = (self.name, text, self.source, environment())
         digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
         short = re.sub(r"[^\w.]", "", self.name)[-80:]
         return where / f"{short}-{digest}{SUFFIX}"

@@ -94,6 +94,7 @@ class Microkernel:
         self.function = function
         self.count = count
         self.fastmath = fastmath
+        self.cache = DiskCache(function)
         self.compiled: Any = None  # the numba object that owns the code
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
@@ -114,11 +115,11 @@ class Microkernel:
             signature = (types.int64,) * self.count, types.void
             options = _options(self.fastmath, forceinline=False)
             compiled: Any = CFunc(self.function, signature, {}, options)
-            cache = compiled._cache = DiskCache(self.function)
+            compiled._cache = self.cache
             try:
                 compiled.compile()
             finally:
-                cache.release()
+                self.cache.release()
             self.address = compiled.address
             self.compiled = compiled
 

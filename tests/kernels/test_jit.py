@@ -9,9 +9,11 @@ import ast
 import errno
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -113,6 +115,15 @@ def test_second_process_loads_everything_and_edits_take_effect(package):
     assert run(package) == ["36.0", "36.0", "2", "4", "16"]
 
 
+def test_an_edit_under_a_running_process_is_not_mixed_up_with_what_it_compiles(package):
+    edit = f"""
+from dyn.kernels import tiny
+open({str(package / "helper.py")!r}, "w").write({HELPER.replace("* 3", "* 7")!r})
+"""
+    assert run(package, edit + PROGRAM) == COLD
+    assert run(package) == ["35.0", "35.0", "0", "6", "12"]
+
+
 def test_eight_cold_processes_at_once(package):
     processes = [start(package) for _ in range(8)]
     found = [finish(process) for process in processes]
@@ -188,6 +199,10 @@ def test_every_import_between_kernel_files_is_seen():
 def plus(x, y):
     """A kernel's plain function; every test decorates it anew."""
     return x + y
+
+
+def nothing(x, y):
+    """A microkernel's plain function."""
 
 
 def square(x):
@@ -323,6 +338,25 @@ def test_only_functions_of_a_module():
         task(plus)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="fastmath"):
         kernel(fastmath=("fast",))(plus)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_fork_while_another_thread_compiles(home):
+    def compile_all():
+        for _ in range(5):
+            made = microkernel(2)(nothing)
+            made.cache.usable = False  # so that each is compiled, not loaded
+            made.compile_all()
+
+    compiler = threading.Thread(target=compile_all)
+    compiler.start()
+    while compiler.is_alive():
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            os._exit(0 if microkernel(2)(nothing).address and kernel(plus)(1, 2) == 3 else 1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_the_folder_is_private(home):
