@@ -54,6 +54,14 @@ class Live:
         _, leaves = flatten(result, is_output)
         return [(v if isinstance(v, Tensor) else Tensor(v))._read() for _, v in leaves]
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Parameters and persistable buffers by name, as the last run left them."""
+        return {
+            name: tensor._read()
+            for name, tensor in self._model.tensors.items()
+            if tensor._array is not None
+        }
+
     def restart(self) -> None:
         """Put the model's state and the random numbers back as they were at the start."""
         self._snapshot.restore()

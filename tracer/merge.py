@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from dyn.core.errors import SourceLine
-from dyn.core.expr import Expr, is_unknown
 from dyn.core.op import Type
 from dyn.core.tree import Leaf
 from tracer.branch import End, Fork, Segment
@@ -18,7 +17,7 @@ from tracer.errors import TraceError
 from tracer.graph import Block, Node, Value
 from tracer.match import same_node
 from tracer.passes.dead_code import live_nodes
-from tracer.sizes import to_int, unknown_sizes
+from tracer.sizes import new_unknown_size, to_int, unknown_sizes
 from tracer.text import type_text
 
 Side = tuple[list[Node], list[Value]]
@@ -69,9 +68,7 @@ def common_type(a: Type, b: Type, sizes: dict[str, int]) -> Type:
     shape = []
     for x, y in zip(a.shape, b.shape, strict=True):
         if x != y:
-            name = f"_{sum(map(is_unknown, sizes)) + 1}"
-            sizes[name] = to_int(x, sizes)
-            x = Expr.symbol(name)
+            x = new_unknown_size(sizes, to_int(x, sizes))
         shape.append(x)
     return Type(tuple(shape), a.dtype)
 

@@ -21,25 +21,14 @@ from dyn.core.observe import Observer
 from dyn.core.op import OPS, Op, Type
 from dyn.core.tensor import Tensor
 from dyn.nn.state import Buffer, Parameter
-from tracer import control
+from tracer import control, refusals
 from tracer.branch import Path
-from tracer.errors import TraceError
 from tracer.graph import Value
-from tracer.session import FREE, FROZEN, SIZED, TRACED, Session, describe
+from tracer.session import FREE, FROZEN, SIZED, TRACED, Session
 from tracer.sizes import is_symbolic, symbol_of, to_expr, type_of_dims
 
 _LIKE = frozenset({"zeros_like", "ones_like", "full_like"})
 """Ops that read the shape of their input and nothing else."""
-
-_REMEDY = {
-    "item": "keep it a tensor",
-    "int": "keep it a tensor; to index with it, use x[i] with a tensor i or dyn.gather",
-    "index": "keep it a tensor; to index with it, use x[i] with a 1-element index tensor",
-    "float": "keep it a tensor and compute with ops",
-    "numpy": "use ops of dyn instead of numpy's",
-    "tolist": "use ops of dyn instead of Python lists",
-    "format": "format it outside the forward",
-}
 
 _COMPARE = {
     "==": "equal",
@@ -106,10 +95,7 @@ class Recorder(Observer, SizeScope):
             return self._first_seen(tensor)
         _, value, path = known
         if value is None or path not in self.paths:
-            raise TraceError(
-                "a tensor that was computed inside a function given to dyn.cond, dyn.while_loop or "
-                "dyn.scan is used outside of it; return it from the function"
-            )
+            raise refusals.leaks_from_block()
         return value
 
     def _first_seen(self, tensor: Tensor) -> Value:
@@ -117,10 +103,10 @@ class Recorder(Observer, SizeScope):
         where = user_line()
         created = id(tensor) in self._created
         if isinstance(tensor, Parameter) or (isinstance(tensor, Buffer) and tensor.persistable):
-            self._unregistered(tensor, where)
+            in_model = self.session.model.closed
+            self.session.problem(refusals.not_registered(tensor, created, in_model, where))
         elif not (created or isinstance(tensor, Buffer)) and self._is_stale(tensor):
-            how = "is read before it is written"
-            self.session.problem(self.carries_state(tensor, how, where))
+            self.carries_state(tensor, "is read before it is written", where)
         if not created:
             self._read.setdefault(id(tensor), (tensor, where))
         literal = created or not tensor._array.flags.writeable
@@ -130,36 +116,14 @@ class Recorder(Observer, SizeScope):
         """Whether an earlier call may have written the value that a tensor holds."""
         return tensor._assigned and id(tensor) not in self._written
 
-    def _unregistered(self, tensor: Tensor, where: SourceLine | None) -> None:
-        kind = "parameter" if isinstance(tensor, Parameter) else "buffer"
-        created = id(tensor) in self._created
-        made = "is made in the forward" if created else "is not in the model's state_dict"
-        remedy = (
-            "Assign its layer to an attribute in __init__, and keep lists of layers in "
-            "nn.LayerList or nn.Sequential"
-            if self.session.model.closed
-            else "Name the layers that the function uses with trace(..., layers={'name': layer})"
-        )
-        self.session.problem(
-            TraceError(
-                f"the {kind} {tensor.name!r} {made}, so it would be lost as state. {remedy}",
-                where=where,
-            )
-        )
-
     def read_as_constant(self, tensor: Tensor) -> SourceLine | None:
         """The line at which this run first read an unregistered tensor, if it did."""
         return self._read[id(tensor)][1] if id(tensor) in self._read else None
 
-    def carries_state(self, tensor: Tensor, how: str, where: SourceLine | None) -> TraceError:
-        """The error for a temporary that keeps a value from call to call."""
-        name = describe(tensor, self.session)
-        attribute = name.rsplit(".", 1)[-1] if name.startswith("self.") else "name"
-        return TraceError(
-            f"{name} {how}: it carries a value from one call to the next, and a temporary is not "
-            f"part of the file. Make it state with self.register_buffer({attribute!r}, ...)",
-            where=where,
-        )
+    def carries_state(self, tensor: Tensor, how: str, where: SourceLine | None) -> None:
+        """Refuse a temporary that keeps a value from call to call."""
+        path = self.session.temporaries.get(id(tensor), (None,))[0]
+        self.session.problem(refusals.carries_state(tensor, path, how, where))
 
     # -- events ------------------------------------------------------------------------------
 
@@ -229,10 +193,7 @@ class Recorder(Observer, SizeScope):
         try:
             inferred = run_infer(op, types, attrs)
         except DynError as error:
-            raise TraceError(
-                f"{op.name} holds for the sample sizes only, not for the declared dynamic ones: "
-                f"{error.message}"
-            ) from error
+            raise refusals.holds_for_sample_only(op.name, error.message) from error
         finally:
             self._inferring = False
         if op.dynamic:
@@ -243,9 +204,7 @@ class Recorder(Observer, SizeScope):
         for a, b in zip(inferred, actual, strict=True):
             sample = tuple(n.sample if isinstance(n, Dim) else n for n in a.shape)
             if sample != b.shape or a.dtype != b.dtype:
-                raise TraceError(
-                    f"infer of {op.name} says {a}, but its kernel gave {b}; this is a fault of dyn"
-                )
+                raise refusals.infer_is_wrong(op.name, a, b)
         return [type_of_dims(type_) for type_ in inferred]
 
     def _known_sizes(self, result: tuple[str, int], inferred: Type, actual: Type) -> Type:
@@ -276,15 +235,12 @@ class Recorder(Observer, SizeScope):
         if handle is None:
             read = self._read.get(id(target))
             if read is not None:
-                line = f"is written after it was read (at {read[1]})"
-                self.session.problem(self.carries_state(target, line, user_line()))
+                how = f"is written after it was read (at {read[1]})"
+                self.carries_state(target, how, user_line())
             self._written[id(target)] = target
             return
         if len(self.paths) > 1:
-            raise TraceError(
-                f"{handle.name} is written inside a function given to dyn.cond, dyn.while_loop or "
-                "dyn.scan; return the new value from the function and assign it outside"
-            )
+            raise refusals.state_written_in_block(handle.name)
         self.states[handle.name] = user_line()
 
     def on_layer(self, layer: Any, phase: str) -> None:
@@ -310,21 +266,8 @@ class Recorder(Observer, SizeScope):
             return None
         if how == "bool":
             return self._fork(tensor)
-        call = _CALLS.get(how, how)
-        kept = "the file would keep the number of this one run for ever"
-        if level == SIZED:
-            text = (
-                f"{call} takes a value that depends on a dynamic size out of the graph; {kept}. "
-                "Remedy: compute with whole sizes (h // 2, (h + 1) // 2, h * 2), which stay sizes, "
-                "or keep it a tensor"
-            )
-        else:
-            remedy = _REMEDY.get(how, "keep it a tensor")
-            text = (
-                f"{call} takes a value that depends on the inputs out of the graph; {kept}. "
-                f"Remedy: {remedy}, or compute it outside the forward and pass it in"
-            )
-        self.session.problem(TraceError(text))
+        refuse = refusals.sized_value_escapes if level == SIZED else refusals.value_escapes
+        self.session.problem(refuse(how))
         return None
 
     def _fork(self, tensor: Tensor) -> bool:
@@ -340,20 +283,7 @@ class Recorder(Observer, SizeScope):
         """Refuse to turn a dynamic size into a plain number."""
         if self._muted or not self._open:
             return
-        uses = {"index": "range(), len() or another function that needs a plain int"}
-        names = ", ".join(sorted(dim.expr.symbols()))
-        self.session.problem(
-            TraceError(
-                f"the dynamic size {dim.expr} is used as a plain number by "
-                f"{uses.get(how, how + '()')}; the file would keep the sample's {dim.sample} for "
-                f"ever. Remedy: compute with tensors (dyn.arange, slices, dyn.scan) or "
-                + (
-                    "use ops that keep the number of results fixed (masks instead of nonzero)"
-                    if any(map(is_unknown, dim.expr.symbols()))
-                    else f"declare {names} as a number in the InputSpec"
-                )
-            )
-        )
+        self.session.problem(refusals.size_escapes(dim, how))
 
     def on_guard(self, left: Expr, relation: str, right: Expr, answer: bool) -> bool:
         """Remember a comparison of sizes; one that depends on values is a fork."""
@@ -369,9 +299,7 @@ class Recorder(Observer, SizeScope):
     def lift(self, dim: Any) -> Tensor:
         """A size as a 0-d int64 tensor, made by a recorded op."""
         if not self._open:
-            raise TraceError(
-                f"the size {dim.expr} of an earlier trace is used; sizes have no meaning outside it"
-            )
+            raise refusals.size_outlives_trace(dim)
         return OPS["full"](shape=(), value=dim, dtype="int64")
 
     # -- sizes -------------------------------------------------------------------------------
@@ -425,15 +353,3 @@ class Recorder(Observer, SizeScope):
         """Mark results of a muted run, so that they are not taken for constants."""
         for tensor in outputs:
             self._known.setdefault(id(tensor._array), (tensor._array, None, None))
-
-
-_CALLS = {
-    "item": "item()",
-    "int": "int()",
-    "index": "use as an index or in range()",
-    "float": "float()",
-    "complex": "complex()",
-    "numpy": "numpy()",
-    "tolist": "tolist()",
-    "format": "formatting",
-}

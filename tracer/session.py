@@ -16,11 +16,12 @@ from dyn.core.errors import SourceLine
 from dyn.core.expr import Expr
 from dyn.core.op import Type
 from dyn.core.tensor import Tensor
-from dyn.nn.state import Buffer, Parameter
+from dyn.nn.state import Parameter
 from tracer.errors import TraceError
 from tracer.graph import Assumption, Guard, Value
 from tracer.names import Model
 from tracer.preserve import Snapshot
+from tracer.sizes import new_unknown_size
 from tracer.spec import BoundInput
 
 FREE, FROZEN, SIZED, TRACED = range(4)
@@ -77,7 +78,7 @@ class Session:
         self.frozen_escape: SourceLine | None = None
         self._by_content: dict[Any, Value] = {}
         self._by_array: dict[int, tuple[np.ndarray, Value]] = {}
-        self._unknown_sizes: dict[Any, str] = {}
+        self._unknown_sizes: dict[Any, Expr] = {}
         self.layer_paths = {id(layer): path for path, layer in model.layers.items()}
         self.snapshot = Snapshot(model.layers.values(), model.tensors.values())
         self.temporaries = {id(t): (path, t) for path, t in model.temporaries().items()}
@@ -131,9 +132,9 @@ class Session:
                 paths have the same symbol for it.
             sample: the size in this run.
         """
-        name = self._unknown_sizes.setdefault(point, f"_{len(self._unknown_sizes) + 1}")
-        self.sizes.setdefault(name, sample)
-        return Expr.symbol(name)
+        if point not in self._unknown_sizes:
+            self._unknown_sizes[point] = new_unknown_size(self.sizes, sample)
+        return self._unknown_sizes[point]
 
     def guard(
         self, left: Expr, relation: str, right: Expr, answer: bool, where: SourceLine | None
@@ -148,13 +149,3 @@ class Session:
             raise error
         if not any(p.message == error.message and p.where == error.where for p in self.problems):
             self.problems.append(error)
-
-
-def describe(tensor: Tensor, session: Session) -> str:
-    """How an unregistered tensor is called in messages."""
-    if id(tensor) in session.temporaries:
-        return f"self.{session.temporaries[id(tensor)][0]}"
-    if tensor._name is not None:
-        return f"the tensor {tensor._name!r}"
-    kind = "buffer" if isinstance(tensor, Buffer) else "tensor"
-    return f"a {kind} of shape {list(tensor._array.shape)}"

@@ -70,6 +70,13 @@ def unknown_sizes(*values: Any) -> set[str]:
     return found
 
 
+def new_unknown_size(sizes: dict[str, int], sample: int) -> Expr:
+    """A new symbol for a size that depends on values; its sample is added to `sizes`."""
+    name = f"_{sum(map(is_unknown, sizes)) + 1}"
+    sizes[name] = sample
+    return Expr.symbol(name)
+
+
 def type_of_dims(type_: Type) -> Type:
     """A type over Dims as a type over expressions."""
     return Type(tuple(to_expr(size) for size in type_.shape), type_.dtype)

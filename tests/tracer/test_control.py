@@ -210,6 +210,26 @@ def test_an_assumption_in_a_body_is_listed_once() -> None:
     assert len(check(forward, S([3])).assumptions) == 1
 
 
+def test_sides_may_differ_in_sizes_that_depend_on_values() -> None:
+    def forward(x: Any) -> Any:
+        y = dyn.cond(x.sum() > 0, lambda: x[x > 0], lambda: x[x < -1])
+        z = x[x > 1] if x.max() > 2 else x[x < 0] * 2
+        return y * y.shape[0], z.reshape([z.shape[0], 1])
+
+    check(forward, S(["n", 3]), sizes=({"n": 1}, {"n": 9}))
+
+
+def test_selections_behind_a_branch_are_made_once() -> None:
+    def forward(x: Any) -> Any:
+        if x.sum() > 0:
+            x = x * 2
+        y = x[x > 0]
+        return y * y.shape[0]
+
+    graph = check(forward, S(["n", 3]), sizes=({"n": 1}, {"n": 9}))
+    assert [n.op for n in graph.walk()].count("nonzero") == 1
+
+
 def test_parameters_are_seen_inside() -> None:
     layer = nn.Linear(3, 3)
     graph = check(

@@ -416,3 +416,37 @@ def test_tensors_in_messages_of_temporaries_are_named() -> None:
 
     with pytest.raises(TraceError, match="the tensor 'momentum' is written after it was read"):
         trace(forward, S([2]))
+
+
+# ---- guards ------------------------------------------------------------------------------------
+
+
+def test_comparisons_of_sizes_are_guards_with_their_lines() -> None:
+    def forward(x: Any, y: Any) -> Any:
+        n, t = x.shape
+        if n == 1:
+            return x * 2
+        if t % 2 == 0 and t > 3:
+            x = x * 3
+        return x.squeeze() + y
+
+    graph = trace(forward, S(["n", "t"]), S(["m", "t"]), sizes={"n": 3, "m": 3, "t": 8})
+    found = {str(g): (g.answer, g.where.text if g.where else "") for g in graph.guards}
+    assert found == {
+        "n != 1": (False, "if n == 1:"),
+        "(t)%(2) == 0": (True, "if t % 2 == 0 and t > 3:"),
+        "t > 3": (True, "if t % 2 == 0 and t > 3:"),
+        "t != 1": (False, "return x.squeeze() + y"),
+        "n == m": (True, "return x.squeeze() + y"),
+    }
+    guard = next(g for g in graph.guards if str(g) == "t > 3")
+    assert guard.holds({"t": 4}) and not guard.holds({"t": 3})
+
+
+def test_comparisons_that_always_hold_are_no_guards() -> None:
+    def forward(x: Any) -> Any:
+        n, t = x.shape
+        assert n > 0 and n * t >= 1 and n + 1 != n
+        return x.reshape([t, n]) if n * t == t * n else x
+
+    assert trace(forward, S(["n", "t"])).guards == []

@@ -1,0 +1,151 @@
+"""What tracing says when it refuses something: what was done, why it cannot be, and the remedy.
+
+One function per kind. They make errors; whether one is raised or collected is up to the session.
+"""
+
+from __future__ import annotations
+
+from dyn.core.dim import Dim
+from dyn.core.errors import SourceLine
+from dyn.core.expr import is_unknown
+from dyn.core.tensor import Tensor
+from dyn.nn.state import Buffer, Parameter
+from tracer.errors import TraceError
+
+_KEPT = "the file would keep the number of this one run for ever"
+_CALLS = {
+    "item": "item()",
+    "int": "int()",
+    "index": "use as an index or in range()",
+    "float": "float()",
+    "complex": "complex()",
+    "numpy": "numpy()",
+    "tolist": "tolist()",
+    "format": "formatting",
+}
+_REMEDIES = {
+    "int": "keep it a tensor; to index with it, use x[i] with a tensor i or dyn.gather",
+    "index": "keep it a tensor; to index with it, use x[i] with a 1-element index tensor",
+    "float": "keep it a tensor and compute with ops",
+    "numpy": "use ops of dyn instead of numpy's",
+    "tolist": "use ops of dyn instead of Python lists",
+    "format": "format it outside the forward",
+}
+
+
+def value_escapes(how: str) -> TraceError:
+    """A value that depends on the inputs becomes a plain number or array."""
+    return TraceError(
+        f"{_CALLS.get(how, how)} takes a value that depends on the inputs out of the graph; "
+        f"{_KEPT}. Remedy: {_REMEDIES.get(how, 'keep it a tensor')}, or compute it outside the "
+        "forward and pass it in"
+    )
+
+
+def sized_value_escapes(how: str) -> TraceError:
+    """A value that depends on dynamic sizes alone becomes a plain number or array."""
+    return TraceError(
+        f"{_CALLS.get(how, how)} takes a value that depends on a dynamic size out of the graph; "
+        f"{_KEPT}. Remedy: compute with whole sizes (h // 2, (h + 1) // 2, h * 2), which stay "
+        "sizes, or keep it a tensor"
+    )
+
+
+def size_escapes(dim: Dim, how: str) -> TraceError:
+    """A dynamic size becomes a plain number."""
+    use = f"{how}()"
+    if how == "index":
+        use = "range(), len() or another function that needs a plain int"
+    symbols = sorted(dim.expr.symbols())
+    if any(map(is_unknown, symbols)):
+        remedy = "use ops that keep the number of results fixed (masks instead of nonzero)"
+    else:
+        remedy = f"declare {', '.join(symbols)} as a number in the InputSpec"
+    return TraceError(
+        f"the dynamic size {dim.expr} is used as a plain number by {use}; the file would keep the "
+        f"sample's {dim.sample} for ever. Remedy: compute with tensors (dyn.arange, slices, "
+        f"dyn.scan) or {remedy}"
+    )
+
+
+def size_outlives_trace(dim: Dim) -> TraceError:
+    """A size of an earlier trace meets a tensor."""
+    return TraceError(
+        f"the size {dim.expr} of an earlier trace is used; sizes have no meaning outside it"
+    )
+
+
+def holds_for_sample_only(op: str, message: str) -> TraceError:
+    """The shape rule of an op refuses the symbolic sizes where it took the sample's."""
+    return TraceError(
+        f"{op} holds for the sample sizes only, not for the declared dynamic ones: {message}"
+    )
+
+
+def leaks_from_block() -> TraceError:
+    """A value computed inside a function of dyn.cond and its kin is used outside."""
+    return TraceError(
+        "a tensor that was computed inside a function given to dyn.cond, dyn.while_loop or "
+        "dyn.scan is used outside of it; return it from the function"
+    )
+
+
+def state_written_in_block(name: str) -> TraceError:
+    """A function of dyn.cond and its kin writes state."""
+    return TraceError(
+        f"{name} is written inside a function given to dyn.cond, dyn.while_loop or dyn.scan; "
+        "return the new value from the function and assign it outside"
+    )
+
+
+def carries_state(
+    tensor: Tensor, path: str | None, how: str, where: SourceLine | None
+) -> TraceError:
+    """A temporary keeps a value from call to call.
+
+    Args:
+        path: the attribute it hangs on, if it hangs on a layer.
+        how: what was seen, such as "is read before it is written".
+    """
+    if path is not None:
+        name = f"self.{path}"
+    elif tensor._name is not None:
+        name = f"the tensor {tensor._name!r}"
+    else:
+        kind = "buffer" if isinstance(tensor, Buffer) else "tensor"
+        name = f"a {kind} of shape {list(tensor._array.shape)}"
+    attribute = path.rsplit(".", 1)[-1] if path is not None else "name"
+    return TraceError(
+        f"{name} {how}: it carries a value from one call to the next, and a temporary is not part "
+        f"of the file. Make it state with self.register_buffer({attribute!r}, ...)",
+        where=where,
+    )
+
+
+def not_registered(
+    tensor: Tensor, created: bool, in_model: bool, where: SourceLine | None
+) -> TraceError:
+    """A parameter or persistable buffer has no name in the model.
+
+    Args:
+        created: whether the forward made it.
+        in_model: whether a model is traced, rather than a function that uses layers.
+    """
+    kind = "parameter" if isinstance(tensor, Parameter) else "buffer"
+    made = "is made in the forward" if created else "is not in the model's state_dict"
+    remedy = "Name the layers that the function uses with trace(..., layers={'name': layer})"
+    if in_model:
+        remedy = (
+            "Assign its layer to an attribute in __init__, and keep lists of layers in "
+            "nn.LayerList or nn.Sequential"
+        )
+    return TraceError(
+        f"the {kind} {tensor.name!r} {made}, so it would be lost as state. {remedy}", where=where
+    )
+
+
+def infer_is_wrong(op: str, inferred: object, actual: object) -> TraceError:
+    """The shape rule of an op does not say what its kernel does."""
+    return TraceError(
+        f"infer of {op} says {inferred}, but its kernel gave {actual}; this is a fault of dyn"
+    )
