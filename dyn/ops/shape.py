@@ -227,13 +227,11 @@ def _(base, value, *, axes):
 def squeeze(x: Tensor, axis: Any = None) -> Tensor:
     """Remove axes of size 1: the given ones that have it, or all (a view).
 
-    A size declared dynamic is never taken for 1.
+    A size declared dynamic is never taken for 1; that is a guard of the traced graph.
     """
     candidates = range(x.ndim) if axis is None else axes_of(axis, x.ndim)
     shape = x.shape
-    return _squeeze(
-        x, axes=tuple(a for a in candidates if isinstance(shape[a], int) and shape[a] == 1)
-    )
+    return _squeeze(x, axes=tuple(a for a in candidates if same_size(shape[a], 1)))
 
 
 def _infer_unsqueeze(x: Type, *, axes: tuple[int, ...]) -> Type:
