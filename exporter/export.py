@@ -77,8 +77,7 @@ def export(
         size = files.write(skeleton, lowered.weights, file, external_data)
         compared = None
         if verify:
-            live = traced.require_live()
-            compared = Verifier(live.run, live.restart, graph, file, tolerance).run()
+            compared = Verifier(traced.require_live(), graph, file, tolerance).run()
         return report(target, graph, lowered, skeleton, size, notes, compared)
 
 

@@ -16,6 +16,7 @@ class Comparison:
         sizes: sizes of the dynamic dimensions it was seen at.
         runs: number of runs compared.
         unchecked: outputs that depend on random ops, of which only shape and dtype are compared.
+        fixed: the model took none of the other sizes that were tried for the dynamic ones.
     """
 
     absolute: float = 0.0
@@ -24,6 +25,7 @@ class Comparison:
     sizes: dict[str, int] = field(default_factory=dict)
     runs: int = 0
     unchecked: tuple[str, ...] = ()
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class Report:
                 f"  verified in onnxruntime in {found.runs} runs: largest difference "
                 f"{found.absolute:.2e} ({found.relative:.2e} relative){at}"
             )
+            if found.fixed:
+                lines.append("  the model takes none of the other sizes that were tried")
             if found.unchecked:
                 lines.append(f"  random outputs, values not compared: {', '.join(found.unchecked)}")
         return "\n".join(lines)

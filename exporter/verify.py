@@ -1,40 +1,55 @@
 """Step "verify": runs the written file in onnxruntime against the live model.
 
-Both get the same inputs: the sample, perturbed ones, and other sizes of every dynamic dimension, in
+Both get the same inputs: the sample, and others at other sizes of every dynamic dimension, in
 successive calls so that state counts. Comparisons of sizes that the trace took for granted are put
-to the test with sizes that break them.
+to the test with sizes that break them. Which inputs and sizes those are is decided in `trials.py`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
+from dyn.core.expr import is_unknown
 from dyn.core.op import OPS
 from dyn.core.rng import drawing_from
 from exporter.errors import VerificationError
 from exporter.report import Comparison
 from exporter.serving import Predictor
+from exporter.trials import Trials
 from tracer.graph import Graph, Guard, Value
-from tracer.sizes import to_int
-from tracer.spec import draw
-
-Live = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
-"""The live model over flat lists of arrays; state carries from call to call."""
 
 RELATIVE = {"float64": 1e-7, "float32": 3e-4, "float16": 2e-2, "bfloat16": 5e-2}
 """Largest allowed error of each dtype, relative to the largest value of an output."""
 FLOOR = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-3, "bfloat16": 1e-2}
 """Absolute error that is always allowed: outputs that are all but zero have no scale."""
-STEPS = (1, 2, 7, 4, 3, 16)
-"""Other sizes that are tried for a dimension; spatial ones are tried in multiples of 32."""
 OTHER_SIZES = 2
+"""Sets of sizes beside the traced ones that a file is compared at."""
+BREAKING = 2
+"""Sets of sizes with which each comparison of sizes is challenged."""
 DRAWS = 5
 """Runs in which a random output is drawn, in the model and in the file."""
+
+
+class Live(Protocol):
+    """The live model over flat lists of arrays; see `tracer.Live`."""
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs; state carries from call to call."""
+        ...
+
+    def state(self) -> dict[str, np.ndarray]:
+        """State by name, as the last run left it."""
+        ...
+
+    def restart(self) -> None:
+        """Back to the state before the first run."""
+        ...
 
 
 @dataclass
@@ -43,14 +58,12 @@ class Verifier:
 
     Attributes:
         live: the model.
-        restart: puts the live model back to where it was before the first call.
         graph: what was exported; gives types, sizes, guards and names.
         path: the file.
         tolerance: replaces RELATIVE for all dtypes if given.
     """
 
     live: Live
-    restart: Callable[[], None]
     graph: Graph
     path: Path
     tolerance: float | None = None
@@ -63,22 +76,25 @@ class Verifier:
                 what the model accepts, or the file is wrong for sizes that a comparison of sizes
                 in the model rules out only in the trace.
         """
-        self.random = random_outputs(self.graph)
-        self.worst = Comparison(unchecked=tuple(self.random))
+        self.trials = Trials(self.graph)
+        self.random = random_results(self.graph)
+        self.worst = Comparison()
         self.runs = 0
         self.predictor = Predictor(self.path)
         self.at(self.graph.sizes, first=self.graph.samples)
         found = 0
-        for sizes in self.other_sizes():
+        for sizes in self.trials.other_sizes():
             found += self.at(sizes, may_refuse=True)
             if found == OTHER_SIZES:
                 break
         for guard in self.graph.guards:
             self.challenge(guard)
-        if self.random:
-            self.draws()
+        unchecked = tuple(name for name in self.graph.output_names if name in self.random)
+        if unchecked:
+            self.draws(unchecked)
         w = self.worst
-        return Comparison(w.absolute, w.relative, w.output, w.sizes, self.runs, w.unchecked)
+        fixed = bool(self.trials.declared) and not found
+        return Comparison(w.absolute, w.relative, w.output, w.sizes, self.runs, unchecked, fixed)
 
     def at(
         self,
@@ -86,34 +102,29 @@ class Verifier:
         first: Sequence[np.ndarray] | None = None,
         may_refuse: bool = False,
     ) -> bool:
-        """Two successive calls at one set of sizes; False if the model itself refuses them."""
+        """Successive calls at one set of sizes; False if the model itself refuses them."""
         rng = np.random.default_rng(sum(sizes.values()) + 1)
-        calls = [first or self.inputs(sizes, rng), self.inputs(sizes, rng)]
-        self.restart()
+        calls = [first or self.trials.inputs(sizes, rng)]
+        if self.graph.states or not self.trials.declared:
+            calls.append(self.trials.inputs(sizes, rng))
+        self.live.restart()
         self.predictor.reset()
         try:
             for arrays in calls:
                 try:
-                    wanted = self.live(arrays)
+                    wanted = self.live.run(arrays)
                 except Exception:
                     if may_refuse:  # asserts and checks of the user's own included
                         return False
                     raise
-                self.compare(wanted, self.served(arrays, sizes), sizes)
+                self.runs += 1
+                given = self.served(arrays, sizes)
+                for name, a, b in zip(self.graph.output_names, wanted, given, strict=False):
+                    self.compare(f"output {name!r}", name, a, b, sizes)
+                self.compare_state(sizes)
         finally:
-            self.restart()
+            self.live.restart()
         return True
-
-    def inputs(self, sizes: Mapping[str, int], rng: np.random.Generator) -> list[np.ndarray]:
-        """Fresh inputs; integers are shuffled samples, which are valid where the sample was."""
-        made = []
-        for value, sample in zip(self.graph.inputs, self.graph.samples, strict=True):
-            shape = to_int(value.type.shape, sizes)
-            if sample.dtype.kind in "iu" and sample.size:
-                made.append(rng.choice(sample.reshape(-1), shape).astype(sample.dtype))
-            else:
-                made.append(draw(shape, sample.dtype, rng))
-        return made
 
     def served(self, arrays: Sequence[np.ndarray], sizes: Mapping[str, int]) -> list[np.ndarray]:
         """What onnxruntime computes from the file; state carries from call to call."""
@@ -124,93 +135,44 @@ class Verifier:
                 f"onnxruntime fails on what the model accepts, at {_at(sizes)}: {error}"
             ) from error
 
+    def compare_state(self, sizes: Mapping[str, int]) -> None:
+        """Compare what the calls so far have left behind."""
+        if self.graph.states:
+            wanted, given = self.live.state(), self.predictor.state
+            for name in given:
+                self.compare(f"state {name!r}", name, wanted[name], given[name], sizes)
+
     def compare(
-        self, wanted: Sequence[np.ndarray], given: Sequence[np.ndarray], sizes: Mapping[str, int]
+        self, title: str, name: str, wanted: np.ndarray, given: np.ndarray, sizes: Mapping[str, int]
     ) -> None:
-        """Raise if an output of the file is not that of the model; keep the largest error."""
-        self.runs += 1
-        for name, a, b in zip(self.graph.output_names, wanted, given, strict=False):
-            if a.shape != b.shape or a.dtype != b.dtype:
-                raise VerificationError(
-                    f"output {name!r} is {a.dtype.name} {list(a.shape)} in the model and "
-                    f"{b.dtype.name} {list(b.shape)} in onnxruntime, at {_at(sizes)}"
-                )
-            if name in self.random or a.size == 0:
-                continue
-            absolute, relative = difference(a, b)
-            if relative > self.worst.relative or not self.worst.output:
-                self.worst = Comparison(
-                    max(absolute, self.worst.absolute),
-                    relative,
-                    name,
-                    dict(sizes),
-                    0,
-                    self.worst.unchecked,
-                )
-            allowed = self.allowed(a.dtype)
-            floor = FLOOR.get(a.dtype.name, 0.0)
-            if not (relative <= allowed or absolute <= floor):
-                raise VerificationError(
-                    f"output {name!r} differs from the model by {absolute:.3g} ({relative:.3g} of "
-                    f"its largest value, {allowed:g} is allowed) at {_at(sizes)}; "
-                    "exporter.diff(model, path, ...) names the first node that differs "
-                    "(export with verify=False to get the file)"
-                )
-
-    def allowed(self, dtype: np.dtype) -> float:
-        """Largest relative error of an output of this dtype."""
-        exact = dtype.name not in RELATIVE
-        if exact:
-            return 0.0
-        return self.tolerance if self.tolerance is not None else RELATIVE[dtype.name]
-
-    def draws(self) -> None:
-        """Outputs that differ with every seed must differ between runs of the file, too."""
-        arrays = self.graph.samples
-        lives = []
-        with drawing_from(np.random.default_rng(0)):
-            for _ in range(DRAWS):
-                self.restart()
-                lives.append(self.live(arrays))
-        self.restart()
-        files = []
-        for _ in range(DRAWS):
-            self.predictor.reset()
-            files.append(self.served(arrays, self.graph.sizes))
-        self.predictor.reset()
-        for i, name in enumerate(self.graph.output_names):
-            if name not in self.random:
-                continue
-            distinct = {run[i].tobytes() for run in lives}
-            if len(distinct) == DRAWS and len({run[i].tobytes() for run in files}) == 1:
-                raise VerificationError(
-                    f"output {name!r} is random in the model and the same in every run of the file"
-                )
-
-    # -- sizes -------------------------------------------------------------------------------
-
-    def other_sizes(self) -> Iterator[dict[str, int]]:
-        """Sets of sizes in which every dynamic size differs from the traced one; guards hold."""
-        for candidate in self.candidates():
-            if all(candidate[s] != n for s, n in self.declared().items()) and all(
-                _holds(guard, candidate) for guard in self.graph.guards
-            ):
-                yield candidate
-
-    def declared(self) -> dict[str, int]:
-        """Sizes that the inputs declare (not those that depend on values)."""
-        return {s: n for s, n in self.graph.sizes.items() if not s.startswith("_")}
-
-    def candidates(self) -> Iterator[dict[str, int]]:
-        """Many sets of sizes, likely ones first."""
-        declared = self.declared()
-        if not declared:
+        """Raise if a result of the file is not that of the model; keep the largest error."""
+        a, b = wanted, given
+        if a.shape != b.shape or a.dtype != b.dtype:
+            raise VerificationError(
+                f"{title} is {a.dtype.name} {list(a.shape)} in the model and "
+                f"{b.dtype.name} {list(b.shape)} in onnxruntime, at {_at(sizes)}"
+            )
+        if name in self.random or a.size == 0:
             return
-        options = {s: _options(n) for s, n in declared.items()}
-        together = zip(*options.values(), strict=False)
-        mixed = itertools.islice(itertools.product(*options.values()), 64)
-        for numbers in itertools.chain(together, mixed):
-            yield dict(zip(declared, numbers, strict=True))
+        absolute, relative = difference(a, b)
+        w = self.worst
+        if relative > w.relative or not w.output:
+            self.worst = Comparison(max(absolute, w.absolute), relative, name, dict(sizes))
+        allowed, floor = self.allowed(a.dtype)
+        if not (relative <= allowed or absolute <= floor):
+            raise VerificationError(
+                f"{title} differs from the model by {absolute:.3g} ({relative:.3g} of "
+                f"its largest value, {allowed:g} is allowed) at {_at(sizes)}; export with "
+                "verify=False to get the file, then exporter.diff(model, path, ...) names the "
+                "first node that differs"
+            )
+
+    def allowed(self, dtype: np.dtype) -> tuple[float, float]:
+        """Largest relative error of a result of this dtype, and the absolute one below it."""
+        relative = RELATIVE.get(dtype.name, 0.0)
+        if relative and self.tolerance is not None:
+            relative = self.tolerance
+        return relative, FLOOR.get(dtype.name, 0.0)
 
     def challenge(self, guard: Guard) -> None:
         """Try sizes at which a comparison comes out differently.
@@ -218,9 +180,7 @@ class Verifier:
         Either the model refuses them too (then the guard is an assumption of the model's own), or
         the file must be right there as well.
         """
-        tried = itertools.chain(self.candidates(), self.near(guard))
-        broken = (c for c in tried if guard.left.symbols() | guard.right.symbols() <= set(c))
-        for sizes in itertools.islice((c for c in broken if not _holds(guard, c)), 2):
+        for sizes in itertools.islice(self.trials.breaking(guard), BREAKING):
             try:
                 self.at(sizes, may_refuse=True)
             except VerificationError as error:
@@ -231,31 +191,29 @@ class Verifier:
                     where=guard.where,
                 ) from None
 
-    def near(self, guard: Guard) -> Iterator[dict[str, int]]:
-        """Sizes around the traced ones, one symbol of the guard changed at a time."""
-        declared = self.declared()
-        for symbol in sorted((guard.left.symbols() | guard.right.symbols()) & set(declared)):
-            for delta in (1, -1, 2, 3, 5, 8, 16, 33):
-                if declared[symbol] + delta > 0:
-                    yield {**declared, symbol: declared[symbol] + delta}
-
-
-def _options(sample: int) -> list[int]:
-    near = [n for n in STEPS if n != sample]
-    if sample < 32:
-        return near
-    return [sample + 32, sample * 2, sample // 2, sample + 1, *near]
-
-
-def _holds(guard: Guard, sizes: Mapping[str, int]) -> bool:
-    try:
-        return guard.holds(dict(sizes))
-    except KeyError:
-        return True
+    def draws(self, names: Sequence[str]) -> None:
+        """Outputs that differ with every seed must differ between runs of the file, too."""
+        arrays = self.graph.samples
+        lives, files = [], []
+        with drawing_from(np.random.default_rng(0)):
+            for _ in range(DRAWS):
+                self.live.restart()
+                lives.append(self.live.run(arrays))
+        self.live.restart()
+        for _ in range(DRAWS):
+            self.predictor.reset()
+            files.append(self.served(arrays, self.graph.sizes))
+        for name in names:
+            i = self.graph.output_names.index(name)
+            distinct = {run[i].tobytes() for run in lives}
+            if len(distinct) == DRAWS and len({run[i].tobytes() for run in files}) == 1:
+                raise VerificationError(
+                    f"output {name!r} is random in the model and the same in every run of the file"
+                )
 
 
 def _at(sizes: Mapping[str, int]) -> str:
-    declared = [f"{s}={n}" for s, n in sizes.items() if not s.startswith("_")]
+    declared = [f"{s}={n}" for s, n in sizes.items() if not is_unknown(s)]
     return ", ".join(declared) or "the traced sizes"
 
 
@@ -267,28 +225,42 @@ def difference(wanted: np.ndarray, given: np.ndarray) -> tuple[float, float]:
     if wanted.dtype.kind in "biu":
         differs = wanted != given
         return (float(differs.any()), float(differs.mean()))
-    a, b = (np.atleast_1d(side).astype(np.float64) for side in (wanted, given))
-    with np.errstate(invalid="ignore"):
+    if wanted.dtype.kind not in "fc":
+        wanted, given = wanted.astype(np.float64), given.astype(np.float64)
+    a, b = np.atleast_1d(wanted), np.atleast_1d(given)
+    with np.errstate(invalid="ignore", over="ignore"):
         gap = np.abs(a - b)
-    gap[(np.isnan(a) & np.isnan(b)) | (a == b)] = 0.0
-    gap[np.isnan(gap)] = np.inf
-    finite = np.abs(a[np.isfinite(a)])
-    scale = float(finite.max()) if finite.size else 0.0
     absolute = float(gap.max())
+    if not np.isfinite(absolute):
+        gap[(np.isnan(a) & np.isnan(b)) | (a == b)] = 0.0
+        gap[np.isnan(gap)] = np.inf
+        absolute = float(gap.max())
+        a = a[np.isfinite(a)]
+    scale = float(np.abs(a).max()) if a.size else 0.0
     return absolute, absolute / scale if scale else (0.0 if absolute == 0 else np.inf)
 
 
-def random_outputs(graph: Graph) -> list[str]:
-    """Names of the outputs that random numbers reach."""
+def random_results(graph: Graph) -> set[str]:
+    """Names of the outputs and states that random numbers reach."""
     tainted: set[Value] = set()
     for node in graph.walk():
-        drawn = node.op in OPS and OPS[node.op].random
-        inside = any(
-            OPS[n.op].random for block in node.blocks.values() for n in block.walk() if n.op in OPS
+        drawn = any(
+            OPS[inner.op].random
+            for inner in (node, *(n for block in node.blocks.values() for n in block.walk()))
+            if inner.op in OPS
         )
-        if drawn or inside or any(v in tainted for v in node.inputs if v is not None):
+        if drawn or any(v in tainted for v in node.inputs if v is not None):
             tainted.update(node.outputs)
-    return [n for n, v in zip(graph.output_names, graph.outputs, strict=True) if v in tainted]
+    results = [*zip(graph.output_names, graph.outputs, strict=True)]
+    results += [(state.name, state.next) for state in graph.states]
+    if any(state.next in tainted for state in graph.states):
+        # Random state reaches in the next call whatever reads it.
+        carried = {s.value for s in graph.states if s.value is not None and s.next in tainted}
+        for node in graph.walk():
+            if any(v in carried for v in node.inputs if v is not None):
+                carried.update(node.outputs)
+        tainted |= carried  # type: ignore[arg-type]
+    return {name for name, value in results if value in tainted}
 
 
-__all__ = ["Live", "Verifier", "difference", "random_outputs"]
+__all__ = ["Live", "Verifier", "difference", "random_results"]

@@ -16,7 +16,7 @@ from dyn.core.tensor import Tensor
 from exporter import model as files
 from exporter.lowering import Lowered, lower, require_coverage
 from exporter.serving import Predictor
-from exporter.verify import random_outputs
+from exporter.verify import random_results
 from tests.exporter.nets import all_op_types
 from tests.optable import cases
 from tests.optable.case import OpCase
@@ -59,7 +59,7 @@ def test_onnxruntime_computes_what_eager_mode_computes(case: OpCase, tmp_path: P
     if case.onnx is not None:
         assert case.onnx in all_op_types(lower(graph, OPSETS[-1]).nodes)
     graph, _ = optimize(graph)
-    random = random_outputs(graph)
+    random = random_results(graph)
     for opset in OPSETS:
         predictor = written(lower(graph, opset), tmp_path / f"{opset}.onnx")
         for which in (0, 1) if case.names else (0,):

@@ -31,7 +31,7 @@ def test_a_network_of_layers(lenet: Any, tmp_path: Path, rng: np.random.Generato
     assert not {"Transpose", "Dropout", "BatchNormalization", "Shape"} & set(op_types(model))
     assert report.path == path and report.bytes == path.stat().st_size
     assert report.nodes == len(op_types(model))
-    assert report.verified is not None and report.verified.runs >= 6
+    assert report.verified is not None and report.verified.runs >= 3
     assert report.largest_error < 1e-4
     predictor = exporter.Predictor(path)
     for batch in (1, 2, 33):

@@ -1,0 +1,94 @@
+"""What a file is tried with: sizes that were never traced, and inputs of those sizes.
+
+Knows the graph only; nothing here runs a model or a file.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from dyn.core.expr import is_unknown
+from tracer.graph import Graph, Guard
+from tracer.sizes import to_int
+from tracer.spec import draw
+
+STEPS = (1, 2, 7, 4, 3, 16)
+"""Other sizes that are tried for a dimension; spatial ones are tried in multiples of 32."""
+SPATIAL = 32
+"""From this size on, a size is taken for one of an image."""
+NEAR = (1, -1, 2, 3, 5, 8, 16, 33)
+"""Steps from a traced size that are tried to break a comparison of sizes."""
+
+
+class Trials:
+    """Sizes and inputs to try a graph with.
+
+    Attributes:
+        declared: traced size of each symbol that the inputs declare.
+    """
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.declared = {s: n for s, n in graph.sizes.items() if not is_unknown(s)}
+
+    def inputs(self, sizes: Mapping[str, int], rng: np.random.Generator) -> list[np.ndarray]:
+        """Fresh inputs; integers are shuffled samples, which are valid where the sample was."""
+        made = []
+        for value, sample in zip(self.graph.inputs, self.graph.samples, strict=True):
+            shape = to_int(value.type.shape, sizes)
+            if sample.dtype.kind in "iu" and sample.size:
+                made.append(rng.choice(sample.reshape(-1), shape).astype(sample.dtype))
+            else:
+                made.append(draw(shape, sample.dtype, rng))
+        return made
+
+    def other_sizes(self) -> Iterator[dict[str, int]]:
+        """Sets of sizes in which every dynamic size differs from the traced one; guards hold."""
+        for candidate in self.candidates():
+            if all(candidate[s] != n for s, n in self.declared.items()) and all(
+                holds(guard, candidate) for guard in self.graph.guards
+            ):
+                yield candidate
+
+    def candidates(self) -> Iterator[dict[str, int]]:
+        """Many sets of sizes, likely ones first; none if all sizes are fixed."""
+        if not self.declared:
+            return
+        options = [_options(n) for n in self.declared.values()]
+        together = zip(*options, strict=False)
+        mixed = itertools.islice(itertools.product(*options), 64)
+        for numbers in itertools.chain(together, mixed):
+            yield dict(zip(self.declared, numbers, strict=True))
+
+    def breaking(self, guard: Guard) -> Iterator[dict[str, int]]:
+        """Sets of declared sizes at which a comparison comes out differently."""
+        symbols = guard.left.symbols() | guard.right.symbols()
+        if symbols <= set(self.declared):
+            for sizes in itertools.chain(self.candidates(), self._near(symbols)):
+                if not holds(guard, sizes):
+                    yield sizes
+
+    def _near(self, symbols: set[str]) -> Iterator[dict[str, int]]:
+        """Sizes around the traced ones, one symbol changed at a time."""
+        for symbol in sorted(symbols):
+            for step in NEAR:
+                if self.declared[symbol] + step > 0:
+                    yield {**self.declared, symbol: self.declared[symbol] + step}
+
+
+def _options(sample: int) -> list[int]:
+    near = [n for n in STEPS if n != sample]
+    if sample < SPATIAL:
+        return near
+    return [sample + SPATIAL, sample * 2, sample // 2, sample + 1, *near]
+
+
+def holds(guard: Guard, sizes: Mapping[str, int]) -> bool:
+    """Whether a comparison comes out as traced; one of sizes that depend on values counts as so."""
+    try:
+        return guard.holds(dict(sizes))
+    except KeyError:
+        return True
