@@ -1,4 +1,4 @@
-"""Normalisation of groups of channels, and of rows by their root mean square.
+"""Normalisation of groups of channels, and sums over neighbouring channels.
 
 Group norm treats [N, C, ...] as rows of C / groups channels with all their positions; instance norm
 is group norm with one channel per group.
@@ -56,29 +56,6 @@ def group_norm_grad(
     outer = scaled.mean(axis=2, keepdims=True)
     gx = rstd[:, :, None] * (scaled - outer - normal * inner)
     return gx.reshape(x.shape), gw, gb
-
-
-def rms_norm(
-    x: np.ndarray, w: np.ndarray | None, *, axes_count: int, epsilon: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """(out, rstd): rows over the last axes divided by their root mean square, times w."""
-    axes = tuple(range(x.ndim - axes_count, x.ndim))
-    rstd = 1 / np.sqrt((x * x).mean(axis=axes, keepdims=True) + x.dtype.type(epsilon))
-    out = x * rstd
-    return (out if w is None else out * w), rstd
-
-
-def rms_norm_grad(
-    g: np.ndarray, x: np.ndarray, w: np.ndarray | None, rstd: np.ndarray, *, axes_count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """(gx, gw)."""
-    axes = tuple(range(x.ndim - axes_count, x.ndim))
-    rows = tuple(range(x.ndim - axes_count))
-    normal = x * rstd
-    gw = (g * normal).sum(axis=rows)
-    scaled = g if w is None else g * w
-    inner = (scaled * normal).mean(axis=axes, keepdims=True)
-    return rstd * (scaled - normal * inner), gw
 
 
 def channel_window_sum(x: np.ndarray, *, low: int, high: int) -> np.ndarray:

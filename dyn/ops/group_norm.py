@@ -8,6 +8,7 @@ from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import group_norm as kernels
+from dyn.kernels import layer_norm as row_kernels
 from dyn.ops.composite import differentiate_as
 from dyn.ops.infer import Type, axis_of, need_float, same_size, show
 from dyn.ops.norm import need_channels, need_trailing, trailing_axes
@@ -122,7 +123,7 @@ def _infer_rms_norm(x: Type, scale: Type | None, *, axes_count: int, epsilon: fl
 @op(infer=_infer_rms_norm, outputs=("out", "rstd"))
 def _rms_norm(x, scale=None, *, axes_count, epsilon):
     """Rows divided by their root mean square. ONNX: RMSNormalization."""
-    return kernels.rms_norm(x, scale, axes_count=axes_count, epsilon=epsilon)
+    return row_kernels.rms_norm(x, scale, axes_count=axes_count, epsilon=epsilon)
 
 
 @_rms_norm.vjp("x", "scale")
@@ -139,7 +140,7 @@ def _infer_rms_norm_grad(
 @op(infer=_infer_rms_norm_grad, outputs=("gx", "gscale"), public=2)
 def _rms_norm_grad(g, x, scale, rstd, *, axes_count, epsilon):
     """Gradients of `rms_norm`; rstd is taken as a function of x. ONNX: composed."""
-    return kernels.rms_norm_grad(g, x, scale, rstd, axes_count=axes_count)
+    return row_kernels.rms_norm_grad(g, x, scale, rstd, axes_count=axes_count)
 
 
 def _rms_norm_grad_of_ops(g, x, scale, rstd, *, axes_count, epsilon):

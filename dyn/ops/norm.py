@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyn.core.errors import ShapeError
+from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
-from dyn.kernels import norm as kernels
+from dyn.kernels import batch_norm as kernels
+from dyn.kernels import layer_norm as row_kernels
 from dyn.ops.composite import differentiate_as
 from dyn.ops.infer import Type, need_float, need_same_dtype, product, same_size, show
 
@@ -33,9 +34,25 @@ def need_channels(x: Type, **vectors: Type | None) -> None:
 
 
 def _infer_batch_norm(
-    x: Type, scale: Type | None, bias: Type | None, *, epsilon: float
+    x: Type,
+    scale: Type | None,
+    bias: Type | None,
+    residual: Type | None,
+    *,
+    epsilon: float,
+    activation: str | None,
 ) -> list[Type]:
     need_channels(x, scale=scale, bias=bias)
+    if activation not in (None, "relu"):
+        raise AttributeValueError(f"activation must be None or 'relu', got {activation!r}")
+    if residual is not None:
+        need_same_dtype(x=x, residual=residual)
+        if len(residual.shape) != len(x.shape) or not all(
+            same_size(a, b) for a, b in zip(residual.shape, x.shape, strict=True)
+        ):
+            raise ShapeError(
+                f"residual {show(residual.shape)} must have the shape of x, {show(x.shape)}"
+            )
     count = product((x.shape[0], *x.shape[2:]))
     if isinstance(count, int) and count == 0:
         raise ShapeError(f"an empty batch {show(x.shape)} has no statistics")
@@ -44,61 +61,108 @@ def _infer_batch_norm(
 
 
 @op(infer=_infer_batch_norm, outputs=("out", "mean", "var"), public=3)
-def batch_norm(x, scale=None, bias=None, *, epsilon=1e-5):
+def batch_norm(x, scale=None, bias=None, residual=None, *, epsilon=1e-5, activation=None):
     """x normalised per channel by the statistics of this batch.
 
     out = (x - mean) / sqrt(var + epsilon) * scale + bias, with mean and the biased variance taken
-    over every axis but 1.
+    over every axis but 1; then residual is added and the activation applied, in the same pass.
 
     Args:
         x: [N, C, ...], floating point.
         scale, bias: [C] or None.
+        residual: of the shape of x, or None.
         epsilon: added to the variance.
+        activation: None or "relu".
 
     Returns:
         out [N, C, ...], mean [C], var [C]; gradients flow through all three.
 
     Source: Ioffe & Szegedy, arXiv 1502.03167. ONNX: BatchNormalization with training_mode.
     """
-    return kernels.batch_norm(x, scale, bias, epsilon=epsilon)
+    return kernels.batch_norm(x, scale, bias, residual, epsilon=epsilon, activation=activation)
 
 
-@batch_norm.vjp("x", "scale", "bias")
-def _(g, *, x, scale, mean, var, epsilon):
-    return _batch_norm_grad(g[0], x, scale, mean, var, g[1], g[2], epsilon=epsilon)
+@batch_norm.vjp("x", "scale", "bias", "residual")
+def _(g, *, x, scale, bias, residual, mean, var, epsilon, activation):
+    made = _batch_norm_grad(
+        g[0],
+        x,
+        scale,
+        bias,
+        residual,
+        mean,
+        var,
+        g[1],
+        g[2],
+        epsilon=epsilon,
+        activation=activation,
+    )
+    return made if residual is not None else (*made, None)
 
 
 def _infer_batch_norm_grad(
-    g: Type, x: Type, scale: Type | None, mean: Type, *rest: Type, epsilon: float
+    g: Type,
+    x: Type,
+    scale: Type | None,
+    bias: Type | None,
+    residual: Type | None,
+    mean: Type,
+    *rest: Type,
+    **attrs: Any,
 ) -> list[Type]:
-    return [x, mean, mean]
+    made = [x, mean, mean]
+    return made if residual is None else [*made, x]
 
 
-@op(infer=_infer_batch_norm_grad, outputs=("gx", "gscale", "gbias"), public=3)
-def _batch_norm_grad(g, x, scale, mean, var, g_mean, g_var, *, epsilon):
+@op(
+    infer=_infer_batch_norm_grad,
+    outputs=("gx", "gscale", "gbias", "gresidual"),
+    public=4,
+)
+def _batch_norm_grad(g, x, scale, bias, residual, mean, var, g_mean, g_var, *, epsilon, activation):
     """Gradients of `batch_norm` from those of its three outputs. ONNX: composed.
 
-    mean and var are taken as functions of x: the second gradient with respect to x is complete.
+    There is a gradient of residual only if there is a residual. mean and var are taken as functions
+    of x: the second gradient with respect to x is complete.
     """
-    return kernels.batch_norm_grad(g, x, scale, mean, var, g_mean, g_var, epsilon=epsilon)
+    return kernels.batch_norm_grad(
+        g,
+        x,
+        scale,
+        bias,
+        residual,
+        mean,
+        var,
+        g_mean,
+        g_var,
+        epsilon=epsilon,
+        activation=activation,
+    )
 
 
-def _batch_norm_grad_of_ops(g, x, scale, mean, var, g_mean, g_var, *, epsilon):
+def _batch_norm_grad_of_ops(
+    g, x, scale, bias, residual, mean, var, g_mean, g_var, *, epsilon, activation
+):
     """`_batch_norm_grad` made of ops, its statistics computed from x."""
     axes = (0, *range(2, x.ndim))
     column = (1, x.shape[1], *([1] * (x.ndim - 2)))
     count = product((x.shape[0], *x.shape[2:]))
-    mean = x.mean(axes, keepdim=True)
-    centred = x - mean
+    centred = x - x.mean(axes, keepdim=True)
     var = (centred * centred).mean(axes, keepdim=True)
     rstd = (var + epsilon) ** -0.5
     normal = centred * rstd
+    if activation == "relu":
+        before = normal if scale is None else normal * scale.reshape(column)
+        before = before if bias is None else before + bias.reshape(column)
+        before = before if residual is None else before + residual
+        g = g * (before > 0).astype(g.dtype)
     gbias = g.sum(axes, keepdim=True)
     gscale = (g * normal).sum(axes, keepdim=True)
     wide = rstd if scale is None else rstd * scale.reshape(column)
     gx = wide * (g - (gbias + normal * gscale) / count)
     gx = gx + (g_mean.reshape(column) + 2.0 * g_var.reshape(column) * centred) / count
-    return gx, gscale.reshape([-1]), gbias.reshape([-1])
+    made = (gx, gscale.reshape([-1]), gbias.reshape([-1]))
+    return made if residual is None else (*made, g)
 
 
 differentiate_as(_batch_norm_grad, _batch_norm_grad_of_ops)
@@ -126,7 +190,7 @@ def batch_norm_infer(x, scale, bias, mean, var, *, epsilon=1e-5):
     Returns:
         [N, C, ...]. ONNX: BatchNormalization.
     """
-    return kernels.batch_norm_infer(x, mean, var, scale, bias, epsilon=epsilon)
+    return kernels.batch_norm_infer(x, scale, bias, mean, var, epsilon=epsilon)
 
 
 def _affine(x, scale, bias, mean, var, *, epsilon):
@@ -182,7 +246,7 @@ def need_trailing(x: Type, axes_count: int, **vectors: Type | None) -> None:
 @op(infer=_infer_layer_norm, outputs=("out", "mean", "rstd"))
 def _layer_norm(x, scale=None, bias=None, *, axes_count, epsilon):
     """x normalised over its last axes. ONNX: LayerNormalization."""
-    return kernels.layer_norm(x, scale, bias, axes_count=axes_count, epsilon=epsilon)
+    return row_kernels.layer_norm(x, scale, bias, axes_count=axes_count, epsilon=epsilon)
 
 
 @_layer_norm.vjp("x", "scale", "bias")
@@ -200,7 +264,7 @@ def _infer_layer_norm_grad(
 @op(infer=_infer_layer_norm_grad, outputs=("gx", "gscale", "gbias"), public=3)
 def _layer_norm_grad(g, x, scale, mean, rstd, *, axes_count, epsilon):
     """Gradients of `layer_norm`; mean and rstd are taken as functions of x. ONNX: composed."""
-    return kernels.layer_norm_grad(g, x, scale, mean, rstd, axes_count=axes_count)
+    return row_kernels.layer_norm_grad(g, x, scale, mean, rstd, axes_count=axes_count)
 
 
 def _layer_norm_grad_of_ops(g, x, scale, mean, rstd, *, axes_count, epsilon):

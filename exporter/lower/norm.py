@@ -18,7 +18,7 @@ def vector(b: Any, value: Any, shape: Any, default: float, dtype: Any) -> Any:
 @lowers("batch_norm")
 def _(b: Any, node: NodeView) -> Any:
     # Not in training mode: onnxruntime then writes the statistics over its own constants.
-    x, scale, bias = node.inputs
+    x, scale, bias, residual = node.inputs
     channels = [node.shape[1]]
     axes = [0, *range(2, node.rank)]
     mean = b.axes("ReduceMean", x, axes)
@@ -34,7 +34,9 @@ def _(b: Any, node: NodeView) -> Any:
         var,
         epsilon=node.attrs["epsilon"],
     )
-    return out, mean, var
+    if residual is not None:
+        out = b.op("Add", out, residual)
+    return (b.op("Relu", out) if node.attrs["activation"] else out), mean, var
 
 
 @lowers("batch_norm_infer")
@@ -54,7 +56,7 @@ def _(b: Any, node: NodeView) -> Any:
 
 @lowers("batch_norm_grad")
 def _(b: Any, node: NodeView) -> Any:
-    g, x, scale, mean, var, g_mean, g_var = node.inputs
+    g, x, scale, bias, residual, mean, var, g_mean, g_var = node.inputs
     sizes = node.shape
     axes = [0, *range(2, len(sizes))]
     column = [1, sizes[1], *([1] * (len(sizes) - 2))]
@@ -68,10 +70,16 @@ def _(b: Any, node: NodeView) -> Any:
         "Div", one, b.op("Sqrt", b.op("Add", var, b.const(node.attrs["epsilon"], node.dtype)))
     )
     centred = b.op("Sub", x, wide(mean))
+    factor = rstd if scale is None else b.op("Mul", rstd, scale)
+    if node.attrs["activation"]:
+        before = b.op("Mul", centred, wide(factor))
+        before = before if bias is None else b.op("Add", before, wide(bias))
+        before = before if residual is None else b.op("Add", before, residual)
+        zero = b.const(0, node.dtype)
+        g = b.op("Where", b.op("Greater", before, zero), g, zero)
     gbias = b.axes("ReduceSum", g, axes, keepdims=False)
     projected = b.axes("ReduceSum", b.op("Mul", g, centred), axes, keepdims=False)
     gscale = b.op("Mul", projected, rstd)
-    factor = rstd if scale is None else b.op("Mul", rstd, scale)
     # gx = factor * g + slope / n * (x - mean) + shift / n
     slope = b.op("Mul", factor, b.op("Mul", rstd, gscale))
     slope = b.op("Sub", b.op("Add", g_var, g_var), slope)
@@ -79,7 +87,7 @@ def _(b: Any, node: NodeView) -> Any:
     gx = b.op("Mul", g, wide(factor))
     gx = b.op("Add", gx, b.op("Mul", centred, wide(b.op("Div", slope, count))))
     gx = b.op("Add", gx, wide(b.op("Div", shift, count)))
-    return gx, gscale, gbias
+    return (gx, gscale, gbias) if residual is None else (gx, gscale, gbias, g)
 
 
 @lowers("layer_norm")

@@ -22,9 +22,11 @@ def statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x.mean(axis=axes), x.var(axis=axes)
 
 
-def ref_batch_norm(x, scale, bias, *, epsilon):
+def ref_batch_norm(x, scale, bias, residual=None, *, epsilon, activation=None):
     mean, var = statistics(x)
-    return ref_batch_norm_infer(x, scale, bias, mean, var, epsilon=epsilon), mean, var
+    out = ref_batch_norm_infer(x, scale, bias, mean, var, epsilon=epsilon)
+    out = out if residual is None else out + residual
+    return np.maximum(out, 0) if activation == "relu" else out, mean, var
 
 
 def ref_batch_norm_infer(x, scale, bias, mean, var, *, epsilon):
@@ -34,8 +36,13 @@ def ref_batch_norm_infer(x, scale, bias, mean, var, *, epsilon):
     return out if bias is None else out + column(bias, x)
 
 
-def ref_batch_norm_grad(g, x, scale, mean, var, g_mean, g_var, *, epsilon):
+def ref_batch_norm_grad(
+    g, x, scale, bias, residual, mean, var, g_mean, g_var, *, epsilon, activation
+):
     """The chain rule step by step: through the output to variance and mean, then to x."""
+    if activation == "relu":
+        before = ref_batch_norm_infer(x, scale, bias, mean, var, epsilon=epsilon)
+        g = np.where(before + (0 if residual is None else residual) > 0, g, 0)
     count = x.size / x.shape[1]
     axes = (0, *range(2, x.ndim))
     deviation = np.sqrt(var + epsilon)
@@ -47,7 +54,7 @@ def ref_batch_norm_grad(g, x, scale, mean, var, g_mean, g_var, *, epsilon):
     to_mean = -g_normal.sum(axis=axes) / deviation + g_mean
     gx = g_normal / column(deviation, x)
     gx = gx + column(to_var, x) * 2 * centred / count + column(to_mean, x) / count
-    return gx, gscale, gbias
+    return (gx, gscale, gbias) if residual is None else (gx, gscale, gbias, g)
 
 
 X = array("n", 3, "h", 4)
@@ -148,13 +155,31 @@ BATCH = [
         note="plain",
     ),
     OpCase(
-        "batch_norm_grad",
-        [X, X, array(3), array(3), array(3, **POSITIVE), array(3), array(3)],
-        EPSILON,
-        ref_batch_norm_grad,
+        "batch_norm",
+        [X, array(3), array(3), X],
+        {**EPSILON, "activation": "relu"},
+        ref_batch_norm,
+        note="relu-residual",
         empty=False,
-        order=0,  # its mean and var are not those of x: the second order of batch_norm tells
-        wrt=(),
+        single=False,
+        gradient_tol=1e-5,
+    ),
+    # Their mean and var are not those of x: the second order of batch_norm tells the gradients.
+    *(
+        OpCase(
+            "batch_norm_grad",
+            [X, X, array(3), array(3), residual, array(3), array(3, **POSITIVE), array(3),
+             array(3)],
+            {**EPSILON, "activation": activation},
+            ref_batch_norm_grad,
+            empty=False,
+            order=0,
+            wrt=(),
+            note=note,
+        )
+        for note, residual, activation in (
+            ("plain", None, None), ("relu", None, "relu"), ("residual", X, "relu"),
+        )
     ),
 ]  # fmt: skip
 

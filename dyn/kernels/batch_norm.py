@@ -1,0 +1,301 @@
+"""Batch norm: statistics per channel, normalisation with ReLU and residual, and the gradients.
+
+Images that lie channels last are matrices with a channel per column; images that lie plane by
+plane are rows, one per sample and channel, whose sums are put together afterwards. One set of
+formulas serves both. Sums are taken relative to a value of the channel, so that no digits are lost
+where the mean is large (Chan, Golub & LeVeque, Algorithms for Computing the Sample Variance, 1983).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from dyn.kernels.columns import Column, ColumnKernel
+from dyn.kernels.memory import empty_like
+from dyn.kernels.rows import Row, RowKernel
+from dyn.kernels.simd import F32, F64, choose, fma, total
+
+FLOATS = {np.dtype(np.float32): F32, np.dtype(np.float64): F64}
+X, Z, OUT = 0, 1, 2
+G, GX, GZ = 2, 3, 4
+"""Numbers of the arrays: x and the residual; the result, or gradients in and out."""
+NUMBERS, MADE = 5, 3
+"""For rows: the array that holds each row's constants, and the one that takes its sums."""
+
+Formula = Callable[[Any, Any, Any], list[Any]]
+"""`(load, store, constants) -> terms of the sums`."""
+
+
+# ---- formulas ----------------------------------------------------------------------------------
+
+
+def _moments(load: Any, store: Any, k: Any) -> list[Any]:
+    d = load(X) - k[0]
+    return [d, d * d]
+
+
+def _variants(relu: bool, residual: bool) -> tuple[Formula, Formula, Formula]:
+    """Result, sums of the gradient, and gradient, with or without ReLU and residual."""
+
+    def before(load: Any, a: Any, b: Any) -> Any:
+        """What the ReLU gets."""
+        y = fma(load(X), a, b)
+        return y + load(Z) if residual else y
+
+    def gradient_in(load: Any, a: Any, b: Any) -> Any:
+        """What passes the ReLU on the way back."""
+        return choose(before(load, a, b) > 0, load(G), 0) if relu else load(G)
+
+    def apply(load: Any, store: Any, k: Any) -> list[Any]:
+        y = before(load, k[0], k[1])
+        store(choose(y < 0, 0, y) if relu else y, OUT)
+        return []
+
+    def project(load: Any, store: Any, k: Any) -> list[Any]:
+        g = gradient_in(load, k[0], k[1])
+        return [g, g * (load(X) - k[2])]
+
+    def gradient(load: Any, store: Any, k: Any) -> list[Any]:
+        # gx = factor * g + slope * x + shift per channel.
+        g = gradient_in(load, k[0], k[1])
+        store(fma(g, k[0], fma(load(X), k[2], k[3])), GX)
+        if residual:
+            store(g, GZ)
+        return []
+
+    return apply, project, gradient
+
+
+class _Pair:
+    """A formula as a kernel over columns and as one over rows."""
+
+    def __init__(self, name: str, formula: Formula, constants: int, sums: int):
+        self.constants = constants
+
+        def column(column: Column) -> None:
+            terms = formula(column.load, column.store, column.constants)
+            for number, term in enumerate(terms):
+                column.add(number, term)
+
+        def row(row: Row) -> None:
+            own = [row.emit.splat(row.number(NUMBERS, k)) for k in range(constants)]
+
+            def step(at, carried, mask):
+                terms = formula(
+                    lambda array: row.load(array, at, mask),
+                    lambda value, array: row.store(value, array, at, mask),
+                    own,
+                )
+                return [old + term for old, term in zip(carried, terms, strict=True)]
+
+            for number, made in enumerate(row.scan(step, [row.zero()] * sums)):
+                row.put(total(*made), MADE, number)
+
+        self.columns = {
+            dtype: ColumnKernel(f"{name}_columns_{dtype.name}", element, column, constants, sums)
+            for dtype, element in FLOATS.items()
+        }
+        self.rows = {
+            dtype: RowKernel(f"{name}_rows_{dtype.name}", element, row)
+            for dtype, element in FLOATS.items()
+        }
+        self.sums = sums
+
+    def run(self, image: _Image, arrays: dict[int, np.ndarray], constants: np.ndarray) -> Any:
+        """Over all elements; [sums, channels] float64 and, for rows, [sums, samples, channels]."""
+        listed = [arrays.get(i, arrays[X]) for i in range(max(arrays) + 1)]
+        dtype = arrays[X].dtype
+        constants = np.ascontiguousarray(constants, dtype)
+        if image.last:
+            return self.columns[dtype].run(
+                image.samples * image.size, image.channels, *listed, constants=constants
+            )
+        step = image.size * dtype.itemsize
+        made = np.empty((image.samples * image.channels, max(self.sums, 1)), dtype)
+        numbers = np.ascontiguousarray(np.tile(constants.T, (image.samples, 1)))
+        table = [(array, step) for array in listed] + [(arrays[X], step)] * (5 - len(listed))
+        if self.sums:
+            table[MADE] = (made, made.strides[0])
+        self.rows[dtype].run(
+            len(made), image.size, *table, (numbers, numbers.strides[0] if numbers.size else 0)
+        )
+        return made.reshape(image.samples, image.channels, -1).transpose(2, 0, 1)
+
+
+MOMENTS = _Pair("moments", _moments, 1, 2)
+_FORMULAS = {
+    (relu, residual): tuple(
+        _Pair(f"{what}{'_relu' if relu else ''}{'_residual' if residual else ''}", formula, *counts)
+        for what, formula, counts in zip(
+            ("normalise", "project", "denormalise"),
+            _variants(relu, residual),
+            ((2, 0), (3, 2), (4, 0)),
+            strict=True,
+        )
+    )
+    for relu in (False, True)
+    for residual in (False, True)
+}
+
+# ---- layouts -----------------------------------------------------------------------------------
+
+
+class _Image:
+    """How [N, C, ...] lies in memory: `last` with the channels last, else plane by plane."""
+
+    def __init__(self, x: np.ndarray):
+        self.samples, self.channels = x.shape[:2]
+        self.size = math.prod(x.shape[2:])
+        self.last = x.ndim == 2 or is_channels_last(x)
+
+    @property
+    def count(self) -> int:
+        """Elements of a channel."""
+        return self.samples * self.size
+
+
+def is_channels_last(x: np.ndarray) -> bool:
+    """Whether [N, C, ...] lies in memory as [N, ..., C]."""
+    return x.transpose(0, *range(2, x.ndim), 1).flags.c_contiguous
+
+
+def dense(x: np.ndarray) -> np.ndarray:
+    """x itself if it lies channels last or plane by plane, else a copy that does."""
+    if x.flags.c_contiguous or (x.ndim > 2 and is_channels_last(x)):
+        return x
+    return np.ascontiguousarray(x)
+
+
+def like(x: np.ndarray, pattern: np.ndarray) -> np.ndarray:
+    """x itself if it lies as `pattern` does, else a copy that does."""
+    if x.strides == pattern.strides or (x.flags.c_contiguous and pattern.flags.c_contiguous):
+        return x
+    made = empty_like(pattern)
+    made[...] = x
+    return made
+
+
+# ---- calls -------------------------------------------------------------------------------------
+
+
+def batch_norm_stats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and biased variance per channel."""
+    mean, var = _stats(dense(x))
+    return mean.astype(x.dtype), var.astype(x.dtype)
+
+
+def _stats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance in float64."""
+    image = _Image(x)
+    if not image.count:
+        return np.full(image.channels, np.nan), np.full(image.channels, np.nan)
+    shift = x[(0, slice(None), *[0] * (x.ndim - 2))]
+    made = MOMENTS.run(image, {X: x}, shift[None])
+    if not image.last:
+        made = made.sum(axis=1, dtype=np.float64)
+    mean = made[0] / image.count
+    var = np.maximum(made[1] / image.count - mean * mean, 0)
+    return shift + mean, var
+
+
+def _fold(
+    w: np.ndarray | None, b: np.ndarray | None, mean: np.ndarray, var: np.ndarray, epsilon: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Factor and shift per channel that do the whole normalisation, in float64."""
+    factor = 1 / np.sqrt(var.astype(np.float64) + epsilon)
+    factor = factor if w is None else factor * w
+    shift = -mean * factor
+    return factor, shift if b is None else shift + b
+
+
+def _apply(x: Any, residual: Any, factor: Any, shift: Any, relu: bool) -> np.ndarray:
+    arrays = {X: x, OUT: empty_like(x)}
+    if residual is not None:
+        arrays[Z] = like(residual, x)
+    formula = _FORMULAS[relu, residual is not None][0]
+    formula.run(_Image(x), arrays, np.stack([factor, shift]))
+    return arrays[OUT]
+
+
+def batch_norm(
+    x: np.ndarray,
+    w: np.ndarray | None,
+    b: np.ndarray | None,
+    residual: np.ndarray | None = None,
+    *,
+    epsilon: float,
+    activation: str | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(out, mean, var): x normalised by its own statistics, plus `residual`, then `activation`."""
+    if x.dtype not in FLOATS:
+        wide = (None if v is None else v.astype(np.float32) for v in (x, w, b, residual))
+        made = batch_norm(*wide, epsilon=epsilon, activation=activation)
+        return made[0].astype(x.dtype), made[1].astype(x.dtype), made[2].astype(x.dtype)
+    x = dense(x)
+    mean, var = (v.astype(x.dtype) for v in _stats(x))
+    factor, shift = _fold(w, b, mean, var, epsilon)
+    return _apply(x, residual, factor, shift, activation == "relu"), mean, var
+
+
+def batch_norm_infer(
+    x: np.ndarray,
+    w: np.ndarray | None,
+    b: np.ndarray | None,
+    mean: np.ndarray,
+    var: np.ndarray,
+    residual: np.ndarray | None = None,
+    *,
+    epsilon: float,
+    activation: str | None = None,
+) -> np.ndarray:
+    """x normalised by given statistics, plus `residual`, then `activation`."""
+    if x.dtype not in FLOATS:
+        wide = (None if v is None else v.astype(np.float32) for v in (x, w, b, mean, var, residual))
+        return batch_norm_infer(*wide, epsilon=epsilon, activation=activation).astype(x.dtype)
+    return _apply(dense(x), residual, *_fold(w, b, mean, var, epsilon), relu=activation == "relu")
+
+
+def batch_norm_grad(
+    g: np.ndarray,
+    x: np.ndarray,
+    w: np.ndarray | None,
+    b: np.ndarray | None,
+    residual: np.ndarray | None,
+    mean: np.ndarray,
+    var: np.ndarray,
+    g_mean: np.ndarray,
+    g_var: np.ndarray,
+    *,
+    epsilon: float,
+    activation: str | None = None,
+) -> tuple[np.ndarray, ...]:
+    """(gx, gw, gb), and the gradient of `residual` if there is one."""
+    if x.dtype not in FLOATS:
+        given = (g, x, w, b, residual, mean, var, g_mean, g_var)
+        wide = (None if v is None else v.astype(np.float32) for v in given)
+        made = batch_norm_grad(*wide, epsilon=epsilon, activation=activation)
+        return tuple(v.astype(x.dtype) for v in made)
+    x = dense(x)
+    image = _Image(x)
+    arrays = {X: x, G: like(g, x)}
+    if residual is not None:
+        arrays[Z] = like(residual, x)
+    _, project, gradient = _FORMULAS[activation == "relu", residual is not None]
+    factor, shift = _fold(w, b, mean, var, epsilon)
+    made = project.run(image, arrays, np.stack([factor, shift, mean]))
+    gb, centred = made if image.last else made.sum(axis=1, dtype=np.float64)
+    rstd = 1 / np.sqrt(var.astype(np.float64) + epsilon)
+    gw = centred * rstd
+    count = max(image.count, 1)
+    slope = (2 * g_var - factor * gw * rstd) / count
+    offset = (g_mean - factor * gb) / count - slope * mean
+    arrays[GX] = empty_like(x)
+    if residual is not None:
+        arrays[GZ] = empty_like(x)
+    gradient.run(image, arrays, np.stack([factor, shift, slope, offset]))
+    results = (arrays[GX], gw.astype(x.dtype), gb.astype(x.dtype))
+    return results if residual is None else (*results, arrays[GZ])
