@@ -2,12 +2,12 @@
 
 import itertools
 
-import dyn.nn.functional as F
 import numpy as np
-from dyn.vision import resnet18
 
 import dyn
+import dyn.nn.functional as F
 from dyn import nn
+from dyn.vision import resnet18
 
 VERSION = dyn.__version__
 dyn.seed(0)

@@ -5,10 +5,10 @@ import tempfile
 
 import numpy as np
 import onnxruntime
-from dyn.vision import resnet18
 
 import dyn
 import exporter
+from dyn.vision import resnet18
 
 VERSION = onnxruntime.__version__
 
