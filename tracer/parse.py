@@ -176,6 +176,8 @@ class _Reader:
         node.inputs = [None if item == "None" else self.value(item, beside) for item in positional]
         node.attrs = given
         if op is not None:
+            absent = 0 if op.variadic else len(op.inputs) - len(node.inputs)
+            node.inputs += [None] * absent
             node.attrs = {k: given.get(k, default) for k, default in op.attrs.items()}
 
     # -- values ------------------------------------------------------------------------------

@@ -133,9 +133,12 @@ def outputs_text(outputs: list[Value]) -> str:
 
 
 def node_text(node: Node) -> str:
-    """One node without its comment."""
-    beside = named_dtype(node.inputs)
-    arguments = [input_text(value, beside) for value in node.inputs] + attrs_text(node)
+    """One node without its comment. Optional inputs that are absent at the end are left out."""
+    inputs = list(node.inputs)
+    while inputs and inputs[-1] is None:
+        inputs.pop()
+    beside = named_dtype(inputs)
+    arguments = [input_text(value, beside) for value in inputs] + attrs_text(node)
     return f"{outputs_text(node.outputs)} = {node.op}({', '.join(arguments)})"
 
 

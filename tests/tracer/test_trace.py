@@ -9,7 +9,6 @@ import pytest
 
 import dyn
 from dyn import nn
-from dyn.core.dim import Dim
 from dyn.core.tensor import Tensor
 from tracer import Graph, InputSpec, Interpreter, TraceError, optimize, trace, validate
 
@@ -252,97 +251,6 @@ def test_views_of_state_made_before_the_trace_follow_it() -> None:
     np.testing.assert_array_equal(Interpreter(graph).run(x)[0], model(dyn.to_tensor(x)).numpy())
 
 
-# ---- the model is left as it was ---------------------------------------------------------------
-
-
-class Everything(nn.Layer):
-    """Has everything that a forward can change."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm1D(3)
-        self.frozen = nn.BatchNorm1D(3)
-        self.drop = nn.Dropout(0.5)
-        self.register_buffer("count", dyn.zeros([1]))
-        self.saved = self.create_tensor()
-        self.history: list[Any] = []
-        self.last: Any = None
-        self.fail = False
-
-    def forward(self, x: Any) -> Any:
-        y = self.drop(self.frozen(self.norm(x)))
-        self.count += 1
-        dyn.assign(y, self.saved)
-        self.history.append(y)
-        self.last = x.shape
-        loss = (y * self.norm.weight).sum()
-        loss.backward()
-        self.norm.weight.set_value(self.norm.weight.detach() * 2)
-        if self.fail:
-            raise RuntimeError("on purpose")
-        return y
-
-
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("fail", [False, True])
-def test_the_model_is_left_as_it_was(training: bool, fail: bool) -> None:
-    dyn.seed(5)
-    model = Everything()
-    model.train()
-    model.frozen.eval()
-    model.drop.training = False
-    model.fail = fail
-    before = {name: t._array for name, t in model.state_dict().items()}
-    modes = [layer.training for layer in model.sublayers(include_self=True)]
-    state = dyn.get_rng_state()
-    if fail:
-        with pytest.raises(RuntimeError, match="on purpose"):
-            trace(model, S(["n", 3]), training=training)
-    else:
-        trace(model, S(["n", 3]), training=training)
-    for name, tensor in model.state_dict().items():
-        assert tensor._array is before[name], name
-        assert tensor.grad is None
-    assert modes == [layer.training for layer in model.sublayers(include_self=True)]
-    assert model.saved._array is None and model.history == [] and model.last is None
-    np.testing.assert_equal(dyn.get_rng_state(), state)
-
-
-def test_modes() -> None:
-    model = Everything()
-    model.frozen.eval()
-    ops = {n.layer: n.op for n in trace(model, S(["n", 3]), training=True).nodes if n.layer}
-    assert ops["norm"] != "batch_norm_infer" and ops["frozen"] == "batch_norm_infer"
-    assert any(n.op == "dropout" for n in trace(model, S(["n", 3]), training=True).nodes)
-    model.eval()
-    graph = trace(model, S(["n", 3]), training=True)
-    assert graph.training and not any(n.op == "batch_norm_infer" for n in graph.nodes)
-    graph = trace(model.train(), S(["n", 3]))
-    assert not any(n.op in ("dropout", "batch_norm") for n in graph.nodes)
-
-
-def test_training_keeps_running_statistics_as_state() -> None:
-    model = nn.Sequential(nn.BatchNorm1D(3), nn.Dropout(0.5))
-    graph = trace(model, S(["n", 3]), training=True)
-    assert [s.name for s in graph.states] == ["0._mean", "0._variance"]
-    run = Interpreter(graph)
-    x = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
-    model.train()
-    for _ in range(2):
-        run.run(x)
-        model(dyn.to_tensor(x))
-    for name in ("0._mean", "0._variance"):
-        np.testing.assert_array_equal(run.state[name], model.state_dict()[name].numpy())
-
-
-def test_sizes_that_outlive_the_trace_are_harmless() -> None:
-    kept: list[Any] = []
-    trace(lambda x: kept.append(x.shape[0]) or x, S(["n"]))
-    assert isinstance(kept[0], Dim) and int(kept[0]) == 3 and kept[0] + 1 > 2
-    with pytest.raises(TraceError, match="of an earlier trace"):
-        _ = kept[0] * 0.5
-
-
 # ---- random ops, problems ----------------------------------------------------------------------
 
 
@@ -416,37 +324,3 @@ def test_tensors_in_messages_of_temporaries_are_named() -> None:
 
     with pytest.raises(TraceError, match="the tensor 'momentum' is written after it was read"):
         trace(forward, S([2]))
-
-
-# ---- guards ------------------------------------------------------------------------------------
-
-
-def test_comparisons_of_sizes_are_guards_with_their_lines() -> None:
-    def forward(x: Any, y: Any) -> Any:
-        n, t = x.shape
-        if n == 1:
-            return x * 2
-        if t % 2 == 0 and t > 3:
-            x = x * 3
-        return x.squeeze() + y
-
-    graph = trace(forward, S(["n", "t"]), S(["m", "t"]), sizes={"n": 3, "m": 3, "t": 8})
-    found = {str(g): (g.answer, g.where.text if g.where else "") for g in graph.guards}
-    assert found == {
-        "n != 1": (False, "if n == 1:"),
-        "(t)%(2) == 0": (True, "if t % 2 == 0 and t > 3:"),
-        "t > 3": (True, "if t % 2 == 0 and t > 3:"),
-        "t != 1": (False, "return x.squeeze() + y"),
-        "n == m": (True, "return x.squeeze() + y"),
-    }
-    guard = next(g for g in graph.guards if str(g) == "t > 3")
-    assert guard.holds({"t": 4}) and not guard.holds({"t": 3})
-
-
-def test_comparisons_that_always_hold_are_no_guards() -> None:
-    def forward(x: Any) -> Any:
-        n, t = x.shape
-        assert n > 0 and n * t >= 1 and n + 1 != n
-        return x.reshape([t, n]) if n * t == t * n else x
-
-    assert trace(forward, S(["n", "t"])).guards == []

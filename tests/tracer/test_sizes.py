@@ -1,0 +1,124 @@
+"""Sizes while tracing: guards, symbols in shapes and attributes, and what outlives the trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dyn
+from dyn.core.dim import Dim
+from dyn.core.errors import AttributeValueError
+from dyn.core.expr import Expr
+from tracer import InputSpec, Interpreter, TraceError, trace
+from tracer.sizes import parse_size, to_dim, to_expr, to_int, unknown_sizes
+
+S = InputSpec
+
+
+def test_comparisons_of_sizes_are_guards_with_their_lines() -> None:
+    def forward(x: Any, y: Any) -> Any:
+        n, t = x.shape
+        if n == 1:
+            return x * 2
+        if t % 2 == 0 and t > 3:
+            x = x * 3
+        return x.squeeze() + y
+
+    graph = trace(forward, S(["n", "t"]), S(["m", "t"]), sizes={"n": 3, "m": 3, "t": 8})
+    found = {str(g): (g.answer, g.where.text if g.where else "") for g in graph.guards}
+    assert found == {
+        "n != 1": (False, "if n == 1:"),
+        "(t)%(2) == 0": (True, "if t % 2 == 0 and t > 3:"),
+        "t > 3": (True, "if t % 2 == 0 and t > 3:"),
+        "t != 1": (False, "return x.squeeze() + y"),
+        "n == m": (True, "return x.squeeze() + y"),
+    }
+    guard = next(g for g in graph.guards if str(g) == "t > 3")
+    assert guard.holds({"t": 4}) and not guard.holds({"t": 3})
+
+
+def test_comparisons_that_always_hold_are_no_guards() -> None:
+    def forward(x: Any) -> Any:
+        n, t = x.shape
+        assert n > 0 and n * t >= 1 and n + 1 != n
+        return x.reshape([t, n]) if n * t == t * n else x
+
+    assert trace(forward, S(["n", "t"])).guards == []
+
+
+def test_sizes_that_outlive_the_trace_are_harmless() -> None:
+    kept: list[Any] = []
+    trace(lambda x: kept.append(x.shape[0]) or x, S(["n"]))
+    assert isinstance(kept[0], Dim) and int(kept[0]) == 3 and kept[0] + 1 > 2
+    with pytest.raises(TraceError, match="of an earlier trace"):
+        _ = kept[0] * 0.5
+
+
+def test_arithmetic_on_sizes_reaches_shapes_and_attributes() -> None:
+    def forward(x: Any) -> Any:
+        n, c, h, w = x.shape
+        y = x[:, :, : h // 2, (w + 1) // 2 :]
+        z = y.reshape([n, c * (h // 2), -1])
+        return dyn.concat([z, z], axis=2), dyn.arange(h * w).reshape([h, w])
+
+    graph = trace(forward, S(["n", 2, "h", "w"]))
+    # `-1` is inferred, so the width of the right half stays as it was written.
+    for n, h, w in ((1, 2, 2), (3, 5, 7), (2, 8, 3)):
+        x = np.random.default_rng(0).standard_normal((n, 2, h, w)).astype(np.float32)
+        wanted = forward(dyn.to_tensor(x))
+        for a, b in zip(Interpreter(graph).run(x), wanted, strict=True):
+            assert a.tobytes() == b._array.tobytes()
+
+
+def test_one_name_in_two_inputs_is_one_size() -> None:
+    graph = trace(lambda x, y: x + y, S(["n", 3]), S(["n", 1]))
+    assert graph.guards == [] and graph.sizes == {"n": 5}
+    assert [str(size) for size in graph.outputs[0].shape] == ["n", "3"]
+
+
+def test_two_names_that_are_added_are_a_guard() -> None:
+    graph = trace(lambda x, y: x + y, S(["n"]), S(["m"]), sizes={"n": 4, "m": 4})
+    assert [str(g) for g in graph.guards] == ["n == m"]
+    with pytest.raises(ValueError, match="do not broadcast"):
+        trace(lambda x, y: x + y, S(["n"]), S(["m"]))
+
+
+def test_a_sample_of_size_one_does_not_decide() -> None:
+    example = np.ones((1, 3), np.float32)
+    graph = trace(lambda x: x * dyn.ones([1, 3]), S(["n", 3], example=example))
+    assert str(graph.outputs[0].shape[0]) == "n"
+    with pytest.raises(TraceError, match=r"add holds for the sample sizes only.*\[n, 3\]"):
+        trace(lambda x: x + dyn.ones([4, 3]), S(["n", 3], example=example))
+
+
+def test_sizes_that_depend_on_values_are_symbols_that_may_be_zero() -> None:
+    graph = trace(lambda x: x[x > 0].reshape([-1, 1]), S(["n"]))
+    (symbol,) = unknown_sizes(graph.outputs[0].shape)
+    assert symbol == "_1" and "_1" in graph.sizes
+    assert Interpreter(graph).run(np.full(4, -1, np.float32))[0].shape == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["3", "n", "n+1", "-m+2*n", "-n+3", "(n-1)//(2)+1", "m*n", "(n)%(2)", "max(n, 4)",
+     "min(2*n, m)", "-((n-2)//(2))+1", "3*((n)//(2))", "_1+n"],
+)  # fmt: skip
+def test_sizes_are_read_back(text: str) -> None:
+    assert str(parse_size(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "n +", "n/2", "f(n)", "max(n)", "1.5", "n**2", "'n'"])
+def test_bad_sizes(text: str) -> None:
+    with pytest.raises(AttributeValueError, match="is not a size"):
+        parse_size(text)
+
+
+def test_forms_of_sizes() -> None:
+    n = Expr.symbol("n")
+    value = (n + 1, (2, n), "n", None)
+    assert to_int(value, {"n": 4}) == (5, (2, 4), "n", None)
+    dims = to_dim(value, {"n": 4}, Dim(1, n, None).scope)  # type: ignore[arg-type]
+    assert isinstance(dims[0], Dim) and dims[0].sample == 5
+    assert to_expr(dims) == value
