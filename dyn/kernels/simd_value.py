@@ -200,6 +200,13 @@ class Value:
         order = ir.Constant(ir.VectorType(INT32, len(lanes)), list(lanes))
         return self.made(self.builder.shuffle_vector(self.value, second, order))
 
+    def any(self) -> Any:
+        """Whether a truth value holds in any lane, as an LLVM bit."""
+        if self.lanes == 1:
+            return self.value
+        name = f"llvm.vector.reduce.or.v{self.lanes}i1"
+        return call_llvm(self.builder, name, BIT, [self.value])
+
     def folded(self, combine: Callable[[Value, Value], Value]) -> Value:
         """All lanes combined to a single number, in halves."""
         found, lanes = self, self.lanes
@@ -215,6 +222,49 @@ def choose(condition: Value, a: Any, b: Any) -> Value:
     kind = a if isinstance(a, Value) else b
     chosen = kind.builder.select(condition.value, kind.like(a).value, kind.like(b).value)
     return kind.made(chosen)
+
+
+def branch(
+    builder: Any,
+    condition: Any,
+    made: Callable[[], Sequence[Value]],
+    otherwise: Callable[[], Sequence[Value]],
+) -> list[Value]:
+    """Values made in one of two ways, of which the other is not taken.
+
+    Args:
+        builder: where instructions go.
+        condition: an LLVM bit.
+        made: emits the way taken where the condition holds.
+        otherwise: emits the other; gives Values of the same types.
+    """
+    with builder.if_else(condition) as (yes, no):
+        with yes:
+            first = made()
+            after_first = builder.block
+        with no:
+            second = otherwise()
+            after_second = builder.block
+    joined = []
+    for a, b in zip(first, second, strict=True):
+        phi = builder.phi(a.value.type)
+        phi.add_incoming(a.value, after_first)
+        phi.add_incoming(b.value, after_second)
+        joined.append(a.made(phi))
+    return joined
+
+
+def lookup(table: Sequence[float], index: Value) -> Value:
+    """The float64 numbers of a constant table at integer places, which must be within it."""
+    builder = index.builder
+    kind = ir.ArrayType(F64, len(table))
+    stored = cgutils.global_constant(builder, "table", ir.Constant(kind, list(table)))
+    found = ir.Constant(vector_type(F64, index.lanes), ir.Undefined)
+    for lane in range(index.lanes):
+        place = index.at(lane).value if index.lanes > 1 else index.value
+        number = builder.load(builder.gep(stored, [INT32(0), place]))
+        found = builder.insert_element(found, number, INT32(lane)) if index.lanes > 1 else number
+    return index.made(found)
 
 
 def fma(a: Value, b: Any, c: Any) -> Value:

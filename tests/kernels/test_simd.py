@@ -195,11 +195,11 @@ def test_operators(rng):
 def _count(typing, start, stop, by):
     def generate(context, builder, signature, arguments):
         def body(index, carried):
-            turns, last = carried
-            return [turns + 1, turns.made(index)]
+            return [carried[0] + 1, carried[0].made(index)]
 
         none = simd.Value(builder, ir.Constant(WORD, 0))
-        turns, last = simd.loop(builder, *arguments, body, [none, none])
+        start, stop, by = arguments
+        turns, last = simd.loop(builder, start, stop, by, body, [none, none])
         return (turns * 1000 + last).value
 
     return types.int64(types.int64, types.int64, types.int64), generate
