@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from exporter.check import Problem, check
     from exporter.errors import ExportError, UnsupportedOpError, VerificationError
     from exporter.export import export
     from exporter.report import Report
@@ -24,10 +25,12 @@ __all__ = [
     "InputSpec",
     "Predictor",
     "PredictorError",
+    "Problem",
     "Report",
     "TensorInfo",
     "UnsupportedOpError",
     "VerificationError",
+    "check",
     "export",
 ]
 
@@ -36,10 +39,12 @@ _ROOMS = {
     "InputSpec": "tracer",
     "Predictor": "exporter.serving",
     "PredictorError": "exporter.serving",
+    "Problem": "exporter.check",
     "Report": "exporter.report",
     "TensorInfo": "exporter.serving",
     "UnsupportedOpError": "exporter.errors",
     "VerificationError": "exporter.errors",
+    "check": "exporter.check",
     "export": "exporter.export",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dyn.core.errors import DynError
 
 
@@ -10,7 +12,17 @@ class ExportError(DynError, RuntimeError):
 
 
 class UnsupportedOpError(ExportError):
-    """Some ops of the graph have no lowering to the target opset; all of them are listed."""
+    """Some ops of the graph have no form in the target opset.
+
+    Attributes:
+        problems: one text for each of them: op, layer path, line.
+    """
+
+    def __init__(self, problems: Sequence[str]):
+        count = len(problems)
+        nodes = "one node has" if count == 1 else f"{count} nodes have"
+        super().__init__(f"{nodes} no ONNX form:\n  " + "\n  ".join(problems))
+        self.problems = list(problems)
 
 
 class VerificationError(ExportError):

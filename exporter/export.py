@@ -102,13 +102,14 @@ def capture(model: Any, input_spec: Any, **tracing: Any) -> Traced:
     """Step "trace": the graph of one forward, and the means to run the model again."""
     if isinstance(model, Graph):
         return Traced(model, None)
-    specs, named = _specs(input_spec)
+    specs, named = inputs_of(input_spec)
     of_model = {key: tracing[key] for key in ("training", "layers", "state") if key in tracing}
     live = tracer.Live(model, *specs, **of_model, **named)
     return Traced(tracer.trace(model, *specs, **tracing, **named), live)
 
 
-def _specs(input_spec: Any) -> tuple[Sequence[Any], dict[str, Any]]:
+def inputs_of(input_spec: Any) -> tuple[Sequence[Any], dict[str, Any]]:
+    """Positional and keyword inputs out of what a user gives: one spec, several, or by name."""
     if input_spec is None:
         return (), {}
     if isinstance(input_spec, Mapping):

@@ -59,9 +59,7 @@ def require_coverage(graph: Graph) -> None:
     """
     problems = unsupported(graph)
     if problems:
-        raise UnsupportedOpError(
-            f"{len(problems)} nodes have no ONNX form:\n  " + "\n  ".join(problems)
-        )
+        raise UnsupportedOpError(problems)
 
 
 def unsupported(graph: Graph) -> list[str]:
@@ -74,7 +72,11 @@ def unsupported(graph: Graph) -> list[str]:
 
 
 def lower(graph: Graph, opset: int) -> Lowered:
-    """Write every node of `graph` in ONNX operators of `opset`."""
+    """Write every node of `graph` in ONNX operators of `opset`.
+
+    Raises:
+        UnsupportedOpError: lists every node that a lowering refused to write.
+    """
     return _Lowering(graph, opset).run()
 
 
@@ -85,6 +87,7 @@ class _Lowering:
         self.values: dict[Value, Val] = {}
         self.weights: dict[str, np.ndarray] = {}
         self.read = _all_reads(graph)
+        self.refused: list[DynError] = []
 
     def run(self) -> Lowered:
         graph, b = self.graph, self.builder
@@ -98,6 +101,8 @@ class _Lowering:
         for value in (*graph.params, *graph.buffers, *graph.constants):
             self.declare_state(b, value)
         self.block(b, graph)
+        if self.refused:
+            raise UnsupportedOpError([str(error) for error in self.refused])
         outputs = list(zip(graph.output_names, graph.outputs, strict=True))
         nexts = [(state.name + NEXT, state.next) for state in graph.states]
         self.name_outputs(b, [*outputs, *nexts])
@@ -165,9 +170,10 @@ class _Lowering:
         except DynError as error:
             error.op = error.op or node.op
             error.where = node.where or error.where
-            if node.layer:
-                error.layers = [node.layer]
-            raise
+            error.layers = [node.layer] if node.layer else []
+            self.refused.append(error)
+            # Go on, so that all refusals are told together.
+            return tuple(Val("?") for _ in node.outputs)
         return made if isinstance(made, tuple) else (made,)
 
     # -- control flow ------------------------------------------------------------------------
@@ -271,8 +277,7 @@ class _Lowering:
             _rename(node.input, renamed)
             _rename(node.output, renamed)
         for name, val in copies:
-            source: str = renamed.get(val.name, val.name)
-            b.add_node("Identity", [source], [name])
+            b.add_node("Identity", [str(renamed.get(val.name, val.name))], [name])
 
 
 def _rename(names: Any, renamed: dict[str, str]) -> None:
