@@ -56,28 +56,38 @@ _IMPORT = re.compile(
     re.MULTILINE,
 )
 
+# numba's environment variables that change the code it makes.
+_SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
+
 
 @cache
-def imported(file: Path) -> frozenset[Path]:
-    """The files of the kernel package that a source file imports."""
+def _files() -> dict[str, Path]:
+    """The files of the kernel package by module name."""
+    return {file.stem: file for file in SOURCES.glob("*.py")}
+
+
+@cache
+def _read(file: Path) -> tuple[bytes, frozenset[Path]]:
+    """Digest of a source file, and the files of the kernel package that it imports."""
+    data = file.read_bytes()
     found = set()
-    for module, names in _IMPORT.findall(file.read_text(encoding="utf-8")):
+    for module, names in _IMPORT.findall(data.decode("utf-8")):
         for name in re.findall(r"\w+", names) if names else [module]:
-            found |= {SOURCES / f"{name}.py", *(SOURCES / name).rglob("*.py")}
-    return frozenset(path for path in found if path.exists())
+            found |= {_files()[name]} if name in _files() else set()
+    return hashlib.sha256(file.name.encode() + b"\n" + data).digest(), frozenset(found)
 
 
 @cache
-def source_hash(file: Path) -> str:
-    """Digest of a source file and of all kernel files it imports, directly or not."""
-    files, new = {file}, {file}
+def source_hash(filename: str) -> str | None:
+    """Digest of a source file and of all kernel files it imports; None where there is no file."""
+    if not os.path.exists(filename):
+        return None
+    files = {Path(filename)}
+    new = files
     while new:
-        new = {path for one in new for path in imported(one)} - files
-        files |= new
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(hashlib.sha256(path.name.encode() + b"\n" + path.read_bytes()).digest())
-    return digest.hexdigest()
+        new = {path for one in new for path in _read(one)[1]} - files
+        files = files | new
+    return hashlib.sha256(b"".join(sorted(_read(path)[0] for path in files))).hexdigest()
 
 
 @cache
@@ -93,10 +103,7 @@ def environment() -> str:
         np.__version__,
         target.codegen().magic_tuple(),  # triple, processor, its features
         os.environ.get("DYN_LANES", ""),
-        [
-            getattr(config, name)
-            for name in ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK")
-        ],
+        [getattr(config, name) for name in _SETTINGS],
     )
     return repr(parts)
 
@@ -105,7 +112,7 @@ def user_folder() -> Path:
     """The folder of all our caches: DYN_CACHE_DIR, else the user's cache folder of the platform."""
     chosen = os.environ.get("DYN_CACHE_DIR")
     if chosen:
-        return Path(chosen).expanduser()
+        return Path(chosen).expanduser().absolute()
     home = Path("~").expanduser()  # RuntimeError where there is none
     if sys.platform == "darwin":
         return home / "Library" / "Caches" / "dyn-onnx"
@@ -261,10 +268,9 @@ class DiskCache:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.name = f"{function.__module__}.{function.__qualname__}"
-        source = Path(function.__code__.co_filename)
         # Read now, as the module is imported: if the file is edited while this process runs, what
         # it compiles must not be kept under the name of the edited source.
-        self.source = source_hash(source) if source.exists() else None
+        self.source = source_hash(function.__code__.co_filename)
         self.usable = True
         self.locks: list[tuple[int, Path]] = []
 

@@ -178,8 +178,24 @@ assert all(not made.overloads for made in jit.KERNELS.values() if isinstance(mad
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=120)
 
 
+def test_every_kernel_is_found_again():
+    program = """
+from dyn.kernels.jit import cache_info, warmup
+warmup()
+info = cache_info()
+print(info["misses"], info["uncached"])
+"""
+    environment = dict(os.environ, PYTHONPATH=str(cache.SOURCES.parents[1]))
+    command = [sys.executable, "-c", program]
+    for _ in range(2):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+        assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "[]"]
+
+
 def test_every_import_between_kernel_files_is_seen():
     for file in cache.SOURCES.rglob("*.py"):
+        assert file.parent == cache.SOURCES, "kernel files lie in one folder, or are not found"
         wanted = set()
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dyn.kernels"):
@@ -190,7 +206,7 @@ def test_every_import_between_kernel_files_is_seen():
                 wanted |= {name[2] for name in named if name[:2] == ["dyn", "kernels"]}
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{file}: relative import"
         wanted = {cache.SOURCES / f"{name}.py" for name in wanted}
-        assert {path for path in wanted if path.exists()} <= cache.imported(file), file
+        assert {path for path in wanted if path.exists()} <= cache._read(file)[1], file
 
 
 # In this process, each with a cache folder of its own.
