@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -230,6 +230,20 @@ class Optimizer:
         self._learning_rate = scheduler
 
     # -- state -------------------------------------------------------------------------------
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Everything that the next step reads beside parameters and gradients, by name.
+
+        Slots and counters as in `state_dict`, each once, and learning rates. They are made if no
+        step was taken yet, so that a traced step finds its state in place.
+        """
+        for group in self._groups:
+            group.start(dict(self._slots), self._counters)
+            tensors = [group.learning_rate(self.get_lr()), *group.counters.values()]
+            for buffers in group.slots.values():
+                tensors.extend(buffers)
+            for tensor in tensors:
+                yield tensor.name, tensor
 
     def state_dict(self) -> dict[str, Any]:
         """Slots and counters by parameter name, and the scheduler's state under "LR_Scheduler"."""

@@ -417,3 +417,20 @@ def test_a_deep_copy_trains_on_its_own():
     optimizer.SGD(0.1, [*net.parameters(), *twin.parameters()])
     net(dyn.ones([1, 3])).backward()
     assert all(p.grad is None for p in twin.parameters())
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_state_can_be_made_ahead_and_named(name):
+    params, again = parameters(), parameters()
+    opt, plain = MAKE[name](params), MAKE[name](again)
+    named = dict(opt.named_buffers())
+    assert all(isinstance(buffer, nn.Buffer) for buffer in named.values())
+    assert sum(key.startswith("learning_rate") for key in named) == 1
+    assert set(opt.state_dict()) <= set(named) | {
+        f"{p.name}_{k}_0" for p in params for k in opt._counters
+    }
+    for both, one in ((params, opt), (again, plain)):
+        feed(both, 1.0)
+        one.step()
+    assert np.array_equal(flat(params), flat(again))
+    assert all(buffer is dict(opt.named_buffers())[key] for key, buffer in named.items())
