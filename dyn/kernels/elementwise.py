@@ -1,43 +1,164 @@
-"""Arithmetic element by element, by op name: `unary`, `binary`, `cast`.
+"""Arithmetic element by element, by op name: `unary`, `binary`, `where`, `cast`.
 
-Inputs broadcast as in numpy. float16 and bfloat16 are computed in float32. Nothing here reduces or
-looks at neighbours.
+float32 goes through our own kernels, in two threads where the arrays are large; every other dtype,
+and small arrays of what numpy has a ufunc for, through numpy. float16 and bfloat16 are computed in
+float32. Inputs broadcast as in numpy. Nothing here reduces or looks at neighbours.
 """
 
 from __future__ import annotations
 
+import inspect
+import math
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 
-from dyn.kernels.formulas import BINARY, UNARY
+from dyn.kernels import nest, simd, vmath, vmath_inverse
+from dyn.kernels.formulas import FORMULAS, TESTS, UFUNCS
+from dyn.kernels.pointwise import FormulaKernel, formula_kernel
+from dyn.kernels.special import erf
 
 _F32 = np.dtype(np.float32)
 _EXACT = frozenset({"abs", "neg", "isnan", "isinf", "isfinite", "logical_not", "sign"})
+"""Functions that need no more digits than float16 has."""
+
+ARRAYS = SimpleNamespace(**UFUNCS, where=np.where, rint=np.rint, erf=erf)
+"""Functions of arrays for formulas."""
+
+
+def _call(name: str) -> Any:
+    return lambda x: x.call(name)
+
+
+REGISTERS = SimpleNamespace(
+    **vmath.UNARY,
+    **vmath_inverse.UNARY,
+    **{name: _call(name) for name in ("sqrt", "floor", "ceil", "rint", "trunc")},
+    abs=abs,
+    atan2=vmath_inverse.atan2,
+    maximum=simd.maximum,
+    minimum=simd.minimum,
+    pow=vmath.pow,
+    where=simd.choose,
+)
+"""Functions of `Value`s for formulas."""
+
+
+def _round_even(x):
+    return np.rint(x) if x.dtype.kind not in "iu" else x.copy()
+
+
+GENERAL = {name: partial(f, ARRAYS) for name, f in FORMULAS.items()} | UFUNCS
+GENERAL |= {"round": _round_even}
+"""Every function on arrays of any dtype; numbers by keyword."""
+
+
+def _compiled() -> dict[str, FormulaKernel]:
+    found = {}
+    for name, formula in FORMULAS.items():
+        operands = [
+            p
+            for p in inspect.signature(formula).parameters.values()
+            if p.kind is not p.KEYWORD_ONLY
+        ]
+        inputs = ["f4"] * (len(operands) - 1)
+        output = "b1" if name in TESTS else "f4"
+        found[name] = formula_kernel(f"{name}_f4", partial(formula, REGISTERS), inputs, output)
+    return found
+
+
+FAST = _compiled()
+"""Every function on float32."""
+
+_WHERE = formula_kernel("where_f4", simd.choose, ("b1", "f4", "f4"), "f4")
+
+_CODES = {"f4": simd.F32, "f8": simd.F64, "i4": simd.INT32, "i8": simd.WORD}
+CASTS = {
+    (np.dtype(a), np.dtype(b)): formula_kernel(
+        f"cast_{a}_{b}", lambda x, to=_CODES[b]: x.to(to), (a,), b
+    )
+    for a, b in (("b1", "f4"), ("i4", "f4"), ("i8", "f4"), ("f8", "f4"), ("f4", "f8"))
+}
+"""Casts by old and new dtype, those of which numpy and we give the same for every number."""
+
+UFUNC_SIZE = 32768
+"""Below this numpy's ufunc is faster than launching a kernel of our own."""
 
 
 def _is_half(dtype):
     return dtype.itemsize == 2 and dtype.kind not in "iub"
 
 
-def unary(name, x, *params):
-    """Function `name` of every element of `x`; `params` are numbers."""
-    if _is_half(x.dtype) and name not in _EXACT:
-        return unary(name, x.astype(_F32), *params).astype(x.dtype)
-    out = UNARY[name](x, *params)
+def unary(name, x, **params):
+    """Function `name` of every element of `x`; `params` are the numbers of its formula."""
+    if x.dtype is _F32 and (x.size >= UFUNC_SIZE or name not in UFUNCS):
+        fast = FAST.get(name)
+        if fast is not None:
+            out = nest.run_one(fast, x, *params.values())
+            if out is not None:
+                return out
+    elif _is_half(x.dtype) and name not in _EXACT:
+        out = unary(name, x.astype(_F32), **params)
+        return out.astype(x.dtype) if out.dtype == _F32 else out
+    out = GENERAL[name](x, **params)
     return out if out.__class__ is np.ndarray else np.asarray(out)
 
 
-def binary(name, x, y, *params):
-    """Function `name` of the elements of `x` and `y`, which broadcast; `params` are numbers."""
-    if _is_half(x.dtype):
-        out = binary(name, x.astype(_F32), y.astype(_F32), *params)
-        return out if out.dtype != _F32 else out.astype(x.dtype)
-    out = BINARY[name](x, y, *params)
+def binary(name, x, y, **params):
+    """Function `name` of the elements of `x` and `y`, which broadcast; `params` as in `unary`."""
+    if x.dtype is _F32:
+        if x.size >= UFUNC_SIZE or y.size >= UFUNC_SIZE or name not in UFUNCS:
+            fast = FAST.get(name)
+            if fast is not None and y.dtype is _F32:
+                out = nest.run_two(fast, x, y, *params.values())
+                if out is not None:
+                    return out
+    elif _is_half(x.dtype):
+        out = binary(name, x.astype(_F32), y.astype(_F32), **params)
+        return out.astype(x.dtype) if out.dtype == _F32 else out
+    out = GENERAL[name](x, y, **params)
     return out if out.__class__ is np.ndarray else np.asarray(out)
+
+
+def clip(x, low, high):
+    """`x` brought into [low, high]; None is no bound."""
+    if x.dtype.kind in "iu":
+        return np.clip(x, low, high)
+    low, high = _bounds(low, high)
+    return unary("clip", x, low=low, high=high)
+
+
+def clip_grad(g, x, low, high):
+    """`g` where low <= x <= high, else 0; None is no bound."""
+    low, high = _bounds(low, high)
+    return binary("clip_grad", g, x, low=low, high=high)
+
+
+def _bounds(low, high):
+    return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+
+
+def where(condition, x, y):
+    """x where the condition holds, else y; all three broadcast."""
+    if x.dtype is _F32 and y.dtype is _F32 and max(condition.size, x.size, y.size) >= UFUNC_SIZE:
+        out = nest.run_three(_WHERE, condition, x, y)
+        if out is not None:
+            return out
+    return np.asarray(np.where(condition, x, y))
 
 
 def cast(x, dtype):
     """A new array with the elements of `x` as `dtype`; complex to real drops the imaginary part."""
-    if x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
+    dtype = np.dtype(dtype)
+    if x.size >= UFUNC_SIZE:
+        fast = CASTS.get((x.dtype, dtype))
+        if fast is not None:
+            out = nest.run_one(fast, x)
+            if out is not None:
+                return out
+    if x.dtype.kind == "c" and dtype.kind != "c":
         x = x.real
     return x.astype(dtype, order="K")
 

@@ -1,261 +1,326 @@
-"""Every element-wise function written in numpy: for any dtype, any strides and small arrays.
+"""Every element-wise function of real numbers, written once for numpy arrays and for registers.
 
-`UNARY[name](x, *params)` and `BINARY[name](x, y, *params)`; results have the dtype of the inputs
-(comparisons and tests give booleans). The fast float32 twins are in `pointwise.py`; both are tested
-against each other and against closed formulas.
+A formula takes a namespace `m` (numpy's functions, or those of `Value`s: `elementwise.py` has
+both), its operands and, keyword-only, numbers. What numpy has a ufunc for is in `UFUNCS`, too.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from dyn.kernels.special import erf
-
-ROOT_2 = math.sqrt(2.0)
+ROOT_HALF = math.sqrt(0.5)
 GELU_SLOPE = math.sqrt(2.0 / math.pi)
 GELU_CUBIC = 0.044715
+DENSITY = 1 / math.sqrt(2 * math.pi)
+
+# ---- one operand -------------------------------------------------------------------------------
 
 
-def round_even(x):
-    return np.rint(x) if x.dtype.kind not in "iu" else x.copy()
+def rsqrt(m, x):
+    return 1 / m.sqrt(x)
 
 
-def rsqrt(x):
-    return 1 / np.sqrt(x)
+def sign(m, x):
+    return m.where(x > 0, 1.0, m.where(x < 0, -1.0, x))
 
 
-def sigmoid(x):
-    # e^-|x| cannot overflow; tanh would lose the digits of small results.
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, e) / (1 + e)
+def sigmoid(m, x):
+    # e^-|x| cannot overflow, and small results keep their digits.
+    e = m.exp(-m.abs(x))
+    return m.where(x >= 0, 1.0, e) / (1 + e)
 
 
-def log_sigmoid(x):
-    return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
+def log_sigmoid(m, x):
+    return m.minimum(x, 0.0) - m.log1p(m.exp(-m.abs(x)))
 
 
-def relu(x):
-    return np.maximum(x, 0)
+def leaky_relu(m, x, *, slope):
+    return m.where(x > 0, x, x * slope)
 
 
-def leaky_relu(x, slope):
-    return np.where(x > 0, x, x * slope)
+def elu(m, x, *, alpha, scale, rate):
+    return m.where(x > 0, x, alpha * m.expm1(m.minimum(x, 0.0) * rate)) * scale
 
 
-def elu(x, alpha, scale, rate):
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) * rate)) * scale
+def silu(m, x):
+    return x * sigmoid(m, x)
 
 
-def silu(x):
-    return x * sigmoid(x)
+def clip(m, x, *, low, high):
+    return m.minimum(m.maximum(x, low), high)
 
 
-def hardsigmoid(x, slope, offset):
-    return np.clip(x * slope + offset, 0, 1)
+def hardsigmoid(m, x, *, slope, offset):
+    return clip(m, x * slope + offset, low=0.0, high=1.0)
 
 
-def hardswish(x):
-    return x * np.clip(x + 3, 0, 6) / 6
+def hardswish(m, x):
+    return x * clip(m, x + 3, low=0.0, high=6.0) * (1 / 6)
 
 
-def gelu(x):
-    return 0.5 * x * (1 + erf(x * (1 / ROOT_2)))
+def phi(m, x):
+    """The cumulative normal distribution."""
+    return 0.5 * (1 + m.erf(x * ROOT_HALF))
 
 
-def gelu_tanh(x):
-    return 0.5 * x * (1 + np.tanh(GELU_SLOPE * (x + GELU_CUBIC * x * x * x)))
+def gelu(m, x):
+    return x * phi(m, x)
 
 
-def _tanh_softplus(x):
-    # tanh(log(1 + e^x)) = (n^2 + 2 n) / (n^2 + 2 n + 2) with n = e^x; 1 in the dtype above 20.
-    n = np.exp(np.minimum(x, 20))
+def gelu_tanh(m, x):
+    return 0.5 * x * (1 + m.tanh(GELU_SLOPE * (x + GELU_CUBIC * x * x * x)))
+
+
+def tanh_softplus(m, x):
+    # tanh(log(1 + e^x)) = (n^2 + 2 n) / (n^2 + 2 n + 2) with n = e^x; it is 1 from 20 on.
+    n = m.exp(m.minimum(x, 20.0))
     n = n * (n + 2)
     return n / (n + 2)
 
 
-def mish(x):
-    return x * _tanh_softplus(x)
+def mish(m, x):
+    return x * tanh_softplus(m, x)
 
 
-def softplus(x, beta, threshold):
+def softplus(m, x, *, beta, threshold):
     t = x * beta
-    return np.where(t > threshold, x, (np.maximum(t, 0) + np.log1p(np.exp(-np.abs(t)))) / beta)
+    bent = (m.maximum(t, 0.0) + m.log1p(m.exp(-m.abs(t)))) / beta
+    return m.where(t > threshold, x, bent)
 
 
-def softsign(x):
-    return x / (1 + np.abs(x))
+def softsign(m, x):
+    return x / (1 + m.abs(x))
 
 
-def shrink(x, threshold, bias):
-    return np.where(x > threshold, x - bias, np.where(x < -threshold, x + bias, x * 0))
+def shrink(m, x, *, threshold, bias):
+    inside = m.where(x < -threshold, x + bias, x * 0.0)
+    return m.where(x > threshold, x - bias, inside)
 
 
-def clip(x, low, high):
-    return np.clip(x, low, high)
+# ---- gradients: g is the gradient of the output ------------------------------------------------
 
 
-UNARY = {
-    "abs": np.absolute,
-    "acos": np.arccos,
-    "acosh": np.arccosh,
-    "asin": np.arcsin,
-    "asinh": np.arcsinh,
-    "atan": np.arctan,
-    "atanh": np.arctanh,
-    "bitwise_not": np.invert,
-    "ceil": np.ceil,
-    "clip": clip,
-    "cos": np.cos,
-    "cosh": np.cosh,
-    "elu": elu,
-    "erf": erf,
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "floor": np.floor,
-    "gelu": gelu,
-    "gelu_tanh": gelu_tanh,
-    "hardsigmoid": hardsigmoid,
-    "hardswish": hardswish,
-    "isfinite": np.isfinite,
-    "isinf": np.isinf,
-    "isnan": np.isnan,
-    "leaky_relu": leaky_relu,
-    "log": np.log,
-    "log1p": np.log1p,
-    "log2": np.log2,
-    "log10": np.log10,
-    "log_sigmoid": log_sigmoid,
-    "logical_not": np.logical_not,
-    "mish": mish,
-    "neg": np.negative,
-    "reciprocal": np.reciprocal,
-    "relu": relu,
-    "round": round_even,
-    "rsqrt": rsqrt,
-    "shrink": shrink,
-    "sigmoid": sigmoid,
-    "sign": np.sign,
-    "silu": silu,
-    "sin": np.sin,
-    "sinh": np.sinh,
-    "softplus": softplus,
-    "softsign": softsign,
-    "sqrt": np.sqrt,
-    "square": np.square,
-    "tan": np.tan,
-    "tanh": np.tanh,
-    "trunc": np.trunc,
-}
+def relu_grad(m, g, out):
+    return m.where(out > 0, g, 0.0)
 
 
-def _keep(mask, g):
-    return np.where(mask, g, g.dtype.type(0))
+def leaky_relu_grad(m, g, x, *, slope):
+    return m.where(x > 0, g, g * slope)
 
 
-def relu_grad(g, out):
-    return _keep(out > 0, g)
+def clip_grad(m, g, x, *, low, high):
+    return m.where((x >= low) & (x <= high), g, 0.0)
 
 
-def leaky_relu_grad(g, x, slope):
-    return np.where(x > 0, g, g * slope)
+def elu_grad(m, g, x, *, alpha, scale, rate):
+    bent = (alpha * scale * rate) * m.exp(m.minimum(x, 0.0) * rate)
+    return g * m.where(x > 0, scale, bent)
 
 
-def clip_grad(g, x, low, high):
-    inside = np.ones(x.shape, np.bool_) if low is None else x >= low
-    return _keep(inside if high is None else inside & (x <= high), g)
-
-
-def prelu(x, w):
-    return np.where(x > 0, x, w * x)
-
-
-def elu_grad(g, x, alpha, scale, rate):
-    return g * np.where(x > 0, scale, alpha * scale * rate * np.exp(np.minimum(x, 0) * rate))
-
-
-def sigmoid_grad(g, out):
+def sigmoid_grad(m, g, out):
     return g * (out * (1 - out))
 
 
-def silu_grad(g, x):
-    s = sigmoid(x)
+def silu_grad(m, g, x):
+    s = sigmoid(m, x)
     return g * (s * (1 + x * (1 - s)))
 
 
-def hardsigmoid_grad(g, out, slope):
-    return _keep((out > 0) & (out < 1), g * slope)
+def hardsigmoid_grad(m, g, out, *, slope):
+    return m.where((out > 0) & (out < 1), g * slope, 0.0)
 
 
-def hardswish_grad(g, x):
-    return g * np.where(x < -3, 0, np.where(x > 3, 1, (2 * x + 3) / 6))
+def hardswish_grad(m, g, x):
+    return g * m.where(x < -3, 0.0, m.where(x > 3, 1.0, x * (1 / 3) + 0.5))
 
 
-def tanh_grad(g, out):
+def tanh_grad(m, g, out):
     return g * (1 - out * out)
 
 
-def gelu_grad(g, x):
-    density = np.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
-    return g * (0.5 * (1 + erf(x * (1 / ROOT_2))) + x * density)
+def gelu_grad(m, g, x):
+    return g * (phi(m, x) + x * (DENSITY * m.exp(-0.5 * x * x)))
 
 
-def gelu_tanh_grad(g, x):
-    t = np.tanh(GELU_SLOPE * (x + GELU_CUBIC * x * x * x))
-    slope = GELU_SLOPE * (1 + 3 * GELU_CUBIC * x * x)
+def gelu_tanh_grad(m, g, x):
+    xx = x * x
+    t = m.tanh(GELU_SLOPE * (x + GELU_CUBIC * x * xx))
+    slope = GELU_SLOPE * (1 + (3 * GELU_CUBIC) * xx)
     return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope)
 
 
-def mish_grad(g, x):
-    t = _tanh_softplus(x)
-    return g * (t + x * sigmoid(x) * (1 - t * t))
+def mish_grad(m, g, x):
+    t = tanh_softplus(m, x)
+    return g * (t + x * sigmoid(m, x) * (1 - t * t))
 
 
-def softplus_grad(g, x, beta, threshold):
+def softplus_grad(m, g, x, *, beta, threshold):
     t = x * beta
-    return np.where(t > threshold, g, g * sigmoid(t))
+    return m.where(t > threshold, g, g * sigmoid(m, t))
 
 
-BINARY = {
+# ---- several operands --------------------------------------------------------------------------
+
+
+def prelu(m, x, w):
+    return m.where(x > 0, x, w * x)
+
+
+def logaddexp(m, x, y):
+    apart = m.where(x == y, 0.0, m.abs(x - y))
+    return m.maximum(x, y) + m.log1p(m.exp(-apart))
+
+
+FORMULAS: dict[str, Callable[..., Any]] = {
+    f.__name__: f
+    for f in (
+        clip,
+        clip_grad,
+        elu,
+        elu_grad,
+        gelu,
+        gelu_grad,
+        gelu_tanh,
+        gelu_tanh_grad,
+        hardsigmoid,
+        hardsigmoid_grad,
+        hardswish,
+        hardswish_grad,
+        leaky_relu,
+        leaky_relu_grad,
+        log_sigmoid,
+        logaddexp,
+        mish,
+        mish_grad,
+        prelu,
+        relu_grad,
+        rsqrt,
+        shrink,
+        sigmoid,
+        sigmoid_grad,
+        sign,
+        silu,
+        silu_grad,
+        softplus,
+        softplus_grad,
+        softsign,
+        tanh_grad,
+    )
+} | {
+    "abs": lambda m, x: m.abs(x),
+    "acos": lambda m, x: m.acos(x),
+    "acosh": lambda m, x: m.acosh(x),
+    "add": lambda m, x, y: x + y,
+    "asin": lambda m, x: m.asin(x),
+    "asinh": lambda m, x: m.asinh(x),
+    "atan": lambda m, x: m.atan(x),
+    "atan2": lambda m, x, y: m.atan2(x, y),
+    "atanh": lambda m, x: m.atanh(x),
+    "ceil": lambda m, x: m.ceil(x),
+    "cos": lambda m, x: m.cos(x),
+    "cosh": lambda m, x: m.cosh(x),
+    "divide": lambda m, x, y: x / y,
+    "equal": lambda m, x, y: x == y,
+    "erf": lambda m, x: m.erf(x),
+    "exp": lambda m, x: m.exp(x),
+    "expm1": lambda m, x: m.expm1(x),
+    "floor": lambda m, x: m.floor(x),
+    "greater_equal": lambda m, x, y: x >= y,
+    "greater_than": lambda m, x, y: x > y,
+    "isfinite": lambda m, x: m.abs(x) < math.inf,
+    "isinf": lambda m, x: m.abs(x) == math.inf,
+    "isnan": lambda m, x: x != x,
+    "less_equal": lambda m, x, y: x <= y,
+    "less_than": lambda m, x, y: x < y,
+    "log": lambda m, x: m.log(x),
+    "log10": lambda m, x: m.log(x) * (1 / math.log(10)),
+    "log1p": lambda m, x: m.log1p(x),
+    "log2": lambda m, x: m.log(x) * (1 / math.log(2)),
+    "maximum": lambda m, x, y: m.maximum(x, y),
+    "minimum": lambda m, x, y: m.minimum(x, y),
+    "multiply": lambda m, x, y: x * y,
+    "neg": lambda m, x: -x,
+    "not_equal": lambda m, x, y: x != y,
+    "pow": lambda m, x, y: m.pow(x, y),
+    "reciprocal": lambda m, x: 1 / x,
+    "relu": lambda m, x: m.maximum(x, 0),
+    "round": lambda m, x: m.rint(x),
+    "sin": lambda m, x: m.sin(x),
+    "sinh": lambda m, x: m.sinh(x),
+    "sqrt": lambda m, x: m.sqrt(x),
+    "square": lambda m, x: x * x,
+    "subtract": lambda m, x, y: x - y,
+    "tan": lambda m, x: m.tan(x),
+    "tanh": lambda m, x: m.tanh(x),
+    "trunc": lambda m, x: m.trunc(x),
+}
+
+TESTS = {"equal", "greater_equal", "greater_than", "isfinite", "isinf", "isnan", "less_equal",
+         "less_than", "not_equal"}  # fmt: skip
+"""Formulas that give truth values."""
+
+UFUNCS: dict[str, Callable[..., Any]] = {
+    "abs": np.absolute,
+    "acos": np.arccos,
+    "acosh": np.arccosh,
     "add": np.add,
+    "asin": np.arcsin,
+    "asinh": np.arcsinh,
+    "atan": np.arctan,
     "atan2": np.arctan2,
+    "atanh": np.arctanh,
     "bitwise_and": np.bitwise_and,
     "bitwise_left_shift": np.left_shift,
+    "bitwise_not": np.invert,
     "bitwise_or": np.bitwise_or,
     "bitwise_right_shift": np.right_shift,
     "bitwise_xor": np.bitwise_xor,
-    "clip_grad": clip_grad,
+    "ceil": np.ceil,
+    "cos": np.cos,
+    "cosh": np.cosh,
     "divide": np.true_divide,
-    "elu_grad": elu_grad,
     "equal": np.equal,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "floor": np.floor,
     "floor_divide": np.floor_divide,
     "fmod": np.fmod,
-    "gelu_grad": gelu_grad,
-    "gelu_tanh_grad": gelu_tanh_grad,
     "greater_equal": np.greater_equal,
     "greater_than": np.greater,
-    "hardsigmoid_grad": hardsigmoid_grad,
-    "hardswish_grad": hardswish_grad,
-    "leaky_relu_grad": leaky_relu_grad,
+    "isfinite": np.isfinite,
+    "isinf": np.isinf,
+    "isnan": np.isnan,
     "less_equal": np.less_equal,
     "less_than": np.less,
+    "log": np.log,
+    "log10": np.log10,
+    "log1p": np.log1p,
+    "log2": np.log2,
     "logaddexp": np.logaddexp,
     "logical_and": np.logical_and,
+    "logical_not": np.logical_not,
     "logical_or": np.logical_or,
     "logical_xor": np.logical_xor,
     "maximum": np.maximum,
     "minimum": np.minimum,
-    "mish_grad": mish_grad,
     "multiply": np.multiply,
+    "neg": np.negative,
     "not_equal": np.not_equal,
     "pow": np.power,
-    "prelu": prelu,
-    "relu_grad": relu_grad,
+    "reciprocal": np.reciprocal,
     "remainder": np.remainder,
-    "sigmoid_grad": sigmoid_grad,
-    "silu_grad": silu_grad,
-    "softplus_grad": softplus_grad,
+    "sign": np.sign,
+    "sin": np.sin,
+    "sinh": np.sinh,
+    "sqrt": np.sqrt,
+    "square": np.square,
     "subtract": np.subtract,
-    "tanh_grad": tanh_grad,
+    "tan": np.tan,
+    "tanh": np.tanh,
+    "trunc": np.trunc,
 }
+"""Functions that numpy has, for any dtype, any strides and small arrays."""

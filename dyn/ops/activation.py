@@ -62,7 +62,7 @@ def _(g):
 @op(infer=same, promote="float")
 def _leaky_relu(x, *, slope):
     """x where x > 0, else slope * x. ONNX: LeakyRelu."""
-    return kernels.unary("leaky_relu", x, slope)
+    return kernels.unary("leaky_relu", x, slope=slope)
 
 
 @_leaky_relu.vjp("x")
@@ -73,7 +73,7 @@ def _(g, *, x, slope):
 @op(infer=as_gradient)
 def leaky_relu_grad(g, x, *, slope):
     """g where x > 0, else slope * g. ONNX: Greater, Mul, Where."""
-    return kernels.binary("leaky_relu_grad", g, x, slope)
+    return kernels.binary("leaky_relu_grad", g, x, slope=slope)
 
 
 @leaky_relu_grad.vjp("g")
@@ -154,7 +154,7 @@ def rrelu(x: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool 
 @op(infer=same, promote="float")
 def _hardsigmoid(x, *, slope, offset):
     """slope * x + offset brought into [0, 1]. ONNX: HardSigmoid."""
-    return kernels.unary("hardsigmoid", x, slope, offset)
+    return kernels.unary("hardsigmoid", x, slope=slope, offset=offset)
 
 
 @_hardsigmoid.vjp("x")
@@ -165,7 +165,7 @@ def _(g, *, out, slope):
 @op(infer=as_gradient)
 def hardsigmoid_grad(g, out, *, slope):
     """slope * g where 0 < out < 1, else 0. ONNX: Greater, Less, And, Mul, Where."""
-    return kernels.binary("hardsigmoid_grad", g, out, slope)
+    return kernels.binary("hardsigmoid_grad", g, out, slope=slope)
 
 
 @hardsigmoid_grad.vjp("g")
@@ -217,7 +217,7 @@ def _(gx, *, g, x):
 @op(infer=same, promote="float")
 def _shrink(x, *, threshold, bias):
     """x - bias above threshold, x + bias below -threshold, else 0. ONNX: Shrink."""
-    return kernels.unary("shrink", x, threshold, bias)
+    return kernels.unary("shrink", x, threshold=threshold, bias=bias)
 
 
 @_shrink.vjp("x")

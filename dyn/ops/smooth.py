@@ -23,7 +23,7 @@ from dyn.ops.unary import exp, neg, square
 @op(infer=same, promote="float")
 def _elu(x, *, alpha, scale, rate):
     """scale * (x if x > 0 else alpha * (e^(rate * x) - 1)). ONNX: Elu, Selu, Celu."""
-    return kernels.unary("elu", x, alpha, scale, rate)
+    return kernels.unary("elu", x, alpha=alpha, scale=scale, rate=rate)
 
 
 @_elu.vjp("x")
@@ -34,7 +34,7 @@ def _(g, *, x, alpha, scale, rate):
 @op(infer=as_gradient)
 def elu_grad(g, x, *, alpha, scale, rate):
     """g * scale * (1 if x > 0 else alpha * rate * e^(rate * x)). ONNX: Exp, Mul, Where."""
-    return kernels.binary("elu_grad", g, x, alpha, scale, rate)
+    return kernels.binary("elu_grad", g, x, alpha=alpha, scale=scale, rate=rate)
 
 
 @elu_grad.vjp("g")
@@ -229,7 +229,7 @@ def _(gx, *, g, x):
 @op(infer=same, promote="float")
 def _softplus(x, *, beta, threshold):
     """log(1 + e^(beta * x)) / beta; x itself where beta * x > threshold. ONNX: Softplus, Where."""
-    return kernels.unary("softplus", x, beta, threshold)
+    return kernels.unary("softplus", x, beta=beta, threshold=threshold)
 
 
 @_softplus.vjp("x")
@@ -240,7 +240,7 @@ def _(g, *, x, beta, threshold):
 @op(infer=as_gradient)
 def softplus_grad(g, x, *, beta, threshold):
     """g * sigmoid(beta * x); g where beta * x > threshold. ONNX: Sigmoid, Mul, Where."""
-    return kernels.binary("softplus_grad", g, x, beta, threshold)
+    return kernels.binary("softplus_grad", g, x, beta=beta, threshold=threshold)
 
 
 @softplus_grad.vjp("g")

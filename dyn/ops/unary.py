@@ -256,7 +256,7 @@ def _infer_clip(x: Type, *, low: float | None, high: float | None) -> Type:
 @op(infer=_infer_clip)
 def _clip(x, *, low, high):
     """x brought into [low, high]; None is no bound; NaN stays. ONNX: Clip."""
-    return kernels.unary("clip", x, low, high)
+    return kernels.clip(x, low, high)
 
 
 @_clip.vjp("x")
@@ -267,7 +267,7 @@ def _(g, *, x, low, high):
 @op(infer=as_gradient)
 def clip_grad(g, x, *, low, high):
     """g where low <= x <= high, else 0. ONNX: GreaterOrEqual, LessOrEqual, And, Where."""
-    return kernels.binary("clip_grad", g, x, low, high)
+    return kernels.clip_grad(g, x, low, high)
 
 
 @clip_grad.vjp("g")
