@@ -27,8 +27,8 @@ from dyn.kernels.lanes import LANES
 from dyn.kernels.simd import F64, WORD, Emitter, Value, intrinsic, loop
 from dyn.kernels.threads import argument, bounds
 
-VECTORS = 4 if LANES == 16 else 2
-"""Vectors of a block of columns, which with their constants and sums fit into the registers."""
+VECTORS = {16: 4, 8: 8, 4: 8}[LANES]
+"""Vectors of a block of columns: wide enough that rows are read a few cache lines at a time."""
 WIDE = VECTORS * LANES
 """Columns of a block of float32."""
 GRAIN = 16384
