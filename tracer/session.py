@@ -6,6 +6,7 @@ run again for its branches; so are sizes, guards and problems. Events are handle
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,7 +113,7 @@ class Session:
         known = self._by_array.get(id(array))
         if known is not None:
             return known[1]
-        key = (array.dtype.name, array.shape, array.tobytes())
+        key = (array.dtype.name, array.shape, _content(array))
         value = self._by_content.get(key)
         if value is None:
             kind = "literal" if literal else "const"
@@ -149,3 +150,11 @@ class Session:
             raise error
         if not any(p.message == error.message and p.where == error.where for p in self.problems):
             self.problems.append(error)
+
+
+def _content(array: np.ndarray) -> bytes:
+    """The bytes of an array, or their digest if they are many."""
+    if array.nbytes <= 4096:
+        return array.tobytes()
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return hashlib.blake2b(flat).digest()  # type: ignore[arg-type]

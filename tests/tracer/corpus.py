@@ -212,6 +212,56 @@ class SqueezeAndExcite(nn.Layer):
         return x * nn.functional.sigmoid(self.fc(pooled)).reshape([n, c, 1, 1])
 
 
+@legal(S(["n", "t", 4]))
+def last_of_a_dynamic_axis(x):
+    return x[:, x.shape[1] - 1], x[:, -1], x[:, x.shape[1] // 2]
+
+
+@legal(S(["n", "t"]))
+def backwards_and_every_second(x):
+    return x[:, ::-1], x[:, ::2], dyn.flip(x, [0])
+
+
+@legal(S(["n", "t"], "int64"))
+class Embedded(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(10, 4)
+        self.places = nn.Embedding(128, 4)
+
+    def forward(self, ids):
+        places = dyn.arange(ids.shape[1]).unsqueeze(0)
+        return nn.functional.gelu(self.words(ids) + self.places(places)).mean(axis=1)
+
+
+@legal(S(["n", 3, "h", "w"]))
+def pixels_as_a_sequence(x):
+    n, c, h, w = x.shape
+    y = x.transpose([0, 2, 3, 1]).reshape([n, h * w, c])
+    return (y @ y.transpose([0, 2, 1])).max(axis=-1).reshape([n, 1, h, w])
+
+
+@legal(S(["n", 4]))
+def tensors_from_sizes(x):
+    n, d = x.shape
+    return dyn.full([n, 2], 1.5), dyn.to_tensor([n, d, n * d]), dyn.ones([n * 2, d])
+
+
+@legal(S(["n", "m"]))
+def products_of_shapes(x):
+    total = 1
+    for size in x.shape:
+        total = total * size
+    return x.reshape([total]) / total
+
+
+@legal(S(["n", 5]))
+def choices_without_branches(x):
+    best = x.argmax(axis=1)
+    values, places = dyn.topk(x, 2, axis=1)
+    return dyn.where(x > 0, x, x * 0.1), best, values, places
+
+
 # ---- values that are constants or shapes -------------------------------------------------------
 
 

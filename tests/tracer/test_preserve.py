@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -92,3 +94,12 @@ def test_training_keeps_running_statistics_as_state() -> None:
         model(dyn.to_tensor(x))
     for name in ("0._mean", "0._variance"):
         np.testing.assert_array_equal(run.state[name], model.state_dict()[name].numpy())
+
+
+def test_a_graph_does_not_hold_the_model() -> None:
+    model: Any = Everything()
+    graph = trace(model, S(["n", 3]))
+    seen = weakref.ref(model)
+    del model
+    gc.collect()
+    assert seen() is None and graph.params
