@@ -63,7 +63,7 @@ WORKERS = 7 * LINE
 GENERATION = WORKERS + 8  # workers of another generation leave
 ENTRY = WORKERS + 16  # address of _fork_join, so that drivers need not compile it into themselves
 MUTEX = 8 * LINE
-HIRED = 9 * LINE  # condition: a job has come
+OFFERED = 9 * LINE  # condition: there is a new job
 FINISHED = 10 * LINE  # condition: the last chunk is done
 SIZE = 11 * LINE
 BITS = 20
@@ -240,17 +240,17 @@ def _watch(address: int, wanted: int, patience: int) -> bool:
 
 
 @kernel
-def _draw(state: int, job: int) -> None:
-    """Do chunks of a job until none is left to draw."""
-    code = atomic_load(state + TASK)
-    args = atomic_load(state + ARGS)
-    chunks = atomic_load(state + CHUNKS)
+def _draw(state: int) -> None:
+    """Do chunks of the present job until none is left to draw."""
     while True:
         ticket = atomic_load(state + TICKET)
+        # Read after the ticket: were they those of another job, the ticket would have changed
+        # before they did, and the swap would fail.
+        code = atomic_load(state + TASK)
+        args = atomic_load(state + ARGS)
+        chunks = atomic_load(state + CHUNKS)
         chunk = ticket & LIMIT
-        # A late worker may have read the parameters of a later job: then the ticket has changed
-        # too, and either this test or the swap fails.
-        if ticket >> BITS != job or chunk >= chunks:
+        if chunk >= chunks:
             return
         if compare_swap(state + TICKET, ticket, ticket + 1):
             call_address(code, args, chunk, chunks)
@@ -278,9 +278,9 @@ def _fork_join(state: int, code: int, args: int, chunks: int) -> None:
     atomic_store(state + JOB, job)
     if atomic_load(state + SLEEPERS) != 0:
         _lock(state + MUTEX)
-        _wake(state + HIRED)
+        _wake(state + OFFERED)
         _unlock(state + MUTEX)
-    _draw(state, job)
+    _draw(state)
     if not _watch(state + DONE, chunks, PATIENCE):
         _lock(state + MUTEX)
         atomic_store(state + WAITING, 1)
@@ -319,11 +319,11 @@ def _work(state: int, generation: int) -> None:
             while (
                 atomic_load(state + JOB) == seen and atomic_load(state + GENERATION) == generation
             ):
-                _wait(state + HIRED, state + MUTEX)
+                _wait(state + OFFERED, state + MUTEX)
             atomic_add(state + SLEEPERS, -1)
             _unlock(state + MUTEX)
         seen = atomic_load(state + JOB)
-        _draw(state, seen)
+        _draw(state)
 
 
 @kernel(warm=["(int64,)"])
@@ -332,8 +332,7 @@ def _dismiss(state: int) -> None:
     atomic_store(state + WORKERS, 0)
     _lock(state + MUTEX)
     atomic_add(state + GENERATION, 1)
-    atomic_add(state + JOB, 1)
-    _wake(state + HIRED)
+    _wake(state + OFFERED)
     _unlock(state + MUTEX)
 
 
@@ -355,8 +354,10 @@ class _Pool:
 
     def start(self) -> int:
         """Start the workers; the address of the state, or 0 where there are none."""
+        if self.closed or get_num_threads() == 1:
+            return 0
         with self.guard:
-            if self.address or self.closed or get_num_threads() == 1:
+            if self.address:
                 return self.address
             if not self.state:
                 # The block must outlive the interpreter: workers may look at it to the very end.
@@ -389,7 +390,7 @@ class _Pool:
         ctypes.memset(self.state, 0, SIZE)
         process = ctypes.CDLL(None)
         process.pthread_mutex_init(ctypes.c_void_p(self.state + MUTEX), None)
-        for condition in (HIRED, FINISHED):
+        for condition in (OFFERED, FINISHED):
             process.pthread_cond_init(ctypes.c_void_p(self.state + condition), None)
 
     def stop(self) -> None:
