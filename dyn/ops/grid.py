@@ -1,0 +1,108 @@
+"""Sampling of images at the places of a grid, and grids of affine maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.op import OPS, op
+from dyn.core.tensor import Tensor
+from dyn.kernels import grid as kernels
+from dyn.ops.infer import Type, need_float, need_rank, need_same_dtype, same_size, show
+
+MODES = ("bilinear", "nearest")
+PADDINGS = ("zeros", "border", "reflection")
+
+
+def _infer_grid_sample(
+    x: Type, grid: Type, *, mode: str, padding: str, align_corners: bool
+) -> Type:
+    need_float("x", x)
+    need_same_dtype(x=x, grid=grid)
+    need_rank("x", x, 4)
+    need_rank("grid", grid, 4)
+    if mode not in MODES:
+        raise AttributeValueError(f"mode {mode!r} is not one of {', '.join(MODES)}")
+    if padding not in PADDINGS:
+        raise AttributeValueError(f"padding_mode {padding!r} is not one of {', '.join(PADDINGS)}")
+    if not same_size(grid.shape[3], 2) or not same_size(grid.shape[0], x.shape[0]):
+        raise ShapeError(f"the grid {show(grid.shape)} must be [{x.shape[0]}, h, w, 2]")
+    return Type((*x.shape[:2], *grid.shape[1:3]), x.dtype)
+
+
+@op(infer=_infer_grid_sample)
+def _grid_sample(x, grid, *, mode, padding, align_corners):
+    """x at the places of the grid. ONNX: GridSample."""
+    return kernels.grid_sample(x, grid, mode=mode, padding=padding, align_corners=align_corners)
+
+
+@_grid_sample.vjp("x", "grid")
+def _(g, *, x, grid, mode, padding, align_corners):
+    return _grid_sample_grad(g, x, grid, mode=mode, padding=padding, align_corners=align_corners)
+
+
+def _infer_grid_sample_grad(g: Type, x: Type, grid: Type, **attrs: Any) -> list[Type]:
+    return [x, grid]
+
+
+@op(infer=_infer_grid_sample_grad, outputs=("gx", "ggrid"), public=2)
+def _grid_sample_grad(g, x, grid, *, mode, padding, align_corners):
+    """Gradients of `grid_sample`; that of the grid is zero for mode "nearest". ONNX: composed."""
+    return kernels.grid_sample_grad(
+        g, x, grid, mode=mode, padding=padding, align_corners=align_corners
+    )
+
+
+def grid_sample(
+    x: Tensor,
+    grid: Tensor,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool = True,
+) -> Tensor:
+    """x read at the places that a grid names.
+
+    Args:
+        x: [N, C, H, W], floating point.
+        grid: [N, h, w, 2], x (along W) and y (along H); -1 and 1 are the ends of the axis.
+        mode: "bilinear" or "nearest".
+        padding_mode: what lies outside: "zeros", "border" (the nearest pixel) or "reflection".
+        align_corners: the ends are the centres of the outer pixels, not their outer edges.
+
+    Returns:
+        [N, C, h, w]. Its gradient cannot be differentiated again.
+
+    Source: Jaderberg et al., arXiv 1506.02025. ONNX: GridSample.
+    """
+    return _grid_sample(x, grid, mode=mode, padding=padding_mode, align_corners=bool(align_corners))
+
+
+def affine_grid(theta: Tensor, out_shape: Any, align_corners: bool = True) -> Tensor:
+    """The grid of an affine map, for `grid_sample`.
+
+    Args:
+        theta: [N, 2, 3] matrices that map (x, y, 1) of the output to x and y of the input.
+        out_shape: [N, C, H, W] of the output.
+        align_corners: as in `grid_sample`.
+
+    Returns:
+        [N, H, W, 2]. ONNX: MatMul.
+    """
+    need_rank("theta", Type(tuple(theta.shape), theta._read().dtype), 3)
+    n, _, h, w = tuple(out_shape)
+
+    def ends(size: Any) -> Tensor:
+        at = OPS["arange"](start=0, stop=size, step=1, dtype="int64").astype(theta.dtype)
+        if align_corners:
+            return at * 2.0 / (size - 1) - 1.0 if size != 1 else at
+        return (at * 2.0 + 1.0) / size - 1.0
+
+    zeros = OPS["full"](shape=(h, w), value=0.0, dtype=theta.dtype.name)
+    x, y = ends(w).reshape((1, w)) + zeros, ends(h).reshape((h, 1)) + zeros
+    places = [OPS["reshape"](v, shape=(h * w, 1)) for v in (x, y, zeros + 1.0)]
+    base = OPS["concat"](*places, axis=1)
+    moved = OPS["matmul"](base, OPS["transpose"](theta, perm=(0, 2, 1)))
+    return OPS["reshape"](moved, shape=(n, h, w, 2))
+
+
+__all__ = ["affine_grid", "grid_sample"]

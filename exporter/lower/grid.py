@@ -1,0 +1,182 @@
+"""Lowerings of `dyn/ops/grid.py`: GridSample, and its gradient by gathering and scattering."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from exporter.registry import NodeView, lowers
+from exporter.windows import filled, volume
+
+
+@lowers("grid_sample")
+def _(b: Any, node: NodeView) -> Any:
+    mode = node.attrs["mode"]
+    if node.dtype != np.float32:
+        return _sampled(b, node)
+    if b.has("GridSample", since=20):
+        mode = {"bilinear": "linear"}.get(mode, mode)
+    return b.op(
+        "GridSample",
+        *node.inputs,
+        mode=mode,
+        padding_mode=node.attrs["padding"],
+        align_corners=int(node.attrs["align_corners"]),
+    )
+
+
+class _Places:
+    """Pixel coordinates along one axis, with their slope by the grid; [N, h * w]."""
+
+    def __init__(self, b: Any, node: NodeView, axis: int):
+        self.b = b
+        self.dtype = node.dtype
+        x, grid = node.input_types[-2:]
+        size = x.shape[3 - axis]  # type: ignore[union-attr]
+        self.length = b.cast(b.size(size), self.dtype)
+        lead, count = grid.shape[0], volume(grid.shape[1:3])  # type: ignore[union-attr]
+        flat = b.reshape(node.inputs[-1], [lead, count, 2])
+        raw = b.op("Gather", flat, b.const(axis, np.int64), axis=2)
+        up = self.maths("Add", raw, 1.0)
+        if node.attrs["align_corners"]:
+            unit = self.maths("Div", self.maths("Sub", self.length, 1.0), 2.0)
+            at = self.maths("Mul", up, unit)
+        else:
+            unit = self.maths("Div", self.length, 2.0)
+            at = self.maths("Sub", self.maths("Mul", up, unit), 0.5)
+        self.at, slope = self.bounded(at, node.attrs["padding"], node.attrs["align_corners"])
+        self.slope = unit if slope is None else self.maths("Mul", slope, unit)
+
+    def maths(self, op_type: str, *operands: Any) -> Any:
+        """A node; numbers among its operands become constants."""
+        return self.b.op(
+            op_type,
+            *(self.b.const(x, self.dtype) if isinstance(x, float) else x for x in operands),
+        )
+
+    def sign(self, condition: Any) -> Any:
+        """-1 where the condition holds, else 1."""
+        one, minus = self.b.const(1, self.dtype), self.b.const(-1, self.dtype)
+        return self.b.op("Where", condition, minus, one)
+
+    def bounded(self, at: Any, padding: str, align_corners: bool) -> tuple[Any, Any]:
+        """Coordinates brought into the image, and the slope of that (None: one)."""
+        if padding == "zeros":
+            return at, None
+        m = self.maths
+        last = m("Sub", self.length, 1.0)
+        slope = None
+        if padding == "reflection":
+            low = 0.0 if align_corners else -0.5
+            span = m("Max", last if align_corners else self.length, 1e-30)
+            shifted = m("Sub", at, low)
+            far = m("Abs", shifted)
+            turns = m("Floor", m("Div", far, span))
+            rest = m("Sub", far, m("Mul", turns, span))
+            halves = m("Mul", m("Floor", m("Div", turns, 2.0)), 2.0)
+            odd = m("Greater", turns, halves)
+            slope = m("Mul", self.sign(odd), self.sign(m("Less", shifted, 0.0)))
+            at = self.b.op("Where", odd, m("Sub", span, rest), rest)
+            at = m("Add", at, low)
+        inside = self.b.op("And", m("Greater", at, 0.0), self.b.op("Less", at, last))
+        zero = self.b.const(0, self.dtype)
+        slope = self.b.op(
+            "Where", inside, self.b.const(1, self.dtype) if slope is None else slope, zero
+        )
+        return self.b.op("Clip", at, zero, last), slope
+
+    def corners(self) -> list[tuple[Any, Any, float]]:
+        """Place (floating point), weight and slope of the weight of both pixels around."""
+        low = self.maths("Floor", self.at)
+        part = self.maths("Sub", self.at, low)
+        return [
+            (low, self.maths("Sub", 1.0, part), -1.0),
+            (self.maths("Add", low, 1.0), part, 1.0),
+        ]
+
+    def inside(self, place: Any) -> Any:
+        """Whether a pixel is one of the image."""
+        after = self.maths("GreaterOrEqual", place, 0.0)
+        return self.b.op("And", after, self.b.op("Less", place, self.length))
+
+
+class _Pixels:
+    """The image with its spatial axes laid end to end, read at pairs of pixel coordinates."""
+
+    def __init__(self, b: Any, node: NodeView):
+        self.b = b
+        self.node = node
+        x, grid = node.input_types[-2:]
+        n, c, h, w = x.shape  # type: ignore[union-attr]
+        self.flat = [n, c, volume([h, w])]
+        self.wide = [n, c, volume(grid.shape[1:3])]  # type: ignore[union-attr]
+        self.x = b.reshape(node.inputs[-2], self.flat)
+        self.columns, self.rows = _Places(b, node, 0), _Places(b, node, 1)
+        self.zero = b.const(0, node.dtype)
+
+    def pairs(self) -> Any:
+        """((row, weight, slope), (column, weight, slope)) of all pixels that a place looks at."""
+        rows, columns = self.rows, self.columns
+        if self.node.attrs["mode"] == "nearest":
+            m = rows.maths
+            return [((m("Round", rows.at), None, 0.0), (m("Round", columns.at), None, 0.0))]
+        return [(i, j) for i in rows.corners() for j in columns.corners()]
+
+    def locate(self, row: Any, column: Any) -> tuple[Any, Any]:
+        """Whether a pixel is inside [N, places], and where it is, for every channel."""
+        b, m = self.b, self.rows.maths
+        inside = b.op("And", self.rows.inside(row), self.columns.inside(column))
+        at = m("Add", m("Mul", row, self.columns.length), column)
+        index = b.cast(b.op("Where", inside, at, self.zero), np.int64)
+        return inside, b.op("Expand", b.unsqueeze(index, 1), b.shape_vector(self.wide))
+
+    def select(self, inside: Any, value: Any) -> Any:
+        """`value` [N, C, places] where a pixel is inside, else zero."""
+        return self.b.op("Where", self.b.unsqueeze(inside, 1), value, self.zero)
+
+    def weigh(self, value: Any, wi: Any, wj: Any) -> Any:
+        """`value` [N, C, places] times the pixel's weight."""
+        if wi is None:
+            return value
+        return self.b.op("Mul", value, self.b.unsqueeze(self.rows.maths("Mul", wi, wj), 1))
+
+
+def _sampled(b: Any, node: NodeView) -> Any:
+    """GridSample in the dtypes that onnxruntime does not have it for."""
+    pixels = _Pixels(b, node)
+    total = None
+    for (i, wi, _), (j, wj, _) in pixels.pairs():
+        inside, index = pixels.locate(i, j)
+        read = pixels.select(inside, b.op("GatherElements", pixels.x, index, axis=2))
+        part = pixels.weigh(read, wi, wj)
+        total = part if total is None else b.op("Add", total, part)
+    return b.reshape(total, node.out.shape)
+
+
+@lowers("grid_sample_grad")
+def _(b: Any, node: NodeView) -> Any:
+    x_shape, grid_shape = (t.shape for t in node.input_types[-2:])  # type: ignore[union-attr]
+    pixels = _Pixels(b, node)
+    m = pixels.rows.maths
+    g = b.reshape(node.x, pixels.wide)
+    total = filled(b, pixels.flat, 0, node.dtype)
+    to_grid: list[Any] = [None, None]
+    for (i, wi, di), (j, wj, dj) in pixels.pairs():
+        inside, index = pixels.locate(i, j)
+        share = pixels.select(inside, pixels.weigh(g, wi, wj))
+        total = b.op("ScatterElements", total, index, share, axis=2, reduction="add")
+        if wi is None:
+            continue
+        read = b.op("GatherElements", pixels.x, index, axis=2)
+        seen = b.axes("ReduceSum", b.op("Mul", g, read), [1], keepdims=False)
+        seen = b.op("Where", inside, seen, pixels.zero)
+        ways = ((wi, dj, pixels.columns.slope), (wj, di, pixels.rows.slope))
+        for axis, (weight, sign, slope) in enumerate(ways):
+            part = m("Mul", m("Mul", m("Mul", seen, weight), sign), slope)
+            to_grid[axis] = part if to_grid[axis] is None else b.op("Add", to_grid[axis], part)
+    gx = b.reshape(total, x_shape)
+    if to_grid[0] is None:
+        return gx, filled(b, grid_shape, 0, node.dtype)
+    stacked = b.op("Concat", *(b.unsqueeze(v, 2) for v in to_grid), axis=2)
+    return gx, b.reshape(stacked, grid_shape)
