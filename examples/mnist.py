@@ -116,7 +116,7 @@ def draw(losses: list[float], images: np.ndarray, labels: np.ndarray, logits: np
     wrong = np.flatnonzero(predicted != labels)
     shown = np.concatenate([wrong, np.flatnonzero(predicted == labels)])[:24]
     figure = plt.figure(figsize=(11, 5), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[2, 3])
+    left, right = figure.subfigures(1, 2, width_ratios=[2, 3]).flat  # type: ignore[union-attr]
     axes = left.subplots()
     axes.plot(losses, linewidth=0.6, alpha=0.4)
     axes.plot(np.convolve(losses, np.ones(20) / 20, "valid"), linewidth=1.8)

@@ -39,7 +39,8 @@ def differentiate_as(op: Op, formula: Callable[..., Any], *names: str) -> None:
             reached = [
                 (out, seed) for out, seed in pairs if out is not None and not out.stop_gradient
             ]
-            wanted = [n for n in chosen if inputs[n] is not None and not inputs[n].stop_gradient]
+            given = ((n, inputs[n]) for n in chosen)
+            wanted = [n for n, x in given if x is not None and not x.stop_gradient]
             found = grad(
                 [out for out, _ in reached],
                 [inputs[name] for name in wanted],

@@ -247,13 +247,20 @@ def where(condition: Tensor, x: Any = None, y: Any = None) -> Any:
     return _where(condition, x, y)
 
 
+def _beside(value: Any, other: Tensor) -> Tensor:
+    """A number takes the other tensor's dtype where it can."""
+    plain: Any = value
+    known = scalar_dtype(plain, other._read().dtype) if np.isscalar(value) else None
+    return Tensor(value, dtype=known)
+
+
 def _promoted(x: Any, y: Any) -> tuple[Tensor, Tensor]:
     if not isinstance(x, Tensor) and not isinstance(y, Tensor):
         x, y = Tensor(x), Tensor(y)
     if not isinstance(x, Tensor):
-        x = Tensor(x, dtype=scalar_dtype(x, y._read().dtype)) if np.isscalar(x) else Tensor(x)
+        x = _beside(x, y)
     if not isinstance(y, Tensor):
-        y = Tensor(y, dtype=scalar_dtype(y, x._read().dtype)) if np.isscalar(y) else Tensor(y)
+        y = _beside(y, x)
     dtype = promote(x._read().dtype, y._read().dtype)
     return cast_to(x, dtype), cast_to(y, dtype)
 
@@ -281,7 +288,7 @@ def strided_slice(
     x: Tensor, axes: Sequence[int], starts: Sequence[Any], ends: Sequence[Any], strides: Any
 ) -> Tensor:
     """`x[..., start:end:stride, ...]` on the given axes (a view)."""
-    index = [FULL] * x.ndim
+    index: list[tuple[Any, ...]] = [FULL] * x.ndim
     for axis, start, end, step in zip(axes, starts, ends, strides, strict=True):
         numbers = [n.item() if isinstance(n, Tensor) else n for n in (start, end)]
         index[axis % x.ndim] = ("slice", *numbers, int(step))

@@ -37,7 +37,7 @@ def _infer_matmul(x: Type, y: Type, *, transpose_x: bool, transpose_y: bool) -> 
             f"operands need at least one axis, got {show(x.shape)} and {show(y.shape)}; use x * y"
         )
     a, b = _swapped(x.shape, transpose_x), _swapped(y.shape, transpose_y)
-    inner = b[-2] if len(b) > 1 else b[0]
+    inner = b[max(-2, -len(b))]
     if not same_size(a[-1], inner):
         raise ShapeError(
             f"shapes {show(x.shape)} and {show(y.shape)} do not fit: the last size {a[-1]} of the "

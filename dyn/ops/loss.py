@@ -158,7 +158,7 @@ def cross_entropy(
         number = OPS["arange"](start=0, stop=classes, step=1, dtype=label.dtype.name)
         number = number.reshape((classes, *([1] * (input.ndim - 1 - axis))))
         hot = (OPS["unsqueeze"](label, axes=(axis,)) == number).astype(input.dtype)
-        counted = (label != ignore_index).astype(input.dtype)
+        counted = OPS["not_equal"](label, ignore_index).astype(input.dtype)
         target = hot * (1.0 - label_smoothing) + label_smoothing / classes
         target = target * OPS["unsqueeze"](counted, axes=(axis,))
         return _soft_cross_entropy(input, target, weight, axis, reduction, use_softmax)

@@ -259,7 +259,7 @@ def _(base, value, *, axes):
 
 def unsqueeze(x: Tensor, axis: Any) -> Tensor:
     """Insert axes of size 1 at the given positions of the result (a view)."""
-    axes = [axis] if isinstance(axis, (int, np.integer)) else list(axis)
+    axes = [int(axis)] if isinstance(axis, (int, np.integer)) else list(axis)
     return _unsqueeze(x, axes=axes_of(axes, x.ndim + len(axes)))
 
 

@@ -16,9 +16,9 @@ from dyn.core.errors import AttributeValueError, DTypeError
 from dyn.ops.infer import Type, need_rank, show, window
 
 
-def per_axis(name: str, value: Any, count: int) -> tuple[int, ...]:
+def per_axis(name: str, value: Any, count: int) -> tuple[Any, ...]:
     """One positive int per spatial axis, from an int or a sequence of one or `count` ints."""
-    listed = [value] if isinstance(value, (int, np.integer)) else list(value)
+    listed: list[Any] = [value] if isinstance(value, (int, np.integer)) else list(value)
     if any(isinstance(n, bool) or not isinstance(n, (int, np.integer, Dim)) for n in listed):
         raise DTypeError(f"{name} must be an integer or a list of integers, got {value!r}")
     if len(listed) == 1:
@@ -52,7 +52,7 @@ def padding_pairs(
     count = len(kernel)
     if isinstance(padding, str):
         return _named_padding(padding, sizes, kernel, stride, dilation)
-    values = [padding] if isinstance(padding, (int, np.integer)) else list(padding)
+    values: list[Any] = [padding] if isinstance(padding, (int, np.integer)) else list(padding)
     if values and isinstance(values[0], (list, tuple)):
         pairs = [tuple(pair) for pair in values]
         if len(pairs) == count + 2 and pairs[:2] == [(0, 0), (0, 0)]:

@@ -155,7 +155,8 @@ def _shift(b, x, y, direction):
 
 @lowers("bitwise_left_shift")
 def _(b, node):
-    return b.cast(_shift(b, *node.inputs, "LEFT"), node.dtype)
+    x, y = node.inputs
+    return b.cast(_shift(b, x, y, "LEFT"), node.dtype)
 
 
 @lowers("bitwise_right_shift")

@@ -47,7 +47,8 @@ def remainder(b, x, y, dtype):
 
 @lowers("remainder")
 def _(b, node):
-    return remainder(b, *node.inputs, node.dtype)
+    x, y = node.inputs
+    return remainder(b, x, y, node.dtype)
 
 
 @lowers("floor_divide")

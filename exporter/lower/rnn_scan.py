@@ -265,7 +265,11 @@ def _backward_step(body: _Body, mode: str, r: Any, lengths: Any) -> Any:
     if mode == "lstm":
         i, f, n, o = body.cut(gates, 4)
         squashed = m("Tanh", extra)
-        gcell = m("Add", body.select(alive, gc), m("Mul", m("Mul", g, o), bend(squashed)))
+        gcell = m(
+            "Add",
+            body.select(alive, gc),  # type: ignore[arg-type]
+            m("Mul", m("Mul", g, o), bend(squashed)),
+        )
         parts = [
             m("Mul", m("Mul", gcell, n), slope(i)),
             m("Mul", m("Mul", gcell, cell_before), slope(f)),

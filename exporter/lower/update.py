@@ -93,5 +93,6 @@ def _(b: Any, node: NodeView) -> Any:
     powers = [
         _Maths(b, t.dtype)("Mul", s, beta)
         for s, t, beta in zip(scalars[1:], node.input_types[1:3], (beta1, beta2), strict=True)
+        if t is not None
     ]
     return (*new_p, *new_m, *new_v, *powers)
