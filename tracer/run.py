@@ -19,6 +19,7 @@ from tracer.graph import Block, Graph, Node, Value
 from tracer.sizes import symbol_of, to_int
 
 Watch = Callable[[Node, list[np.ndarray]], None]
+"""Called with a node and the arrays of its results, which it may replace in the list."""
 
 
 class Interpreter:
@@ -44,7 +45,8 @@ class Interpreter:
 
         Args:
             inputs: arrays or Tensors in the order of the graph's inputs.
-            watch: called after each node with the node and the arrays of its results.
+            watch: called after each node with the node and the arrays of its results; what it
+                puts into that list is what the following nodes read.
             named: inputs by name.
 
         Raises:
@@ -120,10 +122,10 @@ class _Run:
     def nodes(self, nodes: list[Node]) -> None:
         for node in nodes:
             results = getattr(self, f"_{node.op}")(node) if node.blocks else self._op(node)
-            for value, array in zip(node.outputs, results, strict=True):
-                self.bind(value, array)
             if self.watch is not None:
                 self.watch(node, results)
+            for value, array in zip(node.outputs, results, strict=True):
+                self.bind(value, array)
 
     def _op(self, node: Node) -> list[np.ndarray]:
         arrays = [None if value is None else self.arrays[value] for value in node.inputs]

@@ -234,7 +234,7 @@ class Embedded(nn.Layer):
         return nn.functional.gelu(self.words(ids) + self.places(places)).mean(axis=1)
 
 
-@legal(S(["n", 3, "h", "w"]))
+@legal(S(["n", 3, "h", "w"], example=np.ones((2, 3, 4, 6), np.float32)))
 def pixels_as_a_sequence(x):
     n, c, h, w = x.shape
     y = x.transpose([0, 2, 3, 1]).reshape([n, h * w, c])

@@ -10,7 +10,13 @@ import pytest
 import dyn
 from dyn import nn
 from tracer import Graph, InputSpec, Interpreter, optimize, trace, validate
-from tracer.passes import common_subexpressions, constant_folding, dead_code, fold_batch_norm
+from tracer.passes import (
+    common_subexpressions,
+    constant_folding,
+    dead_code,
+    fold_batch_norm,
+    simplify,
+)
 
 S = InputSpec
 
@@ -77,6 +83,54 @@ def test_dead_code_drops_parameters_nobody_reads() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     graph = trace(lambda x: (model[0](x), model[1](x))[1], S(["n", 3]))
     assert [p.name for p in dead_code(graph)[0].params] == ["1.weight", "1.bias"]
+
+
+def test_simplify_removes_what_changes_nothing() -> None:
+    def forward(x: Any) -> Any:
+        n = x.shape[0]
+        y = x.astype("float32").clone().reshape([n, 4])[:].expand([n, 4])
+        y = dyn.concat([y], axis=0).transpose([0, 1])[:, :4][0:n]
+        return dyn.flip(y, []) * 2
+
+    graph = trace(forward, S(["n", 4]))
+    out, report = simplify(graph)
+    same(graph, out)
+    assert ops(out) == ["multiply"] and report.changes == len(graph.nodes) - 1
+
+
+def test_simplify_keeps_what_changes_something() -> None:
+    def forward(x: Any) -> Any:
+        parts = x[1:], x[::-1], x[:, :2], x.transpose([1, 0]), x.astype("float64")
+        return *parts, x.expand([2, *x.shape]), dyn.flip(x, [0]), x.reshape([-1]), x.tile([1, 2])
+
+    graph = trace(forward, S([4, 4]))
+    out, report = simplify(graph)
+    same(graph, out)
+    assert report.changes == 0
+
+
+def test_simplify_joins_reshapes_and_transposes() -> None:
+    def forward(x: Any) -> Any:
+        n, a, b = x.shape
+        y = x.reshape([n, a * b]).unsqueeze(1).squeeze(1).reshape([n * a, b])
+        z = x.transpose([1, 2, 0]).transpose([2, 0, 1])
+        return y, z, x.transpose([2, 0, 1]).transpose([1, 0, 2])
+
+    graph = trace(forward, S(["n", 3, 4]))
+    out, _ = dead_code(simplify(graph)[0])
+    same(graph, out)
+    assert ops(out) == ["reshape", "transpose"]
+    assert out.outputs[1] is out.inputs[0] and out.nodes[1].attrs["perm"] == (0, 2, 1)
+
+
+def test_simplify_in_blocks() -> None:
+    def forward(x: Any) -> Any:
+        return dyn.while_loop(lambda y: y.max() > 1, lambda y: y.clone().clone() / 2, [x])[0]
+
+    graph = trace(forward, S([3]))
+    out, report = simplify(graph)
+    same(graph, out)
+    assert report.changes == 2
 
 
 def test_common_subexpressions() -> None:
@@ -251,6 +305,7 @@ def test_optimize_runs_passes_in_order_and_renumbers() -> None:
     assert [v.name for n in out.nodes for v in n.outputs] == ["%1", "%2", "%3"]
     assert [r.name for r in reports] == [
         "dead_code",
+        "simplify",
         "common_subexpressions",
         "constant_folding",
         "fold_batch_norm",

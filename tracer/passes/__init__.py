@@ -11,11 +11,13 @@ from tracer.passes.common_subexpressions import common_subexpressions
 from tracer.passes.constant_folding import constant_folding
 from tracer.passes.dead_code import dead_code
 from tracer.passes.fold_batch_norm import fold_batch_norm
+from tracer.passes.simplify import simplify
 
 Pass = Callable[[Graph], tuple[Graph, Report]]
 
 DEFAULT: tuple[Pass, ...] = (
     dead_code,
+    simplify,
     common_subexpressions,
     constant_folding,
     fold_batch_norm,
@@ -48,4 +50,5 @@ __all__ = [
     "dead_code",
     "fold_batch_norm",
     "optimize",
+    "simplify",
 ]
