@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from exporter.check import Problem, check
+    from exporter.diff import Difference, diff
     from exporter.errors import ExportError, UnsupportedOpError, VerificationError
     from exporter.export import export
     from exporter.report import Report
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tracer import InputSpec
 
 __all__ = [
+    "Difference",
     "ExportError",
     "InputSpec",
     "Predictor",
@@ -31,10 +33,12 @@ __all__ = [
     "UnsupportedOpError",
     "VerificationError",
     "check",
+    "diff",
     "export",
 ]
 
 _ROOMS = {
+    "Difference": "exporter.diff",
     "ExportError": "exporter.errors",
     "InputSpec": "tracer",
     "Predictor": "exporter.serving",
@@ -45,6 +49,7 @@ _ROOMS = {
     "UnsupportedOpError": "exporter.errors",
     "VerificationError": "exporter.errors",
     "check": "exporter.check",
+    "diff": "exporter.diff",
     "export": "exporter.export",
 }
 

@@ -17,6 +17,9 @@ from onnx import helper, numpy_helper
 from dyn.core.errors import SourceLine
 from dyn.core.expr import Atom, Expr, decide
 
+VALUES = "dyn.values"
+"""Metadata of a node: which values of the graph its outputs are, comma-separated."""
+
 
 @dataclass(frozen=True)
 class Val:
@@ -67,6 +70,7 @@ class Builder:
         opset: target opset.
         nodes: NodeProtos in order.
         constants: arrays of small constants by name, kept by the outermost builder.
+        makers: the node of this graph that makes a value, by the value's name.
         scope: set by the exporter before each lowering.
     """
 
@@ -77,6 +81,7 @@ class Builder:
         self.root: Builder = parent.root if parent else self
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
+        self.makers: dict[str, onnx.NodeProto] = {}
         self.scope = parent.scope if parent else Scope()
         self._constant_names: dict[Any, str] = {}
         self._sizes: dict[Any, Val] = {}
@@ -128,7 +133,22 @@ class Builder:
         node = helper.make_node(op_type, inputs, outputs, name=outputs[0], domain=domain, **given)
         self._annotate(node)
         self.nodes.append(node)
+        for output in outputs:
+            self.makers[output] = node
         return node
+
+    def tag(self, val: Val, value: str) -> None:
+        """Note in the file that `val` is the value called `value` in the graph."""
+        node = self.makers.get(val.name)
+        if node is None:
+            return
+        place = list(node.output).index(val.name)
+        entry = next((e for e in node.metadata_props if e.key == VALUES), None)
+        names = entry.value.split(",") if entry is not None else []
+        names += [""] * (place + 1 - len(names))
+        names[place] = names[place] or value
+        entry = entry or node.metadata_props.add(key=VALUES)
+        entry.value = ",".join(names)
 
     def _stem(self, op_type: str) -> str:
         return f"{self.scope.layer}/{op_type}" if self.scope.layer else op_type

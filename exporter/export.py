@@ -71,7 +71,8 @@ def export(
     notes = [str(done) for done in reports if done.changes]
     require_coverage(graph)
     lowered = lower(graph, opset)
-    skeleton = files.skeleton(lowered, metadata or {})
+    entries = dict(metadata or {}) | ({files.TRAINING: "1"} if graph.training else {})
+    skeleton = files.skeleton(lowered, entries)
     files.check(skeleton, lowered.weights)
     with staged(target) as file:
         size = files.write(skeleton, lowered.weights, file, external_data)

@@ -152,6 +152,7 @@ class _Lowering:
                 if val is not None:
                     self.values[value] = val
                     self.bind_sizes(b, value)
+                    b.tag(val, value.name)
 
     def node(self, b: Builder, node: Node) -> tuple[Val | None, ...]:
         """Call the lowering of one node."""

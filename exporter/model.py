@@ -29,6 +29,8 @@ LIMIT = 2**31 - 2**20
 INLINE = 1024
 """Weights up to this size in bytes stay in the model file: shape inference reads axes and sizes."""
 PRODUCER = "dyn-onnx"
+TRAINING = "dyn.training"
+"""Metadata of a file that holds training behaviour."""
 
 
 def skeleton(lowered: Lowered, metadata: Mapping[str, str]) -> onnx.ModelProto:

@@ -200,7 +200,7 @@ class Verifier:
         farthest = 0.0
         for _ in range(NUDGES):
             self.live.restart()
-            outputs = [self.live.run([_nudged(a, rng) for a in arrays]) for arrays in calls]
+            outputs = [self.live.run([nudged(a, rng) for a in arrays]) for arrays in calls]
             moved = self.results(outputs[-1], self.live.state)[key]
             farthest = max(farthest, difference(wanted, moved)[0])
         self.live.restart()
@@ -246,7 +246,7 @@ class Verifier:
                 )
 
 
-def _nudged(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def nudged(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Each element changed by a few units in the last place, up or down."""
     step = NUDGE.get(array.dtype.name)
     if step is None:
@@ -305,4 +305,4 @@ def random_results(graph: Graph) -> set[str]:
     return {name for name, value in results if value in tainted}
 
 
-__all__ = ["Live", "Verifier", "difference", "random_results"]
+__all__ = ["Live", "Verifier", "difference", "nudged", "random_results"]
