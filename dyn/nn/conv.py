@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError
+from dyn.core.op import OPS, freeze
 from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
 from dyn.nn import initializer as init
 from dyn.nn.layer import Layer
 from dyn.nn.state import in_order
+from dyn.ops.windows import padding_pairs
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
-def _per_axis(value: Any, count: int) -> list[int]:
-    return [int(value)] * count if not hasattr(value, "__iter__") else [int(v) for v in value]
+_CONV = OPS["conv"]
+
+
+def _per_axis(value: Any, count: int) -> tuple[int, ...]:
+    return (int(value),) * count if not hasattr(value, "__iter__") else tuple(map(int, value))
+
+
+@lru_cache(maxsize=1024)
+def _prepared(
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: Any,
+    dilation: tuple[int, ...],
+    groups: int,
+) -> tuple[Any, ...] | None:
+    """The attributes of the op, worked out once per setting; None if they depend on the input."""
+    if padding == "SAME":
+        return None
+    pads = padding_pairs(padding, (), kernel, stride, dilation)
+    return _CONV.bind({"stride": stride, "padding": pads, "dilation": dilation, "groups": groups})
 
 
 class _Conv(Layer):
@@ -57,7 +79,7 @@ class _Conv(Layer):
         self._kernel_size = _per_axis(kernel_size, count)
         self._stride = _per_axis(stride, count)
         self._dilation = _per_axis(dilation, count)
-        self._padding = padding
+        self._padding = freeze(padding)
         self._padding_mode = padding_mode
         self._output_padding = output_padding
         self._data_format = data_format
@@ -78,33 +100,51 @@ class _Conv(Layer):
         self.bias = self.create_parameter([out_channels], bias_attr, is_bias=True)
 
     def extra_repr(self) -> str:
-        ones = [1] * self._axes
-        text = f"{self._in_channels}, {self._out_channels}, kernel_size={self._kernel_size}"
+        ones = (1,) * self._axes
+        text = f"{self._in_channels}, {self._out_channels}"
+        text += f", kernel_size={list(self._kernel_size)}"
         if self._stride != ones:
-            text += f", stride={self._stride}"
+            text += f", stride={list(self._stride)}"
         if self._padding != 0:
-            text += f", padding={self._padding}"
+            text += f", padding={_shown(self._padding)}"
         if self._padding_mode != "zeros":
             text += f", padding_mode={self._padding_mode}"
         if self._output_padding != 0:
-            text += f", output_padding={self._output_padding}"
+            text += f", output_padding={_shown(self._output_padding)}"
         if self._dilation != ones:
-            text += f", dilation={self._dilation}"
+            text += f", dilation={list(self._dilation)}"
         if self._groups != 1:
             text += f", groups={self._groups}"
         return f"{text}, data_format={self._data_format}"
+
+
+def _shown(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 class _Forward(_Conv):
     _function: Callable[..., Tensor]
 
     def forward(self, x: Tensor) -> Tensor:
-        padding = self._padding
+        if self._padding_mode == "zeros" and self._data_format[1] == "C":
+            try:
+                attrs = _prepared(
+                    self._kernel_size, self._stride, self._padding, self._dilation, self._groups
+                )
+            except TypeError:
+                attrs = None  # a list was put in by hand, which cannot be remembered
+            if attrs is not None:
+                return apply(_CONV, (x, self.weight, self.bias), attrs)
+        return self._in_general(x)
+
+    def _in_general(self, x: Tensor) -> Tensor:
+        """Any padding mode, padding by name, and channels last."""
+        padding: Any = self._padding
         if self._padding_mode != "zeros":
             # F.pad counts from the last axis to the first, low and high.
             sides = _per_axis(padding, self._axes)
             if len(sides) == self._axes:
-                sides = [side for side in sides for _ in (0, 1)]
+                sides = tuple(side for side in sides for _ in (0, 1))
             pairs = [sides[i : i + 2] for i in range(0, len(sides), 2)]
             flat = [side for pair in reversed(pairs) for side in pair]
             x = F.pad(x, flat, mode=self._padding_mode, data_format=self._data_format)

@@ -2,23 +2,66 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+from dyn.core.dispatch import apply
+from dyn.core.op import OPS, freeze
 from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
 from dyn.nn.layer import Layer
+from dyn.ops.windows import padding_pairs, per_axis
+
+_MAX_POOL, _AVG_POOL = OPS["max_pool"], OPS["avg_pool"]
+
+
+def _windows(axes: int, kernel: Any, stride: Any, padding: Any) -> dict[str, Any] | None:
+    """The attributes that all pools share; None if they depend on the input."""
+    if padding == "SAME":
+        return None
+    sizes = per_axis("kernel_size", kernel, axes)
+    steps = sizes if stride is None else per_axis("stride", stride, axes)
+    pads = padding_pairs(padding, (), sizes, steps, (1,) * axes)
+    return {"kernel": sizes, "stride": steps, "padding": pads}
+
+
+@lru_cache(maxsize=1024)
+def _of_max(axes: int, kernel: Any, stride: Any, padding: Any, ceil_mode: bool) -> Any:
+    """The attributes of the op, worked out once per setting, or None."""
+    found = _windows(axes, kernel, stride, padding)
+    if found is None:
+        return None
+    return _MAX_POOL.bind({**found, "dilation": (1,) * axes, "ceil_mode": bool(ceil_mode)})
+
+
+@lru_cache(maxsize=1024)
+def _of_avg(
+    axes: int, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, exclusive: bool
+) -> Any:
+    """The attributes of the op, worked out once per setting, or None."""
+    found = _windows(axes, kernel, stride, padding)
+    if found is None:
+        return None
+    rest = {"ceil_mode": bool(ceil_mode), "exclusive": bool(exclusive), "divisor": None}
+    return _AVG_POOL.bind({**found, **rest})
 
 
 class _Pool(Layer):
     """Arguments that all sliding pools share."""
 
+    _axes: int
+
     def __init__(self, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool):
         super().__init__()
-        self.kernel_size, self.stride = kernel_size, stride
-        self.padding, self.ceil_mode = padding, ceil_mode
+        self.kernel_size, self.stride = freeze(kernel_size), freeze(stride)
+        self.padding, self.ceil_mode = freeze(padding), ceil_mode
 
     def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        shown = (
+            list(value) if isinstance(value, tuple) else value
+            for value in (self.kernel_size, self.stride, self.padding)
+        )
+        return "kernel_size={}, stride={}, padding={}".format(*shown)
 
 
 class _MaxPool(_Pool):
@@ -37,14 +80,21 @@ class _MaxPool(_Pool):
         self.return_mask = return_mask
 
     def forward(self, x: Tensor) -> Any:
-        return self._function(
-            x, self.kernel_size, self.stride, self.padding, self.return_mask, self.ceil_mode
-        )
+        kernel, stride, padding = self.kernel_size, self.stride, self.padding
+        if not self.return_mask:
+            try:
+                attrs = _of_max(self._axes, kernel, stride, padding, self.ceil_mode)
+            except TypeError:
+                attrs = None  # a list was put in by hand, which cannot be remembered
+            if attrs is not None:
+                return apply(_MAX_POOL, (x,), attrs)
+        return self._function(x, kernel, stride, padding, self.return_mask, self.ceil_mode)
 
 
 class MaxPool1D(_MaxPool):
     """Maximum over sliding windows of [N, C, L]; arguments as in `MaxPool2D`."""
 
+    _axes = 1
     _function = staticmethod(F.max_pool1d)
 
 
@@ -61,17 +111,42 @@ class MaxPool2D(_MaxPool):
     ONNX: MaxPool.
     """
 
+    _axes = 2
     _function = staticmethod(F.max_pool2d)
 
 
 class MaxPool3D(_MaxPool):
     """Maximum over sliding windows of [N, C, D, H, W]; arguments as in `MaxPool2D`."""
 
+    _axes = 3
     _function = staticmethod(F.max_pool3d)
 
 
-class AvgPool1D(_Pool):
+class _AvgPool(_Pool):
+    _function: Any
+    exclusive: bool
+    divisor_override: int | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride, padding = self.kernel_size, self.stride, self.padding
+        rest: dict[str, Any] = {"exclusive": self.exclusive, "ceil_mode": self.ceil_mode}
+        if self.divisor_override is None:
+            try:
+                attrs = _of_avg(self._axes, kernel, stride, padding, self.ceil_mode, self.exclusive)
+            except TypeError:
+                attrs = None  # a list was put in by hand, which cannot be remembered
+            if attrs is not None:
+                return apply(_AVG_POOL, (x,), attrs)
+        else:
+            rest["divisor_override"] = self.divisor_override
+        return self._function(x, kernel, stride, padding, **rest)
+
+
+class AvgPool1D(_AvgPool):
     """Mean over sliding windows of [N, C, L]; arguments as in `AvgPool2D`."""
+
+    _axes = 1
+    _function = staticmethod(F.avg_pool1d)
 
     def __init__(
         self,
@@ -85,13 +160,8 @@ class AvgPool1D(_Pool):
         super().__init__(kernel_size, stride, padding, ceil_mode)
         self.exclusive = exclusive
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool1d(
-            x, self.kernel_size, self.stride, self.padding, self.exclusive, self.ceil_mode
-        )
 
-
-class AvgPool2D(_Pool):
+class AvgPool2D(_AvgPool):
     """Mean over sliding windows of [N, C, H, W].
 
     Args:
@@ -104,6 +174,9 @@ class AvgPool2D(_Pool):
 
     ONNX: AveragePool.
     """
+
+    _axes = 2
+    _function = staticmethod(F.avg_pool2d)
 
     def __init__(
         self,
@@ -119,20 +192,12 @@ class AvgPool2D(_Pool):
         super().__init__(kernel_size, stride, padding, ceil_mode)
         self.exclusive, self.divisor_override = exclusive, divisor_override
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(
-            x,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.exclusive,
-            self.divisor_override,
-        )
 
-
-class AvgPool3D(_Pool):
+class AvgPool3D(_AvgPool):
     """Mean over sliding windows of [N, C, D, H, W]; arguments as in `AvgPool2D`."""
+
+    _axes = 3
+    _function = staticmethod(F.avg_pool3d)
 
     def __init__(
         self,
@@ -146,14 +211,3 @@ class AvgPool3D(_Pool):
     ):
         super().__init__(kernel_size, stride, padding, ceil_mode)
         self.exclusive, self.divisor_override = exclusive, divisor_override
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool3d(
-            x,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.exclusive,
-            self.divisor_override,
-        )

@@ -231,6 +231,39 @@ def test_other_padding_modes(mode, padding, rng):
     np.testing.assert_allclose(layer(x).numpy(), wanted.numpy(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("padding", ["SAME", "VALID", [(0, 0), (0, 0), (1, 2), (0, 1)], [1, 2]])
+def test_padding_in_all_its_forms(padding, rng):
+    x = draw(rng, 1, 2, 7, 8)
+    conv = nn.Conv2D(2, 3, 3, stride=2, padding=padding)
+    wanted = F.conv2d(x, conv.weight, conv.bias, stride=2, padding=padding)
+    assert np.array_equal(conv(x).numpy(), wanted.numpy())
+    if padding != [(0, 0), (0, 0), (1, 2), (0, 1)]:
+        for make, function in ((nn.MaxPool2D, F.max_pool2d), (nn.AvgPool2D, F.avg_pool2d)):
+            layer = make(4, 2, padding)
+            assert np.array_equal(layer(x).numpy(), function(x, 4, 2, padding).numpy())
+
+
+def test_settings_may_be_changed_by_hand(rng):
+    x = draw(rng, 1, 2, 8, 8)
+    conv = nn.Conv2D(2, 3, 3)
+    pool, mean = nn.MaxPool2D(2), nn.AvgPool2D(2)
+    for layer in (conv, pool, mean):
+        layer(x)
+    changed: Any = conv
+    changed._stride, changed._padding = [2, 2], [1, 1]
+    wanted = F.conv2d(x, conv.weight, conv.bias, stride=2, padding=1)
+    assert np.array_equal(conv(x).numpy(), wanted.numpy())
+    pool.stride = mean.stride = [1, 1]
+    assert np.array_equal(pool(x).numpy(), F.max_pool2d(x, 2, 1).numpy())
+    assert np.array_equal(mean(x).numpy(), F.avg_pool2d(x, 2, 1).numpy())
+    mean.divisor_override = 3
+    assert np.array_equal(mean(x).numpy(), F.avg_pool2d(x, 2, 1, divisor_override=3).numpy())
+    with pytest.raises(TypeError, match="kernel_size must be an integer"):
+        nn.MaxPool2D("two")(x)
+    with pytest.raises(ValueError, match="must be smaller than the window"):
+        nn.MaxPool2D(2, padding=2)(x)
+
+
 def test_channels_last_images(rng):
     layer = nn.Conv2D(2, 3, 3, padding=1, data_format="NHWC")
     x = draw(rng, 1, 5, 5, 2)
