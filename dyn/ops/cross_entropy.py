@@ -10,7 +10,7 @@ from typing import Any
 
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.op import OPS, op
-from dyn.kernels import softmax as kernels
+from dyn.kernels import cross_entropy as kernels
 from dyn.ops.infer import Type, need_float, need_same_dtype, same_size, show
 
 REDUCTIONS = ("none", "sum", "mean")

@@ -1,0 +1,241 @@
+"""Cross entropy of logits with labels, together with its gradient; the same of log probabilities.
+
+The softmax is at hand while the loss is computed, so its gradient is written in the same pass, and
+the backward pass is left with one product (none at all where it starts from the loss). Rows whose
+label is ignored are never looked at. float32 runs in vector code, other dtypes in numpy.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from dyn.kernels.drive import float_word
+from dyn.kernels.jit import kernel
+from dyn.kernels.memory import empty
+from dyn.kernels.rows import Row, RowKernel
+from dyn.kernels.simd import F32, WORD, Value, choose, total
+from dyn.kernels.softmax import log_softmax, top_and_sum
+from dyn.kernels.vmath import log
+
+IGNORED = -1
+"""Stands for a label that counts nothing."""
+
+
+def _cross_entropy(row: Row) -> None:
+    """Arrays: logits, their gradient, label (int64), share, loss. Parameter: smoothing."""
+    builder = row.emit.builder
+    label = builder.load(row.emit.pointer(row.at[2], WORD))
+    with builder.if_else(builder.icmp_signed("<", label, WORD(0))) as (ignored, counted):
+        with ignored:
+            row.scan(lambda at, c, mask: row.store(row.zero(), 1, at, mask) or [])
+            row.put(_number(row, 0.0), 4)
+        with counted:
+            _counted(row, label)
+
+
+def _number(row: Row, number: float) -> Value:
+    return row.emit.numbers(number).at(0)
+
+
+def _counted(row: Row, label: Any) -> None:
+    builder, emit = row.emit.builder, row.emit
+    top, weight = top_and_sum(row, 1)
+    share, smoothing, classes = row.number(3), row.parameter(0), row.length()
+    base = emit.splat(top)
+    logarithm = log(weight)
+    at_label = builder.mul(label, WORD(emit.size))
+    own = logarithm - (emit.number_at(row.address(0, at_label)) - top)
+    # With smoothing the mean over all classes counts too; -inf times zero must not.
+    some = builder.select((smoothing > 0).value, row.count, WORD(0))
+    (sums,) = emit.row(some, lambda at, c, mask: [c[0] + (row.load(0, at, mask) - base)],
+                       [row.zero()])  # fmt: skip
+    every = choose(smoothing > 0, logarithm - total(*sums) / classes, 0)
+    row.put(share * ((1.0 - smoothing) * own + smoothing * every), 4)
+    factor = emit.splat(share / weight)
+    even = emit.splat(share * smoothing / classes)
+
+    def scale(at, c, mask):
+        row.store(row.load(1, at, mask) * factor - even, 1, at, mask)
+        return []
+
+    row.scan(scale)
+    place = row.address(1, at_label)
+    emit.put_number(emit.number_at(place) - share * (1.0 - smoothing), place)
+
+
+def _grad(row: Row) -> None:
+    """Arrays: dlogits, factor, gx."""
+    factor = row.emit.splat(row.number(1))
+    row.scan(lambda at, c, mask: row.store(row.load(0, at, mask) * factor, 2, at, mask) or [])
+
+
+_ENTROPY = RowKernel("cross_entropy", F32, _cross_entropy)
+_SCALED = RowKernel("cross_entropy_grad", F32, _grad)
+
+
+@kernel
+def _shares(label, weight, ignore_index, classes, mean, chosen, share):
+    """Fill in the class of each row (IGNORED where it does not count) and its share of the loss.
+
+    Returns the first row whose label is not a class, or -1.
+    """
+    total = 0.0
+    for i in range(label.size):
+        which = label[i]
+        if which == ignore_index:
+            chosen[i] = IGNORED
+            share[i] = 0
+            continue
+        if which < 0 or which >= classes:
+            return i
+        chosen[i] = which
+        share[i] = weight[which] if weight.size else 1.0
+        total += share[i]
+    if mean and total != 0:
+        for i in range(label.size):
+            share[i] /= total
+    return -1
+
+
+def _prepared(
+    label: np.ndarray,
+    weight: np.ndarray | None,
+    classes: int,
+    ignore_index: int,
+    reduction: str,
+    dtype: np.dtype,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(class, share) per row; IndexError if a label is neither a class nor ignored."""
+    flat = np.ascontiguousarray(label.reshape(-1), np.int64)
+    weight = np.empty(0, dtype) if weight is None else np.ascontiguousarray(weight)
+    chosen, share = np.empty(flat.shape, np.int64), np.empty(flat.shape, dtype)
+    bad = _shares(flat, weight, ignore_index, classes, reduction == "mean", chosen, share)
+    if bad >= 0:
+        raise IndexError(
+            f"label {int(flat[bad])} of row {bad} is not in 0..{classes - 1}, nor is it "
+            f"ignore_index ({ignore_index})"
+        )
+    return chosen, share
+
+
+def _reduced(losses: np.ndarray, shape: tuple[int, ...], reduction: str) -> np.ndarray:
+    if reduction == "none":
+        return losses.reshape(shape)
+    return np.asarray(losses.sum(dtype=np.float64)).astype(losses.dtype)
+
+
+def _as_rows(x: np.ndarray, axis: int) -> np.ndarray:
+    """x with `axis` last, contiguous; a copy only where memory is in another order."""
+    rows = np.moveaxis(x, axis, -1)
+    return rows if rows.flags.c_contiguous else np.ascontiguousarray(rows)
+
+
+def softmax_cross_entropy(
+    logits: np.ndarray,
+    label: np.ndarray,
+    weight: np.ndarray | None,
+    *,
+    axis: int,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Loss, its gradient to the logits, and the share by which each row counts.
+
+    Args:
+        logits: classes along `axis`.
+        label: integers, one per row.
+        weight: [C] weight of each class, or None.
+        reduction: "none", "sum" or "mean" (divided by the sum of the weights).
+        label_smoothing: s in [0, 1): the target is 1 - s at the label plus s / C everywhere.
+
+    Raises:
+        IndexError: a label is neither a class nor `ignore_index`.
+    """
+    if logits.dtype.itemsize < 4:
+        wide = (None if v is None else v.astype(np.float32) for v in (logits, weight))
+        made = softmax_cross_entropy(
+            next(wide), label, next(wide), axis=axis, ignore_index=ignore_index,
+            reduction=reduction, label_smoothing=label_smoothing,
+        )  # fmt: skip
+        return (
+            made[0].astype(logits.dtype),
+            made[1].astype(logits.dtype),
+            made[2].astype(logits.dtype),
+        )
+    table = _as_rows(logits, axis)
+    classes = table.shape[-1]
+    chosen, share = _prepared(label, weight, classes, ignore_index, reduction, logits.dtype)
+    losses = np.empty(chosen.shape, logits.dtype)
+    if logits.dtype == np.float32:
+        grad = empty(table.shape, np.float32)
+        _ENTROPY.run(
+            len(chosen), classes, (table, 4 * classes), (grad, 4 * classes), (chosen, 8),
+            (share, 4), (losses, 4), params=np.array([float_word(label_smoothing)]),
+        )  # fmt: skip
+    else:
+        grad = _of_any(table, chosen, share, losses, label_smoothing)
+    shape = label.shape
+    return _reduced(losses, shape, reduction), np.moveaxis(grad, -1, axis), share.reshape(shape)
+
+
+def _of_any(
+    table: np.ndarray, chosen: np.ndarray, share: np.ndarray, losses: np.ndarray, s: float
+) -> np.ndarray:
+    """The gradient, in numpy; fills in the losses."""
+    flat = table.reshape(-1, table.shape[-1])
+    rows = np.arange(len(chosen))
+    counted = chosen != IGNORED
+    classes = np.where(counted, chosen, 0)
+    logs = log_softmax(flat, 1)
+    loss = -(1 - s) * logs[rows, classes]
+    grad = np.exp(logs)
+    if s:
+        loss = loss - s * logs.mean(axis=1)
+        grad -= s / flat.shape[1]
+    grad[rows, classes] -= 1 - s
+    # A NaN in a row that does not count must not reach the loss: select, do not multiply by zero.
+    losses[:] = np.where(counted, loss * share, 0)
+    grad = np.where(counted[:, None], grad * share[:, None], 0)
+    return grad.reshape(table.shape)
+
+
+def softmax_cross_entropy_grad(g: np.ndarray, dlogits: np.ndarray, axis: int) -> np.ndarray:
+    """dlogits times g, which is 0-d or has one value per row."""
+    if g.ndim == 0 and g == 1:
+        # The loss is mostly what backward starts from: nothing to multiply.
+        return dlogits.view()
+    if dlogits.dtype != np.float32:
+        return dlogits * (np.expand_dims(g, axis) if g.ndim else g)
+    table = _as_rows(dlogits, axis)
+    made = empty(table.shape, np.float32)
+    count = table.shape[-1]
+    factors = np.ascontiguousarray(g, np.float32)
+    _SCALED.run(
+        math.prod(table.shape[:-1]), count, (table, 4 * count),
+        (factors, 4 if g.ndim else 0), (made, 4 * count),
+    )  # fmt: skip
+    return np.moveaxis(made, -1, axis)
+
+
+def negative_log_likelihood(
+    x: np.ndarray,
+    label: np.ndarray,
+    weight: np.ndarray | None,
+    *,
+    axis: int,
+    ignore_index: int,
+    reduction: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Loss -x at the label, and the share by which each row counts."""
+    classes = x.shape[axis]
+    chosen, share = _prepared(label, weight, classes, ignore_index, reduction, x.dtype)
+    shape = label.shape
+    counted = chosen.reshape(shape) != IGNORED
+    index = np.expand_dims(np.where(counted, chosen.reshape(shape), 0), axis)
+    picked = np.take_along_axis(x, index, axis).reshape(shape)
+    losses = np.where(counted, -picked * share.reshape(shape), x.dtype.type(0))
+    return _reduced(losses, shape, reduction), share.reshape(shape)
