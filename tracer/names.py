@@ -145,15 +145,14 @@ def _used_by(function: Any) -> dict[str, Any]:
     return found
 
 
-def _collect(name: str, item: Any, found: dict[str, Any]) -> None:
+def _collect(name: str, item: Any, found: dict[str, Any], depth: int = 0) -> None:
+    """Add what is state, also inside containers; not deeper than models are ever kept."""
     if isinstance(item, (Layer, Parameter, Buffer)):
         found[name] = item
-    elif isinstance(item, (list, tuple)):
-        for i, one in enumerate(item):
-            _collect(f"{name}.{i}", one, found)
-    elif isinstance(item, dict):
-        for key, one in item.items():
-            _collect(f"{name}.{key}", one, found)
+    elif isinstance(item, (list, tuple, dict)) and depth < 3:
+        pairs = item.items() if isinstance(item, dict) else enumerate(item)
+        for key, one in pairs:
+            _collect(f"{name}.{key}", one, found, depth + 1)
 
 
 def number(graph: Graph) -> None:

@@ -23,6 +23,7 @@ from dyn.core.tensor import Tensor
 from dyn.nn.state import Buffer, Parameter
 from tracer import control, refusals
 from tracer.branch import Path
+from tracer.errors import TraceError
 from tracer.graph import Value
 from tracer.session import FREE, FROZEN, SIZED, TRACED, Session
 from tracer.sizes import is_symbolic, symbol_of, to_expr, type_of_dims
@@ -104,7 +105,7 @@ class Recorder(Observer, SizeScope):
         created = id(tensor) in self._created
         if isinstance(tensor, Parameter) or (isinstance(tensor, Buffer) and tensor.persistable):
             in_model = self.session.model.closed
-            self.session.problem(refusals.not_registered(tensor, created, in_model, where))
+            self._refuse(refusals.not_registered(tensor, created, in_model, where))
         elif not (created or isinstance(tensor, Buffer)) and self._is_stale(tensor):
             self.carries_state(tensor, "is read before it is written", where)
         if not created:
@@ -123,7 +124,10 @@ class Recorder(Observer, SizeScope):
     def carries_state(self, tensor: Tensor, how: str, where: SourceLine | None) -> None:
         """Refuse a temporary that keeps a value from call to call."""
         path = self.session.temporaries.get(id(tensor), (None,))[0]
-        self.session.problem(refusals.carries_state(tensor, path, how, where))
+        self._refuse(refusals.carries_state(tensor, path, how, where))
+
+    def _refuse(self, error: TraceError) -> None:
+        self.session.problem(error, self.layer[0])
 
     # -- events ------------------------------------------------------------------------------
 
@@ -267,7 +271,7 @@ class Recorder(Observer, SizeScope):
         if how == "bool":
             return self._fork(tensor)
         refuse = refusals.sized_value_escapes if level == SIZED else refusals.value_escapes
-        self.session.problem(refuse(how))
+        self._refuse(refuse(how))
         return None
 
     def _fork(self, tensor: Tensor) -> bool:
@@ -283,7 +287,7 @@ class Recorder(Observer, SizeScope):
         """Refuse to turn a dynamic size into a plain number."""
         if self._muted or not self._open:
             return
-        self.session.problem(refusals.size_escapes(dim, how))
+        self._refuse(refusals.size_escapes(dim, how))
 
     def on_guard(self, left: Expr, relation: str, right: Expr, answer: bool) -> bool:
         """Remember a comparison of sizes; one that depends on values is a fork."""

@@ -144,10 +144,11 @@ class Session:
         key = (left.key, relation, right.key, answer)
         self.guards.setdefault(key, Guard(left, relation, right, answer, where))
 
-    def problem(self, error: TraceError) -> None:
-        """Raise a problem, or collect it once."""
+    def problem(self, error: TraceError, layer: str) -> None:
+        """Raise a problem, or collect it once with the path of the layer it is in."""
         if self.problems is None:
             raise error
+        error.layers = [self.model.name, *filter(None, layer.split("."))]
         if not any(p.message == error.message and p.where == error.where for p in self.problems):
             self.problems.append(error)
 

@@ -281,6 +281,7 @@ def test_all_problems_at_once() -> None:
     for words in ("LayerList", "float() takes", "register_buffer", "int() takes", "dynamic size n"):
         assert words in text
     assert len(problems) == 6
+    assert {tuple(p.layers) for p in problems} == {("Model",), ("Model", "Linear")}
     assert all(p.where is not None and p.where.file == __file__ for p in problems)
 
 

@@ -109,7 +109,7 @@ _NOTHING: dict[str, Callable[[Node], bool]] = {
     "expand": lambda node: True,
     "flip": lambda node: not node.attrs["axes"],
     "getitem": _takes_all,
-    "pad": lambda node: not any(node.attrs["pads"]),
+    "pad": lambda node: not any(before or after for before, after in node.attrs["pads"]),
     "reshape": lambda node: True,
     "squeeze": lambda node: True,
     "sum_to": lambda node: True,
