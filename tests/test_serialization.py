@@ -71,6 +71,19 @@ def test_any_layout_is_saved_in_logical_order(tmp_path):
     assert found["weight"].shape == (3, 2, 3, 3)
 
 
+def test_a_state_dict_keeps_its_order_and_needs_no_description(tmp_path):
+    state = {
+        "b": dyn.to_tensor([1, 2], dtype="int8"),
+        "a": dyn.ones([3]),
+        "c": dyn.to_tensor([True]),
+        "z": dyn.zeros([2], dtype="float64"),
+    }
+    dyn.save(state, tmp_path / "s")
+    assert same(dyn.load(tmp_path / "s"), state)
+    assert np.array_equal(load_file(tmp_path / "s")["z"], np.zeros(2))
+    assert os.path.getsize(tmp_path / "s") < 400
+
+
 def test_what_is_shared_is_stored_once(tmp_path):
     tensor = dyn.ones([1000])
     dyn.save({"a": tensor, "b": tensor}, tmp_path / "s")

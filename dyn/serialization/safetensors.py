@@ -58,8 +58,10 @@ def write(
         OSError: the place cannot be written.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    header.update(dict.fromkeys(arrays))
     offset = 0
-    # Wide elements first: every array then starts at a multiple of its element size.
+    # Wide elements first: every array then starts at a multiple of its element size. The header
+    # keeps the order of the arrays.
     names = sorted(arrays, key=lambda name: -arrays[name].dtype.itemsize)
     for name in names:
         array = arrays[name]
