@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dyn.core import observe
 from dyn.core.dtype import is_inexact
 from dyn.core.errors import GradError, ShapeError
 from dyn.core.modes import enable_grad, no_grad
@@ -43,6 +44,7 @@ class _Walk:
         self.pending: dict[Any, list[Any]] = {}
         self.heap: list[tuple[int, int, Any]] = []
         self.alive: set[Any] | None = None
+        self.watched = bool(observe.current())
 
     def deliver(self, node: Any, index: int, g: Any) -> None:
         """Add a gradient to what has arrived at one output of a node."""
@@ -114,7 +116,8 @@ class _Walk:
                 if gx is not None:
                     edge = edges[position]
                     shape, dtype = key[2 * position + 1], key[2 * position + 2]
-                    if gx._array.shape != shape or gx._array.dtype != dtype:
+                    # While a model is traced, sizes are compared as symbols: in `_fit`.
+                    if self.watched or gx._array.shape != shape or gx._array.dtype != dtype:
                         gx = _fit(gx, shape, dtype)
                     self.deliver(edge[0], edge[1], gx)
         if not self.retain_graph:

@@ -129,6 +129,7 @@ def test_a_written_parameter_is_state() -> None:
     graph = trace(step, S(["n", 2]), S(["n", 1]), training=True)
     validate(graph)
     assert [s.name for s in graph.states] == ["weight", "bias"]
+    assert graph.guards == []
     run = Interpreter(optimize(graph)[0])
     rng = np.random.default_rng(0)
     for n in (4, 7, 4):
@@ -138,6 +139,17 @@ def test_a_written_parameter_is_state() -> None:
         wanted = step(dyn.to_tensor(x), dyn.to_tensor(y))
         np.testing.assert_allclose(given, wanted.numpy(), rtol=1e-6)
     np.testing.assert_allclose(run.state["weight"], model.weight.numpy(), rtol=1e-6)
+
+
+def test_gradients_are_summed_by_declared_sizes() -> None:
+    def forward(x: Any, b: Any) -> Any:
+        b.stop_gradient = False
+        return dyn.grad((x * b).sum(), b)[0]
+
+    example = np.ones((1, 2), np.float32)
+    graph = trace(forward, S(["n", 2], example=example), S([1, 2]))
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    assert Interpreter(graph).run(x, example)[0].tolist() == [[6, 9]]
 
 
 def test_state_that_is_read_as_a_number_and_written_is_not_baked() -> None:
