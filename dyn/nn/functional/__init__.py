@@ -41,6 +41,7 @@ from dyn.ops.creation import one_hot
 from dyn.ops.ctc import ctc_loss
 from dyn.ops.dropout import alpha_dropout, dropout, dropout2d, dropout3d
 from dyn.ops.embedding import embedding
+from dyn.ops.grid import affine_grid, grid_sample
 from dyn.ops.group_norm import group_norm, instance_norm, local_response_norm, normalize, rms_norm
 from dyn.ops.likelihood import (
     binary_cross_entropy,
@@ -112,6 +113,7 @@ __all__ = [
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
+    "affine_grid",
     "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
@@ -143,6 +145,7 @@ __all__ = [
     "gaussian_nll_loss",
     "gelu",
     "glu",
+    "grid_sample",
     "group_norm",
     "gumbel_softmax",
     "hardshrink",
