@@ -34,14 +34,38 @@ import threading
 import time
 from typing import Any
 
-import llvmlite.binding
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
-from dyn.kernels.jit import call_address, intrinsic, kernel, microkernel, packed_types
+from dyn.kernels.jit import call_address, kernel, microkernel
 from dyn.kernels.limits import available_cpus
+from dyn.kernels.words import (
+    argument,
+    argument_float,
+    atomic_add,
+    atomic_load,
+    atomic_store,
+    compare_swap,
+    pack,
+    pause,
+)
+
+__all__ = [
+    "argument",
+    "argument_float",
+    "atomic_add",
+    "atomic_load",
+    "atomic_store",
+    "bounds",
+    "chunk_count",
+    "compare_swap",
+    "get_num_threads",
+    "launch",
+    "pack",
+    "parallel_for",
+    "pool",
+    "set_num_threads",
+]
 
 SPIN = 200_000  # nanoseconds a worker waits awake for the next job
 PATIENCE = 50_000  # nanoseconds the caller waits awake for the last chunks
@@ -69,11 +93,8 @@ SIZE = 11 * LINE
 BITS = 20
 LIMIT = (1 << BITS) - 1  # as a chunk number: nothing to draw
 
-X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i686", "i386"))
 CLOCK = getattr(time, "CLOCK_MONOTONIC", 0)
-
 POSIX = os.name == "posix"
-_word = ir.IntType(64)
 
 
 def _system(name: str, *parameters: Any) -> Any:
@@ -93,111 +114,6 @@ _lock = _system("pthread_mutex_lock", types.int64)
 _unlock = _system("pthread_mutex_unlock", types.int64)
 _wait = _system("pthread_cond_wait", types.int64, types.int64)
 _wake = _system("pthread_cond_broadcast", types.int64)
-
-
-def _pointer(builder: Any, address: Any) -> Any:
-    return builder.inttoptr(address, _word.as_pointer())
-
-
-@intrinsic
-def atomic_load(typingctx: Any, address: Any) -> Any:
-    """The word at an address, read atomically."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.load_atomic(_pointer(builder, values[0]), "seq_cst", 8)
-
-    return types.int64(types.int64), generate
-
-
-@intrinsic
-def atomic_store(typingctx: Any, address: Any, value: Any) -> Any:
-    """Write the word at an address atomically."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        builder.store_atomic(values[1], _pointer(builder, values[0]), "seq_cst", 8)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), generate
-
-
-@intrinsic
-def atomic_add(typingctx: Any, address: Any, value: Any) -> Any:
-    """Add to the word at an address atomically; the value it had before."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.atomic_rmw("add", _pointer(builder, values[0]), values[1], "seq_cst")
-
-    return types.int64(types.int64, types.int64), generate
-
-
-@intrinsic
-def compare_swap(typingctx: Any, address: Any, old: Any, new: Any) -> Any:
-    """Replace the word at an address if it is `old`; whether it was."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _pointer(builder, values[0])
-        pair = builder.cmpxchg(pointer, values[1], values[2], "seq_cst")
-        return builder.extract_value(pair, 1)
-
-    return types.boolean(types.int64, types.int64, types.int64), generate
-
-
-@intrinsic
-def pause(typingctx: Any) -> Any:
-    """Tell the processor that this is a waiting loop; nothing where there is no such hint."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        if X86:
-            kind = ir.FunctionType(ir.VoidType(), [])
-            builder.call(builder.module.declare_intrinsic("llvm.x86.sse2.pause", (), kind), [])
-        return context.get_dummy_value()
-
-    return types.void(), generate
-
-
-@intrinsic
-def pack(typingctx: Any, *values: Any) -> Any:
-    """Put numbers into a block on the stack of the calling kernel; its address.
-
-    Integers go in as 64-bit words, floats as float64; a task reads them with `argument` and
-    `argument_float`. The block lives until the kernel returns.
-    """
-    given = packed_types(values)
-
-    def generate(context: Any, builder: Any, signature: Any, operands: Any) -> Any:
-        size = ir.Constant(_word, max(1, len(given)))
-        block = cgutils.alloca_once(builder, _word, size=size)
-        for place, value in enumerate(cgutils.unpack_tuple(builder, operands[0])):
-            if isinstance(given[place], types.Float):
-                value = context.cast(builder, value, given[place], types.float64)
-                value = builder.bitcast(value, _word)
-            else:
-                value = context.cast(builder, value, given[place], types.int64)
-            builder.store(value, builder.gep(block, [ir.Constant(_word, place)]))
-        return builder.ptrtoint(block, _word)
-
-    return types.int64(types.StarArgTuple(given)), generate
-
-
-@intrinsic
-def argument(typingctx: Any, args: Any, place: Any) -> Any:
-    """The integer at `place` of a packed block."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.load(builder.gep(_pointer(builder, values[0]), [values[1]]))
-
-    return types.int64(types.int64, types.int64), generate
-
-
-@intrinsic
-def argument_float(typingctx: Any, args: Any, place: Any) -> Any:
-    """The float64 at `place` of a packed block."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        bits = builder.load(builder.gep(_pointer(builder, values[0]), [values[1]]))
-        return builder.bitcast(bits, ir.DoubleType())
-
-    return types.float64(types.int64, types.int64), generate
 
 
 @kernel(forceinline=True)

@@ -1,167 +1,17 @@
-"""The decorators and the code cache: what is compiled, when, where it is kept, and when it is not.
-
-Whole processes run a package of two tiny kernel files beside copies of jit.py and cache.py.
-"""
+"""The decorators: what they compile and when, what they refuse, and how kernels call each other."""
 
 from __future__ import annotations
 
-import ast
-import errno
 import os
-import shutil
-import signal
-import stat
 import subprocess
 import sys
-import threading
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dyn.kernels import cache, jit
 from dyn.kernels.jit import call_address, kernel, microkernel, task
-
-HELPER = """
-from dyn.kernels.jit import kernel
-
-@kernel
-def scaled(x):
-    return x * 3
-"""
-TINY = """
-from dyn.kernels.jit import call_address, kernel, microkernel
-from dyn.kernels.helper import scaled
-
-@kernel(warm=["(float32[::1],)", "(float64[::1],)"])
-def total(x):
-    s = 0.0
-    for i in range(x.size):
-        s += scaled(x[i])
-    return s
-
-@microkernel(2)
-def both(x, y):
-    pass
-
-@kernel(warm=["(int64,)"])
-def call(address):
-    call_address(address, 1, 2)
-"""
-PROGRAM = """
-import numpy as np
-from dyn.kernels import tiny
-from dyn.kernels.jit import cache_info
-print(tiny.total(np.ones(5, np.float32)), tiny.total(np.ones(5)))
-tiny.call(tiny.both.address)
-info = cache_info()
-print(info["hits"], info["misses"], info["files"], *info["uncached"])
-"""
-
-
-@pytest.fixture
-def package(tmp_path):
-    """A folder from which a fresh process imports the tiny kernels."""
-    kernels = tmp_path / "install" / "dyn" / "kernels"
-    kernels.mkdir(parents=True)
-    (kernels.parent / "__init__.py").write_text("")
-    for name in ("__init__.py", "jit.py", "cache.py"):
-        shutil.copy(cache.SOURCES / name, kernels)
-    (kernels / "helper.py").write_text(HELPER)
-    (kernels / "tiny.py").write_text(TINY)
-    (kernels / "other.py").write_text("from dyn.kernels.jit import kernel\n")
-    return kernels
-
-
-def start(package, program=PROGRAM, **changes):
-    """A process that runs `program` on the tiny package, its cache beside it."""
-    environment = dict(os.environ, PYTHONPATH=str(package.parents[1]), PYTHONDONTWRITEBYTECODE="1")
-    environment["DYN_CACHE_DIR"] = str(package.parents[2] / "cache")
-    environment |= {name: value for name, value in changes.items() if value is not None}
-    for name in [name for name, value in changes.items() if value is None]:
-        environment.pop(name, None)
-    command = [sys.executable, "-c", program]
-    kinds = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment, cwd=package.parents[2], **kinds)
-
-
-def finish(process):
-    """The output of a process, as words, and its stderr."""
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return out.split(), err
-
-
-def run(package, program=PROGRAM, **changes):
-    words, err = finish(start(package, program, **changes))
-    assert err == ""
-    return words
-
-
-# hits, misses, files: `total` and `scaled` for two types each, `both` and `call`
-COLD = ["15.0", "15.0", "0", "6", "6"]
-WARM = ["15.0", "15.0", "4", "0", "6"]  # `scaled` stands inside `total`
-
-
-def test_second_process_loads_everything_and_edits_take_effect(package):
-    assert run(package) == COLD
-    assert run(package) == WARM
-    (package / "other.py").write_text("# a kernel file that the tiny kernels do not import\n")
-    assert run(package) == WARM
-    (package / "helper.py").write_text(HELPER.replace("* 3", "* 7"))
-    assert run(package) == ["35.0", "35.0", "0", "6", "12"]
-    (package / "tiny.py").write_text(TINY.replace("s = 0.0", "s = 1.0"))
-    assert run(package) == ["36.0", "36.0", "2", "4", "16"]
-
-
-def test_an_edit_under_a_running_process_is_not_mixed_up_with_what_it_compiles(package):
-    edit = f"""
-from dyn.kernels import tiny
-open({str(package / "helper.py")!r}, "w").write({HELPER.replace("* 3", "* 7")!r})
-"""
-    assert run(package, edit + PROGRAM) == COLD
-    assert run(package) == ["35.0", "35.0", "0", "6", "12"]
-
-
-def test_eight_cold_processes_at_once(package):
-    processes = [start(package) for _ in range(8)]
-    found = [finish(process) for process in processes]
-    assert all(words[:2] == ["15.0", "15.0"] and err == "" for words, err in found)
-    # Each kernel was compiled once, by whichever process came first; nothing is left lying about.
-    assert sum(int(words[3]) for words, _ in found) == 6
-    folder = package.parents[2] / "cache" / "kernels"
-    assert {path.suffix for path in folder.iterdir()} == {cache.SUFFIX}
-    assert run(package) == WARM
-
-
-def test_without_a_writable_place_there_is_one_warning_and_no_cache(package):
-    before = sorted(package.iterdir())
-    nowhere = {"DYN_CACHE_DIR": None, "XDG_CACHE_HOME": None, "HOME": "/dev/null/home"}
-    words, err = finish(start(package, LOCALAPPDATA="/dev/null/home", **nowhere))
-    assert words[:5] == ["15.0", "15.0", "0", "0", "0"]
-    assert err.count("RuntimeWarning") == 1
-    assert "cannot be kept on disk" in err
-    assert "DYN_CACHE_DIR" in err
-    assert sorted(package.iterdir()) == before  # a read-only install would not have mattered
-
-
-def test_warmup_compiles_what_was_declared(package):
-    program = """
-from dyn.kernels.jit import KERNELS, warmup
-seen = []
-count = warmup(lambda done, total, name: seen.append((done, total, name)))
-names = [name for _, _, name in seen]
-assert names == [*sorted(KERNELS), ""] and count == len(KERNELS) == 4, names
-assert [done for done, _, _ in seen] == list(range(5))
-"""
-    run(package, program)
-    assert run(package) == WARM
-
-
-def test_lanes_are_part_of_the_key(package):
-    run(package)
-    assert run(package, DYN_LANES="4") == ["15.0", "15.0", "0", "6", "12"]
+from dyn.kernels.words import atomic_load, atomic_store
 
 
 def test_importing_the_kernels_compiles_nothing():
@@ -193,32 +43,9 @@ print(info["misses"], info["uncached"])
     assert done.stdout.split() == ["0", "[]"]
 
 
-def test_every_import_between_kernel_files_is_seen():
-    for file in cache.SOURCES.rglob("*.py"):
-        assert file.parent == cache.SOURCES, "kernel files lie in one folder, or are not found"
-        wanted = set()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dyn.kernels"):
-                parts = (node.module or "").split(".")[2:]
-                wanted |= {parts[0]} if parts else {alias.name for alias in node.names}
-            elif isinstance(node, ast.Import):
-                named = [alias.name.split(".") for alias in node.names]
-                wanted |= {name[2] for name in named if name[:2] == ["dyn", "kernels"]}
-            assert not (isinstance(node, ast.ImportFrom) and node.level), f"{file}: relative import"
-        wanted = {cache.SOURCES / f"{name}.py" for name in wanted}
-        assert {path for path in wanted if path.exists()} <= cache._read(file)[1], file
-
-
-# In this process, each with a cache folder of its own.
-
-
 def plus(x, y):
     """A kernel's plain function; every test decorates it anew."""
     return x + y
-
-
-def nothing(x, y):
-    """A microkernel's plain function."""
 
 
 def square(x):
@@ -243,72 +70,20 @@ def divide(x, y):
 
 @microkernel(3)
 def swap(a, b, unused):
-    held = at(a)
-    put(a, at(b))
-    put(b, held)
+    held = atomic_load(a)
+    atomic_store(a, atomic_load(b))
+    atomic_store(b, held)
 
 
 @task
 def fill(args, chunk, chunks):
-    put(args + 8 * chunk, 100 * chunks + chunk)
+    atomic_store(args + 8 * chunk, 100 * chunks + chunk)
 
 
 @kernel
 def swap_all(address, x, y):
     for i in range(x.size):
         call_address(address, x.ctypes.data + 8 * i, y.ctypes.data + 8 * i, np.int32(0))
-
-
-@kernel(forceinline=True)
-def at(address):
-    return _load(address)
-
-
-@kernel(forceinline=True)
-def put(address, value):
-    _store(address, value)
-
-
-@jit.intrinsic
-def _load(typingctx, address):
-    def generate(context, builder, signature, values):
-        kind = context.get_value_type(jit.types.int64)
-        return builder.load(builder.inttoptr(values[0], kind.as_pointer()))
-
-    return jit.types.int64(jit.types.int64), generate
-
-
-@jit.intrinsic
-def _store(typingctx, address, value):
-    def generate(context, builder, signature, values):
-        builder.store(values[1], builder.inttoptr(values[0], values[1].type.as_pointer()))
-        return context.get_dummy_value()
-
-    return jit.types.void(jit.types.int64, jit.types.int64), generate
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """A cache folder for this test alone; its path."""
-    monkeypatch.setenv("DYN_CACHE_DIR", str(tmp_path))
-    cache.folder.cache_clear()
-    yield tmp_path / "kernels"
-    cache.folder.cache_clear()
-
-
-def test_a_kernel_compiles_once_per_types_and_is_found_again(home):
-    add = kernel(plus)
-    assert add(1, 2) == 3
-    assert add(1, 2) == 3
-    assert add(1.5, 2) == 3.5
-    assert cache.cache_info()["misses"] == 2
-    again = kernel(plus)
-    assert again(1, 2) == 3
-    info = cache.cache_info()
-    assert (info["hits"], info["misses"], info["files"]) == (1, 2, 2)
-    assert info["state"] == "ready"
-    assert info["folder"] == home
-    assert info["bytes"] == sum(path.stat().st_size for path in home.iterdir())
 
 
 def test_kernels_call_kernels_and_microkernels():
@@ -354,119 +129,3 @@ def test_only_functions_of_a_module():
         task(plus)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="fastmath"):
         kernel(fastmath=("fast",))(plus)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-def test_a_fork_while_another_thread_compiles(home):
-    def compile_all():
-        for _ in range(5):
-            made = microkernel(2)(nothing)
-            made.cache.usable = False  # so that each is compiled, not loaded
-            made.compile_all()
-
-    compiler = threading.Thread(target=compile_all)
-    compiler.start()
-    while compiler.is_alive():
-        child = os.fork()
-        if child == 0:
-            signal.alarm(60)
-            os._exit(0 if microkernel(2)(nothing).address and kernel(plus)(1, 2) == 3 else 1)
-        assert os.waitpid(child, 0)[1] == 0
-
-
-def test_the_folder_is_private(home):
-    kernel(plus)(1, 2)
-    assert stat.S_IMODE(home.stat().st_mode) == 0o700
-
-
-@pytest.mark.parametrize("fault", ["writable by others", "of another user", "not a folder"])
-@pytest.mark.skipif(os.name != "posix", reason="no owners and modes on this system")
-def test_a_folder_others_could_write_to_is_not_used(home, monkeypatch, fault):
-    if fault == "not a folder":
-        elsewhere = home.parent / "elsewhere"
-        elsewhere.mkdir()
-        home.symlink_to(elsewhere)
-    else:
-        home.mkdir()
-    if fault == "writable by others":
-        home.chmod(0o777)
-    if fault == "of another user":
-        monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    with pytest.warns(RuntimeWarning, match="cannot be kept"):
-        assert kernel(plus)(1, 2) == 3
-    assert list(home.iterdir()) == []
-    assert cache.cache_info()["state"].startswith("off: ")
-    assert cache.cache_info()["folder"] is None
-
-
-@pytest.mark.parametrize("damage", [b"", b"short", bytes(5000)])
-def test_a_damaged_file_is_compiled_anew(home, damage):
-    kernel(plus)(1, 2)
-    (file,) = home.iterdir()
-    whole = file.read_bytes()
-    file.write_bytes(damage)
-    assert kernel(plus)(1, 2) == 3
-    assert cache.cache_info()["misses"] == 2
-    assert len(file.read_bytes()) == pytest.approx(len(whole), abs=200)
-
-
-def test_an_unreadable_file_is_compiled_anew(home, monkeypatch):
-    kernel(plus)(1, 2)
-
-    def refuse(path):
-        raise OSError(errno.EIO, "input/output error")
-
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    assert cache.DiskCache(plus).read(next(home.iterdir()), None) is None
-
-
-def test_a_full_disk_leaves_the_kernel_uncached(home, monkeypatch):
-    def refuse(path, data):
-        if data:
-            raise OSError(errno.ENOSPC, "no space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", refuse)
-    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: None)
-    add = kernel(plus)
-    with pytest.warns(RuntimeWarning, match="no space left"):
-        assert add(1, 2) == 3
-    assert add(1.0, 2) == 3.0  # no second warning
-    assert cache.cache_info()["uncached"] == [f"{__name__}.plus"] * 2
-
-
-def test_the_folder_may_vanish(home):
-    kernel(plus)(1, 2)
-    shutil.rmtree(home)
-    with pytest.warns(RuntimeWarning, match="cannot be kept"):
-        assert kernel(plus)(1, 2) == 3
-    assert cache.cache_info()["files"] == 0
-
-
-def test_old_files_are_removed(home, monkeypatch):
-    home.mkdir(mode=0o700)
-    ages = {"fresh": 10, "used": 2 * 86400, "old": 40 * 86400}
-    for name, age in ages.items():
-        (home / f"{name}{cache.SUFFIX}").write_bytes(bytes(1000))
-        moment = time.time() - age
-        os.utime(home / f"{name}{cache.SUFFIX}", (moment, moment))
-    kernel(plus)(1, 2)
-    kept = {path.name.split(".")[0] for path in home.iterdir()} & set(ages)
-    assert kept == {"fresh", "used"}
-    monkeypatch.setattr(cache, "MAX_BYTES", 1500)
-    cache.folder.cache_clear()
-    kernel(plus)(1.0, 2)
-    kept = {path.name.split(".")[0] for path in home.iterdir()} & set(ages)
-    assert kept == {"fresh"}
-
-
-def test_one_that_waits_for_another_process_takes_its_result(home, monkeypatch):
-    first = cache.DiskCache(plus)
-    file = first.entry("(int64, int64)")
-    assert file is not None
-    assert first.wait(file) is False  # it is now up to the first
-    monkeypatch.setattr(cache, "LOCK_SECONDS", 0.05)
-    assert cache.DiskCache(plus).wait(file) is False  # gives up, and compiles too
-    file.write_bytes(b"done")
-    first.release()
-    assert cache.DiskCache(plus).wait(file) is True
