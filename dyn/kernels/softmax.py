@@ -9,14 +9,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from dyn.kernels.memory import empty_like
-from dyn.kernels.rows import Row, RowKernel
-from dyn.kernels.simd import F32, WORD, Value, largest, loop, maximum, total
+from dyn.kernels.lanes import LANES
+from dyn.kernels.memory import empty, empty_like
+from dyn.kernels.rows import Row, RowKernel, chunks
+from dyn.kernels.simd import (
+    F32,
+    INT32,
+    WORD,
+    Value,
+    choose,
+    fma,
+    loop,
+    total,
+)
 from dyn.kernels.vmath import exp, log
+
+
+def exp_down(x: Value) -> Value:
+    """e^x within 2 ulp for x up to 0 (or NaN); 0 below -87, where it is no normal number."""
+    low = x < -87.0
+    # Adding and subtracting 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
+    shifted = fma(choose(low, -87.0, x), x.like(1.0 / math.log(2.0)), x.like(12582912.0))
+    n = shifted - 12582912.0
+    r = fma(n, x.like(-1.42860677e-6), fma(n, x.like(-0.693145752), choose(low, -87.0, x)))
+    p = x.like(1.38208945e-3)
+    for coefficient in (8.36867094e-3, 4.16682623e-2, 1.66665211e-1, 4.99999940e-1, 1.0, 1.0):
+        p = fma(p, r, x.like(coefficient))
+    e = (p.bits(INT32) + (shifted.bits(INT32) << 23)).bits(F32)
+    return choose(low, 0.0, e)
+
+
+def larger(a: Value, b: Value) -> Value:
+    """The larger number. A NaN may get lost: the sum of exponentials becomes NaN all the same."""
+    return choose(a > b, a, b)
+
 
 # ---- along the last axis -----------------------------------------------------------------------
 
@@ -27,12 +58,12 @@ def top_and_sum(row: Row, keep: int | None) -> tuple[Value, Value]:
     The exponentials are stored in array `keep`, if that is given.
     """
     low = row.emit.numbers(-math.inf)
-    (tops,) = row.scan(lambda at, c, mask: [maximum(c[0], row.load(0, at, mask))], [low])
-    top = largest(*tops)
+    (tops,) = row.scan(lambda at, c, mask: [larger(c[0], row.load(0, at, mask))], [low])
+    top = reduce(larger, tops).folded(larger)
     base = row.emit.splat(top)
 
     def add(at, c, mask):
-        e = exp(row.load(0, at, mask) - base)
+        e = exp_down(row.load(0, at, mask) - base)
         if keep is not None:
             row.store(e, keep, at, mask)
         return [c[0] + e]
@@ -97,75 +128,127 @@ def _log_softmax_grad(row: Row) -> None:
 # ---- along another axis ------------------------------------------------------------------------
 
 
-def _across(write: Callable[[Row, Any, Any, Callable[..., Any]], None]) -> Callable[[Row], None]:
-    """A kernel whose rows are neighbours, each with numbers to combine `step` bytes apart.
+class _Strip:
+    """Some vectors of neighbours, each with `count` numbers to combine, `step` bytes apart.
 
-    `write(row, at, mask, each)` does one vector of neighbours; `each(body, carried)` goes through
-    the numbers to combine: `carried = body(offset, carried)`. Parameters: their count, and step.
+    The numbers are read from memory once, into a buffer where they lie close together: `step` may
+    well be a power of two, at which a cache holds only a few lines.
     """
 
+    def __init__(self, row: Row, offsets: list[Any], mask: Any):
+        self.row = row
+        self.offsets = offsets
+        self.mask = mask
+        self.builder = row.emit.builder
+        self.count, self.step = row.word(0), row.word(1)
+
+    def each(self, turn: Callable[[Any, int, list[Value]], list[Value]], *start: Value) -> Any:
+        """For each vector `carried = turn(index, vector, carried)` over its numbers."""
+        width = len(start)
+
+        def body(index: Any, carried: list[Value]) -> list[Value]:
+            given: list[Value] = []
+            for v in range(len(self.offsets)):
+                given += turn(index, v, carried[v * width : (v + 1) * width])
+            return given
+
+        first = list(start) * len(self.offsets)
+        made = loop(self.builder, WORD(0), self.count, WORD(1), body, first)
+        return [made[v * width : (v + 1) * width] for v in range(len(self.offsets))]
+
+    def _at(self, array: int, index: Any, v: int) -> Any:
+        far = self.builder.mul(index, self.step)
+        return self.row.address(array, self.builder.add(far, self.offsets[v]))
+
+    def load(self, array: int, index: Any, v: int) -> Value:
+        """Numbers of an array."""
+        return self.row.emit.load(self._at(array, index, v), self.mask)
+
+    def store(self, value: Value, array: int, index: Any, v: int) -> None:
+        """Write numbers of an array."""
+        self.row.emit.store(value, self._at(array, index, v), self.mask)
+
+    def _near(self, index: Any, v: int) -> Any:
+        bytes_ = self.row.emit.bytes
+        far = self.builder.mul(index, WORD(bytes_ * STRIP))
+        return self.builder.add(self.row.sums, self.builder.add(far, WORD(v * bytes_)))
+
+    def keep(self, value: Value, index: Any, v: int) -> Value:
+        """Put a vector into the buffer."""
+        self.row.emit.store(value, self._near(index, v))
+        return value
+
+    def kept(self, index: Any, v: int) -> Value:
+        """A vector from the buffer."""
+        return self.row.emit.load(self._near(index, v))
+
+
+STRIP = 4
+"""Vectors of neighbours that are done at a time."""
+
+
+def _across(write: Callable[[_Strip], None]) -> Callable[[Row], None]:
+    """A kernel whose rows are neighbours; parameters: count and step of `_Strip`."""
+
     def kernel(row: Row) -> None:
-        builder = row.emit.builder
-        count, step = row.word(0), row.word(1)
+        builder, emit = row.emit.builder, row.emit
+        turn = WORD(STRIP * emit.bytes)
+        end = builder.mul(row.count, WORD(emit.size))
+        whole = builder.mul(builder.sdiv(end, turn), turn)
 
-        def single(at, carried, mask):
-            def each(body, carried=()):
-                def turn(index, values):
-                    return body(builder.add(at, builder.mul(index, step)), values)
-
-                return loop(builder, WORD(0), count, WORD(1), turn, carried)
-
-            write(row, mask, each)
+        def several(at, carried):
+            write(_Strip(row, [builder.add(at, WORD(v * emit.bytes)) for v in range(STRIP)], None))
             return []
 
-        row.scan(single, unroll=1)
+        loop(builder, WORD(0), whole, turn, several)
+        rest = builder.sdiv(builder.sub(end, whole), WORD(emit.size))
+
+        def single(at, carried, mask):
+            write(_Strip(row, [builder.add(whole, at)], mask))
+            return []
+
+        emit.row(rest, single, unroll=1)
 
     return kernel
 
 
-def _softmax_across(row: Row, mask: Any, each: Any) -> None:
-    low = row.emit.numbers(-math.inf)
-    (top,) = each(lambda at, c: [maximum(c[0], row.load(0, at, mask))], [low])
+def _softmax_across(s: _Strip) -> None:
+    low = s.row.emit.numbers(-math.inf)
+    tops = s.each(lambda i, v, c: [larger(c[0], s.keep(s.load(0, i, v), i, v))], low)
 
-    def add(at, c):
-        e = exp(row.load(0, at, mask) - top)
-        row.store(e, 1, at, mask)
-        return [c[0] + e]
+    def add(i, v, c):
+        return [c[0] + s.keep(exp_down(s.kept(i, v) - tops[v][0]), i, v)]
 
-    (weight,) = each(add, [row.zero()])
-    share = 1.0 / weight
-    each(lambda at, c: row.store(row.load(1, at, mask) * share, 1, at, mask) or [])
+    shares = [1.0 / made[0] for made in s.each(add, s.row.zero())]
+    s.each(lambda i, v, c: s.store(s.kept(i, v) * shares[v], 1, i, v) or [])
 
 
-def _log_softmax_across(row: Row, mask: Any, each: Any) -> None:
-    low = row.emit.numbers(-math.inf)
-    (top,) = each(lambda at, c: [maximum(c[0], row.load(0, at, mask))], [low])
-    (weight,) = each(lambda at, c: [c[0] + exp(row.load(0, at, mask) - top)], [row.zero()])
-    logarithm = log(weight)
-    each(lambda at, c: row.store(row.load(0, at, mask) - top - logarithm, 1, at, mask) or [])
+def _log_softmax_across(s: _Strip) -> None:
+    low = s.row.emit.numbers(-math.inf)
+    tops = s.each(lambda i, v, c: [larger(c[0], s.keep(s.load(0, i, v), i, v))], low)
+    sums = s.each(lambda i, v, c: [c[0] + exp_down(s.kept(i, v) - tops[v][0])], s.row.zero())
+    logs = [log(made[0]) for made in sums]
+    s.each(lambda i, v, c: s.store(s.kept(i, v) - tops[v][0] - logs[v], 1, i, v) or [])
 
 
-def _softmax_grad_across(row: Row, mask: Any, each: Any) -> None:
-    (inner,) = each(
-        lambda at, c: [c[0] + row.load(0, at, mask) * row.load(1, at, mask)], [row.zero()]
-    )
+def _softmax_grad_across(s: _Strip) -> None:
+    inner = s.each(lambda i, v, c: [c[0] + s.load(0, i, v) * s.load(1, i, v)], s.row.zero())
 
-    def write(at, c):
-        row.store(row.load(1, at, mask) * (row.load(0, at, mask) - inner), 2, at, mask)
+    def write(i, v, c):
+        s.store(s.load(1, i, v) * (s.load(0, i, v) - inner[v][0]), 2, i, v)
         return []
 
-    each(write)
+    s.each(write)
 
 
-def _log_softmax_grad_across(row: Row, mask: Any, each: Any) -> None:
-    (weight,) = each(lambda at, c: [c[0] + row.load(0, at, mask)], [row.zero()])
+def _log_softmax_grad_across(s: _Strip) -> None:
+    sums = s.each(lambda i, v, c: [c[0] + s.load(0, i, v)], s.row.zero())
 
-    def write(at, c):
-        gx = row.load(0, at, mask) - exp(row.load(1, at, mask)) * weight
-        row.store(gx, 2, at, mask)
+    def write(i, v, c):
+        s.store(s.load(0, i, v) - exp(s.load(1, i, v)) * sums[v][0], 2, i, v)
         return []
 
-    each(write)
+    s.each(write)
 
 
 _KERNELS = {
@@ -208,6 +291,12 @@ def _log_softmax_grad_of_any(g: np.ndarray, out: np.ndarray, axis: int) -> np.nd
 
 def _run(name: str, axis: int, *arrays: np.ndarray) -> np.ndarray:
     """Run a kernel over dense arrays of one layout; returns a new array of that layout."""
+    if axis == arrays[0].ndim - 1 and all(x.flags.c_contiguous for x in arrays):
+        made, count = empty(arrays[0].shape), arrays[0].shape[-1]
+        if made.size:
+            table_of = [(x, 4 * count) for x in arrays]
+            _KERNELS[name].run(made.size // count, count, *table_of, (made, 4 * count))
+        return made
     order = sorted(range(arrays[0].ndim), key=lambda a: -abs(arrays[0].strides[a]))
     if not arrays[0].transpose(order).flags.c_contiguous:
         order = list(range(arrays[0].ndim))
@@ -231,13 +320,17 @@ def _run_across(name: str, table: list[np.ndarray], outer: int, count: int, inne
     params = np.array([count, 4 * inner])
     # Few large planes are cut into strips, so that there is work for all threads.
     strip = inner if outer >= 8 else math.gcd(inner, 1024)
-    if strip == inner or strip < 64:
+    if strip < 64:
+        strip = inner
+    buffers = empty((chunks(outer * inner // strip, count * strip), count, STRIP * LANES))
+    if strip == inner:
         steps = 4 * count * inner
-        _KERNELS[name].run(outer, inner, *((x, steps) for x in table), params=params)
+        table_of = [(x, steps) for x in table]
+        _KERNELS[name].run(outer, inner, *table_of, params=params, sums=buffers)
         return
     for n in range(outer):
-        planes = [x.reshape(outer, count, inner)[n] for x in table]
-        _KERNELS[name].run(inner // strip, strip, *((x, 4 * strip) for x in planes), params=params)
+        planes = [(x.reshape(outer, count, inner)[n], 4 * strip) for x in table]
+        _KERNELS[name].run(inner // strip, strip, *planes, params=params, sums=buffers)
 
 
 def softmax(x: np.ndarray, axis: int) -> np.ndarray:
