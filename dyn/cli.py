@@ -1,4 +1,8 @@
-"""The command `dyn`: what is installed and how it will run; compiling the kernels ahead."""
+"""The command `dyn`: what is installed and how it will run; compiling the kernels ahead.
+
+Packages that stand above dyn add commands of their own by entry points in the group `dyn.commands`:
+objects with `help`, `arguments(parser)` and `run(parsed) -> status`.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("info", help="versions, vector width, threads, kernel cache")
     commands.add_parser("warmup", help="compile all kernels now, with a progress bar")
+    own = {"info": info, "warmup": warmup}
+    others = {entry.name: entry.load() for entry in metadata.entry_points(group="dyn.commands")}
+    for name, command in others.items():
+        inner = commands.add_parser(name, help=command.help, description=command.help)
+        command.arguments(inner)
     chosen = parser.parse_args(arguments)
-    return {"info": info, "warmup": warmup}[chosen.command]()
+    return own[chosen.command]() if chosen.command in own else others[chosen.command].run(chosen)
 
 
 def info() -> int:

@@ -58,8 +58,10 @@ def check(
     check_opset(opset)
     found: list[tracer.TraceError] = []
     problems: list[Problem] = []
-    graph = model if isinstance(model, Graph) else None
-    if graph is None:
+    graph: Graph | None = None
+    if isinstance(model, Graph):
+        graph = model
+    else:
         specs, named = inputs_of(input_spec)
         try:
             graph = tracer.trace(

@@ -7,22 +7,21 @@ step is a function of its own with one input and one output that can be printed.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 import tracer
 from exporter import model as files
 from exporter.errors import ExportError
-from exporter.lowering import Lowered, lower, require_coverage
+from exporter.lowering import NEXT, Lowered, lower, require_coverage
 from exporter.opset import DEFAULT_OPSET, IR_VERSION, check_opset
 from exporter.report import Comparison, Report
+from exporter.target import TEST_DATA, check_target, staged
 from exporter.verify import Verifier
 from tracer.graph import Graph
 
@@ -37,7 +36,9 @@ def export(
     verify: bool = True,
     tolerance: float | None = None,
     external_data: bool | None = None,
+    test_data: bool = False,
     metadata: Mapping[str, str] | None = None,
+    progress: Callable[[str], None] | None = None,
     **tracing: Any,
 ) -> Report:
     """Write a model as an ONNX file that is known to compute what the model computes.
@@ -52,7 +53,10 @@ def export(
         tolerance: largest allowed error relative to the largest value of an output; by default
             3e-4 for float32.
         external_data: weights in a file of their own (`<path>.data`); by default above 2 GiB.
+        test_data: also write the sample and what the model gives for it beside the file, as
+            onnx's own tests have it (`test_data_set_0`).
         metadata: entries for the file's metadata.
+        progress: called with the name of each step when it begins.
         tracing: more for `tracer.trace`: `sizes`, `output_names`, `layers`, `state`.
 
     Returns:
@@ -64,20 +68,30 @@ def export(
         VerificationError: onnxruntime and the model disagree.
         ExportError: the path cannot be written.
     """
+    tell = progress or (lambda step: None)
     check_opset(opset)
     target = check_target(path)
+    tell("trace")
     traced = capture(model, input_spec, training=training, **tracing)
+    tell("passes")
     graph, reports = tracer.optimize(traced.graph)
     notes = [str(done) for done in reports if done.changes]
+    tell("lower")
     require_coverage(graph)
     lowered = lower(graph, opset)
+    tell("check")
     entries = dict(metadata or {}) | ({files.TRAINING: "1"} if graph.training else {})
     skeleton = files.skeleton(lowered, entries)
     files.check(skeleton, lowered.weights)
     with staged(target) as file:
+        tell("write")
         size = files.write(skeleton, lowered.weights, file, external_data)
+        if test_data:
+            inputs = dict(zip((v.name for v in graph.inputs), graph.samples, strict=True))
+            files.write_test_data(file.with_name(TEST_DATA), inputs, sample_results(graph))
         compared = None
         if verify:
+            tell("verify")
             compared = Verifier(traced.require_live(), graph, file, tolerance).run()
         return report(target, graph, lowered, skeleton, size, notes, compared)
 
@@ -120,36 +134,11 @@ def inputs_of(input_spec: Any) -> tuple[Sequence[Any], dict[str, Any]]:
     return (input_spec,), {}
 
 
-def check_target(path: str | os.PathLike[str]) -> Path:
-    """The absolute target path, known to be writable before any work is done.
-
-    Raises:
-        ExportError: its folder does not exist or cannot be written, or it is a folder itself.
-    """
-    target = Path(path).expanduser().absolute()
-    if target.is_dir():
-        raise ExportError(f"{target} is a folder; give the name of a file in it")
-    if not target.parent.is_dir():
-        raise ExportError(f"the folder {target.parent} does not exist; make it first")
-    if not os.access(target.parent, os.W_OK):
-        raise ExportError(f"the folder {target.parent} cannot be written")
-    return target
-
-
-@contextmanager
-def staged(target: Path) -> Iterator[Path]:
-    """A place to write `target`; the file moves there only if the block ends well.
-
-    The place is a hidden folder beside the target, so that moving is renaming and the side file
-    already has the name that the model refers to.
-    """
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        file = folder / target.name
-        yield file
-        files.move(file, target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def sample_results(graph: Graph) -> dict[str, np.ndarray]:
+    """Outputs and next states of the graph for its samples, by name."""
+    interpreter = tracer.Interpreter(graph)
+    results = dict(zip(graph.output_names, interpreter.run(*graph.samples), strict=True))
+    return results | {state.name + NEXT: interpreter.state[state.name] for state in graph.states}
 
 
 def report(

@@ -8,7 +8,6 @@ writing needs no memory beyond one weight. Above 2 GiB weights go to a side file
 from __future__ import annotations
 
 import json
-import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,10 +18,11 @@ import onnx
 from onnx import helper
 
 from dyn.core.op import Type
-from exporter.builder import tensor_type
+from exporter.builder import tensor_proto, tensor_type
 from exporter.errors import ExportError
 from exporter.lowering import Lowered, value_info
 from exporter.opset import IR_VERSION
+from exporter.target import side_file
 
 LIMIT = 2**31 - 2**20
 """Largest single file in bytes: protobuf ends at 2 GiB; room is left for the graph."""
@@ -123,34 +123,15 @@ def _settle(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def move(file: Path, target: Path) -> None:
-    """Give a written model and its side file their place; on an error the old ones stay."""
-    side, final, old = side_file(file), side_file(target), file.with_name("old.data")
-    moves = [(side, final)] if side.exists() else []
-    if final.exists() and (moves or _refers(target, final.name)):
-        moves.insert(0, (final, old))
-    done = []
-    try:
-        for source, place in [*moves, (file, target)]:
-            os.replace(source, place)
-            done.append((source, place))
-    except BaseException:
-        for source, place in reversed(done):
-            os.replace(place, source)
-        raise
-
-
-def _refers(path: Path, name: str) -> bool:
-    """Whether the model file, if there is one, keeps weights in the file called `name`."""
-    if not path.exists() or path.stat().st_size == 0:
-        return False
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data.find(name.encode()) >= 0
-
-
-def side_file(path: Path) -> Path:
-    """Where the weights of `path` lie when they are external."""
-    return path.with_name(path.name + ".data")
+def write_test_data(
+    folder: Path, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]
+) -> None:
+    """Write arrays as the files of an onnx `test_data_set`, in order, into a new folder."""
+    folder.mkdir()
+    for kind, arrays in (("input", inputs), ("output", outputs)):
+        for i, (name, array) in enumerate(arrays.items()):
+            tensor = tensor_proto(array, name)
+            (folder / f"{kind}_{i}.pb").write_bytes(tensor.SerializeToString())
 
 
 # Field numbers of onnx.proto: ModelProto.graph 7, GraphProto.initializer 5, TensorProto.raw_data 9;

@@ -44,7 +44,6 @@ LENGTH_EXCEPTIONS = {
     "dyn/regularizer.py": "a public module of Paddle's API with two classes",
     "exporter/errors.py": "one room for the errors of a package",
     "exporter/opset.py": "a declared table",
-    "exporter/windows.py": "one rule that several lowerings share",
     "tracer/errors.py": "one room for the errors of a package",
 }
 """Files of another length: path and reason."""

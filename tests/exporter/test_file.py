@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 import dyn
@@ -19,6 +20,7 @@ from dyn import nn
 from exporter import model as files
 from tests.exporter.nets import (
     IMAGE,
+    Counter,
     LeNet,
     Tied,
     initializers,
@@ -229,6 +231,26 @@ def test_data_that_nothing_refers_to_any_more_is_removed(tmp_path: Path) -> None
     (tmp_path / "m.onnx.data").write_bytes(b"of somebody else")
     exporter.export(nn.Linear(20, 30), path, spec)
     assert sorted(os.listdir(tmp_path)) == ["m.onnx", "m.onnx.data"]
+
+
+def test_test_data_is_onnx_own(tmp_path: Path) -> None:
+    spec = InputSpec(["n", 2], name="x")
+    exporter.export(Counter(), tmp_path / "m.onnx", spec, test_data=True)
+    exporter.export(Counter(), tmp_path / "m.onnx", spec, test_data=True)
+    assert sorted(os.listdir(tmp_path)) == ["m.onnx", "test_data_set_0"]
+    folder = tmp_path / "test_data_set_0"
+    assert sorted(os.listdir(folder)) == ["input_0.pb", "output_0.pb", "output_1.pb"]
+
+    def read(name: str) -> tuple[str, np.ndarray]:
+        tensor = onnx.TensorProto.FromString((folder / name).read_bytes())
+        return tensor.name, onnx.numpy_helper.to_array(tensor)
+
+    session = ort.InferenceSession(tmp_path / "m.onnx")
+    results = session.run(None, dict([read("input_0.pb")]))
+    for i, info in enumerate(session.get_outputs()):
+        name, wanted = read(f"output_{i}.pb")
+        assert name == info.name
+        np.testing.assert_allclose(np.asarray(results[i]), wanted, rtol=1e-6)
 
 
 # -- the way to its place ----------------------------------------------------------------------

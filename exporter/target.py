@@ -1,0 +1,81 @@
+"""Where an export goes: the path is checked first, and what is written gets its name last.
+
+Everything is written into a hidden folder beside the target, so that moving is renaming and side
+files already have the names by which the model refers to them. What is in the files is `model.py`.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from exporter.errors import ExportError
+
+TEST_DATA = "test_data_set_0"
+"""Folder of sample inputs and outputs beside a model, as onnx's own tests have it."""
+
+
+def side_file(path: Path) -> Path:
+    """Where the weights of the model `path` lie when they are external."""
+    return path.with_name(path.name + ".data")
+
+
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """The absolute target path, known to be writable before any work is done.
+
+    Raises:
+        ExportError: its folder does not exist or cannot be written, or it is a folder itself.
+    """
+    target = Path(path).expanduser().absolute()
+    if target.is_dir():
+        raise ExportError(f"{target} is a folder; give the name of a file in it")
+    if not target.parent.is_dir():
+        raise ExportError(f"the folder {target.parent} does not exist; make it first")
+    if not os.access(target.parent, os.W_OK):
+        raise ExportError(f"the folder {target.parent} cannot be written")
+    return target
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """A place to write `target` and its side files; they move only if the block ends well."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield folder / target.name
+        _move(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _move(folder: Path, target: Path) -> None:
+    """Give what was written its place, the model last; on an error the old files stay."""
+    beside = [side_file(target), target.with_name(TEST_DATA)]
+    moves: list[tuple[Path, Path]] = []
+    for place in beside:
+        made = folder / place.name
+        if place.exists() and (made.exists() or _refers(target, place.name)):
+            moves.append((place, folder / f"old.{place.name}"))
+        if made.exists():
+            moves.append((made, place))
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, place in [*moves, (folder / target.name, target)]:
+            os.replace(source, place)
+            done.append((source, place))
+    except BaseException:
+        for source, place in reversed(done):
+            os.replace(place, source)
+        raise
+
+
+def _refers(path: Path, name: str) -> bool:
+    """Whether the model file, if there is one, keeps weights in the file called `name`."""
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(name.encode()) >= 0
