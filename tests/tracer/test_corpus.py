@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
 from dyn.core import rng
-from tests.tracer.corpus import ILLEGAL, LEGAL, Forward
+from tests.tracer.corpus import ILLEGAL, LEGAL, Forward, refused
 from tracer import Interpreter, Live, TraceError, optimize, parse, trace, validate
 from tracer.graph import Graph
 from tracer.sizes import to_int
@@ -67,9 +65,7 @@ def test_illegal(forward: Forward) -> None:
     message = str(caught.value)
     for words in forward.remedy:
         assert words in message
-    assert caught.value.where is not None
-    assert (caught.value.where.file, caught.value.where.line) == (
-        __file__.replace("test_corpus", "corpus"),
-        forward.line,
-    ), message
-    assert re.search(r"corpus\.py:\d+", message)
+    where = caught.value.where
+    assert where is not None and where.file == refused.__file__
+    assert where.line == forward.line, message
+    assert f"{refused.__file__}:{forward.line}" in message
