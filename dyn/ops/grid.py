@@ -45,7 +45,7 @@ def _infer_grid_sample_grad(g: Type, x: Type, grid: Type, **attrs: Any) -> list[
     return [x, grid]
 
 
-@op(infer=_infer_grid_sample_grad, outputs=("gx", "ggrid"), public=2)
+@op(infer=_infer_grid_sample_grad, outputs=("gx", "ggrid"), public=2, differentiable=False)
 def _grid_sample_grad(g, x, grid, *, mode, padding, align_corners):
     """Gradients of `grid_sample`; that of the grid is zero for mode "nearest". ONNX: composed."""
     return kernels.grid_sample_grad(

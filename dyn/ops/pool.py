@@ -89,6 +89,7 @@ def max_pool_nd(
     ceil_mode: bool,
     dilation: Any = 1,
 ) -> Any:
+    """Maximum pooling over `count` spatial axes; see `max_pool2d`."""
     kernel = per_axis("kernel_size", kernel_size, count)
     steps = kernel if stride is None else per_axis("stride", stride, count)
     gaps = per_axis("dilation", dilation, count)
@@ -247,6 +248,7 @@ def avg_pool_nd(
     ceil_mode: bool,
     divisor: Any = None,
 ) -> Tensor:
+    """Average pooling over `count` spatial axes; see `avg_pool2d`."""
     kernel = per_axis("kernel_size", kernel_size, count)
     steps = kernel if stride is None else per_axis("stride", stride, count)
     ones = (1,) * count

@@ -6,7 +6,7 @@ import pytest
 from dyn.core.autograd import grad
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.tensor import Tensor
-from dyn.ops import conv as ops
+from dyn.ops import convolutions as ops
 from tests.convolutions import reference_conv, reference_conv_transpose
 
 RNG = np.random.default_rng(3)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from dyn.core.autograd import grad
+from dyn.core.op import OPS
 from tests.optable.case import OpCase, Spec, array, bools
 
 # ---- attention ---------------------------------------------------------------------------------
@@ -178,10 +180,37 @@ def recurrent(gates: int, both: bool, state: bool, bias: bool, ends: bool) -> li
     ]
 
 
+def gradients(op: str, attrs: dict[str, Any]) -> Any:
+    """Calls the gradient op: derivatives of the sum of y squared by x and both weights.
+
+    Its values are checked as first derivatives of the rows of `op`; here it is run and exported.
+    """
+
+    def run(*inputs: Any) -> Any:
+        given = [None if v is None else v.detach() for v in inputs]
+        for v in given[:3]:
+            v.stop_gradient = False
+        y = OPS[op](*given, **attrs)[0]
+        return grad(y * y, given[:3])
+
+    return run
+
+
 SEQUENCE = {"t": (4, 6), "n": (3, 2)}
 RECURRENT = []
 for op, onnx, gates in (("lstm", "LSTM", 4), ("gru", "GRU", 3), ("simple_rnn", "RNN", 1)):
     extra = {"activation": "tanh"} if gates == 1 else {}
+    RECURRENT.append(
+        OpCase(
+            f"{op}_grad",
+            recurrent(gates, False, True, True, False),
+            run=gradients(op, {"reverse": False, **extra}),
+            sizes=SEQUENCE,
+            empty=False,
+            order=0,
+            wrt=(),
+        )
+    )
     for note, flags, reverse in (
         ("", (False, True, True, False), False),
         ("plain", (False, False, False, False), False),

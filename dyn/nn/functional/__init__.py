@@ -29,7 +29,7 @@ from dyn.ops.adaptive import (
 )
 from dyn.ops.angles import tanh
 from dyn.ops.attention import scaled_dot_product_attention
-from dyn.ops.conv import (
+from dyn.ops.convolutions import (
     conv1d,
     conv1d_transpose,
     conv2d,
