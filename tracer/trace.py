@@ -20,7 +20,7 @@ from tracer.errors import TraceError
 from tracer.graph import Graph, State, Value
 from tracer.merge import merge, need_same_structure
 from tracer.names import Model, name_constants, number
-from tracer.passes.base import collect_state, reads
+from tracer.passes.base import collect_state, drop_sizes, reads
 from tracer.recorder import Recorder
 from tracer.session import Session
 from tracer.spec import bind
@@ -196,6 +196,7 @@ def _graph(
     )
     _settle_states(graph)
     collect_state(graph)
+    drop_sizes(graph)
     _need_distinct_names(graph)
     name_constants(graph)
     number(graph)

@@ -12,6 +12,7 @@ from dyn import nn
 from dyn.core.errors import AttributeValueError, DTypeError, GradError, ShapeError
 from tracer import InputSpec, Interpreter, Live, TraceError, optimize, parse, trace, validate
 from tracer.graph import Graph
+from tracer.passes import dead_code
 from tracer.sizes import to_int
 
 S = InputSpec
@@ -217,6 +218,16 @@ def test_sides_may_differ_in_sizes_that_depend_on_values() -> None:
         return y * y.shape[0], z.reshape([z.shape[0], 1])
 
     check(forward, S(["n", 3]), sizes=({"n": 1}, {"n": 9}))
+
+
+def test_sizes_of_sides_that_are_recorded_again_are_forgotten() -> None:
+    def forward(x: Any) -> Any:
+        y = dyn.cond(x.sum() > 0, lambda: x[x > 0], lambda: x[x < -1]).sum()
+        return y if x.max() > 1 else y * 2
+
+    graph = check(forward, S([3]))
+    assert list(graph.sizes) == ["_1", "_2", "_3"]
+    assert list(dead_code(trace(lambda x: (x[x > 0], x * 2)[1], S([3])))[0].sizes) == []
 
 
 def test_selections_behind_a_branch_are_made_once() -> None:

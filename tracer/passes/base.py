@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dyn.core.expr import is_unknown
 from tracer.graph import Block, Graph, Node, State, Value
 from tracer.names import name_constants
+from tracer.sizes import unknown_sizes
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,19 @@ def rebuilt(
     ]
     out = dataclasses.replace(graph, nodes=nodes, outputs=outputs, states=states)
     collect_state(out)
+    drop_sizes(out)
     name_constants(out)
     return out
+
+
+def drop_sizes(graph: Graph) -> None:
+    """Forget the sizes that depend on values and occur nowhere."""
+    if not any(map(is_unknown, graph.sizes)):
+        return
+    used: set[str] = set()
+    for node in graph.walk():
+        used |= unknown_sizes(*node.attrs.values(), *(value.shape for value in node.outputs))
+    graph.sizes = {s: n for s, n in graph.sizes.items() if s in used or not is_unknown(s)}
 
 
 def copied(graph: Graph) -> Graph:
