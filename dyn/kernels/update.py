@@ -1,24 +1,233 @@
-"""Optimiser steps over a whole parameter group in one call.
+"""Optimiser steps over a whole parameter group in one launch: SGD, momentum, Adam, AdamW.
 
-Arrays in, new arrays out: the old parameters and slots stay as they were, because tensors that
-users hold may still refer to them.
+Every element is read and written once. The old parameters and slots stay as they were, because
+tensors that users hold may refer to them. float32 runs in vector code, other dtypes in numpy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from types import FunctionType
+from typing import Any
 
 import numpy as np
+from numba import types
+
+from dyn.kernels import drive
+from dyn.kernels.arrays import data
+from dyn.kernels.jit import call_address, kernel, microkernel, task
+from dyn.kernels.memory import empty_like
+from dyn.kernels.simd import F32, F64, WORD, Emitter, Value, fma, intrinsic, loop
+from dyn.kernels.threads import argument, bounds
 
 Arrays = Sequence[np.ndarray]
+
+LINE = 64
+"""Bytes of a cache line."""
+PIECE = 16384
+"""Elements done at a time: a piece of one parameter."""
+
+# ---- kernels -----------------------------------------------------------------------------------
+
+
+def _sgd(load: Any, number: Any) -> list[Value]:
+    """p, g -> p. Numbers: lr, decay."""
+    p, g = load(0), load(1)
+    return [p - number(0) * fma(p, number(1), g)]
+
+
+def _momentum(load: Any, number: Any) -> list[Value]:
+    """p, g, v -> p, v. Numbers: lr, decay, momentum."""
+    p = load(0)
+    v = fma(load(2), number(2), fma(p, number(1), load(1)))
+    return [p - number(0) * v, v]
+
+
+def _nesterov(load: Any, number: Any) -> list[Value]:
+    """p, g, v -> p, v. Numbers: lr, decay, momentum."""
+    p = load(0)
+    g = fma(p, number(1), load(1))
+    v = fma(load(2), number(2), g)
+    return [p - number(0) * fma(v, number(2), g), v]
+
+
+def _adam(load: Any, number: Any) -> list[Value]:
+    """p, g, m, v -> p, m, v. Numbers: step, decay, betas, their complements, floor, shrink."""
+    p = load(0)
+    g = fma(p, number(1), load(1))
+    m = fma(load(2), number(2), g * number(4))
+    v = fma(load(3), number(3), g * g * number(5))
+    return [p * number(7) - number(0) * m / (v.call("sqrt") + number(6)), m, v]
+
+
+def _body(count, numbers, a, b, c, d, e, f, g):
+    emitted(count, numbers, a, b, c, d, e, f, g)  # type: ignore[name-defined]  # noqa: F821
+
+
+class _Update:
+    """A formula as a kernel over contiguous arrays: inputs first, then results."""
+
+    def __init__(self, formula: Callable[[Any, Any], list[Value]], inputs: int, results: int):
+        self.inputs = inputs
+        self.results = results
+        name = f"{formula.__name__.strip('_')}_update"
+        scope = {"__name__": __name__, "emitted": _emitted(formula, inputs)}
+        function = FunctionType(_body.__code__, scope, name)
+        function.__qualname__ = name
+        self.code = microkernel(9)(function)
+
+    def run(self, numbers: Sequence[float], *groups: Arrays) -> list[list[np.ndarray]]:
+        """The results of all parameters: for each kind a list."""
+        made: list[list[np.ndarray]] = [[] for _ in range(self.results)]
+        words: list[int] = []
+        sizes: list[int] = []
+        keep = []
+        for p, *others in zip(*groups, strict=True):
+            fresh = [empty_like(p) for _ in made]
+            if fresh[0].strides != p.strides:
+                # Not dense: results are, so inputs must be too.
+                p = like(p, fresh[0])
+            others = [like(x, p) for x in others]
+            keep += [p, *others]
+            words += map(id, (p, *others, *fresh))
+            sizes.append(p.size)
+            for kind, array in zip(made, fresh, strict=True):
+                kind.append(array)
+        if not words:
+            return made
+        table, total, floats = np.array(words), sum(sizes), np.array(numbers, np.float64)
+        pieces = _pieces(tuple(sizes))
+        drive.run(
+            _group,
+            drive.chunks_of(total, 2 * PIECE, len(pieces)),
+            self.code.address,
+            id(table),
+            self.inputs + self.results,
+            id(pieces),
+            len(pieces),
+            id(floats),
+        )
+        return made
+
+
+def _emitted(formula: Any, inputs: int) -> Any:
+    """The loop over one piece."""
+
+    @intrinsic
+    def emitted(
+        typing: Any, count: Any, numbers: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any,
+        g: Any,
+    ) -> Any:  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            count, numbers, *arrays = arguments
+            emit = Emitter(builder, F32)
+            known: dict[int, Value] = {}
+
+            def number(place: int) -> Value:
+                if place not in known:
+                    at = builder.add(numbers, WORD(8 * place))
+                    wide = builder.load(builder.inttoptr(at, F64.as_pointer()))
+                    known[place] = emit.splat(Value(builder, wide).to(F32))
+                return known[place]
+
+            for place in range(8):
+                number(place)
+
+            def values(at: Any, mask: Any) -> list[Value]:
+                return formula(lambda k: emit.load(builder.add(arrays[k], at), mask), number)
+
+            def lines(at: Any, carried: Any) -> list[Value]:
+                # Whole cache lines: results are stored only when a line of each is complete.
+                offsets = [builder.add(at, WORD(v * emit.bytes)) for v in range(LINE // emit.bytes)]
+                made = [values(offset, None) for offset in offsets]
+                for place in range(len(made[0])):
+                    for offset, results in zip(offsets, made, strict=True):
+                        emit.store(results[place], builder.add(arrays[inputs + place], offset))
+                return []
+
+            def single(at: Any, carried: Any, mask: Any) -> list[Value]:
+                at = builder.add(whole, at)
+                for place, value in enumerate(values(at, mask), inputs):
+                    emit.store(value, builder.add(arrays[place], at), mask)
+                return []
+
+            end = builder.mul(count, WORD(emit.size))
+            whole = builder.mul(builder.sdiv(end, WORD(LINE)), WORD(LINE))
+            loop(builder, WORD(0), whole, WORD(LINE), lines)
+            emit.row(builder.sdiv(builder.sub(end, whole), WORD(emit.size)), single, unroll=1)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 9), generate
+
+    return emitted
+
+
+@lru_cache(64)
+def _pieces(sizes: tuple[int, ...]) -> np.ndarray:
+    """(parameter, start, stop) of every piece."""
+    found = [
+        (i, start, min(start + PIECE, size))
+        for i, size in enumerate(sizes)
+        for start in range(0, size, PIECE)
+    ]
+    return np.array(found, np.int64).reshape(-1, 3)
+
+
+@kernel(forceinline=True)
+def _at(table, first, place, kinds, offset):
+    """Address of an element of one array of a parameter; 0 beyond its last array."""
+    return data(argument(table, first + place)) + offset if place < kinds else 0
+
+
+@task
+def _group(args, chunk, chunks):
+    """Code, table of ids, arrays per parameter, pieces, their number, numbers."""
+    table, kinds = data(argument(args, 1)), argument(args, 2)
+    pieces, numbers = data(argument(args, 3)), data(argument(args, 5))
+    start, stop = bounds(argument(args, 4), chunk, chunks, 1)
+    for i in range(start, stop):
+        first, offset = argument(pieces, 3 * i) * kinds, 4 * argument(pieces, 3 * i + 1)
+        call_address(
+            argument(args, 0), argument(pieces, 3 * i + 2) - argument(pieces, 3 * i + 1), numbers,
+            _at(table, first, 0, kinds, offset), _at(table, first, 1, kinds, offset),
+            _at(table, first, 2, kinds, offset), _at(table, first, 3, kinds, offset),
+            _at(table, first, 4, kinds, offset), _at(table, first, 5, kinds, offset),
+            _at(table, first, 6, kinds, offset),
+        )  # fmt: skip
+
+
+_SGD = _Update(_sgd, 2, 1)
+_MOMENTUM = _Update(_momentum, 3, 2)
+_NESTEROV = _Update(_nesterov, 3, 2)
+_ADAM = _Update(_adam, 4, 3)
+
+
+def like(x: np.ndarray, pattern: np.ndarray) -> np.ndarray:
+    """x itself if it lies in memory as `pattern` does, else a copy that does."""
+    if x.strides == pattern.strides:
+        return x
+    made = empty_like(pattern)
+    made[...] = x
+    return made
+
+
+# ---- calls -------------------------------------------------------------------------------------
+
+
+def _all_single(params: Arrays) -> bool:
+    return all(p.dtype == np.float32 for p in params)
 
 
 def sgd(lr: np.ndarray, params: Arrays, grads: Arrays, *, weight_decay: float) -> list[np.ndarray]:
     """p - lr * (g + weight_decay * p)."""
+    if _all_single(params):
+        return _SGD.run([float(lr), weight_decay, *[0] * 6], params, grads)[0]
     out = []
     for p, g in zip(params, grads, strict=True):
-        step = g + p.dtype.type(weight_decay) * p if weight_decay else g
-        out.append(p - lr.astype(p.dtype) * step)
+        kind = p.dtype.type
+        out.append(p - kind(lr) * (g + kind(weight_decay) * p))
     return out
 
 
@@ -33,13 +242,18 @@ def momentum(
     weight_decay: float,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """v' = momentum * v + g; p' = p - lr * v' (Nesterov: p - lr * (g + momentum * v'))."""
+    if _all_single(params):
+        update = _NESTEROV if nesterov else _MOMENTUM
+        numbers = [float(lr), weight_decay, momentum, *[0] * 5]
+        new_p, new_v = update.run(numbers, params, grads, velocities)
+        return new_p, new_v
     new_p, new_v = [], []
     for p, g, v in zip(params, grads, velocities, strict=True):
-        mu = p.dtype.type(momentum)
-        step = g + p.dtype.type(weight_decay) * p if weight_decay else g
-        velocity = mu * v + step
+        kind = p.dtype.type
+        g = g + kind(weight_decay) * p
+        velocity = kind(momentum) * v + g
         new_v.append(velocity)
-        new_p.append(p - lr.astype(p.dtype) * (step + mu * velocity if nesterov else velocity))
+        new_p.append(p - kind(lr) * (g + kind(momentum) * velocity if nesterov else velocity))
     return new_p, new_v
 
 
@@ -59,20 +273,22 @@ def adam(
     decoupled: bool,
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """Adam, or AdamW when `decoupled`; the powers are those that belong to this step."""
+    rate, root = float(lr), math.sqrt(1 - float(beta2_pow))
+    shrink = 1 - rate * weight_decay if decoupled else 1.0
+    decay = 0.0 if decoupled else weight_decay
+    step = rate * root / (1 - float(beta1_pow))
+    if _all_single(params):
+        numbers = [step, decay, beta1, beta2, 1 - beta1, 1 - beta2, epsilon * root, shrink]
+        new_p, new_m, new_v = _ADAM.run(numbers, params, grads, first, second)
+        return new_p, new_m, new_v
     new_p, new_m, new_v = [], [], []
     for p, g, m, v in zip(params, grads, first, second, strict=True):
         kind = p.dtype.type
-        rate = kind(lr)
-        start = p
-        if weight_decay and decoupled:
-            start = p * (1 - rate * kind(weight_decay))
-        elif weight_decay:
-            g = g + kind(weight_decay) * p
+        g = g + kind(decay) * p
         m_next = kind(beta1) * m + kind(1 - beta1) * g
         v_next = kind(beta2) * v + kind(1 - beta2) * g * g
-        root = np.sqrt(1 - kind(beta2_pow))
-        step = rate * root / (1 - kind(beta1_pow))
         new_m.append(m_next)
         new_v.append(v_next)
-        new_p.append(start - step * m_next / (np.sqrt(v_next) + kind(epsilon) * root))
+        below = np.sqrt(v_next) + kind(epsilon * root)
+        new_p.append(kind(shrink) * p - kind(step) * m_next / below)
     return new_p, new_m, new_v
