@@ -18,7 +18,7 @@ from numba import types
 from dyn.kernels import drive
 from dyn.kernels.arrays import data
 from dyn.kernels.jit import call_address, kernel, microkernel, task
-from dyn.kernels.memory import empty_like
+from dyn.kernels.memory import LARGE, empty_like
 from dyn.kernels.simd import F32, F64, WORD, Emitter, Value, fma, intrinsic, loop
 from dyn.kernels.threads import argument, bounds
 
@@ -83,15 +83,18 @@ class _Update:
         made: list[list[np.ndarray]] = [[] for _ in range(self.results)]
         words: list[int] = []
         sizes: list[int] = []
-        keep = []
-        for p, *others in zip(*groups, strict=True):
-            fresh = [empty_like(p) for _ in made]
-            if fresh[0].strides != p.strides:
-                # Not dense: results are, so inputs must be too.
-                p = like(p, fresh[0])
-            others = [like(x, p) for x in others]
-            keep += [p, *others]
-            words += map(id, (p, *others, *fresh))
+        keep: list[Any] = []
+        for given in zip(*groups, strict=True):
+            p = given[0]
+            # numpy is quicker where memory is small.
+            make = empty_like if p.nbytes >= LARGE else np.empty_like
+            fresh = [make(p) for _ in made]
+            strides = fresh[0].strides
+            if any(x.strides != strides for x in given):
+                given = [like(x, fresh[0]) for x in given]
+                keep.append(given)
+            words += map(id, given)
+            words += map(id, fresh)
             sizes.append(p.size)
             for kind, array in zip(made, fresh, strict=True):
                 kind.append(array)
