@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dyn.kernels import winograd_cost
-from dyn.kernels.conv_bands import forward_phases, transposed_phases
+from dyn.kernels.conv_bands import forward_phases, full_phase, transposed_phases
 from dyn.kernels.conv_plan import BandPlan, Channels, View, remembered
 from dyn.kernels.conv_weight import WeightPlan
 from dyn.kernels.derived import derived
@@ -99,11 +99,12 @@ def _winograd_side(
 ) -> int:
     """Side of the tiles of Winograd's filtering; 0 where the sum over the window is better."""
     stride, padding, dilation, groups = attrs
-    fits = w.shape[2:] == (3, 3) and stride == dilation == (1, 1) and groups == 1
-    if not fits or w.dtype != np.float32 or (transposed and max(padding) > 2):
+    if w.shape[2:] != (3, 3) or stride != (1, 1) or groups != 1 or w.dtype != np.float32:
+        return 0
+    if transposed and any(2 * d < p for d, p in zip(dilation, padding[::2], strict=True)):
         return 0
     inner, outer = (w.shape[0], w.shape[1]) if transposed else (w.shape[1], w.shape[0])
-    return winograd_cost.best_side(images, out, inner, outer, precise)
+    return winograd_cost.best_side(images, out, dilation, inner, outer, precise)
 
 
 # ---- forward -----------------------------------------------------------------------------------
@@ -122,8 +123,8 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
     target = _dense_view((x.shape[0], w.shape[0], *out), x.dtype)
     channels = _channels(w, groups, False)
     if side:
-        return WinogradPlan(x, target, padding[::2], channels, side, relu, False)
-    phases = forward_phases(out, w.shape[2:], padding, dilation)
+        return WinogradPlan(x, target, padding[::2], dilation, channels, side, relu, False)
+    phases = forward_phases(out, x.shape[2:], w.shape[2:], stride, padding, dilation)
     return BandPlan(x, target, phases, stride, channels, relu)
 
 
@@ -181,9 +182,9 @@ def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
     target = _dense_view((g.shape[0], w.shape[1] * groups, *size), g.dtype)
     channels = _channels(w, groups, True)
     if side:
-        low = (2 - padding[0], 2 - padding[2])
-        return WinogradPlan(g, target, low, channels, side, False, True)
-    phases = transposed_phases(size, w.shape[2:], stride, padding, dilation)
+        low = (2 * dilation[0] - padding[0], 2 * dilation[1] - padding[2])
+        return WinogradPlan(g, target, low, dilation, channels, side, False, True)
+    phases = transposed_phases(size, g.shape[2:], w.shape[2:], stride, padding, dilation)
     return BandPlan(g, target, phases, (1, 1), channels, False) if phases else None
 
 
@@ -232,16 +233,18 @@ def conv2d_grad_x(
 def _weight_side(g: Any, x: Any, window: Any, attrs: Any, dtype: Any, precise: bool) -> int:
     w = View((g[1], x[1] // attrs[3], *window), (0, 0, 0, 0), dtype)
     side = _winograd_side(g[2:], g[0], w, attrs, precise, False)
-    return winograd_cost.best_weight_side(g[0], g[2:], x[1], g[1], precise) if side else 0
+    if not side:
+        return 0
+    return winograd_cost.best_weight_side(g[0], g[2:], attrs[2], x[1], g[1], precise)
 
 
 @remembered
 def _weight_plan(g: View, x: View, window: Any, attrs: Any, side: int) -> Any:
     stride, padding, dilation, groups = attrs
     if side:
-        return WinogradWeightPlan(x, g, padding[::2], side)
+        return WinogradWeightPlan(x, g, padding[::2], dilation, side)
     size, co, ci = x.dtype.itemsize, g.shape[1], x.shape[1] // groups
-    (phase,) = forward_phases(g.shape[2:], window, padding, dilation)
+    phase = full_phase(g.shape[2:], window, padding, dilation)
     line = ci * co * size
     w = View((co, ci, *window), (size, co * size, window[1] * line, line), x.dtype)
     return WeightPlan(x, g, phase, stride, _channels(w, groups, False))

@@ -36,44 +36,79 @@ class Phase(NamedTuple):
     taps: tuple[Taps, Taps]
 
 
+def _met(pairs: list[tuple[int, int]], count: int, step: int, size: int) -> Taps:
+    """The taps (offset, index) that any of `count` outputs, `step` apart, finds in the source.
+
+    One is left in any case: an output that sees padding alone is a sum of zeros.
+    """
+    pairs = sorted(pairs)
+    seen = [
+        pair for pair in pairs if any(0 <= i * step + pair[0] < size for i in range(count))
+    ] or pairs[:1]
+    offsets, indices = zip(*seen, strict=True)
+    return Taps(offsets, indices)
+
+
 def forward_phases(
     out: Sequence[int],
-    window: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-) -> list[Phase]:
-    """The one phase of a convolution with output sizes `out`."""
-    taps = [
-        Taps(
-            tuple(k * dilation[axis] - padding[2 * axis] for k in range(window[axis])),
-            tuple(range(window[axis])),
-        )
-        for axis in range(2)
-    ]
-    return [Phase((0, 0), (1, 1), (out[0], out[1]), (taps[0], taps[1]))]
-
-
-def transposed_phases(
-    size: Sequence[int],
+    sizes: Sequence[int],
     window: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> list[Phase]:
-    """The phases of the gradient by an input of `size`; those that nothing reaches are left out."""
+    """The one phase of a convolution from source `sizes` to output sizes `out`."""
+    rows, columns = (
+        _met(
+            [(k * dilation[axis] - padding[2 * axis], k) for k in range(window[axis])],
+            out[axis],
+            stride[axis],
+            sizes[axis],
+        )
+        for axis in range(2)
+    )
+    return [Phase((0, 0), (1, 1), (out[0], out[1]), (rows, columns))]
+
+
+def full_phase(
+    out: Sequence[int], window: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+) -> Phase:
+    """The phase of a convolution with all taps, also those that see padding alone."""
+    rows, columns = (
+        Taps(
+            tuple(k * dilation[axis] - padding[2 * axis] for k in range(window[axis])),
+            tuple(range(window[axis])),
+        )
+        for axis in range(2)
+    )
+    return Phase((0, 0), (1, 1), (out[0], out[1]), (rows, columns))
+
+
+def transposed_phases(
+    size: Sequence[int],
+    sizes: Sequence[int],
+    window: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> list[Phase]:
+    """The phases of the gradient by an input of `size`, from a gradient of `sizes`.
+
+    Phases that no tap reaches are left out.
+    """
     axes = []
     for axis in range(2):
         s, low, d = stride[axis], padding[2 * axis], dilation[axis]
         found = []
         for first in range(min(s, size[axis])):
-            pairs = sorted(
+            count = -(-(size[axis] - first) // s)
+            pairs = [
                 ((first + low - k * d) // s, k)
                 for k in range(window[axis])
                 if (first + low - k * d) % s == 0
-            )
+            ]
             if pairs:
-                offsets, indices = zip(*pairs, strict=True)
-                found.append((first, -(-(size[axis] - first) // s), Taps(offsets, indices)))
+                found.append((first, count, _met(pairs, count, 1, sizes[axis])))
         axes.append(found)
     return [
         Phase((i, j), (stride[0], stride[1]), (rows, columns), (ti, tj))
@@ -101,7 +136,7 @@ def transposed_phases(
     SCRATCH_SIZE,
     PANELS,
     PANELS_PER_GROUP,
-    PANELS_AT_ONCE,
+    PIXELS_AT_ONCE,
     PANEL_LANES,
     GROUP_LANES,
     GROUP_STEP,
@@ -109,18 +144,17 @@ def transposed_phases(
     BIAS,
     FLAGS,
     WIDE,
-    WIDE_ROWS,
     NARROW,
-    NARROW_ROWS,
     NARROW_LANES,
     PHASES,
-) = range(copy.BAND_WORDS, copy.BAND_WORDS + 29)
+) = range(copy.BAND_WORDS, copy.BAND_WORDS + 27)
 """Words of a plan after those of its bands.
 
 A unit of work is a band and a share (of SPLITS) of the panels. A band is the source rows of
 ROWS_PER_BAND rows of outputs of one image, or of all rows of IMAGES_PER_BAND images. TOP: first
 source row of output row 0. GROUP_STEP and PANEL_STEP: bytes between the source channels that two
-groups, and two panels of a group, read.
+groups, and two panels of a group, read. So many pixels go through all panels at once as keep
+their results in the cache until whole lines of them are written.
 """
 (
     PHASE_HEIGHT,
@@ -152,7 +186,9 @@ def correlate(plan, chunk, chunks):
     images_per_band = argument(plan, IMAGES_PER_BAND)
     element, lanes = argument(plan, copy.ELEMENT), argument(plan, PANEL_LANES)
     group_lanes, per_group = argument(plan, GROUP_LANES), argument(plan, PANELS_PER_GROUP)
-    at_once, bias = argument(plan, PANELS_AT_ONCE), argument(plan, BIAS)
+    at_once, bias = argument(plan, PIXELS_AT_ONCE), argument(plan, BIAS)
+    wide, narrow = argument(plan, WIDE), argument(plan, NARROW)
+    narrow_lanes = argument(plan, NARROW_LANES)
     group_step, panel_step = argument(plan, GROUP_STEP), argument(plan, PANEL_STEP)
     units = bands * splits
     put_word(job, tile.B_STEP, lanes * element)
@@ -172,7 +208,6 @@ def correlate(plan, chunk, chunks):
             a = argument(plan, copy.SOURCE) + first * argument(plan, copy.SOURCE_N)
             a += top * argument(plan, copy.SOURCE_H)
             a += argument(plan, copy.FIRST) * argument(plan, copy.SOURCE_W)
-        panel_end = panels * (split + 1) // splits
         for number in range(argument(plan, PHASES)):
             phase = plan + 8 * (HEADER_WORDS + number * PHASE_WORDS)
             height, width = argument(phase, PHASE_HEIGHT), argument(phase, PHASE_WIDTH)
@@ -185,24 +220,18 @@ def correlate(plan, chunk, chunks):
             put_word(job, tile.A_STEP, argument(phase, PHASE_A_STEP))
             row_table, weights = argument(phase, PHASE_ROWS), argument(phase, PHASE_WEIGHTS)
             panel_bytes = argument(phase, PHASE_PANEL_BYTES)
-            for start in range(panels * split // splits, panel_end, at_once):
-                # Panels done at once are equally wide or all narrow.
-                if group_lanes - start % per_group * lanes > argument(plan, NARROW_LANES):
-                    kernel, tile_rows = argument(plan, WIDE), argument(plan, WIDE_ROWS)
-                else:
-                    kernel, tile_rows = argument(plan, NARROW), argument(plan, NARROW_ROWS)
-                for pixel in range(0, count, tile_rows):
-                    put_word(job, tile.ROW_TABLE, row_table + 16 * pixel)
-                    put_word(job, tile.COUNT, min(tile_rows, count - pixel))
-                    for panel in range(start, min(start + at_once, panel_end)):
-                        group, part = panel // per_group, panel % per_group
-                        lane = group * group_lanes + part * lanes
-                        channels = a + group * group_step + part * panel_step
-                        put_word(job, tile.WIDTH, min(lanes, group_lanes - part * lanes))
-                        put_word(job, tile.A, channels)
-                        put_word(job, tile.B, weights + panel * panel_bytes)
-                        put_word(job, tile.C, c + lane * element)
-                        if bias:
-                            put_word(job, tile.BIAS, bias + lane * element)
-                        call_address(kernel, job)
+            for pixel in range(0, count, at_once):
+                put_word(job, tile.ROW_TABLE, row_table + 16 * pixel)
+                put_word(job, tile.COUNT, min(at_once, count - pixel))
+                for panel in range(panels * split // splits, panels * (split + 1) // splits):
+                    group, part = panel // per_group, panel % per_group
+                    lane = group * group_lanes + part * lanes
+                    width = min(lanes, group_lanes - part * lanes)
+                    put_word(job, tile.WIDTH, width)
+                    put_word(job, tile.A, a + group * group_step + part * panel_step)
+                    put_word(job, tile.B, weights + panel * panel_bytes)
+                    put_word(job, tile.C, c + lane * element)
+                    if bias:
+                        put_word(job, tile.BIAS, bias + lane * element)
+                    call_address(wide if width > narrow_lanes else narrow, job)
     leave(memory, slot)

@@ -25,6 +25,8 @@ BAND_BYTES = 192 * 1024
 """Size of a band that leaves room in the second-level cache for a panel of weights."""
 SPLIT_BYTES = 384 * 1024
 """Weights beyond this are worked through in shares, each for all bands, to stay in the cache."""
+NEAR_BYTES = 24 * 1024
+"""Weights up to this stay in the first-level cache."""
 UNITS = 8
 """Shares of the work to aim at, so that threads end at the same time."""
 BAND_PIXELS = 4096
@@ -237,16 +239,14 @@ class BandPlan:
                 bands.SCRATCH_SIZE: self.scratch_size,
                 bands.PANELS: self.panels,
                 bands.PANELS_PER_GROUP: self.panels_per_group,
-                bands.PANELS_AT_ONCE: self.panels if lanewise else 1,
+                bands.PIXELS_AT_ONCE: self._pixels_at_once(),
                 bands.PANEL_LANES: self.lanes,
                 bands.GROUP_LANES: channels.outer,
                 bands.GROUP_STEP: channels.inner * self.steps[3],
                 bands.PANEL_STEP: self.lanes * size if lanewise else 0,
                 bands.FLAGS: tile.RELU if relu else 0,
                 bands.WIDE: kernels.wide,
-                bands.WIDE_ROWS: tile.WIDE,
                 bands.NARROW: kernels.lanewise if lanewise else kernels.narrow,
-                bands.NARROW_ROWS: tile.NARROW,
                 bands.NARROW_LANES: channels.outer if lanewise else kernels.lanes,
                 bands.PHASES: len(phases),
             },
@@ -281,6 +281,12 @@ class BandPlan:
         size = depth * self.channels.inner * self.lanes * self.dtype.itemsize * self.panels
         splits = -(-size // SPLIT_BYTES) if count >= 4 and size > SPLIT_BYTES else 1
         return min(self.panels, max(splits, -(-UNITS // count)))
+
+    def _pixels_at_once(self) -> int:
+        """Pixels after which the next panel takes its turn: few where all panels stay in L1."""
+        taps = max(len(p.taps[0].offsets) * len(p.taps[1].offsets) for p in self.phases)
+        size = taps * self.channels.inner * self.lanes * self.dtype.itemsize * self.panels
+        return tile.WIDE * tile.NARROW if size <= NEAR_BYTES else BAND_PIXELS
 
     def _phase(self, phase: Phase, target: View, images: int, rows: int) -> dict[int, int]:
         """The words of one phase."""

@@ -69,23 +69,21 @@ PART_BYTES = 1 << 20
     GROUP_STEP,
     PANEL_STEP,
     WIDE,
-    WIDE_ROWS,
     NARROW,
-    NARROW_ROWS,
     NARROW_LANES,
     WINDOW_ROWS,
     ROW_TABLE,
     STEP_TABLE,
     A_STEP,
     COPY_ROWS,
-) = range(copy.BAND_WORDS, copy.BAND_WORDS + 40)
+) = range(copy.BAND_WORDS, copy.BAND_WORDS + 38)
 """Words of a plan after those of its bands.
 
 A unit of work is a part (of PARTS) of the bands and a share (of SPLITS) of the panels of output
 channels. DIRECT: the gradient is read where it lies; else a panel of it is copied to SCRATCH_PANEL
 bytes from the start of the scratch buffer.
 """
-WORDS = copy.BAND_WORDS + 40
+WORDS = copy.BAND_WORDS + 38
 JOB_BYTES = 256
 
 
@@ -103,13 +101,14 @@ def weight_sums(plan, chunk, chunks):
     width, element = argument(plan, OUT_WIDTH), argument(plan, copy.ELEMENT)
     lanes, group_lanes = argument(plan, PANEL_LANES), argument(plan, GROUP_LANES)
     per_group, direct = argument(plan, PANELS_PER_GROUP), argument(plan, DIRECT)
-    window_rows, step_table = argument(plan, WINDOW_ROWS), argument(plan, STEP_TABLE)
     gradient_h, gradient_w = argument(plan, GRADIENT_H), argument(plan, GRADIENT_W)
     gradient_c = argument(plan, GRADIENT_C)
     put_word(job, tile.RUN, width)
     put_word(job, tile.A_STEP, argument(plan, A_STEP))
     put_word(job, tile.B_STEP, gradient_w if direct else lanes * element)
-    put_word(job, tile.STEP_TABLE, step_table)
+    put_word(job, tile.STEP_TABLE, argument(plan, STEP_TABLE))
+    put_word(job, tile.ROW_TABLE, argument(plan, ROW_TABLE))
+    put_word(job, tile.COUNT, argument(plan, WINDOW_ROWS))
     put_word(job, tile.BIAS, 0)
     units = parts * splits
     for unit in range(units * chunk // chunks, units * (chunk + 1) // chunks):
@@ -161,14 +160,8 @@ def weight_sums(plan, chunk, chunks):
                 put_word(job, tile.B, b)
                 put_word(job, tile.C, target + lane * element)
                 put_word(job, tile.WIDTH, inside)
-                if inside > argument(plan, NARROW_LANES):
-                    code, tile_rows = argument(plan, WIDE), argument(plan, WIDE_ROWS)
-                else:
-                    code, tile_rows = argument(plan, NARROW), argument(plan, NARROW_ROWS)
-                for start in range(0, window_rows, tile_rows):
-                    put_word(job, tile.ROW_TABLE, argument(plan, ROW_TABLE) + 16 * start)
-                    put_word(job, tile.COUNT, min(tile_rows, window_rows - start))
-                    call_address(code, job)
+                is_wide = inside > argument(plan, NARROW_LANES)
+                call_address(argument(plan, WIDE) if is_wide else argument(plan, NARROW), job)
             put_word(job, tile.FLAGS, tile.ACCUMULATE)
     leave(memory, slot)
 
@@ -272,9 +265,7 @@ class WeightPlan:
                 GROUP_STEP: channels.inner * steps[3],
                 PANEL_STEP: lanes * size if lanewise else 0,
                 WIDE: kernels.wide,
-                WIDE_ROWS: tile.WIDE,
                 NARROW: kernels.lanewise if lanewise else kernels.narrow,
-                NARROW_ROWS: tile.NARROW,
                 NARROW_LANES: channels.outer if lanewise else kernels.lanes,
                 WINDOW_ROWS: len(self.row_table),
                 ROW_TABLE: self.row_table.ctypes.data,

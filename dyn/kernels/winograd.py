@@ -20,15 +20,13 @@ from dyn.kernels import conv_copy as copy
 from dyn.kernels import winograd_transform as transform
 from dyn.kernels.conv_ir import prefetch, prefetch_write, put_word
 from dyn.kernels.conv_plan import Channels, View, kernels_of, words_of
-from dyn.kernels.jit import call_address, microkernel, task
+from dyn.kernels.jit import call_address, kernel, microkernel, task
 from dyn.kernels.lanes import LANES
 from dyn.kernels.memory import empty
 from dyn.kernels.scratch import buffer, leave, scratch, take
 from dyn.kernels.threads import argument, launch
 from dyn.kernels.winograd_product import PANEL, ROWS, products
 
-AHEAD = 1
-"""How many tiles before its turn a tile is asked for."""
 BLOCK = 24 // ROWS * ROWS or ROWS
 """Tiles that go through all stages together."""
 FUSED_BYTES = 3 << 20
@@ -53,6 +51,8 @@ CHUNKS = 32
     OUT_WIDTH,
     OUTER,
     SIDE,
+    GAP_H,
+    GAP_W,
     TILES_DOWN,
     TILES_ACROSS,
     TILES,
@@ -78,43 +78,53 @@ CHUNKS = 32
     SPREAD,
     GATHER,
     PRODUCTS,
-) = range(42)
+) = range(44)
 """Words of a plan.
 
 Steps SOURCE_N ... TARGET_W are in bytes. Channels: INNER in the source, OUTER in the target. SIDE
-is m. V holds transformed tiles, V_ROW bytes from tile to tile and V_STEP from frequency to
-frequency; M, the products, one panel wide, M_STEP; the weights, one panel wide, WEIGHT_STEP.
-NOTHING: address of zeros that stand for the padding; behind them, at NOTHING + 4 * INNER, is where
+is m, GAP the dilation. V holds transformed tiles, V_ROW bytes from tile to tile and V_STEP from
+frequency to frequency; M, the products, one panel wide, M_STEP; the weights, one panel wide,
+WEIGHT_STEP. NOTHING: address of zeros that stand for the padding; behind them, at NOTHING + 4 * INNER, is where
 outputs beyond the border go. ALARM is set to 1 when a result is not finite.
 """
-WORDS = 42
+WORDS = 44
 TABLE_BYTES = 512
+
+
+@kernel(forceinline=True)
+def corner(plan, number):
+    """Image, first row and first column of the outputs of a tile, and its pixel steps.
+
+    With a window that skips pixels (GAP), outputs that far apart make an image of their own.
+    """
+    down, across = argument(plan, TILES_DOWN), argument(plan, TILES_ACROSS)
+    gap_h, gap_w, side = argument(plan, GAP_H), argument(plan, GAP_W), argument(plan, SIDE)
+    lattice, place = number // (down * across), number % (down * across)
+    row = lattice // gap_w % gap_h + place // across * side * gap_h
+    column = lattice % gap_w + place % across * side * gap_w
+    return lattice // (gap_w * gap_h), row, column, gap_h, gap_w
 
 
 @microkernel(5)
 def read_tiles(plan, first, count, target, table):
     """Transform `count` tiles of the source to rows at `target`, V_STEP apart per frequency."""
-    side, tiles_down = argument(plan, SIDE), argument(plan, TILES_DOWN)
-    across, width = argument(plan, TILES_ACROSS), argument(plan, WIDTH)
-    height, step_h, step_w = (
-        argument(plan, HEIGHT),
-        argument(plan, SOURCE_H),
-        argument(plan, SOURCE_W),
-    )
+    side, width, height = argument(plan, SIDE), argument(plan, WIDTH), argument(plan, HEIGHT)
     nothing, code = argument(plan, NOTHING), argument(plan, SPREAD)
     for number in range(first, first + count):
-        image, place = number // (tiles_down * across), number % (tiles_down * across)
-        h0 = place // across * side - argument(plan, TOP)
-        w0 = place % across * side - argument(plan, LEFT)
+        image, row, column, gap_h, gap_w = corner(plan, number)
+        h0, w0 = row - argument(plan, TOP), column - argument(plan, LEFT)
+        step_h, step_w = argument(plan, SOURCE_H), argument(plan, SOURCE_W)
         at = argument(plan, SOURCE) + image * argument(plan, SOURCE_N) + h0 * step_h + w0 * step_w
+        step_h, step_w = step_h * gap_h, step_w * gap_w
         for i in range(side + 2):
-            inside = 0 <= h0 + i < height
+            inside = 0 <= h0 + i * gap_h < height
             for j in range(side + 2):
-                seen = inside and 0 <= w0 + j < width
+                seen = inside and 0 <= w0 + j * gap_w < width
                 put_word(table, i * (side + 2) + j, at + j * step_w if seen else nothing)
-            ahead = at + (AHEAD * side + 2) * step_w
-            for line in range(ahead, ahead + side * step_w, 64):
-                prefetch(line)
+            if gap_w == 1:
+                following = at + (side + 2) * step_w
+                for line in range(following, following + side * step_w, 64):
+                    prefetch(line)
             at += step_h
         call_address(code, table, argument(plan, INNER), target, argument(plan, V_STEP))
         target += argument(plan, V_ROW)
@@ -123,24 +133,26 @@ def read_tiles(plan, first, count, target, table):
 @microkernel(6)
 def write_tiles(plan, first, count, source, panel, table):
     """Transform the products of `count` tiles back, to one panel of the target's channels."""
-    side, tiles_down = argument(plan, SIDE), argument(plan, TILES_DOWN)
-    across, width = argument(plan, TILES_ACROSS), argument(plan, OUT_WIDTH)
-    height, step_h = argument(plan, OUT_HEIGHT), argument(plan, TARGET_H)
-    step_w, code, bias = argument(plan, TARGET_W), argument(plan, GATHER), argument(plan, BIAS)
+    side, width, height = (
+        argument(plan, SIDE),
+        argument(plan, OUT_WIDTH),
+        argument(plan, OUT_HEIGHT),
+    )
+    code, bias = argument(plan, GATHER), argument(plan, BIAS)
     nowhere = argument(plan, NOTHING) + 4 * argument(plan, INNER)
     channels = min(PANEL, argument(plan, OUTER) - panel * PANEL)
     if bias:
         bias += 4 * panel * PANEL
     for number in range(first, first + count):
-        image, place = number // (tiles_down * across), number % (tiles_down * across)
-        h0, w0 = place // across * side, place % across * side
+        image, row, column, gap_h, gap_w = corner(plan, number)
+        step_h, step_w = argument(plan, TARGET_H), argument(plan, TARGET_W)
         at = argument(plan, TARGET) + image * argument(plan, TARGET_N) + 4 * panel * PANEL
-        at += h0 * step_h + w0 * step_w
+        at += row * step_h + column * step_w
         for i in range(side):
             for j in range(side):
-                inside = h0 + i < height and w0 + j < width
-                put_word(table, i * side + j, at + j * step_w if inside else nowhere)
-            at += step_h
+                inside = row + i * gap_h < height and column + j * gap_w < width
+                put_word(table, i * side + j, at + j * gap_w * step_w if inside else nowhere)
+            at += gap_h * step_h
         step = argument(plan, M_STEP)
         relu, alarm = argument(plan, RELU), plan + 8 * ALARM
         call_address(code, table, channels, source, step, bias, relu, alarm)
@@ -150,16 +162,15 @@ def write_tiles(plan, first, count, source, panel, table):
 @microkernel(4)
 def expect_tiles(plan, first, last, panel):
     """Ask for the cache lines that `write_tiles` is going to write for some tiles."""
-    side, tiles_down = argument(plan, SIDE), argument(plan, TILES_DOWN)
-    across, step_h = argument(plan, TILES_ACROSS), argument(plan, TARGET_H)
-    step_w = argument(plan, TARGET_W)
+    side = argument(plan, SIDE)
     for number in range(first, last):
-        image, place = number // (tiles_down * across), number % (tiles_down * across)
+        image, row, column, gap_h, gap_w = corner(plan, number)
+        step_h, step_w = argument(plan, TARGET_H), argument(plan, TARGET_W)
         at = argument(plan, TARGET) + image * argument(plan, TARGET_N) + 4 * panel * PANEL
-        at += place // across * side * step_h + place % across * side * step_w
+        at += row * step_h + column * step_w
         for i in range(side):
             for j in range(side):
-                prefetch_write(at + i * step_h + j * step_w)
+                prefetch_write(at + i * gap_h * step_h + j * gap_w * step_w)
 
 
 @microkernel(7)
@@ -273,6 +284,12 @@ def spacing(size: int) -> int:
     return (-(-size // 64) | 1) * 64
 
 
+def tiles_along(out: Sequence[int], gaps: Sequence[int], side: int) -> tuple[int, int]:
+    """Tiles along both axes of every lattice of outputs `gaps` apart."""
+    down, across = (-(-n // (gap * side)) for n, gap in zip(out, gaps, strict=True))
+    return down, across
+
+
 class WinogradPlan:
     """A plan for given shapes; the weight meets the source as `channels` says.
 
@@ -285,6 +302,7 @@ class WinogradPlan:
         source: View,
         target: View,
         low: tuple[int, int],
+        gaps: tuple[int, int],
         channels: Channels,
         side: int,
         relu: bool,
@@ -294,6 +312,7 @@ class WinogradPlan:
 
         Args:
             low: padding at the top and at the left.
+            gaps: distance between the rows and the columns of a window.
             side: 4 or 2.
             reverse: read the window backwards.
         """
@@ -301,8 +320,8 @@ class WinogradPlan:
         inner, outer = channels.inner, channels.outer
         frequencies = self.frequencies = (side + 2) ** 2
         self.panels = -(-outer // PANEL)
-        down, across = (-(-n // side) for n in target.shape[2:])
-        tiles = source.shape[0] * down * across
+        down, across = tiles_along(target.shape[2:], gaps, side)
+        tiles = source.shape[0] * gaps[0] * gaps[1] * down * across
         self.weight_step = spacing(4 * PANEL * inner)
         self.fused = self.panels * frequencies * self.weight_step <= FUSED_BYTES
         v_row = 4 * (-(-inner // LANES) * LANES + 16)
@@ -337,6 +356,8 @@ class WinogradPlan:
                 OUT_WIDTH: target.shape[3],
                 OUTER: outer,
                 SIDE: side,
+                GAP_H: gaps[0],
+                GAP_W: gaps[1],
                 TILES_DOWN: down,
                 TILES_ACROSS: across,
                 TILES: tiles,

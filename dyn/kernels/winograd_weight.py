@@ -21,7 +21,7 @@ from dyn.kernels.lanes import LANES
 from dyn.kernels.memory import empty
 from dyn.kernels.scratch import buffer, leave, scratch, take
 from dyn.kernels.threads import argument, launch
-from dyn.kernels.winograd import AHEAD, TABLE_BYTES, spacing
+from dyn.kernels.winograd import TABLE_BYTES, spacing, tiles_along
 from dyn.kernels.winograd_product import PANEL
 
 BLOCK_BYTES = 4 << 20
@@ -45,40 +45,38 @@ CHUNKS = 32
     ROW_TABLE,
     STEP_TABLE,
     TILE,
-    TILE_ROWS,
     READ_GRADIENTS,
     SPREAD_GRADIENT,
     GATHER_WEIGHT,
-) = range(forward.PRODUCTS + 1, forward.PRODUCTS + 21)
+) = range(forward.PRODUCTS + 1, forward.PRODUCTS + 20)
 """Words after those of `winograd`, whose source is the input and whose target has the sizes of g.
 
 FIRST and COUNT: the tiles of the present block. M holds transformed gradients, M_ROW bytes from
 tile to tile and M_STEP from frequency to frequency. SUMS: [frequency][inner][outer], SUMS_ROW bytes
 from channel to channel. RESULT: [3][3][inner][outer], RESULT_ROW likewise.
 """
-WORDS = forward.PRODUCTS + 21
+WORDS = forward.PRODUCTS + 20
 
 
 @microkernel(5)
 def read_gradients(plan, first, count, target, table):
     """Transform `count` tiles of the gradient to rows at `target`, M_STEP apart per frequency."""
-    side, tiles_down = argument(plan, forward.SIDE), argument(plan, forward.TILES_DOWN)
-    across, width = argument(plan, forward.TILES_ACROSS), argument(plan, forward.OUT_WIDTH)
+    side, width = argument(plan, forward.SIDE), argument(plan, forward.OUT_WIDTH)
     height, nothing = argument(plan, forward.OUT_HEIGHT), argument(plan, forward.NOTHING)
-    step_h, step_w = argument(plan, GRADIENT_H), argument(plan, GRADIENT_W)
     code, step = argument(plan, SPREAD_GRADIENT), argument(plan, forward.M_STEP)
     for number in range(first, first + count):
-        image, place = number // (tiles_down * across), number % (tiles_down * across)
-        h0, w0 = place // across * side, place % across * side
+        image, row, column, gap_h, gap_w = forward.corner(plan, number)
+        step_h, step_w = argument(plan, GRADIENT_H), argument(plan, GRADIENT_W)
         at = argument(plan, GRADIENT) + image * argument(plan, GRADIENT_N)
-        at += h0 * step_h + w0 * step_w
+        at += row * step_h + column * step_w
+        step_h, step_w = step_h * gap_h, step_w * gap_w
         for i in range(side):
             for j in range(side):
-                inside = h0 + i < height and w0 + j < width
+                inside = row + i * gap_h < height and column + j * gap_w < width
                 put_word(table, i * side + j, at + j * step_w if inside else nothing)
-            ahead = at + AHEAD * side * step_w
-            for line in range(ahead, ahead + side * step_w, 64):
-                prefetch(line)
+            if gap_w == 1:
+                for line in range(at + side * step_w, at + 2 * side * step_w, 64):
+                    prefetch(line)
             at += step_h
         call_address(code, table, argument(plan, forward.OUTER), target, step)
         target += argument(plan, M_ROW)
@@ -107,8 +105,9 @@ def multiply(plan, chunk, chunks):
     memory = argument(plan, forward.SCRATCH)
     slot = take(memory)
     job = buffer(memory, slot, argument(plan, forward.SCRATCH_SIZE))
-    inner, panels = argument(plan, forward.INNER), argument(plan, forward.PANELS)
-    rows, row_table = argument(plan, TILE_ROWS), argument(plan, ROW_TABLE)
+    panels = argument(plan, forward.PANELS)
+    put_word(job, tile.ROW_TABLE, argument(plan, ROW_TABLE))
+    put_word(job, tile.COUNT, argument(plan, forward.INNER))
     put_word(job, tile.STEPS, 1)
     put_word(job, tile.STEP_TABLE, argument(plan, STEP_TABLE))
     put_word(job, tile.RUN, argument(plan, COUNT))
@@ -127,10 +126,7 @@ def multiply(plan, chunk, chunks):
         )
         put_word(job, tile.B, m)
         put_word(job, tile.C, sums)
-        for row in range(0, inner, rows):
-            put_word(job, tile.ROW_TABLE, row_table + 16 * row)
-            put_word(job, tile.COUNT, min(rows, inner - row))
-            call_address(argument(plan, TILE), job)
+        call_address(argument(plan, TILE), job)
     leave(memory, slot)
 
 
@@ -154,12 +150,19 @@ def gather_weights(plan, chunk, chunks):
 class WinogradWeightPlan:
     """A plan for given shapes."""
 
-    def __init__(self, source: View, gradient: View, low: tuple[int, int], side: int) -> None:
-        """Plan; `low` is the padding at the top and at the left, `side` 4 or 2."""
+    def __init__(
+        self,
+        source: View,
+        gradient: View,
+        low: tuple[int, int],
+        gaps: tuple[int, int],
+        side: int,
+    ) -> None:
+        """Plan; `low` is the padding at the top and left, `gaps` the dilation, `side` 4 or 2."""
         inner, outer = source.shape[1], gradient.shape[1]
         frequencies = (side + 2) ** 2
-        down, across = (-(-n // side) for n in gradient.shape[2:])
-        self.tiles = source.shape[0] * down * across
+        down, across = tiles_along(gradient.shape[2:], gaps, side)
+        self.tiles = source.shape[0] * gaps[0] * gaps[1] * down * across
         panels = -(-outer // PANEL)
         v_row = 4 * (-(-inner // LANES) * LANES + 16)
         m_row = 4 * (panels * PANEL + 16)
@@ -199,6 +202,8 @@ class WinogradWeightPlan:
                 forward.OUT_WIDTH: gradient.shape[3],
                 forward.OUTER: outer,
                 forward.SIDE: side,
+                forward.GAP_H: gaps[0],
+                forward.GAP_W: gaps[1],
                 forward.TILES_DOWN: down,
                 forward.TILES_ACROSS: across,
                 forward.FREQUENCIES: frequencies,
@@ -220,7 +225,6 @@ class WinogradWeightPlan:
                 ROW_TABLE: self.row_table.ctypes.data,
                 STEP_TABLE: self.step_table.ctypes.data,
                 TILE: kernels.wide,
-                TILE_ROWS: tile.WIDE,
                 READ_GRADIENTS: read_gradients.address,
                 SPREAD_GRADIENT: (transform.gradient2 if small else transform.gradient4).address,
                 GATHER_WEIGHT: (transform.back2 if small else transform.back4).address,

@@ -32,27 +32,27 @@ def weight(rng, co, ci, last):
     return w if last else np.ascontiguousarray(w)
 
 
-def forward(x, w, padding, side, bias=None, relu=False):
-    out = kernels.output_sizes(x.shape[2:], (3, 3), (1, 1), padding, (1, 1))
+def forward(x, w, padding, side, bias=None, relu=False, gaps=(1, 1)):
+    out = kernels.output_sizes(x.shape[2:], (3, 3), (1, 1), padding, gaps)
     y = empty((x.shape[0], w.shape[0], *out), np.float32, order="channels_last")
     channels = kernels._channels(View.of(w), 1, False)
-    plan = WinogradPlan(View.of(x), View.of(y), padding[::2], channels, side, relu, False)
+    plan = WinogradPlan(View.of(x), View.of(y), padding[::2], gaps, channels, side, relu, False)
     assert plan.run(x, plan.pack(w), bias, y)
     return y
 
 
-def backward(g, w, size, padding, side):
+def backward(g, w, size, padding, side, gaps=(1, 1)):
     y = empty((g.shape[0], w.shape[1], *size), np.float32, order="channels_last")
-    low = (2 - padding[0], 2 - padding[2])
+    low = (2 * gaps[0] - padding[0], 2 * gaps[1] - padding[2])
     channels = kernels._channels(View.of(w), 1, True)
-    plan = WinogradPlan(View.of(g), View.of(y), low, channels, side, False, True)
+    plan = WinogradPlan(View.of(g), View.of(y), low, gaps, channels, side, False, True)
     assert plan.run(g, plan.pack(w), None, y)
     return y
 
 
-def weight_gradient(g, x, padding, side):
+def weight_gradient(g, x, padding, side, gaps=(1, 1)):
     w = empty((3, 3, x.shape[1], g.shape[1]), np.float32)
-    plan = WinogradWeightPlan(View.of(x), View.of(g), padding[::2], side)
+    plan = WinogradWeightPlan(View.of(x), View.of(g), padding[::2], gaps, side)
     assert plan.run(x, g, w.reshape(-1))
     return w.transpose(3, 2, 0, 1)
 
@@ -76,25 +76,27 @@ def test_matrices_filter_exactly(side):
     n=st.integers(1, 3),
     ci=st.integers(1, 40),
     co=st.integers(1, 40),
-    size=st.tuples(st.integers(3, 15), st.integers(3, 15)),
+    size=st.tuples(st.integers(7, 15), st.integers(7, 15)),
+    gaps=st.sampled_from([(1, 1), (1, 1), (1, 2), (3, 2)]),
     padding=st.tuples(*[st.integers(0, 2)] * 4),
     side=st.sampled_from([2, 4]),
     last=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_any_shape(n, ci, co, size, padding, side, last, seed):
+def test_any_shape(n, ci, co, size, gaps, padding, side, last, seed):
+    attrs = {"stride": (1, 1), "padding": padding, "dilation": gaps, "groups": 1}
     rng = np.random.default_rng(seed)
     x, w = normal(rng, n, ci, *size), weight(rng, co, ci, last)
     bias = rng.standard_normal(co).astype(np.float32)
-    y = forward(x, w, padding, side, bias)
-    close(y, reference_conv(x, w, bias, padding=padding, **PLAIN), side)
-    relu = forward(x, w, padding, side, bias, relu=True)
+    y = forward(x, w, padding, side, bias, gaps=gaps)
+    close(y, reference_conv(x, w, bias, **attrs), side)
+    relu = forward(x, w, padding, side, bias, relu=True, gaps=gaps)
     np.testing.assert_array_equal(relu, np.maximum(y, 0))
     g = normal(rng, *y.shape)
-    wanted = reference_conv_transpose(g, w, size, padding=padding, **PLAIN)
-    close(backward(g, w, size, padding, side), wanted, side)
-    wanted = reference_conv_grad_w(g, x, (3, 3), padding=padding, **PLAIN)
-    close(weight_gradient(g, x, padding, side), wanted, side)
+    wanted = reference_conv_transpose(g, w, size, **attrs)
+    close(backward(g, w, size, padding, side, gaps), wanted, side)
+    wanted = reference_conv_grad_w(g, x, (3, 3), **attrs)
+    close(weight_gradient(g, x, padding, side, gaps), wanted, side)
 
 
 @pytest.mark.parametrize("side", [2, 4])
@@ -149,8 +151,8 @@ def test_precise_is_more_exact_and_never_takes_the_large_tile():
     finally:
         kernels.set_precise(False)
     np.testing.assert_array_equal(got, kernels.conv2d(x, w, precise=True, **attrs))
-    assert winograd_cost.best_side(10, (56, 56), 64, 64, precise=True) == 2
-    assert winograd_cost.best_side(10, (56, 56), 64, 64, precise=False) == 4
+    assert winograd_cost.best_side(10, (56, 56), (1, 1), 64, 64, precise=True) == 2
+    assert winograd_cost.best_side(10, (56, 56), (1, 1), 64, 64, precise=False) == 4
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
@@ -159,7 +161,7 @@ def test_a_number_that_is_not_finite_stays_in_its_place(value):
     x, w = normal(rng, 1, 32, 16, 16), weight(rng, 32, 32, True)
     x[0, 5, 7, 8] = value
     attrs = {"padding": (1, 1, 1, 1), **PLAIN}
-    assert winograd_cost.best_side(1, (16, 16), 32, 32, precise=False)
+    assert winograd_cost.best_side(1, (16, 16), (1, 1), 32, 32, precise=False)
     with np.errstate(all="ignore"):
         wanted = reference_conv(x, w, None, **attrs).astype(np.float32)
         y = kernels.conv2d(x, w, **attrs)
