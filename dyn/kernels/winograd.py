@@ -84,8 +84,8 @@ CHUNKS = 32
 Steps SOURCE_N ... TARGET_W are in bytes. Channels: INNER in the source, OUTER in the target. SIDE
 is m, GAP the dilation. V holds transformed tiles, V_ROW bytes from tile to tile and V_STEP from
 frequency to frequency; M, the products, one panel wide, M_STEP; the weights, one panel wide,
-WEIGHT_STEP. NOTHING: address of zeros that stand for the padding; behind them, at NOTHING + 4 * INNER, is where
-outputs beyond the border go. ALARM is set to 1 when a result is not finite.
+WEIGHT_STEP. NOTHING: address of zeros that stand for the padding; behind them, at NOTHING + 4 *
+INNER, is where outputs beyond the border go. ALARM is set to 1 when a result is not finite.
 """
 WORDS = 44
 TABLE_BYTES = 512
