@@ -1,18 +1,141 @@
-"""Dropout: the mask and its two uses. Random bits come from the caller's generator."""
+"""Dropout: the mask and its two uses, in one pass each.
+
+Random bits are a hash of the element's number and of a key drawn from the caller's generator, so
+that they depend neither on threads nor on chunks. The hash mixes 32 bits three times, with part of
+the key in between (the constants are those of Murmur3's finalizer, A. Appleby, and of C. Wellons'
+search for low-bias mixers). float32 runs in vector code, other dtypes in numpy.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from llvmlite import ir
+
+from dyn.kernels.arrays import DATA
+from dyn.kernels.drive import float_word
+from dyn.kernels.memory import empty_like
+from dyn.kernels.rows import Row, RowKernel, word_at
+from dyn.kernels.simd import BYTE, F32, INT32, WORD, Emitter, Value, choose
+
+WIDTH = 8192
+"""Elements done as one row."""
+
+# ---- kernels -----------------------------------------------------------------------------------
+
+
+def _mixed(z: Value, shift: int, factor: int) -> Value:
+    builder = z.builder
+    shifted = builder.lshr(z.value, z.like(shift).value)
+    signed = factor - (1 << 32) if factor >> 31 else factor
+    return (z ^ z.made(shifted)) * signed
+
+
+def _hash(z: Value, key: Value) -> Value:
+    """32 random bits for each number."""
+    z = _mixed(_mixed(z, 16, 0x85EBCA6B), 13, 0xC2B2AE35) ^ key
+    z = _mixed(_mixed(z, 16, 0x21F0AAAD), 15, 0x735A2D97)
+    return z ^ z.made(z.builder.lshr(z.value, z.like(15).value))
+
+
+def _masks(row: Row) -> Emitter:
+    """Loads and stores masks, a byte per element."""
+    return Emitter(row.emit.builder, BYTE, row.emit.lanes)
+
+
+def _mask_at(row: Row, array: int, at: Any) -> Any:
+    builder = row.emit.builder
+    return builder.add(row.at[array], builder.sdiv(at, WORD(row.emit.size)))
+
+
+def _dropout(row: Row) -> None:
+    """Arrays: x, out, mask. Parameters: `id` of x, two keys, threshold, scale."""
+    builder, emit = row.emit.builder, row.emit
+    numbers, masks = Emitter(builder, INT32, emit.lanes), _masks(row)
+    first = builder.sub(row.at[0], word_at(builder, row.word(0), DATA))
+    salt, key, threshold = (numbers.splat(builder.trunc(row.word(k), INT32)) for k in (1, 2, 3))
+    scale = emit.splat(row.parameter(4))
+    lanes = ir.Constant(ir.VectorType(INT32, emit.lanes), list(range(emit.lanes)))
+
+    def step(at, carried, mask):
+        number = builder.sdiv(builder.add(first, at), WORD(emit.size))
+        index = numbers.splat(builder.trunc(number, INT32)) + Value(builder, lanes)
+        bits = _hash(index * (0x9E3779B9 - (1 << 32)) + salt, key)
+        kept = Value(builder, builder.icmp_unsigned(">=", bits.value, threshold.value))
+        row.store(choose(kept, row.load(0, at, mask) * scale, 0), 1, at, mask)
+        masks.store(kept.to(BYTE), _mask_at(row, 2, at), mask)
+        return []
+
+    row.scan(step, unroll=2)
+
+
+def _apply(row: Row) -> None:
+    """Arrays: x, out, mask. Parameter: scale."""
+    masks, scale = _masks(row), row.emit.splat(row.parameter(0))
+
+    def step(at, carried, mask):
+        kept = masks.load(_mask_at(row, 2, at), mask) != 0
+        row.store(choose(kept, row.load(0, at, mask) * scale, 0), 1, at, mask)
+        return []
+
+    row.scan(step, unroll=2)
+
+
+_DROPOUT = RowKernel("dropout", F32, _dropout)
+_APPLY = RowKernel("apply_mask", F32, _apply)
+
+
+def _run(kernel: RowKernel, params: np.ndarray, *arrays: np.ndarray) -> None:
+    """Over arrays that are dense in the same order, in rows of WIDTH and a shorter one."""
+    flat = [array.ravel(order="K") for array in arrays]
+    count = flat[0].size
+    whole = count // WIDTH
+    steps = [WIDTH * array.itemsize for array in flat]
+    kernel.run(whole, WIDTH, *zip(flat, steps, strict=True), params=params)
+    rest = [(array[whole * WIDTH :], 0) for array in flat]
+    if rest[0][0].size:
+        kernel.run(1, rest[0][0].size, *rest, params=params)
+
+
+# ---- calls -------------------------------------------------------------------------------------
+
+
+def _dense(x: np.ndarray) -> np.ndarray:
+    made = empty_like(x)
+    if made.strides == x.strides:
+        return x
+    made[...] = x
+    return made
 
 
 def dropout(
     x: np.ndarray, generator: np.random.Generator, *, p: float, scale: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """(x * mask * scale, mask): each element is kept with probability 1 - p."""
-    mask = generator.random(x.shape, np.float32) >= np.float32(p)
-    return apply(x, mask, scale=scale), mask
+    if x.dtype != np.float32 or p >= 1:
+        mask = generator.random(x.shape, np.float32) >= np.float32(p)
+        return apply(x, mask, scale=scale), mask
+    x = _dense(x)
+    out, mask = empty_like(x), empty_like(x, np.bool_)
+    salt, key = (int(k) for k in generator.integers(0, 1 << 32, 2, np.int64))
+    # The comparison is with 32 random bits: p is rounded to 2 ** -32.
+    words = [id(x), salt, key, min(round(p * (1 << 32)), (1 << 32) - 1), float_word(scale)]
+    if x.size:
+        _run(_DROPOUT, np.array(words), x, out, mask)
+    return out, mask
 
 
 def apply(x: np.ndarray, mask: np.ndarray, *, scale: float) -> np.ndarray:
     """x * scale where the mask holds, else 0 (also where x is not finite)."""
-    return np.where(mask, x * x.dtype.type(scale), x.dtype.type(0))
+    if x.dtype != np.float32 or x.shape != mask.shape:
+        return np.where(mask, x * x.dtype.type(scale), x.dtype.type(0))
+    mask = _dense(mask)
+    out = empty_like(mask, np.float32)
+    if x.strides != out.strides:
+        lying = empty_like(mask, np.float32)
+        lying[...] = x
+        x = lying
+    if x.size:
+        _run(_APPLY, np.array([float_word(scale)]), x, out, mask)
+    return out
