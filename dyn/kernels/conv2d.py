@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from dyn.kernels import winograd_cost
+from dyn.kernels import conv_depthwise, conv_depthwise_weight, conv_planes, winograd_cost
 from dyn.kernels.conv_bands import forward_phases, full_phase, transposed_phases
+from dyn.kernels.conv_depthwise import DepthwisePlan
+from dyn.kernels.conv_depthwise_weight import DepthwiseWeightPlan
 from dyn.kernels.conv_plan import BandPlan, Channels, View, remembered
+from dyn.kernels.conv_planes import PlanesPlan
 from dyn.kernels.conv_weight import WeightPlan
 from dyn.kernels.derived import derived
 from dyn.kernels.memory import empty
@@ -125,6 +128,11 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
     if side:
         return WinogradPlan(x, target, padding[::2], dilation, channels, side, relu, False)
     phases = forward_phases(out, x.shape[2:], w.shape[2:], stride, padding, dilation)
+    if channels.lanewise and conv_depthwise.fits(x, phases, stride[1]):
+        window = (w.shape[2], w.shape[3])
+        return DepthwisePlan(x, target, phases, stride, channels, window, relu)
+    if conv_planes.fits(x, phases, stride[1], channels):
+        return PlanesPlan(x, target, phases[0], stride[0], channels, relu)
     return BandPlan(x, target, phases, stride, channels, relu)
 
 
@@ -185,7 +193,14 @@ def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
         low = (2 * dilation[0] - padding[0], 2 * dilation[1] - padding[2])
         return WinogradPlan(g, target, low, dilation, channels, side, False, True)
     phases = transposed_phases(size, g.shape[2:], w.shape[2:], stride, padding, dilation)
-    return BandPlan(g, target, phases, (1, 1), channels, False) if phases else None
+    if not phases:
+        return None
+    if channels.lanewise and conv_depthwise.fits(g, phases, 1):
+        window = (w.shape[2], w.shape[3])
+        return DepthwisePlan(g, target, phases, (1, 1), channels, window, False)
+    if stride == (1, 1) and conv_planes.fits(g, phases, 1, channels):
+        return PlanesPlan(g, target, phases[0], 1, channels, False)
+    return BandPlan(g, target, phases, (1, 1), channels, False)
 
 
 def conv2d_grad_x(
@@ -247,7 +262,10 @@ def _weight_plan(g: View, x: View, window: Any, attrs: Any, side: int) -> Any:
     phase = full_phase(g.shape[2:], window, padding, dilation)
     line = ci * co * size
     w = View((co, ci, *window), (size, co * size, window[1] * line, line), x.dtype)
-    return WeightPlan(x, g, phase, stride, _channels(w, groups, False))
+    channels = _channels(w, groups, False)
+    if channels.lanewise and conv_depthwise_weight.fits(x, g, phase, stride[1]):
+        return DepthwiseWeightPlan(x, g, phase, stride, channels)
+    return WeightPlan(x, g, phase, stride, channels)
 
 
 def conv2d_grad_w(

@@ -61,7 +61,7 @@ PART_BYTES = 1 << 20
     SCRATCH,
     SCRATCH_SIZE,
     SCRATCH_PANEL,
-    DIRECT,
+    DIRECT_BANDS,
     PANELS,
     PANELS_PER_GROUP,
     PANEL_LANES,
@@ -74,16 +74,17 @@ PART_BYTES = 1 << 20
     WINDOW_ROWS,
     ROW_TABLE,
     STEP_TABLE,
+    DIRECT_TABLE,
     A_STEP,
     COPY_ROWS,
-) = range(copy.BAND_WORDS, copy.BAND_WORDS + 38)
+) = range(copy.BAND_WORDS, copy.BAND_WORDS + 39)
 """Words of a plan after those of its bands.
 
 A unit of work is a part (of PARTS) of the bands and a share (of SPLITS) of the panels of output
-channels. DIRECT: the gradient is read where it lies; else a panel of it is copied to SCRATCH_PANEL
-bytes from the start of the scratch buffer.
+channels. In the first DIRECT_BANDS bands the gradient is read where it lies; else a panel of it is
+copied to SCRATCH_PANEL bytes from the start of the scratch buffer.
 """
-WORDS = copy.BAND_WORDS + 38
+WORDS = copy.BAND_WORDS + 39
 JOB_BYTES = 256
 
 
@@ -100,13 +101,11 @@ def weight_sums(plan, chunk, chunks):
     rows_per_band, height = argument(plan, ROWS_PER_BAND), argument(plan, OUT_HEIGHT)
     width, element = argument(plan, OUT_WIDTH), argument(plan, copy.ELEMENT)
     lanes, group_lanes = argument(plan, PANEL_LANES), argument(plan, GROUP_LANES)
-    per_group, direct = argument(plan, PANELS_PER_GROUP), argument(plan, DIRECT)
+    per_group = argument(plan, PANELS_PER_GROUP)
     gradient_h, gradient_w = argument(plan, GRADIENT_H), argument(plan, GRADIENT_W)
     gradient_c = argument(plan, GRADIENT_C)
     put_word(job, tile.RUN, width)
     put_word(job, tile.A_STEP, argument(plan, A_STEP))
-    put_word(job, tile.B_STEP, gradient_w if direct else lanes * element)
-    put_word(job, tile.STEP_TABLE, argument(plan, STEP_TABLE))
     put_word(job, tile.ROW_TABLE, argument(plan, ROW_TABLE))
     put_word(job, tile.COUNT, argument(plan, WINDOW_ROWS))
     put_word(job, tile.BIAS, 0)
@@ -130,6 +129,10 @@ def weight_sums(plan, chunk, chunks):
                 a += top * argument(plan, copy.SOURCE_H)
                 a += argument(plan, copy.FIRST) * argument(plan, copy.SOURCE_W)
             put_word(job, tile.STEPS, images * rows)
+            direct = band < argument(plan, DIRECT_BANDS)
+            step_table = argument(plan, DIRECT_TABLE if direct else STEP_TABLE)
+            put_word(job, tile.STEP_TABLE, step_table)
+            put_word(job, tile.B_STEP, gradient_w if direct else lanes * element)
             gradient = argument(plan, GRADIENT) + first * argument(plan, GRADIENT_N)
             gradient += row * gradient_h
             for panel in range(panels * split // splits, panels * (split + 1) // splits):
@@ -208,20 +211,19 @@ class WeightPlan:
         self.parts, splits = self._share(bands, panels, self.count * size)
         self.chunks = min(CHUNKS, self.parts * splits)
         last = gradient.has_channels_last or gradient.shape[1] == 1
-        direct = last and channels.outer % lanes == 0 and (lanewise or panels == 1)
+        direct_bands = self._direct_bands(gradient, channels, lanes, bands)
         if not last and not gradient.has_rows:
             raise ValueError("the gradient must have dense channels or rows")
         band_bytes = -(-images * steps[0] // 64) * 64 if layout.copied else 0
         scratch_panel = JOB_BYTES + band_bytes
-        panel_bytes = 0 if direct else images * rows * width * lanes * size
+        panel_bytes = images * rows * width * lanes * size
         self.scratch_size = -(-(scratch_panel + panel_bytes) // 64) * 64
         g_n, g_c, g_h, g_w = gradient.strides
         n, i = np.ogrid[:images, :rows]
-        sums = np.broadcast_arrays(
-            n * steps[0] + i * (step[0] * steps[1]),
-            n * g_n + i * g_h if direct else (n * rows + i) * (width * lanes * size),
-        )
-        self.step_table = table(np.stack(sums, -1))
+        seen = n * steps[0] + i * (step[0] * steps[1])
+        copied = (n * rows + i) * (width * lanes * size)
+        self.step_table = table(np.stack([seen, copied], -1))
+        self.direct_table = table(np.stack([seen, n * g_n + i * g_h], -1))
         down = (np.array(phase.taps[0].offsets) - layout.low[0])[:, None, None] * steps[1]
         right = (np.array(phase.taps[1].offsets) - layout.low[1])[:, None] * steps[2]
         inner = np.arange(channels.inner)
@@ -257,7 +259,7 @@ class WeightPlan:
                 OUT_WIDTH: width,
                 SCRATCH_SIZE: self.scratch_size,
                 SCRATCH_PANEL: scratch_panel,
-                DIRECT: direct,
+                DIRECT_BANDS: direct_bands,
                 PANELS: panels,
                 PANELS_PER_GROUP: per_group,
                 PANEL_LANES: lanes,
@@ -270,10 +272,26 @@ class WeightPlan:
                 WINDOW_ROWS: len(self.row_table),
                 ROW_TABLE: self.row_table.ctypes.data,
                 STEP_TABLE: self.step_table.ctypes.data,
+                DIRECT_TABLE: self.direct_table.ctypes.data,
                 A_STEP: step[1] * steps[2],
                 COPY_ROWS: copy_rows.address,
             },
         )
+
+    def _direct_bands(self, gradient: View, channels: Channels, lanes: int, bands: int) -> int:
+        """Bands in which the gradient can be read where it lies.
+
+        With several panels that would be slow. Vectors that reach beyond the channels of a pixel
+        find the next pixel, which does no harm, but for the last band there may be none.
+        """
+        n, _, h, w = gradient.strides
+        last = gradient.has_channels_last or gradient.shape[1] == 1
+        if not last or channels.groups > 1 or (channels.outer > lanes and not channels.lanewise):
+            return 0
+        if channels.outer % lanes == 0:
+            return bands
+        reach = lanes * gradient.dtype.itemsize
+        return bands - 1 if n >= h >= w > 0 and gradient.shape[3] * w >= reach else 0
 
     def _cut(self, images: int, layout: BandLayout) -> tuple[int, int]:
         """Images and rows of outputs per band."""

@@ -17,10 +17,13 @@ _SEEN: dict[int, tuple[weakref.ref[np.ndarray], dict[Any, Any]]] = {}
 
 
 def _forget(number: int) -> Callable[[weakref.ref[np.ndarray]], None]:
+    # Bound now: when the interpreter ends, globals go before arrays do.
+    seen = _SEEN
+
     def clean(reference: weakref.ref[np.ndarray]) -> None:
-        entry = _SEEN.get(number)
+        entry = seen.get(number)
         if entry is not None and entry[0] is reference:
-            del _SEEN[number]
+            del seen[number]
 
     return clean
 

@@ -101,6 +101,28 @@ def test_three_axes(shape, seed):
     check(np.random.default_rng(seed), **shape)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 3),
+    channels=st.sampled_from([5, 8, 12, 16, 24, 33]),
+    window=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    stride=st.sampled_from([(1, 1), (2, 2), (1, 2), (3, 1)]),
+    dilation=st.sampled_from([(1, 1), (1, 1), (2, 1), (2, 3)]),
+    padding=st.tuples(*[st.integers(0, 3)] * 4),
+    more=st.tuples(st.integers(0, 12), st.integers(0, 12)),
+    layout=st.sampled_from(["first", "last"]),
+    seed=st.integers(0, 99),
+)
+def test_depthwise(n, channels, window, stride, dilation, padding, more, layout, seed):
+    sizes = tuple(
+        max(1, d * (k - 1) + 1 - padding[2 * i] - padding[2 * i + 1]) + more[i]
+        for i, (k, d) in enumerate(zip(window, dilation, strict=True))
+    )
+    rng = np.random.default_rng(seed)
+    shape = (n, 1, 1, sizes, window, stride, padding, dilation, channels)
+    check(rng, *shape, np.float32, layout, True)
+
+
 USUAL = [
     # n, ci, co, sizes, window, stride, padding, dilation, groups
     (2, 3, 6, (32, 32), (5, 5), (1, 1), (0, 0, 0, 0), (1, 1), 1),

@@ -1,0 +1,207 @@
+"""Microkernels of depthwise convolution: a row of outputs, every channel with a window of its own.
+
+Vectors run along the channels. A tile is several neighbouring pixels of one row of outputs; each
+input pixel under it is loaded once per row of the window and meets all the taps that see it, so the
+loads are few beside the multiplications.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import types
+
+from dyn.kernels.jit import Microkernel, microkernel
+from dyn.kernels.lanes import LANES
+from dyn.kernels.simd import F32, WORD, Emitter, Value, choose, fma, intrinsic, loop
+from dyn.kernels.simd_value import branch
+from dyn.kernels.threads import argument
+
+PIXELS = 8
+"""Pixels of a tile; with windows up to 5 wide they and the taps fit 16 vector registers."""
+
+(X, X_ROW, X_PIXEL, W, W_ROW, W_TAP, TAPS_DOWN, Y, Y_PIXEL, COUNT, CHANNELS, BIAS, RELU) = range(13)
+"""Words of a job: one row of outputs.
+
+X is what the first tap sees for the first of COUNT pixels; X_ROW bytes lie between the rows that
+the TAPS_DOWN rows of the window see. W: the first tap of channel 0; channels are neighbours.
+"""
+
+
+def _tile(taps: int, stride: int) -> Any:
+    """The generator of a tile for windows `taps` wide: PIXELS pixels of one vector of channels."""
+
+    @intrinsic
+    def tile(typing: Any, job: Any, pixel: Any, offset: Any, count: Any) -> Any:
+        """From output `pixel` and channel `offset` (in bytes) on; `count` pixels are stored."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            job, pixel, offset, count = arguments
+            emit = Emitter(builder, F32)
+
+            def word(index: int) -> Any:
+                at = builder.add(job, WORD(8 * index))
+                return builder.load(builder.inttoptr(at, WORD.as_pointer()))
+
+            step = word(X_PIXEL)
+            first = builder.mul(builder.mul(pixel, WORD(stride)), step)
+            x = builder.add(builder.add(word(X), first), offset)
+            w = builder.add(word(W), offset)
+
+            def row(index: Any, sums: list[Value]) -> list[Value]:
+                at = builder.add(x, builder.mul(index, word(X_ROW)))
+                tap = builder.add(w, builder.mul(index, word(W_ROW)))
+                factors = []
+                for _ in range(taps):
+                    factors.append(emit.load(tap))
+                    tap = builder.add(tap, word(W_TAP))
+                found = list(sums)
+                for seen in range((PIXELS - 1) * stride + taps):
+                    number = emit.load(at)
+                    at = builder.add(at, step)
+                    for k in range(taps):
+                        if seen >= k and (seen - k) % stride == 0 and (seen - k) // stride < PIXELS:
+                            target = (seen - k) // stride
+                            found[target] = fma(number, factors[k], found[target])
+                return found
+
+            shift = branch(
+                builder,
+                builder.icmp_signed("!=", word(BIAS), WORD(0)),
+                lambda: [emit.load(builder.add(word(BIAS), offset))],
+                lambda: [emit.numbers(0)],
+            )
+            sums = loop(builder, WORD(0), word(TAPS_DOWN), WORD(1), row, shift * PIXELS)
+            relu = builder.icmp_signed("!=", word(RELU), WORD(0))
+            floor = emit.splat(builder.select(relu, F32(0.0), F32(float("-inf"))))
+            step = word(Y_PIXEL)
+            y = builder.add(builder.add(word(Y), builder.mul(pixel, step)), offset)
+            for r, found in enumerate(sums):
+                with builder.if_then(builder.icmp_signed(">", count, WORD(r))):
+                    # A comparison with NaN is false, so NaN stays.
+                    clamped = choose(found < floor, floor, found)
+                    emit.store(clamped, builder.add(y, builder.mul(step, WORD(r))))
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), generate
+
+    return tile
+
+
+_tile11, _tile21, _tile31 = _tile(1, 1), _tile(2, 1), _tile(3, 1)
+_tile41, _tile51, _tile71 = _tile(4, 1), _tile(5, 1), _tile(7, 1)
+_tile32, _tile52, _tile72 = _tile(3, 2), _tile(5, 2), _tile(7, 2)
+_VECTOR = 4 * LANES
+
+
+@microkernel(1)
+def row11(job):
+    """A row of outputs: windows 1 wide, stride 1."""
+    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
+    for pixel in range(0, count, PIXELS):
+        # The last tile and the last vector reach back to what is done already.
+        start = max(0, min(pixel, count - PIXELS))
+        for offset in range(0, last + _VECTOR, _VECTOR):
+            _tile11(job, start, min(offset, last), count)
+
+
+@microkernel(1)
+def row21(job):
+    """A row of outputs: windows 2 wide, stride 1."""
+    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
+    for pixel in range(0, count, PIXELS):
+        # The last tile and the last vector reach back to what is done already.
+        start = max(0, min(pixel, count - PIXELS))
+        for offset in range(0, last + _VECTOR, _VECTOR):
+            _tile21(job, start, min(offset, last), count)
+
+
+@microkernel(1)
+def row31(job):
+    """A row of outputs: windows 3 wide, stride 1."""
+    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
+    for pixel in range(0, count, PIXELS):
+        # The last tile and the last vector reach back to what is done already.
+        start = max(0, min(pixel, count - PIXELS))
+        for offset in range(0, last + _VECTOR, _VECTOR):
+            _tile31(job, start, min(offset, last), count)
+
+
+@microkernel(1)
+def row41(job):
+    """A row of outputs: windows 4 wide, stride 1."""
+    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
+    for pixel in range(0, count, PIXELS):
+        # The last tile and the last vector reach back to what is done already.
+        start = max(0, min(pixel, count - PIXELS))
+        for offset in range(0, last + _VECTOR, _VECTOR):
+            _tile41(job, start, min(offset, last), count)
+
+
+@microkernel(1)
+def row51(job):
+    """A row of outputs: windows 5 wide, stride 1."""
+    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
+    for pixel in range(0, count, PIXELS):
+        # The last tile and the last vector reach back to what is done already.
+        start = max(0, min(pixel, count - PIXELS))
+        for offset in range(0, last + _VECTOR, _VECTOR):
+            _tile51(job, start, min(offset, last), count)
+
+
+@microkernel(1)
+def row71(job):
+    """A row of outputs: windows 7 wide, stride 1."""
+    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
+    for pixel in range(0, count, PIXELS):
+        # The last tile and the last vector reach back to what is done already.
+        start = max(0, min(pixel, count - PIXELS))
+        for offset in range(0, last + _VECTOR, _VECTOR):
+            _tile71(job, start, min(offset, last), count)
+
+
+@microkernel(1)
+def row32(job):
+    """A row of outputs: windows 3 wide, stride 2."""
+    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
+    for pixel in range(0, count, PIXELS):
+        # The last tile and the last vector reach back to what is done already.
+        start = max(0, min(pixel, count - PIXELS))
+        for offset in range(0, last + _VECTOR, _VECTOR):
+            _tile32(job, start, min(offset, last), count)
+
+
+@microkernel(1)
+def row52(job):
+    """A row of outputs: windows 5 wide, stride 2."""
+    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
+    for pixel in range(0, count, PIXELS):
+        # The last tile and the last vector reach back to what is done already.
+        start = max(0, min(pixel, count - PIXELS))
+        for offset in range(0, last + _VECTOR, _VECTOR):
+            _tile52(job, start, min(offset, last), count)
+
+
+@microkernel(1)
+def row72(job):
+    """A row of outputs: windows 7 wide, stride 2."""
+    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
+    for pixel in range(0, count, PIXELS):
+        # The last tile and the last vector reach back to what is done already.
+        start = max(0, min(pixel, count - PIXELS))
+        for offset in range(0, last + _VECTOR, _VECTOR):
+            _tile72(job, start, min(offset, last), count)
+
+
+ROWS: dict[tuple[int, int], Microkernel] = {
+    (1, 1): row11,
+    (2, 1): row21,
+    (3, 1): row31,
+    (4, 1): row41,
+    (5, 1): row51,
+    (7, 1): row71,
+    (3, 2): row32,
+    (5, 2): row52,
+    (7, 2): row72,
+}
+"""The kernels by width of the window and stride along the row."""
