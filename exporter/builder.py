@@ -7,6 +7,7 @@ see what their parent has built so far.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from onnx import helper, numpy_helper
 
 from dyn.core.errors import SourceLine
 from dyn.core.expr import Atom, Expr, decide
+from exporter.peephole import same_call, simplified
 
 VALUES = "dyn.values"
 """Metadata of a node: which values of the graph its outputs are, comma-separated."""
@@ -84,6 +86,7 @@ class Builder:
         self.makers: dict[str, onnx.NodeProto] = {}
         self.scope = parent.scope if parent else Scope()
         self._constant_names: dict[Any, str] = {}
+        self._calls: dict[Any, tuple[Val, ...]] = {}
         self._sizes: dict[Any, Val] = {}
         self._true: Val | None = None
         self._symbols: dict[str, tuple[Val, int]] = {}
@@ -112,11 +115,43 @@ class Builder:
         Returns:
             Its output, or a tuple of outputs if there are several.
         """
-        stem = self._stem(op_type)
-        names = [self.names.fresh(stem if i == 0 else f"{stem}.{i}") for i in range(outputs)]
-        self.add_node(op_type, [v.name if v else "" for v in inputs], names, domain, attrs)
-        made = tuple(Val(name) for name in names)
+        names = [v.name if v else "" for v in inputs]
+        given = {key: value for key, value in attrs.items() if value is not None}
+        if not domain:
+            simpler = simplified(op_type, names, given, self.maker)
+            if isinstance(simpler, str):
+                return Val(simpler)
+            op_type, names, given = simpler
+        key = same_call(op_type, names, outputs, given)
+        made = self._known(lambda builder: builder._calls.get(key)) if key else None
+        if made is None:
+            stem = self._stem(op_type)
+            results = [self.names.fresh(stem if i == 0 else f"{stem}.{i}") for i in range(outputs)]
+            self.add_node(op_type, names, results, domain, given)
+            made = tuple(Val(name) for name in results)
+            if key:
+                self._calls[key] = made
         return made[0] if outputs == 1 else made
+
+    def copy(self, value: Val) -> Val:
+        """The value under another name, for where it must be made in this very graph."""
+        name = self.names.fresh(self._stem("Identity"))
+        self.add_node("Identity", [value.name], [name])
+        return Val(name)
+
+    def maker(self, name: str) -> onnx.NodeProto | None:
+        """The node, of this graph or of one around it, that makes a value."""
+        return self._known(lambda builder: builder.makers.get(name))
+
+    def _known(self, find: Callable[[Builder], Any]) -> Any:
+        """What this builder or the nearest one around it knows."""
+        builder: Builder | None = self
+        while builder is not None:
+            found = find(builder)
+            if found is not None:
+                return found
+            builder = builder.parent
+        return None
 
     def add_node(
         self,
@@ -129,8 +164,9 @@ class Builder:
         """Add a node over names; trailing absent inputs are cut off."""
         while inputs and not inputs[-1]:
             inputs = inputs[:-1]
-        given = {k: v for k, v in (attrs or {}).items() if v is not None}
-        node = helper.make_node(op_type, inputs, outputs, name=outputs[0], domain=domain, **given)
+        node = helper.make_node(
+            op_type, inputs, outputs, name=outputs[0], domain=domain, **(attrs or {})
+        )
         self._annotate(node)
         self.nodes.append(node)
         for output in outputs:
@@ -191,7 +227,7 @@ class Builder:
                 for name, kind in zip(("iteration", "going", "value"), kinds, strict=True)
             ]
             body = root.child()
-            made = [body.op("Identity", Val(infos[i].name)) for i in (1, 2)]
+            made = [body.copy(Val(infos[i].name)) for i in (1, 2)]
             outputs = [helper.make_tensor_value_info(v.name, kinds[1], []) for v in made]
             graph = helper.make_graph(body.nodes, "body", infos, outputs)
             start = [root.const(1), root.const(True), root.const(True)]
@@ -241,7 +277,7 @@ class Builder:
 
     def _size(self, expr: Expr) -> Val:
         """A size as an int64 vector of one element."""
-        found = self._known_size(expr.key)
+        found = self._known(lambda builder: builder._sizes.get(expr.key))
         if found is not None:
             return found
         total: Val | None = None
@@ -255,18 +291,9 @@ class Builder:
         self._sizes[expr.key] = made
         return made
 
-    def _known_size(self, key: Any) -> Val | None:
-        builder: Builder | None = self
-        while builder is not None:
-            found = builder._sizes.get(key)
-            if found is not None:
-                return found
-            builder = builder.parent
-        return None
-
     def _atom(self, atom: Atom) -> Val:
         key = ("atom", atom.key)
-        found = self._known_size(key)
+        found = self._known(lambda builder: builder._sizes.get(key))
         if found is not None:
             return found
         if not atom.args:
@@ -291,11 +318,9 @@ class Builder:
         return self.op("Div", self.op("Sub", a, self.op("Mod", a, b)), b)
 
     def _symbol(self, name: str) -> tuple[Val, int]:
-        builder: Builder | None = self
-        while builder is not None:
-            if name in builder._symbols:
-                return builder._symbols[name]
-            builder = builder.parent
+        found = self._known(lambda builder: builder._symbols.get(name))
+        if found is not None:
+            return found
         raise KeyError(f"the size {name!r} is not the size of any input or earlier value")
 
     # -- small helpers of many lowerings -----------------------------------------------------
@@ -311,7 +336,7 @@ class Builder:
             return self.op(op_type, value, keepdims=keep)
         axes = [int(a) for a in axes]
         if not axes:
-            return self.op("Identity", value)
+            return value
         if op_type == "ReduceSum" or self.has(op_type, since=18):
             return self.op(op_type, value, self.ints(*axes), keepdims=keep)
         return self.op(op_type, value, axes=axes, keepdims=keep)

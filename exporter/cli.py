@@ -167,6 +167,7 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to write")
     parser.add_argument("--no-verify", action="store_true", help="do not run it in onnxruntime")
     parser.add_argument("--external-data", action="store_true", help="weights beside the file")
+    parser.add_argument("--functions", action="store_true", help="one function per layer class")
     parser.add_argument("--test-data", action="store_true", help="also write test_data_set_0")
 
 
@@ -180,6 +181,7 @@ def _export(arguments: argparse.Namespace) -> int:
             training=arguments.training,
             verify=not arguments.no_verify,
             external_data=arguments.external_data or None,
+            functions=arguments.functions,
             test_data=arguments.test_data,
             progress=progress,
         )

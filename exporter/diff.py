@@ -122,6 +122,8 @@ class _File:
         self.path = path
         self.predictor = Predictor(path)
         self.model = onnx.load(path, load_external_data=False)
+        if self.model.functions:
+            raise ExportError(f"{path} has functions; compare a file exported without them")
         self.training = TRAINING in self.predictor.metadata
         self.tensors: dict[str, str] = {}
         self.nodes: dict[str, list[str]] = {}

@@ -18,6 +18,7 @@ import onnx
 import tracer
 from exporter import model as files
 from exporter.errors import ExportError
+from exporter.functions import into_functions
 from exporter.lowering import NEXT, Lowered, lower, require_coverage
 from exporter.opset import DEFAULT_OPSET, IR_VERSION, check_opset
 from exporter.report import Comparison, Report
@@ -36,6 +37,7 @@ def export(
     verify: bool = True,
     tolerance: float | None = None,
     external_data: bool | None = None,
+    functions: bool = False,
     test_data: bool = False,
     metadata: Mapping[str, str] | None = None,
     progress: Callable[[str], None] | None = None,
@@ -53,6 +55,8 @@ def export(
         tolerance: largest allowed error relative to the largest value of an output; by default
             3e-4 for float32.
         external_data: weights in a file of their own (`<path>.data`); by default above 2 GiB.
+        functions: make each layer class an ONNX function that its layers call, with the same
+            layers inside as in the model; runtimes inline them.
         test_data: also write the sample and what the model gives for it beside the file, as
             onnx's own tests have it (`test_data_set_0`).
         metadata: entries for the file's metadata.
@@ -79,6 +83,8 @@ def export(
     tell("lower")
     require_coverage(graph)
     lowered = lower(graph, opset)
+    if functions:
+        lowered = into_functions(lowered, traced.classes())
     tell("check")
     entries = dict(metadata or {}) | ({files.TRAINING: "1"} if graph.training else {})
     skeleton = files.skeleton(lowered, entries)
@@ -102,6 +108,12 @@ class Traced:
 
     graph: Graph
     live: Any
+
+    def classes(self) -> dict[str, str]:
+        """Class names of the layers by path; of a graph alone, of those that have nodes."""
+        if self.live is not None:
+            return self.live.classes()
+        return {node.layer: node.layer_class for node in self.graph.walk() if node.layer}
 
     def require_live(self) -> Any:
         """The live model; an error where only a graph was given."""
@@ -156,7 +168,7 @@ def report(
         path=path,
         opset=lowered.opset,
         ir_version=IR_VERSION[lowered.opset],
-        nodes=_count(skeleton.graph.node),
+        nodes=_count(skeleton.graph.node) + sum(_count(f.node) for f in lowered.functions),
         bytes=size,
         initializers=tuple(v.name for v in (*graph.params, *graph.buffers)),
         states=dict(lowered.states),

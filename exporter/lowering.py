@@ -19,6 +19,7 @@ from dyn.core.expr import Expr
 from dyn.core.op import Type
 from exporter.builder import Builder, Scope, Val, tensor_type
 from exporter.errors import UnsupportedOpError
+from exporter.peephole import live, reads
 from exporter.registry import LOWERINGS, NodeView
 from tracer.graph import Block, Graph, Node, Value
 
@@ -37,6 +38,8 @@ class Lowered:
         state_inputs: (name, type) of state that is read and written: inputs with a default.
         state_outputs: (name, type) of what that state becomes.
         weights: arrays of params, buffers and constants by initializer name.
+        constants: which of them belong to no layer: axes, shapes, numbers.
+        functions: the functions that nodes call, each before those that call it.
         states: state input name -> state output name.
     """
 
@@ -49,6 +52,8 @@ class Lowered:
     state_outputs: list[tuple[str, Type]] = field(default_factory=list)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
+    constants: frozenset[str] = frozenset()
+    functions: list[onnx.FunctionProto] = field(default_factory=list)
 
 
 def require_coverage(graph: Graph) -> None:
@@ -106,8 +111,9 @@ class _Lowering:
         outputs = list(zip(graph.output_names, graph.outputs, strict=True))
         nexts = [(state.name + NEXT, state.next) for state in graph.states]
         self.name_outputs(b, [*outputs, *nexts])
+        b.nodes = live(b.nodes, [name for name, _ in (*outputs, *nexts)])
         self.weights.update(b.constants)
-        used = {name for node in _walk(b.nodes) for name in node.input}
+        used = {name for node in b.nodes for name in reads(node)}
         return Lowered(
             name=graph.name,
             opset=b.opset,
@@ -122,6 +128,7 @@ class _Lowering:
                 if name in used or name in {s.name for s in carried.values()}
             },
             states={s.name: s.name + NEXT for s in graph.states if s.value is not None},
+            constants=frozenset(b.constants),
         )
 
     def declare_state(self, b: Builder, value: Value) -> None:
@@ -211,9 +218,10 @@ class _Lowering:
         for value in block.outputs:
             val = self.values[value]
             if val.name not in made or any(o.name == val.name for o in outputs):
-                val = child.op("Identity", val)
+                val = child.copy(val)
             outputs.append(helper.make_tensor_value_info(val.name, *_info(value.type, loose=True)))
-        return helper.make_graph(child.nodes, name, inputs, outputs)
+        nodes = live(child.nodes, [output.name for output in outputs])
+        return helper.make_graph(nodes, name, inputs, outputs)
 
     def loop(self, b: Builder, node: Node, initial: list[Val | None]) -> Any:
         """while_loop: the condition is computed before the first run and at the end of each."""

@@ -47,7 +47,10 @@ def skeleton(lowered: Lowered, metadata: Mapping[str, str]) -> onnx.ModelProto:
         opset_imports=[helper.make_opsetid("", lowered.opset)],
         ir_version=IR_VERSION[lowered.opset],
         producer_name=PRODUCER,
+        functions=lowered.functions,
     )
+    for domain in dict.fromkeys(function.domain for function in lowered.functions):
+        model.opset_import.append(helper.make_opsetid(domain, 1))
     entries = dict(metadata)
     if lowered.states:
         entries["dyn.states"] = json.dumps(lowered.states)

@@ -54,6 +54,14 @@ class Live:
         _, leaves = flatten(result, is_output)
         return [(v if isinstance(v, Tensor) else Tensor(v))._read() for _, v in leaves]
 
+    def classes(self) -> dict[str, str]:
+        """Class names by path of the layers that have a forward of their own, outer ones first."""
+        return {
+            path: type(layer).__name__
+            for path, layer in self._model.layers.items()
+            if path and type(layer).forward is not Layer.forward
+        }
+
     def state(self) -> dict[str, np.ndarray]:
         """Parameters and persistable buffers by name, as the last run left them."""
         return {

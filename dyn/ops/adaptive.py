@@ -10,7 +10,7 @@ from dyn.core.dim import Dim
 from dyn.core.errors import AttributeValueError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
-from dyn.kernels import adaptive as kernels
+from dyn.kernels import pool as kernels
 from dyn.ops.infer import I64, Type, as_numpy, need_float, need_rank
 from dyn.ops.pool import _max_pool_grad
 

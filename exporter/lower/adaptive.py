@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core.expr import Expr
-from dyn.kernels.adaptive import bins
+from dyn.kernels.pool import bins
 from exporter.registry import NodeView, lowers
 from exporter.windows import is_symbolic, volume
 

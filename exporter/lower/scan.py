@@ -46,7 +46,7 @@ def _scan(
         child.names.fresh("carried" if i < len(states) else "slice") for i in range(len(given))
     ]
     new, place = step(child, *map(Val, names))
-    made = [child.op("Identity", value) for value in (*new, place)]
+    made = [child.copy(value) for value in (*new, place)]
     dtypes = [dtype for _, dtype in states]
     graph = helper.make_graph(
         child.nodes,
