@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dyn.kernels.columns import Column, ColumnKernel
+from dyn.kernels.layout import dense, is_channels_last, like
 from dyn.kernels.memory import empty_like
 from dyn.kernels.rows import Row, RowKernel
 from dyn.kernels.simd import F32, F64, choose, fma, total
@@ -105,29 +106,50 @@ class _Pair:
         }
         self.sums = sums
 
-    def run(self, image: _Image, arrays: dict[int, np.ndarray], constants: np.ndarray) -> Any:
-        """Over all elements; [sums, channels] float64 and, for rows, [sums, samples, channels]."""
-        listed = [arrays.get(i, arrays[X]) for i in range(max(arrays) + 1)]
-        dtype = arrays[X].dtype
-        constants = np.ascontiguousarray(constants, dtype)
-        if image.last:
-            return self.columns[dtype].run(
-                image.samples * image.size, image.channels, *listed, constants=constants
+    def run(self, image: Image, arrays: dict[int, np.ndarray], constants: np.ndarray) -> Any:
+        """Over all elements, with constants [number, channels]; sums [number, channels] float64."""
+        if not image.last:
+            wide = np.broadcast_to(
+                constants[:, None], (len(constants), image.samples, image.channels)
             )
+            return self.planes(image, arrays, wide).sum(axis=1, dtype=np.float64)
+        listed, dtype = self._listed(arrays)
+        kernel = self.columns[dtype]
+        constants = np.ascontiguousarray(constants, dtype)
+        return kernel.run(image.count, image.channels, *listed, constants=constants)
+
+    def planes(self, image: Image, arrays: dict[int, np.ndarray], constants: np.ndarray) -> Any:
+        """The same with constants and sums of every sample: [number, samples, channels]."""
+        listed, dtype = self._listed(arrays)
+        if image.last:
+            rows = [a.transpose(0, *range(2, a.ndim), 1) for a in listed]
+            constants = np.ascontiguousarray(constants.transpose(1, 0, 2), dtype)
+            made = [
+                self.columns[dtype].run(
+                    image.size, image.channels, *(a[n] for a in rows), constants=constants[n]
+                )
+                for n in range(image.samples)
+            ]
+            return np.stack(made, axis=1) if made else np.zeros((self.sums, 0, image.channels))
+        count = image.samples * image.channels
         step = image.size * dtype.itemsize
-        made = np.empty((image.samples * image.channels, max(self.sums, 1)), dtype)
-        numbers = np.ascontiguousarray(np.tile(constants.T, (image.samples, 1)))
+        sums = np.empty((count, max(self.sums, 1)), dtype)
+        numbers = np.ascontiguousarray(constants.reshape(len(constants), count).T, dtype)
         table = [(array, step) for array in listed] + [(arrays[X], step)] * (5 - len(listed))
         if self.sums:
-            table[MADE] = (made, made.strides[0])
-        self.rows[dtype].run(
-            len(made), image.size, *table, (numbers, numbers.strides[0] if numbers.size else 0)
-        )
-        return made.reshape(image.samples, image.channels, -1).transpose(2, 0, 1)
+            table[MADE] = (sums, sums.strides[0])
+        own = numbers.strides[0] if numbers.size else 0
+        self.rows[dtype].run(count, image.size, *table, (numbers, own))
+        return sums.reshape(image.samples, image.channels, -1).transpose(2, 0, 1)
+
+    def _listed(self, arrays: dict[int, np.ndarray]) -> tuple[list[np.ndarray], np.dtype]:
+        """The arrays by number, x standing for those that are not given."""
+        x = arrays[X]
+        return [arrays.get(i, x) for i in range(max(arrays) + 1)], x.dtype
 
 
 MOMENTS = _Pair("moments", _moments, 1, 2)
-_FORMULAS = {
+FORMULAS = {
     (relu, residual): tuple(
         _Pair(f"{what}{'_relu' if relu else ''}{'_residual' if residual else ''}", formula, *counts)
         for what, formula, counts in zip(
@@ -144,7 +166,7 @@ _FORMULAS = {
 # ---- layouts -----------------------------------------------------------------------------------
 
 
-class _Image:
+class Image:
     """How [N, C, ...] lies in memory: `last` with the channels last, else plane by plane."""
 
     def __init__(self, x: np.ndarray):
@@ -158,27 +180,6 @@ class _Image:
         return self.samples * self.size
 
 
-def is_channels_last(x: np.ndarray) -> bool:
-    """Whether [N, C, ...] lies in memory as [N, ..., C]."""
-    return x.transpose(0, *range(2, x.ndim), 1).flags.c_contiguous
-
-
-def dense(x: np.ndarray) -> np.ndarray:
-    """x itself if it lies channels last or plane by plane, else a copy that does."""
-    if x.flags.c_contiguous or (x.ndim > 2 and is_channels_last(x)):
-        return x
-    return np.ascontiguousarray(x)
-
-
-def like(x: np.ndarray, pattern: np.ndarray) -> np.ndarray:
-    """x itself if it lies as `pattern` does, else a copy that does."""
-    if x.strides == pattern.strides or (x.flags.c_contiguous and pattern.flags.c_contiguous):
-        return x
-    made = empty_like(pattern)
-    made[...] = x
-    return made
-
-
 # ---- calls -------------------------------------------------------------------------------------
 
 
@@ -190,13 +191,11 @@ def batch_norm_stats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _stats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance in float64."""
-    image = _Image(x)
+    image = Image(x)
     if not image.count:
         return np.full(image.channels, np.nan), np.full(image.channels, np.nan)
     shift = x[(0, slice(None), *[0] * (x.ndim - 2))]
     made = MOMENTS.run(image, {X: x}, shift[None])
-    if not image.last:
-        made = made.sum(axis=1, dtype=np.float64)
     mean = made[0] / image.count
     var = np.maximum(made[1] / image.count - mean * mean, 0)
     return shift + mean, var
@@ -216,8 +215,8 @@ def _apply(x: Any, residual: Any, factor: Any, shift: Any, relu: bool) -> np.nda
     arrays = {X: x, OUT: empty_like(x)}
     if residual is not None:
         arrays[Z] = like(residual, x)
-    formula = _FORMULAS[relu, residual is not None][0]
-    formula.run(_Image(x), arrays, np.stack([factor, shift]))
+    formula = FORMULAS[relu, residual is not None][0]
+    formula.run(Image(x), arrays, np.stack([factor, shift]))
     return arrays[OUT]
 
 
@@ -280,14 +279,13 @@ def batch_norm_grad(
         made = batch_norm_grad(*wide, epsilon=epsilon, activation=activation)
         return tuple(v.astype(x.dtype) for v in made)
     x = dense(x)
-    image = _Image(x)
+    image = Image(x)
     arrays = {X: x, G: like(g, x)}
     if residual is not None:
         arrays[Z] = like(residual, x)
-    _, project, gradient = _FORMULAS[activation == "relu", residual is not None]
+    _, project, gradient = FORMULAS[activation == "relu", residual is not None]
     factor, shift = _fold(w, b, mean, var, epsilon)
-    made = project.run(image, arrays, np.stack([factor, shift, mean]))
-    gb, centred = made if image.last else made.sum(axis=1, dtype=np.float64)
+    gb, centred = project.run(image, arrays, np.stack([factor, shift, mean]))
     rstd = 1 / np.sqrt(var.astype(np.float64) + epsilon)
     gw = centred * rstd
     count = max(image.count, 1)

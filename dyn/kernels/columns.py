@@ -14,18 +14,16 @@ into chunks by sizes alone; sums are gathered in float64, one partial result per
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 from numba import types
 
 from dyn.kernels import drive
-from dyn.kernels.arrays import data
-from dyn.kernels.jit import call_address, kernel, microkernel, task
+from dyn.kernels.arrays import DATA
 from dyn.kernels.lanes import LANES
+from dyn.kernels.rows import NOTHING, emitted_task, share, word_at
 from dyn.kernels.simd import F64, WORD, Emitter, Value, intrinsic, loop
-from dyn.kernels.threads import argument, bounds
 
 VECTORS = {16: 4, 8: 8, 4: 8}[LANES]
 """Vectors of a block of columns: wide enough that rows are read a few cache lines at a time."""
@@ -35,6 +33,11 @@ GRAIN = 16384
 """Elements worth a chunk."""
 BLOCK = 32768
 """Bytes of an array that a block of rows spans: all its columns come from the cache."""
+
+
+ARRAYS = 5
+ROWS, COLUMNS, CONSTANTS, SUMS, FIRST = range(5)
+"""Words of a task: sizes, then `id`s of the constants, of the sums, and of each array."""
 
 
 class Column:
@@ -69,10 +72,6 @@ class Column:
         self.added[number] = value
 
 
-def _body(rows, columns, step, constants, constants_step, sums, sums_step, a, b, c, d, e):
-    emitted(rows, columns, step, constants, constants_step, sums, sums_step, a, b, c, d, e)  # type: ignore[name-defined]  # noqa: F821
-
-
 class _Block:
     """The code of one kernel on a block of rows and columns."""
 
@@ -82,12 +81,39 @@ class _Block:
         self.constants = constants
         self.sums = sums
 
-    def emit(self, builder: Any, arguments: Any) -> None:
-        """All columns: whole vectors, VECTORS at a time, then one by one, the last one masked."""
+    def emit(self, builder: Any, args: Any, chunk: Any, chunks: Any) -> None:
+        """The rows of a chunk, a block of them at a time."""
         self.builder = builder
-        self.rows, columns, self.step, *self.tables = arguments[:7]
-        self.arrays = arguments[7:]
         self.one = Emitter(builder, self.element)
+        start, stop = share(builder, word_at(builder, args, ROWS), chunk, chunks)
+        columns = word_at(builder, args, COLUMNS)
+        self.step = builder.mul(columns, WORD(self.one.size))
+        constants = word_at(builder, word_at(builder, args, CONSTANTS), DATA)
+        sums = word_at(builder, word_at(builder, args, SUMS), DATA)
+        wide = builder.mul(columns, WORD(8))
+        sums = builder.add(sums, builder.mul(chunk, builder.mul(wide, WORD(self.sums))))
+        self.tables = (constants, self.step, sums, wide)
+        firsts = [word_at(builder, word_at(builder, args, FIRST + k), DATA) for k in range(ARRAYS)]
+        one = WORD(1)
+        fitting = builder.sdiv(WORD(BLOCK), builder.select(
+            builder.icmp_signed("<", self.step, one), one, self.step
+        ))  # fmt: skip
+        few = builder.icmp_signed("<", fitting, WORD(8))
+        turn = builder.select(few, WORD(8), fitting)
+
+        def block(first: Any, _: Any) -> list[Value]:
+            left = builder.sub(stop, first)
+            self.rows = builder.select(builder.icmp_signed("<", turn, left), turn, left)
+            offset = builder.mul(first, self.step)
+            self.arrays = [builder.add(array, offset) for array in firsts]
+            self.block(columns)
+            return []
+
+        loop(builder, start, stop, turn, block)
+
+    def block(self, columns: Any) -> None:
+        """All columns: whole vectors, VECTORS at a time, then one by one, the last one masked."""
+        builder = self.builder
         width = WORD(self.one.lanes)
         several = WORD(VECTORS * self.one.lanes)
         whole = builder.mul(builder.sdiv(columns, several), several)
@@ -141,15 +167,12 @@ class _Block:
 
 def _emitted(block: _Block) -> Any:
     @intrinsic
-    def emitted(
-        typing: Any, rows: Any, columns: Any, step: Any, constants: Any, constants_step: Any,
-        sums: Any, sums_step: Any, a: Any, b: Any, c: Any, d: Any, e: Any,
-    ) -> Any:  # fmt: skip
+    def emitted(typing: Any, args: Any, chunk: Any, chunks: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            block.emit(builder, arguments)
+            block.emit(builder, *arguments)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 12), generate
+        return types.void(*[types.int64] * 3), generate
 
     return emitted
 
@@ -173,13 +196,7 @@ class ColumnKernel:
         sums: int = 0,
     ):
         emitted = _emitted(_Block(element, write, constants, sums))
-        scope = {"__name__": write.__module__, "emitted": emitted}
-        # Kept on disk under this name and the hash of the file that says what the kernel does.
-        code = _body.__code__.replace(co_filename=write.__code__.co_filename)
-        function = FunctionType(code, scope, name)
-        function.__qualname__ = name
-        function.__module__ = write.__module__
-        self.code = microkernel(12)(function)
+        self.code = emitted_task(name, emitted, write)
         self.sums = sums
 
     def run(
@@ -206,49 +223,15 @@ class ColumnKernel:
         parts = max(1, min(64, rows, rows * columns // GRAIN))
         sums = np.zeros((parts, self.sums, columns))
         drive.run(
-            _columns,
+            self.code,
             parts,
-            self.code.address,
             rows,
             columns,
-            arrays[0].itemsize,
-            0 if constants is None else id(constants),
-            id(sums) if self.sums else 0,
-            self.sums,
+            id(NOTHING if constants is None else constants),
+            id(sums if self.sums else NOTHING),
             *map(id, arrays),
+            *[id(NOTHING)] * (ARRAYS - len(arrays)),
         )
         if not self.sums:
             return sums[0]
         return sums.reshape(parts, self.sums, times, own).sum(axis=(0, 2))
-
-
-FIRST = 7
-"""Where the words of the arrays begin."""
-
-
-@kernel(forceinline=True)
-def _array(args, number, offset):
-    """Address of the byte `offset` of an array; 0 if there is no such array."""
-    found = argument(args, FIRST + number)
-    return data(found) + offset if found else 0
-
-
-@task
-def _columns(args, chunk, chunks):
-    """Code, rows, columns, bytes of an element, constants, sums, their number, then the arrays."""
-    code, columns, size = argument(args, 0), argument(args, 2), argument(args, 3)
-    first, stop = bounds(argument(args, 1), chunk, chunks, 1)
-    step = columns * size
-    constants = argument(args, 4)
-    constants = data(constants) if constants else 0
-    sums = argument(args, 5)
-    sums = data(sums) + chunk * argument(args, 6) * columns * 8 if sums else 0
-    turn = max(8, BLOCK // max(step, 1))
-    while first < stop:
-        rows = min(turn, stop - first)
-        at = first * step
-        call_address(
-            code, rows, columns, step, constants, step, sums, columns * 8, _array(args, 0, at),
-            _array(args, 1, at), _array(args, 2, at), _array(args, 3, at), _array(args, 4, at),
-        )  # fmt: skip
-        first += rows

@@ -27,8 +27,11 @@ GRAIN = 32768
 PIECE = 65536
 """Elements of a row from which on it is cut into pieces."""
 SLICE = 2048
-"""Columns that one chunk folds; with BLOCK bytes of rows at a time they stay in the cache."""
+"""Columns that one chunk folds."""
 BLOCK = 65536
+"""Bytes of rows that are folded before going on to the next columns, but at least ROWS rows: few
+enough rows to be read side by side, enough of them to make up for reading the results so far."""
+ROWS = 16
 MAX_PIECES = 64
 
 JOIN = {
@@ -117,7 +120,9 @@ def _fold_columns(args, chunk, chunks):
         batch = above // pieces
         first, last = bounds(columns, unit - above * slices, slices, COLUMNS)
         low, high = bounds(rows, above - batch * pieces, pieces, 1)
-        step = max(1, BLOCK // (4 * max(1, last - first)))
+        step = max(ROWS, BLOCK // (4 * max(1, last - first)))
+        if last - first <= COLUMNS:
+            step = max(1, high - low)
         for row in range(low, high, step):
             source = x + 4 * columns * (batch * rows + row)
             for column in range(first, last, COLUMNS):

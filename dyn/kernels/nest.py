@@ -24,7 +24,7 @@ from dyn.kernels.threads import argument, bounds, chunk_count, pack, parallel_fo
 
 GRAIN = 32768
 """Elements worth a chunk."""
-BLOCK = 1024
+BLOCK = 2048
 """Elements computed at a time when an operand is not dense."""
 SPACE = 3 * BLOCK * 8
 """Bytes of the block of one operand; a cyclic one holds whole periods, up to three times BLOCK."""
@@ -281,6 +281,12 @@ _NO = id(_NONE)
 """Stands for an operand or a plan that is not there."""
 
 
+@kernel
+def _once(code, a, b, c, out, count, p, q, r):
+    """Run a formula over few dense elements."""
+    call_address(code, data(a), data(b), data(c), data(out), count, pack(p, q, r))
+
+
 def run_one(f: FormulaKernel, x: np.ndarray, p=0.0, q=0.0, r=0.0) -> np.ndarray | None:
     """The output of a formula of one operand.
 
@@ -292,27 +298,44 @@ def run_one(f: FormulaKernel, x: np.ndarray, p=0.0, q=0.0, r=0.0) -> np.ndarray 
     Returns:
         An array in the memory order of x; None if x has too many irregular axes.
     """
-    out = memory.empty_like(x, f.dtype)
-    if x.flags.c_contiguous or (out.strides == x.strides and out.itemsize == x.itemsize):
-        _drive(
-            threads.pool(), _flat.address, f.address, id(x), _NO, _NO, id(out), f.sizes, out.size,
-            p, q, r, _NO, _NO,
-        )  # fmt: skip
-        return out
-    return _irregular(f, (x,), p, q, r)
+    count = x.size
+    if x.flags.c_contiguous:
+        if count < GRAIN:
+            out = np.empty(x.shape, f.dtype)
+            _once(f.address, id(x), _NO, _NO, id(out), count, p, q, r)
+            return out
+        out = memory.empty(x.shape, f.dtype)
+    else:
+        out = memory.empty_like(x, f.dtype)
+        if out.strides != x.strides or out.itemsize != x.itemsize:
+            return _irregular(f, (x,), p, q, r)
+    _drive(
+        threads.pool(), _flat.address, f.address, id(x), _NO, _NO, id(out), f.sizes, count,
+        p, q, r, _NO, _NO,
+    )  # fmt: skip
+    return out
 
 
 def run_two(f: FormulaKernel, x: np.ndarray, y: np.ndarray, p=0.0, q=0.0, r=0.0) -> Any:
     """The output of a formula of two operands that broadcast; as `run_one`."""
-    if x.shape == y.shape and x.strides == y.strides:
-        out = memory.empty_like(x, f.dtype)
-        if x.flags.c_contiguous or (out.strides == x.strides and out.itemsize == x.itemsize):
-            _drive(
-                threads.pool(), _flat.address, f.address, id(x), id(y), _NO, id(out), f.sizes,
-                out.size, p, q, r, _NO, _NO,
-            )  # fmt: skip
+    if x.shape != y.shape or x.strides != y.strides:
+        return _irregular(f, (x, y), p, q, r)
+    count = x.size
+    if x.flags.c_contiguous:
+        if count < GRAIN:
+            out = np.empty(x.shape, f.dtype)
+            _once(f.address, id(x), id(y), _NO, id(out), count, p, q, r)
             return out
-    return _irregular(f, (x, y), p, q, r)
+        out = memory.empty(x.shape, f.dtype)
+    else:
+        out = memory.empty_like(x, f.dtype)
+        if out.strides != x.strides or out.itemsize != x.itemsize:
+            return _irregular(f, (x, y), p, q, r)
+    _drive(
+        threads.pool(), _flat.address, f.address, id(x), id(y), _NO, id(out), f.sizes, count,
+        p, q, r, _NO, _NO,
+    )  # fmt: skip
+    return out
 
 
 def run_three(f: FormulaKernel, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from types import FunctionType
 from typing import Any
 
@@ -36,8 +37,6 @@ class FormulaKernel:
         sizes: bytes per element of a, b, c and out, four bits each.
     """
 
-    __slots__ = ("dtype", "inputs", "kernel", "sizes")
-
     def __init__(self, kernel: Microkernel, inputs: Sequence[str], output: str):
         self.kernel = kernel
         self.inputs = len(inputs)
@@ -45,7 +44,7 @@ class FormulaKernel:
         codes = (*inputs, *["b1"] * (3 - len(inputs)), output)
         self.sizes = sum(int(code[1]) << 4 * place for place, code in enumerate(codes))
 
-    @property
+    @cached_property
     def address(self) -> int:
         """Address of the compiled code."""
         return self.kernel.address

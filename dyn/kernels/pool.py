@@ -1,19 +1,28 @@
-"""Pooling over 1 to 3 spatial axes: maximum with its position, mean, and their gradients.
+"""Pooling over 1 to 3 spatial axes: maximum with its position, mean, adaptive bins, the gradients.
 
-Arrays are [N, C, spatial...]; padding is (low, high) per axis, flattened. Only sliding and adaptive
-windows live here; resampling is in `resample.py`.
+Arrays are [N, C, spatial...] and results lie channels last, which convolution prefers; images that
+lie otherwise are brought into that order first. float32 and float64 run in vector code, other
+dtypes through float32. Padding is (low, high) per axis, flattened.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from dyn.kernels import drive
+from dyn.kernels import windows as code
+from dyn.kernels.layout import channels_last
+from dyn.kernels.memory import empty
+
 Window = Sequence[int]
+
+GRAIN = 16384
+"""Numbers read that are worth a chunk."""
 
 
 def output_sizes(
@@ -31,31 +40,173 @@ def output_sizes(
     return tuple(found)
 
 
-def _padded(
-    x: np.ndarray,
-    out: Window,
-    kernel: Window,
-    stride: Window,
-    padding: Window,
-    dilation: Window,
-    fill: Any,
-) -> np.ndarray:
-    """x with `fill` around it, just wide enough for every window."""
-    pads = [(0, 0), (0, 0)]
-    for i, n in enumerate(out):
-        reach = (n - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1
-        pads.append((padding[2 * i], max(reach - x.shape[2 + i] - padding[2 * i], 0)))
-    return np.pad(x, pads, constant_values=fill)
+# ---- tables ------------------------------------------------------------------------------------
 
 
-def _taps(padded: np.ndarray, out: Window, kernel: Window, stride: Window, dilation: Window) -> Any:
-    """For every position in the window: that position, and what it sees for all windows."""
-    for tap in itertools.product(*(range(k) for k in kernel)):
-        where = tuple(
-            slice(t * d, t * d + (n - 1) * s + 1, s)
-            for t, d, n, s in zip(tap, dilation, out, stride, strict=True)
+class _Axis(NamedTuple):
+    """What the windows along one axis cover: of `size` elements each from `first`, `count` many.
+
+    `share` is what each covered element counts in a mean; `step` lies between covered elements.
+    """
+
+    size: int
+    first: np.ndarray
+    count: np.ndarray
+    share: np.ndarray
+    step: int
+
+
+def _sliding(
+    size: int, out: int, kernel: int, stride: int, low: int, high: int, dilation: int, inside: bool
+) -> _Axis:
+    """Sliding windows; a mean divides by what is inside the image, or within the padding."""
+    start = np.arange(out) * stride - low
+    skipped = np.maximum(-(start // dilation), 0)
+    first = start + skipped * dilation
+    beyond = np.minimum(start + dilation * (kernel - 1), size - 1)
+    count = np.maximum((beyond - first) // dilation + 1, 0)
+    padded = np.minimum(start + kernel, size + high) - start
+    divisor = count if inside else padded
+    return _Axis(size, first, count, 1.0 / np.maximum(divisor, 1), dilation)
+
+
+def bins(size: int, count: int) -> list[tuple[int, int]]:
+    """Adaptive bins: from floor(i * size / count) to ceil((i + 1) * size / count)."""
+    return [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+
+
+def _binned(size: int, out: int) -> _Axis:
+    """Adaptive bins."""
+    edges = np.array(bins(size, out), np.int64).reshape(-1, 2)
+    count = edges[:, 1] - edges[:, 0]
+    return _Axis(size, edges[:, 0], count, 1.0 / count, 1)
+
+
+def _turned(axis: _Axis) -> _Axis:
+    """For each element the windows that it lies in (step 1, counts never falling at the ends)."""
+    last = axis.first + axis.count - 1
+    places = np.arange(axis.size)
+    first = np.searchsorted(last, places, "left")
+    stop = np.searchsorted(axis.first, places, "right")
+    return _Axis(len(axis.first), first, np.maximum(stop - first, 0), axis.share, 1)
+
+
+class _Plan(NamedTuple):
+    """Words for the kernels; `tables` are kept because the words hold their addresses."""
+
+    words: np.ndarray
+    tables: list[np.ndarray]
+    out: tuple[int, ...]
+
+
+def _plan(axes: Sequence[_Axis], channels: int, size: int, by_source: bool, extra: float) -> _Plan:
+    """The plan of windows over 1 to 3 axes; `extra` multiplies every share."""
+    one = _Axis(1, np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1), 1)
+    full = [one] * (3 - len(axes)) + list(axes)
+    words = np.zeros(code.WORDS, np.int64)
+    words[code.CHANNELS], words[code.SIZE] = channels, size
+    words[code.SCALED_BY_SOURCE] = by_source
+    tables = []
+    for i, axis in enumerate(full):
+        table = np.ascontiguousarray(np.stack([axis.first, axis.count], 1), np.int64)
+        share = np.ascontiguousarray(axis.share * (extra if i == 0 else 1.0), np.float64)
+        tables += [table, share]
+        words[code.OUT_D + i], words[code.IN_D + i] = len(table), axis.size
+        words[code.STEP_D + i] = axis.step
+        words[code.TABLE_D + i], words[code.SCALE_D + i] = table.ctypes.data, share.ctypes.data
+    return _Plan(words, tables, tuple(len(axis.first) for axis in axes))
+
+
+@lru_cache(512)
+def _sliding_axes(
+    spatial: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    ceil: bool,
+    inside: bool,
+) -> tuple[_Axis, ...]:
+    out = output_sizes(spatial, kernel, stride, padding, dilation, ceil)
+    return tuple(
+        _sliding(n, o, k, s, padding[2 * i], padding[2 * i + 1], d, inside)
+        for i, (n, o, k, s, d) in enumerate(
+            zip(spatial, out, kernel, stride, dilation, strict=True)
         )
-        yield tap, padded[(slice(None), slice(None), *where)]
+    )
+
+
+@lru_cache(512)
+def _sliding_plan(channels: int, size: int, spatial: Any, *window: Any) -> _Plan:
+    return _plan(_sliding_axes(spatial, *window), channels, size, False, 1.0)
+
+
+@lru_cache(512)
+def _mean_plan(
+    channels: int, size: int, turned: bool, divisor: int | None, spatial: Any, *window: Any
+) -> _Plan:
+    axes = _sliding_axes(spatial, *window)
+    extra = 1.0
+    if divisor:
+        axes = tuple(axis._replace(share=np.ones_like(axis.share)) for axis in axes)
+        extra = 1.0 / divisor
+    axes = tuple(map(_turned, axes)) if turned else axes
+    return _plan(axes, channels, size, turned, extra)
+
+
+@lru_cache(512)
+def _adaptive_plan(channels: int, size: int, turned: bool, spatial: Any, out: Any) -> _Plan:
+    axes = tuple(_binned(n, o) for n, o in zip(spatial, out, strict=True))
+    axes = tuple(map(_turned, axes)) if turned else axes
+    return _plan(axes, channels, size, turned, 1.0)
+
+
+# ---- runs --------------------------------------------------------------------------------------
+
+
+def _run(kernels: Any, x: np.ndarray, plan: _Plan, index: np.ndarray | None) -> np.ndarray:
+    """All windows of x, which lies channels last."""
+    out = _empty((*x.shape[:2], *plan.out), x.dtype)
+    if out.size:
+        rows = len(x) * math.prod(plan.out[:-1])
+        drive.run(
+            kernels[x.dtype],
+            min(rows, drive.chunks_of(max(x.size, out.size), GRAIN)),
+            id(plan.words),
+            id(x),
+            id(out),
+            id(x if index is None else index),
+            len(x),
+        )
+    return out
+
+
+def _empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    return empty(shape, dtype, "channels_last")
+
+
+def _attrs(kernel: Window, stride: Window, padding: Window, dilation: Window) -> tuple[Any, ...]:
+    return tuple(kernel), tuple(stride), tuple(padding), tuple(dilation)
+
+
+def _max(x: np.ndarray, plan_of: Any) -> tuple[np.ndarray, np.ndarray]:
+    if x.dtype not in code.MAX:
+        out, index = _max(x.astype(np.float32), plan_of)
+        return out.astype(x.dtype), index
+    x = channels_last(x)
+    plan = plan_of(x.shape[1], x.itemsize)
+    index = _empty((*x.shape[:2], *plan.out), np.int32)
+    return _run(code.MAX, x, plan, index), index
+
+
+def _mean(x: np.ndarray, plan_of: Any) -> np.ndarray:
+    if x.dtype not in code.SUM:
+        return _mean(x.astype(np.float32), plan_of).astype(x.dtype)
+    x = channels_last(x)
+    return _run(code.SUM, x, plan_of(x.shape[1], x.itemsize), None)
+
+
+# ---- calls -------------------------------------------------------------------------------------
 
 
 def max_pool(
@@ -70,63 +221,39 @@ def max_pool(
     """Largest value in each window (NaN wins), and its flat position among the spatial axes.
 
     Returns:
-        out [N, C, positions...] and index, int32, of the same shape: the first winner's position
-        in x's spatial axes, row-major.
+        out [N, C, positions...] and index, int32, of the same shape: the winner's position in x's
+        spatial axes, row-major.
     """
-    spatial = x.shape[2:]
-    out_sizes = output_sizes(spatial, kernel, stride, padding, dilation, ceil_mode)
-    low = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
-    padded = _padded(x, out_sizes, kernel, stride, padding, dilation, low)
-    place = _padded(
-        np.arange(int(np.prod(spatial)), dtype=np.int32).reshape(1, 1, *spatial),
-        out_sizes, kernel, stride, padding, dilation, -1,
-    )  # fmt: skip
-    best: Any = None
-    index: Any = None
-    values = _taps(padded, out_sizes, kernel, stride, dilation)
-    places = _taps(place, out_sizes, kernel, stride, dilation)
-    for (_, value), (_, position) in zip(values, places, strict=True):
-        position = np.broadcast_to(position, value.shape)
-        if best is None:
-            best, index = value.copy(), position.copy()
-            continue
-        better = (value > best) | ((value != value) & (best == best)) | (index < 0)
-        better &= position >= 0
-        best[better] = value[better]
-        index[better] = position[better]
-    return best, index
+    window = (*_attrs(kernel, stride, padding, dilation), ceil_mode, True)
+    return _max(x, lambda c, size: _sliding_plan(c, size, x.shape[2:], *window))
+
+
+def adaptive_max_pool(x: np.ndarray, *, sizes: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Largest value of each bin, and its flat position (int32) among the spatial axes."""
+    return _max(x, lambda c, size: _adaptive_plan(c, size, False, x.shape[2:], tuple(sizes)))
 
 
 def max_pool_grad(g: np.ndarray, index: np.ndarray, *, x_shape: Window) -> np.ndarray:
     """Each gradient added at the position that won; zero elsewhere."""
-    planes = int(np.prod(x_shape[:2]))
-    size = int(np.prod(x_shape[2:]))
-    flat = index.reshape(planes, math.prod(index.shape[2:])).astype(np.int64)
-    flat = flat + np.arange(planes, dtype=np.int64)[:, None] * size
-    total = np.zeros(planes * size, g.dtype)
-    np.add.at(total, flat.ravel(), g.ravel())
-    return total.reshape(tuple(x_shape))
-
-
-def _counts(
-    spatial: Window,
-    out: Window,
-    kernel: Window,
-    stride: Window,
-    padding: Window,
-    exclusive: bool,
-    divisor: int | None,
-) -> np.ndarray:
-    """What each window's sum is divided by, [1, 1, positions...]."""
-    total = np.ones((1, 1, *(1 for _ in out)))
-    for i, n in enumerate(out):
-        low, high = padding[2 * i], padding[2 * i + 1]
-        start = np.arange(n) * stride[i] - low
-        end = np.minimum(start + kernel[i], spatial[i] + high)
-        if exclusive:
-            start, end = np.maximum(start, 0), np.minimum(end, spatial[i])
-        total = total * (end - start).reshape([-1 if j == i + 2 else 1 for j in range(total.ndim)])
-    return np.full_like(total, divisor) if divisor else total
+    if g.dtype not in code.MAX:
+        return max_pool_grad(g.astype(np.float32), index, x_shape=x_shape).astype(g.dtype)
+    shape = tuple(x_shape)
+    g, index = channels_last(g), channels_last(index)
+    out = _empty(shape, g.dtype)
+    out[...] = 0
+    if g.size:
+        drive.run(
+            code.SCATTER[g.dtype],
+            min(len(g), drive.chunks_of(g.size, GRAIN)),
+            id(g),
+            id(index),
+            id(out),
+            len(g),
+            math.prod(g.shape[2:]),
+            math.prod(shape[2:]),
+            shape[1],
+        )
+    return out
 
 
 def avg_pool(
@@ -140,15 +267,8 @@ def avg_pool(
     divisor: int | None = None,
 ) -> np.ndarray:
     """Mean of each window. `exclusive`: padding does not count; `divisor` replaces the count."""
-    ones = (1,) * len(kernel)
-    spatial = x.shape[2:]
-    out = output_sizes(spatial, kernel, stride, padding, ones, ceil_mode)
-    padded = _padded(x, out, kernel, stride, padding, ones, 0)
-    total: Any = 0
-    for _, value in _taps(padded, out, kernel, stride, ones):
-        total = total + value
-    counts = _counts(spatial, out, kernel, stride, padding, exclusive, divisor)
-    return (total / counts).astype(x.dtype)
+    window = (*_attrs(kernel, stride, padding, (1,) * len(kernel)), ceil_mode, exclusive)
+    return _mean(x, lambda c, size: _mean_plan(c, size, False, divisor, x.shape[2:], *window))
 
 
 def avg_pool_grad(
@@ -163,12 +283,17 @@ def avg_pool_grad(
     divisor: int | None = None,
 ) -> np.ndarray:
     """Each gradient spread evenly over its window."""
-    ones = (1,) * len(kernel)
+    window = (*_attrs(kernel, stride, padding, (1,) * len(kernel)), ceil_mode, exclusive)
     spatial = tuple(x_shape[2:])
-    out = g.shape[2:]
-    share = g / _counts(spatial, out, kernel, stride, padding, exclusive, divisor).astype(g.dtype)
-    padded = _padded(np.zeros(tuple(x_shape), g.dtype), out, kernel, stride, padding, ones, 0)
-    for _, value in _taps(padded, out, kernel, stride, ones):
-        value += share
-    where = tuple(slice(padding[2 * i], padding[2 * i] + n) for i, n in enumerate(spatial))
-    return padded[(slice(None), slice(None), *where)].copy()
+    return _mean(g, lambda c, size: _mean_plan(c, size, True, divisor, spatial, *window))
+
+
+def adaptive_avg_pool(x: np.ndarray, *, sizes: Window) -> np.ndarray:
+    """Mean of each bin; [N, C, *sizes]."""
+    return _mean(x, lambda c, size: _adaptive_plan(c, size, False, x.shape[2:], tuple(sizes)))
+
+
+def adaptive_avg_pool_grad(g: np.ndarray, *, x_shape: Window) -> np.ndarray:
+    """Each gradient spread evenly over its bin."""
+    spatial = tuple(x_shape[2:])
+    return _mean(g, lambda c, size: _adaptive_plan(c, size, True, spatial, g.shape[2:]))

@@ -21,10 +21,9 @@ import numpy as np
 from numba import types
 
 from dyn.kernels import drive
-from dyn.kernels.arrays import DATA, data
-from dyn.kernels.jit import call_address, kernel, microkernel, task
+from dyn.kernels.arrays import DATA
+from dyn.kernels.jit import task
 from dyn.kernels.simd import F64, WORD, Emitter, Value, intrinsic, loop
-from dyn.kernels.threads import argument, bounds
 
 GRAIN = 16384
 """Elements worth a chunk."""
@@ -71,14 +70,9 @@ class Row:
         builder = self.emit.builder
         return Value(builder, builder.sitofp(self.count, self.emit.element))
 
-    def _word_at(self, address: Any, place: int) -> Any:
-        builder = self.emit.builder
-        at = builder.add(address, WORD(8 * place))
-        return builder.load(builder.inttoptr(at, WORD.as_pointer()))
-
     def word(self, place: int) -> Any:
         """An integer parameter."""
-        return self._word_at(self.params, place)
+        return word_at(self.emit.builder, self.params, place)
 
     def parameter(self, place: int) -> Value:
         """A float64 parameter, as a number of the element type."""
@@ -87,7 +81,7 @@ class Row:
 
     def shared(self, place: int, offset: Any, mask: Any = None) -> Value:
         """A vector of the array that all rows share, whose `id` is parameter `place`."""
-        start = self._word_at(self.word(place), DATA)
+        start = word_at(self.emit.builder, self.word(place), DATA)
         return self.emit.load(self.emit.builder.add(start, offset), mask)
 
     def add(self, value: Value, offset: Any, mask: Any = None) -> None:
@@ -106,56 +100,88 @@ class Row:
         return self.emit.row(self.count, step, carried, unroll)
 
 
-def _body(rows, count, params, sums, a, sa, b, sb, c, sc, d, sd, e, se, f, sf):
-    emitted(rows, count, params, sums, a, sa, b, sb, c, sc, d, sd, e, se, f, sf)  # type: ignore[name-defined]  # noqa: F821
+def _body(args, chunk, chunks):
+    emitted(args, chunk, chunks)  # type: ignore[name-defined]  # noqa: F821
+
+
+ARRAYS = 6
+ROWS, COUNT, PARAMS, SUMS, SUMS_STEP, FIRST = range(6)
+"""Words of a task: sizes; `id`s of the parameters and partial results, with the bytes of one; from
+FIRST on `id` and step of each array."""
+NOTHING = np.zeros(1, np.int64)
+"""Stands for arrays that a kernel does not have."""
 
 
 def _emitted(element: Any, write: Callable[[Row], None]) -> Any:
-    """An intrinsic that writes the loop over rows around `write`."""
+    """An intrinsic that does the rows of a chunk."""
 
     @intrinsic
-    def emitted(
-        typing: Any, rows: Any, count: Any, params: Any, sums: Any, a: Any, sa: Any, b: Any,
-        sb: Any, c: Any, sc: Any, d: Any, sd: Any, e: Any, se: Any, f: Any, sf: Any,
-    ) -> Any:  # fmt: skip
+    def emitted(typing: Any, args: Any, chunk: Any, chunks: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            rows, count, params, sums, *arrays = arguments
+            args, chunk, _ = arguments
             emit = Emitter(builder, element)
+            start, stop = share(builder, word_at(builder, args, ROWS), *arguments[1:])
+            params = word_at(builder, word_at(builder, args, PARAMS), DATA)
+            sums = word_at(builder, word_at(builder, args, SUMS), DATA)
+            part = builder.mul(chunk, word_at(builder, args, SUMS_STEP))
+            count, sums = word_at(builder, args, COUNT), builder.add(sums, part)
+            places = range(FIRST, FIRST + 2 * ARRAYS, 2)
+            starts = [word_at(builder, word_at(builder, args, k), DATA) for k in places]
+            steps = [word_at(builder, args, k + 1) for k in places]
 
             def turn(index: Any, carried: Any) -> Any:
                 at = [
-                    builder.add(start, builder.mul(index, step))
-                    for start, step in zip(arrays[::2], arrays[1::2], strict=True)
+                    builder.add(first, builder.mul(index, step))
+                    for first, step in zip(starts, steps, strict=True)
                 ]
                 write(Row(emit, count, params, sums, at))
                 return []
 
-            loop(builder, WORD(0), rows, WORD(1), turn)
+            loop(builder, start, stop, WORD(1), turn)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 16), generate
+        return types.void(*[types.int64] * 3), generate
 
     return emitted
+
+
+def word_at(builder: Any, address: Any, place: int) -> Any:
+    """The integer number `place` of those at an address."""
+    at = builder.add(address, WORD(8 * place))
+    return builder.load(builder.inttoptr(at, WORD.as_pointer()))
+
+
+def share(builder: Any, units: Any, chunk: Any, chunks: Any) -> tuple[Any, Any]:
+    """Start and stop of a chunk of `units`."""
+    after = builder.add(chunk, WORD(1))
+    return tuple(builder.sdiv(builder.mul(units, k), chunks) for k in (chunk, after))  # type: ignore
+
+
+def emitted_task(name: str, emitted: Any, owner: Callable[..., Any]) -> Any:
+    """A task out of an intrinsic `(args, chunk, chunks)`.
+
+    It is kept on disk under its name and the hash of the file in which `owner` stands.
+    """
+    scope = {"__name__": owner.__module__, "emitted": emitted}
+    code = _body.__code__.replace(co_filename=owner.__code__.co_filename)
+    function = FunctionType(code, scope, name)
+    function.__qualname__ = name
+    function.__module__ = owner.__module__
+    return task(function)
 
 
 class RowKernel:
     """A kernel over rows; compiled when it is first run."""
 
     def __init__(self, name: str, element: Any, write: Callable[[Row], None]):
-        scope = {"__name__": write.__module__, "emitted": _emitted(element, write)}
-        # Kept on disk under this name and the hash of the file that says what the kernel does.
-        code = _body.__code__.replace(co_filename=write.__code__.co_filename)
-        function = FunctionType(code, scope, name)
-        function.__qualname__ = name
-        function.__module__ = write.__module__
-        self.code = microkernel(16)(function)
+        self.code = emitted_task(name, _emitted(element, write), write)
 
     def run(
         self,
         rows: int,
         count: int,
         *arrays: tuple[np.ndarray, int],
-        params: np.ndarray | None = None,
+        params: np.ndarray = NOTHING,
         sums: np.ndarray | None = None,
     ) -> None:
         """Do all rows.
@@ -171,46 +197,17 @@ class RowKernel:
         words: list[int] = []
         for array, step in arrays:
             words += (id(array), step)
+        words += (id(NOTHING), 0) * (ARRAYS - len(arrays))
         drive.run(
-            _rows,
+            self.code,
             chunks(rows, count) if sums is None else len(sums),
-            self.code.address,
             rows,
             count,
-            0 if params is None else id(params),
-            0 if sums is None else id(sums),
+            id(params),
+            id(NOTHING if sums is None else sums),
             0 if sums is None else sums.strides[0],
             *words,
         )
-
-
-FIRST = 6
-"""Where the words of the arrays begin."""
-
-
-@kernel(forceinline=True)
-def _row_of(args, array, start):
-    """Address of row `start` of an array; 0 if there is no such array."""
-    found = argument(args, FIRST + 2 * array)
-    return data(found) + start * argument(args, FIRST + 2 * array + 1) if found else 0
-
-
-@task
-def _rows(args, chunk, chunks):
-    """Code, rows, count, params, sums, bytes of a part of them, then id and step of each array."""
-    start, stop = bounds(argument(args, 1), chunk, chunks, 1)
-    params, sums = argument(args, 3), argument(args, 4)
-    call_address(
-        argument(args, 0), stop - start, argument(args, 2),
-        data(params) if params else 0,
-        data(sums) + chunk * argument(args, 5) if sums else 0,
-        _row_of(args, 0, start), argument(args, FIRST + 1),
-        _row_of(args, 1, start), argument(args, FIRST + 3),
-        _row_of(args, 2, start), argument(args, FIRST + 5),
-        _row_of(args, 3, start), argument(args, FIRST + 7),
-        _row_of(args, 4, start), argument(args, FIRST + 9),
-        _row_of(args, 5, start), argument(args, FIRST + 11),
-    )  # fmt: skip
 
 
 def chunks(rows: int, count: int, most: int = 64) -> int:

@@ -9,18 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 from numba import types
 
 from dyn.kernels import drive
-from dyn.kernels.arrays import data
-from dyn.kernels.jit import call_address, kernel, microkernel, task
+from dyn.kernels.arrays import DATA
 from dyn.kernels.memory import LARGE, empty_like
+from dyn.kernels.rows import emitted_task, share, word_at
 from dyn.kernels.simd import F32, F64, WORD, Emitter, Value, fma, intrinsic, loop
-from dyn.kernels.threads import argument, bounds
 
 Arrays = Sequence[np.ndarray]
 
@@ -28,6 +26,9 @@ LINE = 64
 """Bytes of a cache line."""
 PIECE = 16384
 """Elements done at a time: a piece of one parameter."""
+
+NUMBERS = 8
+"""Numbers that a formula gets besides the arrays."""
 
 # ---- kernels -----------------------------------------------------------------------------------
 
@@ -62,10 +63,6 @@ def _adam(load: Any, number: Any) -> list[Value]:
     return [p * number(7) - number(0) * m / (v.call("sqrt") + number(6)), m, v]
 
 
-def _body(count, numbers, a, b, c, d, e, f, g):
-    emitted(count, numbers, a, b, c, d, e, f, g)  # type: ignore[name-defined]  # noqa: F821
-
-
 class _Update:
     """A formula as a kernel over contiguous arrays: inputs first, then results."""
 
@@ -73,10 +70,7 @@ class _Update:
         self.inputs = inputs
         self.results = results
         name = f"{formula.__name__.strip('_')}_update"
-        scope = {"__name__": __name__, "emitted": _emitted(formula, inputs)}
-        function = FunctionType(_body.__code__, scope, name)
-        function.__qualname__ = name
-        self.code = microkernel(9)(function)
+        self.code = emitted_task(name, _emitted(formula, inputs, results), formula)
 
     def run(self, numbers: Sequence[float], *groups: Arrays) -> list[list[np.ndarray]]:
         """The results of all parameters: for each kind a list."""
@@ -103,11 +97,9 @@ class _Update:
         table, total, floats = np.array(words), sum(sizes), np.array(numbers, np.float64)
         pieces = _pieces(tuple(sizes))
         drive.run(
-            _group,
+            self.code,
             drive.chunks_of(total, 2 * PIECE, len(pieces)),
-            self.code.address,
             id(table),
-            self.inputs + self.results,
             id(pieces),
             len(pieces),
             id(floats),
@@ -115,56 +107,76 @@ class _Update:
         return made
 
 
-def _emitted(formula: Any, inputs: int) -> Any:
-    """The loop over one piece."""
+def _emitted(formula: Any, inputs: int, results: int) -> Any:
+    """The task that does the pieces of a chunk.
+
+    Words: `id`s of the table of arrays and of the pieces, number of pieces, `id` of the numbers.
+    """
 
     @intrinsic
-    def emitted(
-        typing: Any, count: Any, numbers: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any,
-        g: Any,
-    ) -> Any:  # fmt: skip
+    def emitted(typing: Any, args: Any, chunk: Any, chunks: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            count, numbers, *arrays = arguments
+            args, chunk, chunks = arguments
+            table, pieces, numbers = (
+                word_at(builder, word_at(builder, args, k), DATA) for k in (0, 1, 3)
+            )
             emit = Emitter(builder, F32)
-            known: dict[int, Value] = {}
+            known = []
+            for place in range(NUMBERS):
+                at = builder.add(numbers, WORD(8 * place))
+                wide = builder.load(builder.inttoptr(at, F64.as_pointer()))
+                known.append(emit.splat(Value(builder, wide).to(F32)))
 
-            def number(place: int) -> Value:
-                if place not in known:
-                    at = builder.add(numbers, WORD(8 * place))
-                    wide = builder.load(builder.inttoptr(at, F64.as_pointer()))
-                    known[place] = emit.splat(Value(builder, wide).to(F32))
-                return known[place]
-
-            for place in range(8):
-                number(place)
-
-            def values(at: Any, mask: Any) -> list[Value]:
-                return formula(lambda k: emit.load(builder.add(arrays[k], at), mask), number)
-
-            def lines(at: Any, carried: Any) -> list[Value]:
-                # Whole cache lines: results are stored only when a line of each is complete.
-                offsets = [builder.add(at, WORD(v * emit.bytes)) for v in range(LINE // emit.bytes)]
-                made = [values(offset, None) for offset in offsets]
-                for place in range(len(made[0])):
-                    for offset, results in zip(offsets, made, strict=True):
-                        emit.store(results[place], builder.add(arrays[inputs + place], offset))
+            def piece(index: Any, _: Any) -> list[Value]:
+                at = builder.add(pieces, builder.mul(index, WORD(24)))
+                which, first, stop = (word_at(builder, at, k) for k in range(3))
+                row = builder.mul(which, WORD(8 * (inputs + results)))
+                row = builder.add(table, row)
+                offset = builder.mul(first, WORD(emit.size))
+                arrays = [
+                    builder.add(word_at(builder, word_at(builder, row, k), DATA), offset)
+                    for k in range(inputs + results)
+                ]
+                count = builder.sub(stop, first)
+                _stream(emit, formula, arrays[:inputs], arrays[inputs:], known, count)
                 return []
 
-            def single(at: Any, carried: Any, mask: Any) -> list[Value]:
-                at = builder.add(whole, at)
-                for place, value in enumerate(values(at, mask), inputs):
-                    emit.store(value, builder.add(arrays[place], at), mask)
-                return []
-
-            end = builder.mul(count, WORD(emit.size))
-            whole = builder.mul(builder.sdiv(end, WORD(LINE)), WORD(LINE))
-            loop(builder, WORD(0), whole, WORD(LINE), lines)
-            emit.row(builder.sdiv(builder.sub(end, whole), WORD(emit.size)), single, unroll=1)
+            start, stop = share(builder, word_at(builder, args, 2), chunk, chunks)
+            loop(builder, start, stop, WORD(1), piece)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 9), generate
+        return types.void(*[types.int64] * 3), generate
 
     return emitted
+
+
+def _stream(
+    emit: Emitter, formula: Any, sources: list[Any], targets: list[Any], known: Any, count: Any
+) -> None:
+    """The formula over contiguous arrays, whole cache lines of each result at a time."""
+    builder = emit.builder
+
+    def values(at: Any, mask: Any) -> list[Value]:
+        return formula(lambda k: emit.load(builder.add(sources[k], at), mask), known.__getitem__)
+
+    def lines(at: Any, carried: Any) -> list[Value]:
+        offsets = [builder.add(at, WORD(v * emit.bytes)) for v in range(LINE // emit.bytes)]
+        made = [values(offset, None) for offset in offsets]
+        for place, target in enumerate(targets):
+            for offset, results in zip(offsets, made, strict=True):
+                emit.store(results[place], builder.add(target, offset))
+        return []
+
+    def single(at: Any, carried: Any, mask: Any) -> list[Value]:
+        at = builder.add(whole, at)
+        for value, target in zip(values(at, mask), targets, strict=True):
+            emit.store(value, builder.add(target, at), mask)
+        return []
+
+    end = builder.mul(count, WORD(emit.size))
+    whole = builder.mul(builder.sdiv(end, WORD(LINE)), WORD(LINE))
+    loop(builder, WORD(0), whole, WORD(LINE), lines)
+    emit.row(builder.sdiv(builder.sub(end, whole), WORD(emit.size)), single, unroll=1)
 
 
 @lru_cache(64)
@@ -176,29 +188,6 @@ def _pieces(sizes: tuple[int, ...]) -> np.ndarray:
         for start in range(0, size, PIECE)
     ]
     return np.array(found, np.int64).reshape(-1, 3)
-
-
-@kernel(forceinline=True)
-def _at(table, first, place, kinds, offset):
-    """Address of an element of one array of a parameter; 0 beyond its last array."""
-    return data(argument(table, first + place)) + offset if place < kinds else 0
-
-
-@task
-def _group(args, chunk, chunks):
-    """Code, table of ids, arrays per parameter, pieces, their number, numbers."""
-    table, kinds = data(argument(args, 1)), argument(args, 2)
-    pieces, numbers = data(argument(args, 3)), data(argument(args, 5))
-    start, stop = bounds(argument(args, 4), chunk, chunks, 1)
-    for i in range(start, stop):
-        first, offset = argument(pieces, 3 * i) * kinds, 4 * argument(pieces, 3 * i + 1)
-        call_address(
-            argument(args, 0), argument(pieces, 3 * i + 2) - argument(pieces, 3 * i + 1), numbers,
-            _at(table, first, 0, kinds, offset), _at(table, first, 1, kinds, offset),
-            _at(table, first, 2, kinds, offset), _at(table, first, 3, kinds, offset),
-            _at(table, first, 4, kinds, offset), _at(table, first, 5, kinds, offset),
-            _at(table, first, 6, kinds, offset),
-        )  # fmt: skip
 
 
 _SGD = _Update(_sgd, 2, 1)
