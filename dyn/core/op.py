@@ -85,6 +85,7 @@ class Op:
         self.rules: dict[str, Rule] = {}
         self.plans: dict[Any, Any] = {}
         self.tape_plans: dict[Any, Any] = {}
+        self.shortcut: Callable[..., Callable[..., Any] | None] | None = None
         self._read_signature(kernel)
 
     def _read_signature(self, kernel: Callable[..., Any]) -> None:
@@ -104,6 +105,7 @@ class Op:
                 raise TypeError(f"op {self.name}: input {name} may only default to None")
             inputs.append(name)
         self.inputs = tuple(inputs)
+        self.names = tuple(self.attrs)
         self.optional = frozenset(optional)
 
     def __repr__(self) -> str:
@@ -113,16 +115,25 @@ class Op:
         return (_op_named, (self.name,))
 
     def __call__(self, *inputs: Any, **attrs: Any) -> Any:
-        """Run the op on tensors (Python numbers and numpy arrays are lifted to tensors)."""
+        """Run the op on tensors (Python numbers and numpy arrays are lifted to tensors).
+
+        Inputs may be given by name, too.
+        """
         absent = len(self.inputs) - len(inputs)
-        if 0 < absent <= len(self.optional):
-            inputs += (None,) * absent
+        if absent > 0:
+            for name in self.inputs[len(inputs) :]:
+                if name in attrs:
+                    inputs += (attrs.pop(name),)
+                elif name in self.optional:
+                    inputs += (None,)
         if attrs or self.attrs:
             return _apply(self, inputs, self.bind(attrs))
         return _apply(self, inputs, ())
 
     def bind(self, attrs: dict[str, Any]) -> tuple[Any, ...]:
         """Attribute values in declaration order, defaults filled in, lists turned to tuples."""
+        if tuple(attrs) == self.names:
+            return tuple([freeze(v) if v.__class__ in _THAWED else v for v in attrs.values()])
         values = []
         for name, default in self.attrs.items():
             value = attrs.pop(name, default)
@@ -180,6 +191,8 @@ class Op:
 
 def freeze(value: Any) -> Any:
     """A hashable twin of an attribute value: lists become tuples, numpy numbers Python's."""
+    if value.__class__ is tuple and {v.__class__ for v in value} <= _INT:
+        return value
     if isinstance(value, (list, tuple)):
         return tuple(freeze(item) for item in value)
     if isinstance(value, np.generic):
@@ -187,6 +200,7 @@ def freeze(value: Any) -> Any:
     return value
 
 
+_INT = frozenset({int})
 _THAWED = frozenset({list, tuple, np.int64, np.int32, np.float64, np.float32, np.bool_})
 
 

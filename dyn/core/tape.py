@@ -8,6 +8,7 @@ and set of wanted gradients (`TapePlan`); a call on the tape costs one node. The
 from __future__ import annotations
 
 import itertools
+import operator
 import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ import numpy as np
 from dyn.core.op import Op
 from dyn.core.tensor import Tensor
 
-_order = itertools.count(1)
+next_order = itertools.count(1).__next__
 
 ATTR, KEPT_IN, KEPT_INS, KEPT_OUT, SHAPE, SHAPES, G_OUT = range(7)
 """What a rule asks for by name: an attribute, a kept input (or all of a variadic one), a kept
@@ -39,17 +40,30 @@ class TapePlan(NamedTuple):
 
     keep_in: tuple[int, ...]
     keep_out: tuple[int, ...]
+    pick_in: Callable[[Any], tuple[Any, ...]] | None
+    """Picks the arrays to keep from those of all inputs; None if none is kept."""
     steps: tuple[Step, ...]
     missing: str | None
     """Name of a wanted input that has no rule; asking for the gradient is an error."""
 
 
 def tape_plan(op: Op, wanted: int, count: int) -> TapePlan:
-    """The plan for an op with `count` inputs of which those in the bit set `wanted` need one."""
-    plan = op.tape_plans.get((wanted, count))
+    """The plan for an op with `count` inputs of which those in the bit set `wanted` need one.
+
+    It is remembered in `op.tape_plans` under the bit set with a one above it, at bit `count`.
+    """
+    place = wanted | 1 << count
+    plan = op.tape_plans.get(place)
     if plan is None:
-        plan = op.tape_plans[wanted, count] = _make_plan(op, wanted, count)
+        plan = op.tape_plans[place] = _make_plan(op, wanted, count)
     return plan
+
+
+def _picker(places: tuple[int, ...]) -> Callable[[Any], tuple[Any, ...]] | None:
+    if len(places) == 1:
+        (place,) = places
+        return lambda arrays: (arrays[place],)
+    return operator.itemgetter(*places) if places else None
 
 
 def _make_plan(op: Op, wanted: int, count: int) -> TapePlan:
@@ -76,7 +90,8 @@ def _make_plan(op: Op, wanted: int, count: int) -> TapePlan:
     for rule, targets in by_rule.values():
         needs = tuple(_need(op, name, count, keep_in, keep_out) for name in rule.needs)
         steps.append(Step(rule.function, needs, tuple(targets)))
-    return TapePlan(tuple(sorted(keep_in)), tuple(sorted(keep_out)), tuple(steps), missing)
+    kept = tuple(sorted(keep_in))
+    return TapePlan(kept, tuple(sorted(keep_out)), _picker(kept), tuple(steps), missing)
 
 
 def _need(
@@ -104,7 +119,7 @@ def _need(
 
 
 class GradNode:
-    """One call of an op on the tape.
+    """One call of an op on the tape. Filled in by `dispatch.link`.
 
     Attributes:
         op, attrs: what ran, and its attribute values in order.
@@ -120,45 +135,18 @@ class GradNode:
         order: creation number; inputs always have smaller ones.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "attrs",
-        "count",
-        "edges",
-        "grads",
-        "hooks",
-        "kept_in",
-        "kept_out",
-        "key",
-        "op",
-        "order",
-        "outputs",
-        "plan",
-    )
-
-    def __init__(
-        self,
-        op: Op,
-        attrs: tuple[Any, ...],
-        plan: TapePlan,
-        edges: list[Any],
-        key: tuple[Any, ...],
-        kept_in: Any,
-        kept_out: Any,
-        count: int,
-    ):
-        self.op = op
-        self.attrs = attrs
-        self.plan = plan
-        self.edges = edges
-        self.key = key
-        self.kept_in = kept_in
-        self.kept_out = kept_out
-        self.count = count
-        self.outputs: list[tuple[Any, np.dtype]] | None = None
-        self.grads: list[np.ndarray | None] | None = None
-        self.hooks: dict[int, HookList] | None = None
-        self.order = next(_order)
+    op: Op
+    attrs: tuple[Any, ...]
+    plan: TapePlan
+    edges: list[Any]
+    key: tuple[Any, ...]
+    kept_in: Any
+    kept_out: Any
+    count: int
+    order: int
+    outputs: list[tuple[Any, np.dtype]] | None = None
+    grads: list[np.ndarray | None] | None = None
+    hooks: dict[int, HookList] | None = None
 
     def release(self) -> None:
         """Forget what the rules kept. A node that kept nothing can be walked again."""

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from dyn.core import autograd, tape
-from dyn.core.dispatch import cast_to
+from dyn.core.dispatch import apply, cast_to, scalar
 from dyn.core.errors import GradError
+from dyn.core.op import Op
 from dyn.core.tensor import Tensor
 from dyn.ops import (
     activation,
@@ -99,24 +100,32 @@ COMPARISONS = {
 SIGNS = {"neg": unary.neg, "abs": unary.abs, "invert": compare.bitwise_not}
 
 
-def _named(method: Callable[..., Any], name: str, function: Any) -> Callable[..., Any]:
+def _named(method: Callable[..., Any], name: str, function: Any) -> None:
+    """Make `method` the method `name` of Tensor, documented as `function` is."""
     method.__name__, method.__qualname__ = name, f"Tensor.{name}"
     method.__doc__ = function.__doc__
-    return method
+    setattr(Tensor, name, method)
 
 
 def _method(name: str, function: Any) -> None:
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return function(self, *args, **kwargs)
+    if not isinstance(function, Op):
+        setattr(Tensor, name, function)
+        return
 
-    setattr(Tensor, name, _named(method, name, function))
+    def of_one(self: Tensor) -> Any:
+        return apply(function, (self,))
+
+    def of_two(self: Tensor, y: Any) -> Any:
+        return apply(function, (self, y))
+
+    _named(of_one if len(function.inputs) == 1 else of_two, name, function)
 
 
 def _inplace(name: str, function: Any) -> None:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return _rebind(self, function(self, *args, **kwargs))
 
-    setattr(Tensor, name, _named(method, name, function))
+    _named(method, name, function)
 
 
 def _rebind(x: Tensor, value: Tensor) -> Tensor:
@@ -124,26 +133,48 @@ def _rebind(x: Tensor, value: Tensor) -> Tensor:
     return x._write(cast_to(value, x._array.dtype))
 
 
+def _literal(number: Any, beside: Tensor) -> Any:
+    """A number as an operand: beside floating point at once as a tensor of that dtype."""
+    array = beside._array
+    return scalar(number, array.dtype) if array is not None and array.dtype.kind == "f" else number
+
+
 def _operator(name: str, function: Any) -> None:
     def forward(self: Tensor, other: Any) -> Any:
-        return function(self, other)
+        if other.__class__ is float or other.__class__ is int:
+            other = _literal(other, self)
+        return apply(function, (self, other))
 
     def reflected(self: Tensor, other: Any) -> Any:
-        return function(other, self)
+        if other.__class__ is float or other.__class__ is int:
+            other = _literal(other, self)
+        return apply(function, (other, self))
 
-    def inplace(self: Tensor, other: Any) -> Tensor:
-        return _rebind(self, function(self, other))
-
-    for prefix, method in (("", forward), ("r", reflected), ("i", inplace)):
-        full = f"__{prefix}{name}__"
-        setattr(Tensor, full, _named(method, full, function))
-
-
-def _comparison(name: str, function: Any) -> None:
-    def method(self: Tensor, other: Any) -> Any:
+    def forward_function(self: Tensor, other: Any) -> Any:
         return function(self, other)
 
-    setattr(Tensor, f"__{name}__", _named(method, f"__{name}__", function))
+    def reflected_function(self: Tensor, other: Any) -> Any:
+        return function(other, self)
+
+    if not isinstance(function, Op):
+        forward, reflected = forward_function, reflected_function
+
+    def inplace(self: Tensor, other: Any) -> Tensor:
+        return _rebind(self, forward(self, other))
+
+    for prefix, method in (("", forward), ("r", reflected), ("i", inplace)):
+        _named(method, f"__{prefix}{name}__", function)
+
+
+def _comparison(name: str, op: Op) -> None:
+    def method(self: Tensor, other: Any) -> Any:
+        if other.__class__ is float or other.__class__ is int:
+            other = _literal(other, self)
+        elif other is None or isinstance(other, (str, type)):
+            return NotImplemented
+        return apply(op, (self, other))
+
+    _named(method, f"__{name}__", op)
 
 
 for _room, _names in METHODS.items():
