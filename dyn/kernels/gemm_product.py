@@ -1,0 +1,334 @@
+"""Loops over the tiles of a matrix product, and how a product is cut into chunks.
+
+A product is cut along its longer side, by sizes alone; each chunk walks over blocks of k and,
+inside, over column panels and row tiles. What must be packed (`gemm_pack.py`) is packed before, by
+all threads together. Batches are cut over their matrices. Products with one column or one row have
+loops of their own (`gemm_thin.py`).
+
+Method: Goto & van de Geijn 2008; blocks follow the cache, sums never follow the threads.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dyn.kernels import gemm_pack as packs
+from dyn.kernels import gemm_tile as tiles
+from dyn.kernels import memory, threads
+from dyn.kernels.arrays import data, size, stride
+from dyn.kernels.conv_copy import transpose_f32, transpose_f64
+from dyn.kernels.gemm_pack import (
+    A_ROW,
+    A_STEP,
+    B_COLUMN,
+    B_STEP,
+    BIAS,
+    C_ROW,
+    CODES,
+    ELEMENT,
+    FLAGS,
+    LOW,
+    MIDDLE,
+    PACKED_A,
+    PACKED_B,
+    PANEL_BYTES,
+    TALL,
+    TILE_ROWS,
+    WHOLE,
+    WORDS,
+    A,
+    B,
+    C,
+    K,
+    M,
+    N,
+)
+from dyn.kernels.gemm_thin import thin
+from dyn.kernels.gemm_tile import ACCUMULATE, HEIGHTS, RELU
+from dyn.kernels.jit import call_address, kernel, microkernel, task
+from dyn.kernels.threads import argument, bounds, pack, parallel_for
+
+DEPTH = 256
+"""Steps of k in a block: a panel of B of this depth stays in the first-level cache."""
+COLUMNS = 512
+"""Columns of a block of B, which stays in the second-level cache."""
+IN_PLACE = 160 * 1024
+"""Elements of B up to which packing costs more than it saves."""
+GRAIN = 1 << 19
+"""Multiplications worth a chunk of their own."""
+MAX_CHUNKS = 16
+PACK_GRAIN = 1 << 15
+"""Numbers to be packed that are worth a chunk."""
+
+
+@microkernel(1)
+def multiply(p):
+    """One product on the calling thread, described by the words at `p`."""
+    m, n, k = argument(p, M), argument(p, N), argument(p, K)
+    element, c_row, bias = argument(p, ELEMENT), argument(p, C_ROW), argument(p, BIAS)
+    tall, middle, low = argument(p, TALL), argument(p, MIDDLE), argument(p, LOW)
+    whole, packed_a, packed_b = argument(p, WHOLE), argument(p, PACKED_A), argument(p, PACKED_B)
+    panel = PANEL_BYTES // element
+    row, step = argument(p, A_ROW), argument(p, A_STEP)
+    if packed_a:
+        row, step = element, TILE_ROWS * element
+    for start in range(0, k, DEPTH):
+        depth = min(DEPTH, k - start)
+        first_pass, last_pass = start == 0, start + depth == k
+        flags = argument(p, FLAGS) & (ACCUMULATE if first_pass else 0)
+        flags |= 0 if first_pass else ACCUMULATE
+        flags |= argument(p, FLAGS) & RELU if last_pass else 0
+        for block in range(0, n, COLUMNS):
+            end = min(block + COLUMNS, n)
+            i = 0
+            while i < m:
+                left = m - i
+                height = HEIGHTS[0] if left > HEIGHTS[1] else HEIGHTS[1]
+                height = HEIGHTS[2] if left <= HEIGHTS[2] else height
+                tile = tall if height == HEIGHTS[0] else middle
+                tile = low if height == HEIGHTS[2] else tile
+                rows = min(height, left)
+                if packed_a:
+                    source = packed_a + (i // HEIGHTS[0] * k + start) * step
+                else:
+                    source = argument(p, A) + i * row + start * step
+                target = argument(p, C) + i * c_row
+                for j in range(block, end, panel):
+                    if j < whole:
+                        from_b = argument(p, B) + start * argument(p, B_STEP) + j * element
+                        b_by = argument(p, B_STEP)
+                    else:
+                        from_b = packed_b + ((j - whole) // panel * k + start) * PANEL_BYTES
+                        b_by = PANEL_BYTES
+                    shift = bias + j * element if bias and last_pass else 0
+                    call_address(
+                        tile, depth, source, row, step, from_b, b_by, target + j * element, c_row,
+                        rows, n - j, shift, flags,
+                    )  # fmt: skip
+                i += rows
+
+
+@task
+def _pack_part(args, chunk, chunks):
+    """A share of the packing: words of the product, the address of `pack_units`, units."""
+    first, last = bounds(argument(args, 2), chunk, chunks, 1)
+    call_address(argument(args, 1), argument(args, 0), first, last)
+
+
+@task
+def _part(args, chunk, chunks):
+    """One chunk of a product: its words, the address of `multiply`, the side."""
+    p, by_rows = argument(args, 0), argument(args, 2)
+    k, element = argument(p, K), argument(p, ELEMENT)
+    words = np.empty(WORDS, np.int64)
+    for i in range(WORDS):
+        words[i] = argument(p, i)
+    panel = PANEL_BYTES // element
+    first, last = bounds(
+        words[M] if by_rows else words[N], chunk, chunks, HEIGHTS[0] if by_rows else panel
+    )
+    if first >= last:
+        return
+    if by_rows:
+        words[M] = last - first
+        words[A] += first * words[A_ROW]
+        words[C] += first * words[C_ROW]
+        words[PACKED_A] += first // HEIGHTS[0] * k * TILE_ROWS * element if words[PACKED_A] else 0
+    else:
+        words[N] = last - first
+        words[B] += first * words[B_COLUMN]
+        words[C] += first * element
+        words[BIAS] += first * element if words[BIAS] else 0
+        words[PACKED_B] += max(0, first - words[WHOLE]) // panel * k * PANEL_BYTES
+        words[WHOLE] = max(0, min(words[WHOLE], last) - first)
+    call_address(argument(args, 1), words.ctypes.data)
+
+
+@task
+def _batch_part(args, chunk, chunks):
+    """Some matrices of a batch: (words of one product, multiply, pack_units, table of offsets,
+    matrices, units, scratch bytes of a chunk)."""
+    p, table, units = argument(args, 0), argument(args, 3), argument(args, 5)
+    words = np.empty(WORDS, np.int64)
+    for i in range(WORDS):
+        words[i] = argument(p, i)
+    words[PACKED_B] += chunk * argument(args, 6)
+    words[PACKED_A] += chunk * argument(args, 6) if words[PACKED_A] else 0
+    first, last = bounds(argument(args, 4), chunk, chunks, 1)
+    for i in range(first, last):
+        words[A] = argument(p, A) + argument(table, 3 * i)
+        words[B] = argument(p, B) + argument(table, 3 * i + 1)
+        words[C] = argument(p, C) + argument(table, 3 * i + 2)
+        if units:
+            call_address(argument(args, 2), words.ctypes.data, 0, units)
+        call_address(argument(args, 1), words.ctypes.data)
+
+
+@kernel
+def _drive(pool, part, codes, a, b, c, bias, flags, whole, packed_a, packed_b, units, chunks, side):
+    """A product of two matrices given by `id`; codes are addresses of tasks and microkernels."""
+    words = np.empty(WORDS, np.int64)
+    words[M], words[N], words[K] = size(c, 0), size(c, 1), size(a, 1)
+    words[A], words[A_ROW], words[A_STEP] = data(a), stride(a, 0), stride(a, 1)
+    words[B], words[B_STEP], words[B_COLUMN] = data(b), stride(b, 0), stride(b, 1)
+    words[C], words[C_ROW] = data(c), stride(c, 0)
+    words[BIAS] = data(bias) if bias else 0
+    words[FLAGS], words[ELEMENT], words[WHOLE] = flags, stride(c, 1), whole
+    words[PACKED_A], words[PACKED_B] = packed_a, packed_b
+    for i in range(CODES):
+        words[TALL + i] = codes[3 + i]
+    p = words.ctypes.data
+    if units:
+        grains = units * words[K] * (PANEL_BYTES // words[ELEMENT]) // PACK_GRAIN
+        parallel_for(pool, codes[2], pack(p, codes[1], units), max(1, min(grains, chunks, units)))
+    if chunks == 1:
+        call_address(codes[0], p)
+    else:
+        parallel_for(pool, part, pack(p, codes[0], side), chunks)
+    return words[M]
+
+
+@kernel
+def _drive_batch(pool, part, codes, words, table, count, units, step, chunks):
+    """Many products of the same sizes."""
+    args = pack(
+        words.ctypes.data, codes[0], codes[1], table.ctypes.data, count, units, step
+    )  # fmt: skip
+    parallel_for(pool, part, args, chunks)
+    return words[0] + table[0]
+
+
+# ---- from Python -------------------------------------------------------------------------------
+
+_CODES: dict[str, tuple[int, ...]] = {}
+
+
+def _codes(dtype: np.dtype) -> tuple[int, ...]:
+    """Addresses of `multiply`, `pack_units`, its task, and of the microkernels for a dtype."""
+    found = _CODES.get(dtype.char)
+    if found is None:
+        single = dtype == np.float32
+        of_dtype = (
+            (tiles.tall_f32, tiles.middle_f32, tiles.low_f32, transpose_f32,
+             packs.copy_tile_f32, packs.copy_panel_f32)
+            if single
+            else (tiles.tall_f64, tiles.middle_f64, tiles.low_f64, transpose_f64,
+                  packs.copy_tile_f64, packs.copy_panel_f64)
+        )  # fmt: skip
+        made = (multiply, packs.pack_units, _pack_part, *of_dtype)
+        found = _CODES[dtype.char] = tuple(k.address for k in made)
+    return found
+
+
+class _Cut(NamedTuple):
+    """How a product is cut and what is packed.
+
+    Attributes:
+        chunks, by_rows: along which side and into how many pieces.
+        whole: columns of B that are read in place.
+        a_at: where the packed A lies in the scratch, in bytes; 0 if A is read in place.
+        units: panels of B and tiles of A that are packed.
+        scratch: bytes.
+    """
+
+    chunks: int
+    by_rows: bool
+    whole: int
+    a_at: int
+    units: int
+    scratch: int
+
+
+@lru_cache(4096)
+def _cut(m: int, n: int, k: int, element: int, steps_in_a: bool, columns_in_b: bool) -> _Cut:
+    """The cut for sizes, and whether steps of k in A and columns of B are neighbours in memory."""
+    panel, height = PANEL_BYTES // element, HEIGHTS[0]
+    in_place = columns_in_b and (n * k <= IN_PLACE or m <= 2 * height or n <= 2 * panel)
+    # The last panel may not be read in place: its vectors would reach beyond B.
+    whole = n - n % panel if in_place else 0
+    panels = -(-(n - whole) // panel)
+    packs_a = not steps_in_a and k > 32 and n > panel
+    tall = -(-m // height) if packs_a else 0
+    # The first bytes are never used, so that 0 can mean "in place".
+    a_at = PANEL_BYTES + panels * k * PANEL_BYTES
+    scratch = a_at + tall * k * TILE_ROWS * element
+    by_rows = m >= n
+    pieces = -(-m // height) if by_rows else -(-n // panel)
+    chunks = max(1, min(m * n * k // GRAIN, MAX_CHUNKS, pieces))
+    return _Cut(chunks, by_rows, whole, a_at if packs_a else 0, panels + tall, scratch)
+
+
+def product(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, flags: int) -> None:
+    """c = a @ b (+ bias) for matrices of one floating-point dtype; `flags` are those of a tile."""
+    m, k = a.shape
+    n = b.shape[1]
+    if m == 1 or n == 1 or k == 1:
+        thin(a, b, c, bias, bool(flags & RELU))
+        return
+    a, b = _with_unit_step(a), _with_unit_step(b)
+    element = c.itemsize
+    cut = _cut(m, n, k, element, a.strides[1] == element, b.strides[1] == element)
+    at = 0
+    if cut.units:
+        scratch = memory.empty((cut.scratch,), np.uint8)
+        at = scratch.ctypes.data
+    _drive(
+        threads.pool() if cut.chunks > 1 else 0,
+        _part.address,
+        _codes(c.dtype),
+        id(a),
+        id(b),
+        id(c),
+        0 if bias is None else id(bias),
+        flags,
+        cut.whole,
+        at + cut.a_at if cut.a_at else 0,
+        at + PANEL_BYTES,
+        cut.units,
+        cut.chunks,
+        cut.by_rows,
+    )
+
+
+def _with_unit_step(x: np.ndarray) -> np.ndarray:
+    """The matrices themselves if one of their axes is contiguous, else a copy."""
+    return x if x.itemsize in x.strides[-2:] else np.ascontiguousarray(x)
+
+
+def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
+    """c = a @ b over the leading axes of c, along which a and b are broadcast."""
+    a, b = _with_unit_step(a), _with_unit_step(b)
+    batch = c.shape[:-2]
+    count = math.prod(batch)
+    steps = np.zeros((count, 3), np.int64)
+    for column, x in enumerate((a, b, c)):
+        wide = np.broadcast_to(x, (*batch, *x.shape[-2:]))
+        offsets: Any = 0
+        for axis, length in enumerate(batch):
+            shape = [1] * len(batch)
+            shape[axis] = length
+            offsets = offsets + (np.arange(length) * wide.strides[axis]).reshape(shape)
+        steps[:, column] = np.broadcast_to(offsets, batch).reshape(-1)
+    (m, n), k, element = c.shape[-2:], a.shape[-1], c.itemsize
+    cut = _cut(m, n, k, element, a.strides[-1] == element, b.strides[-1] == element)
+    chunks = max(1, min(m * n * k * count // GRAIN, count, MAX_CHUNKS))
+    step = -(-cut.scratch // 64) * 64
+    scratch = memory.empty((chunks * step,), np.uint8)
+    at = scratch.ctypes.data
+    codes = _codes(c.dtype)
+    words = np.zeros(WORDS, np.int64)
+    words[M], words[N], words[K] = m, n, k
+    words[A], words[A_ROW], words[A_STEP] = a.ctypes.data, a.strides[-2], a.strides[-1]
+    words[B], words[B_STEP], words[B_COLUMN] = b.ctypes.data, b.strides[-2], b.strides[-1]
+    words[C], words[C_ROW], words[ELEMENT] = c.ctypes.data, c.strides[-2], element
+    words[WHOLE], words[PACKED_B] = cut.whole, at + PANEL_BYTES
+    words[PACKED_A] = at + cut.a_at if cut.a_at else 0
+    words[TALL : TALL + CODES] = codes[3:]
+    _drive_batch(
+        threads.pool(), _batch_part.address, codes, words, steps.reshape(-1), count, cut.units,
+        step, chunks,
+    )  # fmt: skip
