@@ -28,10 +28,10 @@ PIECE = 65536
 """Elements of a row from which on it is cut into pieces."""
 SLICE = 2048
 """Columns that one chunk folds."""
-BLOCK = 65536
+BLOCK = 32768
 """Bytes of rows that are folded before going on to the next columns, but at least ROWS rows: few
 enough rows to be read side by side, enough of them to make up for reading the results so far."""
-ROWS = 16
+ROWS = 8
 MAX_PIECES = 64
 
 JOIN = {
@@ -55,12 +55,14 @@ class _Layout(NamedTuple):
         sizes: of the groups, from slowest to fastest in memory.
         reduced: whether each group is reduced.
         kept: sizes of the kept axes in the order of memory.
+        count: how many results there are.
         back: where each kept axis stands in that order; None if it is row-major already.
     """
 
     sizes: tuple[int, ...]
     reduced: tuple[bool, ...]
     kept: tuple[int, ...]
+    count: int
     back: tuple[int, ...] | None
 
 
@@ -89,7 +91,7 @@ def _layout(
     back = tuple(sorted(range(len(places)), key=places.__getitem__))
     natural = back == tuple(range(len(places)))
     kept = tuple(shape[a] for a in places)
-    return _Layout(tuple(sizes), tuple(reduced), kept, None if natural else back)
+    return _Layout(tuple(sizes), tuple(reduced), kept, math.prod(kept), None if natural else back)
 
 
 # ---- tasks -------------------------------------------------------------------------------------
@@ -213,9 +215,11 @@ def folded(name: str, x: np.ndarray, axes: tuple[int, ...]) -> list[np.ndarray] 
     layout = _layout(x.shape, x.strides, axes)
     if layout is None:
         return None
-    sizes, reduced, kept, back = layout
+    sizes, reduced, kept = layout.sizes, layout.reduced, layout.kept
     if reduced[-1]:
         partial = _rows(name, x, sizes[:-1], sizes[-1])
+        if partial.size == layout.count:
+            return [_restored(partial, layout)]
         partial = np.moveaxis(partial, -1, 0)
         left = (*reduced[:-1], True)
     else:
@@ -224,8 +228,16 @@ def folded(name: str, x: np.ndarray, axes: tuple[int, ...]) -> list[np.ndarray] 
             partial = _narrow(name, x, rows, columns)
         else:
             partial = _columns(name, x, tuple(lead), rows, columns)
+        if partial.size == layout.count:
+            return [_restored(partial, layout)]
         partial = np.moveaxis(partial, -2, 0)
         left = (*reduced[:-1], False)
     again = tuple(i + 1 for i, r in enumerate(left) if r)
     results = JOIN[name].reduce(partial, axis=again).reshape(-1, *kept)
-    return [r if back is None else r.transpose(back) for r in results]
+    return [_restored(r, layout) for r in results]
+
+
+def _restored(result: np.ndarray, layout: _Layout) -> np.ndarray:
+    """A result, in the order of memory, with the kept axes in their own order."""
+    result = result.reshape(layout.kept)
+    return result if layout.back is None else result.transpose(layout.back)
