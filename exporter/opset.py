@@ -13,6 +13,12 @@ DEFAULT_OPSET = 20
 IR_VERSION = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
 """IR version of the ONNX release that introduced each opset."""
 
+OLDEST_RUNTIME = {
+    17: "1.16", 18: "1.16", 19: "1.16", 20: "1.17", 21: "1.18", 22: "1.21", 23: "1.23", 24: "1.24",
+    25: "1.24", 26: "1.25",
+}  # fmt: skip
+"""The oldest onnxruntime that files of each opset were run in, every op of dyn included."""
+
 
 def check_opset(opset: int) -> int:
     """The opset itself if it can be written.

@@ -26,6 +26,7 @@ def _scan(
     states: Sequence[tuple[Val, Any]],
     inputs: Sequence[tuple[Val, Any]],
     result: Any,
+    rank: int,
     axis: int,
     reverse: bool = False,
 ) -> Val:
@@ -34,9 +35,10 @@ def _scan(
     Args:
         b: the builder.
         step: `step(child, *states, *slices) -> (new states, what this place of the result holds)`.
-        states: first value and dtype of everything that is carried.
+        states: first value and dtype of everything that is carried; each has the shape of a slice.
         inputs: value and dtype of everything that is cut into slices.
         result: dtype of the result.
+        rank: number of axes of the inputs and of the result.
         axis: the axis to run along.
         reverse: run from its end to its start.
     """
@@ -51,8 +53,8 @@ def _scan(
     graph = helper.make_graph(
         child.nodes,
         "step",
-        _infos(names, [dtype for _, dtype in given]),
-        _infos([value.name for value in made], [*dtypes, result]),
+        _infos(names, [dtype for _, dtype in given], rank - 1),
+        _infos([value.name for value in made], [*dtypes, result], rank - 1),
     )
     return b.op(
         "Scan",
@@ -67,9 +69,10 @@ def _scan(
     )[-1]
 
 
-def _infos(names: Sequence[str], dtypes: Sequence[Any]) -> list[Any]:
+def _infos(names: Sequence[str], dtypes: Sequence[Any], rank: int) -> list[Any]:
+    # onnxruntime before 1.24 refuses results of unknown rank.
     return [
-        helper.make_tensor_value_info(name, tensor_type(np.dtype(dtype)), None)
+        helper.make_tensor_value_info(name, tensor_type(np.dtype(dtype)), [None] * rank)
         for name, dtype in zip(names, dtypes, strict=True)
     ]
 
@@ -90,7 +93,7 @@ def _(b, node):
         return (after,), before if exclusive else after
 
     ones = filled(b, _slice_shape(node), 1, dtype)
-    return _scan(b, step, [(ones, dtype)], [(x, dtype)], dtype, node.attrs["axis"])
+    return _scan(b, step, [(ones, dtype)], [(x, dtype)], dtype, node.rank, node.attrs["axis"])
 
 
 @lowers("recurrence")
@@ -110,7 +113,7 @@ def _(b, node):
 
     zeros = [(filled(b, _slice_shape(node), 0, dtype), dtype)]
     axis, reverse = node.attrs["axis"], node.attrs["reverse"]
-    return _scan(b, step, zeros, inputs, dtype, axis, reverse)
+    return _scan(b, step, zeros, inputs, dtype, len(node.out.shape), axis, reverse)
 
 
 @lowers("cummax_index")
@@ -131,6 +134,7 @@ def _(b, node):
     states = [
         (filled(b, shape, 0, node.dtype), node.dtype),
         (filled(b, shape, 0, np.int64), np.int64),
-        (b.const(0, np.int64), np.int64),
+        (filled(b, shape, 0, np.int64), np.int64),
     ]
-    return _scan(b, step, states, [(node.x, node.dtype)], np.int64, node.attrs["axis"])
+    axis = node.attrs["axis"]
+    return _scan(b, step, states, [(node.x, node.dtype)], np.int64, node.rank, axis)

@@ -7,19 +7,24 @@ import numpy as np
 from exporter.registry import lowers
 
 
-def _position(b, node, target):
-    keep = int(node.attrs["keepdims"])
-    return b.op(target, node.x, axis=node.attrs["axis"], keepdims=keep)
+def _position(b, node, largest):
+    axis, keep = node.attrs["axis"], node.attrs["keepdims"]
+    if node.dtype != np.int64:
+        target = "ArgMax" if largest else "ArgMin"
+        return b.op(target, node.x, axis=axis, keepdims=int(keep))
+    # onnxruntime before 1.20 has no ArgMax of int64; TopK prefers the lower of equal places, too.
+    _, at = b.op("TopK", node.x, b.ints(1), axis=axis, largest=int(largest), outputs=2)
+    return at if keep else b.squeeze(at, axis)
 
 
 @lowers("argmax")
 def _(b, node):
-    return _position(b, node, "ArgMax")
+    return _position(b, node, largest=True)
 
 
 @lowers("argmin")
 def _(b, node):
-    return _position(b, node, "ArgMin")
+    return _position(b, node, largest=False)
 
 
 @lowers("nonzero")

@@ -49,7 +49,7 @@ ROWS = [
             _position(function),
             dtypes=REALS,
             order=0,
-            onnx=onnx,
+            onnx=None if spec is TIES else onnx,
             empty=axis != 0,
             note=note,
         )
