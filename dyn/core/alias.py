@@ -20,12 +20,18 @@ class Alias:
 
     __slots__ = ("attrs", "base", "index", "op", "version")
 
+    deferred = False
+
     def __init__(self, base: Tensor, op: Op, attrs: tuple[Any, ...], index: int):
         self.base = base
         self.op = op
         self.attrs = attrs
         self.index = index
         self.version = base._version
+
+    def refresh(self, view: Tensor) -> None:
+        """Derive the view anew if its base was written since."""
+        _follow(self, view)
 
     def derive(self) -> Tensor:
         """The view of the base as it is now."""
@@ -48,9 +54,15 @@ class DetachedAlias:
 
     __slots__ = ("base", "version")
 
+    deferred = False
+
     def __init__(self, base: Tensor):
         self.base = base
         self.version = base._version
+
+    def refresh(self, view: Tensor) -> None:
+        """Take over the array of the base if it was written since."""
+        _follow(self, view)
 
     def derive(self) -> Tensor:
         """The value of the base as it is now."""
@@ -63,3 +75,12 @@ class DetachedAlias:
             self.base._assign(value)
         else:
             self.base._write(value)
+
+
+def _follow(alias: Alias | DetachedAlias, view: Tensor) -> None:
+    base = alias.base
+    if base._alias is not None:
+        base._refresh()
+    if alias.version != base._version:
+        view._bind(alias.derive())
+        view._version += 1

@@ -16,6 +16,7 @@ import numpy as np
 
 from dyn.core import observe
 from dyn.core.alias import Alias
+from dyn.core.deferred import Deferred, is_deferring, pending
 from dyn.core.dim import Dim, plain
 from dyn.core.dtype import as_numpy, default_float, is_inexact, promote, scalar_dtype
 from dyn.core.errors import (
@@ -46,6 +47,8 @@ class Plan(NamedTuple):
     """Common dtype that the operands must be brought to first, or None."""
     differentiable: tuple[bool, ...]
     """For each output, whether gradients can flow through it."""
+    result: tuple[tuple[int, ...], np.dtype] | None = None
+    """Shape and dtype of the output of an op that can be deferred."""
 
 
 class _Quiet(threading.local):
@@ -85,6 +88,8 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
         if len(inputs) == 2 and inputs[0] is not None and inputs[1] is not None:
             x, y = inputs
             if x._alias is not None:
+                if op.absorb is not None and (out := _absorbed(op, inputs, attrs)) is not None:
+                    return out
                 x._refresh()
             if y._alias is not None:
                 y._refresh()
@@ -94,11 +99,15 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
         elif len(inputs) == 1 and inputs[0] is not None:
             (x,) = inputs
             if x._alias is not None:
+                if op.absorb is not None and (out := _absorbed(op, inputs, attrs)) is not None:
+                    return out
                 x._refresh()
             (a,) = arrays = (x._array,)
             key = (attrs, a.shape, a.dtype)
             wants_grad = not x.stop_gradient
         else:
+            if op.absorb is not None and (out := _absorbed(op, inputs, attrs)) is not None:
+                return out
             arrays, key, wants_grad = _read_all(inputs, attrs)
     except AttributeError:
         return apply(op, lift(op, inputs), attrs)
@@ -111,6 +120,8 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
         plan = make_plan(op, inputs, key)
     if plan.cast is not None:
         return apply(op, cast_all(inputs, plan.cast), attrs)
+    if op.deferrable and not observers and _may_wait(op, key):
+        return _deferred(op, attrs, arrays, key, plan)
 
     try:
         results = plan.run(*arrays) if op.random else _quiet.run(plan.run, *arrays)
@@ -141,6 +152,44 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
     if single:
         return outputs[0]
     return outputs[0] if op.public == 1 else tuple(outputs[: op.public])
+
+
+def _may_wait(op: Op, key: tuple[Any, ...]) -> bool:
+    """Whether a call may be put off until its result is read."""
+    return is_deferring() and not is_grad_enabled() and key not in op.prompt
+
+
+def _deferred(
+    op: Op, attrs: tuple[Any, ...], arrays: tuple[Any, ...], key: tuple[Any, ...], plan: Plan
+) -> Tensor:
+    """The result of a call that will be made when it is read."""
+
+    def run(*arrays: Any) -> Any:
+        return _quiet.run(plan.run, *arrays)
+
+    assert plan.result is not None
+    shape, dtype = plan.result
+    return pending(Deferred(op, attrs, arrays, key, run), shape, dtype)
+
+
+def _absorbed(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...]) -> Tensor | None:
+    """One call for a pending one and `op` after it; None if they do not go together."""
+    source = getattr(inputs[0], "_alias", None)
+    if source is None or not source.deferred or is_grad_enabled() or current_observers():
+        return None
+    assert op.absorb is not None
+    call = op.absorb(source, inputs, dict(zip(op.attrs, attrs, strict=True)))
+    if call is None:
+        return None
+    arrays, attrs = call
+    key = (attrs, *[part for a in arrays for part in _signature(a)])
+    plan = source.op.plans.get(key) or make_plan(source.op, arrays, key)
+    source.absorbed = True
+    return _deferred(source.op, attrs, arrays, key, plan)
+
+
+def _signature(array: np.ndarray | None) -> tuple[Any, Any]:
+    return (None, None) if array is None else (array.shape, array.dtype)
 
 
 def _read_all(
@@ -185,9 +234,11 @@ def make_plan(op: Op, inputs: tuple[Any, ...], key: tuple[Any, ...]) -> Plan:
     run = op.shortcut(*types) if op.shortcut is not None and not attrs else None
     if run is None:
         run = functools.partial(op.kernel, **attrs) if attrs else op.kernel
-    plan = Plan(run, None, tuple(is_inexact(np.dtype(t.dtype)) for t in inferred))
+    result = (tuple(inferred[0].shape), np.dtype(inferred[0].dtype)) if op.deferrable else None
+    plan = Plan(run, None, tuple(is_inexact(np.dtype(t.dtype)) for t in inferred), result)
     if len(op.plans) >= MAX_PLANS:
         op.plans.clear()
+        op.prompt.clear()
     op.plans[key] = plan
     return plan
 

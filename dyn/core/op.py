@@ -86,6 +86,10 @@ class Op:
         self.plans: dict[Any, Any] = {}
         self.tape_plans: dict[Any, Any] = {}
         self.shortcut: Callable[..., Callable[..., Any] | None] | None = None
+        # How ops of inference go together in one kernel: see `deferred.py`.
+        self.deferrable = False
+        self.prompt: set[Any] = set()
+        self.absorb: Callable[..., tuple[tuple[Any, ...], tuple[Any, ...]] | None] | None = None
         self._read_signature(kernel)
 
     def _read_signature(self, kernel: Callable[..., Any]) -> None:

@@ -49,7 +49,8 @@ class Tensor(PythonValue):
     _leaf: Any = None
     _grad: Any = None
     _alias: Any = None
-    """How the value follows the base of which this is a view; None for tensors of their own."""
+    """How the value follows the base of which this is a view, or is computed when it is read; None
+    for tensors that have a value of their own."""
     _version: int = 0
     """Number of writes; views compare it with the version they were made from."""
     _assigned: bool = False
@@ -98,13 +99,12 @@ class Tensor(PythonValue):
         return self._array
 
     def _refresh(self) -> None:
-        """Derive a view anew if its base was written since."""
-        alias = self._alias
-        if alias.base._alias is not None:
-            alias.base._refresh()
-        if alias.version != alias.base._version:
-            self._bind(alias.derive())
-            self._version += 1
+        """Derive a view anew if its base was written since; compute a deferred value."""
+        self._alias.refresh(self)
+
+    def _typed(self) -> np.ndarray:
+        """An array of the tensor's shape and dtype; that of a deferred value is not computed."""
+        return self._array if self._alias is not None and self._alias.deferred else self._read()
 
     def _bind(self, value: Tensor) -> None:
         """Take over value and history of another tensor."""
@@ -191,7 +191,7 @@ class Tensor(PythonValue):
     @property
     def shape(self) -> list[Any]:
         """Sizes, as a list. While a model is traced, dynamic sizes are `Dim`s."""
-        array = self._read()
+        array = self._typed()
         for observer in observe.current():
             sizes = observer.shape_of(self)
             if sizes is not None:
@@ -201,7 +201,7 @@ class Tensor(PythonValue):
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return self._read().ndim
+        return self._typed().ndim
 
     @property
     def size(self) -> Any:
@@ -214,7 +214,7 @@ class Tensor(PythonValue):
     @property
     def dtype(self) -> dtypes.DType:
         """Element type, such as `dyn.float32`."""
-        return dtypes.of_numpy(self._read().dtype)
+        return dtypes.of_numpy(self._typed().dtype)
 
     @property
     def place(self) -> CPUPlace:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from dyn.core import dtype as dtypes
+from dyn.core.deferred import is_deferring, settled
 from dyn.core.errors import DynError, StateError
+from dyn.core.modes import is_grad_enabled
 from dyn.core.observe import current as _observers
 from dyn.core.place import as_place
 from dyn.core.tensor import ZERO, Tensor
@@ -70,7 +72,9 @@ class Layer(Registry):
         if self._forward_pre_hooks or self._forward_post_hooks or _observers():
             return self._call_watched(inputs, kwargs)
         try:
-            return self.forward(*inputs, **kwargs)
+            if is_grad_enabled() or is_deferring():
+                return self.forward(*inputs, **kwargs)
+            return settled(self.forward, inputs, kwargs)
         except DynError as error:
             _add_layer(error, self)
             raise
