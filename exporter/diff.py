@@ -211,7 +211,7 @@ class _Walk:
     def first(self, arrays: Sequence[np.ndarray]) -> Difference | None:
         """The first node whose results differ, given the file's values as its inputs."""
         for value in (*self.graph.params, *self.graph.buffers, *self.graph.constants):
-            self.know(value, value.data)
+            self.know(value, np.asarray(value.data))
         for value, array in zip(self.graph.inputs, arrays, strict=True):
             self.know(value, array)
         tracer.Interpreter(self.graph).run(*arrays, watch=self.visit)
@@ -273,7 +273,7 @@ class _Walk:
             if value is None or value.kind not in ("param", "buffer") or value.data is None:
                 continue
             stored = self.file.weight(value.name)
-            if stored is not None and not np.array_equal(stored, value.data):
+            if stored is not None and not np.array_equal(stored, np.asarray(value.data)):
                 texts.append(f"{value.name} has other numbers in the file than in the model")
         return "; ".join(texts)
 

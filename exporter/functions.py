@@ -33,7 +33,8 @@ def into_functions(lowered: Lowered, classes: Mapping[str, str]) -> Lowered:
         lowered: what `lower` gave; it is left as it is.
         classes: class name of each layer that runs, by path.
     """
-    constants = {name: lowered.weights[name] for name in lowered.constants & set(lowered.weights)}
+    shared = lowered.constants & set(lowered.weights)
+    constants = {name: np.asarray(lowered.weights[name]) for name in shared}
     work = Functions(classes, constants, lowered.opset)
     results = [name for name, _ in (*lowered.outputs, *lowered.state_outputs)]
     nodes = work.group(lowered.nodes, results)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import onnx
 from onnx import helper
 
@@ -21,7 +20,7 @@ from exporter.builder import Builder, Scope, Val, tensor_type
 from exporter.errors import UnsupportedOpError
 from exporter.peephole import live, reads
 from exporter.registry import LOWERINGS, NodeView
-from tracer.graph import Block, Graph, Node, Value
+from tracer.graph import Block, Graph, Node, Stored, Value
 
 CONTROL_FLOW = ("cond", "while_loop", "scan")
 NEXT = ".next"
@@ -50,7 +49,7 @@ class Lowered:
     outputs: list[tuple[str, Type]]
     state_inputs: list[tuple[str, Type]] = field(default_factory=list)
     state_outputs: list[tuple[str, Type]] = field(default_factory=list)
-    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    weights: dict[str, Stored] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
     constants: frozenset[str] = frozenset()
     functions: list[onnx.FunctionProto] = field(default_factory=list)
@@ -90,7 +89,7 @@ class _Lowering:
         self.graph = graph
         self.builder = Builder(opset)
         self.values: dict[Value, Val] = {}
-        self.weights: dict[str, np.ndarray] = {}
+        self.weights: dict[str, Stored] = {}
         self.read = _all_reads(graph)
         self.refused: list[DynError] = []
 

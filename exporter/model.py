@@ -23,6 +23,7 @@ from exporter.errors import ExportError
 from exporter.lowering import Lowered, value_info
 from exporter.opset import IR_VERSION
 from exporter.target import side_file
+from tracer.graph import Stored
 
 LIMIT = 2**31 - 2**20
 """Largest single file in bytes: protobuf ends at 2 GiB; room is left for the graph."""
@@ -62,7 +63,7 @@ def _named(name: str, type_: Type) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, *value_info(type_))
 
 
-def check(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> None:
+def check(model: onnx.ModelProto, weights: Mapping[str, Stored]) -> None:
     """Step "check": onnx's checker and shape inference over the graph.
 
     Weights stand in as typed inputs, so that none of them is copied.
@@ -78,7 +79,7 @@ def check(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> None:
             continue
         if array.nbytes <= INLINE:
             # Small integer constants (axes, shapes) decide what shape inference finds.
-            stand_in.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+            stand_in.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), name))
         else:
             info = helper.make_tensor_value_info(name, tensor_type(array.dtype), array.shape)
             stand_in.graph.input.append(info)
@@ -91,7 +92,7 @@ def check(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> None:
 
 
 def write(
-    model: onnx.ModelProto, weights: Mapping[str, np.ndarray], path: Path, external: bool | None
+    model: onnx.ModelProto, weights: Mapping[str, Stored], path: Path, external: bool | None
 ) -> int:
     """Write graph and weights to `path`; the number of bytes written.
 
@@ -151,13 +152,13 @@ def _varint(n: int) -> bytes:
     return bytes(out)
 
 
-def _header(name: str, array: np.ndarray) -> onnx.TensorProto:
+def _header(name: str, array: Stored) -> onnx.TensorProto:
     return onnx.TensorProto(name=name, dims=array.shape, data_type=tensor_type(array.dtype))
 
 
-def _append(file: BinaryIO, name: str, array: np.ndarray) -> None:
+def _append(file: BinaryIO, name: str, array: Stored) -> None:
     """One initializer, its bytes straight from the array."""
-    data = np.ascontiguousarray(array)
+    data = contiguous(array)
     head = _header(name, array).SerializeToString() + _RAW + _varint(data.nbytes)
     tensor = len(head) + data.nbytes
     graph = len(_INITIALIZER) + len(_varint(tensor)) + tensor
@@ -165,15 +166,29 @@ def _append(file: BinaryIO, name: str, array: np.ndarray) -> None:
     file.write(_bytes(data))
 
 
+def contiguous(weights: Stored) -> np.ndarray:
+    """The array in C order, quickly where its first axis lies innermost: so convolutions lie."""
+    array = np.asarray(weights)
+    if array.ndim < 2 or array.strides[0] != array.itemsize or array.flags.c_contiguous:
+        return np.ascontiguousarray(array)
+    out = np.empty(array.shape, array.dtype)
+    # Blocks of rows that fit a cache line are gathered first and turned in the cache then.
+    step = max(1, 64 // array.itemsize)
+    for start in range(0, len(array), step):
+        block = np.ascontiguousarray(np.moveaxis(array[start : start + step], 0, -1))
+        out[start : start + step] = np.moveaxis(block, -1, 0)
+    return out
+
+
 def _bytes(data: np.ndarray) -> memoryview:
     return data.reshape(-1).view(np.uint8).data
 
 
 def _append_external(
-    file: BinaryIO, side: BinaryIO, name: str, array: np.ndarray, location: str
+    file: BinaryIO, side: BinaryIO, name: str, array: Stored, location: str
 ) -> None:
     """One initializer that points into the side file, aligned so that it can be mapped."""
-    data = np.ascontiguousarray(array)
+    data = contiguous(array)
     side.write(b"\0" * (-side.tell() % 4096))
     tensor = _header(name, array)
     tensor.data_location = onnx.TensorProto.EXTERNAL

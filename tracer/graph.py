@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,6 +17,22 @@ from dyn.core.errors import SourceLine
 from dyn.core.expr import Expr
 from dyn.core.op import Type
 from tracer import text
+
+
+class Stored(Protocol):
+    """What a value holds: an array, or an object that `numpy.asarray` makes an array of."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def __array__(self) -> np.ndarray: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -30,15 +46,15 @@ class Value:
         kind: "input", "param", "buffer", "const" (a tensor found outside the model's state, listed
             in reports), "literal" (a number or array written in the forward), "node" (a result of
             a node) or "block" (an input of a block, such as a loop variable).
-        data: the array of a param, buffer, const or literal; None for the others, and for state
-            that has no value yet or whose weights were not loaded.
+        data: of a param, buffer, const or literal; None for the others, and for state that has no
+            value yet or whose weights were not loaded.
         where: the user's line that a const was first read at.
     """
 
     name: str
     type: Type
     kind: str
-    data: np.ndarray | None = None
+    data: Stored | None = None
     where: SourceLine | None = None
 
     @property

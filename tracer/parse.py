@@ -205,7 +205,7 @@ class _Reader:
         key = (dtype.name, array.tobytes())
         for known in self.literals:
             assert known.data is not None
-            if (known.dtype.name, known.data.tobytes()) == key:
+            if (known.dtype.name, np.asarray(known.data).tobytes()) == key:
                 return known
         name = f"number{len(self.literals)}"
         self.literals.append(Value(name, Type((), dtype), "literal", array))

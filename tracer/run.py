@@ -32,7 +32,7 @@ class Interpreter:
     def __init__(self, graph: Graph):
         self.graph = graph
         self.state: dict[str, np.ndarray] = {
-            state.name: state.value.data
+            state.name: np.asarray(state.value.data)
             for state in graph.states
             if state.value is not None and state.value.data is not None
         }
@@ -54,7 +54,7 @@ class Interpreter:
         """
         run = _Run(watch)
         for value in (*self.graph.params, *self.graph.buffers, *self.graph.constants):
-            run.arrays[value] = value.data
+            run.arrays[value] = None if value.data is None else np.asarray(value.data)
         for state in self.graph.states:
             if state.value is not None and state.name in self.state:
                 run.arrays[state.value] = self.state[state.name]

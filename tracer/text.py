@@ -103,7 +103,7 @@ def input_text(value: Value | None, beside: np.dtype | None) -> str:
         return "None"
     if value.kind != "literal" or value.data is None or value.data.ndim:
         return value.name
-    text = scalar_text(value.data)
+    text = scalar_text(np.asarray(value.data))
     if value.dtype == beside:
         return text
     return f"{DTYPES[value.dtype.name]}({text})"
@@ -184,7 +184,7 @@ def state_lines(graph: Graph) -> list[Line]:
             continue
         text = f"  {value.kind:6} {value.name}: {type_text(value.type)}"
         if value.data is not None and value.data.size <= MAX_SHOWN:
-            text += f" = {array_text(value.data)}"
+            text += f" = {array_text(np.asarray(value.data))}"
         lines.append((text, comment_text("", value.where)))
     for name, sample in graph.sizes.items():
         lines.append((f"  size   {name} = {sample}", ""))

@@ -78,14 +78,14 @@ class _Work:
         size = sum(_bytes(value.type) for value in node.outputs)
         if op.dynamic or size > self.limit + sum(_bytes(value.type) for value in given):
             return False
-        arrays = [None if value is None else value.data for value in inputs]
+        arrays = [None if value is None else np.asarray(value.data) for value in inputs]
         results = op.kernel(*arrays, **node.attrs)
         for value, array in zip(
             node.outputs, results if isinstance(results, tuple) else (results,), strict=True
         ):
-            folded = Value("", value.type, "literal", np.asarray(array), node.where)
-            self.swap[value] = folded
-            self.bytes += folded.data.nbytes  # type: ignore[union-attr]
+            array = np.asarray(array)
+            self.swap[value] = Value("", value.type, "literal", array, node.where)
+            self.bytes += array.nbytes
         self.folded += 1
         return True
 

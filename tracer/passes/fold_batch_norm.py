@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from dyn.core.op import Type
-from tracer.graph import Graph, Node, Value
+from tracer.graph import Graph, Node, Stored, Value
 from tracer.passes.base import Report, rebuilt
 
 
@@ -42,7 +43,7 @@ class _Work:
 
     def nodes(self, nodes: list[Node]) -> list[Node]:
         """The nodes of the graph itself; blocks are left as they are."""
-        makers = {node.outputs[0]: node for node in nodes if node.op in _SCALED}
+        makers = {node.outputs[0]: node for node in nodes if node.op in _AXES}
         replaced: dict[Node, Node | None] = {}
         for node in nodes:
             before = makers.get(node.inputs[0]) if node.op == "batch_norm_infer" else None  # type: ignore[arg-type]
@@ -76,11 +77,11 @@ class _Work:
             shift = shift + _wide(b) * factor
         if bias is not None:
             shift = shift + _wide(bias)
-        weight = _SCALED[layer.op](w.data.astype(np.float64), factor, layer)
+        weight = Scaled(w.data, _AXES[layer.op](w.data, factor, layer))
         inputs = [
             x,
-            self.renewed(w, weight, w, w.name),
-            self.renewed(b or bias, shift, w, w.name.replace("weight", "bias")),
+            self.renewed(w, weight, w.name),
+            self.renewed(b or bias, shift.astype(w.dtype), w.name.replace("weight", "bias")),
         ]
         return Node(
             layer.op,
@@ -92,37 +93,56 @@ class _Work:
             layer.where,
         )
 
-    def renewed(self, old: Value | None, array: np.ndarray, like: Value, stem: str) -> Value:
+    def renewed(self, old: Value | None, data: Stored, stem: str) -> Value:
         """A weight with other numbers, under the name of the old one if that is free now."""
-        array = array.astype(like.dtype)
-        type_ = Type(array.shape, like.dtype)
+        type_ = Type(data.shape, data.dtype)
         if old is not None and self.reads[old] == 1 and old.kind == "param":
-            return Value(old.name, type_, "param", array)
-        return Value(f"{old.name if old else stem}.folded{self.folded}", type_, "param", array)
+            return Value(old.name, type_, "param", data)
+        return Value(f"{old.name if old else stem}.folded{self.folded}", type_, "param", data)
+
+
+class Scaled:
+    """Weights times factors, computed whenever they are read: a graph holds no copy of its weights.
+
+    Attributes:
+        weights: the array as the model has it.
+        factors: broadcasts against it.
+    """
+
+    def __init__(self, weights: Stored, factors: np.ndarray):
+        self.weights = weights
+        self.factors = factors.astype(np.result_type(weights.dtype, np.float32))
+        self.shape, self.dtype = weights.shape, weights.dtype
+        self.ndim, self.size, self.nbytes = weights.ndim, weights.size, weights.nbytes
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The product; each call gives a new array."""
+        product = np.asarray(self.weights) * self.factors
+        return product.astype(self.dtype if dtype is None else dtype, copy=False)
 
 
 def _wide(value: Value) -> np.ndarray:
-    assert value.data is not None
-    return value.data.astype(np.float64)
+    return np.asarray(value.data, np.float64)
 
 
-def _scaled_conv(w: np.ndarray, factor: np.ndarray, node: Node) -> np.ndarray:
-    return w * factor.reshape(-1, *[1] * (w.ndim - 1))
+def _of_conv(w: Stored, factor: np.ndarray, node: Node) -> np.ndarray:
+    return factor.reshape(-1, *[1] * (w.ndim - 1))
 
 
-def _scaled_conv_transpose(w: np.ndarray, factor: np.ndarray, node: Node) -> np.ndarray:
+def _of_conv_transpose(w: Stored, factor: np.ndarray, node: Node) -> np.ndarray:
+    # Weights are [in, out of a group, ...]: the group of an input channel chooses the factors.
     groups = node.attrs["groups"]
-    inside = factor.reshape(groups, 1, -1, *[1] * (w.ndim - 2))
-    return (w.reshape(groups, -1, *w.shape[1:]) * inside).reshape(w.shape)
+    rows = np.repeat(factor.reshape(groups, -1), w.shape[0] // groups, axis=0)
+    return rows.reshape(*rows.shape, *[1] * (w.ndim - 2))
 
 
-def _scaled_linear(w: np.ndarray, factor: np.ndarray, node: Node) -> np.ndarray:
-    return w * (factor[:, None] if node.attrs["transpose_w"] else factor)
+def _of_linear(w: Stored, factor: np.ndarray, node: Node) -> np.ndarray:
+    return factor[:, None] if node.attrs["transpose_w"] else factor
 
 
-_SCALED: dict[str, Callable[[np.ndarray, np.ndarray, Node], np.ndarray]] = {
-    "conv": _scaled_conv,
-    "conv_transpose": _scaled_conv_transpose,
-    "linear": _scaled_linear,
+_AXES: dict[str, Callable[[Stored, np.ndarray, Node], np.ndarray]] = {
+    "conv": _of_conv,
+    "conv_transpose": _of_conv_transpose,
+    "linear": _of_linear,
 }
-"""How the weights of each op are scaled per output channel."""
+"""How factors per output channel lie beside the weights of each op."""
