@@ -27,21 +27,15 @@ OPSETS = sorted(IR_VERSION)
 Step = tuple[Any, ...]
 
 ALL = slice(None)
-BATCH_SLICES = (
-    slice(1, None),
-    slice(None, -1),
-    slice(None, None, -1),
-    slice(0, 1),
-    slice(-1, None),
-)
-SLICES = (slice(1, None), slice(None, -1), slice(None, None, -1), slice(0, 2), slice(None, None, 2))
+ENDS = (slice(1, None), slice(None, -1), slice(None, None, -1))
+BATCH_SLICES = (*ENDS, slice(0, 1), slice(-1, None))
+SLICES = (*ENDS, slice(0, 2), slice(None, None, 2))
 
 pick = st.integers(0, 5)
 draws = st.lists(
     st.tuples(
         st.sampled_from(
-            ["view", "view", "move", "fold", "new", "set", "set", "copy", "add", "mul", "mask"]
-            + ["where", "scatter", "pair", "die"]
+            "view view move fold new set set copy add mul mask where scatter pair die".split()
         ),
         pick,
         pick,
