@@ -35,7 +35,23 @@ pick = st.integers(0, 5)
 draws = st.lists(
     st.tuples(
         st.sampled_from(
-            "view view move fold new set set copy add mul mask where scatter pair die".split()
+            [
+                "view",
+                "view",
+                "move",
+                "fold",
+                "new",
+                "set",
+                "set",
+                "copy",
+                "add",
+                "mul",
+                "mask",
+                "where",
+                "scatter",
+                "pair",
+                "die",
+            ]
         ),
         pick,
         pick,
