@@ -23,16 +23,33 @@ class Stored(Protocol):
     """What a value holds: an array, or an object that `numpy.asarray` makes an array of."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Sizes."""
+        ...
+
     @property
-    def dtype(self) -> np.dtype: ...
+    def dtype(self) -> np.dtype:
+        """Element type."""
+        ...
+
     @property
-    def ndim(self) -> int: ...
+    def ndim(self) -> int:
+        """Number of axes."""
+        ...
+
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Number of elements."""
+        ...
+
     @property
-    def nbytes(self) -> int: ...
-    def __array__(self) -> np.ndarray: ...
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        ...
+
+    def __array__(self) -> np.ndarray:
+        """The array, made anew if it is not one already."""
+        ...
 
 
 @dataclass(eq=False, slots=True)

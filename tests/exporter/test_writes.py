@@ -31,28 +31,16 @@ ENDS = (slice(1, None), slice(None, -1), slice(None, None, -1))
 BATCH_SLICES = (*ENDS, slice(0, 1), slice(-1, None))
 SLICES = (*ENDS, slice(0, 2), slice(None, None, 2))
 
+KINDS = (
+    "view", "view", "move", "fold", "new", "set", "set", "copy", "add", "mul", "mask", "where",
+    "scatter", "pair", "die",
+)  # fmt: skip
+"""Kinds of steps; those named twice are drawn twice as often."""
+
 pick = st.integers(0, 5)
 draws = st.lists(
     st.tuples(
-        st.sampled_from(
-            [
-                "view",
-                "view",
-                "move",
-                "fold",
-                "new",
-                "set",
-                "set",
-                "copy",
-                "add",
-                "mul",
-                "mask",
-                "where",
-                "scatter",
-                "pair",
-                "die",
-            ]
-        ),
+        st.sampled_from(KINDS),
         pick,
         pick,
         pick,
