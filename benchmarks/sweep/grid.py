@@ -1,0 +1,94 @@
+"""The cases of the sweep: a name that both peers implement (`dyn_ops`, `torch_ops`) and numbers."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+Case = tuple[str, tuple[Any, ...]]
+
+
+def convolutions() -> list[Case]:
+    """(N, Ci, H, W, Co, window, stride, padding, dilation, groups)."""
+    made: list[tuple[Any, ...]] = []
+    for ci, co, side in [(1, 8, 28), (3, 16, 64), (7, 13, 31), (16, 32, 32), (64, 64, 28)]:
+        for window, stride in itertools.product((1, 3, 5, 7), (1, 2)):
+            made.append((4, ci, side, side, co, window, stride, window // 2, 1, 1))
+    made += [(1, 128, 14, 14, 256, k, s, k // 2, 1, 1) for k, s in [(1, 1), (3, 1), (3, 2)]]
+    made += [(1, 3, 96, 160, 24, 3, 2, 1, 1, 1), (2, 32, 17, 45, 48, 3, 1, 0, 1, 1)]
+    made += [(4, 32, 28, 28, 32, 3, 1, d, d, 1) for d in (2, 3)]
+    made += [
+        (4, c, 28, 28, c, k, s, k // 2, 1, c) for c in (24, 96) for k in (3, 5) for s in (1, 2)
+    ]
+    made += [(4, 64, 28, 28, 64, 3, s, 1, 1, g) for g in (2, 8) for s in (1, 2)]
+    made += [(1, 512, 7, 7, 512, 3, 1, 1, 1, 1), (32, 64, 8, 8, 128, 3, 1, 1, 1, 1)]
+    made += [(2, 3, 33, 33, 6, 5, 1, 0, 1, 1), (64, 16, 8, 8, 32, 5, 1, 2, 1, 1)]
+    cases: list[Case] = [("conv2d", shape) for shape in made]
+    cases += [
+        ("conv_transpose2d", shape)
+        for shape in [
+            (2, 64, 14, 14, 32, 2, 2, 0, 1, 1),
+            (2, 64, 14, 14, 32, 4, 2, 1, 1, 1),
+            (2, 16, 28, 28, 8, 3, 1, 1, 1, 1),
+        ]
+    ]
+    cases += [
+        ("conv1d", (4, c, n, c, k, 1, k // 2)) for c in (8, 64) for n in (128,) for k in (3, 7)
+    ]
+    return cases
+
+
+def products() -> list[Case]:
+    """linear (rows, in, out); matmul (batch, m, k, n)."""
+    rows, widths = (1, 7, 64, 512), ((16, 16), (100, 37), (128, 512), (512, 128), (1024, 1024))
+    cases: list[Case] = [("linear", (r, *w)) for r in rows for w in widths]
+    cases += [("matmul", (b, m, k, n)) for b in (1, 8, 64) for m, k, n in [
+        (4, 4, 4), (32, 64, 32), (65, 33, 17), (128, 128, 128)]]  # fmt: skip
+    return [*cases, ("matmul", (1, 1000, 1000, 1000)), ("matmul", (1, 2048, 16, 2048))]
+
+
+def rowwise() -> list[Case]:
+    """Functions over the last axis of (rows, columns)."""
+    sizes = [(1, 10), (64, 10), (64, 1000), (1024, 64), (512, 768), (4096, 1024)]
+    names = ("softmax", "log_softmax", "layer_norm", "cross_entropy", "cumsum", "argmax", "topk",
+             "sort", "sum", "max", "mean", "var", "sum0", "logsumexp")  # fmt: skip
+    return [(name, size) for name in names for size in sizes]
+
+
+def elementwise() -> list[Case]:
+    """Functions of arrays of a number of elements, and of two whose shapes differ."""
+    names = ("add", "multiply", "divide", "exp", "log", "sqrt", "tanh", "sigmoid", "gelu", "relu",
+             "silu", "sin", "pow", "abs", "where", "cast", "maximum")  # fmt: skip
+    cases: list[Case] = [(n, (size,)) for n in names for size in (16, 1000, 100_000, 2_000_000)]
+    cases += [(n, shape) for n in ("add_row", "add_column", "add_transposed", "add_channel")
+              for shape in ((64, 256), (1000, 1000))]  # fmt: skip
+    return cases
+
+
+def images() -> list[Case]:
+    """Functions of (N, C, H, W)."""
+    names = ("max_pool", "avg_pool", "adaptive_pool", "batch_norm", "batch_norm_infer",
+             "group_norm", "upsample", "pad", "transpose", "concat", "slice", "flip")  # fmt: skip
+    sizes = [(1, 3, 32, 32), (8, 16, 28, 28), (32, 64, 14, 14), (4, 64, 56, 56), (2, 7, 61, 45)]
+    return [(name, size) for name in names for size in sizes]
+
+
+def sequences() -> list[Case]:
+    """embedding (rows, width, indices), attention (N, heads, T, width), lstm and gru
+    (T, N, in, hidden)."""
+    cases: list[Case] = [("embedding", s) for s in [(100, 16, 32), (30000, 256, 512)]]
+    cases += [("attention", s) for s in [(1, 1, 16, 16), (4, 4, 64, 32), (2, 8, 256, 64),
+                                         (1, 4, 1024, 64), (8, 2, 33, 17)]]  # fmt: skip
+    recurrent = [(1, 1, 8, 8), (20, 4, 32, 32), (50, 32, 64, 128), (100, 1, 64, 256)]
+    cases += [(n, s) for n in ("lstm", "gru") for s in recurrent]
+    return cases
+
+
+GROUPS = {
+    "convolutions": convolutions,
+    "products": products,
+    "rowwise": rowwise,
+    "elementwise": elementwise,
+    "images": images,
+    "sequences": sequences,
+}
