@@ -52,7 +52,9 @@ def matmul(
     row, column = a.ndim == 1, b.ndim == 1
     a = a[None, :] if row else a
     b = b[:, None] if column else b
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    batch = a.shape[:-2]
+    if batch != b.shape[:-2]:
+        batch = np.broadcast_shapes(batch, b.shape[:-2])
     out = _leading_axes(a, b, batch, bias, flags)
     if row:
         out = out[..., 0, :]

@@ -168,19 +168,32 @@ def _batch_part(args, chunk, chunks):
         call_address(argument(args, 1), words.ctypes.data)
 
 
-@kernel
-def _drive(pool, part, codes, a, b, c, bias, flags, whole, packed_a, packed_b, units, chunks, side):
-    """A product of two matrices given by `id`; codes are addresses of tasks and microkernels."""
-    words = np.empty(WORDS, np.int64)
-    words[M], words[N], words[K] = size(c, 0), size(c, 1), size(a, 1)
-    words[A], words[A_ROW], words[A_STEP] = data(a), stride(a, 0), stride(a, 1)
-    words[B], words[B_STEP], words[B_COLUMN] = data(b), stride(b, 0), stride(b, 1)
-    words[C], words[C_ROW] = data(c), stride(c, 0)
-    words[BIAS] = data(bias) if bias else 0
-    words[FLAGS], words[ELEMENT], words[WHOLE] = flags, stride(c, 1), whole
-    words[PACKED_A], words[PACKED_B] = packed_a, packed_b
+@kernel(forceinline=True)
+def _describe(words, codes, a, a_axis, b, b_axis, c, c_axis, cut):
+    """Fill in the words of a product of arrays given by `id`; their rows are the axes named.
+
+    `cut` is (whole, offset of the packed A in the scratch or 0, `id` of the scratch or 0).
+    """
+    whole, a_at, scratch = cut
+    at = data(scratch) if scratch else 0
+    words[M], words[N], words[K] = size(c, c_axis), size(c, c_axis + 1), size(a, a_axis + 1)
+    words[A], words[A_ROW], words[A_STEP] = data(a), stride(a, a_axis), stride(a, a_axis + 1)
+    words[B], words[B_STEP], words[B_COLUMN] = data(b), stride(b, b_axis), stride(b, b_axis + 1)
+    words[C], words[C_ROW], words[ELEMENT] = data(c), stride(c, c_axis), stride(c, c_axis + 1)
+    words[BIAS], words[FLAGS] = 0, 0
+    words[WHOLE], words[PACKED_A] = whole, at + a_at if a_at else 0
+    words[PACKED_B] = at + PANEL_BYTES
     for i in range(CODES):
         words[TALL + i] = codes[3 + i]
+
+
+@kernel
+def _drive(pool, part, codes, a, b, c, bias, flags, cut, units, chunks, side):
+    """A product of two matrices; codes are addresses of tasks and microkernels."""
+    words = np.empty(WORDS, np.int64)
+    _describe(words, codes, a, 0, b, 0, c, 0, cut)
+    words[BIAS] = data(bias) if bias else 0
+    words[FLAGS] = flags
     p = words.ctypes.data
     if units:
         grains = units * words[K] * (PANEL_BYTES // words[ELEMENT]) // PACK_GRAIN
@@ -193,13 +206,16 @@ def _drive(pool, part, codes, a, b, c, bias, flags, whole, packed_a, packed_b, u
 
 
 @kernel
-def _drive_batch(pool, part, codes, words, table, count, units, step, chunks):
-    """Many products of the same sizes."""
-    args = pack(
-        words.ctypes.data, codes[0], codes[1], table.ctypes.data, count, units, step
-    )  # fmt: skip
+def _drive_batch(
+    pool, part, codes, a, a_axis, b, b_axis, c, c_axis, cut, table, count, units, step, chunks
+):
+    """Many products of the same sizes, at the offsets in the array `table`."""
+    words = np.empty(WORDS, np.int64)
+    _describe(words, codes, a, a_axis, b, b_axis, c, c_axis, cut)
+    p = words.ctypes.data
+    args = pack(p, codes[0], codes[1], data(table), count, units, step)
     parallel_for(pool, part, args, chunks)
-    return words[0] + table[0]
+    return words[M]
 
 
 # ---- from Python -------------------------------------------------------------------------------
@@ -272,10 +288,7 @@ def product(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, flags: int) 
     a, b = _with_unit_step(a), _with_unit_step(b)
     element = c.itemsize
     cut = _cut(m, n, k, element, a.strides[1] == element, b.strides[1] == element)
-    at = 0
-    if cut.units:
-        scratch = memory.empty((cut.scratch,), np.uint8)
-        at = scratch.ctypes.data
+    scratch = memory.empty((cut.scratch,), np.uint8) if cut.units else None
     _drive(
         threads.pool() if cut.chunks > 1 else 0,
         _part.address,
@@ -285,9 +298,7 @@ def product(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, flags: int) 
         id(c),
         0 if bias is None else id(bias),
         flags,
-        cut.whole,
-        at + cut.a_at if cut.a_at else 0,
-        at + PANEL_BYTES,
+        (cut.whole, cut.a_at, 0 if scratch is None else id(scratch)),
         cut.units,
         cut.chunks,
         cut.by_rows,
@@ -299,36 +310,50 @@ def _with_unit_step(x: np.ndarray) -> np.ndarray:
     return x if x.itemsize in x.strides[-2:] else np.ascontiguousarray(x)
 
 
+@lru_cache(1024)
+def _offsets(batch: tuple[int, ...], *steps: tuple[int, ...]) -> np.ndarray:
+    """Bytes from the first matrix to each of a batch, in A, B and C in turn: [matrices * 3]."""
+    found = np.zeros((*batch, len(steps)), np.int64)
+    for axis, length in enumerate(batch):
+        shape = [1] * len(batch)
+        shape[axis] = length
+        by = np.array([own[axis] for own in steps], np.int64)
+        found += np.arange(length).reshape(*shape, 1) * by
+    return found.reshape(-1)
+
+
+def _steps(x: np.ndarray, batch: tuple[int, ...]) -> tuple[int, ...]:
+    """Bytes between matrices along each axis of the batch; 0 where x is repeated."""
+    missing = len(batch) - (x.ndim - 2)
+    own = [s if n != 1 else 0 for s, n in zip(x.strides[:-2], x.shape[:-2], strict=True)]
+    return (0,) * missing + tuple(own)
+
+
 def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
     """c = a @ b over the leading axes of c, along which a and b are broadcast."""
     a, b = _with_unit_step(a), _with_unit_step(b)
     batch = c.shape[:-2]
     count = math.prod(batch)
-    steps = np.zeros((count, 3), np.int64)
-    for column, x in enumerate((a, b, c)):
-        wide = np.broadcast_to(x, (*batch, *x.shape[-2:]))
-        offsets: Any = 0
-        for axis, length in enumerate(batch):
-            shape = [1] * len(batch)
-            shape[axis] = length
-            offsets = offsets + (np.arange(length) * wide.strides[axis]).reshape(shape)
-        steps[:, column] = np.broadcast_to(offsets, batch).reshape(-1)
+    offsets = _offsets(batch, _steps(a, batch), _steps(b, batch), _steps(c, batch))
     (m, n), k, element = c.shape[-2:], a.shape[-1], c.itemsize
     cut = _cut(m, n, k, element, a.strides[-1] == element, b.strides[-1] == element)
     chunks = max(1, min(m * n * k * count // GRAIN, count, MAX_CHUNKS))
     step = -(-cut.scratch // 64) * 64
-    scratch = memory.empty((chunks * step,), np.uint8)
-    at = scratch.ctypes.data
-    codes = _codes(c.dtype)
-    words = np.zeros(WORDS, np.int64)
-    words[M], words[N], words[K] = m, n, k
-    words[A], words[A_ROW], words[A_STEP] = a.ctypes.data, a.strides[-2], a.strides[-1]
-    words[B], words[B_STEP], words[B_COLUMN] = b.ctypes.data, b.strides[-2], b.strides[-1]
-    words[C], words[C_ROW], words[ELEMENT] = c.ctypes.data, c.strides[-2], element
-    words[WHOLE], words[PACKED_B] = cut.whole, at + PANEL_BYTES
-    words[PACKED_A] = at + cut.a_at if cut.a_at else 0
-    words[TALL : TALL + CODES] = codes[3:]
+    scratch = memory.empty((chunks * step,), np.uint8) if cut.units else None
     _drive_batch(
-        threads.pool(), _batch_part.address, codes, words, steps.reshape(-1), count, cut.units,
-        step, chunks,
-    )  # fmt: skip
+        threads.pool() if chunks > 1 else 0,
+        _batch_part.address,
+        _codes(c.dtype),
+        id(a),
+        a.ndim - 2,
+        id(b),
+        b.ndim - 2,
+        id(c),
+        c.ndim - 2,
+        (cut.whole, cut.a_at, 0 if scratch is None else id(scratch)),
+        id(offsets),
+        count,
+        cut.units,
+        step,
+        chunks,
+    )
