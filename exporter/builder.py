@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 
 from dyn.core.errors import SourceLine
 from dyn.core.expr import Atom, Expr, decide
-from exporter.peephole import same_call, simplified
+from exporter.peephole import DRAWS, same_call, simplified
 
 VALUES = "dyn.values"
 """Metadata of a node: which values of the graph its outputs are, comma-separated."""
@@ -70,14 +70,22 @@ class Builder:
 
     Attributes:
         opset: target opset.
+        seed: what the next operator that draws random numbers is seeded with; None for no seeds.
         nodes: NodeProtos in order.
         constants: arrays of small constants by name, kept by the outermost builder.
         makers: the node of this graph that makes a value, by the value's name.
         scope: set by the exporter before each lowering.
     """
 
-    def __init__(self, opset: int, names: Names | None = None, parent: Builder | None = None):
+    def __init__(
+        self,
+        opset: int,
+        names: Names | None = None,
+        parent: Builder | None = None,
+        seed: int | None = None,
+    ):
         self.opset = opset
+        self.seed = seed
         self.names = names or (parent.names if parent else Names())
         self.parent = parent
         self.root: Builder = parent.root if parent else self
@@ -122,6 +130,10 @@ class Builder:
             if isinstance(simpler, str):
                 return Val(simpler)
             op_type, names, given = simpler
+        if op_type in DRAWS and self.root.seed is not None:
+            # An int in Dropout and a float in all others.
+            given["seed"] = self.root.seed if op_type == "Dropout" else float(self.root.seed)
+            self.root.seed += 1
         key = same_call(op_type, names, outputs, given)
         made = self._known(lambda builder: builder._calls.get(key)) if key else None
         if made is None:

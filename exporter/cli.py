@@ -168,6 +168,7 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-verify", action="store_true", help="do not run it in onnxruntime")
     parser.add_argument("--external-data", action="store_true", help="weights beside the file")
     parser.add_argument("--functions", action="store_true", help="one function per layer class")
+    parser.add_argument("--seed", type=int, help="seed the random numbers of the file")
     parser.add_argument("--test-data", action="store_true", help="also write test_data_set_0")
 
 
@@ -182,6 +183,7 @@ def _export(arguments: argparse.Namespace) -> int:
             verify=not arguments.no_verify,
             external_data=arguments.external_data or None,
             functions=arguments.functions,
+            seed=arguments.seed,
             test_data=arguments.test_data,
             progress=progress,
         )

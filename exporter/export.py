@@ -38,6 +38,7 @@ def export(
     tolerance: float | None = None,
     external_data: bool | None = None,
     functions: bool = False,
+    seed: int | None = None,
     test_data: bool = False,
     metadata: Mapping[str, str] | None = None,
     progress: Callable[[str], None] | None = None,
@@ -57,6 +58,8 @@ def export(
         external_data: weights in a file of their own (`<path>.data`); by default above 2 GiB.
         functions: make each layer class an ONNX function that its layers call, with the same
             layers inside as in the model; runtimes inline them.
+        seed: makes random numbers of the file the same from session to session; within one they
+            differ from run to run. By default the runtime seeds them.
         test_data: also write the sample and what the model gives for it beside the file, as
             onnx's own tests have it (`test_data_set_0`).
         metadata: entries for the file's metadata.
@@ -82,7 +85,7 @@ def export(
     notes = [str(done) for done in reports if done.changes]
     tell("lower")
     require_coverage(graph)
-    lowered = lower(graph, opset)
+    lowered = lower(graph, opset, seed)
     if functions:
         lowered = into_functions(lowered, traced.classes())
     tell("check")

@@ -75,19 +75,22 @@ def unsupported(graph: Graph) -> list[str]:
     ]
 
 
-def lower(graph: Graph, opset: int) -> Lowered:
+def lower(graph: Graph, opset: int, seed: int | None = None) -> Lowered:
     """Write every node of `graph` in ONNX operators of `opset`.
+
+    Args:
+        seed: seeds the operators that draw random numbers, each with another number.
 
     Raises:
         UnsupportedOpError: lists every node that a lowering refused to write.
     """
-    return _Lowering(graph, opset).run()
+    return _Lowering(graph, Builder(opset, seed=seed)).run()
 
 
 class _Lowering:
-    def __init__(self, graph: Graph, opset: int):
+    def __init__(self, graph: Graph, builder: Builder):
         self.graph = graph
-        self.builder = Builder(opset)
+        self.builder = builder
         self.values: dict[Value, Val] = {}
         self.weights: dict[str, Stored] = {}
         self.read = _all_reads(graph)

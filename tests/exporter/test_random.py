@@ -110,6 +110,29 @@ def test_dropout_in_training_mode(tmp_path: Path, opset: int) -> None:
     assert abs(counts[0] - N / 4) < 6 * np.sqrt(N * 3 / 16)
 
 
+@OPSETS
+@pytest.mark.parametrize("functions", [False, True])
+def test_a_seed_is_for_a_session(tmp_path: Path, opset: int, functions: bool) -> None:
+    net = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5))
+
+    def noisy(x: Any) -> Any:
+        return net(x), dyn.rand([100]) - dyn.rand([100]), dyn.randn([100]), dyn.randperm(100)
+
+    def runs(seed: int | None) -> list[list[bytes]]:
+        path = tmp_path / "m.onnx"
+        options: Any = {"opset": opset, "functions": functions, "training": True, "seed": seed}
+        exporter.export(noisy, path, InputSpec([100], name="x"), layers={"net": net}, **options)
+        predictor = exporter.Predictor(path)
+        x = np.ones(100, np.float32)
+        return [[a.tobytes() for a in predictor.run(x)] for _ in range(2)]
+
+    first, again, other, unseeded = runs(7), runs(7), runs(8), runs(None)
+    assert first == again
+    for a, b, c, d in zip(*first, other[0], unseeded[0], strict=True):
+        assert a not in (b, c, d)
+    assert np.frombuffer(first[0][1], np.float32).any(), "two draws of one run differ"
+
+
 def test_numbers_drawn_once_and_for_all_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
