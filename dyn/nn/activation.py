@@ -86,7 +86,10 @@ class RReLU(Layer):
         return F.rrelu(x, self._lower, self._upper, training=self.training)
 
     def extra_repr(self) -> str:
-        return f"lower={self._lower}, upper={self._upper}, training={self.training}"
+        return (
+            f"lower={self._lower}, upper={self._upper}, training={self.training}, "
+            f"dtype={self._dtype}"
+        )
 
 
 class ELU(Layer):
@@ -285,7 +288,7 @@ class Tanhshrink(Layer):
 class Softplus(Layer):
     """log(1 + exp(beta * x)) / beta, and x itself above `threshold`. ONNX: Softplus."""
 
-    def __init__(self, beta: float = 1.0, threshold: float = 20.0, name: str | None = None):
+    def __init__(self, beta: float = 1, threshold: float = 20, name: str | None = None):
         super().__init__()
         self._beta, self._threshold = beta, threshold
 

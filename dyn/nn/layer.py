@@ -151,7 +151,7 @@ class Layer(Registry):
         return ""
 
     def __repr__(self) -> str:
-        return layer_text(type(self).__name__, self.extra_repr(), list(self.named_children()))
+        return layer_text(type(self).__name__, self.extra_repr(), list(self._sub_layers.items()))
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._kinds})

@@ -42,7 +42,10 @@ class PairwiseDistance(Layer):
         return F.pairwise_distance(x, y, self.p, self.epsilon, self.keepdim)
 
     def extra_repr(self) -> str:
-        return f"p={self.p}, epsilon={self.epsilon}, keepdim={self.keepdim}"
+        text = f"p={self.p}"
+        if self.epsilon != 1e-6:
+            text += f", epsilon={self.epsilon}"
+        return text + (f", keepdim={self.keepdim}" if self.keepdim else "")
 
 
 class MarginRankingLoss(Loss):

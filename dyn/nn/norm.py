@@ -78,7 +78,7 @@ class BatchNorm(Layer):
     def extra_repr(self) -> str:
         text = f"num_features={self._num_features}, momentum={self._momentum}"
         text += f", epsilon={self._epsilon}"
-        if self._data_format != self._formats[0]:
+        if self._data_format != "NCHW":
             text += f", data_format={self._data_format}"
         return text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.core.errors import AttributeValueError
 from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
 from dyn.nn.layer import Layer
@@ -75,7 +76,7 @@ class ZeroPad2D(Layer):
         return F.pad(x, self._pad, "constant", 0.0, self._data_format)
 
     def extra_repr(self) -> str:
-        return f"padding={self._pad}, data_format={self._data_format}"
+        return f"padding={self._pad}, mode=constant, value=0.0, data_format={self._data_format}"
 
 
 class Upsample(Layer):
@@ -88,10 +89,12 @@ class Upsample(Layer):
         mode: str = "nearest",
         align_corners: bool = False,
         align_mode: int = 0,
-        data_format: str = "NCHW",
+        data_format: str | None = None,
         name: str | None = None,
     ):
         super().__init__()
+        if data_format not in (None, "NCW", "NCHW", "NCDHW"):
+            raise AttributeValueError(f"Upsample takes channels first, not {data_format}")
         self.size, self.scale_factor, self.mode = size, scale_factor, mode
         self.align_corners, self.align_mode = align_corners, align_mode
         self.data_format = data_format

@@ -88,7 +88,7 @@ def _ones_like(x):
     return _filled(x.shape, 1, x.dtype)
 
 
-_KINDS = {builtins.bool: "bool", builtins.int: "int64", complex: "complex64"}
+_KINDS = {builtins.bool: "bool", complex: "complex128"}
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
@@ -97,7 +97,8 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
     Args:
         shape: sizes, or one size.
         fill_value: a number, or a tensor of one element (then the gradient reaches it).
-        dtype: by default that of the number: bool, int64, or the default floating point.
+        dtype: by default bool of a boolean, complex128 of a complex number, and the default
+            floating point of any other number, integers included, as in Paddle.
 
     Raises:
         ShapeError: a size is negative.
@@ -106,7 +107,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
         value = fill_value if dtype is None else cast(fill_value, dtype)
         return expand(reshape(value, []), sizes_of(shape))
     if isinstance(fill_value, Dim):
-        return full(shape, fill_value.scope.lift(fill_value), dtype or I64)
+        return full(shape, fill_value.scope.lift(fill_value), dtype or default_float())
     if dtype is None:
         dtype = _KINDS.get(type(fill_value), default_float())
     return _full(shape=sizes_of(shape), value=fill_value, dtype=dtype_attr(dtype))

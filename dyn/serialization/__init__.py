@@ -13,6 +13,7 @@ from typing import Any
 from dyn.core.errors import StateError
 from dyn.core.place import as_place
 from dyn.core.tensor import Tensor
+from dyn.core.tree import flatten, rebuild
 from dyn.serialization import paddle, safetensors, torchzip
 from dyn.serialization.structure import put_together, take_apart
 
@@ -43,12 +44,15 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     safetensors.write(path, arrays, {_KEY: text})
 
 
-def load(path: str | os.PathLike[str], map_location: Any = None) -> Any:
+def load(
+    path: str | os.PathLike[str], map_location: Any = None, *, return_numpy: bool = False
+) -> Any:
     """Read what `save` wrote, any safetensors file, or a file of Paddle or PyTorch.
 
     Args:
         path: a file of `dyn.save`, `.safetensors`, `.pdparams`, `.pdopt`, `.pth` or `.pt`.
         map_location: "cpu" or None.
+        return_numpy: whether numpy arrays stand in the place of tensors.
 
     Returns:
         The object that was saved; its tensors are constants. Of a safetensors file from elsewhere,
@@ -59,6 +63,18 @@ def load(path: str | os.PathLike[str], map_location: Any = None) -> Any:
         StateError: the file is damaged, of another kind, or holds more than data.
     """
     as_place(map_location)
+    found = _read(path)
+    if not return_numpy:
+        return found
+    try:
+        structure, leaves = flatten(found, lambda item: isinstance(item, Tensor))
+        return rebuild(structure, [tensor.numpy() for _, tensor in leaves])
+    except RecursionError:
+        raise StateError(f"{path} is nested too deeply") from None
+
+
+def _read(path: str | os.PathLike[str]) -> Any:
+    """What a file holds, by the kind of file that its first bytes tell."""
     with open(path, "rb") as file:
         head = file.read(9)
     # A safetensors file begins with the length of its header: any bytes, those of the other
