@@ -159,7 +159,7 @@ assert [done for done, _, _ in seen] == list(range(5))
 
 
 def test_lanes_are_part_of_the_key(package):
-    run(package)
+    run(package, DYN_LANES="8")
     assert run(package, DYN_LANES="4") == ["15.0", "15.0", "0", "6", "12"]
 
 
