@@ -1,9 +1,12 @@
-"""Recurrent layers over a whole sequence: LSTM, GRU, simple RNN, one direction at a time.
+"""Recurrent layers over a whole sequence: LSTM, GRU, simple RNN, and their gradients.
 
 x is [steps, batch, inputs]; weights are [gates * hidden, inputs] and [gates * hidden, hidden].
-What the inputs contribute is one product for all steps; the steps then add what the state
-contributes. `lengths`, where given, freezes the state of a sample after its last step and zeroes
-the outputs beyond. A reversed pass runs from the last step to the first.
+What the inputs contribute is one product for all steps, and so is each gradient of a weight; only
+the product with the state is done step by step (`rnn_walk.py`, `rnn_step.py`), in float32. Other
+dtypes and empty arrays go the way of `rnn_general.py`.
+
+Source: Appleyard, Kocisky & Blunsom, Optimizing Performance of Recurrent Neural Networks on GPUs,
+2016, sections 3.1 and 3.2.
 """
 
 from __future__ import annotations
@@ -12,159 +15,106 @@ from typing import Any
 
 import numpy as np
 
+from dyn.kernels import reduce as reductions
+from dyn.kernels import rnn_general, rnn_step, rnn_walk
+from dyn.kernels.gemm import matmul
+from dyn.kernels.gemm_tile import ACCUMULATE
+from dyn.kernels.memory import empty
+from dyn.kernels.rnn_walk import Product, packed
+
 Weights = tuple[Any, Any, Any, Any]
 """w, r, b and rb of one direction; arrays or None."""
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, e) / (1 + e)
+def _state(given: np.ndarray | None, x: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """Initial state of one direction, a copy; zeros where none is given."""
+    if given is None:
+        return np.zeros((x.shape[1], r.shape[1]), x.dtype)
+    return np.array(given, order="C")
 
 
-def _order(steps: int, reverse: bool) -> range:
-    return range(steps - 1, -1, -1) if reverse else range(steps)
+def _is_general(x: np.ndarray, r: np.ndarray) -> bool:
+    return x.dtype != np.float32 or not x.size or not r.size
 
 
-def _alive(lengths: np.ndarray | None, t: int) -> Any:
-    """Which samples still run at step t, as a column; True for all."""
-    return True if lengths is None else (lengths > t)[:, None]
+def _dense(x: np.ndarray) -> np.ndarray:
+    return x if x.flags.c_contiguous else np.ascontiguousarray(x)
 
 
-def forward(
-    mode: str,
-    x: np.ndarray,
-    w: np.ndarray,
-    r: np.ndarray,
-    b: np.ndarray | None,
-    rb: np.ndarray | None,
-    h: np.ndarray,
-    c: np.ndarray | None,
-    lengths: np.ndarray | None,
-    reverse: bool,
-) -> tuple[np.ndarray, ...]:
-    """Run one direction.
+def _rows(x: np.ndarray) -> np.ndarray:
+    """[steps, batch, hidden] as it is if its rows are contiguous and lie evenly, else a copy."""
+    even = x.strides[2] == x.itemsize and x.strides[0] == x.shape[1] * x.strides[1]
+    return x if even or x.flags.c_contiguous else np.ascontiguousarray(x)
 
-    Args:
-        mode: "lstm" (gates i, f, g, o), "gru" (r, z, n), "tanh" or "relu".
-        x: [steps, batch, inputs]. h, c: [batch, hidden] initial state (c for LSTM only).
-        w, r: input and recurrent weights; b, rb: their biases [gates * hidden].
-        lengths: [batch] steps of each sample, or None.
 
-    Returns:
-        y [steps, batch, hidden], last h, last c (LSTM only), then what the gradient needs: gate
-        values [steps, batch, gates * hidden], and for LSTM cells [steps, batch, hidden], for GRU
-        the recurrent part of n.
+def _flat(x: np.ndarray) -> np.ndarray:
+    """[steps, batch, n] with even rows as a matrix [steps * batch, n]."""
+    return x.reshape(-1, x.shape[2])
+
+
+def _steps_of(lengths: np.ndarray | None, steps: int, batch: int) -> np.ndarray:
+    if lengths is None:
+        return np.full(batch, steps, np.int64)
+    return np.ascontiguousarray(lengths, np.int64)
+
+
+def _sum_of_biases(
+    mode: str, b: np.ndarray | None, rb: np.ndarray | None, hidden: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """What is added to the product with the inputs, and to that with the state.
+
+    Only n of the GRU has a use for the latter.
     """
-    steps, batch, inputs = x.shape
-    hidden = h.shape[1]
-    gates = x.reshape(steps * batch, inputs) @ w.T
-    gates = (gates if b is None else gates + b).reshape(steps, batch, len(w))
-    y = np.zeros((steps, batch, hidden), x.dtype)
-    extra = np.zeros((steps, batch, hidden), x.dtype)
-    for t in _order(steps, reverse):
-        a = gates[t]
-        back = h @ r.T
-        if rb is not None:
-            back += rb
-        if mode == "gru":
-            a[:, : 2 * hidden] = _sigmoid(a[:, : 2 * hidden] + back[:, : 2 * hidden])
-            extra[t] = back[:, 2 * hidden :]
-            a[:, 2 * hidden :] = np.tanh(a[:, 2 * hidden :] + a[:, :hidden] * extra[t])
-            z, n = a[:, hidden : 2 * hidden], a[:, 2 * hidden :]
-            new = (1 - z) * n + z * h
-        elif mode == "lstm":
-            a += back
-            a[:, : 2 * hidden] = _sigmoid(a[:, : 2 * hidden])
-            a[:, 2 * hidden : 3 * hidden] = np.tanh(a[:, 2 * hidden : 3 * hidden])
-            a[:, 3 * hidden :] = _sigmoid(a[:, 3 * hidden :])
-            i, f, g, o = (a[:, k * hidden : (k + 1) * hidden] for k in range(4))
-            cell = f * c + i * g
-            new = o * np.tanh(cell)
-            c = np.where(_alive(lengths, t), cell, c)
-            extra[t] = c
-        else:
-            a += back
-            new = np.tanh(a) if mode == "tanh" else np.maximum(a, 0)
-            a[:] = new
-        alive = _alive(lengths, t)
-        h = np.where(alive, new, h)
-        y[t] = np.where(alive, new, 0)
-    if mode == "lstm":
-        return y, h, c, gates, extra
-    return (y, h, gates, extra) if mode == "gru" else (y, h, gates)
+    if rb is None:
+        return b, None
+    whole = rb.copy()
+    if mode == "gru":
+        whole[2 * hidden :] = 0
+    return whole if b is None else whole + b, rb[2 * hidden :].copy() if mode == "gru" else None
 
 
-def backward(
+def _forward(
     mode: str,
-    gy: np.ndarray,
-    gh: np.ndarray,
-    gc: np.ndarray | None,
     x: np.ndarray,
-    w: np.ndarray,
-    r: np.ndarray,
+    weights: Weights,
     h: np.ndarray,
-    c: np.ndarray | None,
+    c: np.ndarray,
     lengths: np.ndarray | None,
-    y: np.ndarray,
-    gates: np.ndarray,
-    extra: np.ndarray | None,
     reverse: bool,
+    y: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
-    """Gradients of `forward`: (gx, gw, gr, gb, grb, gh) and, for LSTM, gc."""
-    steps, batch, inputs = x.shape
-    hidden = h.shape[1]
-    ga = np.zeros_like(gates)  # of what enters the gates from the inputs
-    gback = ga if mode != "gru" else np.zeros_like(gates)  # and from the state
-    order = list(_order(steps, reverse))
-    # The state that each step started from: the output before it, or where it froze.
-    states = {}
-    state, cell = h, c
-    for t in order:
-        states[t] = state, cell
-        alive = _alive(lengths, t)
-        state = np.where(alive, y[t], state)
-        if mode == "lstm":
-            cell = extra[t]
-    for t in reversed(order):
-        before, cell_before = states[t]
-        a = gates[t]
-        alive = _alive(lengths, t)
-        g = np.where(alive, gh + gy[t], 0)
-        kept = np.where(alive, 0, gh)
-        if mode == "lstm":
-            i, f, n, o = (a[:, k * hidden : (k + 1) * hidden] for k in range(4))
-            squashed = np.tanh(extra[t])
-            gcell = np.where(alive, gc, 0) + g * o * (1 - squashed * squashed)
-            ga[t, :, :hidden] = gcell * n * i * (1 - i)
-            ga[t, :, hidden : 2 * hidden] = gcell * cell_before * f * (1 - f)
-            ga[t, :, 2 * hidden : 3 * hidden] = gcell * i * (1 - n * n)
-            ga[t, :, 3 * hidden :] = g * squashed * o * (1 - o)
-            gc = np.where(alive, gcell * f, gc)
-            gh = ga[t] @ r + kept
-        elif mode == "gru":
-            reset, z, n = (a[:, k * hidden : (k + 1) * hidden] for k in range(3))
-            gn = g * (1 - z) * (1 - n * n)
-            ga[t, :, :hidden] = gn * extra[t] * reset * (1 - reset)
-            ga[t, :, hidden : 2 * hidden] = g * (before - n) * z * (1 - z)
-            ga[t, :, 2 * hidden :] = gn
-            gback[t] = ga[t]
-            gback[t, :, 2 * hidden :] = gn * reset
-            gh = gback[t] @ r + g * z + kept
-        else:
-            ga[t] = g * (1 - a * a) if mode == "tanh" else g * (a > 0)
-            gh = ga[t] @ r + kept
-    flat, back = (v.reshape(steps * batch, len(w)) for v in (ga, gback))
-    before = np.stack([states[t][0] for t in range(steps)]) if steps else y
-    gx = (flat @ w).reshape(x.shape)
-    gw = flat.T @ x.reshape(steps * batch, inputs)
-    gr = back.T @ before.reshape(steps * batch, hidden)
-    grads = (gx, gw, gr, flat.sum(axis=0), back.sum(axis=0), np.array(gh))
-    return (*grads, np.array(gc)) if mode == "lstm" else grads
-
-
-def _state(given: np.ndarray | None, d: int, x: np.ndarray, r: np.ndarray) -> np.ndarray:
-    """Initial state of one direction; zeros where none is given."""
-    return np.zeros((x.shape[1], r.shape[1]), x.dtype) if given is None else given[d]
+    """Run one direction into y; h and c become the last state. Returns what is kept of it."""
+    w, r, b, rb = weights
+    steps, batch, _ = x.shape
+    hidden = r.shape[1]
+    r = _dense(r)
+    bias, n_bias = _sum_of_biases(mode, b, rb, hidden)
+    gates = matmul(_flat(_dense(x)), w.T, bias=bias).reshape(steps, batch, len(w))
+    extra = empty((steps, batch, hidden), x.dtype) if mode in ("lstm", "gru") else None
+    if mode == "gru":
+        assert extra is not None
+        two = 2 * hidden
+        products = [
+            Product(h, packed(r[:two].T), gates[:, :, :two], None, ACCUMULATE),
+            Product(h, packed(r[two:].T), extra, n_bias, 0),
+        ]
+    else:
+        products = [Product(h, packed(r.T), gates, None, ACCUMULATE)]
+    alive = _steps_of(lengths, steps, batch)
+    arrays = {
+        rnn_step.BATCH: batch,
+        rnn_step.HIDDEN: hidden,
+        rnn_step.LENGTHS: alive.ctypes.data,
+        rnn_step.GATES: gates.ctypes.data,
+        rnn_step.GATES_ROW: gates.strides[1],
+        rnn_step.EXTRA: 0 if extra is None else extra.ctypes.data,
+        rnn_step.H: h.ctypes.data,
+        rnn_step.C: c.ctypes.data,
+        rnn_step.Y: y.ctypes.data,
+        rnn_step.Y_ROW: y.strides[1],
+    }
+    rnn_walk.walk(rnn_step.FORWARD[mode], arrays, products, steps, not reverse, False)
+    return (gates,) if extra is None else (gates, extra)
 
 
 def run(
@@ -180,22 +130,65 @@ def run(
     """Run one direction, or both where `back` has weights.
 
     Args:
+        mode: "lstm" (gates i, f, g, o), "gru" (r, z, n), "tanh" or "relu".
+        x: [steps, batch, inputs].
         ahead, back: w, r, b and rb of either direction; w of `back` is None if there is none.
         h, c: [directions, batch, hidden] initial states, or None.
+        lengths: [batch] steps of each sample, or None.
 
     Returns:
-        y [steps, batch, directions * hidden]; the rest as `forward` returns it, with the direction
-        as a first axis.
+        y [steps, batch, directions * hidden]; then with the direction as a first axis last h, last
+        c (LSTM only) and what the gradient needs: gate values [steps, batch, gates * hidden], for
+        LSTM cells [steps, batch, hidden], for GRU the recurrent part of n.
     """
+    ways = [ahead] if back[0] is None else [ahead, back]
+    hidden = ahead[1].shape[1]
+    general = _is_general(x, ahead[1])
+    y = empty((*x.shape[:2], len(ways) * hidden), x.dtype)
     made = []
-    for d, (w, r, b, rb) in enumerate((ahead, back)):
-        if w is None or r is None:
-            continue
-        cell = _state(c, d, x, r) if mode == "lstm" else None
-        start = _state(h, d, x, r)
-        made.append(forward(mode, x, w, r, b, rb, start, cell, lengths, reverse or d == 1))
-    y = np.concatenate([part[0] for part in made], axis=2)
-    return (y, *(np.stack(parts) for parts in zip(*(part[1:] for part in made), strict=True)))
+    for d, (w, r, b, rb) in enumerate(ways):
+        turned = reverse or d == 1
+        start = _state(None if h is None else h[d], x, r)
+        cell = _state(None if c is None or mode != "lstm" else c[d], x, r)
+        part = y[:, :, d * hidden : (d + 1) * hidden]
+        if general:
+            part[...], *found = rnn_general.forward(
+                mode, x, w, r, b, rb, start, cell, lengths, turned
+            )
+        else:
+            kept = _forward(mode, x, (w, r, b, rb), start, cell, lengths, turned, part)
+            found = [start, cell, *kept] if mode == "lstm" else [start, *kept]
+        made.append(found)
+    if len(made) == 1:
+        return (y, *(kept[None] for kept in made[0]))
+    return (y, *(np.stack(parts) for parts in zip(*made, strict=True)))
+
+
+def _weight_of_state(
+    gback: np.ndarray,
+    y: np.ndarray,
+    h: np.ndarray | None,
+    lengths: np.ndarray,
+    reverse: bool,
+) -> np.ndarray:
+    """Gradient of the recurrent weight: each step's gradients by the state it started from.
+
+    That is the output of the step before; a sample's first step started from h.
+    """
+    steps, batch, width = gback.shape
+    if reverse:
+        later, earlier = gback[:-1], y[1:]
+    else:
+        later, earlier = gback[1:], y[:-1]
+    if steps == 1:
+        total = np.zeros((width, y.shape[2]), y.dtype)
+    else:
+        total = matmul(_flat(later).T, _flat(earlier))
+    if h is None:
+        return total
+    # Where a sample has no steps its gradients are zero at any.
+    start = np.clip(lengths, 1, steps) - 1 if reverse else np.zeros(batch, np.int64)
+    return total + matmul(gback[start, np.arange(batch)].T, h)
 
 
 def run_grad(
@@ -214,8 +207,60 @@ def run_grad(
     extra: np.ndarray | None,
     reverse: bool,
 ) -> tuple[np.ndarray, ...]:
-    """`backward` of one direction, whose initial states may be None."""
-    zeros = np.zeros((x.shape[1], r.shape[1]), x.dtype)
-    h = zeros if h is None else h
-    c = zeros if c is None and mode == "lstm" else c
-    return backward(mode, gy, gh, gc, x, w, r, h, c, lengths, y, gates, extra, reverse)
+    """Gradients of one direction: (gx, gw, gr, gb, grb, gh) and, for LSTM, gc."""
+    before = _state(h, x, r)
+    cells = _state(c, x, r)
+    if _is_general(x, r):
+        return rnn_general.backward(
+            mode, gy, gh, gc, x, w, r, before, cells, lengths, y, gates, extra, reverse
+        )
+    steps, batch, _ = x.shape
+    hidden = r.shape[1]
+    r, x, gy, y, gates = _dense(r), _dense(x), _rows(gy), _rows(y), _dense(gates)
+    extra = None if extra is None else _dense(extra)
+    gh = np.array(gh, order="C")
+    gc = np.array(gh if gc is None else gc, order="C")
+    alive = _steps_of(lengths, steps, batch)
+    ga = empty(gates.shape, x.dtype)
+    gback = empty((steps, batch, hidden), x.dtype) if mode == "gru" else None
+    if gback is not None:
+        two = 2 * hidden
+        products = [
+            Product(ga[:, :, :two], packed(r[:two]), gh, None, ACCUMULATE),
+            Product(gback, packed(r[two:]), gh, None, ACCUMULATE),
+        ]
+    else:
+        products = [Product(ga, packed(r), gh, None, ACCUMULATE)]
+    arrays = {
+        rnn_step.BATCH: batch,
+        rnn_step.HIDDEN: hidden,
+        rnn_step.LENGTHS: alive.ctypes.data,
+        rnn_step.START: steps - 1 if reverse else 0,
+        rnn_step.BEFORE: 1 if reverse else -1,
+        rnn_step.GATES: gates.ctypes.data,
+        rnn_step.GATES_ROW: gates.strides[1],
+        rnn_step.EXTRA: 0 if extra is None else extra.ctypes.data,
+        rnn_step.Y: y.ctypes.data,
+        rnn_step.Y_ROW: y.strides[1],
+        rnn_step.GY: gy.ctypes.data,
+        rnn_step.GY_ROW: gy.strides[1],
+        rnn_step.GA: ga.ctypes.data,
+        rnn_step.GBACK: 0 if gback is None else gback.ctypes.data,
+        rnn_step.GH: gh.ctypes.data,
+        rnn_step.GC: gc.ctypes.data,
+        rnn_step.H0: before.ctypes.data,
+        rnn_step.C0: cells.ctypes.data,
+    }
+    rnn_walk.walk(rnn_step.BACKWARD[mode], arrays, products, steps, reverse, True)
+    flat = _flat(ga)
+    start = None if h is None else before
+    gb = np.asarray(reductions.sum(flat, (0,), False))
+    if gback is None:
+        gr, grb = _weight_of_state(ga, y, start, alive, reverse), gb.copy()
+    else:
+        parts = (ga[:, :, :two], gback)
+        gr = np.concatenate([_weight_of_state(g, y, start, alive, reverse) for g in parts])
+        grb = np.concatenate([gb[:two], reductions.sum(_flat(gback), (0,), False)])
+    gx = matmul(flat, w).reshape(x.shape)
+    gw = matmul(flat.T, _flat(x))
+    return (gx, gw, gr, gb, grb, gh, gc) if mode == "lstm" else (gx, gw, gr, gb, grb, gh)

@@ -1,0 +1,159 @@
+"""Recurrent layers in numpy, one direction at a time: any dtype, any size.
+
+x is [steps, batch, inputs]; weights are [gates * hidden, inputs] and [gates * hidden, hidden].
+`lengths`, where given, freezes the state of a sample after its last step and zeroes the outputs
+beyond. A reversed pass runs from the last step to the first. float32 has kernels of its own, which
+`rnn.py` drives.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e) / (1 + e)
+
+
+def _order(steps: int, reverse: bool) -> range:
+    return range(steps - 1, -1, -1) if reverse else range(steps)
+
+
+def _alive(lengths: np.ndarray | None, t: int) -> Any:
+    """Which samples still run at step t, as a column; True for all."""
+    return True if lengths is None else (lengths > t)[:, None]
+
+
+def forward(
+    mode: str,
+    x: np.ndarray,
+    w: np.ndarray,
+    r: np.ndarray,
+    b: np.ndarray | None,
+    rb: np.ndarray | None,
+    h: np.ndarray,
+    c: np.ndarray | None,
+    lengths: np.ndarray | None,
+    reverse: bool,
+) -> tuple[np.ndarray, ...]:
+    """Run one direction.
+
+    Args:
+        mode: "lstm" (gates i, f, g, o), "gru" (r, z, n), "tanh" or "relu".
+        x: [steps, batch, inputs]. h, c: [batch, hidden] initial state (c for LSTM only).
+        w, r: input and recurrent weights; b, rb: their biases [gates * hidden].
+        lengths: [batch] steps of each sample, or None.
+
+    Returns:
+        y [steps, batch, hidden], last h, last c (LSTM only), then what the gradient needs: gate
+        values [steps, batch, gates * hidden], and for LSTM cells [steps, batch, hidden], for GRU
+        the recurrent part of n.
+    """
+    steps, batch, inputs = x.shape
+    hidden = h.shape[1]
+    gates = x.reshape(steps * batch, inputs) @ w.T
+    gates = (gates if b is None else gates + b).reshape(steps, batch, len(w))
+    y = np.zeros((steps, batch, hidden), x.dtype)
+    extra = np.zeros((steps, batch, hidden), x.dtype)
+    for t in _order(steps, reverse):
+        a = gates[t]
+        back = h @ r.T
+        if rb is not None:
+            back += rb
+        if mode == "gru":
+            a[:, : 2 * hidden] = _sigmoid(a[:, : 2 * hidden] + back[:, : 2 * hidden])
+            extra[t] = back[:, 2 * hidden :]
+            a[:, 2 * hidden :] = np.tanh(a[:, 2 * hidden :] + a[:, :hidden] * extra[t])
+            z, n = a[:, hidden : 2 * hidden], a[:, 2 * hidden :]
+            new = (1 - z) * n + z * h
+        elif mode == "lstm":
+            a += back
+            a[:, : 2 * hidden] = _sigmoid(a[:, : 2 * hidden])
+            a[:, 2 * hidden : 3 * hidden] = np.tanh(a[:, 2 * hidden : 3 * hidden])
+            a[:, 3 * hidden :] = _sigmoid(a[:, 3 * hidden :])
+            i, f, g, o = (a[:, k * hidden : (k + 1) * hidden] for k in range(4))
+            cell = f * c + i * g
+            new = o * np.tanh(cell)
+            c = np.where(_alive(lengths, t), cell, c)
+            extra[t] = c
+        else:
+            a += back
+            new = np.tanh(a) if mode == "tanh" else np.maximum(a, 0)
+            a[:] = new
+        alive = _alive(lengths, t)
+        h = np.where(alive, new, h)
+        y[t] = np.where(alive, new, 0)
+    if mode == "lstm":
+        return y, h, c, gates, extra
+    return (y, h, gates, extra) if mode == "gru" else (y, h, gates)
+
+
+def backward(
+    mode: str,
+    gy: np.ndarray,
+    gh: np.ndarray,
+    gc: np.ndarray | None,
+    x: np.ndarray,
+    w: np.ndarray,
+    r: np.ndarray,
+    h: np.ndarray,
+    c: np.ndarray | None,
+    lengths: np.ndarray | None,
+    y: np.ndarray,
+    gates: np.ndarray,
+    extra: np.ndarray | None,
+    reverse: bool,
+) -> tuple[np.ndarray, ...]:
+    """Gradients of `forward`: (gx, gw, gr, gb, grb, gh) and, for LSTM, gc."""
+    steps, batch, inputs = x.shape
+    hidden = h.shape[1]
+    ga = np.zeros_like(gates)  # of what enters the gates from the inputs
+    gback = ga if mode != "gru" else np.zeros_like(gates)  # and from the state
+    order = list(_order(steps, reverse))
+    # The state that each step started from: the output before it, or where it froze.
+    states = {}
+    state, cell = h, c
+    for t in order:
+        states[t] = state, cell
+        alive = _alive(lengths, t)
+        state = np.where(alive, y[t], state)
+        if mode == "lstm":
+            cell = extra[t]
+    for t in reversed(order):
+        before, cell_before = states[t]
+        a = gates[t]
+        alive = _alive(lengths, t)
+        g = np.where(alive, gh + gy[t], 0)
+        kept = np.where(alive, 0, gh)
+        if mode == "lstm":
+            i, f, n, o = (a[:, k * hidden : (k + 1) * hidden] for k in range(4))
+            squashed = np.tanh(extra[t])
+            gcell = np.where(alive, gc, 0) + g * o * (1 - squashed * squashed)
+            ga[t, :, :hidden] = gcell * n * i * (1 - i)
+            ga[t, :, hidden : 2 * hidden] = gcell * cell_before * f * (1 - f)
+            ga[t, :, 2 * hidden : 3 * hidden] = gcell * i * (1 - n * n)
+            ga[t, :, 3 * hidden :] = g * squashed * o * (1 - o)
+            gc = np.where(alive, gcell * f, gc)
+            gh = ga[t] @ r + kept
+        elif mode == "gru":
+            reset, z, n = (a[:, k * hidden : (k + 1) * hidden] for k in range(3))
+            gn = g * (1 - z) * (1 - n * n)
+            ga[t, :, :hidden] = gn * extra[t] * reset * (1 - reset)
+            ga[t, :, hidden : 2 * hidden] = g * (before - n) * z * (1 - z)
+            ga[t, :, 2 * hidden :] = gn
+            gback[t] = ga[t]
+            gback[t, :, 2 * hidden :] = gn * reset
+            gh = gback[t] @ r + g * z + kept
+        else:
+            ga[t] = g * (1 - a * a) if mode == "tanh" else g * (a > 0)
+            gh = ga[t] @ r + kept
+    flat, back = (v.reshape(steps * batch, len(w)) for v in (ga, gback))
+    before = np.stack([states[t][0] for t in range(steps)]) if steps else y
+    gx = (flat @ w).reshape(x.shape)
+    gw = flat.T @ x.reshape(steps * batch, inputs)
+    gr = back.T @ before.reshape(steps * batch, hidden)
+    grads = (gx, gw, gr, flat.sum(axis=0), back.sum(axis=0), np.array(gh))
+    return (*grads, np.array(gc)) if mode == "lstm" else grads

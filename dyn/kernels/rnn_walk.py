@@ -1,0 +1,173 @@
+"""The walk over the steps of a recurrent layer: products with the recurrent weight, then gates.
+
+The batch is cut over the threads: each walks through all steps of its samples and waits for nobody.
+A sample's numbers do not depend on where the batch is cut. The weight is packed once, in panels as
+wide as a register tile; what a step adds to all its rows is then a row of calls of the microkernels
+in `gemm_tile.py`. What the gates do is `rnn_step.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dyn.kernels import gemm_pack as packs
+from dyn.kernels import gemm_tile as tiles
+from dyn.kernels import memory, threads
+from dyn.kernels.conv_copy import transpose_f32
+from dyn.kernels.gemm_pack import PANEL_BYTES
+from dyn.kernels.gemm_tile import HEIGHTS
+from dyn.kernels.jit import Microkernel, call_address, kernel, task
+from dyn.kernels.rnn_step import BATCH
+from dyn.kernels.rnn_step import WORDS as STEP_WORDS
+from dyn.kernels.threads import argument, bounds, pack, parallel_for
+
+(STEPS, RISING, GATES_FIRST, GATES_CODE, PRODUCTS, TALL, MIDDLE, LOW) = range(
+    STEP_WORDS, STEP_WORDS + 8
+)
+"""Words of a walk after those of its step kernel."""
+HEADER_WORDS = STEP_WORDS + 8
+(A, A_ROW, A_STEP, DEPTH, PACKED, C, C_ROW, C_STEP, WIDTH, BIAS, FLAGS) = range(11)
+"""Words of a product: C[t] = A[t] @ B (+ C[t]) (+ bias); steps of time and rows in bytes."""
+PRODUCT_WORDS = 11
+GRAIN = 1 << 18
+"""Multiplications worth a thread."""
+PACK_GRAIN = 1 << 15
+"""Numbers to be packed that are worth a chunk."""
+PANEL = PANEL_BYTES // 4
+
+
+@kernel
+def _multiply(p, product, t, first, last):
+    """One product at step t for some rows, panel by panel: a panel stays in the cache."""
+    depth, width = argument(product, DEPTH), argument(product, WIDTH)
+    a_row, c_row = argument(product, A_ROW), argument(product, C_ROW)
+    a = argument(product, A) + t * argument(product, A_STEP)
+    c = argument(product, C) + t * argument(product, C_STEP)
+    bias, flags, b = argument(product, BIAS), argument(product, FLAGS), argument(product, PACKED)
+    for column in range(0, width, PANEL):
+        row = first
+        while row < last:
+            left = last - row
+            height = HEIGHTS[0] if left > HEIGHTS[1] else HEIGHTS[1]
+            height = HEIGHTS[2] if left <= HEIGHTS[2] else height
+            tile = argument(p, TALL) if height == HEIGHTS[0] else argument(p, MIDDLE)
+            tile = argument(p, LOW) if height == HEIGHTS[2] else tile
+            shift = bias + 4 * column if bias else 0
+            call_address(
+                tile, depth, a + row * a_row, a_row, 4, b + column * depth * 4, PANEL_BYTES,
+                c + row * c_row + 4 * column, c_row, min(height, left), width - column, shift,
+                flags,
+            )  # fmt: skip
+            row += height
+
+
+@task
+def _walk(p, chunk, chunks):
+    """All steps of some samples."""
+    first, last = bounds(argument(p, BATCH), chunk, chunks, HEIGHTS[2])
+    if first >= last:
+        return
+    steps, rising, code = argument(p, STEPS), argument(p, RISING), argument(p, GATES_CODE)
+    gates_first = argument(p, GATES_FIRST)
+    for s in range(steps):
+        t = s if rising else steps - 1 - s
+        if gates_first:
+            call_address(code, p, t, first, last)
+        for number in range(argument(p, PRODUCTS)):
+            _multiply(p, p + 8 * (HEADER_WORDS + number * PRODUCT_WORDS), t, first, last)
+        if not gates_first:
+            call_address(code, p, t, first, last)
+
+
+@task
+def _pack_part(args, chunk, chunks):
+    """A share of the panels: words of the matrix, address of `pack_units`, panels."""
+    first, last = bounds(argument(args, 2), chunk, chunks, 1)
+    call_address(argument(args, 1), argument(args, 0), first, last)
+
+
+@kernel(warm=["(int64, int64, int64, int64[::1], int64, int64)"])
+def _pack(pool, part, code, words, panels, chunks):
+    parallel_for(pool, part, pack(words.ctypes.data, code, panels), chunks)
+
+
+def packed(b: np.ndarray) -> np.ndarray:
+    """A float32 matrix [depth, width], one of whose axes is contiguous, in panels.
+
+    Returns:
+        [panels, depth, PANEL]; what lies beyond the width is arbitrary.
+    """
+    depth, width = b.shape
+    panels = -(-width // PANEL)
+    made = memory.empty((panels, depth, PANEL), np.float32)
+    words = np.zeros(packs.WORDS, np.int64)
+    words[packs.N], words[packs.K], words[packs.ELEMENT] = width, depth, 4
+    words[packs.B], words[packs.PACKED_B] = b.ctypes.data, made.ctypes.data
+    words[packs.B_STEP], words[packs.B_COLUMN] = b.strides
+    words[packs.TRANSPOSE] = transpose_f32.address
+    words[packs.COPY_B] = packs.copy_panel_f32.address
+    chunks = max(1, min(made.size // PACK_GRAIN, panels, 16))
+    pool = threads.pool() if chunks > 1 else 0
+    _pack(pool, _pack_part.address, packs.pack_units.address, words, panels, chunks)
+    return made
+
+
+class Product(NamedTuple):
+    """A product with a packed weight that every step does.
+
+    Attributes:
+        a: [steps, batch, depth] or, the same for all steps, [batch, depth]; rows contiguous.
+        b: what `packed` returned.
+        c: [steps, batch, width] or [batch, width]; rows contiguous.
+        bias: [width] or None.
+        flags: those of a tile.
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    c: np.ndarray
+    bias: np.ndarray | None
+    flags: int
+
+    def words(self) -> list[int]:
+        """The product as words of a walk."""
+        a, c = self.a, self.c
+        return [
+            a.ctypes.data, a.strides[-2], a.strides[0] if a.ndim == 3 else 0, a.shape[-1],
+            self.b.ctypes.data, c.ctypes.data, c.strides[-2], c.strides[0] if c.ndim == 3 else 0,
+            c.shape[-1], 0 if self.bias is None else self.bias.ctypes.data, self.flags,
+        ]  # fmt: skip
+
+
+def walk(
+    gates: Microkernel,
+    arrays: dict[int, int],
+    products: list[Product],
+    steps: int,
+    rising: bool,
+    gates_first: bool,
+) -> None:
+    """Walk through all steps.
+
+    Args:
+        gates: the step kernel.
+        arrays: its words, by number.
+        products: what is done at each step besides.
+        steps: their number.
+        rising: from step 0 on; else from the last step.
+        gates_first: the gates come before the products.
+    """
+    tall, middle, low = tiles.tall_f32.address, tiles.middle_f32.address, tiles.low_f32.address
+    header: dict[Any, int] = {
+        **arrays, STEPS: steps, RISING: rising, GATES_FIRST: gates_first,
+        GATES_CODE: gates.address, PRODUCTS: len(products), TALL: tall, MIDDLE: middle, LOW: low,
+    }  # fmt: skip
+    words = [header.get(k, 0) for k in range(HEADER_WORDS)]
+    for product in products:
+        words += product.words()
+    batch = arrays[BATCH]
+    work = steps * batch * sum(p.a.shape[-1] * p.c.shape[-1] for p in products)
+    chunks = min(threads.get_num_threads(), work // GRAIN, -(-batch // HEIGHTS[2]))
+    threads.launch(_walk, np.array(words, np.int64), max(1, chunks))
