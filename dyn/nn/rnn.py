@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from dyn.core.dim import Dim
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
 from dyn.nn import initializer as init
 from dyn.nn.layer import Layer
 from dyn.ops import rnn as ops
+from dyn.ops.control import scan
 from dyn.ops.creation import full
-from dyn.ops.join import concat, stack, unbind
+from dyn.ops.join import concat, flip, stack, unbind
 from dyn.ops.shape import squeeze, transpose, unsqueeze
 
 
@@ -293,6 +295,8 @@ def _checked(activation: str) -> str:
 class RNN(Layer):
     """Runs a cell of one's own along sequences, step by step in Python.
 
+    Sequences of a dynamic length become `dyn.scan` in a traced model.
+
     Args:
         cell: called as `cell(inputs, states)`, returns an output and the next states.
         is_reverse: begin with the last step.
@@ -309,6 +313,8 @@ class RNN(Layer):
         axis = 0 if self.time_major else 1
         if inputs.ndim < 3:
             raise ShapeError(f"sequences have 3 axes or more, got shape {inputs.shape}")
+        if isinstance(inputs.shape[axis], Dim):
+            return self._scan(inputs, initial_states, axis)
         steps = unbind(inputs, axis)
         states, outputs = initial_states, []
         for step in reversed(steps) if self.is_reverse else steps:
@@ -317,6 +323,24 @@ class RNN(Layer):
         if self.is_reverse:
             outputs.reverse()
         return stack(outputs, axis), states
+
+    def _scan(self, inputs: Tensor, states: Any, axis: int) -> tuple[Tensor, Any]:
+        """The same for any number of steps; a scan walks along the first axis."""
+        order = [axis, 1 - axis, *range(2, inputs.ndim)]
+        steps = transpose(inputs, order)
+        if self.is_reverse:
+            steps = flip(steps, [0])
+        if states is None and isinstance(self.cell, RNNCellBase):
+            states = self.cell.get_initial_states(steps[0])
+
+        def step(states: Any, x: Tensor) -> tuple[Any, Tensor]:
+            out, after = self.cell(x, states)
+            return after, out
+
+        states, outputs = scan(step, states, steps)
+        if self.is_reverse:
+            outputs = flip(outputs, [0])
+        return transpose(outputs, [axis, 1 - axis, *range(2, outputs.ndim)]), states
 
 
 class BiRNN(Layer):
