@@ -93,15 +93,28 @@ def compare(net: Net, pythons: dict[str, str], rounds: int, seconds: float) -> d
     return row
 
 
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} kB"
+
+
+SHOWN = {"first": _time, "again": _time, "unverified": _time, "nodes": str, "bytes": _bytes}
+"""How the figures of a row are written. torch.onnx verifies nothing, so that its time for
+"unverified" is that for "again"."""
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """The report as a Markdown table: ours / theirs (ratio) in each cell."""
-    head = ["network", "export, first", "export, again", "nodes", "bytes"]
+    head = ["network", "export, first", "export, again", "unverified", "nodes", "bytes"]
     head += [f"latency, batch {batch}" for batch in BATCHES]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         ours, theirs = (row["peers"].get(peer) for peer in ("dyn", "torch"))
         cells = [BY_NAME[row["net"]].title]
-        for key, shown in (("first", _time), ("again", _time), ("nodes", str), ("bytes", _bytes)):
+        for key, shown in SHOWN.items():
             cells.append(_cell(ours and ours[key], theirs and theirs[key], shown, row["notes"]))
         for batch in BATCHES:
             pair = [peer and peer["latency"].get(batch) for peer in (ours, theirs)]
@@ -116,14 +129,6 @@ def _cell(ours: Any, theirs: Any, shown: Any, notes: dict[str, str]) -> str:
     left = shown(ours) if ours else notes.get("dyn", "-")
     right = shown(theirs) if theirs else notes.get("torch", "-")
     return f"{left} / {right}"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} kB"
 
 
 def main() -> None:
