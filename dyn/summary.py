@@ -223,18 +223,22 @@ def _unregistered(net: Layer) -> Iterator[str]:
 # ---- flops -------------------------------------------------------------------------------------
 
 
+def _count(tensor: Any) -> Any:
+    return math.prod(tensor.shape)
+
+
 def _of_convolution(inputs: Sequence[Any], out: Any) -> int:
     w = inputs[1].shape
-    return out.size * (math.prod(w[1:]) + (inputs[2] is not None if len(inputs) > 2 else 0))
+    return _count(out) * (math.prod(w[1:]) + (inputs[2] is not None if len(inputs) > 2 else 0))
 
 
 def _of_transposed(inputs: Sequence[Any], out: Any) -> int:
-    bias = out.size if len(inputs) > 2 and inputs[2] is not None else 0
-    return inputs[0].size * math.prod(inputs[1].shape[1:]) + bias
+    bias = _count(out) if len(inputs) > 2 and inputs[2] is not None else 0
+    return _count(inputs[0]) * math.prod(inputs[1].shape[1:]) + bias
 
 
 def _of_product(inputs: Sequence[Any], out: Any) -> int:
-    return out.size * inputs[0].shape[-1]
+    return _count(out) * inputs[0].shape[-1]
 
 
 def _of_attention(inputs: Sequence[Any], out: Any) -> int:
@@ -249,13 +253,13 @@ _WORK: dict[str, Any] = {
     "linear": _of_product,
     "matmul": _of_product,
     "attention": _of_attention,
-    "batch_norm": lambda inputs, out: 2 * out.size,
-    "batch_norm_infer": lambda inputs, out: 2 * out.size,
-    "layer_norm": lambda inputs, out: 2 * out.size,
-    "group_norm": lambda inputs, out: 2 * out.size,
-    "rms_norm": lambda inputs, out: 2 * out.size,
-    "avg_pool": lambda inputs, out: out.size,
-    "adaptive_avg_pool": lambda inputs, out: inputs[0].size + out.size,
+    "batch_norm": lambda inputs, out: 2 * _count(out),
+    "batch_norm_infer": lambda inputs, out: 2 * _count(out),
+    "layer_norm": lambda inputs, out: 2 * _count(out),
+    "group_norm": lambda inputs, out: 2 * _count(out),
+    "rms_norm": lambda inputs, out: 2 * _count(out),
+    "avg_pool": lambda inputs, out: _count(out),
+    "adaptive_avg_pool": lambda inputs, out: _count(inputs[0]) + _count(out),
 }
 """Multiply-adds by op; element-wise functions, maxima and copies count nothing, as in Paddle."""
 

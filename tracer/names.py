@@ -73,7 +73,8 @@ class Model:
     def _add_layer(self, prefix: str, root: Layer) -> None:
         for path, layer in root.named_sublayers(prefix, include_self=True):
             self.layers.setdefault(path, layer)
-        for name, tensor in root.state_dict().items():
+        # Layer's own: a subclass may give copies, and the tensors themselves are meant.
+        for name, tensor in Layer.state_dict(root).items():
             self._add_tensor(f"{prefix}.{name}" if prefix else name, tensor)
 
     def _add_tensor(self, name: str, tensor: Tensor) -> None:

@@ -11,6 +11,7 @@ from dyn.core.errors import AttributeValueError
 from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
 from dyn.nn.layer import Layer
+from dyn.nn.state import in_order
 from dyn.ops import shape as shape_ops
 
 
@@ -36,6 +37,9 @@ class Linear(Layer):
     Shapes: (..., in_features) -> (..., out_features). ONNX: Gemm or MatMul and Add.
     """
 
+    _transposed = False
+    """Whether the weight is kept as [out_features, in_features]; it lies in memory all the same."""
+
     def __init__(
         self,
         in_features: int,
@@ -47,11 +51,14 @@ class Linear(Layer):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        self.weight = self.create_parameter([in_features, out_features], weight_attr)
+        sizes = [in_features, out_features]
+        self.weight = self.create_parameter(sizes[::-1] if self._transposed else sizes, weight_attr)
+        if self._transposed and self.weight is not None:
+            self.weight._array = in_order(self.weight._array, (1, 0))
         self.bias = self.create_parameter([out_features], bias_attr, is_bias=True)
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.linear(input, self.weight, self.bias)
+        return F.linear(input, self.weight, self.bias, self._transposed)
 
     def extra_repr(self) -> str:
         return (

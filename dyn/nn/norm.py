@@ -31,6 +31,10 @@ class BatchNorm(Layer):
 
     _ranks: tuple[int, ...] = ()
     _formats: tuple[str, ...] = ("NCHW", "NCL", "NC", "NCDHW")
+    _statistics = ("_mean", "_variance")
+    """Names of the buffers of the running mean and variance."""
+    _unbiased = False
+    """Whether the running variance is the unbiased one."""
 
     def __init__(
         self,
@@ -56,23 +60,26 @@ class BatchNorm(Layer):
         self.weight = self.create_parameter([num_features], weight_attr, default_initializer=one)
         self.bias = self.create_parameter([num_features], bias_attr, is_bias=True)
         dtype = np.dtype(self._dtype)
-        self.register_buffer("_mean", Tensor._of(np.zeros(num_features, dtype)))
-        self.register_buffer("_variance", Tensor._of(np.ones(num_features, dtype)))
+        mean, variance = self._statistics
+        self.register_buffer(mean, Tensor._of(np.zeros(num_features, dtype)))
+        self.register_buffer(variance, Tensor._of(np.ones(num_features, dtype)))
 
     def forward(self, input: Tensor) -> Tensor:
         if self._ranks and input.ndim not in self._ranks:
             wanted = " or ".join(f"{rank}D" for rank in self._ranks)
             raise ShapeError(f"expected {wanted} input (got {input.ndim}D input)")
+        values, (mean, variance) = self.__dict__, self._statistics
         return F.batch_norm(
             input,
-            self._mean,
-            self._variance,
+            values[mean],
+            values[variance],
             self.weight,
             self.bias,
             training=self.training,
             momentum=self._momentum,
             epsilon=self._epsilon,
             use_global_stats=self._use_global_stats,
+            unbiased=self._unbiased,
         )
 
     def extra_repr(self) -> str:

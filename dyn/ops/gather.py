@@ -20,6 +20,7 @@ from dyn.ops.infer import (
     broadcast_shapes,
     need_int,
     need_same_dtype,
+    product,
     same_size,
     show,
 )
@@ -83,7 +84,7 @@ def index_select(x: Tensor, index: Tensor, axis: int = 0) -> Tensor:
 
 def take(x: Tensor, index: Tensor, mode: str = "raise") -> Tensor:
     """Elements of the flattened tensor; mode "wrap" or "clip" brings indices into range."""
-    size = x.size
+    size = product(x.shape)
     if mode == "wrap":
         index = index % size
     elif mode == "clip":

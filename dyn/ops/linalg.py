@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -162,7 +163,7 @@ def inner(x: Tensor, y: Tensor) -> Tensor:
 
 def outer(x: Tensor, y: Tensor) -> Tensor:
     """All products of the elements of two flattened tensors: (m,) and (n,) give (m, n)."""
-    return _reshape(x, shape=(x.size, 1)) * _reshape(y, shape=(1, y.size))
+    return _reshape(x, shape=(product(x.shape), 1)) * _reshape(y, shape=(1, product(y.shape)))
 
 
 def addmm(input: Tensor, x: Tensor, y: Tensor, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
@@ -223,18 +224,21 @@ def _as_matrix(x: Tensor) -> Tensor:
     return _reshape(x, shape=(product(x.shape[:-1]), x.shape[-1]))
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, transpose_weight: bool = False
+) -> Tensor:
     """Apply weight and bias over the last axis: `x @ weight + bias`.
 
     Args:
         x: (..., in_features), floating point.
         weight: (in_features, out_features), dtype of x.
         bias: (out_features,) or None.
+        transpose_weight: the weight is (out_features, in_features), as PyTorch keeps it.
 
     Returns:
         (..., out_features).
     """
-    return _linear(x, weight, bias)
+    return apply(_linear, (x, weight, bias), (transpose_weight,))
 
 
 __all__ = [

@@ -16,7 +16,7 @@ from dyn.ops.cross_entropy import (
     negative_log_likelihood,
     softmax_cross_entropy,
 )
-from dyn.ops.infer import Type, axis_of, need_float, need_same_dtype, same_size, show
+from dyn.ops.infer import Type, axis_of, need_float, need_same_dtype, product, same_size, show
 from dyn.ops.softmax import log_softmax
 
 
@@ -66,7 +66,7 @@ def _mse_loss_grad(g, x, y, *, reduction):
 
 
 def _mse_factor(x: Tensor, reduction: str) -> Any:
-    return 2.0 / x.size if reduction == "mean" else 2.0
+    return 2.0 / product(x.shape) if reduction == "mean" else 2.0
 
 
 @_mse_loss_grad.vjp("g")

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,8 @@ def verbatim() -> Callable[..., dict[str, Any]]:
     def run(source: str, **names: Any) -> dict[str, Any]:
         source = source.replace("import paddle\n", "import dyn as paddle\n")
         source = source.replace("import paddle.", "import dyn.")
+        source = re.sub(r"^import torch$", "import dyn.compat.torch as torch", source, flags=re.M)
+        source = re.sub(r"^(import|from) torch\b", r"\1 dyn.compat.torch", source, flags=re.M)
         space: dict[str, Any] = {"__name__": "seed", "paddle": dyn, **names}
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):

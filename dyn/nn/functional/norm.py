@@ -6,19 +6,21 @@ from dyn.core.errors import AttributeValueError
 from dyn.core.modes import no_grad
 from dyn.core.tensor import Tensor
 from dyn.ops import norm as ops
+from dyn.ops.infer import product
 
 
 def batch_norm(
     x: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     training: bool = False,
-    momentum: float = 0.9,
+    momentum: float | Tensor = 0.9,
     epsilon: float = 1e-5,
     data_format: str = "NCHW",
     use_global_stats: bool | None = None,
+    unbiased: bool = False,
 ) -> Tensor:
     """x normalised per channel: by its own statistics in training, by the running ones otherwise.
 
@@ -27,13 +29,14 @@ def batch_norm(
 
     Args:
         x: [N, C, ...], floating point.
-        running_mean, running_var: [C].
+        running_mean, running_var: [C]; without them the statistics of the batch are used always.
         weight, bias: [C] or None.
         training: whether to use and note the statistics of the batch.
         momentum: share of the old statistics that stays.
         epsilon: added to the variance.
         data_format: channels first only.
         use_global_stats: use the running statistics also in training; `not training` if None.
+        unbiased: note the variance with n - 1 in the place of n, as PyTorch does.
 
     Returns:
         The shape of x. Source: Ioffe & Szegedy, arXiv 1502.03167. ONNX: BatchNormalization.
@@ -42,11 +45,16 @@ def batch_norm(
         raise AttributeValueError(
             f"data_format {data_format!r} is not supported; transpose to channels first"
         )
+    if running_mean is None or running_var is None:
+        return ops.batch_norm(x, weight, bias, epsilon=epsilon)[0]
     if use_global_stats or not training:
         return ops.batch_norm_infer(x, weight, bias, running_mean, running_var, epsilon=epsilon)
     out, mean, var = ops.batch_norm(x, weight, bias, epsilon=epsilon)
     with no_grad():
         keep, take = momentum, 1.0 - momentum
+        if unbiased:
+            count = product(x.shape) // x.shape[1]
+            var = var * (count / (count - 1))
         running_mean._assign(running_mean * keep + mean * take)
         running_var._assign(running_var * keep + var * take)
     return out

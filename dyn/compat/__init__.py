@@ -1,0 +1,1 @@
+"""Other frameworks' names and conventions over the same tensors, layers and optimisers."""

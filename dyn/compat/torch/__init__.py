@@ -1,0 +1,175 @@
+"""PyTorch's names and conventions over dyn's tensors, layers and optimisers.
+
+`import dyn.compat.torch as torch`. The public names, nothing else.
+"""
+
+from typing import Any
+
+from dyn.compat.torch import autograd, methods, nn, optim, pointwise, shape, utils
+from dyn.compat.torch.creation import (
+    BoolTensor,
+    DoubleTensor,
+    FloatTensor,
+    IntTensor,
+    LongTensor,
+    arange,
+    as_tensor,
+    bernoulli,
+    empty,
+    empty_like,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    get_default_dtype,
+    is_floating_point,
+    is_tensor,
+    linspace,
+    manual_seed,
+    meshgrid,
+    multinomial,
+    normal,
+    numel,
+    ones,
+    ones_like,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from dyn.compat.torch.serialization import load, save
+from dyn.compat.torch.tensor import Tensor, flavoured
+from dyn.compat.torch.text import set_printoptions
+from dyn.compat.torch.types import Size, device, dtype, of_name
+from dyn.core.dtype import set_default_dtype
+from dyn.core.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from dyn.core.rng import get_rng_state, set_rng_state
+from dyn.kernels.threads import get_num_threads, set_num_threads
+
+float16, bfloat16, float32, float64 = map(of_name, ("float16", "bfloat16", "float32", "float64"))
+int8, int16, int32, int64 = map(of_name, ("int8", "int16", "int32", "int64"))
+uint8, complex64, complex128 = map(of_name, ("uint8", "complex64", "complex128"))
+half, double, short, long = float16, float64, int16, int64
+bool, float, int = of_name("bool"), float32, int32
+
+cat, stack, where, hstack, vstack = map(
+    flavoured, (shape.cat, shape.stack, shape.where, shape.one_row, shape.one_column)
+)
+concat = cat
+einsum = flavoured(pointwise.einsum)
+
+globals().update(methods.functions())
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(
+        f"dyn.compat.torch has no {name!r}; docs/compat-torch.md lists what it has"
+    )
+
+
+class cuda:
+    """There is no CUDA device; code may ask."""
+
+    @staticmethod
+    def is_available() -> Any:
+        """Always False."""
+        return False
+
+    @staticmethod
+    def device_count() -> Any:
+        """Always 0."""
+        return 0
+
+
+inference_mode = no_grad
+__version__ = "2.13.0+dyn"
+
+__all__ = [
+    "BoolTensor",
+    "DoubleTensor",
+    "FloatTensor",
+    "IntTensor",
+    "LongTensor",
+    "Size",
+    "Tensor",
+    "__version__",
+    "arange",
+    "as_tensor",
+    "autograd",
+    "bernoulli",
+    "bfloat16",
+    "bool",
+    "cat",
+    "complex64",
+    "complex128",
+    "concat",
+    "cuda",
+    "device",
+    "double",
+    "dtype",
+    "einsum",
+    "empty",
+    "empty_like",
+    "enable_grad",
+    "eye",
+    "float",
+    "float16",
+    "float32",
+    "float64",
+    "from_numpy",
+    "full",
+    "full_like",
+    "get_default_dtype",
+    "get_num_threads",
+    "get_rng_state",
+    "half",
+    "hstack",
+    "inference_mode",
+    "int",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "is_floating_point",
+    "is_grad_enabled",
+    "is_tensor",
+    "linspace",
+    "load",
+    "long",
+    "manual_seed",
+    "meshgrid",
+    "multinomial",
+    "nn",
+    "no_grad",
+    "normal",
+    "numel",
+    "ones",
+    "ones_like",
+    "optim",
+    "rand",
+    "rand_like",
+    "randint",
+    "randn",
+    "randn_like",
+    "randperm",
+    "save",
+    "set_default_dtype",
+    "set_grad_enabled",
+    "set_num_threads",
+    "set_printoptions",
+    "set_rng_state",
+    "short",
+    "stack",
+    "tensor",
+    "uint8",
+    "utils",
+    "vstack",
+    "where",
+    "zeros",
+    "zeros_like",
+]

@@ -1,0 +1,223 @@
+"""Functions that make tensors, under PyTorch's names: sizes may be given one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dyn.compat.torch.tensor import Base, Tensor, flavoured, of_name_or, own
+from dyn.compat.torch.types import need_cpu
+from dyn.core import rng
+from dyn.ops import creation as ops
+from dyn.ops import matrix
+from dyn.ops import random as draws
+
+
+def sizes_of(sizes: tuple[Any, ...]) -> list[Any]:
+    """Sizes given one by one or as one sequence."""
+    if len(sizes) == 1 and not isinstance(sizes[0], (int, Base)):
+        return list(sizes[0])
+    return list(sizes)
+
+
+def _finished(
+    made: Any, requires_grad: bool = False, device: Any = None, dtype: Any = None
+) -> Tensor:
+    need_cpu(device)
+    out = own(made)
+    return out.requires_grad_() if requires_grad else out
+
+
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
+    """A tensor of numbers, nested lists or an array, copied; floats become the default dtype."""
+    value = np.array(data._read()) if isinstance(data, Base) else data
+    wanted = None if dtype is None else of_name_or(dtype)
+    return _finished(Base(value, wanted), requires_grad, device)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """The tensor itself where `data` is one of the dtype already, else a new one."""
+    if isinstance(data, Base):
+        return own(data).to(device, dtype)
+    return tensor(data, dtype=dtype, device=device)
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor of an array's values. They are copied: the array may be written to afterwards."""
+    return tensor(np.asarray(array))
+
+
+def _filled(function: Any) -> Any:
+    def make(
+        *size: Any,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        generator: Any = None,
+        **layout: Any,
+    ) -> Tensor:
+        made = function(sizes_of((layout.get("size") and (layout["size"],)) or size), dtype)
+        return _finished(made, requires_grad, device)
+
+    make.__name__ = function.__name__
+    make.__doc__ = f"`dyn.{function.__name__}` of sizes given one by one or as one sequence."
+    return make
+
+
+zeros, ones, empty = (_filled(f) for f in (ops.zeros, ops.ones, ops.empty))
+rand, randn = (_filled(f) for f in (draws.rand, draws.randn))
+
+
+def full(
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """One number everywhere, in its own dtype unless `dtype` says another."""
+    if dtype is None and not isinstance(fill_value, Base):
+        integer = isinstance(fill_value, int) and not isinstance(fill_value, bool)
+        dtype = "bool" if isinstance(fill_value, bool) else "int64" if integer else None
+    return _finished(ops.full(list(size), fill_value, dtype), requires_grad, device)
+
+
+def _like(function: Any) -> Any:
+    def make(
+        input: Any,
+        *args: Any,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        **layout: Any,
+    ) -> Tensor:
+        return _finished(function(input, *args, dtype=dtype), requires_grad, device)
+
+    make.__name__ = function.__name__
+    make.__doc__ = f"`dyn.{function.__name__}`: the shape, and unless told the dtype, of `input`."
+    return make
+
+
+zeros_like, ones_like, empty_like = map(_like, (ops.zeros_like, ops.ones_like, ops.empty_like))
+full_like = _like(ops.full_like)
+rand_like, randn_like = map(_like, (draws.rand_like, draws.randn_like))
+
+
+def arange(
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """The numbers from `start` (0 if it is the only one given) up to, without, `end`."""
+    start, end = (0, start) if end is None else (start, end)
+    return _finished(ops.arange(start, end, step, dtype), requires_grad, device)
+
+
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`steps` numbers evenly from `start` to `end`, both included."""
+    return _finished(ops.linspace(start, end, steps, dtype), requires_grad, device)
+
+
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Ones on the diagonal of an n x m matrix of zeros."""
+    return _finished(matrix.eye(n, m, dtype), requires_grad, device)
+
+
+def randint(
+    low: int, *args: Any, dtype: Any = None, device: Any = None, generator: Any = None, **named: Any
+) -> Tensor:
+    """Integers from `low` (0 if only `high` and sizes are given) up to, without, `high`."""
+    given = [low, *args, *(named[key] for key in ("high", "size") if key in named)]
+    bounds, size = given[:-1], given[-1]
+    first, last = (0, bounds[0]) if len(bounds) == 1 else bounds
+    return _finished(draws.randint(first, last, list(size), dtype), False, device)
+
+
+def randperm(n: int, *, dtype: Any = None, device: Any = None, generator: Any = None) -> Tensor:
+    """The integers from 0 to n - 1 in random order."""
+    return _finished(draws.randperm(n, dtype), False, device)
+
+
+def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, **named: Any) -> Tensor:
+    """Normal numbers of the given means and deviations."""
+    need_cpu(named.get("device"))
+    return own(draws.normal(mean, std, None if size is None else list(size)))
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Coordinate tensors of a grid, the first along the first axis."""
+    alone = len(tensors) == 1 and not isinstance(tensors[0], Base)
+    listed: list[Any] = list(tensors[0]) if alone else list(tensors)
+    if indexing == "xy":
+        first, second, *rest = meshgrid(listed[1], listed[0], *listed[2:])
+        return (second, first, *rest)
+    return tuple(own(ops.meshgrid(*listed)))
+
+
+def manual_seed(seed: int) -> Any:
+    """Start the random state anew: the same seed gives the same numbers."""
+    return rng.seed(seed)
+
+
+def get_default_dtype() -> Any:
+    """The dtype that Python floats become."""
+    return own(Base(0.0)).dtype
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether `obj` is a tensor."""
+    return isinstance(obj, Base)
+
+
+def is_floating_point(input: Any) -> bool:
+    """Whether the elements are floating point."""
+    return bool(input.dtype.is_floating_point)
+
+
+def numel(input: Any) -> Any:
+    """Number of elements."""
+    return own(input).numel()
+
+
+def _legacy(name: str) -> Any:
+    def make(*data: Any) -> Tensor:
+        if data and all(isinstance(n, int) for n in data):
+            return own(ops.zeros(list(data), name))
+        return tensor(data[0] if data else [], dtype=name)
+
+    make.__doc__ = f"A {name} tensor of nested lists, or zeros of the given sizes."
+    return make
+
+
+FloatTensor, DoubleTensor = _legacy("float32"), _legacy("float64")
+LongTensor, IntTensor, BoolTensor = _legacy("int64"), _legacy("int32"), _legacy("bool")
+
+bernoulli = flavoured(lambda input, *, generator=None: draws.bernoulli(input))
+multinomial = flavoured(
+    lambda input, num_samples, replacement=False, *, generator=None: draws.multinomial(
+        input, num_samples, replacement
+    )
+)

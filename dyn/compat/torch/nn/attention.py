@@ -1,0 +1,187 @@
+"""Attention and the encoder layer, with PyTorch's parameters: one projection for q, k and v."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dyn.compat.torch.nn.activation import Dropout
+from dyn.compat.torch.nn.linear import Linear, finish
+from dyn.compat.torch.nn.module import Module
+from dyn.compat.torch.nn.norm import LayerNorm
+from dyn.nn import functional as F
+from dyn.nn import initializer as init
+from dyn.ops.attention import attention
+from dyn.ops.index import slice as cut
+from dyn.ops.index import where
+from dyn.ops.linalg import matmul
+from dyn.ops.reduce import mean
+from dyn.ops.shape import reshape, transpose, unsqueeze
+
+
+class NonDynamicallyQuantizableLinear(Linear):
+    """`Linear` under the name that PyTorch prints for the projection of attention's output."""
+
+
+class MultiheadAttention(Module):
+    """Attention of several heads side by side.
+
+    Args:
+        embed_dim: width of queries, keys, values and outputs, divisible by `num_heads`.
+        num_heads: number of heads.
+        dropout: probability with which a weight is dropped in training.
+        bias: whether the projections have biases.
+        batch_first: whether the batch is the first axis instead of the second.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        batch_first: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__()
+        if embed_dim % num_heads:
+            raise AssertionError("embed_dim must be divisible by num_heads")
+        self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
+        self.batch_first, self.head_dim = batch_first, embed_dim // num_heads
+        bound = math.sqrt(6.0 / (4 * embed_dim))
+        self.in_proj_weight = self.create_parameter(
+            [3 * embed_dim, embed_dim], init.Uniform(-bound, bound)
+        )
+        self.in_proj_bias = self.create_parameter(
+            [3 * embed_dim], None if bias else False, is_bias=True
+        )
+        self.out_proj = NonDynamicallyQuantizableLinear(embed_dim, embed_dim, bias)
+        if bias:
+            self.out_proj.bias.set_value([0.0] * embed_dim)
+        finish(self, device, dtype)
+
+    def forward(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        key_padding_mask: Any = None,
+        need_weights: bool = True,
+        attn_mask: Any = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Any, Any]:
+        """Attend from queries to keys.
+
+        Args:
+            query, key, value: (length, batch, embed_dim), or with `batch_first`
+                (batch, length, embed_dim).
+            key_padding_mask: (batch, keys): true or -inf where a key must not be seen.
+            need_weights: also return the weights, averaged over the heads unless
+                `average_attn_weights` is False.
+            attn_mask: (length, keys) or (batch * heads, length, keys): true where a key must not
+                be seen, or numbers added to the scores.
+            is_causal: accepted; the mask says what may be seen.
+
+        Returns:
+            The output, and the weights (batch, length, keys) or None.
+        """
+        order = [0, 1, 2] if self.batch_first else [1, 0, 2]
+        inputs = [x if self.batch_first else transpose(x, order) for x in (query, key, value)]
+        q, k, v = (self._projected(x, i) for i, x in enumerate(inputs))
+        mask = self._mask(attn_mask, key_padding_mask, query)
+        weights = None
+        if need_weights:
+            scores = matmul(q * self.head_dim**-0.5, k, transpose_y=True)
+            weights = F.softmax(scores if mask is None else scores + mask)
+            kept = F.dropout(weights, self.dropout, training=self.training)
+            out = matmul(kept, v)
+            weights = mean(weights, 1) if average_attn_weights else weights
+        else:
+            out = attention(q, k, v, mask, self.dropout, False, self.training)
+        out = transpose(out, [0, 2, 1, 3])
+        out = self.out_proj(reshape(out, [*out.shape[:2], self.embed_dim]))
+        return (out if self.batch_first else transpose(out, order)), weights
+
+    def _projected(self, x: Any, part: int) -> Any:
+        """One third of the projection, as (batch, heads, length, width)."""
+        size = self.embed_dim
+        start, end = part * size, (part + 1) * size
+        weight = cut(self.in_proj_weight, [0], [start], [end])
+        bias = None
+        if self.in_proj_bias is not None:
+            bias = cut(self.in_proj_bias, [0], [start], [end])
+        out = F.linear(x, weight, bias, transpose_weight=True)
+        out = reshape(out, [*out.shape[:2], self.num_heads, self.head_dim])
+        return transpose(out, [0, 2, 1, 3])
+
+    def _mask(self, mask: Any, padding: Any, query: Any) -> Any:
+        """What is added to the scores: both masks, -inf where a key must not be seen."""
+        if mask is not None:
+            mask = _added(mask, query)
+            if mask.ndim == 3:
+                heads, length, keys = mask.shape
+                mask = reshape(mask, [heads // self.num_heads, self.num_heads, length, keys])
+        if padding is not None:
+            padding = unsqueeze(_added(padding, query), [1, 2])
+            mask = padding if mask is None else mask + padding
+        return mask
+
+
+def _added(mask: Any, like: Any) -> Any:
+    if mask.dtype != "bool":
+        return mask
+    return where(mask, float("-inf"), 0.0).astype(like.dtype)
+
+
+class TransformerEncoderLayer(Module):
+    """Self-attention and a feed-forward network, each with dropout, shortcut and layer norm."""
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Any = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__()
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first)
+        self.linear1 = Linear(d_model, dim_feedforward, bias)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias)
+        self.norm_first = norm_first
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.dropout1, self.dropout2 = Dropout(dropout), Dropout(dropout)
+        self.activation = {"relu": F.relu, "gelu": F.gelu}.get(activation, activation)
+        finish(self, device, dtype)
+
+    def forward(
+        self,
+        src: Any,
+        src_mask: Any = None,
+        src_key_padding_mask: Any = None,
+        is_causal: bool = False,
+    ) -> Any:
+        """The shape of `src`; masks as in `MultiheadAttention`."""
+        masks = (src_mask, src_key_padding_mask)
+        if self.norm_first:
+            x = src + self._attended(self.norm1(src), *masks)
+            return x + self._fed(self.norm2(x))
+        x = self.norm1(src + self._attended(src, *masks))
+        return self.norm2(x + self._fed(x))
+
+    def _attended(self, x: Any, mask: Any, padding: Any) -> Any:
+        found = self.self_attn(x, x, x, padding, need_weights=False, attn_mask=mask)
+        return self.dropout1(found[0])
+
+    def _fed(self, x: Any) -> Any:
+        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))

@@ -1,0 +1,263 @@
+"""`torch.nn.functional`: dyn's functions under PyTorch's names and argument orders.
+
+Losses are in `loss_functions.py`; what must not go in here is anything that computes.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from dyn.compat.torch.nn import loss_functions as losses
+from dyn.compat.torch.tensor import flavoured
+from dyn.nn import functional as F
+from dyn.ops import attention as attentions
+from dyn.ops import pool
+
+_SAME = """celu elu glu gumbel_softmax hardsigmoid hardswish leaky_relu mish prelu relu6 rrelu selu
+    silu softplus softsign tanh tanhshrink sigmoid bilinear
+    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
+    adaptive_max_pool2d adaptive_max_pool3d conv1d conv2d conv3d pixel_shuffle pixel_unshuffle
+    channel_shuffle local_response_norm hardshrink softshrink"""
+"""Functions with the same arguments in both."""
+
+_IGNORED = ("inplace", "size_average", "reduce")
+"""Arguments that have no effect: nothing is changed in place, and the others were given up."""
+
+
+def _lenient(function: Any) -> Any:
+    """A function whose arguments without effect are dropped, with results of our class."""
+    made = flavoured(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for name in _IGNORED:
+            kwargs.pop(name, None)
+        return made(*args, **kwargs)
+
+    return call
+
+
+def _linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """input @ weight.T + bias."""
+    return F.linear(input, weight, bias, transpose_weight=True)
+
+
+def _relu(input: Any, inplace: bool = False) -> Any:
+    """max(input, 0)."""
+    return F.relu(input)
+
+
+def _conv_transpose(function: Any) -> Any:
+    def call(
+        input: Any,
+        weight: Any,
+        bias: Any = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> Any:
+        return function(input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+    call.__doc__ = function.__doc__
+    return flavoured(call)
+
+
+def _max_pool(axes: int) -> Any:
+    def call(
+        input: Any,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
+        return pool.max_pool_nd(
+            axes, input, kernel_size, stride, padding, return_indices, ceil_mode, dilation
+        )
+
+    call.__doc__ = "Maximum over sliding windows."
+    return flavoured(call)
+
+
+def _avg_pool(axes: int) -> Any:
+    def call(
+        input: Any,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: Any = None,
+    ) -> Any:
+        return pool.avg_pool_nd(
+            axes, input, kernel_size, stride, padding, not count_include_pad, ceil_mode,
+            divisor_override,
+        )  # fmt: skip
+
+    call.__doc__ = "Mean over sliding windows, padding counted unless told not to."
+    return flavoured(call)
+
+
+def _softmax(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """Exponentials that add up to one along `dim`."""
+    axis = dim if dim is not None else (0 if input.ndim in (0, 1, 3) else 1)
+    return F.softmax(input, axis, dtype)
+
+
+def _log_softmax(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """Logarithm of softmax."""
+    axis = dim if dim is not None else (0 if input.ndim in (0, 1, 3) else 1)
+    return F.log_softmax(input, axis, dtype)
+
+
+def _gelu(input: Any, approximate: str = "none") -> Any:
+    """input * Phi(input); `approximate="tanh"` for the formula with tanh."""
+    return F.gelu(input, approximate == "tanh")
+
+
+def _hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+    """input, but no less than min_val and no more than max_val."""
+    return F.hardtanh(input, min_val, max_val)
+
+
+def _threshold(input: Any, threshold: float, value: float) -> Any:
+    """input where it is above the threshold, `value` elsewhere."""
+    return F.thresholded_relu(input, threshold, value)
+
+
+def _dropout(function: Any) -> Any:
+    def call(input: Any, p: float = 0.5, training: bool = True) -> Any:
+        return function(input, p, training=training)
+
+    call.__doc__ = function.__doc__
+    return _lenient(call)
+
+
+def _batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Normalised per channel; `momentum` is the share of the new statistics that is taken."""
+    return F.batch_norm(
+        input, running_mean, running_var, weight, bias, training, 1.0 - momentum, eps,
+        unbiased=True,
+    )  # fmt: skip
+
+
+def _layer_norm(
+    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """Normalised over the last axes."""
+    return F.layer_norm(input, list(normalized_shape), weight, bias, eps)
+
+
+def _group_norm(
+    input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """Normalised over groups of channels of each sample."""
+    return F.group_norm(input, num_groups, eps, weight, bias)
+
+
+def _rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: Any = None) -> Any:
+    """Divided by the root of the mean square over the last axes."""
+    epsilon = 1.1920928955078125e-07 if eps is None else eps
+    return F.rms_norm(input, list(normalized_shape), weight, epsilon)
+
+
+def _normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
+    """Divided by the p-norm along an axis."""
+    return F.normalize(input, p, dim, eps)
+
+
+def _embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+    """A row of the weight for every index."""
+    return F.embedding(input, weight, padding_idx)
+
+
+def _one_hot(tensor: Any, num_classes: int = -1) -> Any:
+    """Zeros with a one at each index, as integers; -1 for as many classes as occur."""
+    count = int(tensor.max()) + 1 if num_classes == -1 else num_classes
+    return F.one_hot(tensor, count).astype("int64")
+
+
+def _pad(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:
+    """Elements added around the last axes: (last low, last high, second last low, ...)."""
+    sides = list(pad)
+    formats = {3: "NCL", 4: "NCHW", 5: "NCDHW"}
+    if mode == "constant" and len(sides) != 2 * (input.ndim - 2):
+        pairs = [sides[i : i + 2] for i in range(0, len(sides), 2)]
+        pairs += [[0, 0]] * (input.ndim - len(pairs))
+        return F.pad(input, [n for pair in reversed(pairs) for n in pair], mode, value or 0.0)
+    return F.pad(input, sides, mode, value or 0.0, formats.get(input.ndim, "NCHW"))
+
+
+def _interpolate(
+    input: Any,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+) -> Any:
+    """Another size in pixels."""
+    return F.interpolate(
+        input, size, scale_factor, mode, bool(align_corners),
+        recompute_scale_factor=bool(recompute_scale_factor),
+    )  # fmt: skip
+
+
+def _attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Any:
+    """Attention over (..., heads, length, width)."""
+    return attentions.attention(
+        query, key, value, attn_mask, dropout_p, is_causal, dropout_p > 0, scale
+    )
+
+
+def _unfold(
+    input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Any:
+    """Patches as columns."""
+    return F.unfold(input, kernel_size, stride, padding, dilation)
+
+
+for _name in _SAME.split():
+    globals()[_name] = _lenient(getattr(F, _name))
+for _axes in (1, 2, 3):
+    globals()[f"max_pool{_axes}d"] = _max_pool(_axes)
+    globals()[f"avg_pool{_axes}d"] = _avg_pool(_axes)
+    globals()[f"conv_transpose{_axes}d"] = _conv_transpose(getattr(F, f"conv{_axes}d_transpose"))
+for _name in losses.NAMES:
+    globals()[_name] = _lenient(getattr(losses, _name))
+
+linear, relu, gelu, hardtanh, threshold, softmax, log_softmax = map(
+    _lenient, (_linear, _relu, _gelu, _hardtanh, _threshold, _softmax, _log_softmax)
+)
+logsigmoid = flavoured(F.log_sigmoid)
+dropout, dropout2d, dropout3d, alpha_dropout = map(
+    _dropout, (F.dropout, F.dropout2d, F.dropout3d, F.alpha_dropout)
+)
+batch_norm, layer_norm, group_norm, rms_norm, normalize = map(
+    flavoured, (_batch_norm, _layer_norm, _group_norm, _rms_norm, _normalize)
+)
+embedding, one_hot, pad, interpolate, unfold = map(
+    flavoured, (_embedding, _one_hot, _pad, _interpolate, _unfold)
+)
+scaled_dot_product_attention = flavoured(_attention)

@@ -1,0 +1,74 @@
+"""Loss modules: the functions of `loss_functions.py` with their settings kept."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from dyn.compat.torch.nn import loss_functions
+from dyn.compat.torch.nn.module import Module
+
+
+class _Loss(Module):
+    """A loss whose constructor takes the function's settings by PyTorch's names."""
+
+    _function: Any
+    _inputs: int = 2
+
+    def __init__(self, *args: Any, size_average: Any = None, reduce: Any = None, **settings: Any):
+        super().__init__()
+        names = list(inspect.signature(self._function).parameters)[self._inputs :]
+        given = dict(zip(names, args, strict=False)) | settings
+        unknown = sorted(set(given) - set(names))
+        if unknown:
+            raise TypeError(
+                f"{type(self).__name__}.__init__() got an unexpected keyword argument "
+                f"'{unknown[0]}'"
+            )
+        self.reduction = given.get("reduction", "mean")
+        if self.reduction not in ("mean", "sum", "none", "batchmean"):
+            raise ValueError(f"{self.reduction} is not a valid value for reduction")
+        self.__dict__["_settings"] = given
+        if given.get("weight") is not None:
+            self.register_buffer("weight", given.pop("weight"))
+
+    def forward(self, *inputs: Any) -> Any:
+        settings = dict(self.__dict__["_settings"])
+        if "weight" in self._kinds:
+            settings["weight"] = self.weight
+        return self._function(*inputs, **settings)
+
+
+def _loss(name: str, function: str, inputs: int = 2) -> Any:
+    found = getattr(loss_functions, function)
+    return type(
+        name,
+        (_Loss,),
+        {
+            "_function": staticmethod(found),
+            "_inputs": inputs,
+            "__doc__": f"{found.__doc__} See `nn.functional.{function}`.",
+            "__module__": __name__,
+        },
+    )
+
+
+CrossEntropyLoss = _loss("CrossEntropyLoss", "cross_entropy")
+NLLLoss = _loss("NLLLoss", "nll_loss")
+MSELoss = _loss("MSELoss", "mse_loss")
+L1Loss = _loss("L1Loss", "l1_loss")
+SmoothL1Loss = _loss("SmoothL1Loss", "smooth_l1_loss")
+HuberLoss = _loss("HuberLoss", "huber_loss")
+BCELoss = _loss("BCELoss", "binary_cross_entropy")
+BCEWithLogitsLoss = _loss("BCEWithLogitsLoss", "binary_cross_entropy_with_logits")
+KLDivLoss = _loss("KLDivLoss", "kl_div")
+PoissonNLLLoss = _loss("PoissonNLLLoss", "poisson_nll_loss")
+GaussianNLLLoss = _loss("GaussianNLLLoss", "gaussian_nll_loss", 3)
+MarginRankingLoss = _loss("MarginRankingLoss", "margin_ranking_loss", 3)
+HingeEmbeddingLoss = _loss("HingeEmbeddingLoss", "hinge_embedding_loss")
+CosineEmbeddingLoss = _loss("CosineEmbeddingLoss", "cosine_embedding_loss", 3)
+TripletMarginLoss = _loss("TripletMarginLoss", "triplet_margin_loss", 3)
+SoftMarginLoss = _loss("SoftMarginLoss", "soft_margin_loss")
+CosineSimilarity = _loss("CosineSimilarity", "cosine_similarity")
+PairwiseDistance = _loss("PairwiseDistance", "pairwise_distance")
+CTCLoss = _loss("CTCLoss", "ctc_loss", 4)

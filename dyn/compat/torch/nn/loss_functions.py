@@ -1,0 +1,172 @@
+"""Losses as functions, with PyTorch's names and argument orders: the target comes second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dyn.nn import functional as F
+
+NAMES = (
+    "cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "poisson_nll_loss",
+    "gaussian_nll_loss", "margin_ranking_loss", "hinge_embedding_loss", "cosine_embedding_loss",
+    "triplet_margin_loss", "soft_margin_loss", "ctc_loss", "cosine_similarity",
+    "pairwise_distance",
+)  # fmt: skip
+
+
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: Any = None,
+    ignore_index: int = -100,
+    reduce: Any = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """Cross-entropy of scores [N, C, ...] with class numbers, or with probabilities of floats."""
+    soft = target.ndim == input.ndim and target.dtype.is_floating_point
+    return F.cross_entropy(
+        input, target, weight, ignore_index, reduction, soft, 0 if input.ndim == 1 else 1,
+        label_smoothing=label_smoothing,
+    )  # fmt: skip
+
+
+def nll_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: Any = None,
+    ignore_index: int = -100,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    """Negative log-probability of the true class."""
+    return F.nll_loss(input, target, weight, ignore_index, reduction)
+
+
+def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """(input - target) ** 2."""
+    return F.mse_loss(input, target, reduction)
+
+
+def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """|input - target|."""
+    return F.l1_loss(input, target, reduction)
+
+
+def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
+    """0.5 * d ** 2 / beta while |d| < beta, |d| - 0.5 * beta beyond."""
+    if beta == 0:
+        return F.l1_loss(input, target, reduction)
+    # Huber's loss is beta times as large.
+    return F.huber_loss(input, target, reduction, beta) / beta
+
+
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
+    """0.5 * d ** 2 while |d| < delta, delta * (|d| - 0.5 * delta) beyond."""
+    return F.huber_loss(input, target, reduction, delta)
+
+
+def binary_cross_entropy(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean"
+) -> Any:
+    """Binary cross-entropy of probabilities."""
+    return F.binary_cross_entropy(input, target, weight, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
+    """Binary cross-entropy of sigmoid(input), without overflow."""
+    return F.binary_cross_entropy_with_logits(input, target, weight, reduction, pos_weight)
+
+
+def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
+    """target * (log(target) - input)."""
+    return F.kl_div(input, target, reduction, log_target)
+
+
+def poisson_nll_loss(
+    input: Any,
+    target: Any,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-8,
+    reduction: str = "mean",
+) -> Any:
+    """Negative log-likelihood of counts."""
+    return F.poisson_nll_loss(input, target, log_input, full, eps, reduction)
+
+
+def gaussian_nll_loss(
+    input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Any:  # fmt: skip
+    """0.5 * (log(var) + (input - target) ** 2 / var)."""
+    return F.gaussian_nll_loss(input, target, var, full, eps, reduction)
+
+
+def margin_ranking_loss(
+    input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean"
+) -> Any:
+    """max(0, -target * (input1 - input2) + margin)."""
+    return F.margin_ranking_loss(input1, input2, target, margin, reduction)
+
+
+def hinge_embedding_loss(
+    input: Any, target: Any, margin: float = 1.0, reduction: str = "mean"
+) -> Any:
+    """input where the target is 1, max(0, margin - input) where it is -1."""
+    return F.hinge_embedding_loss(input, target, margin, reduction)
+
+
+def cosine_embedding_loss(
+    input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean"
+) -> Any:
+    """1 - cos where the target is 1, max(0, cos - margin) where it is -1."""
+    return F.cosine_embedding_loss(input1, input2, target, margin, reduction)
+
+
+def triplet_margin_loss(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Any:
+    """max(0, distance to the positive - distance to the negative + margin)."""
+    return F.triplet_margin_loss(anchor, positive, negative, margin, p, eps, swap, reduction)
+
+
+def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
+    """The cosine of the angle between vectors along an axis."""
+    return F.cosine_similarity(x1, x2, dim, eps)
+
+
+def pairwise_distance(
+    x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Any:
+    """The p-norm of the difference of vectors along the last axis."""
+    return F.pairwise_distance(x1, x2, p, eps, keepdim)
+
+
+def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """log(1 + exp(-target * input))."""
+    return F.soft_margin_loss(input, target, reduction)
+
+
+def ctc_loss(
+    log_probs: Any,
+    targets: Any,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
+    reduction: str = "mean",
+) -> Any:
+    """Connectionist temporal classification, over log-probabilities."""
+    return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, reduction)

@@ -1,0 +1,141 @@
+"""Recurrent modules: dyn's layers under PyTorch's names; the first axis is time by default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dyn.compat.torch.nn.linear import finish
+from dyn.compat.torch.nn.module import Mixin, Module
+from dyn.nn import rnn
+from dyn.ops.shape import squeeze, unsqueeze
+
+
+class _Recurrent(Mixin):
+    _has_cell: bool
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        **settings: Any,
+    ):
+        # The recurrent layer of dyn comes next among the bases.
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            "bidirect" if bidirectional else "forward",
+            not batch_first,
+            float(dropout),
+            bias_ih_attr=None if bias else False,
+            bias_hh_attr=None if bias else False,
+            **settings,
+        )
+        self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
+        finish(self, device, dtype)
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """Outputs of all steps and the last states, of a batch or of one sequence."""
+        if input.ndim == 3:
+            return super().forward(input, hx)
+        axis = 0 if self.batch_first else 1
+        if hx is not None:
+            hx = tuple(unsqueeze(h, 1) for h in hx) if self._has_cell else unsqueeze(hx, 1)
+        out, last = super().forward(unsqueeze(input, axis), hx)
+        if self._has_cell:
+            return squeeze(out, axis), tuple(squeeze(h, 1) for h in last)
+        return squeeze(out, axis), squeeze(last, 1)
+
+    def flatten_parameters(self) -> None:
+        """Nothing: parameters need no special place in memory."""
+
+    def extra_repr(self) -> str:
+        text = f"{self.input_size}, {self.hidden_size}"
+        if self.num_layers != 1:
+            text += f", num_layers={self.num_layers}"
+        if not self.bias:
+            text += ", bias=False"
+        if self.batch_first:
+            text += ", batch_first=True"
+        if self.dropout:
+            text += f", dropout={self.dropout}"
+        if self.bidirectional:
+            text += ", bidirectional=True"
+        return text
+
+
+class LSTM(_Recurrent, rnn.LSTM, Module):
+    """Long short-term memory: see `dyn.nn.LSTM`."""
+
+
+class GRU(_Recurrent, rnn.GRU, Module):
+    """Gated recurrent units: see `dyn.nn.GRU`."""
+
+
+class RNN(_Recurrent, rnn.SimpleRNN, Module):
+    """h' = tanh(w x + b + r h + rb), or relu with `nonlinearity="relu"`."""
+
+    def __init__(self, *args: Any, nonlinearity: str = "tanh", **settings: Any):
+        self.__dict__["nonlinearity"] = nonlinearity
+        super().__init__(*args, activation=nonlinearity, **settings)
+
+
+class _Cell(Mixin):
+    _has_cell: bool
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        **settings: Any,
+    ):
+        attr = None if bias else False
+        super().__init__(input_size, hidden_size, bias_ih_attr=attr, bias_hh_attr=attr, **settings)
+        self.bias = bias
+        finish(self, device, dtype)
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """The next state of a batch or of one sample; (h, c) of an LSTM."""
+        if input.ndim == 2:
+            return super().forward(input, hx)[1]
+        if hx is not None:
+            hx = tuple(unsqueeze(h, 0) for h in hx) if self._has_cell else unsqueeze(hx, 0)
+        found = super().forward(unsqueeze(input, 0), hx)[1]
+        return tuple(squeeze(h, 0) for h in found) if self._has_cell else squeeze(found, 0)
+
+    def extra_repr(self) -> str:
+        text = f"{self.input_size}, {self.hidden_size}"
+        return text if self.bias else f"{text}, bias=False"
+
+
+class LSTMCell(_Cell, rnn.LSTMCell, Module):
+    """One step of `LSTM`."""
+
+
+class GRUCell(_Cell, rnn.GRUCell, Module):
+    """One step of `GRU`."""
+
+
+class RNNCell(_Cell, rnn.SimpleRNNCell, Module):
+    """One step of `RNN`."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        **settings: Any,
+    ):
+        super().__init__(input_size, hidden_size, bias, activation=nonlinearity, **settings)
+        self.nonlinearity = nonlinearity

@@ -1,0 +1,7 @@
+"""`torch.optim`: dyn's optimisers with `lr=` and `param_groups`, and schedulers over them."""
+
+from dyn.compat.torch.optim import lr_scheduler
+from dyn.compat.torch.optim.base import TorchOptimizer as Optimizer
+from dyn.compat.torch.optim.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW
+
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "lr_scheduler"]

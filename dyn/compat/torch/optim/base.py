@@ -1,0 +1,200 @@
+"""What all optimisers share here: parameter groups that may be changed between steps, and state.
+
+A group of PyTorch's is a dictionary of settings that counts at the next step. dyn's groups keep the
+tensors; before a group steps, it takes its settings from there. Updates are dyn's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from dyn.compat.torch.tensor import own
+from dyn.core.modes import enable_grad
+from dyn.core.tensor import Tensor
+from dyn.optimizer.group import Group
+from dyn.optimizer.optimizer import Optimizer
+from dyn.regularizer import as_decay
+
+
+class TorchOptimizer(Optimizer):
+    """Base of the optimisers; dyn's own stands behind it in the list of bases."""
+
+    _settings: Mapping[str, str] = {}
+    """Attribute of dyn's optimiser by setting of a group."""
+    _state_names: Mapping[str, str] = {}
+    """dyn's slot by PyTorch's name of it."""
+    _defaults: dict[str, Any]
+
+    def _start(self, params: Any, defaults: dict[str, Any], **settings: Any) -> None:
+        """Make dyn's optimiser of rate 1, and a group of settings for each group given."""
+        if isinstance(params, Tensor):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or "
+                f"dicts, but got {params.type()}"
+            )
+        if defaults["lr"] < 0:
+            raise ValueError(f"Invalid learning rate: {defaults['lr']}")
+        given = list(params)
+        if not given:
+            raise ValueError(
+                "optimizer got an empty parameter list; modules kept in a plain Python list are "
+                "not registered, use nn.ModuleList"
+            )
+        if not isinstance(given[0], dict):
+            given = [{"params": given}]
+        self._defaults, self.defaults = defaults, defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self._owner: dict[int, dict[str, Any]] = {}
+        self._steps: dict[int, int] = {}
+        every = [p for group in given for p in _listed(group["params"])]
+        super().__init__(learning_rate=1.0, parameters=every, **settings)
+        self._groups.clear()
+        self._parameter_list.clear()
+        for group in given:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Train further parameters, with settings of their own or the usual ones."""
+        params = _listed(param_group["params"])
+        for p in params:
+            if not isinstance(p, Tensor):
+                raise TypeError(
+                    f"optimizer can only optimize Tensors, but one of the params is {type(p)}"
+                )
+            if not p.is_leaf:
+                raise ValueError("can't optimize a non-leaf Tensor")
+            if id(p) in self._owner:
+                raise ValueError("some parameters appear in more than one parameter group")
+        group = {"params": params, **self._defaults}
+        group.update({k: v for k, v in param_group.items() if k != "params"})
+        self.param_groups.append(group)
+        self._owner.update({id(p): group for p in params})
+        if params:
+            self._add_all(list(params))
+
+    def _step_group(self, group: Group, grads: list[Any]) -> None:
+        settings = self._owner[id(group.parameters[0])]
+        if group.rate != settings["lr"]:
+            group.rate, group._lr_value = float(settings["lr"]), None
+        group.decay = as_decay(settings.get("weight_decay") or None)
+        for name, attribute in self._settings.items():
+            value = settings[name]
+            if isinstance(attribute, str):
+                setattr(self, attribute, value)
+            else:
+                for one, item in zip(attribute, value, strict=True):
+                    setattr(self, one, item)
+        if settings.get("maximize"):
+            grads = [-g for g in grads]
+        super()._step_group(group, grads)
+        for p in group.parameters:
+            self._steps[id(p)] = self._steps.get(id(p), 0) + 1
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Update all parameters that have a gradient.
+
+        Args:
+            closure: computes the loss anew and returns it.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        super().step()
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients: None, or zeros if `set_to_none` is False."""
+        self.clear_grad(set_to_zero=not set_to_none)
+
+    def _keeps_still(self, group: Group) -> bool:
+        return False
+
+    # -- state -------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """`state` by number of the parameter, and `param_groups` with numbers for parameters."""
+        at = {id(p): (g, i) for g in self._groups for i, p in enumerate(g.parameters)}
+        state: dict[int, dict[str, Any]] = {}
+        groups, number = [], 0
+        for settings in self.param_groups:
+            numbers = []
+            for p in settings["params"]:
+                group, i = at[id(p)]
+                steps = self._steps.get(id(p), 0)
+                if steps and (entry := self._entry(group, i, steps)):
+                    state[number] = entry
+                numbers.append(number)
+                number += 1
+            groups.append(
+                {**{k: v for k, v in settings.items() if k != "params"}, "params": numbers}
+            )
+        return {"state": state, "param_groups": groups}
+
+    def _entry(self, group: Group, index: int, steps: int) -> dict[str, Any]:
+        """What is kept for one parameter, under PyTorch's names."""
+        entry: dict[str, Any] = {}
+        if self._counters or "step" in self._state_names:
+            entry["step"] = own(Tensor(np.float32(steps)))
+        for name, slot in self._state_names.items():
+            if slot in group.slots:
+                entry[name] = own(group.slots[slot][index].detach())
+        return entry
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a saved state; parameters are matched in order.
+
+        Raises:
+            ValueError: the number of groups, or of parameters in one, differs.
+        """
+        groups = state_dict["param_groups"]
+        if len(groups) != len(self.param_groups):
+            raise ValueError("loaded state dict has a different number of parameter groups")
+        pairs = list(zip(self.param_groups, groups, strict=True))
+        if any(len(own_["params"]) != len(saved["params"]) for own_, saved in pairs):
+            raise ValueError(
+                "loaded state dict contains a parameter group that doesn't match the size of "
+                "optimizer's group"
+            )
+        found: dict[str, Any] = {}
+        for settings, saved in pairs:
+            for key, value in saved.items():
+                if key in settings and key != "params":
+                    settings[key] = tuple(value) if isinstance(value, list) else value
+            for p, number in zip(settings["params"], saved["params"], strict=True):
+                entry = state_dict["state"].get(number, state_dict["state"].get(str(number)))
+                if entry:
+                    self._take(p, settings, entry, found)
+        self.set_state_dict(found)
+
+    def _take(
+        self, p: Any, settings: dict[str, Any], entry: Mapping[str, Any], found: dict[str, Any]
+    ) -> None:
+        """Translate what was kept for one parameter into dyn's names."""
+        steps = int(float(entry.get("step", 1)))
+        self._steps[id(p)] = steps
+        for name, slot in self._state_names.items():
+            if entry.get(name) is not None:
+                found[f"{p.name}_{slot}_0"] = entry[name]
+        for name, beta in zip(self._counters, settings.get("betas", ()), strict=False):
+            # Multiplied step by step as the update does, so that going on is exact.
+            power = float(beta)
+            for _ in range(steps):
+                power *= beta
+            found[f"{p.name}_{name}_0"] = np.asarray([power])
+
+    def __repr__(self) -> str:
+        text = f"{type(self).__name__} ("
+        for i, group in enumerate(self.param_groups):
+            text += f"\nParameter Group {i}\n"
+            for key in sorted(group):
+                if key != "params":
+                    text += f"    {key}: {group[key]}\n"
+        return text + ")"
+
+
+def _listed(params: Any) -> list[Any]:
+    return [params] if isinstance(params, Tensor) else list(params)

@@ -1,0 +1,175 @@
+"""The optimisers: PyTorch's arguments, dyn's updates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dyn import optimizer
+from dyn.compat.torch.optim.base import TorchOptimizer
+from dyn.core.tensor import Tensor
+from dyn.ops.update import sgd_update
+from dyn.optimizer.group import Group
+
+_UNUSED = {"foreach": None, "maximize": False, "differentiable": False, "fused": None}
+"""Settings that PyTorch prints; of these, only `maximize` has an effect."""
+
+
+class SGD(TorchOptimizer, optimizer.Momentum):
+    """Gradient descent, with momentum if wanted: see `dyn.optimizer.Momentum`."""
+
+    _settings = {"momentum": "_momentum", "nesterov": "_nesterov"}  # noqa: RUF012
+    _state_names = {"momentum_buffer": "velocity"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        **unused: Any,
+    ):
+        if dampening:
+            raise ValueError("dampening is not available; it must be 0")
+        if momentum < 0:
+            raise ValueError(f"Invalid momentum value: {momentum}")
+        if nesterov and momentum <= 0:
+            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+        defaults = {
+            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
+            "nesterov": nesterov, **_UNUSED, "maximize": maximize,
+        }  # fmt: skip
+        self._start(params, defaults)
+
+    @property
+    def _slots(self) -> Mapping[str, float]:  # type: ignore[override]
+        # Without momentum nothing is kept.
+        return {"velocity": 0.0} if any(g["momentum"] for g in self.param_groups) else {}
+
+    def _update(
+        self, group: Group, lr: Tensor, params: list[Any], grads: list[Any], decay: float
+    ) -> Sequence[Tensor]:
+        if not self._momentum and not group.slots:
+            return sgd_update(lr, *params, *grads, weight_decay=decay)
+        return super()._update(group, lr, params, grads, decay)
+
+
+class _Adam(TorchOptimizer):
+    _settings = {"betas": ("_beta1", "_beta2"), "eps": "_epsilon"}  # type: ignore[dict-item]  # noqa: RUF012
+    _state_names = {"exp_avg": "moment1", "exp_avg_sq": "moment2"}  # noqa: RUF012
+
+    def _begin(
+        self,
+        params: Any,
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+        amsgrad: bool,
+        maximize: bool,
+        decoupled: bool,
+    ) -> None:
+        if amsgrad:
+            raise ValueError("amsgrad is not available")
+        for i, beta in enumerate(betas):
+            if not 0.0 <= beta < 1.0:
+                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+        defaults = {
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+            "amsgrad": amsgrad, **_UNUSED, "maximize": maximize, "capturable": False,
+            "decoupled_weight_decay": decoupled,
+        }  # fmt: skip
+        self._start(params, defaults, beta1=betas[0], beta2=betas[1], epsilon=eps)
+
+
+class Adam(_Adam, optimizer.Adam):
+    """Adam: see `dyn.optimizer.Adam`."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        **unused: Any,
+    ):
+        self._begin(params, lr, betas, eps, weight_decay, amsgrad, maximize, False)
+
+
+class AdamW(_Adam, optimizer.AdamW):
+    """Adam whose weight decay shrinks the parameters themselves: see `dyn.optimizer.AdamW`."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        **unused: Any,
+    ):
+        self._begin(params, lr, betas, eps, weight_decay, amsgrad, maximize, True)
+
+
+class Adagrad(TorchOptimizer, optimizer.Adagrad):
+    """Steps by the gradient over the root of the sum of its squares so far."""
+
+    _settings = {"eps": "_epsilon"}  # noqa: RUF012
+    _state_names = {"sum": "moment"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-2,
+        lr_decay: float = 0,
+        weight_decay: float = 0,
+        initial_accumulator_value: float = 0,
+        eps: float = 1e-10,
+        *,
+        maximize: bool = False,
+        **unused: Any,
+    ):
+        if lr_decay:
+            raise ValueError("lr_decay is not available; use a scheduler")
+        defaults = {
+            "lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
+            "initial_accumulator_value": initial_accumulator_value, **_UNUSED,
+            "maximize": maximize,
+        }  # fmt: skip
+        self._start(
+            params, defaults, epsilon=eps, initial_accumulator_value=initial_accumulator_value
+        )
+
+
+class Adadelta(TorchOptimizer, optimizer.Adadelta):
+    """Steps whose length follows from those before: see `dyn.optimizer.Adadelta`."""
+
+    _settings = {"rho": "_rho", "eps": "_epsilon"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0,
+        *,
+        maximize: bool = False,
+        **unused: Any,
+    ):
+        defaults = {
+            "lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, **_UNUSED,
+            "maximize": maximize,
+        }  # fmt: skip
+        self._start(params, defaults, rho=rho, epsilon=eps)

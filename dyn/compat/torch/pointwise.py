@@ -1,0 +1,140 @@
+"""Arithmetic, comparisons and matrix products under PyTorch's names.
+
+Names that mean the same in dyn are listed; functions are here only where the arguments differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dyn.ops import activation, angles, compare, elementwise, linalg, products, smooth, unary
+
+SAME: dict[Any, str] = {
+    unary: """abs ceil deg2rad exp expm1 floor frac log log10 log1p log2 logit nan_to_num neg
+        rad2deg reciprocal rsqrt sign sqrt square trunc""",
+    angles: "acos acosh asin asinh atan atanh cos cosh erf sin sinh tan tanh",
+    elementwise: """atan2 floor_divide fmax fmin fmod heaviside hypot lerp logaddexp maximum minimum
+        pow remainder""",
+    compare: """allclose bitwise_and bitwise_not bitwise_or bitwise_xor isclose isfinite isinf isnan
+        logical_and logical_not logical_or logical_xor""",
+    smooth: "sigmoid",
+    activation: "relu",
+    linalg: "bmm dot inner mv outer",
+    products: "kron",
+}
+"""Functions with the same name and arguments, by the room they are in."""
+
+
+def add(x: Any, other: Any, *, alpha: Any = 1) -> Any:
+    """x + alpha * other."""
+    return elementwise.add(x, other if alpha == 1 else other * alpha)
+
+
+def sub(x: Any, other: Any, *, alpha: Any = 1) -> Any:
+    """x - alpha * other."""
+    return elementwise.subtract(x, other if alpha == 1 else other * alpha)
+
+
+def mul(x: Any, other: Any) -> Any:
+    """x * other."""
+    return elementwise.multiply(x, other)
+
+
+def div(x: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
+    """x / other, rounded down ("floor") or towards zero ("trunc") if wanted."""
+    if rounding_mode == "floor":
+        return elementwise.floor_divide(x, other)
+    found = elementwise.divide(x, other)
+    if rounding_mode is None:
+        return found
+    return unary.trunc(found).astype(x.dtype)
+
+
+subtract, multiply, divide, true_divide = sub, mul, div, div
+
+
+def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
+    """x, but no less than `min` and no more than `max`."""
+    return unary.clip(x, min, max)
+
+
+clip = clamp
+
+
+def round(x: Any, *, decimals: int = 0) -> Any:
+    """The nearest number of so many decimals; halves go to the even one."""
+    return unary.round(x, decimals)
+
+
+def mm(x: Any, mat2: Any) -> Any:
+    """The product of two matrices.
+
+    Raises:
+        RuntimeError: they are no matrices, or their inner sizes differ.
+    """
+    if x.ndim != 2 or mat2.ndim != 2:
+        raise RuntimeError("self must be a matrix" if x.ndim != 2 else "mat2 must be a matrix")
+    (rows, inner), (other, columns) = x.shape, mat2.shape
+    if inner != other:
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{inner} and {other}x{columns})"
+        )
+    return linalg.mm(x, mat2)
+
+
+def matmul(x: Any, other: Any) -> Any:
+    """Matrix product over the last two axes; leading axes broadcast."""
+    return linalg.matmul(x, other)
+
+
+def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """beta * input + alpha * (mat1 @ mat2)."""
+    return linalg.addmm(input, mat1, mat2, beta, alpha)
+
+
+def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
+    """input + value * tensor1 * tensor2."""
+    return input + tensor1 * tensor2 * value
+
+
+def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
+    """input + value * tensor1 / tensor2."""
+    return input + tensor1 / tensor2 * value
+
+
+def einsum(equation: str, *operands: Any) -> Any:
+    """Sums of products in Einstein's notation."""
+    listed = (
+        operands[0] if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands
+    )
+    return products.einsum(equation, *listed)
+
+
+def eq(x: Any, other: Any) -> Any:
+    """x == other."""
+    return compare.equal(x, other)
+
+
+def ne(x: Any, other: Any) -> Any:
+    """x != other."""
+    return compare.not_equal(x, other)
+
+
+def gt(x: Any, other: Any) -> Any:
+    """x > other."""
+    return compare.greater_than(x, other)
+
+
+def ge(x: Any, other: Any) -> Any:
+    """x >= other."""
+    return compare.greater_equal(x, other)
+
+
+def lt(x: Any, other: Any) -> Any:
+    """x < other."""
+    return compare.less_than(x, other)
+
+
+def le(x: Any, other: Any) -> Any:
+    """x <= other."""
+    return compare.less_equal(x, other)

@@ -1,0 +1,199 @@
+"""Sums, extremes, sorting and searching under PyTorch's names: `dim`, and pairs with indices."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from dyn.compat.torch.tensor import Tensor
+from dyn.core.dispatch import cast_to
+from dyn.ops import elementwise, gather, reduce, scan, search, shape, softmax
+from dyn.ops import sort as sorts
+
+
+class _Pair(NamedTuple):
+    values: Any
+    indices: Any
+
+
+class _Printed:
+    """Named results print as `torch.return_types.max(\\nvalues=...,\\nindices=...)`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        fields = ",\n".join(
+            f"{name}={value!r}"
+            for name, value in zip(self._fields, self, strict=True)  # type: ignore[attr-defined]
+        )
+        return f"torch.return_types.{type(self).__name__}(\n{fields})"
+
+
+def _pair(name: str) -> Any:
+    return type(name, (_Printed, _Pair), {"__slots__": (), "__doc__": f"What `{name}` returns."})
+
+
+MaxResult, MinResult, SortResult, TopkResult, MedianResult, KthResult, ModeResult = map(
+    _pair, ("max", "min", "sort", "topk", "median", "kthvalue", "mode")
+)
+CummaxResult, CumminResult = _pair("cummax"), _pair("cummin")
+
+
+def _plain(function: Any) -> Any:
+    def along(
+        x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, axis: Any = None
+    ) -> Any:
+        found = function(x, dim if axis is None else axis, keepdim=keepdim)
+        return found if dtype is None else cast_to(found, dtype.numpy)
+
+    along.__name__, along.__doc__ = function.__name__, function.__doc__
+    return along
+
+
+sum, mean, amax, amin, all, any, logsumexp, prod, nansum, nanmean = map(
+    _plain,
+    (
+        reduce.sum, reduce.mean, reduce.amax, reduce.amin, reduce.all, reduce.any,
+        reduce.logsumexp, reduce.prod, reduce.nansum, reduce.nanmean,
+    ),
+)  # fmt: skip
+
+
+def _spread(function: Any) -> Any:
+    def along(
+        x: Any,
+        dim: Any = None,
+        unbiased: bool = True,
+        keepdim: bool = False,
+        *,
+        correction: int | None = None,
+    ) -> Any:
+        if isinstance(dim, bool):
+            dim, unbiased = None, dim
+        return function(x, dim, unbiased if correction is None else bool(correction), keepdim)
+
+    along.__name__, along.__doc__ = function.__name__, function.__doc__
+    return along
+
+
+var, std = _spread(reduce.var), _spread(reduce.std)
+
+
+def _extreme(function: Any, place: Any, other: Any, kind: Any) -> Any:
+    def along(x: Any, dim: Any = None, keepdim: bool = False, **named: Any) -> Any:
+        if isinstance(dim, Tensor):
+            return other(x, dim)
+        if dim is None:
+            return function(x)
+        axis = dim % x.ndim if x.ndim else 0
+        where = place(x, axis, True)
+        found = gather.take_along_axis(x, where, axis, broadcast=False)
+        if keepdim:
+            return kind(found, where)
+        return kind(shape.squeeze(found, axis), shape.squeeze(where, axis))
+
+    along.__name__ = function.__name__
+    along.__doc__ = (
+        f"The {function.__name__} of all elements; with `dim` a pair of values and indices along "
+        "it; of a second tensor, elementwise."
+    )
+    return along
+
+
+max = _extreme(reduce.max, search.argmax, elementwise.maximum, MaxResult)
+min = _extreme(reduce.min, search.argmin, elementwise.minimum, MinResult)
+
+
+def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Where the largest element is."""
+    return search.argmax(x, dim, keepdim)
+
+
+def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Where the smallest element is."""
+    return search.argmin(x, dim, keepdim)
+
+
+def sort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+    """Sorted values along an axis, and where they were."""
+    return SortResult(sorts.sort(x, dim, descending), sorts.argsort(x, dim, descending))
+
+
+def argsort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+    """Where the sorted values along an axis were."""
+    return sorts.argsort(x, dim, descending)
+
+
+def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    """The k largest values along an axis, and where they were."""
+    return TopkResult(*sorts.topk(x, k, dim, largest, sorted))
+
+
+def kthvalue(x: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    """The k-th smallest value along an axis, and where it was."""
+    return KthResult(*sorts.kthvalue(x, k, dim, keepdim))
+
+
+def mode(x: Any, dim: int = -1, keepdim: bool = False) -> Any:
+    """The most frequent value along an axis, and where it is."""
+    return ModeResult(*sorts.mode(x, dim, keepdim))
+
+
+def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The lower of the middle values; with `dim` a pair with where it was."""
+    axis = 0 if dim is None else dim
+    flat = shape.flatten(x) if dim is None else x
+    found = sorts.kthvalue(flat, (int(flat.shape[axis]) + 1) // 2, axis, keepdim)
+    return found[0] if dim is None else MedianResult(*found)
+
+
+def cummax(x: Any, dim: int) -> Any:
+    """The largest value so far along an axis, and where it was."""
+    return CummaxResult(*scan.cummax(x, dim))
+
+
+def cummin(x: Any, dim: int) -> Any:
+    """The smallest value so far along an axis, and where it was."""
+    return CumminResult(*scan.cummin(x, dim))
+
+
+def unique(
+    x: Any,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The different values in order; with them where each element went, and how often it is."""
+    return search.unique(x, False, return_inverse, return_counts, dim)
+
+
+def norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False) -> Any:
+    """The p-norm of all elements, or along axes."""
+    return reduce.norm(x, 2.0 if p in ("fro", None) else p, dim, keepdim)
+
+
+def softmax_along(x: Any, dim: int, dtype: Any = None) -> Any:
+    """exp(x) divided by its sum along an axis: `torch.softmax`."""
+    return softmax.softmax(x, dim, dtype)
+
+
+def log_softmax_along(x: Any, dim: int, dtype: Any = None) -> Any:
+    """The logarithm of `softmax` along an axis: `torch.log_softmax`."""
+    return softmax.log_softmax(x, dim, dtype)
+
+
+def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
+    """How often each number from 0 on occurs."""
+    return search.bincount(x, weights, minlength)
+
+
+def count_nonzero(x: Any, dim: Any = None) -> Any:
+    """How many elements are not zero."""
+    return reduce.count_nonzero(x, dim)
+
+
+def equal(x: Any, other: Any) -> bool:
+    """Whether shape and all elements are equal, as a Python bool."""
+    if tuple(x.shape) != tuple(other.shape):
+        return False
+    return bool(reduce.all(x == other))

@@ -1,0 +1,240 @@
+"""Rearranging, joining, cutting and indexing under PyTorch's names and argument orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dyn.compat.torch.creation import sizes_of
+from dyn.compat.torch.tensor import Base
+from dyn.ops import gather as gathers
+from dyn.ops import index as indices
+from dyn.ops import join, matrix, scan, search
+from dyn.ops import shape as ops
+
+
+def view(x: Any, *shape: Any) -> Any:
+    """The same values in another shape, one size of which may be -1; or bits as another dtype."""
+    return ops.reshape(x, sizes_of(shape))
+
+
+reshape = view
+
+
+def view_as(x: Any, other: Any) -> Any:
+    """The same values in the shape of `other`."""
+    return ops.reshape(x, list(other.shape))
+
+
+def permute(x: Any, *dims: Any) -> Any:
+    """The axes in the given order."""
+    return ops.transpose(x, [d % x.ndim for d in sizes_of(dims)])
+
+
+def transpose(x: Any, dim0: Any, dim1: Any = None) -> Any:
+    """Two axes exchanged; or, as in Paddle, all axes in the order of one list."""
+    return ops.transpose(x, dim0) if dim1 is None else ops.swapaxes(x, dim0, dim1)
+
+
+def t(x: Any) -> Any:
+    """A matrix transposed."""
+    if x.ndim > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {x.ndim}D")
+    return ops.t(x)
+
+
+def squeeze(x: Any, dim: Any = None) -> Any:
+    """Without the axes of size 1; with `dim` without that one, if its size is 1."""
+    return ops.squeeze(x, dim)
+
+
+def unsqueeze(x: Any, dim: int) -> Any:
+    """With a new axis of size 1 at `dim`."""
+    return ops.unsqueeze(x, dim)
+
+
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """The axes from `start_dim` to `end_dim` joined."""
+    return ops.flatten(x, start_dim, end_dim)
+
+
+def unflatten(x: Any, dim: int, sizes: Any) -> Any:
+    """One axis split into several."""
+    return ops.unflatten(x, dim, list(sizes))
+
+
+def movedim(x: Any, source: Any, destination: Any) -> Any:
+    """Axes moved to other places."""
+    return ops.moveaxis(x, source, destination)
+
+
+def expand(x: Any, *sizes: Any) -> Any:
+    """Axes of size 1 repeated; -1 keeps a size."""
+    return join.expand(x, sizes_of(sizes))
+
+
+def expand_as(x: Any, other: Any) -> Any:
+    """Axes of size 1 repeated to the shape of `other`."""
+    return join.expand(x, list(other.shape))
+
+
+def broadcast_to(x: Any, size: Any) -> Any:
+    """The values broadcast to `size`."""
+    return join.expand(x, list(size))
+
+
+def repeat(x: Any, *sizes: Any) -> Any:
+    """Copies side by side, so many along each axis."""
+    return join.tile(x, sizes_of(sizes))
+
+
+def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Any:
+    """Each element repeated in its place."""
+    return join.repeat_interleave(x, repeats, dim)
+
+
+def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Tensors one after the other along an axis that they have."""
+    return join.concat(list(tensors), dim)
+
+
+def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Tensors side by side along a new axis."""
+    return join.stack(list(tensors), dim)
+
+
+def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
+    """Pieces of a size (the last may be smaller), or of the listed sizes."""
+    sections = split_size_or_sections
+    if isinstance(sections, int):
+        total = x.shape[dim]
+        whole, rest = divmod(int(total), sections)
+        sections = [sections] * whole + ([rest] if rest else [])
+    return tuple(join.split(x, list(sections), dim))
+
+
+def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+    """At most so many pieces of equal size, but for the last."""
+    total = int(x.shape[dim])
+    return split(x, max(1, -(-total // chunks)), dim)
+
+
+def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
+    """All slices along an axis, without it."""
+    return tuple(join.unbind(x, dim))
+
+
+def narrow(x: Any, dim: int, start: Any, length: Any) -> Any:
+    """`length` slices along an axis from `start` on."""
+    return indices.slice(x, [dim], [start], [start + length])
+
+
+def select(x: Any, dim: int, index: int) -> Any:
+    """One slice along an axis, without it."""
+    return indices.getitem(x, (slice(None),) * (dim % x.ndim) + (index,))
+
+
+def flip(x: Any, *dims: Any) -> Any:
+    """The given axes in reverse order."""
+    return join.flip(x, sizes_of(dims))
+
+
+def roll(x: Any, shifts: Any, dims: Any = None) -> Any:
+    """The values moved along axes; what falls out comes in at the other end."""
+    return join.roll(x, shifts, dims)
+
+
+def index_select(x: Any, dim: int, index: Any) -> Any:
+    """The slices along an axis that `index` lists."""
+    return gathers.index_select(x, index, dim)
+
+
+def gather(x: Any, dim: int, index: Any) -> Any:
+    """out[i][j] = x[index[i][j]][j] for dim 0, and so on."""
+    return gathers.take_along_axis(x, index, dim, broadcast=False)
+
+
+def scatter(x: Any, dim: int, index: Any, src: Any, *, reduce: str | None = None) -> Any:
+    """A copy with out[index[i][j]][j] = src[i][j] for dim 0, and so on."""
+    how = {None: "assign", "add": "add", "multiply": "mul"}[reduce]
+    return gathers.put_along_axis(x, index, src, dim, how)
+
+
+def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
+    """A copy with src[i][j] added to out[index[i][j]][j] for dim 0, and so on."""
+    return gathers.put_along_axis(x, index, src, dim, "add")
+
+
+def index_add(x: Any, dim: int, index: Any, source: Any) -> Any:
+    """A copy with the slices of `source` added to those that `index` lists."""
+    return gathers.index_add(x, index, dim, source)
+
+
+def masked_fill(x: Any, mask: Any, value: Any) -> Any:
+    """A copy with `value` where the mask is true."""
+    return indices.masked_fill(x, mask, value)
+
+
+def masked_select(x: Any, mask: Any) -> Any:
+    """The values where the mask is true, in a row."""
+    return indices.masked_select(x, mask)
+
+
+def where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    """x where the condition is true, y elsewhere; the places of true if only it is given."""
+    if x is None and y is None:
+        return nonzero(condition, as_tuple=True)
+    return indices.where(condition, x, y)
+
+
+def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
+    """The places that are not zero: a row of indices each, or a tensor per axis."""
+    found = search.nonzero(x)
+    if not as_tuple:
+        return found
+    return tuple(indices.getitem(found, (slice(None), axis)) for axis in range(x.ndim))
+
+
+def tril(x: Any, diagonal: int = 0) -> Any:
+    """Zeros above a diagonal."""
+    return matrix.tril(x, diagonal)
+
+
+def triu(x: Any, diagonal: int = 0) -> Any:
+    """Zeros below a diagonal."""
+    return matrix.triu(x, diagonal)
+
+
+def diag(x: Any, diagonal: int = 0) -> Any:
+    """The diagonal of a matrix, or a matrix with a diagonal."""
+    return matrix.diag(x, diagonal)
+
+
+def cumsum(x: Any, dim: int, *, dtype: Any = None) -> Any:
+    """Sums of all elements so far along an axis."""
+    return scan.cumsum(x, dim, dtype)
+
+
+def cumprod(x: Any, dim: int, *, dtype: Any = None) -> Any:
+    """Products of all elements so far along an axis."""
+    return scan.cumprod(x, dim, dtype)
+
+
+def take(x: Any, index: Any) -> Any:
+    """The elements at places of the flattened tensor."""
+    return gathers.take(x, index)
+
+
+def atleast_1d(x: Any) -> Any:
+    """The tensor, with an axis if it has none."""
+    return x if not isinstance(x, Base) or x.ndim else ops.reshape(x, [1])
+
+
+def one_row(tensors: Sequence[Any]) -> Any:
+    """Tensors one after the other along the last axis: `torch.hstack`."""
+    return join.hstack(list(tensors))
+
+
+def one_column(tensors: Sequence[Any]) -> Any:
+    """Tensors one after the other along the first axis: `torch.vstack`."""
+    return join.vstack(list(tensors))

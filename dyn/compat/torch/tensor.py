@@ -1,0 +1,271 @@
+"""The tensor under PyTorch's name: dyn's own, in a class that adds names and holds nothing.
+
+A result becomes one by `own`, which changes the class of the object and nothing else; whatever
+computes, records or traces sees the tensors it always sees. Methods that compute are bound by
+`methods.py`, text comes from `text.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from dyn.compat.torch.graph import GradFn, backward
+from dyn.compat.torch.types import Size, device, dtype, need_cpu, of_name
+from dyn.core import tensor as core
+from dyn.core.dispatch import cast_to
+from dyn.core.modes import is_grad_enabled
+from dyn.nn import state
+
+Base = core.Tensor
+_register_hook: Any = vars(Base)["register_hook"]
+
+
+class Tensor(Base):
+    """A multi-dimensional array with PyTorch's methods: see `dyn.Tensor` for what it is."""
+
+    def __init__(self, *data: Any, device: Any = None):
+        """An empty tensor, one of nested lists, or an uninitialised one of the given sizes."""
+        need_cpu(device)
+        sizes = data and all(isinstance(n, int) for n in data)
+        value = np.zeros(data, np.float32) if sizes else (data[0] if data else [])
+        super().__init__(value, None if isinstance(value, Base) else "float32")
+
+    # -- what it is --------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients are wanted: the opposite of `stop_gradient`."""
+        return not self.stop_gradient
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Want a gradient or not, in place; only leaves can stop wanting one."""
+        if requires_grad and not (self.dtype.is_floating_point or self.dtype.is_complex):
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        if not requires_grad and not self.is_leaf:
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables. If you want to use a "
+                "computed variable in a subgraph that doesn't require differentiation use var_no_"
+                "grad = var.detach()."
+            )
+        self.stop_gradient = not requires_grad
+        return self
+
+    @property
+    def shape(self) -> Any:
+        """Sizes as a `torch.Size`; while a model is traced, dynamic sizes are symbolic."""
+        return Size(super().shape)
+
+    def size(self, dim: int | None = None) -> Any:  # type: ignore[override]
+        """All sizes, or that of one axis."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        """Number of axes."""
+        return self.ndim
+
+    ndimension = dim
+
+    def numel(self) -> Any:
+        """Number of elements."""
+        return self.shape.numel()
+
+    nelement = numel
+
+    @property
+    def dtype(self) -> dtype:  # type: ignore[override]
+        """Element type, such as `torch.float32`."""
+        return of_name(super().dtype.name)
+
+    @property
+    def device(self) -> device:
+        """Where it lives: `device(type='cpu')`."""
+        return device("cpu")
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it lives on a CUDA device: never."""
+        return False
+
+    def is_floating_point(self) -> bool:
+        """Whether the elements are floating point."""
+        return self.dtype.is_floating_point
+
+    def element_size(self) -> int:
+        """Bytes of an element."""
+        return self.dtype.itemsize
+
+    def is_contiguous(self) -> bool:
+        """True: how values lie in memory is not visible here."""
+        return True
+
+    # -- gradients ---------------------------------------------------------------------------
+
+    @property
+    def grad(self) -> Any:
+        """The gradient of the last backward passes, or None."""
+        return own(super().grad)
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        Base.grad.fset(self, value)  # type: ignore[attr-defined]
+
+    @property
+    def grad_fn(self) -> Any:
+        """What made the value on the tape, or None for leaves."""
+        return None if self._node is None else GradFn(self._node)
+
+    @property
+    def data(self) -> Any:
+        """The value without history."""
+        return own(self.detach())
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        self._array = None
+        self._assign(value)
+
+    def detach_(self) -> Tensor:
+        """Forget the history, in place."""
+        self._node = None
+        self.stop_gradient = True
+        return self
+
+    def retain_grad(self) -> None:
+        """Nothing: gradients of tensors that are still held can be read anyway."""
+
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
+    ) -> None:
+        """Add the gradient of this tensor to `.grad` of every leaf it depends on.
+
+        Raises:
+            RuntimeError: nothing here wants a gradient, or there are several elements and
+                `gradient` is None.
+        """
+        backward([self], None if gradient is None else [gradient], retain_graph, create_graph)
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> Any:
+        """Call `hook(gradient)` when the gradient of this tensor is known; it may replace it."""
+        if self.stop_gradient:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        return _register_hook(self, lambda g: hook(own(g)))
+
+    # -- ways out and conversions ------------------------------------------------------------
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The value as a numpy array.
+
+        Raises:
+            RuntimeError: the tensor wants a gradient, which would be lost, and not `force`.
+        """
+        if not self.stop_gradient and not force and is_grad_enabled():
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
+                "instead."
+            )
+        return super().numpy()
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        """The tensor in another dtype, or that of another tensor; the device must be the CPU."""
+        wanted = kwargs.get("dtype")
+        need_cpu(kwargs.get("device"))
+        for item in args:
+            if isinstance(item, Base):
+                wanted = item.dtype
+            elif isinstance(item, (str, device)):
+                need_cpu(item)
+            elif not isinstance(item, bool) and item is not None:
+                wanted = item
+        return self if wanted is None else own(cast_to(self, np.dtype(of_name_or(wanted))))
+
+    def cpu(self) -> Tensor:
+        """The tensor itself."""
+        return self
+
+    def cuda(self, device: Any = None) -> Tensor:
+        """Always a DeviceError: there is no CUDA device."""
+        need_cpu(device or "cuda")
+        return self
+
+    def contiguous(self) -> Tensor:
+        """The tensor itself: how values lie in memory is not visible here."""
+        return self
+
+    pin_memory = share_memory_ = contiguous
+
+    def type(self, dtype: Any = None) -> Any:
+        """The legacy name of the type, such as "torch.FloatTensor"; or the tensor in a dtype."""
+        return LEGACY[self.dtype.name] if dtype is None else self.to(dtype)
+
+
+class Parameter(Tensor, state.Parameter):
+    """A tensor that an optimiser trains: dyn's parameter, with PyTorch's methods."""
+
+    def __init__(self, data: Any, requires_grad: bool = True):
+        state.Parameter.__init__(self, data, trainable=requires_grad)
+
+
+class Buffer(Tensor, state.Buffer):
+    """A tensor that a module keeps without training it: dyn's buffer, with PyTorch's methods."""
+
+    def __init__(self, data: Any, *, persistent: bool = True):
+        state.Buffer.__init__(self, data, persistable=persistent)
+
+
+LEGACY = {
+    "float32": "torch.FloatTensor",
+    "float64": "torch.DoubleTensor",
+    "float16": "torch.HalfTensor",
+    "bfloat16": "torch.BFloat16Tensor",
+    "int64": "torch.LongTensor",
+    "int32": "torch.IntTensor",
+    "int16": "torch.ShortTensor",
+    "int8": "torch.CharTensor",
+    "uint8": "torch.ByteTensor",
+    "bool": "torch.BoolTensor",
+    "complex64": "torch.ComplexFloatTensor",
+    "complex128": "torch.ComplexDoubleTensor",
+}
+
+_OWN = {Base: Tensor, state.Parameter: Parameter, state.Buffer: Buffer}
+
+
+def own(value: Any) -> Any:
+    """The same objects in PyTorch's class: a tensor, or containers of them."""
+    kind = value.__class__
+    if kind is Tensor:
+        return value
+    if kind in _OWN:
+        value.__class__ = _OWN[kind]
+    elif isinstance(value, dict):
+        for item in value.values():
+            own(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            own(item)
+    return value
+
+
+def flavoured(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with results of PyTorch's class."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return own(function(*args, **kwargs))
+
+    return call
+
+
+def of_name_or(wanted: Any) -> Any:
+    """The numpy dtype meant by a dtype, a name, a Python type or a legacy type name."""
+    if isinstance(wanted, str) and wanted in LEGACY.values():
+        wanted = next(name for name, legacy in LEGACY.items() if legacy == wanted)
+    return core.dtypes.as_numpy(wanted)
