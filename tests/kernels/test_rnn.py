@@ -1,5 +1,7 @@
 """Recurrent layers against a plain float64 loop: sizes, lengths, NaN, threads, bounds."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -132,8 +134,8 @@ def test_gradients_are_slopes_of_the_plain_loop(mode, reverse, with_lengths):
     names = list(place)[: 7 if mode == "lstm" else 6]
     inputs = [v.astype(np.float64) for v in (x, *weights, h[0], c[0])]
 
-    def total(moved: list[np.ndarray]):
-        y, last, cells = plain_loop(*(mode, *moved, lengths, reverse))
+    def total(moved: Any):
+        y, last, cells = plain_loop(mode, *moved[:7], lengths=lengths, reverse=reverse)
         found = (y * seeds[0]).sum() + (last * seeds[1]).sum()
         return found + (cells * seeds[2]).sum() if mode == "lstm" else found
 
