@@ -11,7 +11,7 @@ from typing import Any
 
 from numba import types
 
-from dyn.kernels.jit import Microkernel, microkernel
+from dyn.kernels.jit import Microkernel, instance
 from dyn.kernels.lanes import LANES
 from dyn.kernels.simd import F32, WORD, Emitter, Value, choose, fma, intrinsic, loop
 from dyn.kernels.simd_value import branch
@@ -88,120 +88,20 @@ def _tile(taps: int, stride: int) -> Any:
     return tile
 
 
-_tile11, _tile21, _tile31 = _tile(1, 1), _tile(2, 1), _tile(3, 1)
-_tile41, _tile51, _tile71 = _tile(4, 1), _tile(5, 1), _tile(7, 1)
-_tile32, _tile52, _tile72 = _tile(3, 2), _tile(5, 2), _tile(7, 2)
 _VECTOR = 4 * LANES
 
 
-@microkernel(1)
-def row11(job):
-    """A row of outputs: windows 1 wide, stride 1."""
+def _row(job):
     count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
     for pixel in range(0, count, PIXELS):
         # The last tile and the last vector reach back to what is done already.
         start = max(0, min(pixel, count - PIXELS))
         for offset in range(0, last + _VECTOR, _VECTOR):
-            _tile11(job, start, min(offset, last), count)
-
-
-@microkernel(1)
-def row21(job):
-    """A row of outputs: windows 2 wide, stride 1."""
-    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
-    for pixel in range(0, count, PIXELS):
-        # The last tile and the last vector reach back to what is done already.
-        start = max(0, min(pixel, count - PIXELS))
-        for offset in range(0, last + _VECTOR, _VECTOR):
-            _tile21(job, start, min(offset, last), count)
-
-
-@microkernel(1)
-def row31(job):
-    """A row of outputs: windows 3 wide, stride 1."""
-    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
-    for pixel in range(0, count, PIXELS):
-        # The last tile and the last vector reach back to what is done already.
-        start = max(0, min(pixel, count - PIXELS))
-        for offset in range(0, last + _VECTOR, _VECTOR):
-            _tile31(job, start, min(offset, last), count)
-
-
-@microkernel(1)
-def row41(job):
-    """A row of outputs: windows 4 wide, stride 1."""
-    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
-    for pixel in range(0, count, PIXELS):
-        # The last tile and the last vector reach back to what is done already.
-        start = max(0, min(pixel, count - PIXELS))
-        for offset in range(0, last + _VECTOR, _VECTOR):
-            _tile41(job, start, min(offset, last), count)
-
-
-@microkernel(1)
-def row51(job):
-    """A row of outputs: windows 5 wide, stride 1."""
-    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
-    for pixel in range(0, count, PIXELS):
-        # The last tile and the last vector reach back to what is done already.
-        start = max(0, min(pixel, count - PIXELS))
-        for offset in range(0, last + _VECTOR, _VECTOR):
-            _tile51(job, start, min(offset, last), count)
-
-
-@microkernel(1)
-def row71(job):
-    """A row of outputs: windows 7 wide, stride 1."""
-    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
-    for pixel in range(0, count, PIXELS):
-        # The last tile and the last vector reach back to what is done already.
-        start = max(0, min(pixel, count - PIXELS))
-        for offset in range(0, last + _VECTOR, _VECTOR):
-            _tile71(job, start, min(offset, last), count)
-
-
-@microkernel(1)
-def row32(job):
-    """A row of outputs: windows 3 wide, stride 2."""
-    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
-    for pixel in range(0, count, PIXELS):
-        # The last tile and the last vector reach back to what is done already.
-        start = max(0, min(pixel, count - PIXELS))
-        for offset in range(0, last + _VECTOR, _VECTOR):
-            _tile32(job, start, min(offset, last), count)
-
-
-@microkernel(1)
-def row52(job):
-    """A row of outputs: windows 5 wide, stride 2."""
-    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
-    for pixel in range(0, count, PIXELS):
-        # The last tile and the last vector reach back to what is done already.
-        start = max(0, min(pixel, count - PIXELS))
-        for offset in range(0, last + _VECTOR, _VECTOR):
-            _tile52(job, start, min(offset, last), count)
-
-
-@microkernel(1)
-def row72(job):
-    """A row of outputs: windows 7 wide, stride 2."""
-    count, last = argument(job, COUNT), 4 * argument(job, CHANNELS) - _VECTOR
-    for pixel in range(0, count, PIXELS):
-        # The last tile and the last vector reach back to what is done already.
-        start = max(0, min(pixel, count - PIXELS))
-        for offset in range(0, last + _VECTOR, _VECTOR):
-            _tile72(job, start, min(offset, last), count)
+            tile(job, start, min(offset, last), count)  # type: ignore[name-defined]  # noqa: F821
 
 
 ROWS: dict[tuple[int, int], Microkernel] = {
-    (1, 1): row11,
-    (2, 1): row21,
-    (3, 1): row31,
-    (4, 1): row41,
-    (5, 1): row51,
-    (7, 1): row71,
-    (3, 2): row32,
-    (5, 2): row52,
-    (7, 2): row72,
+    (taps, stride): instance(f"row{taps}{stride}", _row, tile=_tile(taps, stride))
+    for taps, stride in [(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (7, 1), (3, 2), (5, 2), (7, 2)]
 }
-"""The kernels by width of the window and stride along the row."""
+"""A row of outputs, by width of the window and stride along the row."""

@@ -18,7 +18,7 @@ from dyn.kernels.conv_bands import Phase
 from dyn.kernels.conv_ir import clear_bytes, put_word
 from dyn.kernels.conv_plan import BandLayout, Channels, View, band_words, words_of
 from dyn.kernels.conv_weight import add_parts
-from dyn.kernels.jit import Microkernel, call_address, microkernel, task
+from dyn.kernels.jit import Microkernel, call_address, instance, task
 from dyn.kernels.lanes import LANES
 from dyn.kernels.memory import empty
 from dyn.kernels.scratch import buffer, leave, scratch, take
@@ -94,62 +94,19 @@ def _sums(taps: int, stride: int) -> Any:
     return sums
 
 
-_sums31, _sums51, _sums71 = _sums(3, 1), _sums(5, 1), _sums(7, 1)
-_sums32, _sums52, _sums72 = _sums(3, 2), _sums(5, 2), _sums(7, 2)
 _VECTOR = 4 * LANES
 
 
-@microkernel(1)
-def sums31(job):
-    """The taps of a row of the window, 3 wide, stride 1."""
+def _row_of_taps(job):
     for offset in range(0, 4 * argument(job, CHANNELS), _VECTOR):
-        _sums31(job, offset)
-
-
-@microkernel(1)
-def sums51(job):
-    """The taps of a row of the window, 5 wide, stride 1."""
-    for offset in range(0, 4 * argument(job, CHANNELS), _VECTOR):
-        _sums51(job, offset)
-
-
-@microkernel(1)
-def sums71(job):
-    """The taps of a row of the window, 7 wide, stride 1."""
-    for offset in range(0, 4 * argument(job, CHANNELS), _VECTOR):
-        _sums71(job, offset)
-
-
-@microkernel(1)
-def sums32(job):
-    """The taps of a row of the window, 3 wide, stride 2."""
-    for offset in range(0, 4 * argument(job, CHANNELS), _VECTOR):
-        _sums32(job, offset)
-
-
-@microkernel(1)
-def sums52(job):
-    """The taps of a row of the window, 5 wide, stride 2."""
-    for offset in range(0, 4 * argument(job, CHANNELS), _VECTOR):
-        _sums52(job, offset)
-
-
-@microkernel(1)
-def sums72(job):
-    """The taps of a row of the window, 7 wide, stride 2."""
-    for offset in range(0, 4 * argument(job, CHANNELS), _VECTOR):
-        _sums72(job, offset)
+        sums(job, offset)  # type: ignore[name-defined]  # noqa: F821
 
 
 SUMS_OF: dict[tuple[int, int], Microkernel] = {
-    (3, 1): sums31,
-    (5, 1): sums51,
-    (7, 1): sums71,
-    (3, 2): sums32,
-    (5, 2): sums52,
-    (7, 2): sums72,
+    (taps, stride): instance(f"sums{taps}{stride}", _row_of_taps, sums=_sums(taps, stride))
+    for taps, stride in [(3, 1), (5, 1), (7, 1), (3, 2), (5, 2), (7, 2)]
 }
-"""The kernels by width of the window and stride along the row."""
+"""The taps of a row of the window, by width of the window and stride along the row."""
 
 # ---- the task ----------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from dyn.kernels.jit import microkernel
+from dyn.kernels.jit import instance
 from dyn.kernels.lanes import LANES
 from dyn.kernels.simd import BYTE, F32, F64, WORD, Emitter, Value, choose, fma, intrinsic
 from dyn.kernels.simd_value import branch
@@ -188,66 +188,26 @@ def _finish(
             store_rows([emit.mask_below(width) for width in widths])
 
 
-_wide_f32, _wide_f64 = (_tile(element, WIDE, 2) for element in (F32, F64))
-_narrow_f32, _narrow_f64 = (_tile(element, NARROW, 1) for element in (F32, F64))
-_lanes_f32, _lanes_f64 = (_tile(element, NARROW, 1, lanewise=True) for element in (F32, F64))
-
-
-@microkernel(1)
-def wide_f32(job):
-    """float32, tiles of WIDE rows and two vectors."""
+def _body(job):
     row, left = argument(job, ROW_TABLE), argument(job, COUNT)
     while left > 0:
-        _wide_f32(job, row, left)
-        row += 16 * WIDE
-        left -= WIDE
+        tile(job, row, left)  # type: ignore[name-defined]  # noqa: F821
+        row += 16 * rows  # type: ignore[name-defined]  # noqa: F821
+        left -= rows  # type: ignore[name-defined]  # noqa: F821
 
 
-@microkernel(1)
-def narrow_f32(job):
-    """float32, tiles of NARROW rows and one vector."""
-    row, left = argument(job, ROW_TABLE), argument(job, COUNT)
-    while left > 0:
-        _narrow_f32(job, row, left)
-        row += 16 * NARROW
-        left -= NARROW
-
-
-@microkernel(1)
-def lanes_f32(job):
-    """float32, tiles of NARROW rows and one vector, channel by channel (depthwise)."""
-    row, left = argument(job, ROW_TABLE), argument(job, COUNT)
-    while left > 0:
-        _lanes_f32(job, row, left)
-        row += 16 * NARROW
-        left -= NARROW
-
-
-@microkernel(1)
-def wide_f64(job):
-    """float64, tiles of WIDE rows and two vectors."""
-    row, left = argument(job, ROW_TABLE), argument(job, COUNT)
-    while left > 0:
-        _wide_f64(job, row, left)
-        row += 16 * WIDE
-        left -= WIDE
-
-
-@microkernel(1)
-def narrow_f64(job):
-    """float64, tiles of NARROW rows and one vector."""
-    row, left = argument(job, ROW_TABLE), argument(job, COUNT)
-    while left > 0:
-        _narrow_f64(job, row, left)
-        row += 16 * NARROW
-        left -= NARROW
-
-
-@microkernel(1)
-def lanes_f64(job):
-    """float64, tiles of NARROW rows and one vector, channel by channel (depthwise)."""
-    row, left = argument(job, ROW_TABLE), argument(job, COUNT)
-    while left > 0:
-        _lanes_f64(job, row, left)
-        row += 16 * NARROW
-        left -= NARROW
+wide_f32, wide_f64 = (
+    instance(f"wide_{name}", _body, rows=WIDE, tile=_tile(element, WIDE, 2))
+    for name, element in (("f32", F32), ("f64", F64))
+)
+"""Tiles of WIDE rows and two vectors."""
+narrow_f32, narrow_f64 = (
+    instance(f"narrow_{name}", _body, rows=NARROW, tile=_tile(element, NARROW, 1))
+    for name, element in (("f32", F32), ("f64", F64))
+)
+"""Tiles of NARROW rows and one vector."""
+lanes_f32, lanes_f64 = (
+    instance(f"lanes_{name}", _body, rows=NARROW, tile=_tile(element, NARROW, 1, lanewise=True))
+    for name, element in (("f32", F32), ("f64", F64))
+)
+"""Tiles of NARROW rows and one vector, channel by channel (depthwise)."""

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
 
-from dyn.kernels.jit import Microkernel, intrinsic, microkernel
+from dyn.kernels.jit import instance, intrinsic
 from dyn.kernels.simd import F32, F64, LANES, WORD, Emitter, Value, choose, fma, loop, total
 
 GROUP = 8
@@ -249,14 +248,8 @@ def _columns_body(x, out, rows, columns, row_step, out_step):
     run(x, out, rows, columns, row_step, out_step)  # type: ignore[name-defined]  # noqa: F821
 
 
-def _made(name: str, body: Any, emitted: Any) -> Microkernel:
-    """A microkernel whose code is kept on disk under `name`; see `pointwise.formula_kernel`."""
-    function = FunctionType(body.__code__, {"__name__": __name__, "run": emitted}, name)
-    function.__module__, function.__qualname__ = __name__, name
-    return microkernel(body.__code__.co_argcount)(function)
-
-
-ROW = {name: _made(f"row_{name}", _row_body, _row(fold)) for name, fold in FOLDS.items()}
+ROW = {name: instance(f"row_{name}", _row_body, run=_row(fold)) for name, fold in FOLDS.items()}
 COLUMN = {
-    name: _made(f"columns_{name}", _columns_body, _columns(fold)) for name, fold in FOLDS.items()
+    name: instance(f"columns_{name}", _columns_body, run=_columns(fold))
+    for name, fold in FOLDS.items()
 }

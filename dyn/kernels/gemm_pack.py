@@ -13,7 +13,7 @@ from typing import Any
 from numba import types
 
 from dyn.kernels.gemm_tile import HEIGHTS, VECTORS
-from dyn.kernels.jit import call_address, microkernel
+from dyn.kernels.jit import call_address, instance, microkernel
 from dyn.kernels.lanes import LANES
 from dyn.kernels.simd import F32, F64, WORD, Emitter, intrinsic, loop
 from dyn.kernels.threads import argument
@@ -64,32 +64,22 @@ def _copier(element: Any, count: int) -> Any:
     return copy
 
 
-_tile_f32, _tile_f64 = _copier(F32, TILE_ROWS), _copier(F64, TILE_ROWS)
-_panel_f32, _panel_f64 = _copier(F32, PANEL_BYTES // 4), _copier(F64, PANEL_BYTES // 8)
+def _body(source, step, target, target_step, width, rows):
+    copy(  # type: ignore[name-defined]  # noqa: F821
+        source, step, target, target_step, width, rows
+    )
 
 
-@microkernel(6)
-def copy_tile_f32(source, step, target, target_step, width, rows):
-    """Steps of k of a tile of A, float32."""
-    _tile_f32(source, step, target, target_step, width, rows)
-
-
-@microkernel(6)
-def copy_tile_f64(source, step, target, target_step, width, rows):
-    """Steps of k of a tile of A, float64."""
-    _tile_f64(source, step, target, target_step, width, rows)
-
-
-@microkernel(6)
-def copy_panel_f32(source, step, target, target_step, width, rows):
-    """Steps of k of a panel of B, float32."""
-    _panel_f32(source, step, target, target_step, width, rows)
-
-
-@microkernel(6)
-def copy_panel_f64(source, step, target, target_step, width, rows):
-    """Steps of k of a panel of B, float64."""
-    _panel_f64(source, step, target, target_step, width, rows)
+copy_tile_f32, copy_tile_f64 = (
+    instance(f"copy_tile_{name}", _body, copy=_copier(element, TILE_ROWS))
+    for name, element in (("f32", F32), ("f64", F64))
+)
+"""Steps of k of a tile of A."""
+copy_panel_f32, copy_panel_f64 = (
+    instance(f"copy_panel_{name}", _body, copy=_copier(element, PANEL_BYTES // size))
+    for name, element, size in (("f32", F32, 4), ("f64", F64, 8))
+)
+"""Steps of k of a panel of B."""
 
 
 @microkernel(3)

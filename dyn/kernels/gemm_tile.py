@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 
 from dyn.kernels.conv_ir import BYTE, F32, F64, WORD, Emitter, intrinsic
-from dyn.kernels.jit import microkernel
+from dyn.kernels.jit import instance
 from dyn.kernels.lanes import LANES
 
 ACCUMULATE, RELU = 1, 2
@@ -24,6 +24,7 @@ ACCUMULATE, RELU = 1, 2
 
 HEIGHTS = {16: (14, 8, 4), 8: (6, 4, 2), 4: (6, 4, 2)}[LANES]
 """Rows of the tiles there are: the tallest fills the vector registers, the others take the rest."""
+HEIGHTS_OF = dict(zip(("tall", "middle", "low"), HEIGHTS, strict=True))
 VECTORS = 2
 
 
@@ -157,41 +158,15 @@ def _store(
             )
 
 
-_tall_f32, _middle_f32, _low_f32 = (_tile(F32, rows) for rows in HEIGHTS)
-_tall_f64, _middle_f64, _low_f64 = (_tile(F64, rows) for rows in HEIGHTS)
+def _body(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags):
+    tile(  # type: ignore[name-defined]  # noqa: F821
+        depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags
+    )
 
 
-@microkernel(12)
-def tall_f32(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags):
-    """float32, HEIGHTS[0] rows."""
-    _tall_f32(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags)
-
-
-@microkernel(12)
-def middle_f32(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags):
-    """float32, HEIGHTS[1] rows."""
-    _middle_f32(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags)
-
-
-@microkernel(12)
-def low_f32(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags):
-    """float32, HEIGHTS[2] rows."""
-    _low_f32(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags)
-
-
-@microkernel(12)
-def tall_f64(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags):
-    """float64, HEIGHTS[0] rows."""
-    _tall_f64(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags)
-
-
-@microkernel(12)
-def middle_f64(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags):
-    """float64, HEIGHTS[1] rows."""
-    _middle_f64(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags)
-
-
-@microkernel(12)
-def low_f64(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags):
-    """float64, HEIGHTS[2] rows."""
-    _low_f64(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags)
+tall_f32, middle_f32, low_f32 = (
+    instance(f"{name}_f32", _body, tile=_tile(F32, rows)) for name, rows in HEIGHTS_OF.items()
+)
+tall_f64, middle_f64, low_f64 = (
+    instance(f"{name}_f64", _body, tile=_tile(F64, rows)) for name, rows in HEIGHTS_OF.items()
+)

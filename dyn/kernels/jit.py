@@ -18,6 +18,7 @@ import ctypes
 import importlib
 import os
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 import numba.extending
@@ -207,6 +208,22 @@ def microkernel(count: int, *, fastmath: bool | Sequence[str] = False) -> Any:
         return _register(function, Microkernel(function, count, fastmath))
 
     return decorate
+
+
+def instance(name: str, body: FunctionType, **bound: Any) -> Microkernel:
+    """A microkernel with the code of `body`, in which the globals in `bound` mean what they say.
+
+    For kernels that differ in what they call, such as an intrinsic, or in a constant: what is kept
+    on disk goes by a function's name, and a function inside another would have none to go by.
+
+    Args:
+        name: unique in the module of `body`; under it the machine code is kept on disk.
+        body: function at the top level of a module, of 64-bit integers.
+        bound: globals of this copy, by name.
+    """
+    function = FunctionType(body.__code__, {**body.__globals__, **bound}, name)
+    function.__module__, function.__qualname__ = body.__module__, name
+    return microkernel(body.__code__.co_argcount)(function)
 
 
 def task(

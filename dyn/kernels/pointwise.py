@@ -11,13 +11,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 from numba import types
 
-from dyn.kernels.jit import Microkernel, intrinsic, microkernel
+from dyn.kernels.jit import Microkernel, instance, intrinsic
 from dyn.kernels.simd import BIT, BYTE, F32, F64, INT32, LANES, WORD, Emitter, Value, loop
 
 ELEMENTS = {"f4": F32, "f8": F64, "i4": INT32, "i8": WORD, "b1": BYTE}
@@ -140,9 +139,5 @@ def formula_kernel(
         inputs: numpy's codes of the inputs' dtypes, up to three.
         output: numpy's code of the output's dtype; "b1" for a formula that gives truth values.
     """
-    # One body for all, each copy with a loop of its own as the global that it calls: what is kept
-    # on disk goes by a function's name, and a function inside another would have none to go by.
-    scope = {"__name__": __name__, "run": _emitted(formula, inputs, output)}
-    function = FunctionType(_body.__code__, scope, name)
-    function.__module__, function.__qualname__ = __name__, name
-    return FormulaKernel(microkernel(6)(function), inputs, output)
+    code = instance(name, _body, run=_emitted(formula, inputs, output))
+    return FormulaKernel(code, inputs, output)
