@@ -1,0 +1,187 @@
+"""Where PyTorch's conventions are more than names: flavours that mix, hooks, groups, loading."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import dyn
+import dyn.compat.torch as torch
+from dyn.compat.torch import nn
+from dyn.compat.torch.utils.data import DataLoader, TensorDataset
+
+
+def test_the_classes_are_dyns_own():
+    assert issubclass(torch.Tensor, dyn.Tensor) and issubclass(nn.Module, dyn.nn.Layer)
+    for name in ("Linear", "Conv2d", "BatchNorm1d", "LSTM", "Sequential", "Dropout"):
+        assert issubclass(getattr(nn, name), nn.Module)
+    assert issubclass(nn.Conv2d, dyn.nn.Conv2D)
+    layer = nn.Linear(2, 3)
+    assert isinstance(layer.weight, dyn.nn.Parameter) and isinstance(layer.weight, torch.Tensor)
+
+
+def test_importing_changes_nothing_for_paddles_flavour():
+    x = dyn.ones([2, 3])
+    assert repr(dyn.ones([1])).startswith("Tensor(shape=[1]")
+    assert x.size == 6 and x.shape == [2, 3] and isinstance((x * 2).shape, list)
+    assert type(dyn.ones([2]) + dyn.ones([2])) is dyn.Tensor
+
+
+def test_tensors_of_both_flavours_mix():
+    ours, theirs = torch.ones(2), dyn.ones([2])
+    for out in (ours + theirs, theirs + ours, ours * 2, 2 / ours, -ours, ours[0], ours == theirs):
+        assert type(out) is torch.Tensor
+
+
+def test_results_of_every_kind_are_tensors_of_the_flavour():
+    layer = nn.LSTM(3, 4)
+    out, (h, c) = layer(dyn.ones([5, 2, 3]))
+    assert {type(t) for t in (out, h, c)} == {torch.Tensor}
+    out.sum().backward()
+    assert type(layer.weight_ih_l0.grad) is torch.Tensor
+    assert {type(t) for t in torch.arange(6).split(2)} == {torch.Tensor}
+    assert type(layer.state_dict()["weight_hh_l0"]) is torch.Tensor
+
+
+def test_writing_in_place():
+    x = torch.zeros(2, 3)
+    x[0] = 1
+    x.add_(1).mul_(torch.tensor([1.0, 2, 3]))
+    view = x.view(-1)
+    view[5] = 9
+    assert x.tolist() == [[2, 4, 6], [1, 2, 9]]
+    with torch.no_grad():
+        p = nn.Parameter(torch.ones(2))
+        p -= 0.5
+        p.fill_(p.sum().item())
+    assert type(p) is nn.Parameter and p.tolist() == [1.0, 1.0]
+
+
+def test_gradients_and_their_rules():
+    x = torch.ones(3, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"^grad can be implicitly created only for scalar"):
+        (x * 2).backward()
+    (x * 2).backward(torch.tensor([1.0, 2.0, 3.0]))
+    assert x.grad.tolist() == [2.0, 4.0, 6.0]
+    x.grad = None
+    (g,) = torch.autograd.grad((x**2).sum(), x, create_graph=True)
+    assert g.requires_grad and g.tolist() == [2.0, 2.0, 2.0]
+    y = x * 2
+    with pytest.raises(RuntimeError, match="only change requires_grad flags of leaf"):
+        y.requires_grad = False
+    y.register_hook(lambda g: g * 10)
+    y.sum().backward()
+    assert x.grad.tolist() == [20.0, 20.0, 20.0]
+
+
+def test_backward_hooks_see_both_sides_and_may_replace():
+    layer, seen = nn.Linear(2, 1, bias=False), []
+    layer.weight.set_value([[3.0, 4.0]])
+
+    def hook(module, grad_input, grad_output):
+        seen.append((grad_input[0].tolist(), grad_output[0].tolist()))
+        return (grad_input[0] * 0,)
+
+    handle = layer.register_full_backward_hook(hook)
+    x = torch.ones(1, 2, requires_grad=True)
+    (layer(x).sum() + x.sum()).backward()
+    assert seen == [([[3.0, 4.0]], [[1.0]])]
+    assert x.grad.tolist() == [[1.0, 1.0]] and layer.weight.grad.tolist() == [[1.0, 1.0]]
+    handle.remove()
+    layer(x).sum().backward()
+    assert len(seen) == 1
+
+
+def test_zero_grad_and_freezing():
+    layer = nn.Linear(2, 2)
+    layer(torch.ones(1, 2)).sum().backward()
+    layer.zero_grad()
+    assert layer.weight.grad is None
+    layer.requires_grad_(False)
+    assert not layer(torch.ones(1, 2)).requires_grad
+
+
+def test_groups_may_change_between_steps():
+    a, b = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.5}], lr=0.1)
+    assert [g["lr"] for g in optimizer.param_groups] == [0.1, 0.5]
+    (a + b).backward()
+    optimizer.step()
+    for group in optimizer.param_groups:
+        group["lr"] *= 10
+    optimizer.step()
+    np.testing.assert_allclose([a.item(), b.item()], [1 - 0.1 - 1, 1 - 0.5 - 5], rtol=1e-6)
+    with pytest.raises(ValueError, match="more than one parameter group"):
+        optimizer.add_param_group({"params": a})
+    saved = optimizer.state_dict()
+    assert saved["param_groups"][1]["params"] == [1]
+    fresh = torch.optim.SGD([{"params": [a]}, {"params": [b]}], lr=7)
+    fresh.load_state_dict(saved)
+    assert [g["lr"] for g in fresh.param_groups] == [1.0, 5.0]
+
+
+def test_a_closure_computes_the_loss():
+    p = nn.Parameter(torch.tensor([3.0]))
+    optimizer = torch.optim.SGD([p], lr=0.5)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (p * p).sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == 9.0 and p.item() == 0.0
+
+
+def test_copies_and_pickles_keep_class_and_values():
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).eval()
+    x = torch.randn(4, 2)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(other(x), model(x))
+        assert type(other[0].weight) is nn.Parameter and other[0].weight is not model[0].weight
+
+
+def test_loading_data():
+    x, y = torch.arange(10).view(5, 2).float(), torch.arange(5)
+    batches = list(DataLoader(TensorDataset(x, y), batch_size=2))
+    assert [len(b[1]) for b in batches] == [2, 2, 1]
+    assert type(batches[0][0]) is torch.Tensor and batches[1][0].tolist() == [[4, 5], [6, 7]]
+    assert len(list(DataLoader(TensorDataset(x), batch_size=2, drop_last=True))) == 2
+
+
+def test_initialisers_set_in_place():
+    torch.manual_seed(0)
+    layer = nn.Linear(200, 100)
+    bound = 1 / 200**0.5
+    assert layer.weight.abs().max().item() <= bound and layer.weight.std().item() > bound / 2
+    assert nn.init.zeros_(layer.bias) is layer.bias and not layer.bias.any()
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    np.testing.assert_allclose(layer.weight.std().item(), (2 / 200) ** 0.5, rtol=0.05)
+    nn.init.xavier_uniform_(layer.weight)
+    assert layer.weight.abs().max().item() <= (6 / 300) ** 0.5
+    nn.init.orthogonal_(layer.weight)
+    product = layer.weight.mm(layer.weight.t()).detach().numpy()
+    np.testing.assert_allclose(product, np.eye(100), atol=1e-4)
+
+
+def test_a_weight_lies_in_memory_as_the_product_reads_it():
+    layer = nn.Linear(3, 5)
+    assert layer.weight._array.T.flags.c_contiguous
+    layer.load_state_dict(nn.Linear(3, 5).state_dict())
+    assert layer.weight._array.T.flags.c_contiguous
+    layer(torch.ones(2, 3)).sum().backward()
+    torch.optim.Adam(layer.parameters()).step()
+    assert layer.weight._array.T.flags.c_contiguous
+
+
+def test_clipping():
+    p = nn.Parameter(torch.zeros(2))
+    p.grad = torch.tensor([3.0, 4.0])
+    assert nn.utils.clip_grad_norm_([p], 1.0).item() == 5.0
+    np.testing.assert_allclose(p.grad.numpy(), [0.6, 0.8], rtol=1e-5)
+
+
+def test_names_that_do_not_exist_say_where_the_list_is():
+    with pytest.raises(AttributeError, match=r"docs/compat-torch\.md"):
+        torch.fft  # noqa: B018

@@ -1,0 +1,69 @@
+"""Models written against PyTorch's names trace and export as any other, with PyTorch's keys."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import dyn.compat.torch as torch
+from dyn.compat.torch import nn
+from exporter import export
+from tests.compat.models import MODELS, call, inputs_of
+from tracer import trace
+from tracer.spec import InputSpec
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["linear", "conv_transpose2d", "batch_norm2d", "lstm", "gru", "encoder_layer", "network"],
+)
+def test_a_module_runs_in_onnxruntime_under_its_own_names(name, tmp_path):
+    module = MODELS[name](nn).eval()
+    (x,) = inputs_of(name, torch)
+    batch = 0 if name not in ("gru", "encoder_layer") else 1
+    sizes = [*x.shape]
+    sizes[batch] = "batch"
+    path = tmp_path / "m.onnx"
+    export(lambda x: call(module, [x]), path, [InputSpec(sizes, "float32", name="x")])
+    found = {i.name for i in onnx.load(path).graph.initializer}
+    if name not in ("lstm", "gru", "network"):
+        # Recurrent weights are reordered for the file, and the network's norm is folded away.
+        wanted = {k for k in module.state_dict() if "num_batches" not in k}
+        assert wanted <= {i.removeprefix("module.") for i in found}
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    out = session.run(None, {"x": x.numpy()})[0]
+    np.testing.assert_allclose(out, call(module, [x]).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_weight_of_a_product_is_stored_as_pytorch_has_it(tmp_path):
+    layer = nn.Linear(3, 4)
+    export(layer, tmp_path / "m.onnx", [InputSpec(["batch", 3], "float32")])
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    assert [node.op_type for node in graph.node] == ["Gemm"]
+    assert {i.name: list(i.dims) for i in graph.initializer}["weight"] == [4, 3]
+
+
+def test_training_steps_are_traced_with_the_count_of_batches():
+    layer = nn.BatchNorm1d(3)
+    layer(torch.randn(4, 3))
+    graph = trace(layer, InputSpec(["batch", 3], "float32"), training=True)
+    text = str(graph)
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        assert name in text
+    assert int(layer.num_batches_tracked) == 1
+
+
+def test_sizes_stay_symbolic_through_pytorchs_methods(tmp_path):
+    class Model(nn.Module):
+        def forward(self, x):
+            n = x.size(0)
+            y = x.view(n, -1).t().unsqueeze(1).expand(-1, 2, -1)
+            return y.permute(2, 0, 1).reshape(x.shape[0], -1) / x.shape.numel()
+
+    path = tmp_path / "m.onnx"
+    export(Model(), path, [InputSpec(["n", 3, 2], "float32", name="x")])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for n in (1, 5):
+        x = np.arange(n * 6, dtype=np.float32).reshape(n, 3, 2)
+        wanted = np.repeat(x.reshape(n, 6), 2, 1) / x.size
+        np.testing.assert_allclose(session.run(None, {"x": x})[0], wanted, rtol=1e-6)
