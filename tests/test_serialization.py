@@ -1,9 +1,11 @@
 """Saving and loading: round trips, files of other frameworks, damaged and hostile files."""
 
+import copyreg
 import io
 import json
 import os
 import pickle
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from typing import Any
@@ -482,6 +484,81 @@ def test_arrays_of_objects_and_of_wrong_sizes_are_refused(tmp_path):
     (tmp_path / "w").write_bytes(good.replace(b"K\x04\x85", b"K\x40\x85"))
     with pytest.raises(dyn.StateError, match="comes with"):
         dyn.load(tmp_path / "w")
+
+
+def text(value):
+    raw = value.encode()
+    return b"U" + bytes([len(raw)]) + raw
+
+
+def programs(command):
+    """Pickle programs by what they try: each instruction that can name, call or change something,
+    and those that make a small file cost much."""
+    run = text(str(command))
+    twice = b"".join(b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86\x94" for i in range(60))
+    return {
+        "GLOBAL, REDUCE": b"\x80\x02cos\nsystem\n" + run + b"\x85R.",
+        "STACK_GLOBAL": b"\x80\x04" + text("os") + text("system") + b"\x93" + run + b"\x85R.",
+        "INST": b"\x80\x02(" + run + b"ios\nsystem\n.",
+        "OBJ": b"\x80\x02(cos\nsystem\n" + run + b"o.",
+        "NEWOBJ": b"\x80\x02csubprocess\nPopen\n" + run + b"\x85\x81.",
+        "NEWOBJ_EX": b"\x80\x04csubprocess\nPopen\n" + run + b"\x85}\x92.",
+        "EXT1": b"\x80\x02\x82\xf7" + run + b"\x85R.",
+        "EXT2, unknown": b"\x80\x02\x83\x99\x99.",
+        "PERSID": b"\x80\x02Pos.system\n.",
+        "BINPERSID": b"\x80\x02" + run + b"Q.",
+        "BUILD": b"\x80\x02cnumpy\nndarray\n}" + text("_function") + run + b"sb.",
+        "BUILD of a class": b"\x80\x02ccollections\nOrderedDict\n}" + text("get") + run + b"sb.",
+        "dotted name": b"\x80\x04" + text("collections") + text("OrderedDict.get") + b"\x93.",
+        "NEXT_BUFFER": b"\x80\x05\x97.",
+        "empty stack": b"\x80\x020.",
+        "unknown protocol": b"\x80\x63N.",
+        "a name for data": b"\x80\x02cnumpy\nndarray\n.",
+        "key that hashes for ever": b"\x80\x04)\x94" + twice + b"}h\x3cK\x01s.",
+        "item that hashes for ever": b"\x80\x04)\x94" + twice + b"\x8f(h\x3c\x90.",
+        "pairs that hash for ever": b"\x80\x04)\x94"
+        + twice
+        + b"ccollections\nOrderedDict\n]h\x3cK\x01\x86a\x85R.",
+        "deep tuples": b"\x80\x02)" + b"\x85" * 300_000 + b".",
+        "deep dictionaries": b"\x80\x02" + b"}K\x00" * 100_000 + b"N" + b"s" * 100_000 + b".",
+        "much text": b"\x80\x04\x8d" + (1 << 45).to_bytes(8, "little") + b"a.",
+        "many bytes": b"\x80\x04\x8e" + (1 << 45).to_bytes(8, "little") + b"a.",
+        "a long bytearray": b"\x80\x05\x96" + (1 << 45).to_bytes(8, "little") + b"a.",
+        "a long frame": b"\x80\x04\x95" + (1 << 45).to_bytes(8, "little") + b"N.",
+        "a long number": b"\x80\x02I" + b"9" * 100_000 + b"\n.",
+        "a number of negative length": b"\x80\x02\x8b"
+        + (-5).to_bytes(4, "little", signed=True)
+        + b".",
+    }
+
+
+@pytest.mark.parametrize("name", programs("x"))
+def test_hostile_programs_are_refused_and_nothing_runs(tmp_path, name):
+    copyreg.add_extension("os", "system", 0xF7)
+    try:
+        marker = tmp_path / "pwned"
+        (tmp_path / "f").write_bytes(programs(f"touch {marker}")[name])
+        with pytest.raises(dyn.StateError):
+            dyn.load(tmp_path / "f")
+        assert not marker.exists()
+    finally:
+        copyreg.remove_extension("os", "system", 0xF7)
+
+
+def test_a_large_memo_index_costs_no_memory(tmp_path):
+    (tmp_path / "f").write_bytes(b"\x80\x02K\x07r\xff\xff\xff\xff.")
+    tracemalloc.start()
+    try:
+        assert dyn.load(tmp_path / "f") == 7
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_loading_as_numpy(tmp_path):
+    dyn.save({"w": dyn.ones([2]), "n": [3, dyn.zeros([1])]}, tmp_path / "f")
+    back = dyn.load(tmp_path / "f", return_numpy=True)
+    assert same(back, {"w": np.ones(2, "float32"), "n": [3, np.zeros(1, "float32")]})
 
 
 def test_shared_lists_do_not_explode(tmp_path):

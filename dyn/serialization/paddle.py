@@ -53,7 +53,7 @@ def read(path: str | os.PathLike[str]) -> Any:
         StateError: the file is damaged, or asks for anything but arrays and containers.
     """
     with open(path, "rb") as file:
-        found = ArrayUnpickler(file, _NAMES, str(path)).read(_Resolver())
+        found = ArrayUnpickler(file, _NAMES, str(path)).result(_Resolver())
     if isinstance(found, dict):
         found.pop(_NAME_TABLE, None)
         try:

@@ -153,7 +153,7 @@ def _read_archive(path: Any, archive: zipfile.ZipFile) -> Any:
         return storages[key]
 
     with archive.open(pickles[0]) as file:
-        return _Unpickler(file, _NAMES, str(path), persistent).read(Resolver())
+        return _Unpickler(file, _NAMES, str(path), persistent).result(Resolver())
 
 
 class _Unpickler(ArrayUnpickler):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -41,11 +41,40 @@ class StandIn:
         return f"<{self._name}>"
 
 
+_ATOMS = (type(None), bool, int, float, complex, str, bytes)
+_KEY_PARTS = 1000
+"""How many parts a dictionary key may have; a tuple that holds one tuple twice has it twice."""
+
+
+def check_key(key: Any) -> None:
+    """Raise StateError unless hashing `key` is quick: nested tuples can make it take for ever."""
+    waiting = [key]
+    seen = 0
+    while waiting:
+        item = waiting.pop()
+        seen += 1
+        if isinstance(item, tuple) and seen + len(waiting) + len(item) <= _KEY_PARTS:
+            waiting.extend(item)
+        elif not isinstance(item, (*_ATOMS, frozenset)):
+            raise StateError(
+                f"the pickle has a {type(item).__name__} for a key, or too large a one"
+            )
+
+
 class Dict(dict[Any, Any]):
     """An OrderedDict of the pickle; attributes put on it are dropped."""
 
     def __setstate__(self, state: Any) -> None:
         pass
+
+
+def _ordered(items: Any = ()) -> Dict:
+    """An OrderedDict; protocol 2 of Python 2 gives it its pairs at once."""
+    found = Dict()
+    for key, value in items:
+        check_key(key)
+        found[key] = value
+    return found
 
 
 class Dtype:
@@ -129,7 +158,7 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
 
 
 NUMPY: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): Dict,
+    ("collections", "OrderedDict"): StandIn("OrderedDict", _ordered),
     ("__builtin__", "bytes"): StandIn("bytes", _bytes),
     ("_codecs", "encode"): StandIn("_codecs.encode", _encode),
     ("numpy", "ndarray"): StandIn("numpy.ndarray", Array),
@@ -142,7 +171,12 @@ for _package in ("numpy.core", "numpy._core"):
     NUMPY[_package + ".numeric", "_frombuffer"] = StandIn("numpy array", _from_buffer)
 
 
-class ArrayUnpickler(pickle.Unpickler):
+# The interpreter written in C keeps its memo in an array as long as the largest index, which a file
+# of ten bytes can choose, and hashes keys unseen; the one in Python lets us look.
+_Interpreter: Any = pickle._Unpickler  # type: ignore[attr-defined]
+
+
+class ArrayUnpickler(_Interpreter):
     """An unpickler that knows the names it was given, and refuses every other.
 
     Args:
@@ -164,6 +198,9 @@ class ArrayUnpickler(pickle.Unpickler):
         self._what = what
         self._persistent = persistent
 
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(_Interpreter.dispatch)
+    """What each instruction does: as in any pickle, after a look at what will be hashed."""
+
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in of a name; StateError if it has none."""
         found = self._names.get((module, name))
@@ -181,7 +218,7 @@ class ArrayUnpickler(pickle.Unpickler):
             raise StateError(f"{self._what} refers to data outside the pickle")
         return self._persistent(pid)
 
-    def read(self, resolver: Resolver) -> Any:
+    def result(self, resolver: Resolver) -> Any:
         """The object, with Tensors in the place of arrays.
 
         Raises:
@@ -197,7 +234,40 @@ class ArrayUnpickler(pickle.Unpickler):
             raise StateError(f"{self._what} is damaged: {error}") from None
 
 
-_ATOMS = (type(None), bool, int, float, complex, str, bytes)
+def _checking_keys(code: bytes, keys: Callable[[ArrayUnpickler], Any]) -> None:
+    """Let an instruction check what it is about to hash.
+
+    Args:
+        code: the instruction.
+        keys: finds on the stack of the unpickler what will be hashed.
+    """
+    run = _Interpreter.dispatch[code[0]]
+
+    def checked(self: ArrayUnpickler) -> None:
+        for key in keys(self):
+            check_key(key)
+        run(self)
+
+    ArrayUnpickler.dispatch[code[0]] = checked
+
+
+def _load_bytearray(self: ArrayUnpickler) -> None:
+    """Read first and allocate then: the length is whatever the file says."""
+    size = int.from_bytes(self.read(8), "little")
+    raw = self.read(size)
+    if len(raw) != size:
+        raise StateError(f"{self._what} is damaged: its end is missing")
+    self.append(bytearray(raw))
+
+
+ArrayUnpickler.dispatch[pickle.BYTEARRAY8[0]] = _load_bytearray
+
+# Items since the last mark lie in `stack`; instructions on one item find it there too.
+_checking_keys(pickle.SETITEM, lambda self: self.stack[-2:-1])
+_checking_keys(pickle.SETITEMS, lambda self: self.stack[::2])
+_checking_keys(pickle.DICT, lambda self: self.stack[::2])
+_checking_keys(pickle.ADDITEMS, lambda self: self.stack)
+_checking_keys(pickle.FROZENSET, lambda self: self.stack)
 
 
 class Resolver:
@@ -238,7 +308,7 @@ class Resolver:
         elif isinstance(value, tuple):
             out = self.whole(tuple(self.resolve(item) for item in value))
         elif isinstance(value, (set, frozenset)):
-            out = {self.resolve(item) for item in value}
+            out = type(value)(self.resolve(item) for item in value)
         elif isinstance(value, Dtype):
             out = value.numpy().name
         else:
