@@ -20,7 +20,7 @@ from dyn.kernels import rnn_general, rnn_step, rnn_walk
 from dyn.kernels.gemm import matmul
 from dyn.kernels.gemm_tile import ACCUMULATE
 from dyn.kernels.memory import empty
-from dyn.kernels.rnn_walk import Product, packed
+from dyn.kernels.rnn_walk import Product
 
 Weights = tuple[Any, Any, Any, Any]
 """w, r, b and rb of one direction; arrays or None."""
@@ -95,22 +95,22 @@ def _forward(
         assert extra is not None
         two = 2 * hidden
         products = [
-            Product(h, packed(r[:two].T), gates[:, :, :two], None, ACCUMULATE),
-            Product(h, packed(r[two:].T), extra, n_bias, 0),
+            Product(h, r[:two].T, gates[:, :, :two], None, ACCUMULATE),
+            Product(h, r[two:].T, extra, n_bias, 0),
         ]
     else:
-        products = [Product(h, packed(r.T), gates, None, ACCUMULATE)]
+        products = [Product(h, r.T, gates, None, ACCUMULATE)]
     alive = _steps_of(lengths, steps, batch)
     arrays = {
         rnn_step.BATCH: batch,
         rnn_step.HIDDEN: hidden,
-        rnn_step.LENGTHS: alive.ctypes.data,
-        rnn_step.GATES: gates.ctypes.data,
+        rnn_step.LENGTHS: id(alive),
+        rnn_step.GATES: id(gates),
         rnn_step.GATES_ROW: gates.strides[1],
-        rnn_step.EXTRA: 0 if extra is None else extra.ctypes.data,
-        rnn_step.H: h.ctypes.data,
-        rnn_step.C: c.ctypes.data,
-        rnn_step.Y: y.ctypes.data,
+        rnn_step.EXTRA: 0 if extra is None else id(extra),
+        rnn_step.H: id(h),
+        rnn_step.C: id(c),
+        rnn_step.Y: id(y),
         rnn_step.Y_ROW: y.strides[1],
     }
     rnn_walk.walk(rnn_step.FORWARD[mode], arrays, products, steps, not reverse, False)
@@ -226,30 +226,30 @@ def run_grad(
     if gback is not None:
         two = 2 * hidden
         products = [
-            Product(ga[:, :, :two], packed(r[:two]), gh, None, ACCUMULATE),
-            Product(gback, packed(r[two:]), gh, None, ACCUMULATE),
+            Product(ga[:, :, :two], r[:two], gh, None, ACCUMULATE),
+            Product(gback, r[two:], gh, None, ACCUMULATE),
         ]
     else:
-        products = [Product(ga, packed(r), gh, None, ACCUMULATE)]
+        products = [Product(ga, r, gh, None, ACCUMULATE)]
     arrays = {
         rnn_step.BATCH: batch,
         rnn_step.HIDDEN: hidden,
-        rnn_step.LENGTHS: alive.ctypes.data,
+        rnn_step.LENGTHS: id(alive),
         rnn_step.START: steps - 1 if reverse else 0,
         rnn_step.BEFORE: 1 if reverse else -1,
-        rnn_step.GATES: gates.ctypes.data,
+        rnn_step.GATES: id(gates),
         rnn_step.GATES_ROW: gates.strides[1],
-        rnn_step.EXTRA: 0 if extra is None else extra.ctypes.data,
-        rnn_step.Y: y.ctypes.data,
+        rnn_step.EXTRA: 0 if extra is None else id(extra),
+        rnn_step.Y: id(y),
         rnn_step.Y_ROW: y.strides[1],
-        rnn_step.GY: gy.ctypes.data,
+        rnn_step.GY: id(gy),
         rnn_step.GY_ROW: gy.strides[1],
-        rnn_step.GA: ga.ctypes.data,
-        rnn_step.GBACK: 0 if gback is None else gback.ctypes.data,
-        rnn_step.GH: gh.ctypes.data,
-        rnn_step.GC: gc.ctypes.data,
-        rnn_step.H0: before.ctypes.data,
-        rnn_step.C0: cells.ctypes.data,
+        rnn_step.GA: id(ga),
+        rnn_step.GBACK: 0 if gback is None else id(gback),
+        rnn_step.GH: id(gh),
+        rnn_step.GC: id(gc),
+        rnn_step.H0: id(before),
+        rnn_step.C0: id(cells),
     }
     rnn_walk.walk(rnn_step.BACKWARD[mode], arrays, products, steps, reverse, True)
     flat = _flat(ga)

@@ -19,10 +19,10 @@ from dyn.kernels.simd import F32, WORD, Emitter, Value, choose, fma, intrinsic, 
 from dyn.kernels.vmath import sigmoid, tanh
 
 (
-    BATCH, HIDDEN, LENGTHS, START, BEFORE, GATES, GATES_ROW, EXTRA, H, C, Y, Y_ROW, GY, GY_ROW,
-    GA, GBACK, GH, GC, H0, C0,
+    LENGTHS, GATES, EXTRA, H, C, Y, GY, GA, GBACK, GH, GC, H0, C0,
+    BATCH, HIDDEN, START, BEFORE, GATES_ROW, Y_ROW, GY_ROW,
 ) = range(20)  # fmt: skip
-"""Words that describe the arrays of a layer: addresses, and rows in bytes where they are not given.
+"""Words that describe the arrays of a layer: addresses first, then sizes and rows in bytes.
 
 LENGTHS: int64 [batch]. START: the first step; BEFORE: what leads from a step to the one before it,
 1 or -1. GATES, GA: [steps, batch, gates * hidden]; EXTRA, GBACK: [steps, batch, hidden], cells or
@@ -30,7 +30,8 @@ the recurrent part of the GRU's n, and the gradient of the latter. Y, GY: [steps
 rows of Y_ROW and GY_ROW. H, C, GH, GC: the state, [batch, hidden], and its gradient; H0, C0: the
 state before START.
 """
-WORDS = 20
+WORDS, ARRAYS = 20, 13
+"""Number of words, and how many of them are addresses."""
 
 
 class Step:

@@ -15,11 +15,13 @@ import numpy as np
 from dyn.kernels import gemm_pack as packs
 from dyn.kernels import gemm_tile as tiles
 from dyn.kernels import memory, threads
+from dyn.kernels.arrays import data
 from dyn.kernels.conv_copy import transpose_f32
+from dyn.kernels.gemm import matmul
 from dyn.kernels.gemm_pack import PANEL_BYTES
-from dyn.kernels.gemm_tile import HEIGHTS
+from dyn.kernels.gemm_tile import ACCUMULATE, HEIGHTS
 from dyn.kernels.jit import Microkernel, call_address, kernel, task
-from dyn.kernels.rnn_step import BATCH
+from dyn.kernels.rnn_step import ARRAYS, BATCH
 from dyn.kernels.rnn_step import WORDS as STEP_WORDS
 from dyn.kernels.threads import argument, bounds, pack, parallel_for
 
@@ -28,9 +30,10 @@ from dyn.kernels.threads import argument, bounds, pack, parallel_for
 )
 """Words of a walk after those of its step kernel."""
 HEADER_WORDS = STEP_WORDS + 8
-(A, A_ROW, A_STEP, DEPTH, PACKED, C, C_ROW, C_STEP, WIDTH, BIAS, FLAGS) = range(11)
+(A, PACKED, C, BIAS, A_ROW, A_STEP, DEPTH, C_ROW, C_STEP, WIDTH, FLAGS) = range(11)
 """Words of a product: C[t] = A[t] @ B (+ C[t]) (+ bias); steps of time and rows in bytes."""
-PRODUCT_WORDS = 11
+PRODUCT_WORDS, PRODUCT_ARRAYS = 11, 4
+"""Number of words, and how many of them are addresses."""
 GRAIN = 1 << 18
 """Multiplications worth a thread."""
 PACK_GRAIN = 1 << 15
@@ -81,6 +84,22 @@ def _walk(p, chunk, chunks):
             call_address(code, p, t, first, last)
 
 
+@kernel(forceinline=True)
+def _find(words, start, count):
+    """Replace `id`s of arrays by where their numbers lie."""
+    for k in range(start, start + count):
+        words[k] = data(words[k]) if words[k] else 0
+
+
+@kernel(warm=["(int64, int64, int64[::1], int64)"])
+def _drive(pool, code, words, chunks):
+    """Walk; the words still hold `id`s instead of addresses."""
+    _find(words, 0, ARRAYS)
+    for number in range(words[PRODUCTS]):
+        _find(words, HEADER_WORDS + number * PRODUCT_WORDS, PRODUCT_ARRAYS)
+    parallel_for(pool, code, words.ctypes.data, chunks)
+
+
 @task
 def _pack_part(args, chunk, chunks):
     """A share of the panels: words of the matrix, address of `pack_units`, panels."""
@@ -115,14 +134,14 @@ def packed(b: np.ndarray) -> np.ndarray:
 
 
 class Product(NamedTuple):
-    """A product with a packed weight that every step does.
+    """A product with a weight that every step does.
 
     Attributes:
         a: [steps, batch, depth] or, the same for all steps, [batch, depth]; rows contiguous.
-        b: what `packed` returned.
+        b: [depth, width], one of whose axes is contiguous.
         c: [steps, batch, width] or [batch, width]; rows contiguous.
         bias: [width] or None.
-        flags: those of a tile.
+        flags: those of a tile: ACCUMULATE or none.
     """
 
     a: np.ndarray
@@ -131,14 +150,23 @@ class Product(NamedTuple):
     bias: np.ndarray | None
     flags: int
 
-    def words(self) -> list[int]:
-        """The product as words of a walk."""
-        a, c = self.a, self.c
+    def words(self, panels: np.ndarray) -> list[int]:
+        """The product as words of a walk, arrays as their `id`s."""
+        a, c, bias = self.a, self.c, self.bias
         return [
-            a.ctypes.data, a.strides[-2], a.strides[0] if a.ndim == 3 else 0, a.shape[-1],
-            self.b.ctypes.data, c.ctypes.data, c.strides[-2], c.strides[0] if c.ndim == 3 else 0,
-            c.shape[-1], 0 if self.bias is None else self.bias.ctypes.data, self.flags,
+            id(a), id(panels), id(c), 0 if bias is None else id(bias),
+            a.strides[-2], a.strides[0] if a.ndim == 3 else 0, a.shape[-1],
+            c.strides[-2], c.strides[0] if c.ndim == 3 else 0, c.shape[-1], self.flags,
         ]  # fmt: skip
+
+    def do(self) -> None:
+        """The product of the only step there is: packing the weight would not pay."""
+        a, c = (v[0] if v.ndim == 3 else v for v in (self.a, self.c))
+        found = matmul(a, self.b, bias=self.bias)
+        if self.flags & ACCUMULATE:
+            c += found
+        else:
+            c[...] = found
 
 
 def walk(
@@ -153,21 +181,37 @@ def walk(
 
     Args:
         gates: the step kernel.
-        arrays: its words, by number.
+        arrays: its words, by number, with the `id`s of arrays, which the caller keeps alive, where
+            the kernel gets addresses.
         products: what is done at each step besides.
         steps: their number.
         rising: from step 0 on; else from the last step.
         gates_first: the gates come before the products.
     """
-    tall, middle, low = tiles.tall_f32.address, tiles.middle_f32.address, tiles.low_f32.address
+    within = products if steps > 1 else []
+    panels = [packed(product.b) for product in within]
     header: dict[Any, int] = {
-        **arrays, STEPS: steps, RISING: rising, GATES_FIRST: gates_first,
-        GATES_CODE: gates.address, PRODUCTS: len(products), TALL: tall, MIDDLE: middle, LOW: low,
-    }  # fmt: skip
+        **arrays,
+        STEPS: steps,
+        RISING: rising,
+        GATES_FIRST: gates_first,
+        GATES_CODE: gates.address,
+        PRODUCTS: len(within),
+        TALL: tiles.tall_f32.address,
+        MIDDLE: tiles.middle_f32.address,
+        LOW: tiles.low_f32.address,
+    }
     words = [header.get(k, 0) for k in range(HEADER_WORDS)]
-    for product in products:
-        words += product.words()
+    for product, panel in zip(within, panels, strict=True):
+        words += product.words(panel)
     batch = arrays[BATCH]
-    work = steps * batch * sum(p.a.shape[-1] * p.c.shape[-1] for p in products)
-    chunks = min(threads.get_num_threads(), work // GRAIN, -(-batch // HEIGHTS[2]))
-    threads.launch(_walk, np.array(words, np.int64), max(1, chunks))
+    work = steps * batch * sum(p.b.size for p in products)
+    chunks = max(1, min(threads.get_num_threads(), work // GRAIN, -(-batch // HEIGHTS[2])))
+    if steps == 1 and not gates_first:
+        for product in products:
+            product.do()
+    pool = threads.pool() if chunks > 1 else 0
+    _drive(pool, _walk.address, np.array(words, np.int64), chunks)
+    if steps == 1 and gates_first:
+        for product in products:
+            product.do()
