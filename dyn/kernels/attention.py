@@ -1,38 +1,71 @@
 """Scaled dot-product attention and its gradient. Arrays are [batch, heads, length, width].
 
 Keys and values may have fewer heads, each shared by a run of query heads. A row that sees nothing
-gives zeros.
+gives zeros. Inputs are read where they lie if the numbers of a row are neighbours; results lie in
+memory as [batch, length, heads, width], so that joining the heads afterwards moves nothing. float32
+is done block by block (`attention_block.py`), the 16-bit types by way of it, float64 in numpy
+(`attention_general.py`).
 """
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
+from dyn.kernels import attention_block as blocks
+from dyn.kernels import attention_general as general
+from dyn.kernels.drive import chunks_of, float_word
+from dyn.kernels.memory import empty
+from dyn.kernels.scratch import scratch
+from dyn.kernels.threads import launch
 
-def _scores(
-    q: np.ndarray, k: np.ndarray, mask: np.ndarray | None, scale: float, is_causal: bool
-) -> np.ndarray:
-    """q k^T * scale, -inf where nothing may be seen."""
-    s = np.matmul(q, np.swapaxes(k, -1, -2)) * q.dtype.type(scale)
-    if is_causal:
-        seen = np.tril(np.ones(s.shape[-2:], bool))
-        s = np.where(seen, s, s.dtype.type(-np.inf))
-    if mask is not None:
-        s = np.where(mask, s, s.dtype.type(-np.inf)) if mask.dtype == bool else s + mask
-    return s
-
-
-def _shared(x: np.ndarray, heads: int) -> np.ndarray:
-    """Keys or values with each head repeated for the query heads that share it."""
-    return x if x.shape[1] == heads else np.repeat(x, heads // x.shape[1], axis=1)
+GRAIN = 1 << 18
+"""Multiplications worth a chunk."""
+UNITS = 8
+"""Units of a gradient below which keys are cut into ranges."""
+RANGE = 2 * blocks.KEYS
+"""Keys of a range, at least."""
 
 
-def _gathered(g: np.ndarray, heads: int) -> np.ndarray:
-    """The gradient of `_shared`."""
-    if g.shape[1] == heads:
-        return g
-    b, h, n, d = g.shape
-    return g.reshape(b, heads, h // heads, n, d).sum(axis=2)
+def _by_length(batch: int, heads: int, length: int, width: int) -> np.ndarray:
+    """A float32 array that lies in memory as [batch, length, heads, width]."""
+    return empty((batch, length, heads, width)).transpose(0, 2, 1, 3)
+
+
+def _with_rows(x: np.ndarray) -> np.ndarray:
+    """x itself if the numbers of each row are neighbours, else a copy."""
+    return x if x.shape[3] == 1 or x.strides[3] == 4 else np.ascontiguousarray(x)
+
+
+def _bias(mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    """What a mask adds to the scores, as [batch, heads, keys, queries] with queries neighbours."""
+    if mask is None:
+        return None
+    mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
+    # Repeated numbers are converted once.
+    once = tuple(slice(0, 1) if step == 0 else slice(None) for step in mask.strides)
+    turned = mask[once].swapaxes(2, 3)
+    if mask.dtype == bool:
+        turned = np.where(turned, np.float32(0), np.float32(-np.inf))
+    made = np.ascontiguousarray(turned, np.float32)
+    batch, heads, queries, keys = shape
+    return np.broadcast_to(made, (batch, heads, keys, queries))
+
+
+@cache
+def _codes() -> list[int]:
+    """The end of a task's words: addresses, and the zero that a missing mask adds."""
+    return [*(code.address for code in blocks.CALLED), 0]
+
+
+def _run(task, work, units, size, scale, is_causal, span, ranges, *arrays):
+    """Run a task of `attention_block`; arrays as in its words, None for those it has not."""
+    chunks = min(units, chunks_of(work, GRAIN))
+    memory = scratch(size, chunks)
+    ids = [0 if x is None else id(x) for x in arrays]
+    numbers = (float_word(scale), is_causal, span, ranges, id(memory), size)
+    launch(task, np.array([*ids, *numbers, *_codes()], np.int64), chunks)
 
 
 def attention(
@@ -45,13 +78,27 @@ def attention(
     is_causal: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(out, lse): softmax(scores) v, and the logarithm of each row's sum of exponentials."""
-    heads = q.shape[1]
-    s = _scores(q, _shared(k, heads), mask, scale, is_causal)
-    top = s.max(axis=-1, keepdims=True, initial=-np.inf)
-    p = np.exp(s - np.where(top == -np.inf, 0, top))
-    total = p.sum(axis=-1, keepdims=True)
-    out = np.matmul(p, _shared(v, heads)) / np.where(total == 0, 1, total)
-    return out.astype(q.dtype), (np.log(total) + top)[..., 0].astype(q.dtype)
+    if q.dtype == np.float64:
+        return general.attention(q, k, v, mask, scale=scale, is_causal=is_causal)
+    if q.dtype != np.float32:
+        wide = (x.astype(np.float32) for x in (q, k, v))
+        out, lse = attention(*wide, mask, scale=scale, is_causal=is_causal)
+        return out.astype(q.dtype), lse.astype(q.dtype)
+    q, k, v = (_with_rows(x) for x in (q, k, v))
+    batch, heads, length, width = q.shape
+    keys, value_width = v.shape[2:]
+    out = _by_length(batch, heads, length, value_width)
+    lse = empty((batch, heads, length))
+    units = batch * heads * -(-length // blocks.QUERIES)
+    if units:
+        bias = _bias(mask, (batch, heads, length, keys))
+        work = batch * heads * length * keys * (width + value_width)
+        size = blocks.forward_scratch(width, value_width)
+        _run(
+            blocks.forward, work, units, size, scale, is_causal, 0, 0,
+            q, k, v, out, lse, bias, None, None, None, None,
+        )  # fmt: skip
+    return out, lse
 
 
 def attention_grad(
@@ -67,13 +114,31 @@ def attention_grad(
     is_causal: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(gq, gk, gv)."""
-    heads, shared = q.shape[1], k.shape[1]
-    wide_k, wide_v = _shared(k, heads), _shared(v, heads)
-    s = _scores(q, wide_k, mask, scale, is_causal)
-    p = np.exp(s - np.where(lse == -np.inf, 0, lse)[..., None])
-    inner = (g * out).sum(axis=-1, keepdims=True)
-    ds = p * (np.matmul(g, np.swapaxes(wide_v, -1, -2)) - inner) * q.dtype.type(scale)
-    gq = np.matmul(ds, wide_k)
-    gk = np.matmul(np.swapaxes(ds, -1, -2), q)
-    gv = np.matmul(np.swapaxes(p, -1, -2), g)
-    return gq, _gathered(gk, shared), _gathered(gv, shared)
+    if q.dtype == np.float64:
+        return general.attention_grad(g, q, k, v, mask, out, lse, scale=scale, is_causal=is_causal)
+    if q.dtype != np.float32:
+        wide = [x.astype(np.float32) for x in (g, q, k, v, out, lse)]
+        found = attention_grad(*wide[:4], mask, *wide[4:], scale=scale, is_causal=is_causal)
+        return tuple(x.astype(q.dtype) for x in found)  # type: ignore[return-value]
+    g, q, k, v, out = (_with_rows(x) for x in (g, q, k, v, out))
+    lse = np.ascontiguousarray(lse)
+    batch, heads, length, width = q.shape
+    shared, keys, value_width = v.shape[1:]
+    gk = _by_length(batch, shared, keys, width)
+    gv = _by_length(batch, shared, keys, value_width)
+    ranges = max(1, min(UNITS // max(1, batch * shared), -(-keys // RANGE)))
+    span = -(-keys // ranges)
+    parts = empty((ranges, batch, length, heads, width))
+    units = batch * shared * ranges
+    if units:
+        bias = _bias(mask, (batch, heads, length, keys))
+        work = batch * heads * length * keys * (3 * width + 2 * value_width)
+        size = blocks.backward_scratch(width, value_width)
+        _run(
+            blocks.backward, work, units, size, scale, is_causal, span, ranges,
+            q, k, v, out, lse, bias, g, parts.transpose(0, 1, 3, 2, 4), gk, gv,
+        )  # fmt: skip
+    whole = parts[0]
+    for part in parts[1:]:
+        whole += part
+    return whole.transpose(0, 2, 1, 3), gk, gv
