@@ -129,6 +129,7 @@ def _joined(
     """Gradients of a recurrent op, one direction after the other, in the order of its inputs."""
     made = []
     hidden = ways[0][1].shape[1]
+    both = ways[1][0] is not None
     for d, (w, r, b, rb) in enumerate(ways):
         if w is None:
             made.append((None,) * 7)
@@ -136,7 +137,7 @@ def _joined(
         part = slice(d * hidden, (d + 1) * hidden)
         made.append(
             grad_op(
-                g[0][:, :, part],
+                g[0][:, :, part] if both else g[0],
                 *(state[d] for state in g[1:]),
                 x,
                 w,
@@ -146,14 +147,13 @@ def _joined(
                 None if h is None else h[d],
                 *(() if grad_op is not _lstm_grad else (None if c is None else c[d],)),
                 lengths,
-                y[:, :, part],
+                y[:, :, part] if both else y,
                 gates[d],
                 *(() if extra is None else (extra[d],)),
                 reverse=reverse or d == 1,
             )
         )
     one, two = made
-    both = two[0] is not None
     gx = one[0] + two[0] if both else one[0]
     states = [stack([one[i], two[i]] if both else [one[i]]) for i in range(5, len(one))]
     return (gx, *one[1:5], *two[1:5], *states)
