@@ -50,15 +50,23 @@ def functions() -> dict[str, Callable[..., Any]]:
 
 
 def _bound(name: str) -> Callable[..., Any]:
-    """A method of dyn's tensor whose result is one of ours."""
+    """A method of dyn's tensor whose result is one of ours; spelled out, as operators are many."""
     method = getattr(Base, name)
 
-    def call(self: Tensor, *args: Any) -> Any:
-        found = method(self, *args)
+    def of_one(self: Tensor) -> Any:
+        found = method(self)
         if found.__class__ is Base:
             found.__class__ = Tensor
         return found
 
+    def of_two(self: Tensor, other: Any) -> Any:
+        found = method(self, other)
+        if found.__class__ is Base:
+            found.__class__ = Tensor
+        return found
+
+    alone = name in ("__neg__", "__abs__", "__invert__", *_INHERITED.split())
+    call = of_one if alone else of_two
     call.__name__, call.__qualname__, call.__doc__ = name, f"Tensor.{name}", method.__doc__
     return call
 
