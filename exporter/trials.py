@@ -87,8 +87,13 @@ def _options(sample: int) -> list[int]:
 
 
 def holds(guard: Guard, sizes: Mapping[str, int]) -> bool:
-    """Whether a comparison comes out as traced; one of sizes that depend on values counts as so."""
+    """Whether a comparison comes out as traced; one of sizes that depend on values counts as so.
+
+    Where its arithmetic divides by zero the model raises, so nothing comes out as traced.
+    """
     try:
         return guard.holds(dict(sizes))
     except KeyError:
         return True
+    except ZeroDivisionError:
+        return False

@@ -155,3 +155,23 @@ def test_difference() -> None:
     assert apart([inf], [-inf])[1] == inf
     assert apart([0], [1e-9])[1] == inf
     assert difference(np.array([1, 2]), np.array([1, 3])) == (1, 0.5)
+
+
+def test_sizes_at_which_the_forward_divides_by_zero(tmp_path: Path) -> None:
+    """The model refuses them itself, so they are not held against the file."""
+
+    def forward(x: Any) -> Any:
+        n = x.shape[0]
+        return x * 2 if n // (n // 2) > 1 else x
+
+    path = tmp_path / "m.onnx"
+    report = exporter.export(forward, path, InputSpec(["n", 6]))
+    assert report.verified is not None and report.verified.runs >= 2
+    x = np.ones((4, 6), np.float32)
+    np.testing.assert_array_equal(exporter.Predictor(path).run(x)[0], x * 2)
+
+
+def test_sizes_at_which_only_the_file_divides_by_zero(tmp_path: Path) -> None:
+    """At n=1 the model asks for a size of 0, which means to keep that of the input."""
+    spec = InputSpec(["n", 6])
+    refused(lambda x: x.reshape([x.shape[0] // 2, -1]), spec, tmp_path, "takes another path")
