@@ -6,6 +6,7 @@ puts into a file. What is declared (inputs, outputs, state) keeps its declared n
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -324,10 +325,14 @@ def _bare_symbol(size: Any) -> str | None:
     return None
 
 
+_UNKNOWN = re.compile(r"\b_(?=\w)")
+"""The start of a size that depends on values; no declared size has the "?" that replaces it."""
+
+
 def _info(type_: Type, loose: bool = False) -> tuple[int, list[Any] | None]:
     """Element type and shape for a ValueInfoProto; `loose` leaves symbolic sizes open."""
     shape = [
-        n if not isinstance(n, Expr) else (None if loose else str(n).lstrip("_") or None)
+        n if not isinstance(n, Expr) else (None if loose else _UNKNOWN.sub("?", str(n)))
         for n in type_.shape
     ]
     return tensor_type(type_.dtype), shape

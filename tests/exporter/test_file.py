@@ -113,10 +113,15 @@ def test_symbolic_sizes_of_outputs(tmp_path: Path) -> None:
     assert shapes == [["h*n"], ["n", "h-1"], ["n", "2*h"], []]
 
 
+PAIRS = InputSpec(["n", 2], name="x")
+
+
 def test_sizes_that_depend_on_values(tmp_path: Path) -> None:
     model = exported(lambda x: dyn.nonzero(x), tmp_path, InputSpec(["n"], name="x"))
     ((_, shape),) = signature(model.graph.output)
-    assert len(shape) == 2 and shape[1] == 1 and not isinstance(shape[0], int)
+    assert shape == ["?1", 1]
+    model = exported(lambda x: dyn.concat([dyn.nonzero(x), x.astype("int64")]), tmp_path, PAIRS)
+    assert [shape for _, shape in signature(model.graph.output)] == [["?1+n", 2]]
 
 
 # -- names and metadata ------------------------------------------------------------------------
