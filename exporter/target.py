@@ -43,8 +43,15 @@ def check_target(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """A place to write `target` and its side files; they move only if the block ends well."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    """A place to write `target` and its side files; they move only if the block ends well.
+
+    Raises:
+        ExportError: the folder of the target refuses new files.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:  # what the permissions allow, the file system may still refuse
+        raise ExportError(f"the folder {target.parent} cannot be written: {error}") from error
     try:
         yield folder / target.name
         _move(folder, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,19 @@ def test_a_path_that_cannot_be_written(lenet: Any, tmp_path: Path) -> None:
         exporter.export(lenet, tmp_path / "no" / "m.onnx", IMAGE)
     with pytest.raises(exporter.ExportError, match="is a folder"):
         exporter.export(lenet, tmp_path, IMAGE)
+
+
+def test_a_folder_that_the_file_system_keeps_closed(
+    lenet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permissions say yes (as to root, or on a mount that is read-only), the system says no."""
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(exporter.ExportError, match=r"cannot be written: .*Read-only file system"):
+        exporter.export(lenet, tmp_path / "m.onnx", IMAGE)
 
 
 def test_a_folder_without_write_permission(
