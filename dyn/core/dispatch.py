@@ -223,6 +223,8 @@ def make_plan(op: Op, inputs: tuple[Any, ...], key: tuple[Any, ...]) -> Plan:
     types = [None if s is None else Type(s, d) for s, d in zip(key[1::2], key[2::2], strict=True)]
     if op.promote:
         dtypes = [t.dtype for t in types if t is not None]
+        if not dtypes:
+            raise _missing(op, types)
         common = functools.reduce(promote, dtypes)
         if op.promote == "float" and not is_inexact(common):
             common = default_float()
@@ -247,13 +249,24 @@ def run_infer(op: Op, types: Sequence[Type | None], attrs: dict[str, Any]) -> li
     """Types of all outputs; the op's name is added to the errors of its rule."""
     try:
         answer = op.infer(*types, **attrs)
+        return [Type(*item) for item in (answer if isinstance(answer, list) else [answer])]
     except DynError as error:
         if error.op is None:
             error.op = op.name
         raise
-    if isinstance(answer, list):
-        return [Type(*item) for item in answer]
-    return [Type(*answer)]
+    except (AttributeError, TypeError):
+        # Rules read what they need, and some ops do without an input that users must give.
+        if all(t is not None or op.input_name(i) in op.optional for i, t in enumerate(types)):
+            raise
+        raise _missing(op, types) from None
+
+
+def _missing(op: Op, types: Sequence[Type | None]) -> DTypeError:
+    """The complaint about the first input that is None and may not be."""
+    i = next(i for i, t in enumerate(types) if t is None and op.input_name(i) not in op.optional)
+    own = len(op.inputs) - op.variadic
+    name = op.input_name(i) + (f"[{i - own}]" if i >= own else "")
+    return DTypeError(f"{name} is None; pass a Tensor, a number or an array", op=op.name)
 
 
 def lift(op: Op, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
