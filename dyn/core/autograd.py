@@ -223,8 +223,9 @@ def _accumulate(leaf: LeafNode, g: Any, create_graph: bool) -> None:
 def _seed(tensor: Tensor, gradient: Any) -> Any:
     if tensor.stop_gradient:
         raise GradError(
-            "this tensor does not depend on anything that wants a gradient; set "
-            "stop_gradient = False on a leaf before the forward pass"
+            "this tensor does not depend on anything that wants a gradient: set stop_gradient = "
+            "False on a leaf before the forward pass, and see that no detach(), no_grad() or op "
+            "without a gradient (such as argmax, comparisons, casts to integers) lies between"
         )
     if gradient is None:
         return OPS["ones_like"](Tensor._of(tensor._read()))

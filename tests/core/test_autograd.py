@@ -143,6 +143,8 @@ def test_errors_name_the_op_and_the_line():
     x = leaf(1.0)
     with pytest.raises(GradError, match="stop_gradient"):
         (x.detach() * 2.0).backward()
+    with pytest.raises(GradError, match="op without a gradient"):
+        (x > 0.0).backward()
     a, b = Tensor(np.zeros((2, 3))), Tensor(np.zeros((4, 5)))
     with pytest.raises(ShapeError) as caught:
         a + b
