@@ -50,6 +50,10 @@ class InputSpec:
         example: Any = None,
         stop_gradient: bool = True,
     ):
+        if isinstance(shape, (str, int)) or not hasattr(shape, "__iter__"):
+            raise AttributeValueError(
+                f"shape is a list with one entry for each axis, such as [None, 3], not {shape!r}"
+            )
         self.shape = tuple(_size(size) for size in shape)
         self.dtype = of_numpy(as_numpy(dtype)).name
         self.name = name

@@ -19,6 +19,12 @@ def test_none_and_minus_one_are_sizes_of_their_own() -> None:
     assert bound[1].type.shape == (Expr.symbol("y_0"), Expr.symbol("y_1"))
 
 
+@pytest.mark.parametrize("shape", ["abc", 5, None, 1.5])
+def test_a_shape_that_is_no_list(shape: object) -> None:
+    with pytest.raises(AttributeValueError, match="one entry for each axis"):
+        InputSpec(shape)  # type: ignore[arg-type]
+
+
 def test_one_name_is_one_size() -> None:
     bound, sizes = bind([("x", InputSpec(["n", "d"])), ("y", InputSpec(["n"]))])
     assert list(sizes) == ["n", "d"]
