@@ -361,7 +361,7 @@ def to_array(data: Any, dtype: Any = None) -> np.ndarray:
             wanted = dtypes.default_float()
         elif not typed and array.dtype == np.complex128:
             wanted = np.dtype(np.complex64)
-        elif array.dtype == np.uint16 or array.dtype.kind == "O" or array.dtype.kind in "SU":
+        elif array.dtype.kind == "O" or array.dtype.kind in "SU":
             raise DTypeError(
                 f"data of type {array.dtype} cannot become a tensor; numbers or booleans can"
             )
