@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import pickle
+import re
 import tempfile
 from typing import Any
 
@@ -96,15 +99,28 @@ def pickled_tensor(paddle):
     return [x.numpy(), x.stop_gradient]
 
 
+def summary(paddle: Any, *args: Any, **kwargs: Any) -> Any:
+    """`paddle.summary` with its table printed line by line, words parted by one blank.
+
+    The number behind a layer's type counts all layers of the process, so it is left out.
+    """
+    table = io.StringIO()
+    with contextlib.redirect_stdout(table):
+        counts = paddle.summary(*args, **kwargs)
+    for line in table.getvalue().splitlines():
+        print(re.sub(r"^(\w+)-\d+ ", r"\1 ", " ".join(line.split())))
+    return counts
+
+
 @snippet()
 def summary_linear(paddle):
     nn = paddle.nn
-    return paddle.summary(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)), (2, 4))
+    return summary(paddle, nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)), (2, 4))
 
 
 @snippet()
 def summary_lenet(paddle):
-    return paddle.summary(paddle.vision.models.LeNet(), (1, 1, 28, 28))
+    return summary(paddle, paddle.vision.models.LeNet(), (1, 1, 28, 28))
 
 
 @snippet()
@@ -118,36 +134,36 @@ def summary_two_inputs(paddle):
         def forward(self, x, y):
             return self.a(x) + self.b(y)
 
-    return paddle.summary(Two(), [(1, 3), (1, 4)])
+    return summary(paddle, Two(), [(1, 3), (1, 4)])
 
 
 @snippet()
 def summary_of_input(paddle):
-    return paddle.summary(paddle.nn.Linear(4, 2), input=paddle.ones([3, 4]))
+    return summary(paddle, paddle.nn.Linear(4, 2), input=paddle.ones([3, 4]))
 
 
 @snippet()
 def summary_frozen(paddle):
     layer = paddle.nn.Linear(4, 2)
     layer.weight.stop_gradient = True
-    return paddle.summary(layer, (1, 4))
+    return summary(paddle, layer, (1, 4))
 
 
 @snippet()
 def summary_nested(paddle):
     nn = paddle.nn
     inner = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
-    return paddle.summary(nn.Sequential(inner, nn.Dropout(), nn.LayerNorm(4)), (1, 4))
+    return summary(paddle, nn.Sequential(inner, nn.Dropout(), nn.LayerNorm(4)), (1, 4))
 
 
 @snippet()
 def summary_recurrent(paddle):
-    return paddle.summary(paddle.nn.LSTM(3, 4), (2, 5, 3))
+    return summary(paddle, paddle.nn.LSTM(3, 4), (2, 5, 3))
 
 
 @snippet()
 def summary_integers(paddle):
-    return paddle.summary(paddle.nn.Embedding(10, 4), (2, 3), dtypes="int64")
+    return summary(paddle, paddle.nn.Embedding(10, 4), (2, 3), dtypes="int64")
 
 
 def start(paddle: Any, initializer: Any, *shape: int) -> np.ndarray:
