@@ -21,6 +21,7 @@ from dyn.kernels import gemm_tile as tiles
 from dyn.kernels import memory, threads
 from dyn.kernels.arrays import data, size, stride
 from dyn.kernels.conv_copy import transpose_f32, transpose_f64
+from dyn.kernels.conv_ir import copy_bytes, put_word
 from dyn.kernels.gemm_pack import (
     A_ROW,
     A_STEP,
@@ -51,6 +52,7 @@ from dyn.kernels.gemm_thin import thin
 from dyn.kernels.gemm_tile import ACCUMULATE, HEIGHTS, RELU
 from dyn.kernels.jit import call_address, kernel, microkernel, task
 from dyn.kernels.threads import argument, bounds, pack, parallel_for
+from dyn.kernels.words import room
 
 DEPTH = 256
 """Steps of k in a block: a panel of B of this depth stays in the first-level cache."""
@@ -124,28 +126,30 @@ def _part(args, chunk, chunks):
     """One chunk of a product: its words, the address of `multiply`, the side."""
     p, by_rows = argument(args, 0), argument(args, 2)
     k, element = argument(p, K), argument(p, ELEMENT)
-    words = np.empty(WORDS, np.int64)
-    for i in range(WORDS):
-        words[i] = argument(p, i)
-    panel = PANEL_BYTES // element
-    first, last = bounds(
-        words[M] if by_rows else words[N], chunk, chunks, HEIGHTS[0] if by_rows else panel
-    )
+    own = room()
+    copy_bytes(own, p, 8 * WORDS)
+    unit = HEIGHTS[0] if by_rows else PANEL_BYTES // element
+    first, last = bounds(argument(p, M if by_rows else N), chunk, chunks, unit)
     if first >= last:
         return
     if by_rows:
-        words[M] = last - first
-        words[A] += first * words[A_ROW]
-        words[C] += first * words[C_ROW]
-        words[PACKED_A] += first // HEIGHTS[0] * k * TILE_ROWS * element if words[PACKED_A] else 0
+        put_word(own, M, last - first)
+        put_word(own, A, argument(p, A) + first * argument(p, A_ROW))
+        put_word(own, C, argument(p, C) + first * argument(p, C_ROW))
+        if argument(p, PACKED_A):
+            tiles_before = first // HEIGHTS[0] * k * TILE_ROWS * element
+            put_word(own, PACKED_A, argument(p, PACKED_A) + tiles_before)
     else:
-        words[N] = last - first
-        words[B] += first * words[B_COLUMN]
-        words[C] += first * element
-        words[BIAS] += first * element if words[BIAS] else 0
-        words[PACKED_B] += max(0, first - words[WHOLE]) // panel * k * PANEL_BYTES
-        words[WHOLE] = max(0, min(words[WHOLE], last) - first)
-    call_address(argument(args, 1), words.ctypes.data)
+        whole = argument(p, WHOLE)
+        put_word(own, N, last - first)
+        put_word(own, B, argument(p, B) + first * argument(p, B_COLUMN))
+        put_word(own, C, argument(p, C) + first * element)
+        if argument(p, BIAS):
+            put_word(own, BIAS, argument(p, BIAS) + first * element)
+        panels_before = max(0, first - whole) // unit * k * PANEL_BYTES
+        put_word(own, PACKED_B, argument(p, PACKED_B) + panels_before)
+        put_word(own, WHOLE, max(0, min(whole, last) - first))
+    call_address(argument(args, 1), own)
 
 
 @task
@@ -153,56 +157,65 @@ def _batch_part(args, chunk, chunks):
     """Some matrices of a batch: (words of one product, multiply, pack_units, table of offsets,
     matrices, units, scratch bytes of a chunk)."""
     p, table, units = argument(args, 0), argument(args, 3), argument(args, 5)
-    words = np.empty(WORDS, np.int64)
-    for i in range(WORDS):
-        words[i] = argument(p, i)
-    words[PACKED_B] += chunk * argument(args, 6)
-    words[PACKED_A] += chunk * argument(args, 6) if words[PACKED_A] else 0
+    own = room()
+    copy_bytes(own, p, 8 * WORDS)
+    put_word(own, PACKED_B, argument(p, PACKED_B) + chunk * argument(args, 6))
+    if argument(p, PACKED_A):
+        put_word(own, PACKED_A, argument(p, PACKED_A) + chunk * argument(args, 6))
     first, last = bounds(argument(args, 4), chunk, chunks, 1)
     for i in range(first, last):
-        words[A] = argument(p, A) + argument(table, 3 * i)
-        words[B] = argument(p, B) + argument(table, 3 * i + 1)
-        words[C] = argument(p, C) + argument(table, 3 * i + 2)
+        put_word(own, A, argument(p, A) + argument(table, 3 * i))
+        put_word(own, B, argument(p, B) + argument(table, 3 * i + 1))
+        put_word(own, C, argument(p, C) + argument(table, 3 * i + 2))
         if units:
-            call_address(argument(args, 2), words.ctypes.data, 0, units)
-        call_address(argument(args, 1), words.ctypes.data)
+            call_address(argument(args, 2), own, 0, units)
+        call_address(argument(args, 1), own)
 
 
 @kernel(forceinline=True)
-def _describe(words, codes, a, a_axis, b, b_axis, c, c_axis, cut):
+def _describe(p, codes, a, a_axis, b, b_axis, c, c_axis, cut):
     """Fill in the words of a product of arrays given by `id`; their rows are the axes named.
 
     `cut` is (whole, offset of the packed A in the scratch or 0, `id` of the scratch or 0).
     """
     whole, a_at, scratch = cut
     at = data(scratch) if scratch else 0
-    words[M], words[N], words[K] = size(c, c_axis), size(c, c_axis + 1), size(a, a_axis + 1)
-    words[A], words[A_ROW], words[A_STEP] = data(a), stride(a, a_axis), stride(a, a_axis + 1)
-    words[B], words[B_STEP], words[B_COLUMN] = data(b), stride(b, b_axis), stride(b, b_axis + 1)
-    words[C], words[C_ROW], words[ELEMENT] = data(c), stride(c, c_axis), stride(c, c_axis + 1)
-    words[BIAS], words[FLAGS] = 0, 0
-    words[WHOLE], words[PACKED_A] = whole, at + a_at if a_at else 0
-    words[PACKED_B] = at + PANEL_BYTES
+    put_word(p, M, size(c, c_axis))
+    put_word(p, N, size(c, c_axis + 1))
+    put_word(p, K, size(a, a_axis + 1))
+    put_word(p, A, data(a))
+    put_word(p, A_ROW, stride(a, a_axis))
+    put_word(p, A_STEP, stride(a, a_axis + 1))
+    put_word(p, B, data(b))
+    put_word(p, B_STEP, stride(b, b_axis))
+    put_word(p, B_COLUMN, stride(b, b_axis + 1))
+    put_word(p, C, data(c))
+    put_word(p, C_ROW, stride(c, c_axis))
+    put_word(p, ELEMENT, stride(c, c_axis + 1))
+    put_word(p, BIAS, 0)
+    put_word(p, FLAGS, 0)
+    put_word(p, WHOLE, whole)
+    put_word(p, PACKED_A, at + a_at if a_at else 0)
+    put_word(p, PACKED_B, at + PANEL_BYTES)
     for i in range(CODES):
-        words[TALL + i] = codes[3 + i]
+        put_word(p, TALL + i, codes[3 + i])
 
 
 @kernel
 def _drive(pool, part, codes, a, b, c, bias, flags, cut, units, chunks, side):
     """A product of two matrices; codes are addresses of tasks and microkernels."""
-    words = np.empty(WORDS, np.int64)
-    _describe(words, codes, a, 0, b, 0, c, 0, cut)
-    words[BIAS] = data(bias) if bias else 0
-    words[FLAGS] = flags
-    p = words.ctypes.data
+    p = room()
+    _describe(p, codes, a, 0, b, 0, c, 0, cut)
+    if bias:
+        put_word(p, BIAS, data(bias))
+    put_word(p, FLAGS, flags)
     if units:
-        grains = units * words[K] * (PANEL_BYTES // words[ELEMENT]) // PACK_GRAIN
+        grains = units * argument(p, K) * PANEL_BYTES // argument(p, ELEMENT) // PACK_GRAIN
         parallel_for(pool, codes[2], pack(p, codes[1], units), max(1, min(grains, chunks, units)))
     if chunks == 1:
         call_address(codes[0], p)
     else:
         parallel_for(pool, part, pack(p, codes[0], side), chunks)
-    return words[M]
 
 
 @kernel
@@ -210,12 +223,10 @@ def _drive_batch(
     pool, part, codes, a, a_axis, b, b_axis, c, c_axis, cut, table, count, units, step, chunks
 ):
     """Many products of the same sizes, at the offsets in the array `table`."""
-    words = np.empty(WORDS, np.int64)
-    _describe(words, codes, a, a_axis, b, b_axis, c, c_axis, cut)
-    p = words.ctypes.data
+    p = room()
+    _describe(p, codes, a, a_axis, b, b_axis, c, c_axis, cut)
     args = pack(p, codes[0], codes[1], data(table), count, units, step)
     parallel_for(pool, part, args, chunks)
-    return words[M]
 
 
 # ---- from Python -------------------------------------------------------------------------------

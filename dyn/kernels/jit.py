@@ -63,6 +63,10 @@ class Kernel(CPUDispatcher):
         finally:
             self._cache.release()
 
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """What a call in another kernel means; constants do not make versions of their own."""
+        return super().get_call_template([types.unliteral(a) for a in args], kws)
+
     def compile_all(self) -> None:
         """Compile for every signature declared with `warm`."""
         for signature in self.warm:

@@ -17,6 +17,7 @@ from dyn.kernels.jit import intrinsic, packed_types
 
 X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i686", "i386"))
 _word = ir.IntType(64)
+ROOM = 32
 
 
 def _pointer(builder: Any, address: Any) -> Any:
@@ -101,6 +102,17 @@ def pack(typingctx: Any, *values: Any) -> Any:
         return builder.ptrtoint(block, _word)
 
     return types.int64(types.StarArgTuple(given)), generate
+
+
+@intrinsic
+def room(typingctx: Any) -> Any:
+    """The address of ROOM words, not initialized, on the stack of the calling kernel."""
+
+    def generate(context: Any, builder: Any, signature: Any, operands: Any) -> Any:
+        size = ir.Constant(_word, ROOM)
+        return builder.ptrtoint(cgutils.alloca_once(builder, _word, size=size), _word)
+
+    return types.int64(), generate
 
 
 @intrinsic
