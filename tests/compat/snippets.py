@@ -252,4 +252,34 @@ torch.Size([2,3])
 torch.zeros(2).dtype
 torch.optim.SGD([torch.zeros(1)],lr=0.1)
 torch.optim.Adam([torch.zeros(1)])
+F.pad(torch.ones(3), (1, 2))
+F.pad(torch.arange(4.).view(1, 1, 2, 2), (1, 0, 0, 1), mode="replicate")
+F.max_pool2d(torch.arange(16.).view(1, 1, 4, 4), 2)
+F.avg_pool2d(torch.arange(16.).view(1, 1, 4, 4), 2, padding=1)
+F.interpolate(torch.arange(4.).view(1, 1, 2, 2), scale_factor=2)
+F.relu(torch.tensor([-1., 2.]), inplace=True)
+F.smooth_l1_loss(torch.ones(2), torch.zeros(2), beta=0.5)
+F.cross_entropy(torch.tensor([[1., 2.]]), torch.tensor([[0.25, 0.75]]))
+F.nll_loss(torch.tensor([[-1., -2.]]), torch.tensor([1]))
+F.normalize(torch.tensor([[3., 4.]]))
+nn.CrossEntropyLoss(weight=torch.tensor([1., 3.]))(torch.eye(2), torch.tensor([0, 1]))
+torch.arange(5)[torch.arange(5) > 2]
+torch.where(torch.tensor([1, 0]) > 0)
+torch.max(torch.ones(2), torch.tensor([0., 3.]))
+torch.ones(2).to("cpu", torch.float64)
+torch.ones(1).dtype == torch.float32, torch.float32 is torch.ones(1).dtype
+(torch.ones(1, requires_grad=True) * 2).detach_().requires_grad
+torch.autograd.grad(torch.ones(2, requires_grad=True).sum(), torch.ones(1))
+[row.shape for row in torch.ones(2, 3)]
+torch.linspace(-1, 1, 3).abs().sqrt().exp()
+torch.tensor([1., 2.]).div(3, rounding_mode="floor")
+torch.meshgrid(torch.arange(2), torch.arange(3), indexing="ij")
+torch.tril(torch.ones(3, 3)), torch.triu(torch.ones(2, 2), 1)
+torch.tensor([3, 1, 2]).argsort(descending=True)
+torch.cumsum(torch.ones(2, 2), dim=1), torch.flip(torch.arange(3), [0])
+torch.ones(2, 3).narrow(1, 1, 2).shape, torch.ones(2, 3).select(1, 0).shape
+torch.no_grad()(torch.is_grad_enabled)(), torch.is_grad_enabled()
+torch.zeros(2, 3).index_select(1, torch.tensor([0, 2])).shape
+torch.tensor([[1., 2.], [3., 4.]]).mean(dim=(0, 1))
+torch.tensor([0.1, 0.2], dtype=torch.float64) + torch.tensor([1, 2])
 """.strip().split("\n")

@@ -46,11 +46,13 @@ def grad(
         materialize_grads: zeros instead of None.
 
     Raises:
-        RuntimeError: an input is not used, or a gradient is missing.
+        RuntimeError: an input wants no gradient or is not used, or a gradient is missing.
     """
     outs = [outputs] if isinstance(outputs, Base) else list(outputs)
     given = [grad_outputs] if isinstance(grad_outputs, Base) else grad_outputs
     wanted = [inputs] if isinstance(inputs, Base) else list(inputs)
+    if any(x.stop_gradient for x in wanted):
+        raise RuntimeError("One of the differentiated Tensors does not require grad")
     unused = materialize_grads if allow_unused is None else allow_unused
     found = autograd.grad(outs, wanted, seeds(outs, given), retain_graph, create_graph, unused)
     if materialize_grads:
