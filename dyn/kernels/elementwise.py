@@ -24,7 +24,12 @@ _F32 = np.dtype(np.float32)
 _EXACT = frozenset({"abs", "neg", "isnan", "isinf", "isfinite", "logical_not", "sign"})
 """Functions that need no more digits than float16 has."""
 
-ARRAYS = SimpleNamespace(**UFUNCS, where=np.where, rint=np.rint, erf=erf)
+
+def _normal_cdf(x):
+    return 0.5 * (1 + erf(x * math.sqrt(0.5)))
+
+
+ARRAYS = SimpleNamespace(**UFUNCS, where=np.where, rint=np.rint, erf=erf, normal_cdf=_normal_cdf)
 """Functions of arrays for formulas."""
 
 
@@ -40,6 +45,7 @@ REGISTERS = SimpleNamespace(
     atan2=vmath_inverse.atan2,
     maximum=simd.maximum,
     minimum=simd.minimum,
+    normal_cdf=vmath.normal_cdf,
     pow=vmath.pow,
     where=simd.choose,
 )

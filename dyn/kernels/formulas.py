@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-ROOT_HALF = math.sqrt(0.5)
 GELU_SLOPE = math.sqrt(2.0 / math.pi)
 GELU_CUBIC = 0.044715
 DENSITY = 1 / math.sqrt(2 * math.pi)
@@ -62,13 +61,8 @@ def hardswish(m, x):
     return x * clip(m, x + 3, low=0.0, high=6.0) * (1 / 6)
 
 
-def phi(m, x):
-    """The cumulative normal distribution."""
-    return 0.5 * (1 + m.erf(x * ROOT_HALF))
-
-
 def gelu(m, x):
-    return x * phi(m, x)
+    return x * m.normal_cdf(x)
 
 
 def gelu_tanh(m, x):
@@ -143,7 +137,7 @@ def tanh_grad(m, g, out):
 
 
 def gelu_grad(m, g, x):
-    return g * (phi(m, x) + x * (DENSITY * m.exp(-0.5 * x * x)))
+    return g * (m.normal_cdf(x) + x * (DENSITY * m.exp(-0.5 * x * x)))
 
 
 def gelu_tanh_grad(m, g, x):

@@ -86,7 +86,7 @@ def check(found, wanted, bound=2e-5):
         np.testing.assert_allclose(a / scale, b / scale, rtol=0, atol=bound, err_msg=name)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 99),
     sizes=st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(1, 3)),
