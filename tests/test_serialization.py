@@ -147,8 +147,11 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 def test_folders_are_made_and_places_checked(tmp_path):
     dyn.save({"a": dyn.ones([1])}, tmp_path / "new" / "a")
     assert dyn.load(tmp_path / "new" / "a", map_location="cpu")["a"].item() == 1.0
-    with pytest.raises(ValueError, match="CPU"):
-        dyn.load(tmp_path / "new" / "a", map_location="cuda:0")
+    for wrong in ("cuda:0", {"cuda:0": "cuda:1"}):
+        with pytest.raises(ValueError, match="CPU"):
+            dyn.load(tmp_path / "new" / "a", map_location=wrong)
+    for right in (dyn.CPUPlace(), {"cuda:0": "cpu"}, lambda storage, place: storage):
+        assert dyn.load(tmp_path / "new" / "a", map_location=right)["a"].item() == 1.0
     with pytest.raises(FileNotFoundError):
         dyn.load(tmp_path / "none")
 

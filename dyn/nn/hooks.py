@@ -9,6 +9,8 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from dyn.core.errors import DTypeError
+
 _keys = itertools.count()
 Table = dict[int, Callable[..., Any]]
 
@@ -19,6 +21,8 @@ class HookRemoveHelper:
     __slots__ = ("_key", "_table")
 
     def __init__(self, table: Table, hook: Callable[..., Any], prepend: bool = False):
+        if not callable(hook):
+            raise DTypeError(f"a hook is a function, not {type(hook).__name__}")
         self._table = table
         self._key = next(_keys)
         if prepend:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -40,6 +40,13 @@ class Layer(Registry):
     """
 
     training: bool = True
+    _made_by_init = (
+        "_kinds",
+        "_forward_pre_hooks",
+        "_forward_post_hooks",
+        "_dtype",
+        "_full_name",
+    )
     _forward_pre_hooks: Table
     _forward_post_hooks: Table
     _dtype: str
@@ -308,10 +315,6 @@ class Layer(Registry):
             elif not _is_empty(state_dict[keys[name]]):
                 target.set_value(state_dict[keys[name]])
         return list(problems), unexpected
-
-    if TYPE_CHECKING:
-        # Attributes registered by name: buffers, added parameters and sublayers.
-        def __getattr__(self, name: str) -> Any: ...
 
 
 def _add_layer(error: DynError, layer: Layer) -> None:

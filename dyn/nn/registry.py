@@ -52,8 +52,18 @@ class Registry:
     _kinds: dict[str, str]
     """Kind by attribute name, in order of registration: "parameter", "buffer" or "layer"."""
 
+    _made_by_init: tuple[str, ...] = ("_kinds",)
+    """Attributes that only a layer without `super().__init__()` can lack."""
+
     def __init__(self) -> None:
         object.__setattr__(self, "_kinds", {})
+
+    def __getattr__(self, name: str) -> Any:
+        # Only called for what is not there, so reading an attribute costs nothing more.
+        if name in type(self)._made_by_init:
+            raise NotInitializedError("super().__init__() should be called first")
+        text = f"'{type(self).__name__}' object has no attribute '{name}'"
+        raise AttributeError(text, name=name, obj=self)
 
     # -- registration ------------------------------------------------------------------------
 
@@ -79,7 +89,7 @@ class Registry:
     def _register(self, name: str, value: Any, kind: str) -> None:
         kinds = self.__dict__.get("_kinds")
         if kinds is None:
-            raise AttributeValueError("super().__init__() should be called first")
+            raise NotInitializedError("super().__init__() should be called first")
         if kinds.get(name, kind) != kind:
             del kinds[name]
         kinds[name] = kind
@@ -154,7 +164,7 @@ class Registry:
             TypeError: the name is no string, or the tensor is no Tensor.
         """
         if not hasattr(self, "_kinds"):
-            raise AttributeValueError("super().__init__() should be called first")
+            raise NotInitializedError("super().__init__() should be called first")
         self._check_name(name, "buffer")
         if self._kinds.get(name, "buffer") != "buffer":
             raise NameTakenError(f"attribute '{name}' already exists.")
@@ -297,3 +307,7 @@ class NameTakenError(AttributeValueError, KeyError):
     """A name that a parameter, buffer or sublayer cannot have."""
 
     __str__ = AttributeValueError.__str__
+
+
+class NotInitializedError(AttributeValueError, AttributeError):
+    """A layer is used whose `__init__` did not call `super().__init__()`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from dyn.core.errors import StateError
@@ -51,7 +52,8 @@ def load(
 
     Args:
         path: a file of `dyn.save`, `.safetensors`, `.pdparams`, `.pdopt`, `.pth` or `.pt`.
-        map_location: "cpu" or None.
+        map_location: where tensors go. There is only the CPU: "cpu", None, or PyTorch's other two
+            ways to say it, a dictionary from any place to the CPU or a function of storages.
         return_numpy: whether numpy arrays stand in the place of tensors.
 
     Returns:
@@ -62,7 +64,10 @@ def load(
         FileNotFoundError: there is no such file.
         StateError: the file is damaged, of another kind, or holds more than data.
     """
-    as_place(map_location)
+    if not callable(map_location):
+        named = isinstance(map_location, Mapping)
+        for place in map_location.values() if named else [map_location]:
+            as_place(place)
     found = _read(path)
     if not return_numpy:
         return found

@@ -46,6 +46,13 @@ def test_post_hooks_chain_and_none_keeps_the_output():
     assert layer.forward(dyn.ones([1])).item() == 2.0
 
 
+def test_a_hook_is_a_function():
+    layer = nn.Identity()
+    for register in (layer.register_forward_pre_hook, layer.register_forward_post_hook):
+        with pytest.raises(TypeError, match="a hook is a function, not int"):
+            register(3)
+
+
 def test_removing_a_hook_while_hooks_run():
     layer, log = Double(), []
     handles = []

@@ -186,6 +186,45 @@ def test_registering_before_init_is_an_error(make):
         Early(make())
 
 
+class Forgetful(nn.Layer):
+    """Does something with itself instead of calling `super().__init__()`."""
+
+    def __init__(self, action=lambda layer: None):
+        action(self)
+
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda layer: layer(1),
+        lambda layer: layer.parameters(),
+        lambda layer: layer.state_dict(),
+        lambda layer: layer.train(),
+        lambda layer: layer.full_name(),
+        lambda layer: repr(layer),
+        lambda layer: layer.create_parameter([1]),
+        lambda layer: layer.add_parameter("w", nn.Parameter([1.0])),
+        lambda layer: layer.add_sublayer("fc", nn.Linear(1, 1)),
+        lambda layer: layer.register_buffer("b", dyn.ones([1])),
+        lambda layer: layer.register_forward_pre_hook(print),
+        lambda layer: layer.register_forward_post_hook(print),
+    ],
+)
+def test_whatever_is_done_before_init_says_what_is_missing(action):
+    for make in (lambda: Forgetful(action), lambda: action(Forgetful())):
+        with pytest.raises(AttributeError, match=r"super\(\).__init__\(\) should be called first"):
+            make()
+
+
+def test_a_missing_attribute_is_missing_before_init_too():
+    with pytest.raises(AttributeError, match=r"^'Forgetful' object has no attribute 'fc'$"):
+        Forgetful(lambda layer: layer.fc)
+    assert not hasattr(nn.Layer(), "fc") and getattr(nn.Layer(), "fc", 3) == 3
+
+
 def test_plain_attributes_before_init_stay():
     assert Early(3).value == 3
 
