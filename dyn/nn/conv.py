@@ -64,6 +64,13 @@ class _Conv(Layer):
         output_padding: Any = 0,
     ):
         super().__init__()
+        count = self._axes
+        self._kernel_size = _per_axis(kernel_size, count)
+        if min(in_channels, out_channels, *self._kernel_size) < 1:
+            raise AttributeValueError(
+                f"in_channels={in_channels}, out_channels={out_channels} and kernel_size="
+                f"{list(self._kernel_size)} must be at least 1"
+            )
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise AttributeValueError(
                 f"groups={groups} must divide in_channels={in_channels} and "
@@ -74,9 +81,7 @@ class _Conv(Layer):
                 f"padding_mode must be one of {list(_PADDING_MODES)}, but got padding_mode="
                 f"'{padding_mode}'"
             )
-        count = self._axes
         self._in_channels, self._out_channels, self._groups = in_channels, out_channels, groups
-        self._kernel_size = _per_axis(kernel_size, count)
         self._stride = _per_axis(stride, count)
         self._dilation = _per_axis(dilation, count)
         self._padding = freeze(padding)

@@ -469,6 +469,20 @@ def test_bad_convolutions():
         nn.Conv2D(3, 4, 3)(dyn.ones([1, 2, 8, 8]))
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Conv2D(-1, 4, 3),
+        lambda: nn.Conv2D(0, 4, 3),
+        lambda: nn.Conv2D(3, 4, 0),
+        lambda: nn.Conv2DTranspose(3, 0, 3),
+    ],
+)
+def test_sizes_that_no_convolution_can_have(make):
+    with pytest.raises(dyn.AttributeValueError, match="at least 1"):
+        make()
+
+
 def test_all_layers_are_documented_and_take_a_name():
     for name in nn.__all__:
         thing: Any = getattr(nn, name)
