@@ -103,10 +103,10 @@ def chosen(x: np.ndarray, place: int, number: float) -> Any:
 def shares(x: np.ndarray) -> bool:
     """Whether the axes behind the first can be joined without copying, as tensors always do."""
     try:
-        x.view().shape = (x.shape[0], -1)
-    except (AttributeError, ValueError):
+        joined = x.reshape(x.shape[0], -1)
+    except ValueError:
         return False
-    return True
+    return x.size == 0 or np.shares_memory(x, joined)
 
 
 def start(x: Any) -> list[Any]:
