@@ -1,11 +1,11 @@
 """Where compiled kernels lie between processes: a private folder, a file per kernel and signature.
 
-A file's name is a hash of the kernel's source and of every kernel file it imports, of the versions
-and of the processor: an edit takes effect at once, nothing stale is ever read, and kernels whose
-files did not change stay compiled. A file is written under another name and renamed, and there is
-no index, so processes that compile at once cannot disturb each other. The files hold machine code:
-a folder that others could have written to is never used. What is compiled, and how it is called,
-is `jit.py`.
+A file's name is a hash of the kernel's source (of all that had a hand in it, where it was made from
+parts) and of every kernel file it imports, of the versions and of the processor: an edit takes
+effect at once, nothing stale is ever read, and kernels whose files did not change stay compiled. A
+file is written under another name and renamed, and there is no index, so processes that compile at
+once cannot disturb each other. The files hold machine code: a folder that others could have written
+to is never used. What is compiled, and how it is called, is `jit.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import sys
 import time
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -78,11 +78,11 @@ def _read(file: Path) -> tuple[bytes, frozenset[Path]]:
 
 
 @cache
-def source_hash(filename: str) -> str | None:
-    """Digest of a source file and of all kernel files it imports; None where there is no file."""
-    if not os.path.exists(filename):
+def source_hash(*filenames: str) -> str | None:
+    """Digest of source files and of all kernel files they import; None where one is missing."""
+    if not all(map(os.path.exists, filenames)):
         return None
-    files = {Path(filename)}
+    files = {Path(name) for name in filenames}
     new = files
     while new:
         new = {path for one in new for path in _read(one)[1]} - files
@@ -264,13 +264,18 @@ def _environment(module: str, constants: list[Any], name: str) -> Environment:
 
 
 class DiskCache:
-    """The cache of one kernel, in the shape in which numba's dispatcher and cfunc ask for it."""
+    """The cache of one kernel, in the shape in which numba's dispatcher and cfunc ask for it.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    Args:
+        function: what is compiled.
+        files: sources that decide what it compiles to, besides its own.
+    """
+
+    def __init__(self, function: Callable[..., Any], files: Iterable[str] = ()) -> None:
         self.name = f"{function.__module__}.{function.__qualname__}"
         # Read now, as the module is imported: if the file is edited while this process runs, what
         # it compiles must not be kept under the name of the edited source.
-        self.source = source_hash(function.__code__.co_filename)
+        self.source = source_hash(function.__code__.co_filename, *sorted(files))
         self.usable = True
         self.locks: list[tuple[int, Path]] = []
 

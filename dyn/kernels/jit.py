@@ -17,7 +17,9 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -95,11 +97,17 @@ class Microkernel:
 
     address: int
 
-    def __init__(self, function: Callable[..., None], count: int, fastmath: Any) -> None:
+    def __init__(
+        self,
+        function: Callable[..., None],
+        count: int,
+        fastmath: Any = False,
+        files: Iterable[str] = (),
+    ) -> None:
         self.function = function
         self.count = count
         self.fastmath = fastmath
-        self.cache = DiskCache(function)
+        self.cache = DiskCache(function, files)
         self.compiled: Any = None  # the numba object that owns the code
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
@@ -227,7 +235,20 @@ def instance(name: str, body: FunctionType, **bound: Any) -> Microkernel:
     """
     function = FunctionType(body.__code__, {**body.__globals__, **bound}, name)
     function.__module__, function.__qualname__ = body.__module__, name
-    return microkernel(body.__code__.co_argcount)(function)
+    made = Microkernel(function, body.__code__.co_argcount, files=_makers())
+    return _register(function, made)
+
+
+def _makers() -> set[str]:
+    """The files of the functions at work here, up to the module that is being imported."""
+    files = set()
+    frame = sys._getframe(1)
+    while frame is not None:
+        files.add(frame.f_code.co_filename)
+        if frame.f_code.co_name == "<module>" or Path(frame.f_code.co_filename).parent != SOURCES:
+            break
+        frame = frame.f_back
+    return files
 
 
 def task(

@@ -114,6 +114,32 @@ def test_second_process_loads_everything_and_edits_take_effect(package):
     assert run(package) == ["36.0", "36.0", "2", "4", "16"]
 
 
+def test_edits_of_what_a_kernel_was_made_from_take_effect(package):
+    (package / "bodies.py").write_text(
+        "from dyn.kernels.jit import instance\n"
+        "def _body(x):\n    number\n"
+        "def make(name, number):\n    return instance(name, _body, number=number)\n"
+    )
+    (package / "numbers.py").write_text("THREE = 3\n")
+    (package / "made.py").write_text(
+        "from dyn.kernels.bodies import make\n"
+        "from dyn.kernels.numbers import THREE\n"
+        "three = [make('three', n) for n in (THREE,)][0]\n"
+    )
+    program = """
+from dyn.kernels.made import three
+from dyn.kernels.jit import cache_info
+three.compile_all()
+print(cache_info()["hits"], cache_info()["misses"])
+"""
+    assert run(package, program) == ["0", "1"]
+    assert run(package, program) == ["1", "0"]
+    for name in ("bodies", "numbers", "made"):
+        with (package / f"{name}.py").open("a") as file:
+            file.write("# edited\n")
+        assert run(package, program) == ["0", "1"]
+
+
 def test_an_edit_under_a_running_process_is_not_mixed_up_with_what_it_compiles(package):
     edit = f"""
 from dyn.kernels import tiny
