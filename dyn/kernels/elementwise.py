@@ -90,7 +90,22 @@ CASTS = {
 """Casts by old and new dtype, those of which numpy and we give the same for every number."""
 
 UFUNC_SIZE = 32768
-"""Below this numpy's ufunc is faster than launching a kernel of our own."""
+"""Below this numpy's vectorised ufunc is faster than launching a kernel of our own."""
+
+_VECTORISED = frozenset({
+    "abs", "add", "divide", "equal", "greater_equal", "greater_than", "less_equal", "less_than",
+    "maximum", "minimum", "multiply", "neg", "not_equal", "reciprocal", "square", "subtract",
+})  # fmt: skip
+
+
+def kernel_size(name: str) -> int:
+    """From how many elements on our own kernel of a function is faster than numpy's ufunc."""
+    if name in _VECTORISED:
+        return UFUNC_SIZE
+    return 512 if name in UFUNCS or name == "relu" else 0
+
+
+_KERNEL_SIZE = {name: kernel_size(name) for name in GENERAL}
 
 
 def _is_half(dtype):
@@ -99,7 +114,7 @@ def _is_half(dtype):
 
 def unary(name, x, **params):
     """Function `name` of every element of `x`; `params` are the numbers of its formula."""
-    if x.dtype is _F32 and (x.size >= UFUNC_SIZE or name not in UFUNCS):
+    if x.dtype is _F32 and x.size >= _KERNEL_SIZE[name]:
         fast = FAST.get(name)
         if fast is not None:
             out = nest.run_one(fast, x, *params.values())
@@ -115,7 +130,8 @@ def unary(name, x, **params):
 def binary(name, x, y, **params):
     """Function `name` of the elements of `x` and `y`, which broadcast; `params` as in `unary`."""
     if x.dtype is _F32:
-        if x.size >= UFUNC_SIZE or y.size >= UFUNC_SIZE or name not in UFUNCS:
+        enough = _KERNEL_SIZE[name]
+        if x.size >= enough or y.size >= enough:
             fast = FAST.get(name)
             if fast is not None and y.dtype is _F32:
                 out = nest.run_two(fast, x, y, *params.values())

@@ -22,7 +22,7 @@ from dyn.kernels.pointwise import FormulaKernel
 from dyn.kernels.scratch import buffer, leave, scratch, take
 from dyn.kernels.threads import argument, bounds, chunk_count, pack, parallel_for
 
-GRAIN = 32768
+GRAIN = 16384
 """Elements worth a chunk."""
 BLOCK = 2048
 """Elements computed at a time when an operand is not dense."""

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 
 from dyn.core.op import OPS, Type
-from dyn.kernels.elementwise import UFUNC_SIZE
+from dyn.kernels.elementwise import kernel_size
 from dyn.kernels.formulas import UFUNCS
 
 _DTYPES = frozenset(map(np.dtype, ("float32", "float64", "int32", "int64", "bool")))
 
 
-def _direct(ufunc: Callable[..., Any], *types: Type) -> Callable[..., Any] | None:
+def _direct(ufunc: Callable[..., Any], enough: int, *types: Type) -> Callable[..., Any] | None:
     """The ufunc itself, if it does for inputs of these types what the kernel does."""
-    if any(t.dtype not in _DTYPES or math.prod(t.shape) >= UFUNC_SIZE for t in types):
+    if any(t.dtype not in _DTYPES or math.prod(t.shape) >= enough for t in types):
         return None
     # Of nothing but 0-d arrays a ufunc makes a scalar, not an array.
     return ufunc if any(t.shape for t in types) else None
 
 
 for _name, _ufunc in UFUNCS.items():
-    OPS[_name].shortcut = partial(_direct, _ufunc)
-OPS["relu"].shortcut = partial(_direct, lambda x: np.maximum(x, 0))
+    OPS[_name].shortcut = partial(_direct, _ufunc, kernel_size(_name))
+OPS["relu"].shortcut = partial(_direct, lambda x: np.maximum(x, 0), kernel_size("relu"))
