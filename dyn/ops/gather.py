@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from dyn.core.dispatch import scalar
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import index as kernels
+from dyn.kernels.elementwise import where
 from dyn.ops.infer import (
     Type,
     axis_of,
@@ -316,17 +318,17 @@ def _infer_where(condition: Type, x: Type, y: Type) -> Type:
 @op(infer=_infer_where)
 def _where(condition, x, y):
     """x where the condition holds, else y, broadcast. ONNX: Where."""
-    return np.where(condition, x, y)
+    return where(condition, x, y)
 
 
 @_where.vjp("x")
 def _(g, *, condition):
-    return _where(condition, g, OPS["zeros_like"](g))
+    return _where(condition, g, scalar(0.0, g._array.dtype))
 
 
 @_where.vjp("y")
 def _(g, *, condition):
-    return _where(condition, OPS["zeros_like"](g), g)
+    return _where(condition, scalar(0.0, g._array.dtype), g)
 
 
 __all__ = [
