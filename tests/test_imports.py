@@ -41,7 +41,6 @@ MIRRORS = ("dyn/kernels/", "exporter/lower/")
 
 LENGTH_EXCEPTIONS = {
     "dyn/kernels/conv_plan.py": "the words of a job beside the shapes that they come from",
-    "dyn/kernels/winograd.py": "a table of 42 words beside the stages that read them",
     "dyn/core/place.py": "nothing else belongs to devices while there is one",
     "dyn/ops/shortcuts.py": "one rule for several families of ops",
     "dyn/regularizer.py": "a public module of Paddle's API with two classes",

@@ -25,7 +25,7 @@ from dyn.kernels.conv_weight import WeightPlan
 from dyn.kernels.derived import derived
 from dyn.kernels.memory import empty
 from dyn.kernels.relayout import to_channels_last
-from dyn.kernels.winograd import WinogradPlan
+from dyn.kernels.winograd_plan import WinogradPlan
 from dyn.kernels.winograd_weight import WinogradWeightPlan
 
 Sizes = Sequence[int]

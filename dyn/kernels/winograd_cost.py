@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dyn.kernels.lanes import LANES
-from dyn.kernels.winograd import tiles_along
+from dyn.kernels.winograd_plan import tiles_along
 from dyn.kernels.winograd_product import PANEL, ROWS
 
 MARGIN = 0.9

@@ -21,7 +21,8 @@ from dyn.kernels.lanes import LANES
 from dyn.kernels.memory import empty
 from dyn.kernels.scratch import buffer, leave, scratch, take
 from dyn.kernels.threads import argument, launch
-from dyn.kernels.winograd import TABLE_BYTES, spacing, tiles_along
+from dyn.kernels.winograd import TABLE_BYTES
+from dyn.kernels.winograd_plan import spacing, tiles_along
 from dyn.kernels.winograd_product import PANEL
 
 BLOCK_BYTES = 4 << 20

@@ -10,7 +10,7 @@ from dyn.kernels import threads, winograd_cost
 from dyn.kernels import winograd_transform as transform
 from dyn.kernels.conv_plan import View
 from dyn.kernels.memory import empty
-from dyn.kernels.winograd import WinogradPlan
+from dyn.kernels.winograd_plan import WinogradPlan
 from dyn.kernels.winograd_weight import WinogradWeightPlan
 from tests.convolutions import (
     reference_conv,
