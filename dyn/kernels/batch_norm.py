@@ -71,6 +71,13 @@ def _variants(relu: bool, residual: bool) -> tuple[Formula, Formula, Formula]:
     return apply, project, gradient
 
 
+def _frozen_gradient(load: Any, store: Any, k: Any) -> list[Any]:
+    """Gradient and its sums where mean and variance are given numbers."""
+    g = load(G)
+    store(g * k[0], GZ)  # the sums of rows take the place of GX
+    return [g, g * (load(X) - k[1])]
+
+
 class _Pair:
     """A formula as a kernel over columns and as one over rows."""
 
@@ -162,6 +169,7 @@ FORMULAS = {
     for relu in (False, True)
     for residual in (False, True)
 }
+FROZEN = _Pair("denormalise_frozen", _frozen_gradient, 2, 2)
 
 # ---- layouts -----------------------------------------------------------------------------------
 
@@ -297,3 +305,26 @@ def batch_norm_grad(
     gradient.run(image, arrays, np.stack([factor, shift, slope, offset]))
     results = (arrays[GX], gw.astype(x.dtype), gb.astype(x.dtype))
     return results if residual is None else (*results, arrays[GZ])
+
+
+def batch_norm_infer_grad(
+    g: np.ndarray,
+    x: np.ndarray,
+    w: np.ndarray | None,
+    mean: np.ndarray,
+    var: np.ndarray,
+    *,
+    epsilon: float,
+) -> tuple[np.ndarray, ...]:
+    """(gx, gw, gb, gmean, gvar) of `batch_norm_infer`."""
+    if x.dtype not in FLOATS:
+        wide = (None if v is None else v.astype(np.float32) for v in (g, x, w, mean, var))
+        return tuple(v.astype(x.dtype) for v in batch_norm_infer_grad(*wide, epsilon=epsilon))
+    x = dense(x)
+    arrays = {X: x, G: like(g, x), GZ: empty_like(x)}
+    rstd = 1 / np.sqrt(var.astype(np.float64) + epsilon)
+    factor = rstd if w is None else rstd * w
+    gb, centred = FROZEN.run(Image(x), arrays, np.stack([factor, mean]))
+    gvar = -0.5 * rstd * rstd * factor * centred
+    small = np.stack([centred * rstd, gb, -factor * gb, gvar]).astype(x.dtype)
+    return arrays[GZ], *small

@@ -193,25 +193,43 @@ def batch_norm_infer(x, scale, bias, mean, var, *, epsilon=1e-5):
     return kernels.batch_norm_infer(x, scale, bias, mean, var, epsilon=epsilon)
 
 
-def _affine(x, scale, bias, mean, var, *, epsilon):
-    """`batch_norm_infer` made of ops."""
+@batch_norm_infer.vjp("x", "scale", "bias", "mean", "var")
+def _(g, *, x, scale, bias_shape, mean, var, epsilon):
+    gx, gscale, gbias, gmean, gvar = _batch_norm_infer_grad(g, x, scale, mean, var, epsilon=epsilon)
+    return (
+        gx, None if scale is None else gscale, None if bias_shape is None else gbias, gmean, gvar
+    )  # fmt: skip
+
+
+def _infer_batch_norm_infer_grad(
+    g: Type, x: Type, scale: Type | None, mean: Type, var: Type, *, epsilon: float
+) -> list[Type]:
+    return [x, mean, mean, mean, mean]
+
+
+@op(
+    infer=_infer_batch_norm_infer_grad,
+    outputs=("gx", "gscale", "gbias", "gmean", "gvar"),
+    public=5,
+)
+def _batch_norm_infer_grad(g, x, scale, mean, var, *, epsilon):
+    """Gradients of `batch_norm_infer`. ONNX: composed."""
+    return kernels.batch_norm_infer_grad(g, x, scale, mean, var, epsilon=epsilon)
+
+
+def _batch_norm_infer_grad_of_ops(g, x, scale, mean, var, *, epsilon):
+    """`_batch_norm_infer_grad` made of ops."""
+    axes = (0, *range(2, x.ndim))
     column = (1, x.shape[1], *([1] * (x.ndim - 2)))
-    factor = (var + epsilon) ** -0.5
-    if scale is not None:
-        factor = factor * scale
-    out = (x - mean.reshape(column)) * factor.reshape(column)
-    return out if bias is None else out + bias.reshape(column)
+    rstd = (var + epsilon) ** -0.5
+    factor = rstd if scale is None else rstd * scale
+    gbias = OPS["sum"](g, axes=axes, keepdims=False)
+    centred = OPS["sum"](g * (x - mean.reshape(column)), axes=axes, keepdims=False)
+    gvar = -0.5 * rstd * rstd * factor * centred
+    return g * factor.reshape(column), centred * rstd, gbias, -factor * gbias, gvar
 
 
-@batch_norm_infer.vjp("x")
-def _(g, *, scale, var, epsilon):
-    factor = (var + epsilon) ** -0.5
-    if scale is not None:
-        factor = factor * scale
-    return g * factor.reshape((1, -1, *([1] * (g.ndim - 2))))
-
-
-differentiate_as(batch_norm_infer, _affine, "scale", "bias", "mean", "var")
+differentiate_as(_batch_norm_infer_grad, _batch_norm_infer_grad_of_ops)
 
 
 # ---- layer norm --------------------------------------------------------------------------------

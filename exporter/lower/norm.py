@@ -90,6 +90,27 @@ def _(b: Any, node: NodeView) -> Any:
     return (gx, gscale, gbias) if residual is None else (gx, gscale, gbias, g)
 
 
+@lowers("batch_norm_infer_grad")
+def _(b: Any, node: NodeView) -> Any:
+    g, x, scale, mean, var = node.inputs
+    axes = [0, *range(2, node.rank)]
+    column = [1, node.shape[1], *([1] * (node.rank - 2))]
+    deviation = b.op("Sqrt", b.op("Add", var, b.const(node.attrs["epsilon"], node.dtype)))
+    rstd = b.op("Div", b.const(1, node.dtype), deviation)
+    factor = rstd if scale is None else b.op("Mul", rstd, scale)
+    gbias = b.axes("ReduceSum", g, axes, keepdims=False)
+    centred = b.op("Mul", g, b.op("Sub", x, b.reshape(mean, column)))
+    gscale = b.op("Mul", b.axes("ReduceSum", centred, axes, keepdims=False), rstd)
+    slope = b.op("Mul", b.op("Mul", factor, rstd), b.const(-0.5, node.dtype))
+    return (
+        b.op("Mul", g, b.reshape(factor, column)),
+        gscale,
+        gbias,
+        b.op("Neg", b.op("Mul", factor, gbias)),
+        b.op("Mul", slope, gscale),
+    )
+
+
 @lowers("layer_norm")
 def _(b: Any, node: NodeView) -> Any:
     x, scale, bias = node.inputs

@@ -57,6 +57,20 @@ def ref_batch_norm_grad(
     return (gx, gscale, gbias) if residual is None else (gx, gscale, gbias, g)
 
 
+def ref_batch_norm_infer_grad(g, x, scale, mean, var, *, epsilon):
+    axes = (0, *range(2, x.ndim))
+    deviation = np.sqrt(var + epsilon)
+    g_normal = g if scale is None else g * column(scale, x)
+    centred = x - column(mean, x)
+    return (
+        g_normal / column(deviation, x),
+        (g * centred).sum(axis=axes) / deviation,
+        g.sum(axis=axes),
+        -g_normal.sum(axis=axes) / deviation,
+        (g_normal * centred).sum(axis=axes) * -0.5 / deviation**3,
+    )
+
+
 X = array("n", 3, "h", 4)
 
 
@@ -153,6 +167,16 @@ BATCH = [
         EPSILON,
         ref_batch_norm_infer,
         note="plain",
+    ),
+    *(
+        OpCase(
+            "batch_norm_infer_grad",
+            [x, x, scale, array(3), array(3, **POSITIVE)],
+            EPSILON,
+            ref_batch_norm_infer_grad,
+            note=note,
+        )
+        for note, x, scale in (("scaled", X, array(3)), ("plain", array("n", 3), None))
     ),
     OpCase(
         "batch_norm",
