@@ -19,8 +19,9 @@ from dyn.kernels import conv_depthwise, conv_depthwise_weight, conv_planes, wino
 from dyn.kernels.conv_bands import forward_phases, full_phase, transposed_phases
 from dyn.kernels.conv_depthwise import DepthwisePlan
 from dyn.kernels.conv_depthwise_weight import DepthwiseWeightPlan
-from dyn.kernels.conv_plan import BandPlan, Channels, View, remembered
+from dyn.kernels.conv_plan import BandPlan
 from dyn.kernels.conv_planes import PlanesPlan
+from dyn.kernels.conv_shapes import Channels, View, remembered
 from dyn.kernels.conv_weight import WeightPlan
 from dyn.kernels.derived import derived
 from dyn.kernels.memory import empty

@@ -15,7 +15,7 @@ from dyn.kernels import conv_copy as copy
 from dyn.kernels import conv_depthwise_tile as tile
 from dyn.kernels.conv_bands import Phase
 from dyn.kernels.conv_ir import put_word
-from dyn.kernels.conv_plan import BandLayout, Channels, View, band_words, words_of
+from dyn.kernels.conv_shapes import BandLayout, Channels, View, band_words, words_of
 from dyn.kernels.jit import call_address, task
 from dyn.kernels.lanes import LANES
 from dyn.kernels.scratch import buffer, leave, scratch, take

@@ -16,7 +16,7 @@ from numba import types
 from dyn.kernels import conv_copy as copy
 from dyn.kernels.conv_bands import Phase
 from dyn.kernels.conv_ir import clear_bytes, put_word
-from dyn.kernels.conv_plan import BandLayout, Channels, View, band_words, words_of
+from dyn.kernels.conv_shapes import BandLayout, Channels, View, band_words, words_of
 from dyn.kernels.conv_weight import add_parts
 from dyn.kernels.jit import Microkernel, call_address, instance, task
 from dyn.kernels.lanes import LANES

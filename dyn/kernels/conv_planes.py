@@ -19,7 +19,7 @@ from dyn.kernels import conv_tile as tile
 from dyn.kernels.conv_bands import Phase
 from dyn.kernels.conv_copy import transpose_f32
 from dyn.kernels.conv_ir import clear_bytes, copy_bytes, put_word
-from dyn.kernels.conv_plan import Channels, View, kernels_of, table, words_of
+from dyn.kernels.conv_shapes import Channels, View, kernels_of, table, words_of
 from dyn.kernels.jit import call_address, microkernel, task
 from dyn.kernels.lanes import LANES
 from dyn.kernels.scratch import buffer, leave, scratch, take

@@ -15,7 +15,7 @@ from dyn.kernels import conv_tile as tile
 from dyn.kernels.conv_bands import Phase
 from dyn.kernels.conv_copy import copy_rows
 from dyn.kernels.conv_ir import put_word
-from dyn.kernels.conv_plan import (
+from dyn.kernels.conv_shapes import (
     BAND_PIXELS,
     CHUNKS,
     UNITS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from dyn.kernels.conv_copy import transpose_f32, transpose_f64
-from dyn.kernels.conv_plan import words_of
+from dyn.kernels.conv_shapes import words_of
 from dyn.kernels.jit import call_address, task
 from dyn.kernels.memory import empty
 from dyn.kernels.threads import argument, launch

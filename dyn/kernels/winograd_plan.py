@@ -14,7 +14,7 @@ from dyn.kernels import conv_copy as copy
 from dyn.kernels import winograd as stages
 from dyn.kernels import winograd_transform as transform
 from dyn.kernels.conv_ir import put_word
-from dyn.kernels.conv_plan import Channels, View, kernels_of, words_of
+from dyn.kernels.conv_shapes import Channels, View, kernels_of, words_of
 from dyn.kernels.jit import call_address, task
 from dyn.kernels.lanes import LANES
 from dyn.kernels.memory import empty

@@ -15,7 +15,7 @@ from dyn.kernels import conv_tile as tile
 from dyn.kernels import winograd as forward
 from dyn.kernels import winograd_transform as transform
 from dyn.kernels.conv_ir import prefetch, put_word
-from dyn.kernels.conv_plan import View, kernels_of, table, words_of
+from dyn.kernels.conv_shapes import View, kernels_of, table, words_of
 from dyn.kernels.jit import call_address, microkernel, task
 from dyn.kernels.lanes import LANES
 from dyn.kernels.memory import empty

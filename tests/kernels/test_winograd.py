@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dyn.kernels import conv2d as kernels
 from dyn.kernels import threads, winograd_cost
 from dyn.kernels import winograd_transform as transform
-from dyn.kernels.conv_plan import View
+from dyn.kernels.conv_shapes import View
 from dyn.kernels.memory import empty
 from dyn.kernels.winograd_plan import WinogradPlan
 from dyn.kernels.winograd_weight import WinogradWeightPlan
