@@ -28,4 +28,5 @@ def mse(x: np.ndarray, y: np.ndarray, reduction: str) -> np.ndarray:
 def mse_grad(g: np.ndarray, x: np.ndarray, y: np.ndarray, reduction: str) -> np.ndarray:
     """2 * g * (x - y), divided by the number of elements for a mean."""
     factor = x.dtype.type(2 / max(x.size, 1) if reduction == "mean" else 2)
-    return elementwise.binary("multiply", elementwise.binary("subtract", x, y), g * factor)
+    away = elementwise.binary("subtract", x, y)
+    return elementwise.binary("multiply", away, np.asarray(g * factor))

@@ -201,3 +201,18 @@ def test_distances() -> None:
         wanted = np.linalg.norm(a - b + 1e-6, ord=p, axis=1)
         found = ranking.pairwise_distance(x, y, p)
         np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", [(3, 5), (300, 170), (4, 50, 60, 7)])
+def test_squared_errors_of_any_size(shape, reduction):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(shape, np.float32) for _ in range(2))
+    x, y = dyn.to_tensor(a, stop_gradient=False), dyn.to_tensor(b)
+    found = loss.mse_loss(x, y, reduction=reduction)
+    away = a.astype(np.float64) - b
+    wanted = {"mean": np.mean, "sum": np.sum, "none": lambda v: v}[reduction](away**2)
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-5)
+    found.sum().backward()
+    slope = 2 * away / (away.size if reduction == "mean" else 1)
+    np.testing.assert_allclose(x.grad.numpy(), slope, rtol=1e-5, atol=1e-9)
