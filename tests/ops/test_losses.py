@@ -208,7 +208,8 @@ def test_distances() -> None:
 def test_squared_errors_of_any_size(shape, reduction):
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(shape, np.float32) for _ in range(2))
-    x, y = dyn.to_tensor(a, stop_gradient=False), dyn.to_tensor(b)
+    x, y = Tensor(a), Tensor(b)
+    x.stop_gradient = False
     found = loss.mse_loss(x, y, reduction=reduction)
     away = a.astype(np.float64) - b
     wanted = {"mean": np.mean, "sum": np.sum, "none": lambda v: v}[reduction](away**2)
