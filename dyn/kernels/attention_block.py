@@ -101,11 +101,7 @@ def _rows_of(p, source, step, width, rows, spare):
     if width % PANEL == 0:
         return source, step
     wide = (width + PANEL - 1) // PANEL * PANEL
-    for j in range(0, width, PANEL):
-        copy = argument(p, COPY)
-        call_address(
-            copy, source + 4 * j, step, spare + 4 * j, 4 * wide, min(PANEL, width - j), rows
-        )
+    call_address(argument(p, COPY), source, step, spare, 4 * wide, 4 * PANEL, width, rows)
     return spare, 4 * wide
 
 

@@ -2,8 +2,9 @@
 
 A tile reads rows of B, a panel wide, and a few numbers of A at each step of k. Where B's columns
 are not contiguous, or B does not fit the cache, its panels are copied one after the other: panel j
-holds [k][PANEL_BYTES]. Where A's rows are not contiguous, tile i holds [k][TILE_BYTES]. The loops
-that read them are in `gemm_product.py`.
+holds [k][PANEL_BYTES]. Where A's rows are not contiguous, tile i holds [k][TILE_ROWS]. They are
+read row by row, as they lie, and all written at once. The loops that read the copies are in
+`gemm_product.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Any
 from numba import types
 
 from dyn.kernels.gemm_tile import HEIGHTS, VECTORS
-from dyn.kernels.jit import call_address, instance, microkernel
+from dyn.kernels.jit import call_address, instance, kernel, microkernel
 from dyn.kernels.lanes import LANES
-from dyn.kernels.simd import F32, F64, WORD, Emitter, intrinsic, loop
+from dyn.kernels.simd import F32, F64, WORD, Emitter, Value, intrinsic, loop
 from dyn.kernels.threads import argument
 
 # Words that describe a product, at the address that the kernels get; steps are in bytes. The first
@@ -28,82 +29,133 @@ from dyn.kernels.threads import argument
 WORDS, CODES = 24, 6
 """Number of words; the last CODES are addresses of microkernels for the dtype."""
 
+TOGETHER = 8
+"""Steps of k that are copied at a time."""
+
 PANEL_BYTES = VECTORS * LANES * 4
 TILE_ROWS = -(-HEIGHTS[0] // LANES) * LANES
 """Numbers of A per step of k in a packed tile; those beyond its rows are zero."""
 
 
-def _copier(element: Any, count: int) -> Any:
-    """The generator of a copy of rows of `count` numbers."""
+def _copier(element: Any, own: int, count: int) -> Any:
+    """The generator of a copy of rows, cut into units of `own` numbers that are `count` wide."""
     vectors = count // LANES
 
     @intrinsic
     def copy(
-        typing: Any, source: Any, step: Any, target: Any, target_step: Any, width: Any, rows: Any
-    ) -> Any:
-        """Copy `rows` rows of `width` numbers; the rest of `count` is set to zero."""
+        typing: Any, source: Any, step: Any, target: Any, target_step: Any, between: Any,
+        width: Any, rows: Any,
+    ) -> Any:  # fmt: skip
+        """Copy `rows` rows of `width` numbers; unit i goes to `target + i * between`.
+
+        What a unit has beyond its own numbers is arbitrary.
+        """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            source, step, target, target_step, width, rows = arguments
+            source, step, target, target_step, between, width, rows = arguments
             emit = Emitter(builder, element, LANES)
-            masks = [emit.mask_below(builder.sub(width, WORD(v * LANES))) for v in range(vectors)]
 
-            def row(index: Any, carried: list[Any]) -> list[Any]:
-                a = builder.add(source, builder.mul(index, step))
-                b = builder.add(target, builder.mul(index, target_step))
-                for v in range(vectors):
-                    shift = WORD(v * LANES * emit.size)
-                    emit.store(emit.load(builder.add(a, shift), masks[v]), builder.add(b, shift))
-                return carried
+            def block(height: int, first: Any) -> None:
+                """Some rows, unit by unit: each is read from end to end, as is foreseen."""
+                a = builder.add(source, builder.mul(first, step))
+                b = builder.add(target, builder.mul(first, target_step))
 
-            loop(builder, WORD(0), rows, WORD(1), row)
+                def unit(column: Any, carried: list[Any]) -> list[Any]:
+                    (to,) = carried
+                    start = builder.add(a, builder.mul(column, WORD(emit.size)))
+                    left = builder.sub(width, column)
+                    with builder.if_else(builder.icmp_signed(">=", left, WORD(count))) as way:
+                        for branch, whole in zip(way, (True, False), strict=True):
+                            with branch:
+                                _copy_unit(emit, start, step, to, target_step, left, height, whole)
+                    return [Value(builder, builder.add(to.value, between))]
+
+                loop(builder, WORD(0), width, WORD(own), unit, [Value(builder, b)])
+
+            def turn(height: int) -> Any:
+                def body(first: Any, carried: list[Any]) -> list[Any]:
+                    block(height, first)
+                    return carried
+
+                return body
+
+            most = builder.and_(rows, WORD(-TOGETHER))
+            loop(builder, WORD(0), most, WORD(TOGETHER), turn(TOGETHER))
+            loop(builder, most, rows, WORD(1), turn(1))
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 6), generate
+        return types.void(*[types.int64] * 7), generate
+
+    def _copy_unit(
+        emit: Emitter, a: Any, step: Any, b: Any, b_step: Any, left: Any, height: int, whole: bool
+    ) -> None:
+        builder, masks = emit.builder, [None] * vectors
+        if not whole:
+            masks = [emit.mask_below(builder.sub(left, WORD(v * LANES))) for v in range(vectors)]
+        at, to = a, b.value
+        for _ in range(height):
+            for v in range(vectors):
+                shift = WORD(v * LANES * emit.size)
+                emit.store(emit.load(builder.add(at, shift), masks[v]), builder.add(to, shift))
+            at, to = builder.add(at, step), builder.add(to, b_step)
 
     return copy
 
 
-def _body(source, step, target, target_step, width, rows):
+def _body(source, step, target, target_step, between, width, rows):
     copy(  # type: ignore[name-defined]  # noqa: F821
-        source, step, target, target_step, width, rows
+        source, step, target, target_step, between, width, rows
     )
 
 
 copy_tile_f32, copy_tile_f64 = (
-    instance(f"copy_tile_{name}", _body, copy=_copier(element, TILE_ROWS))
+    instance(f"copy_tile_{name}", _body, copy=_copier(element, HEIGHTS[0], TILE_ROWS))
     for name, element in (("f32", F32), ("f64", F64))
 )
-"""Steps of k of a tile of A."""
+"""Steps of k of tiles of A."""
 copy_panel_f32, copy_panel_f64 = (
-    instance(f"copy_panel_{name}", _body, copy=_copier(element, PANEL_BYTES // size))
+    instance(f"copy_panel_{name}", _body, copy=_copier(element, *[PANEL_BYTES // size] * 2))
     for name, element, size in (("f32", F32, 4), ("f64", F64, 8))
 )
-"""Steps of k of a panel of B."""
+"""Steps of k of panels of B."""
+
+
+@kernel(forceinline=True)
+def pitch(k):
+    """Steps of k from a unit to the next: were it a power of two, all would meet in few lines."""
+    return k | TOGETHER
+
+
+@kernel
+def _pack(p, source, step, neighbour, target, target_step, unit, width, copy, depth):
+    """Copy some steps of all units, each `unit` numbers wide, of which there are `width`."""
+    between, element = pitch(argument(p, K)) * target_step, argument(p, ELEMENT)
+    if neighbour == element:
+        call_address(copy, source, step, target, target_step, between, width, depth)
+        return
+    transpose, column = argument(p, TRANSPOSE), 0
+    while column < width:
+        at, wide = source + column * neighbour, min(unit, width - column)
+        call_address(transpose, at, neighbour, target, target_step, wide, depth)
+        target += between
+        column += unit
 
 
 @microkernel(3)
-def pack_units(p, first, last):
-    """Units `first` to `last` of what is packed: the panels of B, then the tiles of A."""
-    m, n, k, element = argument(p, M), argument(p, N), argument(p, K), argument(p, ELEMENT)
-    panel, height, tile_bytes = PANEL_BYTES // element, HEIGHTS[0], TILE_ROWS * element
-    whole = argument(p, WHOLE)
-    panels = (n - whole + panel - 1) // panel
-    for unit in range(first, last):
-        if unit < panels:
-            column = whole + unit * panel
-            step, neighbour = argument(p, B_STEP), argument(p, B_COLUMN)
-            source = argument(p, B) + column * neighbour
-            target, target_step = argument(p, PACKED_B) + unit * k * PANEL_BYTES, PANEL_BYTES
-            wide, copy = min(panel, n - column), argument(p, COPY_B)
-        else:
-            row = (unit - panels) * height
-            step, neighbour = argument(p, A_STEP), argument(p, A_ROW)
-            source = argument(p, A) + row * neighbour
-            target, target_step = argument(p, PACKED_A) + row // height * k * tile_bytes, tile_bytes
-            wide, copy = min(height, m - row), argument(p, COPY_A)
-        if neighbour == element:
-            call_address(copy, source, step, target, target_step, wide, k)
-        else:
-            transpose = argument(p, TRANSPOSE)
-            call_address(transpose, source, neighbour, target, target_step, wide, k)
+def pack_steps(p, first, last):
+    """Steps `first` to `last` of k of all that is packed: panels of B, tiles of A."""
+    element, whole, depth = argument(p, ELEMENT), argument(p, WHOLE), last - first
+    if whole < argument(p, N):
+        step, neighbour = argument(p, B_STEP), argument(p, B_COLUMN)
+        _pack(
+            p, argument(p, B) + first * step + whole * neighbour, step, neighbour,
+            argument(p, PACKED_B) + first * PANEL_BYTES, PANEL_BYTES, PANEL_BYTES // element,
+            argument(p, N) - whole, argument(p, COPY_B), depth,
+        )  # fmt: skip
+    if argument(p, PACKED_A):
+        step, neighbour, wide = argument(p, A_STEP), argument(p, A_ROW), TILE_ROWS * element
+        _pack(
+            p, argument(p, A) + first * step, step, neighbour,
+            argument(p, PACKED_A) + first * wide, wide, HEIGHTS[0], argument(p, M),
+            argument(p, COPY_A), depth,
+        )  # fmt: skip

@@ -39,6 +39,7 @@ from dyn.kernels.gemm_pack import (
     PANEL_BYTES,
     TALL,
     TILE_ROWS,
+    TOGETHER,
     WHOLE,
     WORDS,
     A,
@@ -47,6 +48,7 @@ from dyn.kernels.gemm_pack import (
     K,
     M,
     N,
+    pitch,
 )
 from dyn.kernels.gemm_thin import thin
 from dyn.kernels.gemm_tile import ACCUMULATE, HEIGHTS, RELU
@@ -74,7 +76,7 @@ def multiply(p):
     element, c_row, bias = argument(p, ELEMENT), argument(p, C_ROW), argument(p, BIAS)
     tall, middle, low = argument(p, TALL), argument(p, MIDDLE), argument(p, LOW)
     whole, packed_a, packed_b = argument(p, WHOLE), argument(p, PACKED_A), argument(p, PACKED_B)
-    panel = PANEL_BYTES // element
+    panel, between = PANEL_BYTES // element, pitch(k)
     row, step = argument(p, A_ROW), argument(p, A_STEP)
     if packed_a:
         row, step = element, TILE_ROWS * element
@@ -95,7 +97,7 @@ def multiply(p):
                 tile = low if height == HEIGHTS[2] else tile
                 rows = min(height, left)
                 if packed_a:
-                    source = packed_a + (i // HEIGHTS[0] * k + start) * step
+                    source = packed_a + (i // HEIGHTS[0] * between + start) * step
                 else:
                     source = argument(p, A) + i * row + start * step
                 target = argument(p, C) + i * c_row
@@ -104,7 +106,7 @@ def multiply(p):
                         from_b = argument(p, B) + start * argument(p, B_STEP) + j * element
                         b_by = argument(p, B_STEP)
                     else:
-                        from_b = packed_b + ((j - whole) // panel * k + start) * PANEL_BYTES
+                        from_b = packed_b + ((j - whole) // panel * between + start) * PANEL_BYTES
                         b_by = PANEL_BYTES
                     shift = bias + j * element if bias and last_pass else 0
                     call_address(
@@ -116,8 +118,8 @@ def multiply(p):
 
 @task
 def _pack_part(args, chunk, chunks):
-    """A share of the packing: words of the product, the address of `pack_units`, units."""
-    first, last = bounds(argument(args, 2), chunk, chunks, 1)
+    """A share of the packing: words of the product, the address of `pack_steps`."""
+    first, last = bounds(argument(argument(args, 0), K), chunk, chunks, TOGETHER)
     call_address(argument(args, 1), argument(args, 0), first, last)
 
 
@@ -125,7 +127,7 @@ def _pack_part(args, chunk, chunks):
 def _part(args, chunk, chunks):
     """One chunk of a product: its words, the address of `multiply`, the side."""
     p, by_rows = argument(args, 0), argument(args, 2)
-    k, element = argument(p, K), argument(p, ELEMENT)
+    between, element = pitch(argument(p, K)), argument(p, ELEMENT)
     own = room()
     copy_bytes(own, p, 8 * WORDS)
     unit = HEIGHTS[0] if by_rows else PANEL_BYTES // element
@@ -137,7 +139,7 @@ def _part(args, chunk, chunks):
         put_word(own, A, argument(p, A) + first * argument(p, A_ROW))
         put_word(own, C, argument(p, C) + first * argument(p, C_ROW))
         if argument(p, PACKED_A):
-            tiles_before = first // HEIGHTS[0] * k * TILE_ROWS * element
+            tiles_before = first // HEIGHTS[0] * between * TILE_ROWS * element
             put_word(own, PACKED_A, argument(p, PACKED_A) + tiles_before)
     else:
         whole = argument(p, WHOLE)
@@ -146,7 +148,7 @@ def _part(args, chunk, chunks):
         put_word(own, C, argument(p, C) + first * element)
         if argument(p, BIAS):
             put_word(own, BIAS, argument(p, BIAS) + first * element)
-        panels_before = max(0, first - whole) // unit * k * PANEL_BYTES
+        panels_before = max(0, first - whole) // unit * between * PANEL_BYTES
         put_word(own, PACKED_B, argument(p, PACKED_B) + panels_before)
         put_word(own, WHOLE, max(0, min(whole, last) - first))
     call_address(argument(args, 1), own)
@@ -154,9 +156,9 @@ def _part(args, chunk, chunks):
 
 @task
 def _batch_part(args, chunk, chunks):
-    """Some matrices of a batch: (words of one product, multiply, pack_units, table of offsets,
-    matrices, units, scratch bytes of a chunk)."""
-    p, table, units = argument(args, 0), argument(args, 3), argument(args, 5)
+    """Some matrices of a batch: (words of one product, multiply, pack_steps, table of offsets,
+    matrices, numbers packed, scratch bytes of a chunk)."""
+    p, table = argument(args, 0), argument(args, 3)
     own = room()
     copy_bytes(own, p, 8 * WORDS)
     put_word(own, PACKED_B, argument(p, PACKED_B) + chunk * argument(args, 6))
@@ -167,8 +169,8 @@ def _batch_part(args, chunk, chunks):
         put_word(own, A, argument(p, A) + argument(table, 3 * i))
         put_word(own, B, argument(p, B) + argument(table, 3 * i + 1))
         put_word(own, C, argument(p, C) + argument(table, 3 * i + 2))
-        if units:
-            call_address(argument(args, 2), own, 0, units)
+        if argument(args, 5):
+            call_address(argument(args, 2), own, 0, argument(p, K))
         call_address(argument(args, 1), own)
 
 
@@ -202,16 +204,15 @@ def _describe(p, codes, a, a_axis, b, b_axis, c, c_axis, cut):
 
 
 @kernel
-def _drive(pool, part, codes, a, b, c, bias, flags, cut, units, chunks, side):
+def _drive(pool, part, codes, a, b, c, bias, flags, cut, packed, chunks, side):
     """A product of two matrices; codes are addresses of tasks and microkernels."""
     p = room()
     _describe(p, codes, a, 0, b, 0, c, 0, cut)
     if bias:
         put_word(p, BIAS, data(bias))
     put_word(p, FLAGS, flags)
-    if units:
-        grains = units * argument(p, K) * PANEL_BYTES // argument(p, ELEMENT) // PACK_GRAIN
-        parallel_for(pool, codes[2], pack(p, codes[1], units), max(1, min(grains, chunks, units)))
+    if packed:
+        parallel_for(pool, codes[2], pack(p, codes[1]), max(1, min(packed // PACK_GRAIN, chunks)))
     if chunks == 1:
         call_address(codes[0], p)
     else:
@@ -220,12 +221,12 @@ def _drive(pool, part, codes, a, b, c, bias, flags, cut, units, chunks, side):
 
 @kernel
 def _drive_batch(
-    pool, part, codes, a, a_axis, b, b_axis, c, c_axis, cut, table, count, units, step, chunks
+    pool, part, codes, a, a_axis, b, b_axis, c, c_axis, cut, table, count, packed, step, chunks
 ):
     """Many products of the same sizes, at the offsets in the array `table`."""
     p = room()
     _describe(p, codes, a, a_axis, b, b_axis, c, c_axis, cut)
-    args = pack(p, codes[0], codes[1], data(table), count, units, step)
+    args = pack(p, codes[0], codes[1], data(table), count, packed, step)
     parallel_for(pool, part, args, chunks)
 
 
@@ -235,7 +236,7 @@ _CODES: dict[str, tuple[int, ...]] = {}
 
 
 def _codes(dtype: np.dtype) -> tuple[int, ...]:
-    """Addresses of `multiply`, `pack_units`, its task, and of the microkernels for a dtype."""
+    """Addresses of `multiply`, `pack_steps`, its task, and of the microkernels for a dtype."""
     found = _CODES.get(dtype.char)
     if found is None:
         single = dtype == np.float32
@@ -246,7 +247,7 @@ def _codes(dtype: np.dtype) -> tuple[int, ...]:
             else (tiles.tall_f64, tiles.middle_f64, tiles.low_f64, transpose_f64,
                   packs.copy_tile_f64, packs.copy_panel_f64)
         )  # fmt: skip
-        made = (multiply, packs.pack_units, _pack_part, *of_dtype)
+        made = (multiply, packs.pack_steps, _pack_part, *of_dtype)
         found = _CODES[dtype.char] = tuple(k.address for k in made)
     return found
 
@@ -258,7 +259,7 @@ class _Cut(NamedTuple):
         chunks, by_rows: along which side and into how many pieces.
         whole: columns of B that are read in place.
         a_at: where the packed A lies in the scratch, in bytes; 0 if A is read in place.
-        units: panels of B and tiles of A that are packed.
+        packed: numbers that are packed.
         scratch: bytes.
     """
 
@@ -266,7 +267,7 @@ class _Cut(NamedTuple):
     by_rows: bool
     whole: int
     a_at: int
-    units: int
+    packed: int
     scratch: int
 
 
@@ -280,13 +281,15 @@ def _cut(m: int, n: int, k: int, element: int, steps_in_a: bool, columns_in_b: b
     panels = -(-(n - whole) // panel)
     packs_a = not steps_in_a and k > 32 and n > panel
     tall = -(-m // height) if packs_a else 0
+    between = k | TOGETHER
     # The first bytes are never used, so that 0 can mean "in place".
-    a_at = PANEL_BYTES + panels * k * PANEL_BYTES
-    scratch = a_at + tall * k * TILE_ROWS * element
+    a_at = PANEL_BYTES + panels * between * PANEL_BYTES
+    scratch = a_at + tall * between * TILE_ROWS * element
     by_rows = m >= n
+    packed = (panels * panel + tall * height) * k
     pieces = -(-m // height) if by_rows else -(-n // panel)
     chunks = max(1, min(m * n * k // GRAIN, MAX_CHUNKS, pieces))
-    return _Cut(chunks, by_rows, whole, a_at if packs_a else 0, panels + tall, scratch)
+    return _Cut(chunks, by_rows, whole, a_at if packs_a else 0, packed, scratch)
 
 
 def product(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, flags: int) -> None:
@@ -299,7 +302,7 @@ def product(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, flags: int) 
     a, b = _with_unit_step(a), _with_unit_step(b)
     element = c.itemsize
     cut = _cut(m, n, k, element, a.strides[1] == element, b.strides[1] == element)
-    scratch = memory.empty((cut.scratch,), np.uint8) if cut.units else None
+    scratch = memory.empty((cut.scratch,), np.uint8) if cut.packed else None
     _drive(
         threads.pool() if cut.chunks > 1 else 0,
         _part.address,
@@ -310,7 +313,7 @@ def product(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, flags: int) 
         0 if bias is None else id(bias),
         flags,
         (cut.whole, cut.a_at, 0 if scratch is None else id(scratch)),
-        cut.units,
+        cut.packed,
         cut.chunks,
         cut.by_rows,
     )
@@ -350,7 +353,7 @@ def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
     cut = _cut(m, n, k, element, a.strides[-1] == element, b.strides[-1] == element)
     chunks = max(1, min(m * n * k * count // GRAIN, count, MAX_CHUNKS))
     step = -(-cut.scratch // 64) * 64
-    scratch = memory.empty((chunks * step,), np.uint8) if cut.units else None
+    scratch = memory.empty((chunks * step,), np.uint8) if cut.packed else None
     _drive_batch(
         threads.pool() if chunks > 1 else 0,
         _batch_part.address,
@@ -364,7 +367,7 @@ def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
         (cut.whole, cut.a_at, 0 if scratch is None else id(scratch)),
         id(offsets),
         count,
-        cut.units,
+        cut.packed,
         step,
         chunks,
     )

@@ -18,7 +18,7 @@ from dyn.kernels import memory, threads
 from dyn.kernels.arrays import data
 from dyn.kernels.conv_copy import transpose_f32
 from dyn.kernels.gemm import matmul
-from dyn.kernels.gemm_pack import PANEL_BYTES
+from dyn.kernels.gemm_pack import PANEL_BYTES, TOGETHER, pitch
 from dyn.kernels.gemm_tile import ACCUMULATE, HEIGHTS
 from dyn.kernels.jit import Microkernel, call_address, kernel, task
 from dyn.kernels.rnn_step import ARRAYS, BATCH
@@ -59,7 +59,7 @@ def _multiply(p, product, t, first, last):
             tile = argument(p, LOW) if height == HEIGHTS[2] else tile
             shift = bias + 4 * column if bias else 0
             call_address(
-                tile, depth, a + row * a_row, a_row, 4, b + column * depth * 4, PANEL_BYTES,
+                tile, depth, a + row * a_row, a_row, 4, b + column * pitch(depth) * 4, PANEL_BYTES,
                 c + row * c_row + 4 * column, c_row, min(height, left), width - column, shift,
                 flags,
             )  # fmt: skip
@@ -102,34 +102,34 @@ def _drive(pool, code, words, chunks):
 
 @task
 def _pack_part(args, chunk, chunks):
-    """A share of the panels: words of the matrix, address of `pack_units`, panels."""
-    first, last = bounds(argument(args, 2), chunk, chunks, 1)
+    """A share of the panels: words of the matrix, address of `pack_steps`."""
+    first, last = bounds(argument(argument(args, 0), packs.K), chunk, chunks, TOGETHER)
     call_address(argument(args, 1), argument(args, 0), first, last)
 
 
-@kernel(warm=["(int64, int64, int64, int64[::1], int64, int64)"])
-def _pack(pool, part, code, words, panels, chunks):
-    parallel_for(pool, part, pack(words.ctypes.data, code, panels), chunks)
+@kernel(warm=["(int64, int64, int64, int64[::1], int64)"])
+def _pack(pool, part, code, words, chunks):
+    parallel_for(pool, part, pack(words.ctypes.data, code), chunks)
 
 
 def packed(b: np.ndarray) -> np.ndarray:
     """A float32 matrix [depth, width], one of whose axes is contiguous, in panels.
 
     Returns:
-        [panels, depth, PANEL]; what lies beyond the width is arbitrary.
+        [panels, pitch of the depth, PANEL]; what lies beyond width and depth is arbitrary.
     """
     depth, width = b.shape
     panels = -(-width // PANEL)
-    made = memory.empty((panels, depth, PANEL), np.float32)
+    made = memory.empty((panels, depth | TOGETHER, PANEL), np.float32)
     words = np.zeros(packs.WORDS, np.int64)
     words[packs.N], words[packs.K], words[packs.ELEMENT] = width, depth, 4
     words[packs.B], words[packs.PACKED_B] = b.ctypes.data, made.ctypes.data
     words[packs.B_STEP], words[packs.B_COLUMN] = b.strides
     words[packs.TRANSPOSE] = transpose_f32.address
     words[packs.COPY_B] = packs.copy_panel_f32.address
-    chunks = max(1, min(made.size // PACK_GRAIN, panels, 16))
+    chunks = max(1, min(made.size // PACK_GRAIN, 16))
     pool = threads.pool() if chunks > 1 else 0
-    _pack(pool, _pack_part.address, packs.pack_units.address, words, panels, chunks)
+    _pack(pool, _pack_part.address, packs.pack_steps.address, words, chunks)
     return made
 
 
