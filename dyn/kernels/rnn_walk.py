@@ -1,9 +1,10 @@
 """The walk over the steps of a recurrent layer: products with the recurrent weight, then gates.
 
 The batch is cut over the threads: each walks through all steps of its samples and waits for nobody.
-A sample's numbers do not depend on where the batch is cut. The weight is packed once, in panels as
-wide as a register tile; what a step adds to all its rows is then a row of calls of the microkernels
-in `gemm_tile.py`. What the gates do is `rnn_step.py`.
+Where there are too few samples for that, the columns of the weight are cut, and the threads meet
+after each product. Where the cuts are makes no difference to any number. The weight is packed once,
+in panels as wide as a register tile; what a step adds to all its rows is then a row of calls of the
+microkernels in `gemm_tile.py`. What the gates do is `rnn_step.py`.
 """
 
 from __future__ import annotations
@@ -19,37 +20,49 @@ from dyn.kernels.arrays import data
 from dyn.kernels.conv_copy import transpose_f32
 from dyn.kernels.gemm import matmul
 from dyn.kernels.gemm_pack import PANEL_BYTES, TOGETHER, pitch
-from dyn.kernels.gemm_tile import ACCUMULATE, HEIGHTS
+from dyn.kernels.gemm_tile import ACCUMULATE, HEIGHTS, WIDE
 from dyn.kernels.jit import Microkernel, call_address, kernel, task
 from dyn.kernels.rnn_step import ARRAYS, BATCH
 from dyn.kernels.rnn_step import WORDS as STEP_WORDS
 from dyn.kernels.threads import argument, bounds, pack, parallel_for
 
-(STEPS, RISING, GATES_FIRST, GATES_CODE, PRODUCTS, TALL, MIDDLE, LOW) = range(
-    STEP_WORDS, STEP_WORDS + 8
+(STEPS, RISING, GATES_FIRST, GATES_CODE, PRODUCTS, TALL, MIDDLE, LOW, WIDE_CODE) = range(
+    STEP_WORDS, STEP_WORDS + 9
 )
 """Words of a walk after those of its step kernel."""
-HEADER_WORDS = STEP_WORDS + 8
+HEADER_WORDS = STEP_WORDS + 9
 (A, PACKED, C, BIAS, A_ROW, A_STEP, DEPTH, C_ROW, C_STEP, WIDTH, FLAGS) = range(11)
 """Words of a product: C[t] = A[t] @ B (+ C[t]) (+ bias); steps of time and rows in bytes."""
 PRODUCT_WORDS, PRODUCT_ARRAYS = 11, 4
 """Number of words, and how many of them are addresses."""
 GRAIN = 1 << 18
 """Multiplications worth a thread."""
+STEP_GRAIN = 1 << 16
+"""Multiplications of one step worth a thread."""
 PACK_GRAIN = 1 << 15
 """Numbers to be packed that are worth a chunk."""
 PANEL = PANEL_BYTES // 4
 
 
 @kernel
-def _multiply(p, product, t, first, last):
-    """One product at step t for some rows, panel by panel: a panel stays in the cache."""
+def _multiply(p, product, t, first, last, start, end):
+    """One product at step t for some rows and columns, panel by panel: one stays in the cache."""
     depth, width = argument(product, DEPTH), argument(product, WIDTH)
     a_row, c_row = argument(product, A_ROW), argument(product, C_ROW)
     a = argument(product, A) + t * argument(product, A_STEP)
     c = argument(product, C) + t * argument(product, C_STEP)
     bias, flags, b = argument(product, BIAS), argument(product, FLAGS), argument(product, PACKED)
-    for column in range(0, width, PANEL):
+    column, between = start, pitch(depth) * PANEL_BYTES
+    if last - first <= HEIGHTS[2]:
+        while column + WIDE * PANEL <= end:
+            shift = bias + 4 * column if bias else 0
+            call_address(
+                argument(p, WIDE_CODE), between, depth, a + first * a_row, a_row, 4,
+                b + column // PANEL * between, PANEL_BYTES, c + first * c_row + 4 * column, c_row,
+                last - first, width - column, shift, flags,
+            )  # fmt: skip
+            column += WIDE * PANEL
+    while column < end:
         row = first
         while row < last:
             left = last - row
@@ -59,11 +72,12 @@ def _multiply(p, product, t, first, last):
             tile = argument(p, LOW) if height == HEIGHTS[2] else tile
             shift = bias + 4 * column if bias else 0
             call_address(
-                tile, depth, a + row * a_row, a_row, 4, b + column * pitch(depth) * 4, PANEL_BYTES,
+                tile, depth, a + row * a_row, a_row, 4, b + column // PANEL * between, PANEL_BYTES,
                 c + row * c_row + 4 * column, c_row, min(height, left), width - column, shift,
                 flags,
             )  # fmt: skip
             row += height
+        column += PANEL
 
 
 @task
@@ -79,9 +93,41 @@ def _walk(p, chunk, chunks):
         if gates_first:
             call_address(code, p, t, first, last)
         for number in range(argument(p, PRODUCTS)):
-            _multiply(p, p + 8 * (HEADER_WORDS + number * PRODUCT_WORDS), t, first, last)
+            product = p + 8 * (HEADER_WORDS + number * PRODUCT_WORDS)
+            _multiply(p, product, t, first, last, 0, argument(product, WIDTH))
         if not gates_first:
             call_address(code, p, t, first, last)
+
+
+@task
+def _products(args, chunk, chunks):
+    """Some columns of the products of all samples at one step."""
+    p, t = argument(args, 0), argument(args, 1)
+    for number in range(argument(p, PRODUCTS)):
+        product = p + 8 * (HEADER_WORDS + number * PRODUCT_WORDS)
+        start, end = bounds(argument(product, WIDTH), chunk, chunks, WIDE * PANEL)
+        _multiply(p, product, t, 0, argument(p, BATCH), start, end)
+
+
+@task
+def _gates(args, chunk, chunks):
+    """The gates of some samples at one step."""
+    p, t = argument(args, 0), argument(args, 1)
+    first, last = bounds(argument(p, BATCH), chunk, chunks, 1)
+    call_address(argument(p, GATES_CODE), p, t, first, last)
+
+
+@kernel
+def _walk_together(pool, products, gates, p, chunks):
+    """All steps of all samples, each step shared by all threads."""
+    steps, batch = argument(p, STEPS), argument(p, BATCH)
+    for s in range(steps):
+        args = pack(p, s if argument(p, RISING) else steps - 1 - s)
+        if argument(p, GATES_FIRST):
+            parallel_for(pool, gates, args, min(chunks, batch))
+        parallel_for(pool, products, args, chunks)
+        if not argument(p, GATES_FIRST):
+            parallel_for(pool, gates, args, min(chunks, batch))
 
 
 @kernel(forceinline=True)
@@ -91,13 +137,16 @@ def _find(words, start, count):
         words[k] = data(words[k]) if words[k] else 0
 
 
-@kernel(warm=["(int64, int64, int64[::1], int64)"])
-def _drive(pool, code, words, chunks):
+@kernel(warm=["(int64, int64, int64, int64, int64[::1], int64, int64)"])
+def _drive(pool, code, products, gates, words, chunks, together):
     """Walk; the words still hold `id`s instead of addresses."""
     _find(words, 0, ARRAYS)
     for number in range(words[PRODUCTS]):
         _find(words, HEADER_WORDS + number * PRODUCT_WORDS, PRODUCT_ARRAYS)
-    parallel_for(pool, code, words.ctypes.data, chunks)
+    if together:
+        _walk_together(pool, products, gates, words.ctypes.data, chunks)
+    else:
+        parallel_for(pool, code, words.ctypes.data, chunks)
 
 
 @task
@@ -200,18 +249,24 @@ def walk(
         TALL: tiles.tall_f32.address,
         MIDDLE: tiles.middle_f32.address,
         LOW: tiles.low_f32.address,
+        WIDE_CODE: tiles.wide_f32.address,
     }
     words = [header.get(k, 0) for k in range(HEADER_WORDS)]
     for product, panel in zip(within, panels, strict=True):
         words += product.words(panel)
-    batch = arrays[BATCH]
-    work = steps * batch * sum(p.b.size for p in products)
-    chunks = max(1, min(threads.get_num_threads(), work // GRAIN, -(-batch // HEIGHTS[2])))
+    batch, count = arrays[BATCH], threads.get_num_threads()
+    work = batch * sum(p.b.size for p in products)
+    together = steps > 1 and batch < count * HEIGHTS[1] and work >= 2 * STEP_GRAIN
+    if together:
+        chunks = min(count, work // STEP_GRAIN)
+    else:
+        chunks = max(1, min(count, steps * work // GRAIN, -(-batch // HEIGHTS[2])))
     if steps == 1 and not gates_first:
         for product in products:
             product.do()
     pool = threads.pool() if chunks > 1 else 0
-    _drive(pool, _walk.address, np.array(words, np.int64), chunks)
+    codes = (_walk.address, _products.address, _gates.address)
+    _drive(pool, *codes, np.array(words, np.int64), chunks, together)
     if steps == 1 and gates_first:
         for product in products:
             product.do()

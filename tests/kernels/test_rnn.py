@@ -166,11 +166,12 @@ def test_both_directions_are_two_single_ones(mode):
 
 
 @pytest.mark.parametrize("mode", sorted(GATES))
-@pytest.mark.parametrize("batch", [1, 3, 33])
-def test_threads_change_nothing(mode, batch):
-    x, (weights,), h, c = make(mode, 40, batch, 16, 40)
+@pytest.mark.parametrize("batch, hidden", [(1, 40), (3, 40), (33, 40), (1, 220), (3, 220)])
+def test_threads_change_nothing(mode, batch, hidden):
+    x, (weights,), h, c = make(mode, 20, batch, 16, hidden)
     rng = np.random.default_rng(1)
-    seeds = [rng.standard_normal(s) for s in ((40, batch, 40), (batch, 40), (batch, 40))]
+    state = (batch, hidden)
+    seeds = [rng.standard_normal(s) for s in ((20, *state), state, state)]
     before, found = threads.get_num_threads(), []
     try:
         for count in (1, 2, 4):
