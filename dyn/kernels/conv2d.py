@@ -24,8 +24,8 @@ from dyn.kernels.conv_planes import PlanesPlan
 from dyn.kernels.conv_shapes import Channels, View, remembered
 from dyn.kernels.conv_weight import WeightPlan
 from dyn.kernels.derived import derived
+from dyn.kernels.layout import to_channels_last
 from dyn.kernels.memory import empty
-from dyn.kernels.relayout import to_channels_last
 from dyn.kernels.winograd_plan import WinogradPlan
 from dyn.kernels.winograd_weight import WinogradWeightPlan
 

@@ -5,14 +5,10 @@ Shapes stay as they are, only strides change.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from dyn.kernels.memory import empty_like
-from dyn.kernels.relayout import to_channels_last
-
-FLOATS = (np.float32, np.float64)
+from dyn.kernels.copy import contiguous, place
+from dyn.kernels.memory import empty, empty_like
 
 
 def is_channels_last(x: np.ndarray) -> bool:
@@ -20,41 +16,30 @@ def is_channels_last(x: np.ndarray) -> bool:
     return x.transpose(0, *range(2, x.ndim), 1).flags.c_contiguous
 
 
+def to_channels_last(x: np.ndarray) -> np.ndarray:
+    """A copy of x [N, C, ...] that lies channels last."""
+    if x.ndim < 3:
+        return np.array(x, order="C")
+    made = empty(x.shape, x.dtype, order="channels_last")
+    place(made, x)
+    return made
+
+
 def channels_last(x: np.ndarray) -> np.ndarray:
     """x [N, C, ...] itself if it lies channels last, else a copy that does."""
-    if is_channels_last(x):
-        return x
-    if x.dtype in FLOATS and x.flags.c_contiguous:
-        n, c = x.shape[:2]
-        return _last(to_channels_last(x.reshape(n, c, math.prod(x.shape[2:]), 1)), x.shape)
-    order = (0, *range(2, x.ndim), 1)
-    return _last(np.ascontiguousarray(x.transpose(order)), x.shape)
-
-
-def _last(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Memory in the order [N, ..., C] as an image of `shape`."""
-    n, c, *spatial = shape
-    flat = x if x.flags.c_contiguous else x.transpose(0, *range(2, x.ndim), 1)
-    return flat.reshape(n, *spatial, c).transpose(0, len(shape) - 1, *range(1, len(shape) - 1))
+    return x if is_channels_last(x) else to_channels_last(x)
 
 
 def planes(x: np.ndarray) -> np.ndarray:
     """x [N, C, ...] itself if it lies plane by plane, else a copy that does."""
-    if x.flags.c_contiguous:
-        return x
-    if x.dtype in FLOATS and x.ndim > 2 and is_channels_last(x):
-        # The same transpose the other way round: positions take the place of channels.
-        n, c = x.shape[:2]
-        pixels = x.transpose(0, *range(2, x.ndim), 1).reshape(n, math.prod(x.shape[2:]), c, 1)
-        return to_channels_last(pixels).transpose(0, 2, 3, 1).reshape(x.shape)
-    return np.ascontiguousarray(x)
+    return contiguous(x)
 
 
 def dense(x: np.ndarray) -> np.ndarray:
     """x itself if it lies channels last or plane by plane, else a copy that does."""
     if x.flags.c_contiguous or (x.ndim > 2 and is_channels_last(x)):
         return x
-    return np.ascontiguousarray(x)
+    return contiguous(x)
 
 
 def like(x: np.ndarray, pattern: np.ndarray) -> np.ndarray:
@@ -66,5 +51,5 @@ def like(x: np.ndarray, pattern: np.ndarray) -> np.ndarray:
     if x.ndim > 2 and is_channels_last(pattern):
         return channels_last(x)
     made = empty_like(pattern, x.dtype)
-    made[...] = x
+    place(made, x)
     return made

@@ -12,15 +12,15 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import extending, types
 
 from dyn.kernels import memory, threads
 from dyn.kernels.arrays import data
 from dyn.kernels.jit import call_address, kernel, task
 from dyn.kernels.pointwise import FormulaKernel
+from dyn.kernels.runs import copy_elements, pointer
 from dyn.kernels.scratch import buffer, leave, scratch, take
 from dyn.kernels.threads import argument, bounds, chunk_count, pack, parallel_for
+from dyn.kernels.words import room
 
 GRAIN = 16384
 """Elements worth a chunk."""
@@ -125,43 +125,6 @@ def _mode(sizes: list[int], strides: list[int], size: int) -> tuple[int, int]:
 # ---- running -----------------------------------------------------------------------------------
 
 
-@extending.intrinsic
-def _pointer(typing: Any, address: Any, sample: Any) -> Any:
-    """An address as a pointer to elements of the type of `sample`."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        kind = ir.IntType(sample.bitwidth)
-        return builder.inttoptr(values[0], kind.as_pointer())
-
-    return types.CPointer(sample)(types.int64, sample), generate
-
-
-@kernel
-def _copy(source, step, target, size, count):
-    """Bring `count` elements, `step` bytes apart, together."""
-    if size == 4:
-        to = _pointer(target, np.int32(0))
-        if step == 0:
-            one = _pointer(source, np.int32(0))[0]
-            for i in range(count):
-                to[i] = one
-        elif step == 4:
-            run = _pointer(source, np.int32(0))
-            for i in range(count):
-                to[i] = run[i]
-        else:
-            for i in range(count):
-                to[i] = _pointer(source + i * step, np.int32(0))[0]
-    elif size == 8:
-        wide = _pointer(target, np.int64(0))
-        for i in range(count):
-            wide[i] = _pointer(source + i * step, np.int64(0))[0]
-    else:
-        byte = _pointer(target, np.int8(0))
-        for i in range(count):
-            byte[i] = _pointer(source + i * step, np.int8(0))[0]
-
-
 @kernel
 def _gather(words, operand, source, target, size, start, count):
     """Bring elements start to start + count of an operand, in the output's order, together."""
@@ -169,19 +132,31 @@ def _gather(words, operand, source, target, size, start, count):
     last = argument(words, 0) - 1
     inner = argument(words, SIZES + last)
     step = argument(strides, last)
+    places = pointer(room(), np.int64(0))
+    place = start % inner
+    source += place * step
+    outer = start // inner
+    for axis in range(last - 1, -1, -1):
+        n = argument(words, SIZES + axis)
+        places[axis] = outer % n
+        source += places[axis] * argument(strides, axis)
+        outer //= n
     done = 0
-    while done < count:
-        at = start + done
-        place = at % inner
-        outer = at // inner
-        offset = place * step
+    while True:
+        run = min(inner - place, count - done)
+        copy_elements(source, step, target + done * size, size, run)
+        done += run
+        if done >= count:
+            break
+        source -= place * step
+        place = 0
         for axis in range(last - 1, -1, -1):
             n = argument(words, SIZES + axis)
-            offset += outer % n * argument(strides, axis)
-            outer //= n
-        run = min(inner - place, count - done)
-        _copy(source + offset, step, target + done * size, size, run)
-        done += run
+            by = 1 - n if places[axis] + 1 == n else 1
+            places[axis] += by
+            source += by * argument(strides, axis)
+            if by == 1:
+                break
 
 
 @task
@@ -221,10 +196,16 @@ def _fill_cycle(args, words, number, space):
     if argument(operand, 0) == CYCLE:
         period = argument(operand, 1)
         size = argument(args, 5 + number)
-        done = 0
-        while done < BLOCK + period:
-            _copy(argument(args, 1 + number), size, space + done * size, size, period)
-            done += period
+        whole = BLOCK + period
+        copy_elements(argument(args, 1 + number), size, space, size, period)
+        done = period
+        if period == 1:
+            copy_elements(space, 0, space, size, whole)
+            done = whole
+        while done < whole:  # whole periods, twice as many each time
+            run = min(done, whole - done)
+            copy_elements(space, size, space + done * size, size, run)
+            done += run
 
 
 @task

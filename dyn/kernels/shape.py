@@ -1,30 +1,51 @@
 """Moving elements without computing: reshape, join, cut, pad, in any memory layout.
 
-numpy moves memory at bandwidth already; what is added here is that results are new array objects
-and that channels-last activations stay channels-last when they are joined.
+Results are new arrays but where a view does; channels-last activations stay channels last when they
+are joined or padded. Copies are the affair of `copy.py`.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+from dyn.kernels.copy import SMALL, contiguous, place
+from dyn.kernels.layout import is_channels_last
+from dyn.kernels.memory import empty
 
 
 def reshape(x, shape):
     """The elements in row-major order under `shape`; a view where memory allows it."""
-    return x.reshape(shape)
+    if x.flags.c_contiguous or x.nbytes < SMALL:
+        return x.reshape(shape)
+    try:
+        return x.reshape(shape, copy=False)
+    except ValueError:
+        return contiguous(x).reshape(shape)
+
+
+def _order(*xs):
+    """The memory order of results: that of activations that all lie channels last, or row-major."""
+    first = xs[0]
+    last = first.ndim > 2 and not first.flags.c_contiguous and all(map(is_channels_last, xs))
+    return "channels_last" if last else "C"
 
 
 def concat(xs, axis):
-    """Arrays one after the other along `axis`; 4-D channels-last inputs give such an output."""
-    first = xs[0]
-    if first.ndim == 4 and not first.flags.c_contiguous and _channels_last(xs):
-        joined = np.concatenate([x.transpose(0, 2, 3, 1) for x in xs], axis=(0, 3, 1, 2)[axis])
-        return joined.transpose(0, 3, 1, 2)
-    return np.concatenate(xs, axis=axis)
-
-
-def _channels_last(xs):
-    return all(x.transpose(0, 2, 3, 1).flags.c_contiguous for x in xs)
+    """Arrays one after the other along `axis`; channels-last inputs give such an output."""
+    shape = list(xs[0].shape)
+    shape[axis] = sum(x.shape[axis] for x in xs)
+    out = empty(tuple(shape), xs[0].dtype, _order(*xs))
+    if out.nbytes < SMALL:
+        return np.concatenate(xs, axis=axis, out=out)
+    start = 0
+    before = (slice(None),) * axis
+    for x in xs:
+        stop = start + x.shape[axis]
+        place(out[(*before, slice(start, stop))], x)
+        start = stop
+    return out
 
 
 def split(x, sizes, axis):
@@ -37,15 +58,41 @@ def split(x, sizes, axis):
     return tuple(parts)
 
 
+def spread(g: np.ndarray, index: tuple[Any, ...], shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros of `shape` with `g` where the basic index (integers, slices, None) selects."""
+    low, sizes = [], []
+    for item, n in zip((i for i in index if i is not None), shape, strict=False):
+        if isinstance(item, slice):
+            start, stop, step = item.indices(n)
+            if step != 1:
+                out = np.zeros(shape, g.dtype)
+                out[index] = g
+                return out
+            low.append(start)
+            sizes.append(max(0, stop - start))
+        else:
+            low.append(item % n)
+            sizes.append(1)
+    rest = shape[len(low) :]
+    source = g.reshape((*sizes, *rest))
+    out = empty(shape, g.dtype, _order(source))
+    place(out, source, (*low, *[0] * len(rest)), 0)
+    return out
+
+
 def pad(x, pads, mode, value):
     """`x` with `pads[i] = (before, after)` elements added (or cut, if negative) on axis i."""
     cut = tuple(
         slice(max(0, -low), x.shape[i] - max(0, -high)) for i, (low, high) in enumerate(pads)
     )
-    x = x[cut]
+    order = _order(x)
+    x = x[(*cut, Ellipsis)]  # of no axes, too, an array
     widths = [(max(0, low), max(0, high)) for low, high in pads]
     if mode == "constant":
-        return np.pad(x, widths, constant_values=value)
+        shape = tuple(low + n + high for n, (low, high) in zip(x.shape, widths, strict=True))
+        out = empty(shape, x.dtype, order)
+        place(out, x, tuple(low for low, _ in widths), value)
+        return out
     return np.pad(
         x, widths, mode={"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
     )

@@ -13,6 +13,7 @@ import numpy as np
 from dyn.core.dim import Dim, maximum, minimum
 from dyn.core.errors import IndexRangeError, ShapeError
 from dyn.core.op import op
+from dyn.kernels import shape as kernels
 from dyn.ops.infer import Type, same_size, show
 
 Index = tuple[tuple[Any, ...], ...]
@@ -107,9 +108,7 @@ def _infer_getitem_grad(g: Type, *, index: Index, shape: tuple[Any, ...]) -> Typ
 @op(infer=_infer_getitem_grad)
 def _getitem_grad(g, *, index, shape):
     """Zeros of `shape` with `g` where `index` selects. ONNX: Pad or ScatterElements."""
-    out = np.zeros(shape, g.dtype)
-    out[as_slices(index)] = g
-    return out
+    return kernels.spread(g, as_slices(index), shape)
 
 
 @_getitem_grad.vjp("g")

@@ -1,0 +1,275 @@
+"""Copies between arrays of any strides, on all threads: the one mechanism behind every op that
+moves elements without computing (padding, joining, cutting, other memory layouts).
+
+The target is walked in its own memory order, neighbouring axes merged into one where both arrays
+allow. A run of the source that is a run of the target is copied as it is; where the axis that is
+dense in the source is another one, squares are transposed in registers. Elements are bytes here:
+no dtype matters but its size.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dyn.kernels import drive
+from dyn.kernels.arrays import data
+from dyn.kernels.conv_copy import transpose_f32, transpose_f64
+from dyn.kernels.jit import call_address, kernel, task
+from dyn.kernels.memory import empty
+from dyn.kernels.runs import copy_elements, copy_run, fill_elements, pointer
+from dyn.kernels.threads import argument
+from dyn.kernels.words import room
+
+GRAIN = 65536
+"""Bytes worth a chunk."""
+SMALL = 32768
+"""Bytes below which numpy's own copy costs less than calling ours."""
+MAX_AXES = 6
+TILE = 64
+"""Elements on the side of a square that is transposed at a time."""
+
+(
+    AXES, ITEM, COUNT, COUNT_SOURCE, LOW, STEP, COLUMNS, COLUMN_TARGET, COLUMN_SOURCE, UNITS, FIRST,
+) = range(11)  # fmt: skip
+"""Words of a plan: number of outer axes; bytes of an element; of the innermost axis of the target
+its size, the source's size and place in it, and the source's step; of the axis that is dense in the
+source, if squares are transposed, its size and steps; the number of rows; then the outer axes."""
+SIZE, SIZE_SOURCE, OFFSET, STEP_TARGET, STEP_SOURCE = range(5)
+AXIS = 5
+"""Words of an axis: sizes, where in the target the source begins, and steps in bytes."""
+
+
+class _Plan(NamedTuple):
+    """Words for the tasks; `squares` says which of the two."""
+
+    words: np.ndarray
+    units: int
+    squares: bool
+
+
+Strides = tuple[int, ...]
+
+
+@lru_cache(4096)
+def _plan(
+    shape: Strides, strides: Strides, own: Strides, source: Strides, low: Strides, item: int
+) -> _Plan | None:
+    """The plan for a target and a source that lies at `low` in it; None where there is none."""
+    order = sorted(
+        (a for a in range(len(shape)) if shape[a] != 1 or own[a] != 1),
+        key=lambda a: -strides[a],
+    )
+    axes: list[list[int]] = []
+    for a in order:
+        size, inner, at, step, step_source = shape[a], own[a], low[a], strides[a], source[a]
+        if axes and (size, at) == (inner, 0):
+            outer = axes[-1]
+            one = outer[SIZE_SOURCE] == 1 or outer[STEP_SOURCE] == size * step_source
+            if outer[STEP_TARGET] == size * step and one:
+                joined = (outer[SIZE] * size, outer[SIZE_SOURCE] * size, outer[OFFSET] * size)
+                axes[-1] = [*joined, step, step_source]
+                continue
+        axes.append([size, inner, at, step, step_source])
+    axes = axes or [[1, 1, 0, item, item]]
+    count, inner, at, step, step_source = axes.pop()
+    if len(axes) > MAX_AXES or (step != item and count > 1):
+        return None
+    padded = shape != own
+    columns = [0, 0, 0]
+    if step_source != item and inner > 1 and item in (4, 8) and not padded:
+        dense = [a for a in axes if a[STEP_SOURCE] == item and a[SIZE] >= 4]
+        if dense:
+            axes.remove(dense[0])
+            columns = [dense[0][SIZE], dense[0][STEP_TARGET], item]
+    units = 1
+    for axis in axes:
+        units *= axis[SIZE]
+    if columns[0]:
+        units *= -(-columns[0] // TILE) * -(-count // TILE)
+    step_source = item if inner == 1 else step_source
+    axes = axes or [[1, 1, 0, 0, 0]]
+    words = [len(axes), item, count, inner, at, step_source, *columns, units]
+    words += [word for axis in axes for word in axis]
+    return _Plan(np.array(words, np.int64), units, columns[0] > 0)
+
+
+TARGET_AT, SOURCE_AT = MAX_AXES, MAX_AXES + 1
+"""Behind the places of a row along the outer axes: where it begins in target and source."""
+
+
+@kernel
+def _outside(axis, place):
+    """1 where the source has nothing at a place of an axis."""
+    place -= argument(axis, OFFSET)
+    return 1 if place < 0 or place >= argument(axis, SIZE_SOURCE) else 0
+
+
+@kernel
+def _start(plan, axes, row, at):
+    """Note the places of row number `row`; how many of them are outside the source."""
+    at[TARGET_AT] = 0
+    at[SOURCE_AT] = 0
+    outside = 0
+    for number in range(axes - 1, -1, -1):
+        axis = plan + 8 * (FIRST + AXIS * number)
+        place = row % argument(axis, SIZE)
+        row //= argument(axis, SIZE)
+        at[number] = place
+        at[TARGET_AT] += place * argument(axis, STEP_TARGET)
+        at[SOURCE_AT] += (place - argument(axis, OFFSET)) * argument(axis, STEP_SOURCE)
+        outside += _outside(axis, place)
+    return outside
+
+
+@kernel
+def _advance(plan, axes, at, outside):
+    """Go on to the next row."""
+    for number in range(axes - 1, -1, -1):
+        axis = plan + 8 * (FIRST + AXIS * number)
+        wraps = at[number] + 1 == argument(axis, SIZE)
+        by = -at[number] if wraps else 1
+        outside += _outside(axis, at[number] + by) - _outside(axis, at[number])
+        at[number] += by
+        at[TARGET_AT] += by * argument(axis, STEP_TARGET)
+        at[SOURCE_AT] += by * argument(axis, STEP_SOURCE)
+        if not wraps:
+            break
+    return outside
+
+
+@kernel
+def _copy_rows(plan, source, target, source_step, target_step, rows):
+    """Copy rows of the innermost axis."""
+    item, step, count = argument(plan, ITEM), argument(plan, STEP), argument(plan, COUNT_SOURCE)
+    if step == item:
+        for _ in range(rows):
+            copy_run(source, target, count * item)
+            source += source_step
+            target += target_step
+    else:
+        for _ in range(rows):
+            copy_elements(source, step, target, item, count)
+            source += source_step
+            target += target_step
+
+
+@kernel
+def _fill_rows(target, bits, item, count, step, rows):
+    """Fill rows of the innermost axis, or a part of each."""
+    if count == 1 and item == 4:
+        for row in range(rows):
+            pointer(target + row * step, np.int32(0))[0] = np.int32(bits)
+    elif count > 0:
+        for row in range(rows):
+            fill_elements(target + row * step, bits, item, count)
+
+
+@task
+def place_rows(args, chunk, chunks):
+    """Some rows of the target, a run of them along the last outer axis at a time.
+
+    What the source does not have is filled, if there is a filling.
+    """
+    plan, filled, bits = data(argument(args, 2)), argument(args, 3), argument(args, 4)
+    item, count, low = argument(plan, ITEM), argument(plan, COUNT), argument(plan, LOW)
+    high = low + argument(plan, COUNT_SOURCE)
+    units = argument(plan, UNITS)
+    row, stop = units * chunk // chunks, units * (chunk + 1) // chunks
+    axes = argument(plan, AXES) - 1
+    last = plan + 8 * (FIRST + AXIS * axes)
+    size, first = argument(last, SIZE), argument(last, OFFSET)
+    after = first + argument(last, SIZE_SOURCE)
+    to_step, at_step = argument(last, STEP_TARGET), argument(last, STEP_SOURCE)
+    at = pointer(room(), np.int64(0))
+    outside = _start(plan, axes, row // size, at)
+    while row < stop:
+        begin = row % size
+        end = min(size, begin + stop - row)
+        row += end - begin
+        to = data(argument(args, 0)) + at[TARGET_AT]
+        source = data(argument(args, 1)) + at[SOURCE_AT]
+        inner_begin, inner_end = min(max(begin, first), end), max(min(end, after), begin)
+        if outside > 0 or inner_end <= inner_begin:
+            inner_begin, inner_end = end, end
+        rows = inner_end - inner_begin
+        inside = to + inner_begin * to_step
+        source += (inner_begin - first) * at_step
+        _copy_rows(plan, source, inside + low * item, at_step, to_step, rows)
+        if filled:
+            before = inner_begin - begin
+            _fill_rows(to + begin * to_step, bits, item, count, to_step, before)
+            _fill_rows(inside, bits, item, low, to_step, rows)
+            _fill_rows(inside + high * item, bits, item, count - high, to_step, rows)
+            rest = to + inner_end * to_step
+            _fill_rows(rest, bits, item, count, to_step, end - inner_end)
+        outside = _advance(plan, axes, at, outside)
+
+
+@task
+def place_squares(args, chunk, chunks):
+    """Some squares of planes of which target and source have different axes dense."""
+    plan, transpose = data(argument(args, 2)), argument(args, 3)
+    item, step = argument(plan, ITEM), argument(plan, STEP)
+    count, columns = argument(plan, COUNT), argument(plan, COLUMNS)
+    wide = (count + TILE - 1) // TILE
+    squares = wide * ((columns + TILE - 1) // TILE)
+    units = argument(plan, UNITS)
+    at = pointer(room(), np.int64(0))
+    for unit in range(units * chunk // chunks, units * (chunk + 1) // chunks):
+        _start(plan, argument(plan, AXES), unit // squares, at)
+        row, column = unit % squares % wide * TILE, unit % squares // wide * TILE
+        column_step = argument(plan, COLUMN_TARGET)
+        source = data(argument(args, 1)) + at[SOURCE_AT] + row * step + column * item
+        target = data(argument(args, 0)) + at[TARGET_AT] + row * item + column * column_step
+        height, width = min(TILE, count - row), min(TILE, columns - column)
+        call_address(transpose, source, step, target, column_step, height, width)
+
+
+# ---- calls -------------------------------------------------------------------------------------
+
+
+def place(
+    target: np.ndarray, source: np.ndarray, low: Strides | None = None, fill: Any = None
+) -> None:
+    """Copy an array into another of the same dtype.
+
+    Args:
+        target: as large as the source, or larger if `low` is given; they share no memory.
+        source: any strides.
+        low: where in the target the source begins, on each axis.
+        fill: number for the rest of the target; None leaves that as it is.
+    """
+    item = target.itemsize
+    plan = None
+    if target.nbytes >= SMALL and item <= 8:
+        shape, own = target.shape, source.shape
+        at = (0,) * len(own) if low is None else low
+        plan = _plan(shape, target.strides, own, source.strides, at, item)
+    if plan is None:
+        if fill is not None:
+            target[...] = fill
+        inner = zip(low, source.shape, strict=True) if low is not None else ()
+        target[tuple(slice(at, at + n) for at, n in inner)] = source
+        return
+    chunks = min(plan.units, drive.chunks_of(target.nbytes, GRAIN))
+    if plan.squares:
+        code = (transpose_f32 if item == 4 else transpose_f64).address
+        drive.run(place_squares, chunks, id(target), id(source), id(plan.words), code)
+    else:
+        bits = 0 if fill is None else int(np.array(fill, target.dtype).view(f"i{item}"))
+        filled = fill is not None
+        drive.run(place_rows, chunks, id(target), id(source), id(plan.words), filled, bits)
+
+
+def contiguous(x: np.ndarray) -> np.ndarray:
+    """x itself if it lies in row-major order, else a copy that does."""
+    if x.flags.c_contiguous:
+        return x
+    if x.nbytes < SMALL:
+        return np.ascontiguousarray(x)
+    made = empty(x.shape, x.dtype)
+    place(made, x)
+    return made

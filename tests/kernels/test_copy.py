@@ -1,0 +1,135 @@
+"""Copies between arrays of any strides, and the kernels that are made of them, against numpy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dyn.kernels import copy, layout, shape
+from tests.kernels import guard
+
+DTYPES = ("float32", "float64", "float16", "int8", "bool", "int64", "complex128")
+
+
+@pytest.fixture(autouse=True, params=[0, copy.SMALL], ids=["ours", "numpy"])
+def small(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All sizes take our way, in many chunks; or those of numpy's way do."""
+    monkeypatch.setattr(copy, "SMALL", request.param)
+    monkeypatch.setattr(shape, "SMALL", request.param)
+    monkeypatch.setattr(copy, "GRAIN", 64 if request.param == 0 else copy.GRAIN)
+
+
+@st.composite
+def arrays(draw: Any) -> np.ndarray:
+    """An array with gaps, axes in any order, some turned round or repeated."""
+    ndim = draw(st.integers(0, 5))
+    longest = (80, 80, 40, 12, 6, 4)[ndim]
+    sizes = [draw(st.integers(0, longest) | st.just(1)) for _ in range(ndim)]
+    steps = [draw(st.sampled_from([1, 1, 2, -1])) for _ in range(ndim)]
+    starts = [draw(st.integers(0, 1)) for _ in range(ndim)]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    whole = rng.integers(0, 100, [2 * n + 1 for n in sizes]).astype(draw(st.sampled_from(DTYPES)))
+    index = tuple(slice(start, start + n) for start, n in zip(starts, sizes, strict=True))
+    x = np.asarray(np.asarray(whole)[tuple(slice(None, None, s) for s in steps)][index])
+    sizes = list(x.shape)
+    if draw(st.booleans()):
+        x = x.copy()
+    if ndim and sizes[0] and draw(st.integers(0, 4)) == 0:
+        x = np.broadcast_to(x[:1], sizes)
+    return x.transpose(draw(st.permutations(range(ndim))))
+
+
+@settings(max_examples=150, deadline=None)
+@given(arrays(), st.data())
+def test_a_copy_is_equal(x: np.ndarray, data: Any) -> None:
+    order = data.draw(st.permutations(range(x.ndim)))
+    sizes = [x.shape[a] for a in order]
+    made = np.zeros(sizes, x.dtype).transpose(np.argsort(order).astype(int))
+    copy.place(made, x)
+    np.testing.assert_array_equal(made, x)
+    dense = copy.contiguous(x)
+    assert dense.flags.c_contiguous
+    np.testing.assert_array_equal(dense, x)
+
+
+@settings(max_examples=150, deadline=None)
+@given(arrays(), st.data())
+def test_padding(x: np.ndarray, data: Any) -> None:
+    pairs = [(data.draw(st.integers(-2, 3)), data.draw(st.integers(-2, 3))) for _ in x.shape]
+    pairs = [
+        (max(low, -n), max(high, min(0, max(low, -n)) * -1 - n))
+        for n, (low, high) in zip(x.shape, pairs, strict=True)
+    ]
+    value = data.draw(st.integers(0, 1))
+    out = shape.pad(x, pairs, "constant", float(value))
+    cut = tuple(
+        slice(max(0, -low), n - max(0, -high))
+        for n, (low, high) in zip(x.shape, pairs, strict=True)
+    )
+    widths = [(max(0, low), max(0, high)) for low, high in pairs]
+    wanted = np.pad(x[cut], widths, constant_values=value) if x.ndim else x
+    assert out.dtype == x.dtype
+    np.testing.assert_array_equal(out, wanted)
+
+
+@settings(max_examples=100, deadline=None)
+@given(arrays(), st.data())
+def test_joining_and_laying_flat(x: np.ndarray, data: Any) -> None:
+    np.testing.assert_array_equal(shape.reshape(x, (x.size,)), x.reshape(-1))
+    if x.ndim:
+        axis = data.draw(st.integers(0, x.ndim - 1))
+        parts = [x, x.copy(), x[(*[slice(None)] * axis, slice(0, 1))]]
+        out = shape.concat(parts, axis)
+        np.testing.assert_array_equal(out, np.concatenate(parts, axis))
+
+
+@settings(max_examples=100, deadline=None)
+@given(arrays(), st.data())
+def test_a_gradient_goes_where_an_index_selected(x: np.ndarray, data: Any) -> None:
+    ends = st.none() | st.integers(-6, 6)
+    steps = st.sampled_from([None, 1, 1, 2, -1])
+    index: list[Any] = []
+    for n in x.shape[: data.draw(st.integers(0, x.ndim))]:
+        kind = data.draw(st.sampled_from(["slice", "slice", "int", "new"]))
+        if kind == "new":
+            index.append(None)
+        if kind == "int" and n:
+            index.append(data.draw(st.integers(-n, n - 1)))
+        else:
+            index.append(slice(data.draw(ends), data.draw(ends), data.draw(steps)))
+    g = x[tuple(index)] if index else x
+    wanted = np.zeros(x.shape, x.dtype)
+    wanted[tuple(index)] = g
+    np.testing.assert_array_equal(shape.spread(np.asarray(g), tuple(index), x.shape), wanted)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_channels_last_and_back(dtype: str) -> None:
+    x = np.arange(2 * 3 * 21 * 70).reshape(2, 3, 21, 70).astype(dtype)
+    last = layout.channels_last(x)
+    assert layout.is_channels_last(last) and not last.flags.c_contiguous
+    np.testing.assert_array_equal(last, x)
+    back = layout.planes(last)
+    assert back.flags.c_contiguous
+    np.testing.assert_array_equal(back, x)
+    padded = shape.pad(last, [(0, 0), (0, 0), (1, 2), (3, 0)], "constant", 1.0)
+    assert layout.is_channels_last(padded)
+    assert layout.is_channels_last(shape.concat([last, padded[:, :, 1:-2, 3:]], 0)) is False
+    assert layout.is_channels_last(shape.concat([last, last], 1))
+
+
+@pytest.mark.skipif(not guard.AVAILABLE, reason="no mprotect on this system")
+@pytest.mark.parametrize("side", ["start", "end"])
+@pytest.mark.parametrize("sizes", [(3, 5, 7), (9, 33, 1), (1, 31, 65), (70, 2, 3)])
+def test_nothing_else_is_touched(sizes: tuple[int, ...], side: str) -> None:
+    for dtype in DTYPES:
+        for order in ((0, 1, 2), (0, 2, 1), (2, 1, 0)):
+            x = guard.guarded(np.ones(sizes, dtype).transpose(order), side)
+            with guard.guarded_results(side):
+                assert copy.contiguous(x).all()
+                shape.pad(x, [(1, 0), (0, 2), (1, 1)], "constant", 0.0)
+                shape.spread(x, (slice(1, 1 + x.shape[0]),), (x.shape[0] + 2, *x.shape[1:]))
