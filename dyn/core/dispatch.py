@@ -18,7 +18,7 @@ from dyn.core import observe
 from dyn.core.alias import Alias
 from dyn.core.deferred import Deferred, is_deferring, pending
 from dyn.core.dim import Dim, plain
-from dyn.core.dtype import as_numpy, default_float, is_inexact, promote, scalar_dtype
+from dyn.core.dtype import as_numpy, default_float, is_inexact, name_of, promote, scalar_dtype
 from dyn.core.errors import (
     AttributeValueError,
     DTypeError,
@@ -322,7 +322,7 @@ def scalar(value: bool | int | float | complex, dtype: np.dtype) -> Tensor:
 
 def cast_to(x: Tensor, dtype: np.dtype) -> Tensor:
     """`x` in `dtype`, by a recorded op; `x` itself when it has it already."""
-    return x if x._array.dtype == dtype else apply(OPS["cast"], (x,), (dtype.name,))
+    return x if x._array.dtype == dtype else apply(OPS["cast"], (x,), (name_of(dtype),))
 
 
 def cast_all(inputs: tuple[Any, ...], dtype: np.dtype) -> tuple[Any, ...]:
@@ -358,7 +358,7 @@ def link(
     node.attrs = attrs
     node.plan = tape
     node.edges = edges
-    node.key = _symbolic_key(inputs, key) if watched else key
+    node.key = symbolic_key(inputs, key) if watched else key
     node.kept_in = tape.pick_in(arrays) if tape.pick_in is not None else ()
     node.kept_out = [outputs[i]._array for i in tape.keep_out] if tape.keep_out else ()
     node.count = len(outputs)
@@ -375,7 +375,7 @@ def link(
             out.stop_gradient = False
 
 
-def _symbolic_key(inputs: tuple[Any, ...], key: tuple[Any, ...]) -> tuple[Any, ...]:
+def symbolic_key(inputs: tuple[Any, ...], key: tuple[Any, ...]) -> tuple[Any, ...]:
     """The key with the sizes that observers see, so that gradients are traced symbolically."""
     made: list[Any] = [key[0]]
     for x, dtype in zip(inputs, key[2::2], strict=True):
@@ -392,7 +392,7 @@ def _kernel_error(op: Op, error: Exception) -> DynError:
 
 def dtype_attr(dtype: Any) -> str:
     """A dtype as an attribute value: its name."""
-    return as_numpy(dtype).name
+    return name_of(as_numpy(dtype))
 
 
 __all__ = ["Plan", "apply", "dtype_attr", "freeze", "run_infer", "scalar"]

@@ -113,6 +113,12 @@ def of_numpy(dtype: np.dtype) -> DType:
     return found
 
 
+@cache
+def name_of(dtype: np.dtype) -> str:
+    """The name of a dtype, which numpy puts together anew each time it is asked."""
+    return dtype.name
+
+
 def as_numpy(dtype: Any) -> np.dtype:
     """The numpy dtype meant by a DType, a name, a numpy dtype, or a Python type."""
     if isinstance(dtype, DType):

@@ -169,6 +169,13 @@ def logaddexp(m, x, y):
     return m.maximum(x, y) + m.log1p(m.exp(-apart))
 
 
+def huber(m, x, y, *, delta):
+    # With n = min(|d|, delta): n * (|d| - n / 2) is both branches at once.
+    size = m.abs(x - y)
+    near = m.minimum(size, delta)
+    return near * (size - 0.5 * near)
+
+
 FORMULAS: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
@@ -184,6 +191,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         hardsigmoid_grad,
         hardswish,
         hardswish_grad,
+        huber,
         leaky_relu,
         leaky_relu_grad,
         log_sigmoid,

@@ -1,4 +1,4 @@
-"""Squared error and its gradient; half precision is computed in float32."""
+"""Squared error and its gradient, and Huber's; half precision is computed in float32."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ def mse(x: np.ndarray, y: np.ndarray, reduction: str) -> np.ndarray:
         return elementwise.unary("square", away)
     found = folded("squares", away, tuple(range(away.ndim)))
     # Few numbers are quickest as a dot product; float32 would lose nothing in as few.
-    total = np.dot(away.ravel("K"), away.ravel("K")) if found is None else found[0]
+    total = np.dot(away.ravel("K"), away.ravel("K")) if found is None else found
     if reduction == "mean":
         total = total / away.size if away.size else math.nan
     return np.asarray(total, x.dtype)
+
+
+def huber(x: np.ndarray, y: np.ndarray, delta: float) -> np.ndarray:
+    """d^2 / 2 up to `delta`, then delta * (|d| - delta / 2), with d = x - y."""
+    return elementwise.binary("huber", x, y, delta=delta)
 
 
 def mse_grad(g: np.ndarray, x: np.ndarray, y: np.ndarray, reduction: str) -> np.ndarray:

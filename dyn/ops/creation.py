@@ -18,6 +18,7 @@ from dyn.core.dtype import I64, default_float, is_float
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
+from dyn.kernels import memory
 from dyn.ops.compare import less_than
 from dyn.ops.elementwise import add, multiply, subtract
 from dyn.ops.index import where
@@ -63,7 +64,9 @@ def _full(*, shape, value, dtype):
 
 
 def _filled(shape: tuple[int, ...], value: Any, dtype: np.dtype) -> np.ndarray:
-    return np.full(shape, value, dtype)
+    out = memory.empty(shape, dtype)
+    out.fill(value)
+    return out
 
 
 def _infer_full_like(x: Type, *, value: Any, dtype: str) -> Type:
@@ -235,7 +238,9 @@ def _one_hot(x, *, classes, dtype):
     """A vector of zeros with a one at position x, along a new last axis. ONNX: OneHot."""
     if x.size and (x.min() < 0 or x.max() >= classes):
         raise IndexError(f"{x.min()} to {x.max()} are not all in [0, {classes})")
-    return np.equal(x[..., None], np.arange(classes)).astype(as_numpy(dtype))
+    out = _filled((x.size, classes), 0, as_numpy(dtype))
+    out[np.arange(x.size), x.reshape(-1)] = 1
+    return out.reshape(*x.shape, classes)
 
 
 def one_hot(x: Tensor, num_classes: Any) -> Tensor:

@@ -231,15 +231,35 @@ def l1_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
     return reduce_loss(OPS["abs"](input - label), reduction)
 
 
+def _infer_huber(x: Type, y: Type, *, delta: float) -> Type:
+    return _infer_mse(x, y, reduction="none")
+
+
+@op(infer=_infer_huber)
+def _huber(x, y, *, delta):
+    """Huber's error per element. ONNX: Sub, Abs, Min, Mul."""
+    return kernels.huber(x, y, delta)
+
+
+@_huber.vjp("x")
+def _(g, *, x, y, delta):
+    return g * OPS["clip"](x - y, low=-delta, high=delta)
+
+
+@_huber.vjp("y")
+def _(g, *, x, y, delta):
+    return g * OPS["clip"](y - x, low=-delta, high=delta)
+
+
 def huber_loss(input: Tensor, label: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """Half the squared difference d up to `delta`, then delta * (|d| - delta / 2), reduced.
 
     Source: Huber 1964.
     """
-    size = OPS["abs"](input - label)
-    near = OPS["minimum"](size, float(delta))
-    # With n = min(|d|, delta): n * (|d| - n / 2) is both branches at once.
-    return reduce_loss(near * (size - near * 0.5), reduction)
+    if tuple(input.shape) != tuple(label.shape):
+        difference = input - label
+        input, label = difference, OPS["zeros_like"](difference)
+    return reduce_loss(_huber(input, label, delta=float(delta)), reduction)
 
 
 def smooth_l1_loss(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dyn.core.dtype import BOOL, I64, is_inexact, rank
+from dyn.core.dtype import BOOL, I64, rank
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import reduce as kernels
@@ -106,30 +106,38 @@ def _(g, *, x_shape):
 
 
 @op(infer=_infer_reduced)
-def _max(x, *, axes, keepdims):
-    """Largest element over axes; NaN if there is one. ONNX: ReduceMax."""
+def _max(x, *, axes, keepdims, shared=False):
+    """Largest element over axes; NaN if there is one. ONNX: ReduceMax.
+
+    All that are equal to it get the gradient, or with `shared` an equal share of it.
+    """
     return kernels.max(x, axes, keepdims)
 
 
 @op(infer=_infer_reduced)
-def _min(x, *, axes, keepdims):
-    """Smallest element over axes; NaN if there is one. ONNX: ReduceMin."""
+def _min(x, *, axes, keepdims, shared=False):
+    """Smallest element over axes; NaN if there is one. ONNX: ReduceMin.
+
+    All that are equal to it get the gradient, or with `shared` an equal share of it.
+    """
     return kernels.min(x, axes, keepdims)
 
 
-def _where_extreme(g, *, x, out, x_shape, axes, keepdims):
-    at = OPS["equal"](x, spread(out, x_shape, axes, keepdims))
-    return keep_where(at, spread(g, x_shape, axes, keepdims))
+def _where_extreme(g, x, out, axes, keepdims, shared):
+    at = OPS["equal"](x, spread(out, x.shape, axes, keepdims))
+    if shared:
+        g = divide(g, _sum(cast(at, g.dtype), axes=axes, keepdims=keepdims))
+    return keep_where(at, spread(g, x.shape, axes, keepdims))
 
 
 @_max.vjp("x")
-def _(g, *, x, out, x_shape, axes, keepdims):
-    return _where_extreme(g, x=x, out=out, x_shape=x_shape, axes=axes, keepdims=keepdims)
+def _(g, *, x, out, axes, keepdims, shared):
+    return _where_extreme(g, x, out, axes, keepdims, shared)
 
 
 @_min.vjp("x")
-def _(g, *, x, out, x_shape, axes, keepdims):
-    return _where_extreme(g, x=x, out=out, x_shape=x_shape, axes=axes, keepdims=keepdims)
+def _(g, *, x, out, axes, keepdims, shared):
+    return _where_extreme(g, x, out, axes, keepdims, shared)
 
 
 def max(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
@@ -142,28 +150,14 @@ def min(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     return _min(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
 
 
-def _shared(extreme: Any, x: Tensor, axis: Any, keepdim: bool) -> Tensor:
-    """An extreme as the mean of all that are equal to it, so that they share the gradient."""
-    axes = axes_of(axis, x.ndim)
-    best = extreme(x, axes=axes, keepdims=True).detach()
-    at = OPS["equal"](x, best)
-    share = cast(at, x.dtype)
-    share = divide(share, _sum(share, axes=axes, keepdims=True))
-    return _sum(multiply(keep_where(at, x), share), axes=axes, keepdims=bool(keepdim))
-
-
 def amax(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Largest element over axes; equal ones share the gradient."""
-    if not is_inexact(x._read().dtype):
-        return max(x, axis, keepdim)
-    return _shared(_max, x, axis, keepdim)
+    return _max(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim), shared=True)
 
 
 def amin(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Smallest element over axes; equal ones share the gradient."""
-    if not is_inexact(x._read().dtype):
-        return min(x, axis, keepdim)
-    return _shared(_min, x, axis, keepdim)
+    return _min(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim), shared=True)
 
 
 # ---- product -----------------------------------------------------------------------------------

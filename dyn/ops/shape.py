@@ -28,6 +28,9 @@ def sizes_of(sizes: Any) -> tuple[Any, ...]:
         sizes = (sizes,)
     out = []
     for n in sizes:
+        if n.__class__ is int:
+            out.append(n)
+            continue
         if isinstance(n, Tensor):
             n = n.item()
         if isinstance(n, bool) or not isinstance(n, (int, np.integer, Dim)):

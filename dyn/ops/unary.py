@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dyn.core.dispatch import dtype_attr
-from dyn.core.dtype import is_inexact, rank
+from dyn.core.dtype import is_inexact, name_of, rank
 from dyn.core.errors import DTypeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -52,8 +51,8 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
         x: any shape.
         dtype: a dtype or its name. Floats are cut toward zero when they become integers.
     """
-    name = dtype_attr(dtype)
-    return x if x._read().dtype.name == name else _cast(x, dtype=name)
+    wanted = as_numpy(dtype)
+    return x if x._read().dtype == wanted else _cast(x, dtype=name_of(wanted))
 
 
 # ---- sign and rounding -------------------------------------------------------------------------

@@ -18,6 +18,13 @@ def _(b: Any, node: NodeView) -> Any:
     return b.op(reduction, square, keepdims=0) if reduction else square
 
 
+@lowers("huber")
+def _(b: Any, node: NodeView) -> Any:
+    size = b.op("Abs", b.op("Sub", *node.inputs))
+    near = b.op("Min", size, b.const(node.attrs["delta"], node.dtype))
+    return b.op("Mul", near, b.op("Sub", size, b.op("Mul", near, b.const(0.5, node.dtype))))
+
+
 @lowers("mse_loss_grad")
 def _(b: Any, node: NodeView) -> Any:
     g, x, y = node.inputs

@@ -60,6 +60,11 @@ def ref_likelihood(x, label, weight=None, *, axis=1, ignore_index=-100, reductio
     return reduced(*row_losses(x, label, weight, axis, ignore_index), reduction)
 
 
+def ref_huber(x, y, *, delta):
+    size = np.abs(x - y)
+    return np.where(size <= delta, size**2 / 2, delta * (size - delta / 2))
+
+
 def ref_mse(x, y, *, reduction):
     square = (x - y) ** 2
     return {"none": square, "sum": square.sum(), "mean": square.sum() / max(square.size, 1)}[
@@ -182,7 +187,7 @@ ERROR = [
             empty=reduction != "mean",
         ),
     )
-]
+] + [OpCase("huber", [array("n", 4), array("n", 4)], {"delta": 0.7}, ref_huber)]
 
 
 def gradient_of_the_mean(x, label):
