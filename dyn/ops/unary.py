@@ -80,34 +80,44 @@ def _(g, *, x):
     return multiply(g, sign(x))
 
 
-@op(infer=_infer_number, differentiable=False)
+@op(infer=_infer_number)
 def sign(x):
     """-1, 0 or 1; NaN stays. ONNX: Sign."""
     return kernels.unary("sign", x)
 
 
-@op(infer=_infer_number, differentiable=False)
+@op(infer=_infer_number)
 def floor(x):
     """The nearest integer toward minus infinity, in the same dtype. ONNX: Floor."""
     return kernels.unary("floor", x)
 
 
-@op(infer=_infer_number, differentiable=False)
+@op(infer=_infer_number)
 def ceil(x):
     """The nearest integer toward infinity, in the same dtype. ONNX: Ceil."""
     return kernels.unary("ceil", x)
 
 
-@op(infer=_infer_number, differentiable=False)
+@op(infer=_infer_number)
 def trunc(x):
     """The nearest integer toward zero, in the same dtype. ONNX: Abs, Floor, Sign."""
     return kernels.unary("trunc", x)
 
 
-@op(infer=_infer_number, differentiable=False)
+@op(infer=_infer_number)
 def _round(x):
     """The nearest integer, of two equally near ones the even. ONNX: Round."""
     return kernels.unary("round", x)
+
+
+@sign.vjp("x")
+@floor.vjp("x")
+@ceil.vjp("x")
+@trunc.vjp("x")
+@_round.vjp("x")
+def _(g):
+    # Flat wherever there is a slope: zeros, so that what was computed from them can be trained.
+    return OPS["zeros_like"](g)
 
 
 def round(x: Tensor, decimals: int = 0) -> Tensor:

@@ -34,7 +34,6 @@ def step(op: str, reference, onnx: str | None = None) -> OpCase:
         reference=reference,
         dtypes=NUMBERS,
         points=SPECIAL + TIES,
-        order=0,
         onnx=onnx,
     )
 
