@@ -2,9 +2,9 @@
 
 What is folded (sum, sum of squares, both, largest, smallest, product) is a `Fold`. A group of
 vectors is folded in registers first and then joins what is carried along. Sums are carried in
-float64, so their error is that of adding GROUP numbers in float32, however long they are. The
-microkernels work on one piece; cutting arrays into pieces and putting results together is in
-`folding.py`.
+float64, so their error is that of adding GROUP numbers in float32, however long they are. A third
+kind of microkernel joins the results of pieces and finishes them: a mean is divided, a norm is a
+root. Cutting arrays into pieces is in `folding.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,21 @@ import numpy as np
 from numba import types
 
 from dyn.kernels.jit import instance, intrinsic
-from dyn.kernels.simd import F32, F64, LANES, WORD, Emitter, Value, choose, fma, loop, total
+from dyn.kernels.simd import (
+    F32,
+    F64,
+    LANES,
+    WORD,
+    Emitter,
+    Value,
+    choose,
+    fma,
+    loop,
+    maximum,
+    minimum,
+    total,
+)
+from dyn.kernels.simd_value import branch
 
 GROUP = 8
 """Vectors, or rows of columns, that are folded before they join what is carried."""
@@ -35,6 +49,7 @@ class Fold(NamedTuple):
         start: what every result starts with.
         step: `step(vectors, results) -> results` for a group of vectors of float32.
         join: brings a vector of one result to a number.
+        merge: joins a result of one piece with that of another.
     """
 
     width: int
@@ -42,6 +57,7 @@ class Fold(NamedTuple):
     start: float
     step: Callable[[list[Value], list[Value]], list[Value]]
     join: Callable[[Value], Value]
+    merge: Callable[[Value, Value], Value]
 
     @property
     def element(self) -> Any:
@@ -112,14 +128,41 @@ def _smaller(a: Value, b: Value) -> Value:
     return a < b
 
 
+def _added(a: Value, b: Value) -> Value:
+    return a + b
+
+
+def _multiplied(a: Value, b: Value) -> Value:
+    return a * b
+
+
 FOLDS = {
-    "sum": Fold(1, True, 0.0, _sum, total),
-    "squares": Fold(1, True, 0.0, _squares, total),
-    "moments": Fold(2, True, 0.0, _moments, total),
-    "prod": Fold(1, True, 1.0, _product, lambda x: x.folded(lambda a, b: a * b)),
-    "max": Fold(1, False, -math.inf, _extreme(_larger), _best(_larger)),
-    "min": Fold(1, False, math.inf, _extreme(_smaller), _best(_smaller)),
+    "sum": Fold(1, True, 0.0, _sum, total, _added),
+    "squares": Fold(1, True, 0.0, _squares, total, _added),
+    "moments": Fold(2, True, 0.0, _moments, total, _added),
+    "prod": Fold(1, True, 1.0, _product, lambda x: x.folded(_multiplied), _multiplied),
+    "max": Fold(1, False, -math.inf, _extreme(_larger), _best(_larger), maximum),
+    "min": Fold(1, False, math.inf, _extreme(_smaller), _best(_smaller), minimum),
 }
+
+
+def _spread(results: list[Value], count: Value, degrees: Value) -> Value:
+    """The variance of sums of numbers and squares; less than nothing is a rounding."""
+    first, second = results
+    away = second - first * (first / count)
+    return choose(away < 0, 0, away) / degrees
+
+
+FINISHES: dict[str, tuple[str, Callable[[list[Value], Value, Value], Value]]] = {
+    "sum": ("sum", lambda r, a, b: r[0] / a),
+    "squares": ("squares", lambda r, a, b: r[0] / a),
+    "norm": ("squares", lambda r, a, b: r[0].call("sqrt")),
+    "var": ("moments", _spread),
+    "prod": ("prod", lambda r, a, b: r[0]),
+    "max": ("max", lambda r, a, b: r[0]),
+    "min": ("min", lambda r, a, b: r[0]),
+}
+"""What is made of the results of a fold and two float64 parameters."""
 
 
 class _Piece:
@@ -132,18 +175,26 @@ class _Piece:
         self.results = Emitter(builder, fold.element, LANES)
         self.single = Emitter(builder, fold.element, 1)
 
+    def parameter(self, word: Any) -> Value:
+        """The float64 with the bits of a word, in every lane, as a result."""
+        number = Value(self.builder, self.builder.bitcast(word, F64)).to(self.fold.element)
+        return self.results.splat(number)
+
     def plus(self, address: Any, offset: int) -> Any:
         """An address some bytes further on."""
         return self.builder.add(address, WORD(offset))
 
 
 def _row(fold: Fold) -> Any:
-    """The intrinsic `(x, out, count)`: folds `count` contiguous numbers and writes the results."""
+    """The intrinsic `(x, out, count, step)`: folds `count` contiguous numbers.
+
+    The `width` results are written `step` bytes apart.
+    """
 
     @intrinsic
-    def run(typing: Any, x: Any, out: Any, count: Any) -> Any:
+    def run(typing: Any, x: Any, out: Any, count: Any, step: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            x, out, count = arguments
+            x, out, count, step = arguments
             piece = _Piece(builder, fold)
             turn = GROUP * LANES
             whole = builder.mul(builder.sdiv(count, WORD(turn)), WORD(turn))
@@ -167,55 +218,65 @@ def _row(fold: Fold) -> Any:
             found = loop(builder, WORD(0), whole, WORD(turn), several, start)
             found = loop(builder, whole, count, WORD(LANES), rest, found)
             for i, value in enumerate(found):
-                piece.single.put_number(fold.join(value), piece.plus(out, i * piece.single.size))
+                place = builder.add(out, builder.mul(step, WORD(i)))
+                piece.single.put_number(fold.join(value), place)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 3), generate
+        return types.void(*[types.int64] * 4), generate
 
     return run
 
 
 def _columns(fold: Fold) -> Any:
-    """The intrinsic `(x, out, rows, columns, row_step, out_step)`.
+    """The intrinsic `(x, out, rows, columns, row_step, out_step, more)`.
 
-    Folds `rows` rows, `row_step` bytes apart, of at most COLUMNS contiguous columns into `out`,
-    which holds the results so far: `width` rows of them, `out_step` bytes apart.
+    Folds `rows` rows, `row_step` bytes apart, of at most COLUMNS contiguous columns into `out`:
+    `width` rows of results, `out_step` bytes apart. If `more` is not 0 they go on from what `out`
+    holds.
     """
 
     @intrinsic
     def run(
-        typing: Any, x: Any, out: Any, rows: Any, columns: Any, row_step: Any, out_step: Any
-    ) -> Any:
+        typing: Any, x: Any, out: Any, rows: Any, columns: Any, row_step: Any, out_step: Any,
+        more: Any,
+    ) -> Any:  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            x, out, rows, columns, row_step, out_step = arguments
+            x, out, rows, columns, row_step, out_step, more = arguments
             piece = _Piece(builder, fold)
+            more = builder.icmp_signed("!=", more, WORD(0))
             whole = builder.icmp_signed("==", columns, WORD(COLUMNS))
             with builder.if_else(whole) as (then, otherwise):
                 with then:
-                    _down(piece, x, out, rows, row_step, out_step, [None] * VECTORS)
+                    _down(piece, x, out, rows, row_step, out_step, more, [None] * VECTORS)
                 with otherwise:
                     masks = [
                         piece.numbers.mask_below(builder.sub(columns, WORD(v * LANES)))
                         for v in range(VECTORS)
                     ]
-                    _down(piece, x, out, rows, row_step, out_step, masks)
+                    _down(piece, x, out, rows, row_step, out_step, more, masks)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 6), generate
+        return types.void(*[types.int64] * 7), generate
 
     return run
 
 
 def _down(
-    piece: _Piece, x: Any, out: Any, rows: Any, row_step: Any, out_step: Any, masks: list[Any]
-) -> None:
-    """Fold rows into the vectors of results that `out` holds."""
+    piece: _Piece, x: Any, out: Any, rows: Any, row_step: Any, out_step: Any, more: Any,
+    masks: list[Any],
+) -> None:  # fmt: skip
+    """Fold rows into the vectors of results in `out`."""
     builder, fold = piece.builder, piece.fold
     places = []
     for i in range(fold.width):
         first = builder.add(out, builder.mul(out_step, WORD(i)))
         places += [piece.plus(first, v * LANES * piece.single.size) for v in range(VECTORS)]
-    held = [piece.results.load(at, masks[i % VECTORS]) for i, at in enumerate(places)]
+    begin = piece.results.numbers(fold.start)
+
+    def held_so_far() -> list[Value]:
+        return [piece.results.load(at, masks[i % VECTORS]) for i, at in enumerate(places)]
+
+    held = branch(builder, more, held_so_far, lambda: [begin] * len(places))
 
     def folding(count: int) -> Any:
         def body(row: Any, carried: list[Value]) -> Sequence[Value]:
@@ -240,16 +301,77 @@ def _down(
         piece.results.store(value, at, masks[i % VECTORS])
 
 
-def _row_body(x, out, count):
-    run(x, out, count)  # type: ignore[name-defined]  # noqa: F821
+def _finish(fold: Fold, finish: Callable[[list[Value], Value, Value], Value]) -> Any:
+    """The intrinsic `(results, out, count, width_step, pieces, piece_step, again, again_step,
+    a, b)`.
+
+    Joins `again` times `pieces` results of each of `count` contiguous places, and writes what
+    `finish` makes of them and of the float64 parameters a and b. Steps are in bytes.
+    """
+
+    @intrinsic
+    def run(
+        typing: Any, results: Any, out: Any, count: Any, width_step: Any, pieces: Any,
+        piece_step: Any, again: Any, again_step: Any, a: Any, b: Any,
+    ) -> Any:  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            results, out, count, width_step, pieces, piece_step, again, again_step = arguments[:8]
+            piece = _Piece(builder, fold)
+            given = [piece.parameter(word) for word in arguments[8:]]
+            begin = [piece.results.numbers(fold.start)] * fold.width
+
+            def place(index: Any, _: Any, mask: Any = None) -> list[Value]:
+                here = builder.add(results, builder.mul(index, WORD(piece.single.size)))
+
+                def outer(q: Any, carried: list[Value]) -> list[Value]:
+                    above = builder.add(here, builder.mul(q, again_step))
+
+                    def inner(p: Any, carried: list[Value]) -> list[Value]:
+                        at = builder.add(above, builder.mul(p, piece_step))
+                        made = []
+                        for i, held in enumerate(carried):
+                            spot = builder.add(at, builder.mul(width_step, WORD(i)))
+                            made.append(fold.merge(held, piece.results.load(spot, mask)))
+                        return made
+
+                    return loop(builder, WORD(0), pieces, WORD(1), inner, carried)
+
+                found = finish(loop(builder, WORD(0), again, WORD(1), outer, begin), *given)
+                spot = builder.add(out, builder.mul(index, WORD(4)))
+                piece.numbers.store(found.to(F32), spot, mask)
+                return []
+
+            whole = builder.mul(builder.sdiv(count, WORD(LANES)), WORD(LANES))
+            loop(builder, WORD(0), whole, WORD(LANES), place)
+            with builder.if_then(builder.icmp_signed("<", whole, count)):
+                place(whole, [], piece.numbers.mask_below(builder.sub(count, whole)))
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 10), generate
+
+    return run
 
 
-def _columns_body(x, out, rows, columns, row_step, out_step):
-    run(x, out, rows, columns, row_step, out_step)  # type: ignore[name-defined]  # noqa: F821
+def _row_body(x, out, count, step):
+    run(x, out, count, step)  # type: ignore[name-defined]  # noqa: F821
+
+
+def _columns_body(x, out, rows, columns, row_step, out_step, more):
+    run(x, out, rows, columns, row_step, out_step, more)  # type: ignore[name-defined]  # noqa: F821
+
+
+def _finish_body(
+    results, out, count, width_step, pieces, piece_step, again, again_step, a, b
+):  # fmt: skip
+    run(results, out, count, width_step, pieces, piece_step, again, again_step, a, b)  # type: ignore[name-defined]  # noqa: F821
 
 
 ROW = {name: instance(f"row_{name}", _row_body, run=_row(fold)) for name, fold in FOLDS.items()}
 COLUMN = {
     name: instance(f"columns_{name}", _columns_body, run=_columns(fold))
     for name, fold in FOLDS.items()
+}
+FINISH = {
+    name: instance(f"finish_{name}", _finish_body, run=_finish(FOLDS[fold], finish))
+    for name, (fold, finish) in FINISHES.items()
 }

@@ -1,30 +1,32 @@
 """Folding a whole array over axes: rows that are folded, or columns that are folded downwards.
 
-A float32 array that is dense in any order of its axes is one or the other; what remains after that
-is small and is finished by numpy. Rows and columns are cut into pieces by their sizes alone, so a
-result does not depend on the number of threads. The folding of a piece is in `fold.py`.
+A float32 array that is dense in any order of its axes is one or the other. Rows and columns are cut
+into pieces by their sizes alone, so a result does not depend on the number of threads; what comes
+of the pieces is joined and finished in float64. How an array of one shape is cut is remembered. The
+folding of a piece is in `fold.py`.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dyn.kernels import memory, threads
+from dyn.kernels import drive, memory
 from dyn.kernels.arrays import data
-from dyn.kernels.fold import COLUMN, COLUMNS, FOLDS, ROW
-from dyn.kernels.jit import call_address, kernel, task
-from dyn.kernels.threads import argument, bounds, chunk_count, pack, parallel_for
+from dyn.kernels.drive import chunks_of, float_word
+from dyn.kernels.fold import COLUMN, COLUMNS, FINISH, FINISHES, FOLDS, ROW
+from dyn.kernels.jit import call_address, task
+from dyn.kernels.threads import argument, bounds
 
 _F32 = np.dtype(np.float32)
-FAST_SIZE = 4096
-"""Below, numpy is faster than launching kernels of our own."""
-GRAIN = 32768
+FAST_SIZE = 512
+"""Elements below which numpy is faster than launching kernels of our own."""
+GRAIN = 16384
 """Elements worth a chunk."""
-PIECE = 65536
+PIECE = 32768
 """Elements of a row from which on it is cut into pieces."""
 SLICE = 2048
 """Columns that one chunk folds."""
@@ -33,16 +35,6 @@ BLOCK = 32768
 enough rows to be read side by side, enough of them to make up for reading the results so far."""
 ROWS = 8
 MAX_PIECES = 64
-
-JOIN = {
-    "sum": np.add,
-    "squares": np.add,
-    "moments": np.add,
-    "prod": np.multiply,
-    "max": np.maximum,
-    "min": np.minimum,
-}
-"""numpy's function that joins results of a fold."""
 
 
 # ---- layouts -----------------------------------------------------------------------------------
@@ -66,7 +58,6 @@ class _Layout(NamedTuple):
     back: tuple[int, ...] | None
 
 
-@lru_cache(4096)
 def _layout(
     shape: tuple[int, ...], strides: tuple[int, ...], axes: tuple[int, ...]
 ) -> _Layout | None:
@@ -99,24 +90,54 @@ def _layout(
 
 @task
 def _fold_rows(args, chunk, chunks):
-    """Pieces of rows: (code, x, out, rows, pieces, count, out_step)."""
-    code, x, out = argument(args, 0), argument(args, 1), argument(args, 2)
-    pieces, count, out_step = argument(args, 4), argument(args, 5), argument(args, 6)
-    start, stop = bounds(argument(args, 3) * pieces, chunk, chunks, 1)
+    """Pieces of rows.
+
+    Words: code, x, results, out, finish, a, b; rows, pieces, count, width_step, piece_step, size.
+    The results of a piece lie side by side for all rows.
+    """
+    code, x, results = argument(args, 0), data(argument(args, 1)), data(argument(args, 2))
+    out, finish, a, b = (
+        data(argument(args, 3)),
+        argument(args, 4),
+        argument(args, 5),
+        argument(args, 6),
+    )
+    pieces, count = argument(args, 8), argument(args, 9)
+    width_step, piece_step, size = argument(args, 10), argument(args, 11), argument(args, 12)
+    start, stop = bounds(argument(args, 7) * pieces, chunk, chunks, 1)
     for unit in range(start, stop):
         row = unit // pieces
-        first, last = bounds(count, unit - row * pieces, pieces, 64)
-        call_address(code, x + 4 * (row * count + first), out + unit * out_step, last - first)
+        piece = unit - row * pieces
+        first, last = bounds(count, piece, pieces, 64)
+        to = results + piece * piece_step + size * row
+        call_address(code, x + 4 * (row * count + first), to, last - first, width_step)
+    if finish != 0:
+        call_address(
+            finish, results + size * start, out + 4 * start, stop - start,
+            width_step, 1, 0, 1, 0, a, b,
+        )  # fmt: skip
 
 
 @task
 def _fold_columns(args, chunk, chunks):
-    """Blocks of columns: (code, x, out, batch, pieces, slices, rows, columns, width, size)."""
-    code, x, out = argument(args, 0), argument(args, 1), argument(args, 2)
-    pieces, slices = argument(args, 4), argument(args, 5)
-    rows, columns = argument(args, 6), argument(args, 7)
-    width, size = argument(args, 8), argument(args, 9)
-    start, stop = bounds(argument(args, 3) * pieces * slices, chunk, chunks, 1)
+    """Blocks of columns.
+
+    Words: code, x, results, out, finish, a, b; batch, pieces, slices, rows, columns, width_step,
+    piece_step, size, and where x and the results begin, in bytes.
+    """
+    code, x, results = argument(args, 0), data(argument(args, 1)), data(argument(args, 2))
+    out, finish, a, b = (
+        data(argument(args, 3)),
+        argument(args, 4),
+        argument(args, 5),
+        argument(args, 6),
+    )
+    pieces, slices = argument(args, 8), argument(args, 9)
+    rows, columns = argument(args, 10), argument(args, 11)
+    width_step, piece_step, size = argument(args, 12), argument(args, 13), argument(args, 14)
+    x += argument(args, 15)
+    results += argument(args, 16)
+    start, stop = bounds(argument(args, 7) * pieces * slices, chunk, chunks, 1)
     for unit in range(start, stop):
         above = unit // slices
         batch = above // pieces
@@ -125,119 +146,205 @@ def _fold_columns(args, chunk, chunks):
         step = max(ROWS, BLOCK // (4 * max(1, last - first)))
         if last - first <= COLUMNS:
             step = max(1, high - low)
+        to = results + above * piece_step
         for row in range(low, high, step):
             source = x + 4 * columns * (batch * rows + row)
             for column in range(first, last, COLUMNS):
                 call_address(
-                    code,
-                    source + 4 * column,
-                    out + size * (above * width * columns + column),
-                    min(step, high - row),
-                    min(COLUMNS, last - column),
-                    4 * columns,
-                    size * columns,
-                )
+                    code, source + 4 * column, to + size * column, min(step, high - row),
+                    min(COLUMNS, last - column), 4 * columns, width_step, row - low,
+                )  # fmt: skip
+        if finish != 0:
+            call_address(
+                finish, to + size * first, out + 4 * (batch * columns + first), last - first,
+                width_step, 1, 0, 1, 0, a, b,
+            )  # fmt: skip
 
 
-@kernel
-def _launch_rows(pool, run, code, x, out, rows, pieces, count, out_step):
-    args = pack(code, data(x), data(out), rows, pieces, count, out_step)
-    chunks = min(chunk_count(rows * count, GRAIN), rows * pieces)
-    parallel_for(pool, run, args, chunks)
+@task
+def _join(args, chunk, chunks):
+    """Results of pieces, joined and finished.
+
+    Words: results, out, finish, a, b; batch, batch_step, count, width_step, pieces, piece_step,
+    again, again_step, size. Each of `batch` groups has `count` neighbouring places.
+    """
+    results, out = data(argument(args, 0)), data(argument(args, 1))
+    finish, a, b = argument(args, 2), argument(args, 3), argument(args, 4)
+    batch_step, count, width_step = argument(args, 6), argument(args, 7), argument(args, 8)
+    size = argument(args, 13)
+    slices = (count + SLICE - 1) // SLICE
+    start, stop = bounds(argument(args, 5) * slices, chunk, chunks, 1)
+    for unit in range(start, stop):
+        group = unit // slices
+        first, last = bounds(count, unit - group * slices, slices, 64)
+        call_address(
+            finish, results + group * batch_step + size * first, out + 4 * (group * count + first),
+            last - first, width_step, argument(args, 9), argument(args, 10), argument(args, 11),
+            argument(args, 12), a, b,
+        )  # fmt: skip
 
 
-@kernel
-def _launch_columns(
-    pool, run, code, x, offset, out, batch, pieces, slices, rows, columns, width, size
-):
-    args = pack(
-        code, data(x) + offset, data(out), batch, pieces, slices, rows, columns, width, size
-    )
-    chunks = min(chunk_count(batch * rows * columns, GRAIN), batch * pieces * slices)
-    parallel_for(pool, run, args, chunks)
+# ---- plans -------------------------------------------------------------------------------------
+
+
+class _Plan(NamedTuple):
+    """How an array of one shape and layout is folded.
+
+    Attributes:
+        run, chunks, words: the task that folds, and its parameters but for arrays and code.
+        code: address of its microkernel.
+        finish: address of the microkernel that finishes, with its two parameters.
+        results: shape of what comes of the pieces.
+        dtype, start: their dtype, and what they start with.
+        join: chunks and words of `_join`; None where the first task finishes what it folds.
+        kept: shape of the result in the order of memory.
+        back: where each kept axis stands in that order; None if it is row-major already.
+        shape: the shape wanted, if that is another one.
+        rest: words of a second run of the task, for what is left over.
+    """
+
+    run: Any
+    chunks: int
+    words: tuple[int, ...]
+    code: int
+    finish: tuple[int, int, int]
+    results: tuple[int, ...]
+    dtype: np.dtype
+    start: float
+    join: tuple[int, tuple[int, ...]] | None
+    kept: tuple[int, ...]
+    back: tuple[int, ...] | None
+    shape: tuple[int, ...] | None
+    rest: tuple[int, ...] = ()
+
+
+@lru_cache(4096)
+def _plan(
+    name: str,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    axes: tuple[int, ...],
+    keepdims: bool,
+    correction: int,
+) -> _Plan | None:
+    """How to fold; None where numpy must do it."""
+    layout = None if 0 in shape else _layout(shape, strides, axes)
+    if layout is None:
+        return None
+    sizes, reduced = layout.sizes, layout.reduced
+    outer = 1
+    if reduced[0] and reduced.count(True) > 1:
+        outer, sizes, reduced = sizes[0], sizes[1:], reduced[1:]
+    if reduced.count(True) > 1:
+        return None
+    count = math.prod([shape[a] for a in axes])
+    divisors = {"mean": (count, 0), "var": (count, count - correction)}.get(name, (1, 0))
+    name = "sum" if name == "mean" else name
+    finish = (FINISH[name].address, *(float_word(float(n)) for n in divisors))
+    wanted = [1 if a in axes else n for a, n in enumerate(shape) if keepdims or a not in axes]
+    have = layout.kept if layout.back is None else tuple(layout.kept[i] for i in layout.back)
+    places = (finish, layout.kept, layout.back, None if have == tuple(wanted) else tuple(wanted))
+    if reduced[-1]:
+        return _of_rows(FINISHES[name][0], outer, outer * math.prod(sizes[:-1]), sizes[-1], *places)
+    *lead, rows, columns = sizes
+    if not lead and outer == 1 and columns <= COLUMNS // 4 and rows >= 2 * COLUMNS:
+        return _of_narrow(FINISHES[name][0], rows, columns, *places)
+    batch = outer * math.prod(lead)
+    return _of_columns(FINISHES[name][0], outer, batch, rows, columns, *places)
+
+
+def _of_rows(name: str, outer: int, rows: int, count: int, finish: Any, *places: Any) -> _Plan:
+    """Rows, of which `outer` groups fall together."""
+    fold = FOLDS[name]
+    size = fold.dtype.itemsize
+    pieces = max(1, min(MAX_PIECES, count // PIECE))
+    width_step = rows * size
+    piece_step = fold.width * width_step
+    join = None
+    if pieces * outer > 1:
+        one = rows // outer
+        words = (1, 0, one, width_step, pieces, piece_step, outer, one * size, size)
+        join = chunks_of(one * pieces * outer, GRAIN), words
+    words = (rows, pieces, count, width_step, piece_step, size)
+    return _Plan(
+        _fold_rows, min(chunks_of(rows * count, GRAIN), rows * pieces), words, ROW[name].address,
+        finish, (pieces, fold.width, rows), fold.dtype, fold.start, join, *places,
+    )  # fmt: skip
+
+
+def _of_columns(
+    name: str, outer: int, batch: int, rows: int, columns: int, finish: Any, *places: Any
+) -> _Plan:
+    """Blocks of columns, of which `outer` groups fall together."""
+    fold = FOLDS[name]
+    size = fold.dtype.itemsize
+    slices = -(-columns // SLICE)
+    # Cut the rows where blocks and slices alone do not make enough pieces for all threads.
+    pieces = max(1, min(MAX_PIECES, rows * columns // PIECE // slices, rows // 8))
+    if batch * slices >= MAX_PIECES:
+        pieces = 1
+    width_step = columns * size
+    piece_step = fold.width * width_step
+    join = None
+    if pieces * outer > 1:
+        one, step = batch // outer, pieces * piece_step
+        words = (one, step, columns, width_step, pieces, piece_step, outer, one * step, size)
+        join = chunks_of(batch * pieces * columns, GRAIN), words
+    words = (batch, pieces, slices, rows, columns, width_step, piece_step, size, 0, 0)
+    chunks = min(chunks_of(batch * rows * columns, GRAIN), batch * pieces * slices)
+    return _Plan(
+        _fold_columns, chunks, words, COLUMN[name].address, finish,
+        (batch, pieces, fold.width, columns), fold.dtype, fold.start, join, *places,
+    )  # fmt: skip
+
+
+def _of_narrow(name: str, rows: int, columns: int, finish: Any, *places: Any) -> _Plan:
+    """Few columns: neighbouring rows are laid side by side, so that vectors are full."""
+    group = COLUMNS // columns
+    whole, left = divmod(rows, group)
+    wide = _of_columns(name, 1, 1, whole, group * columns, finish, *places)
+    _, pieces, width, across = wide.results
+    size = wide.dtype.itemsize
+    step = width * across * size
+    rest: tuple[int, ...] = ()
+    if left:
+        rest = (1, 1, 1, 1, left * columns, across * size, step, size,
+                4 * whole * across, pieces * step)  # fmt: skip
+        pieces += 1
+    words = (1, 0, columns, across * size, pieces, step, group, columns * size, size)
+    results = (1, pieces, width, across)
+    return wide._replace(results=results, join=(1, words), rest=rest)
 
 
 # ---- folding arrays ----------------------------------------------------------------------------
 
 
-def _rows(name: str, x: np.ndarray, lead: tuple[int, ...], count: int) -> np.ndarray:
-    """Fold the last `count` elements of each row: an array (*lead, pieces, width)."""
-    fold = FOLDS[name]
-    pieces = max(1, min(MAX_PIECES, count // PIECE))
-    out = memory.empty((*lead, pieces, fold.width), fold.dtype)
-    _launch_rows(
-        threads.pool(), _fold_rows.address, ROW[name].address, id(x), id(out),
-        math.prod(lead), pieces, count, fold.width * fold.dtype.itemsize,
-    )  # fmt: skip
-    return out
+def folded(
+    name: str, x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False, correction: int = 0
+) -> np.ndarray | None:
+    """A float32 array folded over axes; None where numpy must do it.
 
-
-def _columns(
-    name: str, x: np.ndarray, lead: tuple[int, ...], rows: int, columns: int, offset: int = 0
-) -> np.ndarray:
-    """Fold `rows` rows of each block downwards: an array (*lead, pieces, width, columns).
-
-    The blocks begin `offset` bytes into x.
+    Args:
+        name: "sum", "mean", "max", "min", "prod", "squares" (their sum), "norm" or "var".
+        correction: what "var" subtracts from the count.
     """
-    fold = FOLDS[name]
-    batch = math.prod(lead)
-    slices = -(-columns // SLICE)
-    # Cut the rows where blocks and slices alone do not make enough pieces for all threads.
-    wanted = batch * rows * columns // PIECE // max(1, batch * slices)
-    pieces = max(1, min(MAX_PIECES, wanted, rows // 8))
-    out = memory.empty((*lead, pieces, fold.width, columns), fold.dtype)
-    out.fill(fold.start)
-    _launch_columns(
-        threads.pool(), _fold_columns.address, COLUMN[name].address, id(x), offset, id(out),
-        batch, pieces, slices, rows, columns, fold.width, fold.dtype.itemsize,
-    )  # fmt: skip
-    return out
-
-
-def _narrow(name: str, x: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """`_columns` of few columns: neighbouring rows are laid side by side, so vectors are full."""
-    group = COLUMNS // columns
-    whole = rows // group
-    wide = _columns(name, x, (), whole, group * columns)
-    folded = JOIN[name].reduce(wide, axis=0).reshape(-1, group, columns)
-    found = JOIN[name].reduce(folded, axis=1)
-    rest = rows - whole * group
-    if rest:
-        done = 4 * whole * group * columns
-        found = JOIN[name](found, _columns(name, x, (), rest, columns, done)[0])
-    return found[None]
-
-
-def folded(name: str, x: np.ndarray, axes: tuple[int, ...]) -> list[np.ndarray] | None:
-    """The results of a fold over `axes`, each with the kept axes; None where numpy must do it."""
     if x.dtype is not _F32 or x.size < FAST_SIZE:
         return None
-    layout = _layout(x.shape, x.strides, axes)
-    if layout is None:
+    plan = _plan(name, x.shape, x.strides, axes, keepdims, correction)
+    if plan is None:
         return None
-    sizes, reduced, kept = layout.sizes, layout.reduced, layout.kept
-    if reduced[-1]:
-        partial = _rows(name, x, sizes[:-1], sizes[-1])
-        if partial.size == layout.count:
-            return [_restored(partial, layout)]
-        partial = np.moveaxis(partial, -1, 0)
-        left = (*reduced[:-1], True)
+    results, out = memory.empty(plan.results, plan.dtype), memory.empty(plan.kept, _F32)
+    code, finish, a, b = plan.code, *plan.finish
+    given = id(x), id(results), id(out)
+    if plan.join is None:
+        drive.run(plan.run, plan.chunks, code, *given, finish, a, b, *plan.words)
     else:
-        *lead, rows, columns = sizes
-        if not lead and columns <= COLUMNS // 4 and rows >= 2 * COLUMNS:
-            partial = _narrow(name, x, rows, columns)
-        else:
-            partial = _columns(name, x, tuple(lead), rows, columns)
-        if partial.size == layout.count:
-            return [_restored(partial, layout)]
-        partial = np.moveaxis(partial, -2, 0)
-        left = (*reduced[:-1], False)
-    again = tuple(i + 1 for i, r in enumerate(left) if r)
-    results = JOIN[name].reduce(partial, axis=again).reshape(-1, *kept)
-    return [_restored(r, layout) for r in results]
-
-
-def _restored(result: np.ndarray, layout: _Layout) -> np.ndarray:
-    """A result, in the order of memory, with the kept axes in their own order."""
-    result = result.reshape(layout.kept)
-    return result if layout.back is None else result.transpose(layout.back)
+        drive.run(plan.run, plan.chunks, code, *given, 0, a, b, *plan.words)
+        if plan.rest:
+            results[:, -1] = plan.start
+            drive.run(plan.run, 1, code, *given, 0, a, b, *plan.rest)
+        chunks, words = plan.join
+        drive.run(_join, chunks, id(results), id(out), finish, a, b, *words)
+    if plan.back is not None:
+        out = out.transpose(plan.back)
+    return out if plan.shape is None else out.reshape(plan.shape)

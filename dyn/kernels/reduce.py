@@ -1,6 +1,6 @@
 """Reductions over axes: sums, means, extremes, products, variance, norms.
 
-Large float32 arrays are folded by our own kernels (`folding.py`), everything else by numpy. Half
+Dense float32 arrays are folded by our own kernels (`folding.py`), all others by numpy. Half
 precision is reduced in float32, small integers are summed as int64.
 """
 
@@ -11,18 +11,13 @@ import math
 import numpy as np
 
 from dyn.kernels import elementwise
-from dyn.kernels.folding import JOIN, folded
+from dyn.kernels.folding import folded
 
 _F32 = np.dtype(np.float32)
 
 
-def _shaped(out: np.ndarray, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    """A result in the dtype of x; with the reduced axes if they are to be kept."""
-    out = np.asarray(out, x.dtype)
-    if keepdims:
-        return out.reshape([1 if a in axes else n for a, n in enumerate(x.shape)])
-    shape = [n for a, n in enumerate(x.shape) if a not in axes]
-    return out.reshape(shape) if list(out.shape) != shape else out
+JOIN = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
+"""numpy's functions."""
 
 
 def _count(x: np.ndarray, axes: tuple[int, ...]) -> int:
@@ -38,9 +33,9 @@ def _is_half(dtype: np.dtype) -> bool:
 
 def _reduce(name: str, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
     """A sum, product or extreme; half precision is folded in float32, small integers in int64."""
-    found = folded(name, x, axes)
+    found = folded(name, x, axes, keepdims)
     if found is not None:
-        return _shaped(found[0], x, axes, keepdims)
+        return found
     if _is_half(x.dtype):
         return _reduce(name, x.astype(_F32), axes, keepdims).astype(x.dtype)
     if name in ("max", "min"):
@@ -71,9 +66,9 @@ def min(x, axes, keepdims):
 
 def mean(x, axes, keepdims):
     """Mean over `axes` of floating-point numbers."""
-    found = folded("sum", x, axes)
+    found = folded("mean", x, axes, keepdims)
     if found is not None:
-        return _shaped(found[0] / _count(x, axes), x, axes, keepdims)
+        return found
     if _is_half(x.dtype):
         return mean(x.astype(_F32), axes, keepdims).astype(x.dtype)
     total = np.add.reduce(x, axis=axes, keepdims=keepdims)
@@ -82,24 +77,21 @@ def mean(x, axes, keepdims):
 
 def var(x, axes, keepdims, correction):
     """Mean squared distance from the mean over `axes`, divided by the count less `correction`."""
-    n = _count(x, axes)
-    found = folded("moments", x, axes)
+    found = folded("var", x, axes, keepdims, correction)
     if found is not None:
-        first, second = found
-        spread = np.maximum(second - first * (first / n), 0)
-        return _shaped(spread / np.float64(n - correction), x, axes, keepdims)
+        return found
     if _is_half(x.dtype):
         return var(x.astype(_F32), axes, keepdims, correction).astype(x.dtype)
     away = x - mean(x, axes, True)
     total = np.add.reduce(away * away, axis=axes, keepdims=keepdims)
-    return np.asarray(total / x.dtype.type(n - correction))
+    return np.asarray(total / x.dtype.type(_count(x, axes) - correction))
 
 
 def norm(x, axes, keepdims):
     """Square root of the sum of squares over `axes`."""
-    found = folded("squares", x, axes)
+    found = folded("norm", x, axes, keepdims)
     if found is not None:
-        return _shaped(np.sqrt(found[0]), x, axes, keepdims)
+        return found
     if _is_half(x.dtype):
         return norm(x.astype(_F32), axes, keepdims).astype(x.dtype)
     return np.asarray(np.sqrt(np.add.reduce(x * x, axis=axes, keepdims=keepdims)))

@@ -116,6 +116,8 @@ def axes_of(axes: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     """Axes counted from the front, each once, ascending; None means all."""
     if axes is None:
         return tuple(range(ndim))
+    if axes.__class__ is int and -ndim <= axes < ndim:  # type: ignore[operator]
+        return (axes % ndim,)  # type: ignore[operator, return-value]
     listed = (axes,) if isinstance(axes, (int, np.integer)) else tuple(axes)
     found = sorted(axis_of(a, ndim) for a in listed)
     if len(set(found)) != len(found):
