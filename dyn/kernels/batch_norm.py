@@ -27,6 +27,7 @@ G, GX, GZ = 2, 3, 4
 NUMBERS, MADE = 5, 3
 """For rows: the array that holds each row's constants, and the one that takes its sums."""
 
+Arrays = dict[int, np.ndarray]
 Formula = Callable[[Any, Any, Any], list[Any]]
 """`(load, store, constants) -> terms of the sums`."""
 
@@ -113,46 +114,51 @@ class _Pair:
         }
         self.sums = sums
 
-    def run(self, image: Image, arrays: dict[int, np.ndarray], constants: np.ndarray) -> Any:
-        """Over all elements, with constants [number, channels]; sums [number, channels] float64."""
+    def run(self, image: Image, arrays: Arrays, *constants: Any) -> Any:
+        """Over all elements, with constants [channels]; sums [number, channels] in float64."""
+        dtype = arrays[X].dtype
         if not image.last:
-            wide = np.broadcast_to(
-                constants[:, None], (len(constants), image.samples, image.channels)
-            )
-            return self.planes(image, arrays, wide).sum(axis=1, dtype=np.float64)
-        listed, dtype = self._listed(arrays)
-        kernel = self.columns[dtype]
-        constants = np.ascontiguousarray(constants, dtype)
-        return kernel.run(image.count, image.channels, *listed, constants=constants)
+            sums = self.planes(image, arrays, image.numbers(dtype, *constants))
+            return sums.sum(axis=0, dtype=np.float64).T if self.sums else ()
+        own = np.empty((len(constants), image.channels), dtype)
+        for k, constant in enumerate(constants):
+            own[k] = constant
+        listed = self._listed(arrays)
+        return self.columns[dtype].run(image.count, image.channels, *listed, constants=own)
 
-    def planes(self, image: Image, arrays: dict[int, np.ndarray], constants: np.ndarray) -> Any:
-        """The same with constants and sums of every sample: [number, samples, channels]."""
-        listed, dtype = self._listed(arrays)
-        if image.last:
-            rows = [a.transpose(0, *range(2, a.ndim), 1) for a in listed]
-            constants = np.ascontiguousarray(constants.transpose(1, 0, 2), dtype)
-            made = [
-                self.columns[dtype].run(
-                    image.size, image.channels, *(a[n] for a in rows), constants=constants[n]
-                )
-                for n in range(image.samples)
-            ]
-            return np.stack(made, axis=1) if made else np.zeros((self.sums, 0, image.channels))
-        count = image.samples * image.channels
-        step = image.size * dtype.itemsize
-        sums = np.empty((count, max(self.sums, 1)), dtype)
-        numbers = np.ascontiguousarray(constants.reshape(len(constants), count).T, dtype)
-        table = [(array, step) for array in listed] + [(arrays[X], step)] * (5 - len(listed))
+    def planes(self, image: Image, arrays: Arrays, numbers: np.ndarray) -> Any:
+        """The same with constants of every sample and sums of them: [samples, channels, number]."""
+        if not image.last:
+            count = image.samples * image.channels
+            sums = self.over_rows(count, image.size, arrays, numbers)
+            return sums.reshape(image.samples, image.channels, -1)
+        rows = [a.transpose(0, *range(2, a.ndim), 1) for a in self._listed(arrays)]
+        kernel = self.columns[arrays[X].dtype]
+        made = np.empty((image.samples, image.channels, self.sums))
+        for n in range(image.samples):
+            own = np.ascontiguousarray(numbers[n].T)
+            sums = kernel.run(image.size, image.channels, *(a[n] for a in rows), constants=own)
+            if self.sums:
+                made[n] = sums.T
+        return made
+
+    def over_rows(self, rows: int, count: int, arrays: Arrays, numbers: np.ndarray) -> np.ndarray:
+        """Over rows of `count` elements, each with constants of its own; sums [rows, number]."""
+        dtype = arrays[X].dtype
+        sums = np.empty((rows, max(self.sums, 1)), dtype)
+        step = count * dtype.itemsize
+        table = [(array, step) for array in self._listed(arrays)]
+        table += [(arrays[X], step)] * (NUMBERS - len(table))
         if self.sums:
             table[MADE] = (sums, sums.strides[0])
-        own = numbers.strides[0] if numbers.size else 0
-        self.rows[dtype].run(count, image.size, *table, (numbers, own))
-        return sums.reshape(image.samples, image.channels, -1).transpose(2, 0, 1)
+        self.rows[dtype].run(rows, count, *table, (numbers, self.constants * dtype.itemsize))
+        return sums
 
-    def _listed(self, arrays: dict[int, np.ndarray]) -> tuple[list[np.ndarray], np.dtype]:
+    @staticmethod
+    def _listed(arrays: Arrays) -> list[np.ndarray]:
         """The arrays by number, x standing for those that are not given."""
         x = arrays[X]
-        return [arrays.get(i, x) for i in range(max(arrays) + 1)], x.dtype
+        return [arrays.get(i, x) for i in range(max(arrays) + 1)]
 
 
 MOMENTS = _Pair("moments", _moments, 1, 2)
@@ -187,26 +193,31 @@ class Image:
         """Elements of a channel."""
         return self.samples * self.size
 
+    def numbers(self, dtype: Any, *constants: Any) -> np.ndarray:
+        """Constants of channels, [C] or [N, C], as the table [N, C, number] of `planes`."""
+        made = np.empty((self.samples, self.channels, len(constants)), dtype)
+        for k, constant in enumerate(constants):
+            made[:, :, k] = constant
+        return made
+
 
 # ---- calls -------------------------------------------------------------------------------------
 
 
 def batch_norm_stats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and biased variance per channel."""
-    mean, var = _stats(dense(x))
+    x = dense(x)
+    mean, var = _stats(x, Image(x))
     return mean.astype(x.dtype), var.astype(x.dtype)
 
 
-def _stats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _stats(x: np.ndarray, image: Image) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance in float64."""
-    image = Image(x)
     if not image.count:
         return np.full(image.channels, np.nan), np.full(image.channels, np.nan)
     shift = x[(0, slice(None), *[0] * (x.ndim - 2))]
-    made = MOMENTS.run(image, {X: x}, shift[None])
-    mean = made[0] / image.count
-    var = np.maximum(made[1] / image.count - mean * mean, 0)
-    return shift + mean, var
+    mean, square = MOMENTS.run(image, {X: x}, shift) / image.count
+    return shift + mean, np.maximum(square - mean * mean, 0)
 
 
 def _fold(
@@ -219,12 +230,11 @@ def _fold(
     return factor, shift if b is None else shift + b
 
 
-def _apply(x: Any, residual: Any, factor: Any, shift: Any, relu: bool) -> np.ndarray:
+def _apply(x: Any, image: Image, residual: Any, factor: Any, shift: Any, relu: bool) -> np.ndarray:
     arrays = {X: x, OUT: empty_like(x)}
     if residual is not None:
         arrays[Z] = like(residual, x)
-    formula = FORMULAS[relu, residual is not None][0]
-    formula.run(Image(x), arrays, np.stack([factor, shift]))
+    FORMULAS[relu, residual is not None][0].run(image, arrays, factor, shift)
     return arrays[OUT]
 
 
@@ -243,9 +253,10 @@ def batch_norm(
         made = batch_norm(*wide, epsilon=epsilon, activation=activation)
         return made[0].astype(x.dtype), made[1].astype(x.dtype), made[2].astype(x.dtype)
     x = dense(x)
-    mean, var = (v.astype(x.dtype) for v in _stats(x))
+    image = Image(x)
+    mean, var = (v.astype(x.dtype) for v in _stats(x, image))
     factor, shift = _fold(w, b, mean, var, epsilon)
-    return _apply(x, residual, factor, shift, activation == "relu"), mean, var
+    return _apply(x, image, residual, factor, shift, activation == "relu"), mean, var
 
 
 def batch_norm_infer(
@@ -263,7 +274,9 @@ def batch_norm_infer(
     if x.dtype not in FLOATS:
         wide = (None if v is None else v.astype(np.float32) for v in (x, w, b, mean, var, residual))
         return batch_norm_infer(*wide, epsilon=epsilon, activation=activation).astype(x.dtype)
-    return _apply(dense(x), residual, *_fold(w, b, mean, var, epsilon), relu=activation == "relu")
+    x = dense(x)
+    factor, shift = _fold(w, b, mean, var, epsilon)
+    return _apply(x, Image(x), residual, factor, shift, activation == "relu")
 
 
 def batch_norm_grad(
@@ -293,7 +306,7 @@ def batch_norm_grad(
         arrays[Z] = like(residual, x)
     _, project, gradient = FORMULAS[activation == "relu", residual is not None]
     factor, shift = _fold(w, b, mean, var, epsilon)
-    gb, centred = project.run(image, arrays, np.stack([factor, shift, mean]))
+    gb, centred = project.run(image, arrays, factor, shift, mean)
     rstd = 1 / np.sqrt(var.astype(np.float64) + epsilon)
     gw = centred * rstd
     count = max(image.count, 1)
@@ -302,7 +315,7 @@ def batch_norm_grad(
     arrays[GX] = empty_like(x)
     if residual is not None:
         arrays[GZ] = empty_like(x)
-    gradient.run(image, arrays, np.stack([factor, shift, slope, offset]))
+    gradient.run(image, arrays, factor, shift, slope, offset)
     results = (arrays[GX], gw.astype(x.dtype), gb.astype(x.dtype))
     return results if residual is None else (*results, arrays[GZ])
 
@@ -324,7 +337,7 @@ def batch_norm_infer_grad(
     arrays = {X: x, G: like(g, x), GZ: empty_like(x)}
     rstd = 1 / np.sqrt(var.astype(np.float64) + epsilon)
     factor = rstd if w is None else rstd * w
-    gb, centred = FROZEN.run(Image(x), arrays, np.stack([factor, mean]))
-    gvar = -0.5 * rstd * rstd * factor * centred
-    small = np.stack([centred * rstd, gb, -factor * gb, gvar]).astype(x.dtype)
-    return arrays[GZ], *small
+    gb, centred = FROZEN.run(Image(x), arrays, factor, mean)
+    gw = centred * rstd
+    small = (gw, gb, -factor * gb, -0.5 * rstd * factor * gw)
+    return arrays[GZ], *(v.astype(x.dtype) for v in small)

@@ -6,6 +6,8 @@ instance norm is group norm with one channel per group.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dyn.kernels.batch_norm import FLOATS, FORMULAS, GX, MOMENTS, OUT, G, Image, X
@@ -15,34 +17,39 @@ from dyn.kernels.memory import empty_like
 _APPLY, _PROJECT, _GRADIENT = FORMULAS[False, False]
 
 
-def _by_group(v: np.ndarray, groups: int) -> np.ndarray:
-    """[N, C] as [N, groups, channels of a group]."""
-    n, c = v.shape
-    return v.reshape(n, groups, c // groups)
-
-
-def _by_channel(v: np.ndarray, channels: int) -> np.ndarray:
-    """[N, groups] repeated for the channels of each group: [N, C]."""
-    return np.repeat(v, channels // max(v.shape[1], 1), axis=1)
-
-
-def _statistics(x: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of every group [N, groups], in float64."""
-    image = Image(x)
+def _statistics(x: np.ndarray, image: Image, groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of every group [N, groups, 1], in float64."""
+    n, channels = image.samples, image.channels
     if not x.size:
-        return np.zeros((image.samples, groups)), np.zeros((image.samples, groups))
+        return np.zeros((n, groups, 1)), np.zeros((n, groups, 1))
+    if not image.last:
+        # A group lies in one piece: it is a row.
+        count = channels // groups * image.size
+        shift = x.reshape(n * groups, count)[:, :1].copy()
+        sums = MOMENTS.over_rows(n * groups, count, {X: x}, shift)
+        mean, square = np.divide(sums.T, count, dtype=np.float64)
+        var = np.maximum(square - mean * mean, 0)
+        return (shift[:, 0] + mean).reshape(n, groups, 1), var.reshape(n, groups, 1)
     shift = x[(slice(None), slice(None), *[0] * (x.ndim - 2))].astype(np.float64)
-    sums = MOMENTS.planes(image, {X: x}, shift[None]).astype(np.float64) / image.size
-    means = _by_group(shift + sums[0], groups)
-    within = _by_group(np.maximum(sums[1] - sums[0] ** 2, 0), groups)
-    mean = means.mean(axis=2)
-    return mean, (within + (means - mean[:, :, None]) ** 2).mean(axis=2)
+    sums = MOMENTS.planes(image, {X: x}, image.numbers(x.dtype, shift)) / image.size
+    means = (shift + sums[:, :, 0]).reshape(n, groups, -1)
+    within = np.maximum(sums[:, :, 1] - sums[:, :, 0] ** 2, 0).reshape(n, groups, -1)
+    mean = means.mean(axis=2, keepdims=True)
+    return mean, (within + (means - mean) ** 2).mean(axis=2, keepdims=True)
 
 
-def _scaled(w: np.ndarray | None, rstd: np.ndarray, channels: int) -> np.ndarray:
-    """What every channel of every sample is multiplied by."""
-    wide = _by_channel(rstd, channels)
-    return wide if w is None else wide * w
+def _by_group(w: np.ndarray | None, groups: int) -> Any:
+    """A vector [C] as [groups, channels of a group]; 1 if there is none."""
+    return 1.0 if w is None else w.reshape(groups, -1)
+
+
+def _table(image: Image, groups: int, dtype: Any, *constants: Any) -> np.ndarray:
+    """Constants [N, groups, channels of a group], each size perhaps 1, as `planes` takes them."""
+    sizes = image.samples, groups, image.channels // max(groups, 1)
+    made = np.empty((*sizes, len(constants)), dtype)
+    for k, constant in enumerate(constants):
+        made[..., k] = constant
+    return made.reshape(image.samples, image.channels, len(constants))
 
 
 def group_norm(
@@ -54,16 +61,16 @@ def group_norm(
         made = group_norm(next(wide), next(wide), next(wide), groups=groups, epsilon=epsilon)
         return made[0].astype(x.dtype), made[1].astype(x.dtype), made[2].astype(x.dtype)
     x = dense(x)
-    channels = x.shape[1]
-    mean, var = _statistics(x, groups)
+    image = Image(x)
+    mean, var = _statistics(x, image, groups)
     rstd = 1 / np.sqrt(var + epsilon)
-    factor = _scaled(w, rstd, channels)
-    shift = -_by_channel(mean, channels) * factor
-    shift = shift if b is None else shift + b
     out = empty_like(x)
     if x.size:
-        _APPLY.planes(Image(x), {X: x, OUT: out}, np.stack([factor, shift]))
-    return out, mean.astype(x.dtype), rstd.astype(x.dtype)
+        factor = rstd * _by_group(w, groups)
+        shift = -mean * factor
+        shift = shift if b is None else shift + _by_group(b, groups)
+        _APPLY.planes(image, {X: x, OUT: out}, _table(image, groups, x.dtype, factor, shift))
+    return out, mean.astype(x.dtype)[:, :, 0], rstd.astype(x.dtype)[:, :, 0]
 
 
 def group_norm_grad(
@@ -83,27 +90,24 @@ def group_norm_grad(
     x = dense(x)
     g = like(g, x)
     image = Image(x)
-    channels = image.channels
-    middle, spread = (_by_channel(v.astype(np.float64), channels) for v in (mean, rstd))
-    factor = _scaled(w, rstd.astype(np.float64), channels)
-    zeros = np.zeros_like(middle)
-    sums = _PROJECT.planes(image, {X: x, G: g}, np.stack([zeros, zeros, middle]))
-    plain, centred = sums.astype(np.float64)
-    weight = 1.0 if w is None else w
-    count = max(image.size * channels // groups, 1)
-
-    def over_group(v: np.ndarray) -> np.ndarray:
-        return _by_channel(_by_group(v * weight, groups).sum(axis=2), channels) / count
-
-    # gx = factor * g - rstd * mean(w g) - rstd^3 * mean(w g (x - mean)) * (x - mean).
-    slope = -(spread**3) * over_group(centred)
-    offset = -spread * over_group(plain) - slope * middle
     gx = empty_like(x)
-    if x.size:
-        constants = np.stack([factor, zeros, slope, offset])
-        _GRADIENT.planes(image, {X: x, G: g, GX: gx}, constants)
-    gw = (centred * spread).sum(axis=0)
-    return gx, gw.astype(x.dtype), plain.sum(axis=0).astype(x.dtype)
+    if not x.size:
+        none = np.zeros(image.channels, x.dtype)
+        return gx, none, none
+    middle, spread = (v.astype(np.float64)[:, :, None] for v in (mean, rstd))
+    weight = _by_group(w, groups)
+    arrays = {X: x, G: g}
+    sums = _PROJECT.planes(image, arrays, _table(image, groups, x.dtype, 0, 0, middle))
+    plain, centred = np.moveaxis(sums, 2, 0).reshape(2, image.samples, groups, -1)
+    # gx = factor * g - rstd * mean(w g) - rstd^3 * mean(w g (x - mean)) * (x - mean).
+    own = spread / (image.size * image.channels // groups)
+    slope = -own * spread * spread * (centred * weight).sum(axis=2, keepdims=True, dtype=np.float64)
+    offset = -own * (plain * weight).sum(axis=2, keepdims=True, dtype=np.float64) - slope * middle
+    constants = _table(image, groups, x.dtype, spread * weight, 0, slope, offset)
+    _GRADIENT.planes(image, {**arrays, GX: gx}, constants)
+    gw = (centred * spread).sum(axis=0).reshape(-1)
+    gb = plain.sum(axis=0, dtype=np.float64).reshape(-1)
+    return gx, gw.astype(x.dtype), gb.astype(x.dtype)
 
 
 def channel_window_sum(x: np.ndarray, *, low: int, high: int) -> np.ndarray:
