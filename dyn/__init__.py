@@ -3,7 +3,7 @@
 The public names, nothing else.
 """
 
-from dyn import io, metric, nn, optimizer, regularizer, vision
+from dyn import autograd, io, metric, nn, optimizer, regularizer, vision
 from dyn.core.autograd import grad
 from dyn.core.dtype import (
     DType,
@@ -273,6 +273,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "autograd",
     "bernoulli",
     "bfloat16",
     "bincount",

@@ -117,6 +117,21 @@ def test_files_of_other_programs(tmp_path):
     assert sorted(back) == ["odd", "w"] and np.array_equal(back["w"].numpy(), arrays["w"])
 
 
+def test_open_files_take_the_place_of_names(tmp_path):
+    state, buffer = {"w": dyn.arange(6), "n": [3, "x"]}, io.BytesIO()
+    dyn.save(state, buffer)
+    with open(tmp_path / "f", "wb") as file:
+        file.write(b"before")
+        dyn.save(state, file)
+    buffer.seek(0)
+    assert same(dyn.load(buffer), state)
+    with open(tmp_path / "f", "rb") as file:
+        file.seek(len(b"before"))
+        assert dyn.load(file)["w"].tolist() == list(range(6))
+    with pytest.raises(dyn.StateError):
+        dyn.load(io.BytesIO(b"nothing"))
+
+
 def test_an_empty_dict_is_saved_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match="^The input state dict is empty, no need to save.$"):
         dyn.save({}, tmp_path / "e.pdparams")

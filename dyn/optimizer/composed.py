@@ -13,11 +13,17 @@ from dyn.core.tensor import Tensor
 from dyn.ops.compare import greater_than, less_than
 from dyn.ops.index import where
 from dyn.ops.unary import clip, rsqrt, sign, sqrt, square
-from dyn.optimizer.adam import check_beta
 from dyn.optimizer.group import Group
 from dyn.optimizer.optimizer import Optimizer
 
 Values = dict[str, Tensor]
+
+
+def check_beta(name: str, value: float) -> float:
+    """A decay rate in [0, 1) as a float; AttributeValueError otherwise."""
+    if not 0 <= value < 1:
+        raise AttributeValueError(f"{name} must lie in [0, 1), got {value}")
+    return float(value)
 
 
 class ComposedOptimizer(Optimizer):

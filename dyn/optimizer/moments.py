@@ -9,8 +9,7 @@ from dyn.ops.compare import greater_than
 from dyn.ops.elementwise import maximum
 from dyn.ops.index import where
 from dyn.ops.unary import abs, sqrt, square
-from dyn.optimizer.adam import check_beta
-from dyn.optimizer.composed import ComposedOptimizer, Values
+from dyn.optimizer.composed import ComposedOptimizer, Values, check_beta
 
 
 class _Moments(ComposedOptimizer):

@@ -7,9 +7,12 @@ from Paddle or PyTorch; the kind of a file is read from its first bytes. No code
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, Any
 
 from dyn.core.errors import StateError
 from dyn.core.place import as_place
@@ -18,11 +21,14 @@ from dyn.core.tree import flatten, rebuild
 from dyn.serialization import paddle, safetensors, torchzip
 from dyn.serialization.structure import put_together, take_apart
 
+Place = str | os.PathLike[str] | IO[bytes]
+"""A file by name, or an open one."""
+
 _KEY = "dyn"
 """Where the metadata of a file keeps the structure around the arrays."""
 
 
-def save(obj: Any, path: str | os.PathLike[str]) -> None:
+def save(obj: Any, path: Place) -> None:
     """Write tensors, arrays, numbers, text and containers of them to one file.
 
     The file is a safetensors file: other programs read its arrays by their names, which are the
@@ -30,7 +36,7 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
 
     Args:
         obj: a state_dict, or any nesting of dictionaries, lists and tuples.
-        path: the file; its folder is made if it is missing.
+        path: the file, whose folder is made if it is missing, or an object to write bytes to.
 
     Raises:
         StateError: something in `obj` is not data.
@@ -39,19 +45,31 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     if isinstance(obj, dict) and not obj:
         warnings.warn("The input state dict is empty, no need to save.", stacklevel=2)
     text, arrays = take_apart(obj)
+    if not isinstance(path, (str, os.PathLike)):
+        with _beside() as name:
+            safetensors.write(name, arrays, {_KEY: text})
+            with open(name, "rb") as file:
+                shutil.copyfileobj(file, path)
+        return
     folder = os.path.dirname(os.fspath(path))
     if folder:
         os.makedirs(folder, exist_ok=True)
     safetensors.write(path, arrays, {_KEY: text})
 
 
-def load(
-    path: str | os.PathLike[str], map_location: Any = None, *, return_numpy: bool = False
-) -> Any:
+@contextmanager
+def _beside() -> Iterator[str]:
+    """The name of a file that stands in for an object of bytes while it is written or read."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield os.path.join(folder, "buffer")
+
+
+def load(path: Place, map_location: Any = None, *, return_numpy: bool = False) -> Any:
     """Read what `save` wrote, any safetensors file, or a file of Paddle or PyTorch.
 
     Args:
-        path: a file of `dyn.save`, `.safetensors`, `.pdparams`, `.pdopt`, `.pth` or `.pt`.
+        path: a file of `dyn.save`, `.safetensors`, `.pdparams`, `.pdopt`, `.pth` or `.pt`, or an
+            object to read the bytes of one from.
         map_location: where tensors go. There is only the CPU: "cpu", None, or PyTorch's other two
             ways to say it, a dictionary from any place to the CPU or a function of storages.
         return_numpy: whether numpy arrays stand in the place of tensors.
@@ -68,7 +86,13 @@ def load(
         named = isinstance(map_location, Mapping)
         for place in map_location.values() if named else [map_location]:
             as_place(place)
-    found = _read(path)
+    if isinstance(path, (str, os.PathLike)):
+        found = _read(path)
+    else:
+        with _beside() as name:
+            with open(name, "wb") as file:
+                shutil.copyfileobj(path, file)
+            found = _read(name)
     if not return_numpy:
         return found
     try:

@@ -86,6 +86,12 @@ OPTIMIZERS: dict[str, Any] = {
     "nesterov": lambda optim, p: optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True),
     "adam": lambda optim, p: optim.Adam(p, lr=0.05, betas=(0.8, 0.95), weight_decay=0.1),
     "adamw": lambda optim, p: optim.AdamW(p, lr=0.05),
+    "adamw_amsgrad": lambda optim, p: optim.AdamW(p, lr=0.05, amsgrad=True),
+    "rmsprop": lambda optim, p: optim.RMSprop(p, lr=0.01, momentum=0.9, weight_decay=0.1),
+    "adamax": lambda optim, p: optim.Adamax(p, lr=0.05),
+    "nadam": lambda optim, p: optim.NAdam(p, lr=0.05),
+    "radam": lambda optim, p: optim.RAdam(p, lr=0.05),
+    "rprop": lambda optim, p: optim.Rprop(p, lr=0.05),
     "adagrad": lambda optim, p: optim.Adagrad(p, lr=0.1),
     "adadelta": lambda optim, p: optim.Adadelta(p),
     "groups": lambda optim, p: optim.SGD(

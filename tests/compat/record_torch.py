@@ -2,40 +2,41 @@
 
 python tests/compat/record_torch.py
 
-`printed.json` holds the text of each of the snippets, `models.pt` the state, input and output of
-each of the modules in `MODELS`, and `steps.pt` parameters along the way of each optimiser.
+`models.pt` holds the state, input and output of each of the modules in `MODELS`, `networks.pt`
+those of the networks in `ARCHITECTURES`, `steps.pt` parameters along the way of each optimiser.
 """
 
-import json
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import torch  # noqa: E402
+from architectures import ARCHITECTURES  # noqa: E402
 from models import MODELS, OPTIMIZERS, call, inputs_of, walk  # noqa: E402
-from snippets import SNIPPETS  # noqa: E402
 from torch import nn  # noqa: E402
 
 
-def text(snippet: str) -> str:
-    """What the snippet prints, or its error."""
-    space = {
-        "torch": torch, "nn": nn, "F": nn.functional, "nan": float("nan"), "inf": float("inf"),
-    }  # fmt: skip
-    try:
-        return repr(eval(snippet, space))
-    except Exception as error:
-        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+def run(make: Any, input_of: Any) -> dict[str, Any]:
+    """A network in use: its state, a call, and the gradients of its parameters."""
+    net, x = make(torch), input_of(torch)
+    for _ in range(3):
+        net.train()(x)
+    out = net.eval()(x)
+    out.square().sum().backward()
+    return {
+        "state": dict(net.state_dict()),
+        "input": x,
+        "out": out.detach(),
+        "grads": {key: p.grad for key, p in net.named_parameters()},
+    }
 
 
 def main() -> None:
     """Write the three files."""
     torch.manual_seed(0)
-    (HERE / "printed.json").write_text(
-        json.dumps({snippet: text(snippet) for snippet in SNIPPETS}, indent=0) + "\n"
-    )
     models = {}
     for name, make in MODELS.items():
         module = make(nn)
@@ -53,6 +54,7 @@ def main() -> None:
             "grads": {key: p.grad for key, p in module.named_parameters()},
         }
     torch.save(models, HERE / "models.pt")
+    torch.save({name: run(*how) for name, how in ARCHITECTURES.items()}, HERE / "networks.pt")
     torch.save({name: walk(torch, nn, name) for name in OPTIMIZERS}, HERE / "steps.pt")
 
 

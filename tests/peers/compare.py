@@ -53,8 +53,9 @@ HEAD = """\
 
 Each line below is a snippet of user code under `tests/peers/`. It runs unchanged in the original
 framework and here; values, dtypes, shapes, order of keys, messages and printed text are compared.
-`python -m tests.peers --peer paddle=PYTHON` records the original's results and writes this page;
-the ordinary tests run the snippets against what was recorded.
+`python -m tests.peers --peer paddle=PYTHON --peer torch=PYTHON` records the originals' results and
+writes this page; the ordinary tests run the snippets against what was recorded. Of PyTorch's
+expressions the printed result is compared.
 """
 
 

@@ -127,11 +127,11 @@ def encode(value: Any) -> Any:
         return [encode(v) for v in value]
     if isinstance(value, np.ndarray):
         return _array(value)
-    if hasattr(value, "stop_gradient"):
-        return {**_array(value.numpy()), "stop_gradient": bool(value.stop_gradient)}
-    if hasattr(value, "requires_grad"):
+    if "torch" in type(value).__module__:
         found = value.detach().numpy()
         return {**_array(found), "requires_grad": bool(value.requires_grad)}
+    if hasattr(value, "stop_gradient"):
+        return {**_array(value.numpy()), "stop_gradient": bool(value.stop_gradient)}
     raise TypeError(f"a snippet returns {type(value).__name__}, which cannot be compared")
 
 

@@ -3,6 +3,7 @@
 `import dyn.compat.torch as torch`. The public names, nothing else.
 """
 
+from math import e, inf, nan, pi
 from typing import Any
 
 from dyn.compat.torch import autograd, methods, nn, optim, pointwise, shape, utils
@@ -25,7 +26,6 @@ from dyn.compat.torch.creation import (
     is_floating_point,
     is_tensor,
     linspace,
-    manual_seed,
     meshgrid,
     multinomial,
     normal,
@@ -42,10 +42,12 @@ from dyn.compat.torch.creation import (
     zeros,
     zeros_like,
 )
+from dyn.compat.torch.devices import accelerator, backends, cuda, mps, xpu
+from dyn.compat.torch.generator import Generator, default_generator, manual_seed
 from dyn.compat.torch.serialization import load, save
 from dyn.compat.torch.tensor import Tensor, flavoured
 from dyn.compat.torch.text import set_printoptions
-from dyn.compat.torch.types import Size, device, dtype, of_name
+from dyn.compat.torch.types import Size, device, dtype, finfo, iinfo, of_name
 from dyn.core.dtype import set_default_dtype
 from dyn.core.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from dyn.core.rng import get_rng_state, set_rng_state
@@ -64,26 +66,13 @@ concat = cat
 einsum = flavoured(pointwise.einsum)
 
 globals().update(methods.functions())
+linalg = methods.linalg
 
 
 def __getattr__(name: str) -> Any:
     raise AttributeError(
         f"dyn.compat.torch has no {name!r}; docs/compat-torch.md lists what it has"
     )
-
-
-class cuda:
-    """There is no CUDA device; code may ask."""
-
-    @staticmethod
-    def is_available() -> Any:
-        """Always False."""
-        return False
-
-    @staticmethod
-    def device_count() -> Any:
-        """Always 0."""
-        return 0
 
 
 inference_mode = no_grad
@@ -93,14 +82,17 @@ __all__ = [
     "BoolTensor",
     "DoubleTensor",
     "FloatTensor",
+    "Generator",
     "IntTensor",
     "LongTensor",
     "Size",
     "Tensor",
     "__version__",
+    "accelerator",
     "arange",
     "as_tensor",
     "autograd",
+    "backends",
     "bernoulli",
     "bfloat16",
     "bool",
@@ -109,14 +101,17 @@ __all__ = [
     "complex128",
     "concat",
     "cuda",
+    "default_generator",
     "device",
     "double",
     "dtype",
+    "e",
     "einsum",
     "empty",
     "empty_like",
     "enable_grad",
     "eye",
+    "finfo",
     "float",
     "float16",
     "float32",
@@ -129,6 +124,8 @@ __all__ = [
     "get_rng_state",
     "half",
     "hstack",
+    "iinfo",
+    "inf",
     "inference_mode",
     "int",
     "int8",
@@ -138,12 +135,15 @@ __all__ = [
     "is_floating_point",
     "is_grad_enabled",
     "is_tensor",
+    "linalg",
     "linspace",
     "load",
     "long",
     "manual_seed",
     "meshgrid",
+    "mps",
     "multinomial",
+    "nan",
     "nn",
     "no_grad",
     "normal",
@@ -151,6 +151,7 @@ __all__ = [
     "ones",
     "ones_like",
     "optim",
+    "pi",
     "rand",
     "rand_like",
     "randint",
@@ -170,6 +171,7 @@ __all__ = [
     "utils",
     "vstack",
     "where",
+    "xpu",
     "zeros",
     "zeros_like",
 ]

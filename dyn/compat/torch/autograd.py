@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.compat.torch.function import Function, functional
 from dyn.compat.torch.graph import backward, seeds
 from dyn.compat.torch.tensor import Base, own
 from dyn.core import autograd
@@ -60,4 +61,13 @@ def grad(
     return tuple(own(g) for g in found)
 
 
-__all__ = ["Variable", "backward", "enable_grad", "grad", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "Function",
+    "Variable",
+    "backward",
+    "enable_grad",
+    "functional",
+    "grad",
+    "no_grad",
+    "set_grad_enabled",
+]

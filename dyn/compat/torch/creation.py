@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from dyn.compat.torch.tensor import Base, Tensor, flavoured, of_name_or, own
+from dyn.compat.torch.generator import drawing
+from dyn.compat.torch.tensor import Base, Tensor, of_name_or, own
 from dyn.compat.torch.types import need_cpu
-from dyn.core import rng
 from dyn.ops import creation as ops
 from dyn.ops import matrix
 from dyn.ops import random as draws
@@ -26,7 +26,8 @@ def _finished(
 ) -> Tensor:
     need_cpu(device)
     out = own(made)
-    return out.requires_grad_() if requires_grad else out
+    kinds = "Only Tensors of floating point and complex dtype"
+    return out._want(True, kinds) if requires_grad else out
 
 
 def tensor(
@@ -59,7 +60,8 @@ def _filled(function: Any) -> Any:
         generator: Any = None,
         **layout: Any,
     ) -> Tensor:
-        made = function(sizes_of((layout.get("size") and (layout["size"],)) or size), dtype)
+        with drawing(generator):
+            made = function(sizes_of((layout.get("size") and (layout["size"],)) or size), dtype)
         return _finished(made, requires_grad, device)
 
     make.__name__ = function.__name__
@@ -153,18 +155,21 @@ def randint(
     given = [low, *args, *(named[key] for key in ("high", "size") if key in named)]
     bounds, size = given[:-1], given[-1]
     first, last = (0, bounds[0]) if len(bounds) == 1 else bounds
-    return _finished(draws.randint(first, last, list(size), dtype), False, device)
+    with drawing(generator):
+        return _finished(draws.randint(first, last, list(size), dtype), False, device)
 
 
 def randperm(n: int, *, dtype: Any = None, device: Any = None, generator: Any = None) -> Tensor:
     """The integers from 0 to n - 1 in random order."""
-    return _finished(draws.randperm(n, dtype), False, device)
+    with drawing(generator):
+        return _finished(draws.randperm(n, dtype), False, device)
 
 
 def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, **named: Any) -> Tensor:
     """Normal numbers of the given means and deviations."""
     need_cpu(named.get("device"))
-    return own(draws.normal(mean, std, None if size is None else list(size)))
+    with drawing(named.get("generator")):
+        return own(draws.normal(mean, std, None if size is None else list(size)))
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
@@ -175,11 +180,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         first, second, *rest = meshgrid(listed[1], listed[0], *listed[2:])
         return (second, first, *rest)
     return tuple(own(ops.meshgrid(*listed)))
-
-
-def manual_seed(seed: int) -> Any:
-    """Start the random state anew: the same seed gives the same numbers."""
-    return rng.seed(seed)
 
 
 def get_default_dtype() -> Any:
@@ -215,9 +215,16 @@ def _legacy(name: str) -> Any:
 FloatTensor, DoubleTensor = _legacy("float32"), _legacy("float64")
 LongTensor, IntTensor, BoolTensor = _legacy("int64"), _legacy("int32"), _legacy("bool")
 
-bernoulli = flavoured(lambda input, *, generator=None: draws.bernoulli(input))
-multinomial = flavoured(
-    lambda input, num_samples, replacement=False, *, generator=None: draws.multinomial(
-        input, num_samples, replacement
-    )
-)
+
+def bernoulli(input: Any, *, generator: Any = None) -> Tensor:
+    """1 with the probability that each element says, else 0."""
+    with drawing(generator):
+        return own(draws.bernoulli(input))
+
+
+def multinomial(
+    input: Any, num_samples: int, replacement: bool = False, *, generator: Any = None
+) -> Tensor:
+    """Indices drawn with the weights that each row says."""
+    with drawing(generator):
+        return own(draws.multinomial(input, num_samples, replacement))

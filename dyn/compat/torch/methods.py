@@ -7,14 +7,16 @@ functions here have no counterpart in the package.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from dyn.compat.torch import creation, pointwise, reduction, shape
-from dyn.compat.torch.tensor import Base, Tensor, flavoured, own
+from dyn.compat.torch.tensor import Base, Tensor, flavoured, own, write
 from dyn.compat.torch.types import of_name
 from dyn.core.dispatch import cast_to
 from dyn.core.dtype import as_numpy
 from dyn.ops import creation as creation_ops
+from dyn.ops import products
 from dyn.ops import random as draws
 
 _OPERATORS = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift"
@@ -26,11 +28,11 @@ _ROOMS: dict[Any, str] = {
         masked_fill masked_select movedim narrow nonzero permute repeat repeat_interleave reshape
         roll scatter scatter_add select split squeeze t take transpose tril triu unbind unflatten
         unsqueeze view view_as broadcast_to""",
-    reduction: """all amax amin any argmax argmin argsort bincount count_nonzero cummax cummin equal
-        kthvalue logsumexp max mean median min mode nanmean nansum norm prod sort std sum topk
-        unique var""",
-    pointwise: """add addcdiv addcmul addmm clamp clip div divide eq ge gt le lt matmul mm mul
-        multiply ne round sub subtract true_divide""",
+    reduction: """all allclose amax amin any argmax argmin argsort bincount count_nonzero cummax
+        cummin equal kthvalue logsumexp max mean median min mode nanmean nansum norm prod sort std
+        sum topk unique var""",
+    pointwise: """add addcdiv addcmul addmm clamp clip cross diagonal div divide eq ge gt le lt
+        matmul mm mul multiply ne round sub subtract tensordot true_divide""",
 }
 _INPLACE = """abs add addcdiv addcmul ceil clamp clip cos div divide exp floor index_add log
     masked_fill mul multiply neg pow reciprocal relu round rsqrt scatter scatter_add sigmoid sign
@@ -47,6 +49,21 @@ def functions() -> dict[str, Callable[..., Any]]:
     found["softmax"] = flavoured(reduction.softmax_along)
     found["log_softmax"] = flavoured(reduction.log_softmax_along)
     return found
+
+
+linalg = SimpleNamespace(
+    **{
+        name: flavoured(function)
+        for name, function in {
+            "norm": reduction.norm,
+            "vector_norm": reduction.norm,
+            "det": products.det,
+            "cross": pointwise.cross,
+            "matrix_power": products.matrix_power,
+        }.items()
+    }
+)
+"""`torch.linalg`: what there is of it."""
 
 
 def _bound(name: str) -> Callable[..., Any]:
@@ -73,12 +90,7 @@ def _bound(name: str) -> Callable[..., Any]:
 
 def _inplace(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        value = function(self, *args, **kwargs)
-        if tuple(value.shape) == tuple(self.shape):
-            return self._write(cast_to(value, self._array.dtype))  # type: ignore[return-value]
-        self._array = None
-        self._bind(value)
-        return self
+        return write(self, function(self, *args, **kwargs))
 
     call.__doc__ = f"`{function.__name__}`, written to the tensor itself."
     return call

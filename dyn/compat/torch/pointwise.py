@@ -15,12 +15,12 @@ SAME: dict[Any, str] = {
     angles: "acos acosh asin asinh atan atanh cos cosh erf sin sinh tan tanh",
     elementwise: """atan2 floor_divide fmax fmin fmod heaviside hypot lerp logaddexp maximum minimum
         pow remainder""",
-    compare: """allclose bitwise_and bitwise_not bitwise_or bitwise_xor isclose isfinite isinf isnan
+    compare: """bitwise_and bitwise_not bitwise_or bitwise_xor isclose isfinite isinf isnan
         logical_and logical_not logical_or logical_xor""",
     smooth: "sigmoid",
     activation: "relu",
     linalg: "bmm dot inner mv outer",
-    products: "kron",
+    products: "cdist det kron matrix_power",
 }
 """Functions with the same name and arguments, by the room they are in."""
 
@@ -48,6 +48,21 @@ def div(x: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     if rounding_mode is None:
         return found
     return unary.trunc(found).astype(x.dtype)
+
+
+def cross(x: Any, other: Any, dim: int | None = None) -> Any:
+    """The cross product of vectors of three elements along `dim`, by default the last axis."""
+    return products.cross(x, other, -1 if dim is None else dim)
+
+
+def tensordot(x: Any, other: Any, dims: Any = 2) -> Any:
+    """Sums of products over the last axes of `x` and the first of `other`, or those listed."""
+    return products.tensordot(x, other, dims)
+
+
+def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """The elements on a diagonal of two axes, as the last axis."""
+    return products.diagonal(x, offset, dim1, dim2)
 
 
 subtract, multiply, divide, true_divide = sub, mul, div, div

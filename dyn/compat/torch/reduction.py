@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from dyn.compat.torch.tensor import Tensor
 from dyn.core.dispatch import cast_to
-from dyn.ops import elementwise, gather, reduce, scan, search, shape, softmax
+from dyn.ops import compare, elementwise, gather, reduce, scan, search, shape, softmax
 from dyn.ops import sort as sorts
 
 
@@ -47,6 +47,13 @@ def _plain(function: Any) -> Any:
 
     along.__name__, along.__doc__ = function.__name__, function.__doc__
     return along
+
+
+def allclose(
+    x: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
+    """Whether all elements are equal but for rounding, as a Python bool."""
+    return bool(compare.allclose(x, other, rtol, atol, equal_nan))
 
 
 sum, mean, amax, amin, all, any, logsumexp, prod, nansum, nanmean = map(

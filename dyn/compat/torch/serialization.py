@@ -5,7 +5,6 @@ A file of PyTorch's is read without running anything in it, so a pickled whole m
 
 from __future__ import annotations
 
-import os
 import warnings
 from typing import Any
 
@@ -15,12 +14,12 @@ from dyn.compat.torch.types import device, need_cpu
 from dyn.nn.layer import Layer
 
 
-def save(obj: Any, f: str | os.PathLike[str], **_: Any) -> None:
+def save(obj: Any, f: serialization.Place, **_: Any) -> None:
     """Write tensors, numbers, text and containers of them to one file.
 
     Args:
         obj: a state_dict, a checkpoint, or any nesting of dictionaries, lists and tuples.
-        f: the file.
+        f: the file, by name or open for writing bytes.
 
     Raises:
         RuntimeError: `obj` is a whole module or holds something that is not data.
@@ -50,7 +49,7 @@ def _as_data(obj: Any) -> Any:
 
 
 def load(
-    f: str | os.PathLike[str],
+    f: serialization.Place,
     map_location: Any = None,
     weights_only: bool = True,
     **_: Any,
@@ -58,7 +57,7 @@ def load(
     """Read what `save` wrote, or a `.pt` or `.pth` file of PyTorch's.
 
     Args:
-        f: the file.
+        f: the file, by name or open for reading bytes.
         map_location: None, "cpu", `torch.device("cpu")`, or a function or dictionary that leads
             there.
         weights_only: has no effect: code in a file is never run.

@@ -18,7 +18,9 @@ def view(x: Any, *shape: Any) -> Any:
     return ops.reshape(x, sizes_of(shape))
 
 
-reshape = view
+def reshape(x: Any, *sizes: Any, shape: Any = None) -> Any:
+    """`view`; the sizes may also be given as `shape`."""
+    return ops.reshape(x, sizes_of(sizes) if shape is None else list(shape))
 
 
 def view_as(x: Any, other: Any) -> Any:
@@ -26,9 +28,10 @@ def view_as(x: Any, other: Any) -> Any:
     return ops.reshape(x, list(other.shape))
 
 
-def permute(x: Any, *dims: Any) -> Any:
+def permute(x: Any, *order: Any, dims: Any = None) -> Any:
     """The axes in the given order."""
-    return ops.transpose(x, [d % x.ndim for d in sizes_of(dims)])
+    order = order if dims is None else (dims,)
+    return ops.transpose(x, [d % x.ndim for d in sizes_of(order)])
 
 
 def transpose(x: Any, dim0: Any, dim1: Any = None) -> Any:
@@ -134,9 +137,9 @@ def select(x: Any, dim: int, index: int) -> Any:
     return indices.getitem(x, (slice(None),) * (dim % x.ndim) + (index,))
 
 
-def flip(x: Any, *dims: Any) -> Any:
+def flip(x: Any, *axes: Any, dims: Any = None) -> Any:
     """The given axes in reverse order."""
-    return join.flip(x, sizes_of(dims))
+    return join.flip(x, sizes_of(axes if dims is None else (dims,)))
 
 
 def roll(x: Any, shifts: Any, dims: Any = None) -> Any:

@@ -43,12 +43,15 @@ class Tensor(Base):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        self.requires_grad_(value)
+        self._want(value, "only Tensors of floating point and complex dtype")
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Want a gradient or not, in place; only leaves can stop wanting one."""
+        return self._want(requires_grad, "only Tensors of floating point dtype")
+
+    def _want(self, requires_grad: bool, kinds: str) -> Tensor:
         if requires_grad and not (self.dtype.is_floating_point or self.dtype.is_complex):
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+            raise RuntimeError(f"{kinds} can require gradients")
         if not requires_grad and not self.is_leaf:
             raise RuntimeError(
                 "you can only change requires_grad flags of leaf variables. If you want to use a "
@@ -255,13 +258,29 @@ def own(value: Any) -> Any:
 
 
 def flavoured(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with results of PyTorch's class."""
+    """The function with results of PyTorch's class, written to `out` if one is given."""
 
     @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return own(function(*args, **kwargs))
+    def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if "input" in kwargs:
+            args = (kwargs.pop("input"), *args)
+        found = own(function(*args, **kwargs))
+        return found if out is None else write(out, found)
 
     return call
+
+
+def write(target: Any, value: Any) -> Any:
+    """Put a value into a tensor, which takes its shape; with several, one into each."""
+    if isinstance(target, (tuple, list)):
+        for one, item in zip(target, value, strict=True):
+            write(one, item)
+    elif tuple(value.shape) == tuple(target.shape):
+        target._write(cast_to(value, target._array.dtype))
+    else:
+        target._array = None
+        target._bind(value)
+    return target
 
 
 def of_name_or(wanted: Any) -> Any:

@@ -5,7 +5,10 @@ A dtype here is the one of `dyn.core.dtype` with another printed name; nothing i
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
+
+import ml_dtypes
 
 from dyn.core import dtype as dtypes
 from dyn.core.errors import DynError
@@ -55,6 +58,18 @@ _KNOWN = {name: dtype(name) for name in _NAMES.split()}
 def of_name(name: str) -> dtype:
     """The dtype called `name`, such as "float32"."""
     return _KNOWN[name]
+
+
+def finfo(type: Any = "float32") -> Any:
+    """The limits of a floating-point dtype: `eps`, `max`, `min`, `tiny`, `bits`."""
+    found = ml_dtypes.finfo(dtypes.as_numpy(type))
+    limits = {name: float(getattr(found, name)) for name in ("eps", "max", "min", "tiny")}
+    return SimpleNamespace(bits=found.bits, smallest_normal=limits["tiny"], **limits)
+
+
+def iinfo(type: Any) -> Any:
+    """The limits of an integer dtype: `max`, `min`, `bits`."""
+    return ml_dtypes.iinfo(dtypes.as_numpy(type))
 
 
 class DeviceError(DynError, RuntimeError, ValueError):

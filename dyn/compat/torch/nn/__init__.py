@@ -117,6 +117,12 @@ from dyn.compat.torch.nn.rearrange import (
     ZeroPad2d,
 )
 from dyn.compat.torch.nn.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from dyn.compat.torch.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+)
 from dyn.compat.torch.tensor import Buffer, Parameter
 
 __all__ = [
@@ -227,6 +233,10 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
     "TransformerEncoderLayer",
     "TripletMarginLoss",
     "Unflatten",

@@ -18,6 +18,9 @@ from dyn.ops.linalg import matmul
 from dyn.ops.reduce import mean
 from dyn.ops.shape import reshape, transpose, unsqueeze
 
+ACTIVATIONS: Any = {"relu": F.relu, "gelu": F.gelu}
+"""Activations by the words for them."""
+
 
 class NonDynamicallyQuantizableLinear(Linear):
     """`Linear` under the name that PyTorch prints for the projection of attention's output."""
@@ -161,7 +164,7 @@ class TransformerEncoderLayer(Module):
         self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
         self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
         self.dropout1, self.dropout2 = Dropout(dropout), Dropout(dropout)
-        self.activation = {"relu": F.relu, "gelu": F.gelu}.get(activation, activation)
+        self.activation = ACTIVATIONS.get(activation, activation)
         finish(self, device, dtype)
 
     def forward(

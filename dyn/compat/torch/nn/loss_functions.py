@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.nn import functional as F
+from dyn.ops.creation import numel
+from dyn.ops.gather import take, take_along_axis
+from dyn.ops.index import where
+from dyn.ops.reduce import sum as sum_of
+from dyn.ops.shape import reshape, unsqueeze
 
 NAMES = (
     "cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
@@ -27,10 +32,45 @@ def cross_entropy(
 ) -> Any:
     """Cross-entropy of scores [N, C, ...] with class numbers, or with probabilities of floats."""
     soft = target.ndim == input.ndim and target.dtype.is_floating_point
+    axis = 0 if input.ndim == 1 else 1
+    if weight is not None and (soft or label_smoothing):
+        return _weighted(
+            input, target, weight, ignore_index, reduction, soft, axis, label_smoothing
+        )
     return F.cross_entropy(
-        input, target, weight, ignore_index, reduction, soft, 0 if input.ndim == 1 else 1,
-        label_smoothing=label_smoothing,
-    )  # fmt: skip
+        input, target, weight, ignore_index, reduction, soft, axis, label_smoothing=label_smoothing
+    )
+
+
+def _weighted(
+    input: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    reduction: str,
+    soft: bool,
+    axis: int,
+    smoothing: float,
+) -> Any:
+    """Cross-entropy where each class counts by its weight; in Paddle, each sample does."""
+    classes = input.shape[axis]
+    logs = F.log_softmax(input, axis)
+    weighted = logs * reshape(weight, [-1, *([1] * (input.ndim - axis - 1))])
+    if soft:
+        found = -sum_of(weighted * (target * (1 - smoothing) + smoothing / classes), axis)
+        return found if reduction == "none" else _reduced(found, reduction, numel(found))
+    counts = target != ignore_index
+    known = where(counts, target, 0)
+    exact = -take_along_axis(weighted, unsqueeze(known, axis), axis).squeeze(axis)
+    found = (1 - smoothing) * exact - smoothing / classes * sum_of(weighted, axis)
+    found = where(counts, found, 0.0)
+    share = where(counts, take(weight, known), 0.0)
+    return found if reduction == "none" else _reduced(found, reduction, sum_of(share))
+
+
+def _reduced(found: Any, reduction: str, share: Any) -> Any:
+    total = sum_of(found)
+    return total if reduction == "sum" else total / share
 
 
 def nll_loss(

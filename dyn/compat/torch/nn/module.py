@@ -23,6 +23,8 @@ Mixin: Any = Layer
 """Base of classes that stand before a layer of dyn's among the bases; what `super()` reaches from
 them depends on that layer."""
 
+KINDS = {"parameter": "parameter", "buffer": "buffer", "module": "layer"}
+"""What is registered, by the word that PyTorch's messages have for it."""
 _WORDS = {"parameter": "parameters", "buffer": "buffer", "layer": "module"}
 
 
@@ -313,7 +315,7 @@ def _need_name(module: Module, name: Any, what: str) -> None:
     if name == "":
         shown = ", got: " if what == "module" else ""
         raise KeyError(f'{what} name can\'t be empty string ""{shown}')
-    if hasattr(module, name) and name not in module._kinds:
+    if hasattr(module, name) and module._kinds.get(name) != KINDS[what]:
         raise KeyError(f"attribute '{name}' already exists")
 
 

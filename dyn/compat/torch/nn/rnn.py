@@ -6,8 +6,9 @@ from typing import Any
 
 from dyn.compat.torch.nn.linear import finish
 from dyn.compat.torch.nn.module import Mixin, Module
+from dyn.compat.torch.nn.packing import PackedSequence
 from dyn.nn import rnn
-from dyn.ops.shape import squeeze, unsqueeze
+from dyn.ops.shape import squeeze, transpose, unsqueeze
 
 
 class _Recurrent(Mixin):
@@ -43,6 +44,11 @@ class _Recurrent(Mixin):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Outputs of all steps and the last states, of a batch or of one sequence."""
+        if isinstance(input, PackedSequence):
+            x = transpose(input.padded, [1, 0, 2]) if self.batch_first else input.padded
+            out, last = super().forward(x, hx, input.lengths)
+            out = transpose(out, [1, 0, 2]) if self.batch_first else out
+            return PackedSequence(out, input.lengths), last
         if input.ndim == 3:
             return super().forward(input, hx)
         axis = 0 if self.batch_first else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.compat.torch.nn.loading import without_prefix
+from dyn.compat.torch.nn.packing import rnn
 from dyn.compat.torch.tensor import Base, own
 from dyn.core.modes import no_grad
 from dyn.nn import utils
@@ -60,3 +61,13 @@ def consume_prefix_in_state_dict_if_present(state_dict: Any, prefix: str) -> Non
     renamed = without_prefix(state_dict, prefix)
     state_dict.clear()
     state_dict.update(renamed)
+
+
+__all__ = [
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "consume_prefix_in_state_dict_if_present",
+    "parameters_to_vector",
+    "rnn",
+    "vector_to_parameters",
+]

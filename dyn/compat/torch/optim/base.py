@@ -26,6 +26,8 @@ class TorchOptimizer(Optimizer):
     """Attribute of dyn's optimiser by setting of a group."""
     _state_names: Mapping[str, str] = {}
     """dyn's slot by PyTorch's name of it."""
+    _counts = True
+    """Whether PyTorch keeps the number of steps beside each parameter."""
     _defaults: dict[str, Any]
 
     def _start(self, params: Any, defaults: dict[str, Any], **settings: Any) -> None:
@@ -45,11 +47,13 @@ class TorchOptimizer(Optimizer):
             )
         if not isinstance(given[0], dict):
             given = [{"params": given}]
+        # Parameters often come as an iterator, which can be walked once.
+        given = [{**group, "params": _listed(group["params"])} for group in given]
         self._defaults, self.defaults = defaults, defaults
         self.param_groups: list[dict[str, Any]] = []
         self._owner: dict[int, dict[str, Any]] = {}
         self._steps: dict[int, int] = {}
-        every = [p for group in given for p in _listed(group["params"])]
+        every = [p for group in given for p in group["params"]]
         super().__init__(learning_rate=1.0, parameters=every, **settings)
         self._groups.clear()
         self._parameter_list.clear()
@@ -137,7 +141,7 @@ class TorchOptimizer(Optimizer):
     def _entry(self, group: Group, index: int, steps: int) -> dict[str, Any]:
         """What is kept for one parameter, under PyTorch's names."""
         entry: dict[str, Any] = {}
-        if self._counters or "step" in self._state_names:
+        if self._counts:
             entry["step"] = own(Tensor(np.float32(steps)))
         for name, slot in self._state_names.items():
             if slot in group.slots:
@@ -179,12 +183,19 @@ class TorchOptimizer(Optimizer):
         for name, slot in self._state_names.items():
             if entry.get(name) is not None:
                 found[f"{p.name}_{slot}_0"] = entry[name]
+        for name, value in self._counted(settings, steps).items():
+            found[f"{p.name}_{name}_0"] = np.asarray([value])
+
+    def _counted(self, settings: Mapping[str, Any], steps: int) -> dict[str, float]:
+        """Every counter after some steps."""
+        found = {}
         for name, beta in zip(self._counters, settings.get("betas", ()), strict=False):
             # Multiplied step by step as the update does, so that going on is exact.
             power = float(beta)
             for _ in range(steps):
                 power *= beta
-            found[f"{p.name}_{name}_0"] = np.asarray([power])
+            found[name] = power
+        return found
 
     def __repr__(self) -> str:
         text = f"{type(self).__name__} ("

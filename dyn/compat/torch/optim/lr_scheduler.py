@@ -96,6 +96,101 @@ class LambdaLR(LRScheduler):
         super().__init__(optimizer, lambda lr: schedules.LambdaDecay(lr, lr_lambda))
 
 
+class PolynomialLR(LRScheduler):
+    """The rate down to 0 within `total_iters` epochs, along a power of the epochs left."""
+
+    def __init__(self, optimizer: Any, total_iters: int = 5, power: float = 1.0):
+        super().__init__(
+            optimizer, lambda lr: schedules.PolynomialDecay(lr, total_iters, 0.0, power)
+        )
+
+
+class ConstantLR(LRScheduler):
+    """The rate times `factor` for `total_iters` epochs, then as it is."""
+
+    def __init__(self, optimizer: Any, factor: float = 1.0 / 3, total_iters: int = 5):
+        super().__init__(
+            optimizer,
+            lambda lr: schedules.LambdaDecay(lr, lambda t: factor if t < total_iters else 1.0),
+        )
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """The rate along a cosine down to `eta_min`, again and again, each time `T_mult` as long."""
+
+    def __init__(self, optimizer: Any, T_0: int, T_mult: int = 1, eta_min: float = 0.0):
+        super().__init__(
+            optimizer, lambda lr: schedules.CosineAnnealingWarmRestarts(lr, T_0, T_mult, eta_min)
+        )
+
+
+class OneCycleLR(LRScheduler):
+    """Up to `max_lr` and down to almost nothing, once; the momentum goes the other way.
+
+    Args:
+        optimizer: whose groups are changed: "lr", and "momentum" or the first of "betas".
+        max_lr: the peak, or one for each group.
+        total_steps: steps of the cycle; or `epochs` and `steps_per_epoch`.
+        pct_start: share of the steps that go up.
+        cycle_momentum: whether the momentum moves from `max_momentum` to `base_momentum` and back.
+        div_factor: the start is max_lr / div_factor.
+        final_div_factor: the end is the start / final_div_factor.
+        three_phase: come down to the start first, as slowly as it went up.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        max_lr: Any,
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.85,
+        max_momentum: float = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+    ):
+        if total_steps is None:
+            if epochs is None or steps_per_epoch is None:
+                raise ValueError(
+                    "You must define either total_steps OR (epochs AND steps_per_epoch)"
+                )
+            total_steps = epochs * steps_per_epoch
+        word = "linear" if anneal_strategy == "linear" else "cos"
+
+        def cycle(top: float, start: float, end: float) -> Any:
+            return schedules.OneCycleLR(
+                top, total_steps, top / start, end, pct_start, word, three_phase
+            )
+
+        peaks = max_lr if isinstance(max_lr, (list, tuple)) else [max_lr] * 2**16
+        for group, peak in zip(optimizer.param_groups, peaks, strict=False):
+            group["initial_lr"], group["max_lr"] = peak / div_factor, peak
+        self._momentum = None
+        if cycle_momentum:
+            self._momentum = cycle(base_momentum, max_momentum, max_momentum)
+        super().__init__(optimizer, lambda lr: cycle(lr * div_factor, lr, lr / final_div_factor))
+
+    def _set(self) -> None:
+        super()._set()
+        if self._momentum is None:
+            return
+        for group in self.optimizer.param_groups:
+            if "betas" in group:
+                group["betas"] = (self._momentum(), group["betas"][1])
+            else:
+                group["momentum"] = self._momentum()
+
+    def step(self, *args: Any) -> None:
+        if self._momentum is not None:
+            self._momentum.step()
+        super().step(*args)
+
+
 class LinearLR(LRScheduler):
     """The rate times a factor that changes linearly within `total_iters` epochs."""
 

@@ -11,8 +11,11 @@ from dyn.core.tensor import Tensor
 from dyn.ops.update import sgd_update
 from dyn.optimizer.group import Group
 
-_UNUSED = {"foreach": None, "maximize": False, "differentiable": False, "fused": None}
-"""Settings that PyTorch prints; of these, only `maximize` has an effect."""
+
+def rest(names: str, maximize: bool) -> dict[str, Any]:
+    """Settings that PyTorch prints in this order; of these, only `maximize` has an effect."""
+    values = {"maximize": maximize, "foreach": None, "fused": None}
+    return {name: values.get(name, False) for name in names.split()}
 
 
 class SGD(TorchOptimizer, optimizer.Momentum):
@@ -20,6 +23,7 @@ class SGD(TorchOptimizer, optimizer.Momentum):
 
     _settings = {"momentum": "_momentum", "nesterov": "_nesterov"}  # noqa: RUF012
     _state_names = {"momentum_buffer": "velocity"}  # noqa: RUF012
+    _counts = False
 
     def __init__(
         self,
@@ -41,7 +45,8 @@ class SGD(TorchOptimizer, optimizer.Momentum):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         defaults = {
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
-            "nesterov": nesterov, **_UNUSED, "maximize": maximize,
+            "nesterov": nesterov,
+            **rest("maximize foreach differentiable fused", maximize),
         }  # fmt: skip
         self._start(params, defaults)
 
@@ -60,7 +65,9 @@ class SGD(TorchOptimizer, optimizer.Momentum):
 
 class _Adam(TorchOptimizer):
     _settings = {"betas": ("_beta1", "_beta2"), "eps": "_epsilon"}  # type: ignore[dict-item]  # noqa: RUF012
-    _state_names = {"exp_avg": "moment1", "exp_avg_sq": "moment2"}  # noqa: RUF012
+    _state_names = {  # noqa: RUF012
+        "exp_avg": "moment1", "exp_avg_sq": "moment2", "max_exp_avg_sq": "moment2_max",
+    }  # fmt: skip
 
     def _begin(
         self,
@@ -73,17 +80,16 @@ class _Adam(TorchOptimizer):
         maximize: bool,
         decoupled: bool,
     ) -> None:
-        if amsgrad:
-            raise ValueError("amsgrad is not available")
         for i, beta in enumerate(betas):
             if not 0.0 <= beta < 1.0:
                 raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-            "amsgrad": amsgrad, **_UNUSED, "maximize": maximize, "capturable": False,
+            "amsgrad": amsgrad,
+            **rest("maximize foreach capturable differentiable fused", maximize),
             "decoupled_weight_decay": decoupled,
         }  # fmt: skip
-        self._start(params, defaults, beta1=betas[0], beta2=betas[1], epsilon=eps)
+        self._start(params, defaults, beta1=betas[0], beta2=betas[1], epsilon=eps, amsgrad=amsgrad)
 
 
 class Adam(_Adam, optimizer.Adam):
@@ -144,8 +150,8 @@ class Adagrad(TorchOptimizer, optimizer.Adagrad):
             raise ValueError("lr_decay is not available; use a scheduler")
         defaults = {
             "lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
-            "initial_accumulator_value": initial_accumulator_value, **_UNUSED,
-            "maximize": maximize,
+            "initial_accumulator_value": initial_accumulator_value,
+            **rest("foreach maximize differentiable fused", maximize),
         }  # fmt: skip
         self._start(
             params, defaults, epsilon=eps, initial_accumulator_value=initial_accumulator_value
@@ -156,6 +162,9 @@ class Adadelta(TorchOptimizer, optimizer.Adadelta):
     """Steps whose length follows from those before: see `dyn.optimizer.Adadelta`."""
 
     _settings = {"rho": "_rho", "eps": "_epsilon"}  # noqa: RUF012
+    _state_names = {  # noqa: RUF012
+        "square_avg": "_avg_squared_grad", "acc_delta": "_avg_squared_update",
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -169,7 +178,7 @@ class Adadelta(TorchOptimizer, optimizer.Adadelta):
         **unused: Any,
     ):
         defaults = {
-            "lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, **_UNUSED,
-            "maximize": maximize,
+            "lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay,
+            **rest("maximize capturable foreach differentiable", maximize),
         }  # fmt: skip
         self._start(params, defaults, rho=rho, epsilon=eps)

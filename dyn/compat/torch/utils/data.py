@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from dyn import io
 from dyn.compat.torch.tensor import own
 from dyn.io import (
@@ -12,13 +14,11 @@ from dyn.io import (
     ConcatDataset,
     Dataset,
     IterableDataset,
-    RandomSampler,
     Sampler,
     Subset,
     SubsetRandomSampler,
     WeightedRandomSampler,
     get_worker_info,
-    random_split,
 )
 from dyn.io import SequenceSampler as SequentialSampler
 
@@ -35,9 +35,37 @@ class TensorDataset(io.TensorDataset):
         return own(super().__getitem__(index))
 
 
+class RandomSampler(io.RandomSampler):
+    """Numbers of samples in random order; `generator` is a `torch.Generator`."""
+
+    def __init__(
+        self,
+        data_source: Any,
+        replacement: bool = False,
+        num_samples: int | None = None,
+        generator: Any = None,
+    ):
+        draws = None if generator is None else generator.draws
+        super().__init__(data_source, replacement, num_samples, draws)
+
+
+def random_split(dataset: Any, lengths: Any, generator: Any = None) -> list[Subset]:
+    """Divide a dataset at random; see `dyn.io.random_split`."""
+    return io.random_split(dataset, lengths, None if generator is None else generator.draws)
+
+
 def default_collate(batch: Any) -> Any:
-    """Samples side by side in one tensor, or in containers of tensors."""
-    return own(io.default_collate_fn(batch))
+    """Samples side by side in one tensor, or in containers of tensors; Python floats in double."""
+    return own(io.default_collate_fn([_doubled(sample) for sample in batch]))
+
+
+def _doubled(sample: Any) -> Any:
+    kind = type(sample)
+    if kind is float:
+        return np.float64(sample)
+    if kind is dict:
+        return {key: _doubled(value) for key, value in sample.items()}
+    return kind(map(_doubled, sample)) if kind in (tuple, list) else sample
 
 
 class DataLoader(io.DataLoader):
@@ -54,13 +82,25 @@ class DataLoader(io.DataLoader):
         collate_fn: Any = None,
         pin_memory: bool = False,
         drop_last: bool = False,
-        **others: Any,
+        timeout: float = 0,
+        worker_init_fn: Any = None,
+        multiprocessing_context: Any = None,
+        generator: Any = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
     ):
+        if shuffle and generator is not None and sampler is None:
+            sampler = RandomSampler(dataset, generator=generator)
         if sampler is not None:
             batch_sampler = BatchSampler(
                 sampler=sampler, batch_size=batch_size or 1, drop_last=drop_last
             )
-        settings: dict[str, Any] = {"num_workers": num_workers}
+        settings: dict[str, Any] = {
+            "num_workers": num_workers, "timeout": timeout, "worker_init_fn": worker_init_fn,
+            "prefetch_factor": prefetch_factor or 2,
+        }  # fmt: skip
         if batch_sampler is not None:
             settings["batch_sampler"] = batch_sampler
         else:

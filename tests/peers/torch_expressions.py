@@ -1,9 +1,16 @@
-"""Expressions that PyTorch and `dyn.compat.torch` print alike; `printed.json` has PyTorch's text.
+"""Expressions of PyTorch code; what is compared is what they print, or the error they raise.
 
-In them `torch`, `nn`, `F`, `nan` and `inf` are known.
+In them `torch`, `nn`, `F`, `nan` and `inf` are known. A snippet is called what it says.
 """
 
-SNIPPETS = r"""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tests.peers.snippets import SNIPPETS, Snippet
+
+EXPRESSIONS = r"""
 torch.tensor(1)
 torch.tensor(1.5)
 torch.tensor([True,False])
@@ -282,4 +289,60 @@ torch.no_grad()(torch.is_grad_enabled)(), torch.is_grad_enabled()
 torch.zeros(2, 3).index_select(1, torch.tensor([0, 2])).shape
 torch.tensor([[1., 2.], [3., 4.]]).mean(dim=(0, 1))
 torch.tensor([0.1, 0.2], dtype=torch.float64) + torch.tensor([1, 2])
+torch.Tensor.add(torch.ones(1), 2)
+torch.add(torch.ones(2), torch.ones(2), alpha=3, out=torch.zeros(2))
+torch.sum(input=torch.ones(2, 3), dim=1)
+torch.finfo(torch.float32).eps, torch.iinfo(torch.int32).max
+torch.allclose(torch.ones(2), torch.ones(2) + 1e-9)
+torch.cross(torch.tensor([1., 0, 0]), torch.tensor([0., 1, 0]))
+torch.diagonal(torch.arange(9).view(3, 3), 1)
+torch.tensordot(torch.ones(2, 3), torch.ones(3, 2), dims=1)
+torch.cdist(torch.zeros(1, 2), torch.ones(1, 2))
+torch.linalg.norm(torch.tensor([3., 4.]))
+torch.flip(torch.arange(3), dims=(0,)), torch.roll(torch.arange(4), shifts=1, dims=0)
+torch.permute(torch.ones(2, 3), dims=(1, 0)).shape, torch.reshape(torch.arange(4), shape=(2, 2))
+torch.pi, torch.inf, torch.nan, torch.e
+torch.cuda.is_available(), torch.cuda.device_count(), torch.backends.mps.is_available()
+torch.accelerator.is_available()
+torch.autograd.functional.jacobian(lambda x: x ** 2, torch.tensor([1., 2.]))
+torch.autograd.functional.hessian(lambda x: (x ** 3).sum(), torch.tensor([1., 2.]))
+nn.utils.rnn.pad_sequence([torch.ones(3), torch.ones(2)], batch_first=True, padding_value=-1.)
+nn.Transformer.generate_square_subsequent_mask(3)
+nn.TransformerDecoderLayer(8, 2, 16)
+nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16), 2)
+nn.Transformer(8, 2, 1, 1, 16)
+torch.optim.RMSprop([torch.zeros(1)])
+torch.optim.AdamW([torch.zeros(1)], amsgrad=True)
+torch.optim.NAdam([torch.zeros(1)])
+torch.optim.RAdam([torch.zeros(1)])
+torch.optim.Adamax([torch.zeros(1)])
+torch.optim.Rprop([torch.zeros(1)])
+torch.optim.Adagrad([torch.zeros(1)])
+torch.optim.Adadelta([torch.zeros(1)])
+torch.optim.lr_scheduler.OneCycleLR(torch.optim.SGD([torch.zeros(1)], lr=1.0), max_lr=0.1)
+torch.Generator().manual_seed(3).initial_seed(), torch.Generator().device
 """.strip().split("\n")
+"""One on each line."""
+
+DIFFERENT: dict[str, str] = {}
+"""Why dyn differs on purpose, by expression."""
+
+
+def _text(expression: str) -> Any:
+    def run(torch: Any) -> str:
+        space = {
+            "torch": torch, "nn": torch.nn, "F": torch.nn.functional, "nan": math.nan,
+            "inf": math.inf,
+        }  # fmt: skip
+        try:
+            return repr(eval(expression, space))
+        except Exception as error:
+            return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+
+    return run
+
+
+for _expression in EXPRESSIONS:
+    SNIPPETS[_expression] = Snippet(
+        _expression, "torch", _text(_expression), DIFFERENT.get(_expression, "")
+    )

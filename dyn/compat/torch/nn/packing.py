@@ -1,0 +1,115 @@
+"""`torch.nn.utils.rnn`: sequences of several lengths in one tensor.
+
+A packed sequence here is the padded tensor with its lengths, which is what dyn's recurrent layers
+take; the steps are never put one behind the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+from dyn.compat.torch.creation import as_tensor
+from dyn.compat.torch.tensor import Base, own
+from dyn.nn import functional as F
+from dyn.ops.creation import arange
+from dyn.ops.index import slice as cut
+from dyn.ops.index import where
+from dyn.ops.join import stack
+from dyn.ops.shape import reshape, transpose
+
+
+class PackedSequence:
+    """Sequences of several lengths.
+
+    Attributes:
+        padded: (steps, batch, ...), in the order in which the sequences were given.
+        lengths: (batch,) steps of each.
+    """
+
+    def __init__(self, padded: Any, lengths: Any):
+        self.padded, self.lengths = padded, lengths
+
+    @property
+    def data(self) -> Any:
+        """The padded tensor; PyTorch has the steps of all sequences one behind the other."""
+        return own(self.padded)
+
+
+def _time_first(x: Any, batch_first: bool) -> Any:
+    return transpose(x, [1, 0, *range(2, x.ndim)]) if batch_first else x
+
+
+def pack_padded_sequence(
+    input: Any, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
+) -> PackedSequence:
+    """A padded tensor with the lengths of its sequences.
+
+    Args:
+        input: (steps, batch, ...), or (batch, steps, ...) with `batch_first`.
+        lengths: (batch,) steps of each sequence.
+        batch_first: whether the batch is the first axis.
+        enforce_sorted: whether the lengths must not grow.
+
+    Raises:
+        RuntimeError: the lengths grow although `enforce_sorted`.
+    """
+    counts = own(lengths) if isinstance(lengths, Base) else as_tensor(list(lengths))
+    listed = counts.tolist()
+    if enforce_sorted and any(a < b for a, b in pairwise(listed)):
+        raise RuntimeError(
+            "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. "
+            "You can pass `enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to "
+            "sidestep this requirement if you do not need ONNX exportability."
+        )
+    return PackedSequence(_time_first(input, batch_first), counts)
+
+
+def pad_packed_sequence(
+    sequence: PackedSequence,
+    batch_first: bool = False,
+    padding_value: float = 0.0,
+    total_length: int | None = None,
+) -> tuple[Any, Any]:
+    """The padded tensor of a packed sequence, as long as its longest one, and the lengths."""
+    padded, lengths = sequence.padded, sequence.lengths
+    longest = max(lengths.tolist())
+    found = cut(padded, [0], [0], [longest])
+    steps = reshape(arange(longest), [longest, 1, *([1] * (padded.ndim - 2))])
+    inside = steps < reshape(lengths, [1, -1, *([1] * (padded.ndim - 2))])
+    found = where(inside, found, padding_value)
+    if total_length is not None and total_length > longest:
+        rest = [total_length - longest]
+        widths = [0, rest[0], *([0] * (2 * (padded.ndim - 1)))]
+        found = F.pad(found, widths, value=padding_value)
+    return own(_time_first(found, batch_first)), lengths
+
+
+def pad_sequence(
+    sequences: Sequence[Any], batch_first: bool = False, padding_value: float = 0.0
+) -> Any:
+    """Sequences (steps, ...) of several lengths side by side, filled up at their ends."""
+    longest = max(x.shape[0] for x in sequences)
+    filled = [
+        F.pad(x, [0, longest - x.shape[0], *([0] * (2 * (x.ndim - 1)))], value=padding_value)
+        for x in sequences
+    ]
+    return own(stack(filled, axis=0 if batch_first else 1))
+
+
+def pack_sequence(sequences: Sequence[Any], enforce_sorted: bool = True) -> PackedSequence:
+    """Sequences (steps, ...) of several lengths, packed."""
+    lengths = [x.shape[0] for x in sequences]
+    return pack_padded_sequence(pad_sequence(sequences), lengths, enforce_sorted=enforce_sorted)
+
+
+rnn = SimpleNamespace(
+    PackedSequence=PackedSequence,
+    pack_padded_sequence=pack_padded_sequence,
+    pack_sequence=pack_sequence,
+    pad_packed_sequence=pad_packed_sequence,
+    pad_sequence=pad_sequence,
+)
+"""The names of `torch.nn.utils.rnn`."""

@@ -1,0 +1,168 @@
+"""Functions with a gradient of the user's own: `PyLayer`, one node of the tape for a whole forward.
+
+The forward is made of ops and so is the gradient; only the link between the two is here.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from dyn.core.dispatch import symbolic_key
+from dyn.core.dtype import is_inexact
+from dyn.core.errors import GradError
+from dyn.core.modes import is_grad_enabled, no_grad
+from dyn.core.observe import current as current_observers
+from dyn.core.tape import GradNode, Step, TapePlan, edge_of, next_order
+from dyn.core.tensor import Tensor
+
+
+class PyLayerContext:
+    """What a forward leaves for its backward; anything may be set on it as an attribute."""
+
+    def __init__(self) -> None:
+        self._saved: tuple[Any, ...] = ()
+        self._outputs: dict[int, int] = {}
+        self._node: Any = None
+        self._constants: set[int] = set()
+        self.needs_input_grad: tuple[bool, ...] = ()
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Keep tensors, inputs and outputs among them, for `saved_tensor`."""
+        self._saved = tensors
+
+    def saved_tensor(self) -> tuple[Any, ...]:
+        """What `save_for_backward` was given."""
+        return tuple(self._restored(i, kept) for i, kept in enumerate(self._saved))
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        """Say that outputs have no gradient."""
+        self._constants.update(id(tensor) for tensor in tensors)
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Accepted: an output that nothing was computed from always has a gradient of zeros."""
+
+    def _keep(self, outputs: Sequence[Tensor], node: GradNode) -> None:
+        """Outputs are kept as arrays: kept as tensors, node and outputs would hold each other."""
+        self._node = weakref.ref(node)
+        places = {id(out): i for i, out in enumerate(outputs)}
+        self._outputs = {
+            at: places[id(kept)] for at, kept in enumerate(self._saved) if id(kept) in places
+        }
+        self._saved = tuple(
+            kept._read() if at in self._outputs else kept for at, kept in enumerate(self._saved)
+        )
+
+    def _restored(self, at: int, kept: Any) -> Any:
+        if at not in self._outputs:
+            return kept
+        out = Tensor._of(kept)
+        out._node, out._index, out.stop_gradient = self._node(), self._outputs[at], False
+        return out
+
+
+class PyLayer:
+    """A function with a gradient of its own: subclass it and call `apply`.
+
+    `forward(ctx, *args)` computes the result, one tensor or a tuple of them; `backward(ctx, *g)`
+    is given a gradient for each output and returns one for each tensor among the arguments, in
+    their order, or None. What is between them is kept by `ctx.save_for_backward`.
+    """
+
+    _context: type[PyLayerContext] = PyLayerContext
+    _every_argument = False
+    """Whether `backward` returns something for arguments that are no tensors, too."""
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+        """The result; every subclass writes its own."""
+        raise NotImplementedError("You must implement the forward function for PyLayer.")
+
+    @staticmethod
+    def backward(ctx: Any, *args: Any) -> Any:
+        """The gradients of the tensors among the arguments; every subclass writes its own."""
+        raise NotImplementedError("You must implement the backward function for PyLayer.")
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward`, and `backward` when gradients are wanted.
+
+        Raises:
+            GradError: while the gradient is computed: `backward` returns too many or too few.
+        """
+        context = cls._context()
+        inputs = [(i, x) for i, x in enumerate(args) if isinstance(x, Tensor)]
+        wanted = is_grad_enabled() and any(not x.stop_gradient for _, x in inputs)
+        context.needs_input_grad = tuple(
+            isinstance(x, Tensor) and not x.stop_gradient for x in args
+        )
+        with no_grad():
+            made = cls._run(context, args, kwargs)
+        if not wanted:
+            return made
+        several = isinstance(made, (tuple, list))
+        outputs = _link(cls, context, inputs, list(made) if several else [made])
+        return tuple(outputs) if several else outputs[0]
+
+    @classmethod
+    def _run(cls, context: Any, args: Any, kwargs: Any) -> Any:
+        return cls.forward(context, *args, **kwargs)
+
+    @classmethod
+    def _slopes(cls, context: Any, gradients: tuple[Any, ...]) -> Any:
+        return cls.backward(context, *gradients)
+
+
+def _link(
+    cls: type[PyLayer],
+    context: PyLayerContext,
+    inputs: Sequence[tuple[int, Tensor]],
+    outputs: Sequence[Tensor],
+) -> list[Tensor]:
+    """The outputs, with the whole call on the tape as one node."""
+    targets = tuple((i, i) for i, (_, x) in enumerate(inputs) if not x.stop_gradient)
+
+    def gradients(g: Any) -> list[Any]:
+        found = cls._slopes(context, tuple(g) if isinstance(g, list) else (g,))
+        listed = list(found) if isinstance(found, (tuple, list)) else [found]
+        if cls._every_argument:
+            listed = [listed[at] if at < len(listed) else None for at, _ in inputs]
+        if len(listed) != len(inputs):
+            raise GradError(
+                f"{cls.__name__}.backward returned {len(listed)} gradients for {len(inputs)} "
+                "tensors; return None where there is none"
+            )
+        return listed
+
+    tensors = tuple(x for _, x in inputs)
+    key: list[Any] = [()]
+    for x in tensors:
+        array = x._read()
+        key += [array.shape, array.dtype]
+    watched = bool(current_observers())
+    node = GradNode()
+    node.op = SimpleNamespace(  # type: ignore[assignment]
+        name=cls.__name__, public=len(outputs), attrs={}, input_name=str
+    )
+    node.attrs = ()
+    node.plan = TapePlan((), (), None, (Step(gradients, (), targets),), None)
+    node.edges = [None if x.stop_gradient else edge_of(x) for x in tensors]
+    node.key = symbolic_key(tensors, tuple(key)) if watched else tuple(key)
+    node.kept_in = node.kept_out = ()
+    node.count, node.order = len(outputs), next_order()
+    if len(outputs) != 1:
+        node.outputs = [
+            (tuple(out.shape) if watched else out._read().shape, out._read().dtype)
+            for out in outputs
+        ]
+    context._keep(outputs, node)
+    linked = []
+    for i, out in enumerate(outputs):
+        # A tensor of its own, whether the forward returned an input, a view or what it kept.
+        own = Tensor._of(out._read())
+        if is_inexact(own._array.dtype) and id(out) not in context._constants:
+            own._node, own._index, own.stop_gradient = node, i, False
+        linked.append(own)
+    return linked
