@@ -23,6 +23,7 @@ from exporter.report import Comparison
 from exporter.serving import Predictor
 from exporter.trials import Trials
 from tracer.graph import Graph, Guard, Value
+from tracer.steady import same
 
 RELATIVE = {"float64": 1e-7, "float32": 3e-4, "float16": 2e-2, "bfloat16": 5e-2}
 """Largest allowed error of each dtype, relative to the largest value of an output."""
@@ -55,8 +56,16 @@ class Live(Protocol):
         """State by name, as the last run left it."""
         ...
 
-    def restart(self) -> None:
-        """Back to the state before the first run."""
+    def restart(self, attributes: bool = True) -> None:
+        """Back to the state before the first run; of attributes of layers only if wanted."""
+        ...
+
+    def keeps(self) -> bool:
+        """Whether the runs since the start have changed attributes of layers."""
+        ...
+
+    def refuse(self) -> None:
+        """Raise, with the line, if the model is not the same twice."""
         ...
 
 
@@ -120,17 +129,33 @@ class Verifier:
         try:
             for i, arrays in enumerate(calls):
                 try:
-                    wanted = self.results(self.live.run(arrays), self.live.state)
+                    outputs = self.live.run(arrays)
                 except Exception:
                     if may_refuse:  # asserts and checks of the user's own included
                         return False
                     raise
+                if arrays is first:
+                    self.need_same_twice(outputs)
+                if len(calls) == 1 and self.live.keeps():
+                    calls.append(self.trials.inputs(sizes, rng))
+                wanted = self.results(outputs, self.live.state)
                 self.runs += 1
                 given = self.results(self.served(arrays, sizes), lambda: self.predictor.state)
                 self.compare(wanted, given, sizes, calls[: i + 1])
         finally:
             self.live.restart()
         return True
+
+    def need_same_twice(self, outputs: Sequence[np.ndarray]) -> None:
+        """The model must give for the sample, bit for bit, what it gave when it was recorded."""
+        if not same(self.graph.results, outputs):
+            self.live.refuse()
+            raise VerificationError(
+                "the model is not the same twice: with the same inputs it gives other outputs now "
+                "than when it was traced. They may depend on inputs, parameters and buffers only, "
+                "not on counters or random numbers of Python, files, the time, or a size that is "
+                "used as a key or text"
+            )
 
     def served(self, arrays: Sequence[np.ndarray], sizes: Mapping[str, int]) -> list[np.ndarray]:
         """What onnxruntime computes from the file; state carries from call to call."""

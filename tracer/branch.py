@@ -71,6 +71,7 @@ class Path:
         Args:
             decisions: answers to give at the first forks; later ones are answered by the values.
         """
+        self.root = root
         self.segment = root
         self.decisions = decisions
         self.taken: list[bool] = []
@@ -102,11 +103,11 @@ class Path:
             node = nodes[self._cursor]
             same = node.op == op and node.inputs == inputs and same_attrs(node.attrs, attrs)
             if not same or not _same_blocks(node.blocks, blocks or {}):
-                raise _unsteady(f"{node.op} at {node.where}", f"{op} at {where}")
+                raise _unsteady(f"{node.op} at {node.where}", f"{op} at {where}", where)
             self._cursor += 1
             return node, False
         if self.segment.then is not None:
-            raise _unsteady(_what(self.segment.then), f"{op} at {where}")
+            raise _unsteady(_what(self.segment.then), f"{op} at {where}", where)
         outputs = [Value("", type_, "node") for type_ in types()]
         node = Node(op, inputs, attrs, outputs, *layer, where, blocks or {})
         nodes.append(node)
@@ -131,7 +132,7 @@ class Path:
         fork = self.segment.then
         assert isinstance(fork, Fork)
         if fork.condition is not condition:
-            raise _unsteady(_what(fork), f"a condition at {where}")
+            raise _unsteady(_what(fork), f"a condition at {where}", where)
         self.segment = fork.sides.setdefault(answer, Segment())
         self._cursor = 0
         self.answers[condition] = answer
@@ -148,9 +149,10 @@ class Path:
         """Check that the segment ends here, in the way it did before."""
         if self._cursor < len(self.segment.nodes):
             node = self.segment.nodes[self._cursor]
-            raise _unsteady(f"{node.op} at {node.where}", what)
-        if not isinstance(self.segment.then, (kind, type(None))):
-            raise _unsteady(_what(self.segment.then), what)
+            raise _unsteady(f"{node.op} at {node.where}", what, node.where)
+        then = self.segment.then
+        if not isinstance(then, (kind, type(None))):
+            raise _unsteady(_what(then), what, then.where if isinstance(then, Fork) else None)
 
 
 def explore(run: Callable[[Path], End]) -> Segment:
@@ -256,11 +258,12 @@ def _what(then: Fork | End | None) -> str:
     return "the end of the forward"
 
 
-def _unsteady(first: str, second: str) -> TraceError:
+def _unsteady(first: str, second: str, where: SourceLine | None) -> TraceError:
     return TraceError(
         f"the forward is not the same twice: it came to {first} in one run and to {second} in "
         "another. What it does may depend on its inputs only, not on Python's or numpy's random "
-        "numbers, counters or the time; use dyn.rand and buffers for those"
+        "numbers, counters or the time; use dyn.rand and buffers for those",
+        where=where,
     )
 
 

@@ -234,6 +234,7 @@ class Graph(Block):
         sizes: size of each symbol in the run that was recorded. A name that starts with "_" is a
             size that depends on values (of `nonzero`, for example) and may be 0.
         samples: arrays of the inputs in the run that was recorded.
+        results: arrays of the outputs in that run.
         training: whether layers were in training mode.
     """
 
@@ -248,6 +249,7 @@ class Graph(Block):
     assumptions: list[Assumption] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
     samples: list[np.ndarray] = field(default_factory=list)
+    results: list[np.ndarray] = field(default_factory=list)
     training: bool = False
 
     def roots(self) -> list[Value]:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from dyn.core.tensor import Tensor
-from dyn.core.tree import flatten
 from dyn.nn.layer import Layer
-from tracer.call import Call, Modes, is_output
+from tracer.call import Call, Modes
 from tracer.names import Model
 from tracer.preserve import Snapshot
+from tracer.steady import arrays_of
+from tracer.trace import need_same_twice
 
 
 class Live:
@@ -50,9 +51,7 @@ class Live:
             tensors.append(tensor)
         args, kwargs = self._call.arguments(tensors)
         with Modes(self._model.layers, self._training):
-            result = self._model.function(*args, **kwargs)
-        _, leaves = flatten(result, is_output)
-        return [(v if isinstance(v, Tensor) else Tensor(v))._read() for _, v in leaves]
+            return arrays_of(self._model.function(*args, **kwargs))
 
     def classes(self) -> dict[str, str]:
         """Class names by path of the layers that have a forward of their own, outer ones first."""
@@ -70,6 +69,24 @@ class Live:
             if tensor._array is not None
         }
 
-    def restart(self) -> None:
-        """Put the model's state and the random numbers back as they were at the start."""
-        self._snapshot.restore()
+    def restart(self, attributes: bool = True) -> None:
+        """Put the model's state and the random numbers back as they were at the start.
+
+        Args:
+            attributes: False leaves what layers keep beside parameters and buffers, as it stays
+                from one call of the model to the next.
+        """
+        self._snapshot.restore(attributes)
+
+    def keeps(self) -> bool:
+        """Whether the runs since the start have changed attributes of layers."""
+        return bool(self._snapshot.changed())
+
+    def refuse(self) -> None:
+        """Say at which line the model is not the same twice.
+
+        Raises:
+            TraceError: two calls with the same inputs differ, and where they do.
+        """
+        self.restart()
+        need_same_twice(self._model, self._call, self._training)

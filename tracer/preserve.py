@@ -14,6 +14,8 @@ from dyn.core.tensor import Tensor
 from dyn.nn.layer import Layer
 
 _CONTAINERS = (list, dict, set)
+_PLAIN = (bool, int, float, str)
+_ABSENT = object()
 
 
 class Snapshot:
@@ -41,21 +43,48 @@ class Snapshot:
         """The attributes that a layer had."""
         return next(saved for known, saved in self._layers if known is layer)
 
-    def restore(self) -> None:
-        """Put everything back. May be called several times."""
+    def changed(self) -> list[tuple[Layer, str]]:
+        """Layers and attributes that hold something else now, numbers and texts by value."""
+        contents = {id(value): content for value, content in self._contents}
+        return [
+            (layer, name)
+            for layer, before in self._layers
+            for name in dict.fromkeys((*before, *layer.__dict__))
+            if _differs(before.get(name, _ABSENT), layer.__dict__.get(name, _ABSENT), contents)
+        ]
+
+    def restore(self, attributes: bool = True) -> None:
+        """Put everything back. May be called several times.
+
+        Args:
+            attributes: False leaves what layers keep beside parameters and buffers.
+        """
         for tensor, saved in self._tensors.values():
             version = tensor._version
             tensor.__dict__.clear()
             tensor.__dict__.update(saved)
             # Views of the tensor notice that their base has changed.
             tensor._version = version + 1
-        for layer, attributes in self._layers:
+        rng.set_rng_state(self._random)
+        if not attributes:
+            return
+        for layer, saved in self._layers:
             layer.__dict__.clear()
-            layer.__dict__.update(attributes)
+            layer.__dict__.update(saved)
         for container, content in self._contents:
             container.clear()
             if isinstance(container, list):
                 container.extend(content)
             else:
                 container.update(content)
-        rng.set_rng_state(self._random)
+
+
+def _differs(before: Any, now: Any, contents: Mapping[int, Any]) -> bool:
+    if before is not now:
+        return type(before) is not type(now) or type(now) not in _PLAIN or before != now
+    content = contents.get(id(now))
+    if content is None:
+        return False
+    if isinstance(now, dict):
+        now, content = [*now, *now.values()], [*content, *content.values()]
+    return len(now) != len(content) or any(a is not b for a, b in zip(now, content, strict=True))

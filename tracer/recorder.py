@@ -126,6 +126,11 @@ class Recorder(Observer, SizeScope):
         path = self.session.temporaries.get(id(tensor), (None,))[0]
         self._refuse(refusals.carries_state(tensor, path, how, where))
 
+    def computed_from_inputs(self, tensor: Tensor) -> bool:
+        """Whether this run has made the value of a tensor, and not of sizes or constants alone."""
+        _, value, _ = self._known.get(id(tensor._array), (None, None, None))
+        return value is not None and self.session.levels[value] == TRACED
+
     def _refuse(self, error: TraceError) -> None:
         self.session.problem(error, self.layer[0])
 

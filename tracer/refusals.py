@@ -114,10 +114,52 @@ def carries_state(
     else:
         kind = "buffer" if isinstance(tensor, Buffer) else "tensor"
         name = f"a {kind} of shape {list(tensor._array.shape)}"
-    attribute = path.rsplit(".", 1)[-1] if path is not None else "name"
+    attribute = path.rsplit(".", 1)[-1].split("[")[0] if path is not None else "name"
     return TraceError(
         f"{name} {how}: it carries a value from one call to the next, and a temporary is not part "
         f"of the file. Make it state with self.register_buffer({attribute!r}, ...)",
+        where=where,
+    )
+
+
+def unsteady(changed: list[str], drawn: bool, where: SourceLine | None) -> TraceError:
+    """A forward gives other results when it is called again with the same inputs.
+
+    Args:
+        changed: attributes that a call changes.
+        drawn: whether it draws from Python's or numpy's random numbers.
+    """
+    if drawn:
+        why = (
+            "it draws from Python's or numpy's random numbers, and the file would keep those of "
+            "this one run for ever. Remedy: draw with ops (dyn.rand, dyn.randn, dyn.randint), "
+            "which stay random in the file, or draw outside the forward and pass the numbers in"
+        )
+    elif changed:
+        names = ", ".join(f"self.{name}" for name in changed[:3])
+        why = (
+            f"a call changes {names}, and what Python keeps is not part of the file. Remedy: make "
+            f"it a tensor with self.register_buffer({changed[0].rsplit('.', 1)[-1]!r}, ...)"
+        )
+    else:
+        why = (
+            "what it computes may depend on inputs, parameters and buffers only, not on counters "
+            "or random numbers of Python, files, the time, or a dynamic size as a key or text. "
+            "Remedy: pass such a value in as an input, or keep it in a buffer"
+        )
+    return TraceError(
+        f"the forward is not the same twice: called again with the same inputs it gives another "
+        f"result; {why}",
+        where=where,
+    )
+
+
+def fails_again(error: str, changed: list[str], where: SourceLine | None) -> TraceError:
+    """A forward raises when it is called again with the same inputs."""
+    names = ", ".join(f"self.{name}" for name in changed[:3]) or "what Python keeps"
+    return TraceError(
+        f"the forward is not the same twice: called again with the same inputs it raises {error}. "
+        f"Remedy: keep what a call changes ({names}) in buffers (self.register_buffer)",
         where=where,
     )
 

@@ -58,6 +58,9 @@ class Session:
         assumptions: sides of conditions in blocks that only raise.
         written: names of the state that earlier runs were seen to write.
         problems: None to raise the first problem, or a list that collects them all.
+        refused: the first problem that was raised, which the forward may have caught.
+        doubted: whether the model is called twice even if nothing tells that it keeps something.
+        results: arrays that the first run gave for the samples.
     """
 
     def __init__(
@@ -72,6 +75,9 @@ class Session:
         self.sizes = sizes
         self.written = written
         self.problems = problems
+        self.refused: TraceError | None = None
+        self.doubted = False
+        self.results: list[np.ndarray] = []
         self.guards: dict[Any, Guard] = {}
         self.assumptions: list[Assumption] = []
         self.levels: dict[Value, int] = {}
@@ -101,9 +107,13 @@ class Session:
         self.levels[value] = TRACED if name in self.written else FROZEN
         return Handle(name, tensor, array.view(), value)
 
-    def start_run(self) -> None:
-        """Put the model as it was, with array objects that can be told apart."""
-        self.snapshot.restore()
+    def start_run(self, attributes: bool = True) -> None:
+        """Put the model as it was, with array objects that can be told apart.
+
+        Args:
+            attributes: False leaves what layers keep beside parameters and buffers.
+        """
+        self.snapshot.restore(attributes)
         for handle in self.handles.values():
             handle.tensor._array = handle.array
 
@@ -147,6 +157,7 @@ class Session:
     def problem(self, error: TraceError, layer: str) -> None:
         """Raise a problem, or collect it once with the path of the layer it is in."""
         if self.problems is None:
+            self.refused = self.refused or error
             raise error
         error.layers = [self.model.name, *filter(None, layer.split("."))]
         if not any(p.message == error.message and p.where == error.where for p in self.problems):

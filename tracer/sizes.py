@@ -12,7 +12,7 @@ from typing import Any
 
 from dyn.core.dim import Dim, SizeScope, make
 from dyn.core.errors import AttributeValueError
-from dyn.core.expr import Atom, Expr, is_unknown
+from dyn.core.expr import Atom, Expr, function_of, is_unknown
 from dyn.core.op import Type
 
 
@@ -68,6 +68,27 @@ def unknown_sizes(*values: Any) -> set[str]:
         elif isinstance(value, tuple):
             found |= unknown_sizes(*value)
     return found
+
+
+def renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """`value` with other names for some symbols, also inside tuples; itself if it has none."""
+    if isinstance(value, tuple):
+        items = tuple(renamed(item, names) for item in value)
+        return value if all(a is b for a, b in zip(items, value, strict=True)) else items
+    if not isinstance(value, Expr) or names.keys().isdisjoint(value.symbols()):
+        return value
+    total = Expr.of(0)
+    for monomial, coefficient in value.terms.items():
+        term = Expr.of(coefficient)
+        for atom in monomial:
+            parts = [renamed(arg, names) for arg in atom.args]
+            term = term * (
+                function_of(atom.name, *parts)
+                if parts
+                else Expr.symbol(names.get(atom.name, atom.name))
+            )
+        total = total + term
+    return total
 
 
 def new_unknown_size(sizes: dict[str, int], sample: int) -> Expr:

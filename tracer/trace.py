@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from dyn.core.dim import Dim
 from dyn.core.observe import current, observing
 from dyn.core.tensor import Tensor
@@ -24,6 +26,7 @@ from tracer.passes.base import collect_state, drop_sizes, reads
 from tracer.recorder import Recorder
 from tracer.session import Session
 from tracer.spec import bind
+from tracer.steady import draws, need_steady
 from tracer.text import type_text
 
 
@@ -80,25 +83,34 @@ def trace(
     return graph
 
 
+def need_same_twice(model: Model, call: Call, training: bool) -> None:
+    """Trace a model and call it a second time with the same inputs, of whatever it keeps.
+
+    Raises:
+        TraceError: the results differ; it names the first line that does.
+    """
+    bound, chosen = bind(call.specs)
+    with Modes(model.layers, training):
+        session = Session(model, bound, dict(chosen), frozenset(), None)
+        session.doubted = True
+        _trace(session, call, None)
+
+
 def _trace(session: Session, call: Call, output_names: Sequence[str] | None) -> Graph:
     """One trace: all runs, merged into a graph."""
     order: list[list[str]] = []
 
     def run(path: Path) -> End:
         session.start_run()
+        before = None if order else draws()
         recorder = Recorder(session, path)
-        tensors = []
-        for spec, _, array in session.inputs:
-            tensors.append(Tensor._of(array))
-            tensors[-1].stop_gradient = spec.stop_gradient
-        args, kwargs = call.arguments(tensors)
-        try:
-            with observing(recorder):
-                result = session.model.function(*args, **kwargs)
-                end, paths = _end(recorder, result)
-                _need_no_hidden_state(recorder)
-        finally:
-            recorder.close()
+        end, paths, results = _record(recorder, call)
+        if not order:
+            session.results = results
+            drawn = draws() != before
+            if session.doubted or drawn or session.snapshot.changed():
+                path.end(end)
+                _call_again(recorder, call, drawn)
         order.append(paths)
         return end
 
@@ -111,17 +123,50 @@ def _trace(session: Session, call: Call, output_names: Sequence[str] | None) -> 
     return _graph(session, root, order[0], list(assumed), output_names)
 
 
-def _end(recorder: Recorder, result: Any) -> tuple[End, list[str]]:
+def _record(recorder: Recorder, call: Call) -> tuple[End, list[str], list[np.ndarray]]:
+    """One run from start to end."""
+    session = recorder.session
+    tensors = []
+    for spec, _, array in session.inputs:
+        tensors.append(Tensor._of(array))
+        tensors[-1].stop_gradient = spec.stop_gradient
+    args, kwargs = call.arguments(tensors)
+    try:
+        with observing(recorder):
+            result = session.model.function(*args, **kwargs)
+            end = _end(recorder, result)
+            _need_no_hidden_state(recorder)
+    finally:
+        recorder.close()
+    if session.refused is not None:
+        raise session.refused
+    return end
+
+
+def _call_again(recorder: Recorder, call: Call, drawn: bool) -> None:
+    """See to it that the forward is the same twice, after a first run that left something."""
+    session, (path,) = recorder.session, recorder.paths
+    kept = session.model.temporaries()
+    suspects = {name: t for name, t in kept.items() if recorder.computed_from_inputs(t)}
+
+    def follow() -> None:
+        again = Path(path.root, tuple(path.taken))
+        again.end(_record(Recorder(session, again), call)[0])
+
+    need_steady(session, call, suspects, drawn, follow)
+
+
+def _end(recorder: Recorder, result: Any) -> tuple[End, list[str], list[np.ndarray]]:
     """What a run has come to: values of the outputs and of the state it wrote."""
     structure, leaves = flatten(result, is_output)
-    outputs = []
+    outputs, arrays = [], []
     for _, leaf in leaves:
         tensor = leaf
         if isinstance(leaf, Dim):
             tensor = recorder.lift(leaf)
         elif not isinstance(leaf, Tensor):
             tensor = Tensor(leaf)
-        tensor._read()
+        arrays.append(tensor._read())
         outputs.append(recorder.value_of(tensor))
     if not outputs:
         raise TraceError(
@@ -132,7 +177,7 @@ def _end(recorder: Recorder, result: Any) -> tuple[End, list[str]]:
     states = {
         name: (recorder.value_of(handles[name]), line) for name, line in recorder.states.items()
     }
-    return End(outputs, structure, states), [path for path, _ in leaves]
+    return End(outputs, structure, states), [path for path, _ in leaves], arrays
 
 
 def _need_no_hidden_state(recorder: Recorder) -> None:
@@ -193,6 +238,7 @@ def _graph(
         assumptions=assumed,
         sizes=session.sizes,
         samples=[spec.sample for spec, _, _ in session.inputs],
+        results=session.results,
     )
     _settle_states(graph)
     collect_state(graph)

@@ -108,11 +108,32 @@ class Dim:
             return result
         return self.scope.lift(self) ** other
 
+    def __lshift__(self, other: Any) -> Any:
+        return self * (1 << operator.index(other))
+
+    def __rshift__(self, other: Any) -> Any:
+        return self // (1 << operator.index(other))
+
+    def __and__(self, other: Any) -> Any:
+        mask = operator.index(other)
+        # The low bits are a remainder; other masks have no expression.
+        return self % (mask + 1) if mask >= 0 and mask & mask + 1 == 0 else self._escape("&") & mask
+
+    __rand__ = __and__
+
+    def __abs__(self) -> Any:
+        return maximum(self, -self)
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return self if digits is None or digits >= 0 else round(self._escape("round"), digits)
+
     def __neg__(self) -> Any:
         return make(-self.sample, -self.expr, self.scope)
 
     def __pos__(self) -> Dim:
         return self
+
+    __ceil__ = __floor__ = __trunc__ = __pos__
 
     def _compare(self, other: Any, relation: str, function: Callable[[Any, Any], bool]) -> Any:
         if isinstance(other, float) and other.is_integer():

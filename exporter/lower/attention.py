@@ -10,6 +10,9 @@ from dyn.core.expr import Expr
 from exporter.registry import NodeView, lowers
 from exporter.windows import is_symbolic, volume
 
+MAX_MASK = 2**18
+"""Elements up to which a causal mask is stored rather than computed."""
+
 
 class _Parts:
     """The steps of attention for one node, on [batch, heads, length, width].
@@ -57,18 +60,23 @@ class _Parts:
 
     @property
     def seen(self) -> Any:
-        """Where a query may look at a key; None if everywhere or if the mask is added."""
+        """Where a query may look at a key; None if everywhere or if the mask is added.
+
+        An array where it is known, which only a causal mask of fixed sizes is.
+        """
         b = self.b
         seen = self.mask if self.mask is not None and self.mask_type.dtype == np.bool_ else None
         if not self.node.attrs["is_causal"]:
             return seen
         rows, columns = self.shape[2], self.key_shape[2]
-        if is_symbolic((rows, columns)):
+        if is_symbolic((rows, columns)) or int(rows) * int(columns) > MAX_MASK:
             zero, one = b.const(0, np.int64), b.const(1, np.int64)
             at = b.unsqueeze(b.op("Range", zero, b.size(rows), one), 1)
             before = b.op("LessOrEqual", b.op("Range", zero, b.size(columns), one), at)
         else:
-            before = b.const(np.tril(np.ones((int(rows), int(columns)), np.bool_)))
+            before = np.tril(np.ones((int(rows), int(columns)), np.bool_))
+            if seen is not None:
+                before = b.const(before)
         return before if seen is None else b.op("And", seen, before)
 
     def scores(self) -> Any:
@@ -79,7 +87,13 @@ class _Parts:
         if self.mask is not None and self.mask_type.dtype != np.bool_:
             s = b.op("Add", s, self.mask)
         seen = self.seen
-        return s if seen is None else b.op("Where", seen, s, b.const(-np.inf, self.dtype))
+        if seen is None:
+            return s
+        if isinstance(seen, np.ndarray):
+            return b.op("Add", s, b.const(np.where(seen, 0, -np.inf).astype(self.dtype)))
+        # Added, as that broadcasts fast, and as layers with one mask share what is added.
+        hidden = b.op("Where", seen, b.const(0, self.dtype), b.const(-np.inf, self.dtype))
+        return b.op("Add", s, hidden)
 
     @property
     def may_see_nothing(self) -> bool:

@@ -147,6 +147,24 @@ def test_common_subexpressions() -> None:
     assert report.changes == 2
 
 
+def test_sizes_of_a_selection_that_is_made_twice_are_one(rng: np.random.Generator) -> None:
+    def forward(x: Any) -> Any:
+        y = x * 1
+        y[y > 0] = y[y > 0] * 0.5
+        y[y[:, 0] > 0.1] = y[y[:, 0] > 0.1] + 1
+        return y, x[x > 0]
+
+    graph = trace(forward, InputSpec(["n", 3], name="x"))
+    small, _ = common_subexpressions(graph)
+    assert ops(graph).count("nonzero") > ops(small).count("nonzero")
+    validate(small)
+    assert len(small.sizes) < len(graph.sizes) and not small.guards
+    for n in (1, 4, 9):
+        x = rng.normal(size=(n, 3)).astype(np.float32)
+        for a, b in zip(Interpreter(small).run(x), forward(dyn.to_tensor(x)), strict=True):
+            np.testing.assert_array_equal(a, b.numpy())
+
+
 def test_common_subexpressions_in_blocks() -> None:
     def forward(x: Any) -> Any:
         y = x.exp()

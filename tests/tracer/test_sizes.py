@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -122,3 +123,21 @@ def test_forms_of_sizes() -> None:
     dims = to_dim(value, {"n": 4}, Dim(1, n, None).scope)  # type: ignore[arg-type]
     assert isinstance(dims[0], Dim) and dims[0].sample == 5
     assert to_expr(dims) == value
+
+
+def test_shifts_masks_and_rounding_stay_sizes() -> None:
+    def forward(x: Any) -> Any:
+        n = x.shape[0]
+        sizes = [n >> 1, n << 2, n & 3, 1 & n, abs(1 - n), round(n), math.ceil(n), math.floor(n)]
+        return dyn.stack([dyn.full([], size, "int64") for size in sizes])
+
+    graph = trace(forward, InputSpec(["n"], name="x"))
+    assert not graph.guards
+    for n in (1, 2, 7, 12):
+        (given,) = Interpreter(graph).run(np.zeros(n, np.float32))
+        assert given.tolist() == [n >> 1, n << 2, n & 3, n & 1, n - 1, n, n, n]
+
+
+def test_bits_in_the_middle_of_a_size_have_no_expression() -> None:
+    with pytest.raises(TraceError, match="used as a plain number by &"):
+        trace(lambda x: x * (x.shape[0] & 6), InputSpec(["n"], name="x"))
