@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dyn.kernels import drive
+from dyn.kernels import drive, reduce
 from dyn.kernels import windows as code
+from dyn.kernels.copy import place
 from dyn.kernels.layout import channels_last
 from dyn.kernels.memory import empty
 
@@ -290,10 +291,16 @@ def avg_pool_grad(
 
 def adaptive_avg_pool(x: np.ndarray, *, sizes: Window) -> np.ndarray:
     """Mean of each bin; [N, C, *sizes]."""
+    if x.dtype in code.SUM and x.size and math.prod(sizes) == 1:
+        return reduce.mean(x, tuple(range(2, x.ndim)), True)
     return _mean(x, lambda c, size: _adaptive_plan(c, size, False, x.shape[2:], tuple(sizes)))
 
 
 def adaptive_avg_pool_grad(g: np.ndarray, *, x_shape: Window) -> np.ndarray:
     """Each gradient spread evenly over its bin."""
     spatial = tuple(x_shape[2:])
+    if g.dtype in code.SUM and math.prod(g.shape[2:]) == 1:
+        out = _empty(tuple(x_shape), g.dtype)
+        place(out, np.broadcast_to(g / g.dtype.type(math.prod(spatial)), x_shape))
+        return out
     return _mean(g, lambda c, size: _adaptive_plan(c, size, True, spatial, g.shape[2:]))

@@ -34,11 +34,12 @@ def _order(*xs):
 
 def concat(xs, axis):
     """Arrays one after the other along `axis`; channels-last inputs give such an output."""
-    shape = list(xs[0].shape)
+    first = xs[0]
+    if first.flags.c_contiguous and sum([x.nbytes for x in xs]) < SMALL:
+        return np.concatenate(xs, axis=axis)
+    shape = list(first.shape)
     shape[axis] = sum(x.shape[axis] for x in xs)
-    out = empty(tuple(shape), xs[0].dtype, _order(*xs))
-    if out.nbytes < SMALL:
-        return np.concatenate(xs, axis=axis, out=out)
+    out = empty(tuple(shape), first.dtype, _order(*xs))
     start = 0
     before = (slice(None),) * axis
     for x in xs:

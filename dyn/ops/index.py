@@ -36,6 +36,9 @@ def getitem(x: Tensor, item: Any) -> Tensor:
     """
     if _is_simple(item) and x.ndim:
         return _getitem(x, index=(canonical(item),))
+    plain = _plain_index(item, x.ndim) if item.__class__ is tuple else None
+    if plain is not None:
+        return _getitem(x, index=plain)
     basic, tensors = _split_index(x, item)
     out = _getitem(x, index=basic) if any(e != FULL for e in basic) else x
     if not tensors:
@@ -45,6 +48,25 @@ def getitem(x: Tensor, item: Any) -> Tensor:
 
 def _is_simple(item: Any) -> bool:
     return item.__class__ is int or item.__class__ is PythonSlice
+
+
+_PLAIN = frozenset((int, type(None)))
+
+
+def _plain_index(item: tuple[Any, ...], ndim: int) -> tuple[tuple[Any, ...], ...] | None:
+    """The entries of an index of Python's ints and slices alone, at most one for each axis."""
+    found: list[tuple[Any, ...]] = []
+    for part in item:
+        if part.__class__ is PythonSlice:
+            start, stop, step = part.start, part.stop, part.step
+            if not {start.__class__, stop.__class__, step.__class__} <= _PLAIN:
+                return None
+            found.append(("slice", start, stop, step))
+        elif part.__class__ is int:
+            found.append(("int", part))
+        else:
+            return None
+    return (*found, *[FULL] * (ndim - len(found))) if len(found) <= ndim else None
 
 
 def setitem(x: Tensor, item: Any, value: Any) -> None:

@@ -6,6 +6,7 @@ each element where padding copied it from.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from dyn.core.errors import AttributeValueError, ShapeError
@@ -80,6 +81,15 @@ def pad(
         ShapeError: padding is wider than the mode allows.
     """
     ndim = x.ndim
+    if pad.__class__ is list and all(n.__class__ is int for n in pad):
+        pairs = _plain_pairs(ndim, tuple(pad), mode, data_format)
+    else:
+        pairs = _pairs(ndim, pad, mode, data_format)
+    return _pad(x, pads=pairs, mode=mode, value=float(value))
+
+
+def _pairs(ndim: int, pad: Any, mode: str, data_format: str) -> tuple[tuple[Any, Any], ...]:
+    """(before, after) of every axis."""
     last = ndim - 1 if data_format in ("NHWC", "NLC", "NDHWC") else ndim
     pairs = [(0, 0)] * ndim
     amounts = (pad,) * (2 * max(last - 2 + (last < ndim), 1)) if isinstance(pad, int) else pad
@@ -91,7 +101,11 @@ def pad(
     else:
         for i in range(len(amounts) // 2):
             pairs[last - 1 - i] = (amounts[2 * i], amounts[2 * i + 1])
-    return _pad(x, pads=tuple(pairs), mode=mode, value=float(value))
+    return tuple(pairs)
+
+
+_plain_pairs = lru_cache(1024)(_pairs)
+"""Remembered for amounts that are plain numbers."""
 
 
 __all__ = ["pad"]

@@ -13,7 +13,7 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import pool as kernels
 from dyn.ops.infer import I64, Type, as_numpy, need_float, product
-from dyn.ops.windows import padding_pairs, per_axis, window_sizes
+from dyn.ops.windows import window_of, window_sizes
 
 # ---- maximum -----------------------------------------------------------------------------------
 
@@ -90,13 +90,11 @@ def max_pool_nd(
     dilation: Any = 1,
 ) -> Any:
     """Maximum pooling over `count` spatial axes; see `max_pool2d`."""
-    kernel = per_axis("kernel_size", kernel_size, count)
-    steps = kernel if stride is None else per_axis("stride", stride, count)
-    gaps = per_axis("dilation", dilation, count)
+    kernel, steps, pairs, gaps = window_of(count, x, kernel_size, stride, padding, dilation)
     attrs = {
         "kernel": kernel,
         "stride": steps,
-        "padding": padding_pairs(padding, x.shape[2:], kernel, steps, gaps),
+        "padding": pairs,
         "dilation": gaps,
         "ceil_mode": bool(ceil_mode),
     }
@@ -249,16 +247,14 @@ def avg_pool_nd(
     divisor: Any = None,
 ) -> Tensor:
     """Average pooling over `count` spatial axes; see `avg_pool2d`."""
-    kernel = per_axis("kernel_size", kernel_size, count)
-    steps = kernel if stride is None else per_axis("stride", stride, count)
-    ones = (1,) * count
+    kernel, steps, pairs, _ = window_of(count, x, kernel_size, stride, padding)
     if divisor is not None and int(divisor) < 1:
         raise AttributeValueError(f"divisor_override must be positive, got {divisor}")
     return _avg_pool(
         x,
         kernel=kernel,
         stride=steps,
-        padding=padding_pairs(padding, x.shape[2:], kernel, steps, ones),
+        padding=pairs,
         ceil_mode=bool(ceil_mode),
         exclusive=bool(exclusive),
         divisor=None if divisor is None else int(divisor),

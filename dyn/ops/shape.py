@@ -169,7 +169,10 @@ def _(base, value, *, perm):
 
 def transpose(x: Tensor, perm: Sequence[int]) -> Tensor:
     """Axes in another order: `out.shape[i] = x.shape[perm[i]]` (a view)."""
-    return _transpose(x, perm=tuple(axis_of(a, x.ndim) for a in perm))
+    ndim = x.ndim
+    if all([a.__class__ is int and -ndim <= a < ndim for a in perm]):
+        return _transpose(x, perm=tuple([a % ndim for a in perm]))
+    return _transpose(x, perm=tuple(axis_of(a, ndim) for a in perm))
 
 
 def t(x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ Sizes may be symbolic. No op and no kernel lives here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,35 @@ import numpy as np
 from dyn.core.dim import Dim, maximum
 from dyn.core.errors import AttributeValueError, DTypeError
 from dyn.ops.infer import Type, need_rank, show, window
+
+
+@lru_cache(1024)
+def plain_window(
+    count: int, kernel: int, stride: int, padding: int, dilation: int
+) -> tuple[tuple[int, ...], ...] | None:
+    """Kernel, stride, padding and dilation of `count` axes, each given as one number for all.
+
+    None for numbers that make no window, which `per_axis` and `padding_pairs` complain about.
+    """
+    if min(kernel, stride, dilation) < 1 or padding < 0:
+        return None
+    each = (kernel,) * count, (stride,) * count, (dilation,) * count
+    return each[0], each[1], (padding,) * (2 * count), each[2]
+
+
+def window_of(
+    count: int, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1
+) -> tuple[tuple[Any, ...], ...]:
+    """Kernel, stride (the kernel's if None), padding and dilation of a window over x."""
+    numbers = (kernel_size, kernel_size if stride is None else stride, padding, dilation)
+    if all(n.__class__ is int for n in numbers):
+        found = plain_window(count, *numbers)
+        if found is not None:
+            return found
+    kernel = per_axis("kernel_size", kernel_size, count)
+    steps = kernel if stride is None else per_axis("stride", stride, count)
+    gaps = per_axis("dilation", dilation, count)
+    return kernel, steps, padding_pairs(padding, x.shape[2:], kernel, steps, gaps), gaps
 
 
 def per_axis(name: str, value: Any, count: int) -> tuple[Any, ...]:
