@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import extending, types
+from numba.core import cgutils
 
 from dyn.kernels.jit import intrinsic, kernel
 from dyn.kernels.simd import BYTE, INT32, WORD, loop
 
 _SHORT = (ir.VectorType(INT32, 4), 16), (WORD, 8), (INT32, 4), (ir.IntType(16), 2), (BYTE, 1)
+MANY = 2048
+"""Bytes from which on the system's memcpy is faster than a plain loop."""
 _LONG = ir.VectorType(INT32, 8), 32
 
 
@@ -33,8 +36,8 @@ def pointer(typing: Any, address: Any, sample: Any) -> Any:
 def copy_run(typing: Any, source: Any, target: Any, count: Any) -> Any:
     """Copy `count` bytes between places that do not overlap.
 
-    The rows of images are short: a call of memcpy would cost more than the copy. The last piece
-    reaches back over what has been copied instead of being cut.
+    The rows of images are short: a call of memcpy would cost more than the copy, so that is left to
+    long runs. The last piece reaches back over what has been copied instead of being cut.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -64,14 +67,22 @@ def copy_run(typing: Any, source: Any, target: Any, count: Any) -> Any:
                 with no:
                     short(rest)
 
-        kind, size = _LONG
-        with builder.if_else(builder.icmp_signed(">", count, WORD(size))) as (yes, no):
+        def some() -> None:
+            kind, size = _LONG
+            with builder.if_else(builder.icmp_signed(">", count, WORD(size))) as (yes, no):
+                with yes:
+                    last = builder.sub(count, WORD(size))
+                    loop(builder, WORD(0), last, WORD(size), several)
+                    move(kind, last)
+                with no:
+                    short(_SHORT)
+
+        with builder.if_else(builder.icmp_signed(">", count, WORD(MANY))) as (yes, no):
             with yes:
-                last = builder.sub(count, WORD(size))
-                loop(builder, WORD(0), last, WORD(size), several)
-                move(kind, last)
+                pointers = [builder.inttoptr(a, BYTE.as_pointer()) for a in (target, source)]
+                cgutils.raw_memcpy(builder, *pointers, count, 1)
             with no:
-                short(_SHORT)
+                some()
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), generate

@@ -20,6 +20,7 @@ def small(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """All sizes take our way, in many chunks; or those of numpy's way do."""
     monkeypatch.setattr(copy, "SMALL", request.param)
     monkeypatch.setattr(shape, "SMALL", request.param)
+    monkeypatch.setattr(shape, "FEW", request.param)
     monkeypatch.setattr(copy, "GRAIN", 64 if request.param == 0 else copy.GRAIN)
 
 
