@@ -195,7 +195,7 @@ class Op:
 
 def freeze(value: Any) -> Any:
     """A hashable twin of an attribute value: lists become tuples, numpy numbers Python's."""
-    if value.__class__ is tuple and {v.__class__ for v in value} <= _INT:
+    if value.__class__ is tuple and {v.__class__ for v in value} <= _PLAIN:
         return value
     if isinstance(value, (list, tuple)):
         return tuple(freeze(item) for item in value)
@@ -204,7 +204,7 @@ def freeze(value: Any) -> Any:
     return value
 
 
-_INT = frozenset({int})
+_PLAIN = frozenset({int, str, float, bool, type(None)})
 _THAWED = frozenset({list, tuple, np.int64, np.int32, np.float64, np.float32, np.bool_})
 
 

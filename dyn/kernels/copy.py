@@ -19,17 +19,19 @@ from dyn.kernels.arrays import data
 from dyn.kernels.conv_copy import transpose_f32, transpose_f64
 from dyn.kernels.jit import call_address, kernel, task
 from dyn.kernels.memory import empty
-from dyn.kernels.runs import copy_elements, copy_run, fill_elements, pointer
+from dyn.kernels.runs import copy_elements, copy_run, fill_elements, pointer, spread_elements
 from dyn.kernels.threads import argument
 from dyn.kernels.words import room
 
 GRAIN = 65536
 """Bytes worth a chunk."""
-SMALL = 32768
+SMALL = 16384
 """Bytes below which numpy's own copy costs less than calling ours."""
 MAX_AXES = 6
 TILE = 64
 """Elements on the side of a square that is transposed at a time."""
+NARROW = 8
+"""Elements below which a side is too short for registers: those are moved one by one."""
 
 (
     AXES, ITEM, COUNT, COUNT_SOURCE, LOW, STEP, COLUMNS, COLUMN_TARGET, COLUMN_SOURCE, UNITS, FIRST,
@@ -225,7 +227,14 @@ def place_squares(args, chunk, chunks):
         source = data(argument(args, 1)) + at[SOURCE_AT] + row * step + column * item
         target = data(argument(args, 0)) + at[TARGET_AT] + row * item + column * column_step
         height, width = min(TILE, count - row), min(TILE, columns - column)
-        call_address(transpose, source, step, target, column_step, height, width)
+        if height >= NARROW and width >= NARROW:
+            call_address(transpose, source, step, target, column_step, height, width)
+        elif height < width:
+            for i in range(height):
+                spread_elements(source + i * step, target + i * item, column_step, item, width)
+        else:
+            for i in range(width):
+                copy_elements(source + i * item, step, target + i * column_step, item, height)
 
 
 # ---- calls -------------------------------------------------------------------------------------

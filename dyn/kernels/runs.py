@@ -116,6 +116,19 @@ def copy_elements(source, step, target, size, count):
 
 
 @kernel
+def spread_elements(source, target, step, size, count):
+    """Bring `count` neighbours of 4 or 8 bytes to places that are `step` bytes apart."""
+    if size == 4:
+        four = pointer(source, np.int32(0))
+        for i in range(count):
+            pointer(target + i * step, np.int32(0))[0] = four[i]
+    else:
+        eight = pointer(source, np.int64(0))
+        for i in range(count):
+            pointer(target + i * step, np.int64(0))[0] = eight[i]
+
+
+@kernel
 def fill_elements(target, bits, size, count):
     """Write the low bytes of a word to `count` elements of up to 8 bytes."""
     if size == 4:

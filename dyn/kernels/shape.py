@@ -6,6 +6,7 @@ are joined or padded. Copies are the affair of `copy.py`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -84,18 +85,29 @@ def spread(g: np.ndarray, index: tuple[Any, ...], shape: tuple[int, ...]) -> np.
     return out
 
 
+@lru_cache(1024)
+def _widths(sizes: tuple[int, ...], pads: Any) -> tuple[Any, Any, Any]:
+    """What of an array stays (None: all), the elements added before and after, and the new sizes.
+
+    Remembered, because it costs as much as padding a small image.
+    """
+    ends = [(max(0, -low), n - max(0, -high)) for n, (low, high) in zip(sizes, pads, strict=True)]
+    # Behind the slices stands an Ellipsis so that of no axes, too, there is an array.
+    cut = (*(slice(*pair) for pair in ends), Ellipsis)
+    kept = all(pair == (0, n) for pair, n in zip(ends, sizes, strict=True))
+    widths = tuple((max(0, low), max(0, high)) for low, high in pads)
+    shape = tuple(n + low + high for n, (low, high) in zip(sizes, pads, strict=True))
+    return None if kept else cut, widths, shape
+
+
 def pad(x, pads, mode, value):
     """`x` with `pads[i] = (before, after)` elements added (or cut, if negative) on axis i."""
-    cut = tuple(
-        slice(max(0, -low), x.shape[i] - max(0, -high)) for i, (low, high) in enumerate(pads)
-    )
+    cut, widths, shape = _widths(x.shape, pads)
     order = _order(x)
-    x = x[(*cut, Ellipsis)]  # of no axes, too, an array
-    widths = [(max(0, low), max(0, high)) for low, high in pads]
+    x = x if cut is None else x[cut]
     if mode == "constant":
-        shape = tuple(low + n + high for n, (low, high) in zip(x.shape, widths, strict=True))
         out = empty(shape, x.dtype, order)
-        place(out, x, tuple(low for low, _ in widths), value)
+        place(out, x, tuple([low for low, _ in widths]), value)
         return out
     return np.pad(
         x, widths, mode={"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]

@@ -66,7 +66,7 @@ def test_padding(x: np.ndarray, data: Any) -> None:
         for n, (low, high) in zip(x.shape, pairs, strict=True)
     ]
     value = data.draw(st.integers(0, 1))
-    out = shape.pad(x, pairs, "constant", float(value))
+    out = shape.pad(x, tuple(pairs), "constant", float(value))
     cut = tuple(
         slice(max(0, -low), n - max(0, -high))
         for n, (low, high) in zip(x.shape, pairs, strict=True)
@@ -117,7 +117,7 @@ def test_channels_last_and_back(dtype: str) -> None:
     back = layout.planes(last)
     assert back.flags.c_contiguous
     np.testing.assert_array_equal(back, x)
-    padded = shape.pad(last, [(0, 0), (0, 0), (1, 2), (3, 0)], "constant", 1.0)
+    padded = shape.pad(last, ((0, 0), (0, 0), (1, 2), (3, 0)), "constant", 1.0)
     assert layout.is_channels_last(padded)
     assert layout.is_channels_last(shape.concat([last, padded[:, :, 1:-2, 3:]], 0)) is False
     assert layout.is_channels_last(shape.concat([last, last], 1))
@@ -132,5 +132,5 @@ def test_nothing_else_is_touched(sizes: tuple[int, ...], side: str) -> None:
             x = guard.guarded(np.ones(sizes, dtype).transpose(order), side)
             with guard.guarded_results(side):
                 assert copy.contiguous(x).all()
-                shape.pad(x, [(1, 0), (0, 2), (1, 1)], "constant", 0.0)
+                shape.pad(x, ((1, 0), (0, 2), (1, 1)), "constant", 0.0)
                 shape.spread(x, (slice(1, 1 + x.shape[0]),), (x.shape[0] + 2, *x.shape[1:]))
