@@ -31,12 +31,20 @@ from dyn.core.errors import (
     ShapeError,
     StateError,
 )
-from dyn.core.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from dyn.core.place import CPUPlace, get_device, set_device
+from dyn.core.modes import (
+    disable_static,
+    enable_grad,
+    in_dynamic_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from dyn.core.place import CPUPlace, device, get_device, is_compiled_with_cuda, set_device
 from dyn.core.rng import get_rng_state, seed, set_rng_state
 from dyn.core.tensor import Tensor
 from dyn.kernels.memory import empty_cache, memory_info
 from dyn.kernels.threads import get_num_threads, set_num_threads
+from dyn.nn.layer import create_parameter
 from dyn.nn.state import ParamAttr
 from dyn.ops.angles import (
     acos,
@@ -86,11 +94,13 @@ from dyn.ops.creation import (
     empty_like,
     full,
     full_like,
+    is_tensor,
     linspace,
     meshgrid,
     numel,
     ones,
     ones_like,
+    rank,
     shape,
     to_tensor,
     zeros,
@@ -302,6 +312,7 @@ __all__ = [
     "cos",
     "cosh",
     "count_nonzero",
+    "create_parameter",
     "crop",
     "cross",
     "cummax",
@@ -310,10 +321,12 @@ __all__ = [
     "cumsum",
     "deg2rad",
     "det",
+    "device",
     "diag",
     "diag_embed",
     "diagonal",
     "diff",
+    "disable_static",
     "dist",
     "divide",
     "dot",
@@ -358,6 +371,7 @@ __all__ = [
     "heaviside",
     "hstack",
     "hypot",
+    "in_dynamic_mode",
     "index_add",
     "index_put",
     "index_sample",
@@ -368,7 +382,9 @@ __all__ = [
     "int32",
     "int64",
     "io",
+    "is_compiled_with_cuda",
     "is_grad_enabled",
+    "is_tensor",
     "isclose",
     "isfinite",
     "isinf",
@@ -438,6 +454,7 @@ __all__ = [
     "randn",
     "randn_like",
     "randperm",
+    "rank",
     "reciprocal",
     "regularizer",
     "remainder",

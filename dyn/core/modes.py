@@ -54,3 +54,12 @@ def enable_grad(function: Any = None) -> Any:
 def set_grad_enabled(enabled: bool) -> _GradMode:
     """`with set_grad_enabled(flag):` records gradients or not, as `flag` says."""
     return _GradMode(bool(enabled))
+
+
+def in_dynamic_mode() -> bool:
+    """Whether ops run when they are called: always True, while a model is traced, too."""
+    return True
+
+
+def disable_static(place: Any = None) -> None:
+    """Nothing: ops always run when they are called."""

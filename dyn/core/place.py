@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from dyn.core.errors import AttributeValueError
@@ -46,3 +47,14 @@ def get_device() -> str:
 def set_device(device: str) -> CPUPlace:
     """Accept "cpu"; any other device is an AttributeValueError."""
     return as_place(device)
+
+
+def is_compiled_with_cuda() -> bool:
+    """Whether a GPU could be used: always False."""
+    return False
+
+
+device = SimpleNamespace(
+    get_device=get_device, set_device=set_device, is_compiled_with_cuda=is_compiled_with_cuda
+)
+"""The names of `paddle.device`."""

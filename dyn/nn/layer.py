@@ -316,6 +316,8 @@ class Layer(Registry):
                 target.set_value(state_dict[keys[name]])
         return list(problems), unexpected
 
+    set_dict = load_dict = load_state_dict = set_state_dict
+
 
 def _add_layer(error: DynError, layer: Layer) -> None:
     """Say in a passing error which layer it came through.
@@ -357,3 +359,23 @@ def _misfit(key: str, target: Tensor, state: Mapping[str, Any]) -> str:
     if given != wanted:
         return f"{key} receives a shape {given}, but the expected shape is {wanted}."
     return ""
+
+
+def create_parameter(
+    shape: Any,
+    dtype: Any = None,
+    name: str | None = None,
+    attr: Any = None,
+    is_bias: bool = False,
+    default_initializer: Any = None,
+) -> Any:
+    """A parameter that belongs to no layer yet; see `Layer.create_parameter`.
+
+    Args:
+        name: its name; made up by default.
+    """
+    maker = Layer("create_parameter")
+    made = maker.create_parameter(shape, attr, dtype, is_bias, default_initializer)
+    if name is not None and made is not None:
+        made.name = name
+    return made

@@ -303,6 +303,16 @@ def numel(x):
     return np.array(x.size, np.int64)
 
 
+def is_tensor(x: Any) -> bool:
+    """Whether `x` is a Tensor."""
+    return isinstance(x, Tensor)
+
+
+def rank(input: Tensor) -> Tensor:
+    """The number of axes as a 0-d int32 tensor."""
+    return full([], input.ndim, "int32")
+
+
 __all__ = [
     "arange",
     "assign",
@@ -311,12 +321,14 @@ __all__ = [
     "empty_like",
     "full",
     "full_like",
+    "is_tensor",
     "linspace",
     "meshgrid",
     "numel",
     "one_hot",
     "ones",
     "ones_like",
+    "rank",
     "shape",
     "to_tensor",
     "zeros",

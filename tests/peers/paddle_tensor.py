@@ -394,3 +394,14 @@ def creation(paddle):
         paddle.full_like(paddle.ones([2]), 3),
         paddle.zeros_like(paddle.ones([2], "int32")),
     ]
+
+
+@snippet()
+def questions(paddle):
+    x = paddle.ones([2, 3])
+    return {
+        "tensor": (paddle.is_tensor(x), paddle.is_tensor(3)),
+        "rank": paddle.rank(x),
+        "mode": (paddle.in_dynamic_mode(), paddle.disable_static()),
+        "device": (paddle.device.get_device(), paddle.is_compiled_with_cuda()),
+    }

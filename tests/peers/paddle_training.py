@@ -459,3 +459,51 @@ def functional_accuracy(paddle):
     return paddle.metric.accuracy(
         paddle.to_tensor([[0.1, 0.9], [0.8, 0.2]]), paddle.to_tensor([[1], [1]])
     )
+
+
+@snippet()
+def parameter_of_no_layer(paddle):
+    weight = paddle.create_parameter(shape=[2, 3], dtype="float32")
+    bias = paddle.create_parameter([2], "float32", name="own_bias", is_bias=True)
+    return weight.name.rsplit("_", 1)[-1], bias.name, weight.shape == [2, 3], bias
+
+
+@snippet()
+def py_layer(paddle):
+    class Cube(paddle.autograd.PyLayer):
+        @staticmethod
+        def forward(ctx, x, factor):
+            y = paddle.tanh(x)
+            ctx.save_for_backward(x, y)
+            ctx.factor = factor
+            return y * factor, x + 1
+
+        @staticmethod
+        def backward(ctx, first, second):
+            _, y = ctx.saved_tensor()
+            return first * ctx.factor * (1 - paddle.square(y)) * 2 + second
+
+    x = paddle.to_tensor(ramp(3), stop_gradient=False)
+    a, b = Cube.apply(x, 3.0)
+    (a * 2 + b).sum().backward()
+    return a, b, x.grad.numpy(), Cube.apply(x.detach(), 1.0)[0].stop_gradient
+
+
+@snippet()
+def backward_of_several(paddle):
+    x = paddle.to_tensor(ramp(2), stop_gradient=False)
+    paddle.autograd.backward([x * 2, x * x], [paddle.ones([2]), None])
+    return x.grad.numpy()
+
+
+@snippet()
+def amsgrad(paddle):
+    weight = paddle.create_parameter([3], "float32", attr=paddle.nn.initializer.Constant(1.0))
+    optimizer = paddle.optimizer.AdamW(
+        0.1, 0.5, 0.6, parameters=[weight], weight_decay=0.1, amsgrad=True
+    )
+    for i in range(8):
+        (paddle.to_tensor(ramp(3)) * weight * (i % 3 - 1)).sum().backward()
+        optimizer.step()
+        optimizer.clear_grad()
+    return weight.numpy()
