@@ -33,6 +33,21 @@ def _by_length(batch: int, heads: int, length: int, width: int) -> np.ndarray:
     return empty((batch, length, heads, width)).transpose(0, 2, 1, 3)
 
 
+def _alike(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Memory for the gradients of q, k and v: parts of one array where those are, so that joining
+    the gradients moves nothing either."""
+    gap = k.ctypes.data - q.ctypes.data
+    if q.shape == k.shape == v.shape and q.strides == k.strides == v.strides and gap > 0:
+        shape, strides = (3, *q.shape), (gap, *q.strides)
+        order = sorted(range(5), key=lambda axis: -strides[axis])
+        made = empty(tuple(shape[axis] for axis in order)).transpose(np.argsort(order))
+        # An axis of one element has any stride.
+        dense = all(n == 1 or a == b for n, a, b in zip(shape, strides, made.strides, strict=True))
+        if dense and v.ctypes.data - k.ctypes.data == gap:
+            return tuple(made)
+    return _by_length(*q.shape), _by_length(*k.shape), _by_length(*v.shape)
+
+
 def _with_rows(x: np.ndarray) -> np.ndarray:
     """x itself if the numbers of each row are neighbours, else a copy."""
     return x if x.shape[3] == 1 or x.strides[3] == 4 else np.ascontiguousarray(x)
@@ -124,11 +139,11 @@ def attention_grad(
     lse = np.ascontiguousarray(lse)
     batch, heads, length, width = q.shape
     shared, keys, value_width = v.shape[1:]
-    gk = _by_length(batch, shared, keys, width)
-    gv = _by_length(batch, shared, keys, value_width)
+    gq, gk, gv = _alike(q, k, v)
     ranges = max(1, min(UNITS // max(1, batch * shared), -(-keys // RANGE)))
     span = -(-keys // ranges)
-    parts = empty((ranges, batch, length, heads, width))
+    # Ranges of keys add to the same queries: each has an array of its own.
+    parts = gq[None] if ranges == 1 else empty((ranges, *gq.shape))
     units = batch * shared * ranges
     if units:
         bias = _bias(mask, (batch, heads, length, keys))
@@ -136,9 +151,10 @@ def attention_grad(
         size = blocks.backward_scratch(width, value_width)
         _run(
             blocks.backward, work, units, size, scale, is_causal, span, ranges,
-            q, k, v, out, lse, bias, g, parts.transpose(0, 1, 3, 2, 4), gk, gv,
+            q, k, v, out, lse, bias, g, parts, gk, gv,
         )  # fmt: skip
-    whole = parts[0]
-    for part in parts[1:]:
-        whole += part
-    return whole.transpose(0, 2, 1, 3), gk, gv
+    if ranges > 1:
+        np.add(parts[0], parts[1], out=gq)
+        for part in parts[2:]:
+            gq += part
+    return gq, gk, gv

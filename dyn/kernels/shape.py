@@ -6,6 +6,7 @@ are joined or padded. Copies are the affair of `copy.py`.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -36,14 +37,42 @@ def _order(*xs):
     return "channels_last" if last else "C"
 
 
+def _owner(x):
+    """What the memory of an array belongs to."""
+    while isinstance(x.base, np.ndarray):
+        x = x.base
+    return x if x.base is None else x.base
+
+
+def _whole(xs, shape, axis):
+    """The dense array that neighbours in memory make up, such as parts of a split; else None."""
+    itemsize, at = xs[0].itemsize, xs[0].ctypes.data
+    wanted = [itemsize * math.prod(shape[a + 1 :]) for a in range(len(shape))]
+    for x in xs:
+        # An axis of one element has any stride.
+        fits = all(n == 1 or a == b for n, a, b in zip(x.shape, x.strides, wanted, strict=True))
+        if not fits or x.ctypes.data != at:
+            return None
+        at += x.shape[axis] * wanted[axis]
+    if any(_owner(x) is not _owner(xs[0]) for x in xs[1:]):
+        return None
+    return np.lib.stride_tricks.as_strided(xs[0], shape, wanted)
+
+
 def concat(xs, axis):
-    """Arrays one after the other along `axis`; channels-last inputs give such an output."""
+    """Arrays one after the other along `axis`; channels-last inputs give such an output.
+
+    What lies one after the other already is not copied.
+    """
     first = xs[0]
+    sizes = list(first.shape)
+    sizes[axis] = sum([x.shape[axis] for x in xs])
+    shape = tuple(sizes)
+    if first.nbytes >= SMALL and (whole := _whole(xs, shape, axis)) is not None:
+        return whole
     if first.flags.c_contiguous and sum([x.nbytes for x in xs]) < FEW:
         return np.concatenate(xs, axis=axis)
-    shape = list(first.shape)
-    shape[axis] = sum(x.shape[axis] for x in xs)
-    out = empty(tuple(shape), first.dtype, _order(*xs))
+    out = empty(shape, first.dtype, _order(*xs))
     start = 0
     before = (slice(None),) * axis
     for x in xs:

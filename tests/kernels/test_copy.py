@@ -134,3 +134,16 @@ def test_nothing_else_is_touched(sizes: tuple[int, ...], side: str) -> None:
                 assert copy.contiguous(x).all()
                 shape.pad(x, ((1, 0), (0, 2), (1, 1)), "constant", 0.0)
                 shape.spread(x, (slice(1, 1 + x.shape[0]),), (x.shape[0] + 2, *x.shape[1:]))
+
+
+@given(st.integers(1, 40), st.integers(0, 2), st.lists(st.integers(0, 9), min_size=1, max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_only_what_lies_one_after_the_other_is_joined_without_a_copy(rows, axis, cuts):
+    x = np.arange(rows * 40 * 40, dtype=np.float32).reshape(rows, 40, 40)
+    parts = np.split(x, sorted(min(c, x.shape[axis]) for c in cuts), axis)
+    for some in (parts, parts[::-1], [*parts, parts[0]], parts[1:], [parts[0], parts[-1].copy()]):
+        joined = shape.concat(some, axis)
+        np.testing.assert_array_equal(joined, np.concatenate(some, axis))
+    big = [p for p in parts if p.size]
+    if len(big) > 1 and big[0].nbytes >= copy.SMALL:
+        assert np.shares_memory(shape.concat(big, axis), x)
