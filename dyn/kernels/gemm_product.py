@@ -64,7 +64,10 @@ IN_PLACE = 160 * 1024
 """Elements of B up to which packing costs more than it saves."""
 GRAIN = 1 << 19
 """Multiplications worth a chunk of their own."""
-MAX_CHUNKS = 16
+MAX_CHUNKS = 40
+"""So many that a thread that comes late, or is held up, costs little."""
+BATCH_CHUNKS = 16
+"""Those of a batch have memory for packing each."""
 PACK_GRAIN = 1 << 15
 """Numbers to be packed that are worth a chunk."""
 
@@ -287,7 +290,7 @@ def _cut(m: int, n: int, k: int, element: int, steps_in_a: bool, columns_in_b: b
     scratch = a_at + tall * between * TILE_ROWS * element
     by_rows = m >= n
     packed = (panels * panel + tall * height) * k
-    pieces = -(-m // height) if by_rows else -(-n // panel)
+    pieces = -(-m // height) if by_rows else -(-n // (2 * panel))
     chunks = max(1, min(m * n * k // GRAIN, MAX_CHUNKS, pieces))
     return _Cut(chunks, by_rows, whole, a_at if packs_a else 0, packed, scratch)
 
@@ -351,7 +354,7 @@ def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
     offsets = _offsets(batch, _steps(a, batch), _steps(b, batch), _steps(c, batch))
     (m, n), k, element = c.shape[-2:], a.shape[-1], c.itemsize
     cut = _cut(m, n, k, element, a.strides[-1] == element, b.strides[-1] == element)
-    chunks = max(1, min(m * n * k * count // GRAIN, count, MAX_CHUNKS))
+    chunks = max(1, min(m * n * k * count // GRAIN, count, BATCH_CHUNKS))
     step = -(-cut.scratch // 64) * 64
     scratch = memory.empty((chunks * step,), np.uint8) if cut.packed else None
     _drive_batch(
