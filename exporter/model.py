@@ -172,8 +172,8 @@ def contiguous(weights: Stored) -> np.ndarray:
     if array.ndim < 2 or array.strides[0] != array.itemsize or array.flags.c_contiguous:
         return np.ascontiguousarray(array)
     out = np.empty(array.shape, array.dtype)
-    # Blocks of rows that fit a cache line are gathered first and turned in the cache then.
-    step = max(1, 64 // array.itemsize)
+    # Blocks of some cache lines are gathered first and turned in the cache then.
+    step = max(1, 256 // array.itemsize)
     for start in range(0, len(array), step):
         block = np.ascontiguousarray(np.moveaxis(array[start : start + step], 0, -1))
         out[start : start + step] = np.moveaxis(block, -1, 0)

@@ -91,12 +91,16 @@ class Model:
         for path, layer in self.layers.items():
             kinds = layer._kinds
             for name, value in list(layer.__dict__.items()):
-                if kinds.get(name) in ("parameter", "layer"):
+                if type(value) in _PLAIN or kinds.get(name) in ("parameter", "layer"):
                     continue
                 for key, tensor in _tensors_in(f"{path}.{name}" if path else name, value):
                     if not (isinstance(tensor, Buffer) and tensor.persistable):
                         found[key] = tensor
         return found
+
+
+_PLAIN = frozenset({bool, int, float, str, type(None), Parameter})
+"""What an attribute can be that is no temporary and holds none."""
 
 
 def _tensors_in(path: str, value: Any) -> Iterator[tuple[str, Tensor]]:

@@ -17,6 +17,7 @@ from dyn.core.errors import SourceLine
 from dyn.core.expr import Expr
 from dyn.core.op import Type
 from dyn.core.tensor import Tensor
+from dyn.kernels.derived import share
 from dyn.nn.state import Parameter
 from tracer.errors import TraceError
 from tracer.graph import Assumption, Guard, Value
@@ -105,7 +106,9 @@ class Session:
         kind = "param" if isinstance(tensor, Parameter) else "buffer"
         value = Value(name, Type(array.shape, array.dtype), kind, array)
         self.levels[value] = TRACED if name in self.written else FROZEN
-        return Handle(name, tensor, array.view(), value)
+        view = array.view()
+        share(view, array)
+        return Handle(name, tensor, view, value)
 
     def start_run(self, attributes: bool = True) -> None:
         """Put the model as it was, with array objects that can be told apart.

@@ -208,6 +208,8 @@ def draw(
         return rng.random(tuple(shape)) < 0.5
     if rank(dtype) == 1:
         return rng.integers(0, 2, tuple(shape)).astype(dtype)
+    if dtype == np.float32:
+        return rng.standard_normal(tuple(shape), np.float32)
     numbers = rng.standard_normal(tuple(shape))
     if is_float(dtype):
         return numbers.astype(dtype)

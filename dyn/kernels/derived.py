@@ -41,3 +41,11 @@ def derived(owner: np.ndarray, key: Any, make: Callable[[], Any]) -> Any:
         value = make()
         known[key] = value if key in known else None
     return value
+
+
+def share(view: np.ndarray, owner: np.ndarray) -> None:
+    """Let `view`, which is all of `owner`, and `owner` have one store of what is derived."""
+    entry = _SEEN.get(id(owner))
+    if entry is None or entry[0]() is not owner:
+        entry = _SEEN[id(owner)] = (weakref.ref(owner, _forget(id(owner))), {})
+    _SEEN[id(view)] = (weakref.ref(view, _forget(id(view))), entry[1])

@@ -1,0 +1,79 @@
+"""What is kept of a weight: from the second request on, for all views of it, while it lives."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dyn
+from dyn import nn
+from dyn.kernels import conv2d
+from dyn.kernels import derived as room
+from dyn.kernels.derived import derived, share
+from tracer import InputSpec, trace
+
+
+def counted() -> tuple[list[int], Callable[[], list[int]]]:
+    """A list of what was made, and a maker that adds to it."""
+    made: list[int] = []
+
+    def make() -> list[int]:
+        made.append(len(made))
+        return made
+
+    return made, make
+
+
+def test_it_is_kept_from_the_second_request_on() -> None:
+    made, make = counted()
+    weight = np.ones(3)
+    for _ in range(4):
+        derived(weight, "packed", make)
+    assert len(made) == 2
+    derived(weight, "otherwise", make)
+    derived(np.ones(3), "packed", make)
+    assert len(made) == 4
+
+
+def test_a_view_has_what_its_owner_has() -> None:
+    made, make = counted()
+    weight = np.ones(3)
+    for _ in range(3):
+        view = weight.view()
+        share(view, weight)
+        derived(view, "packed", make)
+        del view
+    derived(weight, "packed", make)
+    assert len(made) == 2
+
+
+def test_it_is_forgotten_with_the_weight() -> None:
+    gc.collect()
+    before = len(room._SEEN)
+    weight = np.ones(3)
+    view = weight.view()
+    share(view, weight)
+    derived(view, "packed", list)
+    assert len(room._SEEN) == before + 2
+    del weight, view
+    gc.collect()
+    assert len(room._SEEN) == before
+
+
+def test_a_trace_packs_no_weight_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def watched(owner: np.ndarray, key: Any, make: Callable[[], Any]) -> Any:
+        return derived(owner, key, lambda: made.append("packed") or make())
+
+    monkeypatch.setattr(conv2d, "derived", watched)
+    layer = nn.Conv2D(16, 16, 3)
+    for _ in range(2):
+        layer(dyn.ones([1, 16, 12, 12]))
+    assert len(made) == 2
+    trace(layer, InputSpec([1, 16, 12, 12]))
+    assert len(made) == 2
