@@ -303,6 +303,14 @@ def numel(x):
     return np.array(x.size, np.int64)
 
 
+def from_dlpack(x: Any) -> Tensor:
+    """A tensor of the values of any object with `__dlpack__`, such as an array of another package.
+
+    They are copied: the other side may be written to afterwards.
+    """
+    return Tensor._of(np.array(np.from_dlpack(x)))
+
+
 def is_tensor(x: Any) -> bool:
     """Whether `x` is a Tensor."""
     return isinstance(x, Tensor)
@@ -319,6 +327,7 @@ __all__ = [
     "clone",
     "empty",
     "empty_like",
+    "from_dlpack",
     "full",
     "full_like",
     "is_tensor",

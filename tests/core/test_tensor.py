@@ -1,0 +1,97 @@
+"""What Python and other packages ask of a tensor: pickles, hashes, text, iteration, DLPack."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import dyn
+from dyn import nn
+from tracer import trace
+from tracer.errors import TraceError
+from tracer.spec import InputSpec
+
+DTYPES = ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"]
+
+
+class Foreign:
+    """An array of another package: it can be read through DLPack and in no other way."""
+
+    def __init__(self, array):
+        self._array = array
+
+    def __dlpack__(self, **kwargs):
+        return self._array.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self):
+        return self._array.__dlpack_device__()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dlpack_goes_both_ways(dtype):
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    out = np.from_dlpack(dyn.to_tensor(array))  # type: ignore[arg-type]
+    assert out.dtype == array.dtype and np.array_equal(out, array)
+    for source in (Foreign(array), array.T, dyn.to_tensor(array)):
+        back = dyn.from_dlpack(source)
+        assert back.dtype == dtype and back.stop_gradient
+    array[0, 0] = 1
+    assert dyn.from_dlpack(array).tolist() == array.tolist()
+
+
+def test_dlpack_copies_what_comes_in():
+    array = np.zeros(3, np.float32)
+    tensor = dyn.from_dlpack(Foreign(array))
+    array += 1
+    assert tensor.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_dlpack_stops_a_trace_like_any_way_out():
+    class Model(nn.Layer):
+        def forward(self, x):
+            return dyn.to_tensor(np.from_dlpack(x))
+
+    with pytest.raises(TraceError):
+        trace(Model(), InputSpec([2], "float32"))
+
+
+def test_pickles_keep_value_dtype_and_whether_a_gradient_is_wanted():
+    for dtype in [*DTYPES, "bfloat16", "complex64"]:
+        x = dyn.ones([2, 3], dtype)
+        y = pickle.loads(pickle.dumps(x))
+        assert y.dtype == x.dtype and np.array_equal(y.numpy(), x.numpy()) and y.stop_gradient
+    w = nn.Linear(2, 3).weight
+    for again in (pickle.loads(pickle.dumps(w)), copy.deepcopy(w)):
+        assert type(again) is nn.Parameter and not again.stop_gradient
+        assert np.array_equal(again.numpy(), w.numpy()) and again is not w
+    view = dyn.arange(6).reshape([2, 3])[:, 1]
+    assert pickle.loads(pickle.dumps(view)).tolist() == [1, 4]
+    x = dyn.to_tensor([1.0], stop_gradient=False)
+    assert pickle.loads(pickle.dumps(x * 2)).tolist() == [2.0]
+
+
+def test_hashes_go_by_identity():
+    a, b = dyn.ones([2]), dyn.ones([2])
+    assert hash(a) == hash(a) and len({a, b, a}) == 2
+    found = {a: "a", b: "b"}
+    a += 1
+    assert found[a] == "a"
+
+
+def test_formats_are_those_of_the_number():
+    x = dyn.to_tensor(1.23456)
+    assert f"{x:.2f}|{x:>8.3f}|{dyn.to_tensor(42):05d}" == "1.23|   1.235|00042"
+    assert f"{x}" == str(x) and f"{dyn.ones([2])}" == str(dyn.ones([2]))
+    with pytest.raises((TypeError, ValueError)):
+        f"{dyn.ones([2]):.2f}"
+
+
+def test_python_numbers_and_iteration():
+    x = dyn.to_tensor([[1, 2], [3, 4]])
+    assert [row.tolist() for row in x] == [[1, 2], [3, 4]] and len(x) == 2
+    assert int(x[0, 1]) == 2 and float(x[1, 1]) == 4.0 and bool(x[0, 0]) and [7, 8, 9][x[0, 0]] == 8
+    with pytest.raises(dyn.ShapeError, match="0-d"):
+        len(dyn.to_tensor(1))
+    with pytest.raises(dyn.ShapeError, match="0-d"):
+        list(dyn.to_tensor(1))
