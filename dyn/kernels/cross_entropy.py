@@ -124,12 +124,17 @@ def _prepared(
 def _reduced(losses: np.ndarray, shape: tuple[int, ...], reduction: str) -> np.ndarray:
     if reduction == "none":
         return losses.reshape(shape)
-    return np.asarray(losses.sum(dtype=np.float64)).astype(losses.dtype)
+    return np.asarray(np.add.reduce(losses, None, np.float64), losses.dtype)
+
+
+def _back(rows: np.ndarray, axis: int) -> np.ndarray:
+    """What was made of `_as_rows`, with its last axis at `axis`."""
+    return rows if axis == rows.ndim - 1 else np.moveaxis(rows, -1, axis)
 
 
 def _as_rows(x: np.ndarray, axis: int) -> np.ndarray:
     """x with `axis` last, contiguous; a copy only where memory is in another order."""
-    rows = np.moveaxis(x, axis, -1)
+    rows = x if axis == x.ndim - 1 else np.moveaxis(x, axis, -1)
     return rows if rows.flags.c_contiguous else np.ascontiguousarray(rows)
 
 
@@ -179,7 +184,7 @@ def softmax_cross_entropy(
     else:
         grad = _of_any(table, chosen, share, losses, label_smoothing)
     shape = label.shape
-    return _reduced(losses, shape, reduction), np.moveaxis(grad, -1, axis), share.reshape(shape)
+    return _reduced(losses, shape, reduction), _back(grad, axis), share.reshape(shape)
 
 
 def _of_any(
@@ -218,7 +223,7 @@ def softmax_cross_entropy_grad(g: np.ndarray, dlogits: np.ndarray, axis: int) ->
         math.prod(table.shape[:-1]), count, (table, 4 * count),
         (factors, 4 if g.ndim else 0), (made, 4 * count),
     )  # fmt: skip
-    return np.moveaxis(made, -1, axis)
+    return _back(made, axis)
 
 
 def negative_log_likelihood(

@@ -37,9 +37,14 @@ def _add_rows(out, index, rows):
             out[at, j] += rows[i, j]
 
 
+def _compiled(dtype: np.dtype) -> bool:
+    """Whether kernels can add numbers of this dtype."""
+    return dtype.kind in "fi" and dtype.itemsize >= 4
+
+
 def add_rows(out, index, rows):
     """out[index[i]] += rows[i] in order; `out` is (n, k) and C-contiguous, `rows` (m, k)."""
-    if out.dtype.kind in "fi" and out.dtype.itemsize >= 4:
+    if _compiled(out.dtype):
         _add_rows(out, np.ascontiguousarray(index, np.int64), np.ascontiguousarray(rows))
     else:
         np.add.at(out, index, rows)
@@ -95,10 +100,23 @@ def take_along_axis(x, index, axis):
     return np.take_along_axis(x[fit], index, axis)
 
 
+@kernel
+def _add_along(out, index, value):
+    for i in range(index.shape[0]):
+        for j in range(index.shape[1]):
+            out[i, index[i, j]] += value[i, j]
+
+
 def put_along_axis(x, index, value, axis, reduction):
     """A copy of x with value written or added at index along `axis`."""
     index = checked(index, x.shape[axis])
     out = np.array(x, order="C")
+    fits = axis == x.ndim - 1 and x.shape[:-1] == index.shape[:-1] and index.size
+    if reduction == "add" and fits and _compiled(out.dtype):
+        rows = math.prod(x.shape[:-1])
+        given = (np.ascontiguousarray(v).reshape(rows, -1) for v in (index, value))
+        _add_along(out.reshape(rows, -1), *given)
+        return out
     where = list(np.ogrid[tuple(slice(n) for n in index.shape)])
     where[axis] = index
     if reduction == "add":

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from dyn.kernels import elementwise
+from dyn.kernels import elementwise, softmax
 from dyn.kernels.folding import folded
 
 _F32 = np.dtype(np.float32)
@@ -103,6 +103,9 @@ def logsumexp(x, axes, keepdims):
         return logsumexp(x.astype(_F32), axes, keepdims).astype(x.dtype)
     if not x.size:
         return np.asarray(np.log(sum(x, axes, keepdims)))
+    if x.dtype == _F32 and axes == (x.ndim - 1,):
+        found = softmax.logsumexp(x)
+        return found.reshape(*x.shape[:-1], 1) if keepdims else found
     top = max(x, axes, True)
     top = np.where(np.isfinite(top), top, x.dtype.type(0))
     parts = elementwise.unary("exp", elementwise.binary("subtract", x, top))

@@ -1,8 +1,63 @@
-"""Running sums, products and extremes along an axis, in the order of the elements."""
+"""Running sums, products and extremes along an axis, in the order of the elements.
+
+Running sums of floats are vector code: within a vector by log2 steps of adding the vector moved by
+1, 2, 4 ... places (Hillis and Steele, Data Parallel Algorithms), from vector to vector by the last
+sum. Everything else is numpy's.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+
+from dyn.kernels.memory import empty
+from dyn.kernels.rows import Row, RowKernel
+from dyn.kernels.simd import F32, F64, WORD, Value
+
+
+def _prefix(v: Value, backwards: bool) -> Value:
+    """The sum of all lanes up to each one, or from each one on."""
+    lanes, step = v.lanes, 1
+    while step < lanes:
+        places = range(lanes)
+        moved = [i + step if backwards else i - step for i in places]
+        # Lanes that come from outside are taken from a vector of zeros.
+        v = v + v.shuffled([i if 0 <= i < lanes else lanes for i in moved], v.like(0.0))
+        step *= 2
+    return v
+
+
+def _cumsum(row: Row) -> None:
+    """Arrays: x, out."""
+
+    def step(at, c, mask):
+        found = _prefix(row.load(0, at, mask), False) + c[0]
+        row.store(found, 1, at, mask)
+        return [found.shuffled([found.lanes - 1] * found.lanes)]
+
+    row.scan(step, [row.zero()], unroll=1)
+
+
+def _cumsum_reverse(row: Row) -> None:
+    """Arrays: x, out. Goes from the end of the row; what is left at its start comes last."""
+    builder, emit = row.emit.builder, row.emit
+    end = builder.mul(row.count, WORD(emit.size))
+
+    def step(at, c, mask):
+        place = WORD(0)
+        if mask is None:
+            place = builder.sub(builder.sub(end, at), WORD(emit.bytes))
+        found = _prefix(row.load(0, place, mask), True) + c[0]
+        row.store(found, 1, place, mask)
+        return [found.shuffled([0] * found.lanes)]
+
+    row.scan(step, [row.zero()], unroll=1)
+
+
+_KERNELS = {
+    (np.dtype(name), reverse): RowKernel(f"{write.__name__}_{name}", element, write)
+    for name, element in (("float32", F32), ("float64", F64))
+    for reverse, write in ((False, _cumsum), (True, _cumsum_reverse))
+}
 
 
 def _work(x):
@@ -15,6 +70,15 @@ def _flip(x, axis, reverse):
 
 def cumsum(x, axis, reverse):
     """Sum of all elements up to each one along `axis`, or from each one on."""
+    kernel = _KERNELS.get((x.dtype, bool(reverse)))
+    if kernel is not None:
+        if axis != x.ndim - 1:
+            return np.moveaxis(cumsum(np.moveaxis(x, axis, -1), x.ndim - 1, reverse), -1, axis)
+        x = x if x.flags.c_contiguous else np.ascontiguousarray(x)
+        out, n = empty(x.shape, x.dtype), x.shape[-1]
+        if x.size:
+            kernel.run(x.size // n, n, (x, n * x.itemsize), (out, n * x.itemsize))
+        return out
     out = np.cumsum(_flip(x, axis, reverse), axis=axis, dtype=_work(x))
     return _flip(out, axis, reverse)
 

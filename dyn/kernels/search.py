@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from dyn.kernels.order import ordered
+
 
 def argmax(x, axis, keepdims):
     """Position of the largest element along `axis`, of the first NaN if there is one."""
@@ -17,15 +19,10 @@ def argmin(x, axis, keepdims):
 
 def topk(x, k, axis, largest):
     """(values, indices) of the k largest (or smallest) along `axis`, in order; ties by position."""
-    x = np.moveaxis(x, axis, -1)
-    if largest:
-        # Sorting backwards and counting from the end keeps equal elements in their order.
-        order = x.shape[-1] - 1 - np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1]
-    else:
-        order = np.argsort(x, axis=-1, kind="stable")
-    order = order[..., :k]
-    values = np.take_along_axis(x, order, axis=-1)
-    return np.moveaxis(values, -1, axis), np.moveaxis(order, -1, axis)
+    if axis == x.ndim - 1:
+        return ordered(x, k, largest)
+    values, indices = ordered(np.moveaxis(x, axis, -1), k, largest)
+    return np.moveaxis(values, -1, axis), np.moveaxis(indices, -1, axis)
 
 
 def nonzero(x):

@@ -125,6 +125,23 @@ def _log_softmax_grad(row: Row) -> None:
     row.scan(write)
 
 
+def _logsumexp(row: Row) -> None:
+    """Arrays: x, out (one number a row). Infinities and NaN come out as they should."""
+    low = row.emit.numbers(-math.inf)
+    (tops,) = row.scan(lambda at, c, mask: [larger(c[0], row.load(0, at, mask))], [low])
+    top = reduce(larger, tops).folded(larger)
+    top = choose(abs(top) == math.inf, 0, top)
+    base = row.emit.splat(top)
+
+    def add(at, c, mask):
+        away = row.load(0, at, mask) - base
+        # Only beside an infinite one is anything larger than the base.
+        return [c[0] + choose(away > 0, math.inf, exp_down(away))]
+
+    (sums,) = row.scan(add, [row.zero()])
+    row.put(top + log(total(*sums)), 1)
+
+
 # ---- along another axis ------------------------------------------------------------------------
 
 
@@ -253,7 +270,7 @@ def _log_softmax_grad_across(s: _Strip) -> None:
 
 _KERNELS = {
     function.__name__: RowKernel(function.__name__, F32, function)
-    for function in (_softmax, _log_softmax, _softmax_grad, _log_softmax_grad)
+    for function in (_softmax, _log_softmax, _softmax_grad, _log_softmax_grad, _logsumexp)
 }
 _KERNELS |= {
     write.__name__: RowKernel(write.__name__, F32, _across(write))
@@ -341,6 +358,14 @@ def softmax(x: np.ndarray, axis: int) -> np.ndarray:
 def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
     """x - max - log(sum(exp(x - max)))."""
     return _run("_log_softmax", axis, x) if x.dtype == np.float32 else _log_softmax_of_any(x, axis)
+
+
+def logsumexp(x: np.ndarray) -> np.ndarray:
+    """log(sum(exp(x))) over the last axis of float32, without overflow."""
+    x = x if x.flags.c_contiguous else np.ascontiguousarray(x)
+    made, count = empty(x.shape[:-1]), x.shape[-1]
+    _KERNELS["_logsumexp"].run(made.size, count, (x, 4 * count), (made, 4))
+    return made
 
 
 def softmax_grad(g: np.ndarray, out: np.ndarray, axis: int) -> np.ndarray:

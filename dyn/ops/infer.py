@@ -103,6 +103,8 @@ def need_rank(name: str, x: Type, *ranks: int) -> None:
 
 def axis_of(axis: int, ndim: int) -> int:
     """An axis counted from the front; IndexRangeError when there is no such axis."""
+    if axis.__class__ is int and -ndim <= axis < ndim:
+        return axis % ndim
     if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
         raise DTypeError(f"an axis is an integer, got {axis!r}")
     if not -max(ndim, 1) <= axis < max(ndim, 1):

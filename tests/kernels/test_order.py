@@ -1,0 +1,116 @@
+"""Sorting and selecting along rows: ties, NaN, infinities, any dtype and layout, threads."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dyn.kernels import search, threads
+
+
+def wanted(x: np.ndarray, k: int, axis: int, largest: bool) -> tuple[np.ndarray, np.ndarray]:
+    """By sorting pairs of value and place; NaN is largest."""
+
+    def order(row: np.ndarray) -> list[int]:
+        def rank(i: int) -> tuple[bool, float, int]:
+            v = float(row[i])
+            sign = -1 if largest else 1
+            nan = math.isnan(v)
+            return (nan != largest), (0 if nan else sign * v), i
+
+        return sorted(range(len(row)), key=rank)[:k]
+
+    moved = np.moveaxis(x, axis, -1)
+    places = np.array([order(r) for r in moved.reshape(-1, moved.shape[-1])], np.int64)
+    places = np.moveaxis(places.reshape(*moved.shape[:-1], k), -1, axis)
+    return np.take_along_axis(x, places, axis), places
+
+
+def check(x: np.ndarray, k: int, axis: int, largest: bool) -> None:
+    before = x.copy()
+    values, indices = search.topk(x, k, axis, largest)
+    expected, places = wanted(x, k, axis, largest)
+    assert values.dtype == x.dtype and indices.dtype == np.int64
+    np.testing.assert_array_equal(indices, places)
+    np.testing.assert_array_equal(values, expected)
+    np.testing.assert_array_equal(x, before)
+
+
+SPECIAL = [0.0, -0.0, 1.0, -1.0, math.nan, -math.nan, math.inf, -math.inf, 1e-40, -1e-40, 3e38]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_any_rows(data: st.DataObject) -> None:
+    n = data.draw(st.sampled_from([1, 2, 7, 33, 63, 64, 65, 200, 513]))
+    k = data.draw(st.sampled_from([1, 2, min(5, n), n // 2 or 1, n]))
+    k = min(k, n)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    kind = data.draw(st.sampled_from(["numbers", "ties", "special"]))
+    shape = (data.draw(st.integers(1, 4)), n)
+    if kind == "numbers":
+        x = rng.standard_normal(shape).astype(np.float32)
+    elif kind == "ties":
+        x = rng.integers(-3, 4, shape).astype(np.float32)
+    else:
+        x = rng.choice(np.array(SPECIAL, np.float32), shape)
+    axis = data.draw(st.integers(0, 1))
+    if axis == 0:
+        x = x.T
+    if data.draw(st.booleans()):
+        x = np.repeat(x, 2, axis=1)[:, ::2]
+    check(x, k, axis, data.draw(st.booleans()))
+
+
+@pytest.mark.parametrize("largest", [False, True])
+@pytest.mark.parametrize("n", [4095, 4096, 20000])
+def test_long_rows(n: int, largest: bool, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((2, n)).astype(np.float32)
+    x[0, ::97] = x[1, 3]
+    x[1, n // 2] = math.nan
+    for k in (1, 50, 129, n):
+        check(x, k, 1, largest)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "int64", "int32", "uint8"])
+@pytest.mark.parametrize("largest", [False, True])
+@pytest.mark.parametrize("k", [1, 3, 40])
+def test_other_dtypes(dtype: str, largest: bool, k: int, rng: np.random.Generator) -> None:
+    x = rng.integers(0, 50, (6, 40)).astype(dtype)
+    if x.dtype.kind == "f":
+        x[2, 3:6], x[4, 1], x[5, 7] = math.nan, math.inf, -math.inf
+    check(x, k, 1, largest)
+
+
+@pytest.mark.parametrize(("shape", "k"), [((0, 5), 2), ((3, 0), 0), ((3, 4), 0), ((1,), 1)])
+def test_few_or_no_elements(shape: tuple[int, ...], k: int) -> None:
+    x = np.zeros(shape, np.float32)
+    values, indices = search.topk(x, k, len(shape) - 1, True)
+    assert values.shape == indices.shape == (*shape[:-1], k)
+
+
+def test_sorted_rows_and_rows_of_one_number() -> None:
+    rising = np.arange(3000, dtype=np.float32)
+    for x in (rising, -rising, np.full(3000, 2.5, np.float32)):
+        check(x, 3000, 0, True)
+        check(x, 20, 0, True)
+        check(x, 3000, 0, False)
+
+
+def test_results_do_not_depend_on_the_number_of_threads(rng: np.random.Generator) -> None:
+    x = rng.integers(-9, 9, (40, 1000)).astype(np.float32)
+    before = threads.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2, 4):
+            threads.set_num_threads(count)
+            found.append([search.topk(x, k, 1, True)[1] for k in (5, 1000)])
+    finally:
+        threads.set_num_threads(before)
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)

@@ -1,0 +1,77 @@
+"""Running sums forwards and backwards along any axis; logsumexp of rows and its infinities."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dyn.kernels import index, reduce, scan
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_cumsum(data: st.DataObject) -> None:
+    shape = tuple(data.draw(st.lists(st.integers(0, 40), min_size=1, max_size=3)))
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    reverse = data.draw(st.booleans())
+    dtype = data.draw(st.sampled_from(["float32", "float64", "float16", "int32", "bool"]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    x = (rng.standard_normal((*shape[:-1], 2 * shape[-1])) * 3).astype(dtype)
+    x = x[..., ::2] if data.draw(st.booleans()) else np.ascontiguousarray(x[..., : shape[-1]])
+    before = x.copy()
+    out = scan.cumsum(x, axis, reverse)
+    kind = np.int64 if x.dtype.kind in "ib" else np.float64
+    wanted = np.flip(x, axis) if reverse else x
+    wanted = np.cumsum(wanted, axis=axis, dtype=kind)
+    wanted = np.flip(wanted, axis) if reverse else wanted
+    tol = {"float32": 1e-5, "float64": 1e-13, "float16": 5e-2}.get(dtype, 0)
+    assert out.dtype == (np.int64 if x.dtype.kind in "ib" else x.dtype)
+    np.testing.assert_allclose(out.astype(kind), wanted, rtol=tol, atol=10 * tol)
+    np.testing.assert_array_equal(x, before)
+
+
+def test_cumsum_carries_special_values(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((3, 100)).astype(np.float32)
+    x[0, 50], x[1, 3], x[2, 20], x[2, 60] = math.nan, math.inf, -math.inf, math.inf
+    for reverse in (False, True):
+        with np.errstate(invalid="ignore"):
+            wanted = x[:, ::-1] if reverse else x
+            wanted = np.cumsum(wanted.astype(np.float64), axis=1)
+        out = scan.cumsum(x, 1, reverse)
+        np.testing.assert_allclose(out[:, ::-1] if reverse else out, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 5, 8, 33, 1000])
+def test_logsumexp_of_infinities(n: int, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((7, n)).astype(np.float32)
+    x[0], x[1, n // 2], x[2, 0] = -math.inf, math.inf, math.nan
+    x[3, -1], x[3, 0] = math.inf, math.nan
+    x[4] += 1000
+    x[5] -= 1000
+    if n > 1:
+        x[6, 0] = -math.inf
+    out = reduce.logsumexp(x, (1,), False)
+    with np.errstate(all="ignore"):
+        wanted = np.logaddexp.reduce(x.astype(np.float64), axis=1)
+    np.testing.assert_allclose(out, wanted, rtol=2e-6, atol=1e-6)
+    assert reduce.logsumexp(x, (1,), True).shape == (7, 1)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "float16"])
+def test_adding_along_an_axis(axis: int, dtype: str, rng: np.random.Generator) -> None:
+    x = rng.integers(0, 9, (4, 5, 6)).astype(dtype)
+    shape = [4, 5, 6]
+    shape[axis] = 3
+    at = rng.integers(-shape[axis], shape[axis], shape)
+    value = rng.integers(0, 9, shape).astype(dtype)
+    wanted = x.copy()
+    for place in np.ndindex(*shape):
+        to = list(place)
+        to[axis] = at[place]
+        wanted[tuple(to)] += value[place]
+    np.testing.assert_array_equal(index.put_along_axis(x, at, value, axis, "add"), wanted)
