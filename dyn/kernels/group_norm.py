@@ -1,7 +1,8 @@
 """Normalisation of groups of channels, and sums over neighbouring channels.
 
-Sums are made per sample and channel by the formulas of `batch_norm.py` and put together by group;
-instance norm is group norm with one channel per group.
+Images that lie plane by plane have kernels of their own (`group_norm_rows.py`). For those that lie
+channels last sums are made per sample and channel by the formulas of `batch_norm.py` and put
+together by group. Instance norm is group norm with one channel per group.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dyn.kernels import group_norm_rows
 from dyn.kernels.batch_norm import FLOATS, FORMULAS, GX, MOMENTS, OUT, G, Image, X
 from dyn.kernels.layout import dense, like
 from dyn.kernels.memory import empty_like
@@ -19,17 +21,9 @@ _APPLY, _PROJECT, _GRADIENT = FORMULAS[False, False]
 
 def _statistics(x: np.ndarray, image: Image, groups: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of every group [N, groups, 1], in float64."""
-    n, channels = image.samples, image.channels
+    n = image.samples
     if not x.size:
         return np.zeros((n, groups, 1)), np.zeros((n, groups, 1))
-    if not image.last:
-        # A group lies in one piece: it is a row.
-        count = channels // groups * image.size
-        shift = x.reshape(n * groups, count)[:, :1].copy()
-        sums = MOMENTS.over_rows(n * groups, count, {X: x}, shift)
-        mean, square = np.divide(sums.T, count, dtype=np.float64)
-        var = np.maximum(square - mean * mean, 0)
-        return (shift[:, 0] + mean).reshape(n, groups, 1), var.reshape(n, groups, 1)
     shift = x[(slice(None), slice(None), *[0] * (x.ndim - 2))].astype(np.float64)
     sums = MOMENTS.planes(image, {X: x}, image.numbers(x.dtype, shift)) / image.size
     means = (shift + sums[:, :, 0]).reshape(n, groups, -1)
@@ -62,6 +56,8 @@ def group_norm(
         return made[0].astype(x.dtype), made[1].astype(x.dtype), made[2].astype(x.dtype)
     x = dense(x)
     image = Image(x)
+    if x.size and not image.last:
+        return group_norm_rows.forward(x, w, b, groups, epsilon)
     mean, var = _statistics(x, image, groups)
     rstd = 1 / np.sqrt(var + epsilon)
     out = empty_like(x)
@@ -90,6 +86,8 @@ def group_norm_grad(
     x = dense(x)
     g = like(g, x)
     image = Image(x)
+    if x.size and not image.last:
+        return group_norm_rows.backward(g, x, w, mean, rstd, groups)
     gx = empty_like(x)
     if not x.size:
         none = np.zeros(image.channels, x.dtype)

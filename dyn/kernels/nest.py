@@ -1,9 +1,9 @@
 """Element-wise work over whole arrays: memory order, operands that repeat, chunks, threads.
 
-A formula kernel (`vector.py`) reads contiguous inputs. An operand that is dense in the order of the
-output is handed to it as it lies; one that repeats (a scalar, a bias, a channel) or lies otherwise
-is brought block by block into the cache first, so nothing is ever spread out in memory. What is
-computed is in `formulas.py`.
+A formula kernel (`pointwise.py`) reads contiguous inputs. An operand that is dense in the order of
+the output is handed to it as it lies; one that repeats (a scalar, a bias, a channel) or lies
+otherwise is brought block by block into the cache first, so nothing is ever spread out in memory.
+What is computed is in `formulas.py`.
 """
 
 from __future__ import annotations
@@ -48,12 +48,14 @@ class Plan(NamedTuple):
 
     Attributes:
         shape: of the output.
-        order: axes of the output from slowest to fastest in memory; None is row-major.
+        sizes: of the axes of the output from slowest to fastest in memory.
+        back: where in that order each axis of the output stands; None is row-major.
         words: what the task reads.
     """
 
     shape: tuple[int, ...]
-    order: tuple[int, ...] | None
+    sizes: tuple[int, ...]
+    back: tuple[int, ...] | None
     words: np.ndarray
 
 
@@ -80,7 +82,8 @@ def plan(*layouts: Layout) -> Plan | None:
         words += [*_mode(sizes, row, size), *row, *[0] * (MAX_AXES - len(row))]
     words += [0] * (OPERAND * (MAX_OPERANDS - len(rows)))
     natural = order == tuple(range(len(shape)))
-    return Plan(shape, None if natural else order, np.array(words, np.int64))
+    back = None if natural else tuple(order.index(a) for a in range(len(shape)))
+    return Plan(shape, tuple(shape[a] for a in order), back, np.array(words, np.int64))
 
 
 def _order(shape: tuple[int, ...], layouts: tuple[Layout, ...]) -> tuple[int, ...]:
@@ -328,17 +331,14 @@ def _irregular(
     f: FormulaKernel, operands: tuple[np.ndarray, ...], p: float, q: float, r: float
 ) -> np.ndarray | None:
     """Run with a plan: operands repeat, or lie in memory in different orders or with gaps."""
-    found = plan(*((x.shape, x.strides, x.itemsize) for x in operands))
+    found = plan(*[(x.shape, x.strides, x.itemsize) for x in operands])
     if found is None:
         return None
-    if found.order is None:
-        out = memory.empty(found.shape, f.dtype)
-    else:
-        back = sorted(range(len(found.order)), key=found.order.__getitem__)
-        sizes = tuple(found.shape[a] for a in found.order)
-        out = memory.empty(sizes, f.dtype).transpose(back)
+    out = memory.empty(found.sizes, f.dtype)
+    if found.back is not None:
+        out = out.transpose(found.back)
     space = scratch(MAX_OPERANDS * SPACE, chunks_of(out.size))
-    a, b, c = (*map(id, operands), *[_NO] * (MAX_OPERANDS - len(operands)))
+    a, b, c = (*map(id, operands), _NO, _NO)[:MAX_OPERANDS]
     _drive(
         threads.pool(), _nested.address, f.address, a, b, c, id(out), f.sizes, out.size,
         p, q, r, id(found.words), id(space),

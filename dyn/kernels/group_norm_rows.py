@@ -1,0 +1,181 @@
+"""Group norm of images that lie plane by plane: a group of channels is a row, done in one go.
+
+Forward: the moments of the row, relative to its first number so that no digits are lost where the
+mean is large, then its channels one by one. Backward: the sums of every channel, put together by
+weight, then the channels again. Other layouts are the affair of `group_norm.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dyn.kernels.drive import float_word
+from dyn.kernels.memory import empty_like
+from dyn.kernels.rows import Row, RowKernel
+from dyn.kernels.simd import F32, F64, WORD, Value, choose, fma, loop, total
+
+CHANNELS, SIZE, EPSILON = range(3)
+"""Parameters: channels of a group, elements of a channel, what is added to the variance."""
+
+
+class _Group:
+    """A row as channels of equal size, while a kernel is written."""
+
+    def __init__(self, row: Row):
+        self.row = row
+        self.emit = row.emit
+        self.builder = row.emit.builder
+        self.channels, self.size = row.word(CHANNELS), row.word(SIZE)
+
+    def number(self, array: int, place: Any) -> Value:
+        """One of the numbers that an array has for the group; the place is an LLVM integer."""
+        return self.emit.number_at(self.row.address(array, self.offset(place)))
+
+    def offset(self, place: Any) -> Any:
+        """The bytes before an element."""
+        return self.builder.mul(place, WORD(self.emit.size))
+
+    def each(self, channel: Any, carried: Any = ()) -> list[Value]:
+        """`carried = channel(number, scan, carried)` for all channels; `scan` goes over one."""
+
+        def turn(number: Any, values: list[Value]) -> Any:
+            first = self.offset(self.builder.mul(number, self.size))
+
+            def scan(step: Any, sums: Any = ()) -> Any:
+                def at(offset: Any, chain: Any, mask: Any) -> Any:
+                    return step(self.builder.add(first, offset), chain, mask)
+
+                return self.emit.row(self.size, at, sums)
+
+            return channel(number, scan, values)
+
+        return loop(self.builder, WORD(0), self.channels, WORD(1), turn, carried)
+
+
+def _forward(row: Row) -> None:
+    """Arrays: x, out, [weights, biases] of the channels, mean and 1 / deviation of the group."""
+    x, out, numbers, mean_at, rstd_at = range(5)
+    group = _Group(row)
+    emit = row.emit
+    first = row.number(x)
+    shift = emit.splat(first)
+
+    def moments(at: Any, carried: Any, mask: Any) -> list[Value]:
+        d = row.load(x, at, mask) - shift
+        return [carried[0] + d, fma(d, d, carried[1])]
+
+    plain, squares = row.scan(moments, [row.zero()] * 2)
+    moved = total(*plain) / row.length()
+    var = total(*squares) / row.length() - moved * moved
+    var = choose(var < 0, 0.0, var)
+    rstd = 1.0 / (var + row.parameter(EPSILON)).call("sqrt")
+    row.put(first + moved, mean_at)
+    row.put(rstd, rstd_at)
+    mean = emit.splat(first + moved)
+
+    def channel(number: Any, scan: Any, _: Any) -> list[Value]:
+        bias = group.builder.add(number, group.channels)
+        factor = emit.splat(rstd * group.number(numbers, number))
+        offset = emit.splat(group.number(numbers, bias))
+
+        def step(at: Any, _: Any, mask: Any) -> list[Value]:
+            row.store(fma(row.load(x, at, mask) - mean, factor, offset), out, at, mask)
+            return []
+
+        scan(step)
+        return []
+
+    group.each(channel)
+
+
+def _backward(row: Row) -> None:
+    """Arrays: x, g, gx, [weights, mean, 1 / deviation], [channels, 2] sums of g and g (x - mean).
+
+    gx = rstd * w g - rstd * mean(w g) - rstd^3 * mean(w g (x - mean)) * (x - mean)
+    """
+    x, g, gx, numbers, sums = range(5)
+    group = _Group(row)
+    emit, builder = row.emit, group.builder
+    middle = group.number(numbers, group.channels)
+    rstd = group.number(numbers, builder.add(group.channels, WORD(1)))
+    mean = emit.splat(middle)
+
+    def project(number: Any, scan: Any, carried: list[Value]) -> list[Value]:
+        def step(at: Any, chain: Any, mask: Any) -> list[Value]:
+            own = row.load(g, at, mask)
+            return [chain[0] + own, fma(own, row.load(x, at, mask) - mean, chain[1])]
+
+        plain, centred = (total(*v) for v in scan(step, [row.zero()] * 2))
+        place = builder.mul(number, WORD(2))
+        emit.put_number(plain, row.address(sums, group.offset(place)))
+        emit.put_number(centred, row.address(sums, group.offset(builder.add(place, WORD(1)))))
+        weight = group.number(numbers, number)
+        return [fma(weight, plain, carried[0]), fma(weight, centred, carried[1])]
+
+    nothing = Value(builder, emit.element(0.0))
+    plain, centred = group.each(project, [nothing, nothing])
+    own = rstd / row.length()
+    slope = emit.splat(-own * rstd * rstd * centred)
+    offset = emit.splat(-own * plain)
+
+    def channel(number: Any, scan: Any, _: Any) -> list[Value]:
+        factor = emit.splat(rstd * group.number(numbers, number))
+
+        def step(at: Any, _: Any, mask: Any) -> list[Value]:
+            rest = fma(row.load(x, at, mask) - mean, slope, offset)
+            row.store(fma(row.load(g, at, mask), factor, rest), gx, at, mask)
+            return []
+
+        scan(step)
+        return []
+
+    group.each(channel)
+
+
+_ELEMENTS = {np.dtype(np.float32): F32, np.dtype(np.float64): F64}
+_FORWARD = {d: RowKernel(f"group_norm_{d.name}", e, _forward) for d, e in _ELEMENTS.items()}
+_BACKWARD = {d: RowKernel(f"group_norm_grad_{d.name}", e, _backward) for d, e in _ELEMENTS.items()}
+
+
+def _parameters(channels: int, size: int, epsilon: float) -> np.ndarray:
+    return np.array((channels, size, float_word(epsilon)), np.int64)
+
+
+def forward(x: np.ndarray, w: Any, b: Any, groups: int, epsilon: float) -> tuple[np.ndarray, ...]:
+    """(out, mean [N, groups], rstd [N, groups]); x lies plane by plane and is not empty."""
+    n, own = len(x), x.shape[1] // groups
+    numbers = np.empty((n, groups, 2, own), x.dtype)
+    numbers[:, :, 0] = 1 if w is None else w.reshape(groups, own)
+    numbers[:, :, 1] = 0 if b is None else b.reshape(groups, own)
+    out = empty_like(x)
+    mean, rstd = np.empty((n, groups), x.dtype), np.empty((n, groups), x.dtype)
+    count, item = x.size // (n * groups), x.itemsize
+    _FORWARD[x.dtype].run(
+        n * groups, count, (x, count * item), (out, count * item), (numbers, 2 * own * item),
+        (mean, item), (rstd, item), params=_parameters(own, count // own, epsilon),
+    )  # fmt: skip
+    return out, mean, rstd
+
+
+def backward(
+    g: np.ndarray, x: np.ndarray, w: Any, mean: np.ndarray, rstd: np.ndarray, groups: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(gx, gw [C], gb [C]); g and x lie plane by plane and are not empty."""
+    n, own = len(x), x.shape[1] // groups
+    numbers = np.empty((n, groups, own + 2), x.dtype)
+    numbers[:, :, :own] = 1 if w is None else w.reshape(groups, own)
+    numbers[:, :, own] = mean
+    numbers[:, :, own + 1] = rstd
+    sums = np.empty((n, groups, own, 2), x.dtype)
+    gx = empty_like(x)
+    count, item = x.size // (n * groups), x.itemsize
+    _BACKWARD[x.dtype].run(
+        n * groups, count, (x, count * item), (g, count * item), (gx, count * item),
+        (numbers, (own + 2) * item), (sums, 2 * own * item),
+        params=_parameters(own, count // own, 0.0),
+    )  # fmt: skip
+    gw = np.einsum("ngc,ng->gc", sums[:, :, :, 1], rstd, dtype=np.float64)
+    gb = sums[:, :, :, 0].sum(axis=0, dtype=np.float64)
+    return gx, gw.reshape(-1).astype(x.dtype), gb.reshape(-1).astype(x.dtype)
