@@ -8,7 +8,9 @@ import pytest
 import dyn.compat.torch as torch
 from dyn.compat.torch import nn
 from exporter import export
+from tests.compat.architectures import ARCHITECTURES
 from tests.compat.models import MODELS, call, inputs_of
+from tests.compat.test_against_torch import NETWORKS
 from tracer import trace
 from tracer.spec import InputSpec
 
@@ -33,6 +35,37 @@ def test_a_module_runs_in_onnxruntime_under_its_own_names(name, tmp_path):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     out = session.run(None, {"x": x.numpy()})[0]
     np.testing.assert_allclose(out, call(module, [x]).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+SPECS = {
+    "civil_net": InputSpec(["batch", 3, 32, 32], "float32", name="x"),
+    "resnet18": InputSpec(["batch", 3, 40, 48], "float32", name="x"),
+    "gpt": InputSpec(["batch", "length"], "int64", name="x"),
+    "tagger": InputSpec(["batch", 7], "int64", name="x"),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_whole_networks_trace_and_export_with_pytorchs_names(name, tmp_path):
+    recorded = NETWORKS[name]
+    net = ARCHITECTURES[name][0](torch)
+    net.load_state_dict(recorded["state"])
+    net.eval()
+    graph = trace(net, SPECS[name])
+    traced = {value.name for value in [*graph.params, *graph.buffers]}
+    # A weight that is used in two places has one name, its first.
+    wanted = {key for key, _ in [*net.named_parameters(), *net.named_buffers()]}
+    unused = {key for key in wanted if key.endswith("num_batches_tracked")}
+    assert wanted - unused <= traced, wanted - traced
+    path = tmp_path / "m.onnx"
+    export(net, path, [SPECS[name]])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    out = session.run(None, {"x": recorded["input"].numpy()})[0]
+    np.testing.assert_allclose(out, recorded["out"].numpy(), rtol=1e-3, atol=1e-4)
+    if name != "resnet18":  # Its norms are folded into the convolutions.
+        stored = {i.name for i in onnx.load(path).graph.initializer}
+        kept = {key for key in wanted - unused if not key.startswith("rnn.")}
+        assert kept <= stored, kept - stored
 
 
 def test_the_weight_of_a_product_is_stored_as_pytorch_has_it(tmp_path):
