@@ -17,6 +17,7 @@ import numpy as np
 
 from dyn.kernels import reduce as reductions
 from dyn.kernels import rnn_general, rnn_step, rnn_walk
+from dyn.kernels.copy import contiguous
 from dyn.kernels.gemm import matmul
 from dyn.kernels.gemm_tile import ACCUMULATE
 from dyn.kernels.memory import empty
@@ -37,14 +38,10 @@ def _is_general(x: np.ndarray, r: np.ndarray) -> bool:
     return x.dtype != np.float32 or not x.size or not r.size
 
 
-def _dense(x: np.ndarray) -> np.ndarray:
-    return x if x.flags.c_contiguous else np.ascontiguousarray(x)
-
-
 def _rows(x: np.ndarray) -> np.ndarray:
     """[steps, batch, hidden] as it is if its rows are contiguous and lie evenly, else a copy."""
     even = x.strides[2] == x.itemsize and x.strides[0] == x.shape[1] * x.strides[1]
-    return x if even or x.flags.c_contiguous else np.ascontiguousarray(x)
+    return x if even else contiguous(x)
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
@@ -87,9 +84,9 @@ def _forward(
     w, r, b, rb = weights
     steps, batch, _ = x.shape
     hidden = r.shape[1]
-    r = _dense(r)
+    r = contiguous(r)
     bias, n_bias = _sum_of_biases(mode, b, rb, hidden)
-    gates = matmul(_flat(_dense(x)), w.T, bias=bias).reshape(steps, batch, len(w))
+    gates = matmul(_flat(contiguous(x)), w.T, bias=bias).reshape(steps, batch, len(w))
     extra = empty((steps, batch, hidden), x.dtype) if mode in ("lstm", "gru") else None
     if mode == "gru":
         assert extra is not None
@@ -216,8 +213,8 @@ def run_grad(
         )
     steps, batch, _ = x.shape
     hidden = r.shape[1]
-    r, x, gy, y, gates = _dense(r), _dense(x), _rows(gy), _rows(y), _dense(gates)
-    extra = None if extra is None else _dense(extra)
+    r, x, gy, y, gates = contiguous(r), contiguous(x), _rows(gy), _rows(y), contiguous(gates)
+    extra = None if extra is None else contiguous(extra)
     gh = np.array(gh, order="C")
     gc = np.array(gh if gc is None else gc, order="C")
     alive = _steps_of(lengths, steps, batch)

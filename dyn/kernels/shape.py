@@ -46,16 +46,16 @@ def _owner(x):
 
 def _whole(xs, shape, axis):
     """The dense array that neighbours in memory make up, such as parts of a split; else None."""
-    itemsize, at = xs[0].itemsize, xs[0].ctypes.data
-    wanted = [itemsize * math.prod(shape[a + 1 :]) for a in range(len(shape))]
+    owner, at = _owner(xs[0]), xs[0].ctypes.data
+    wanted = [xs[0].itemsize * math.prod(shape[a + 1 :]) for a in range(len(shape))]
     for x in xs:
         # An axis of one element has any stride.
-        fits = all(n == 1 or a == b for n, a, b in zip(x.shape, x.strides, wanted, strict=True))
-        if not fits or x.ctypes.data != at:
+        for n, own, step in zip(x.shape, x.strides, wanted, strict=True):
+            if n != 1 and own != step:
+                return None
+        if _owner(x) is not owner or x.ctypes.data != at:
             return None
         at += x.shape[axis] * wanted[axis]
-    if any(_owner(x) is not _owner(xs[0]) for x in xs[1:]):
-        return None
     return np.lib.stride_tricks.as_strided(xs[0], shape, wanted)
 
 
@@ -68,10 +68,10 @@ def concat(xs, axis):
     sizes = list(first.shape)
     sizes[axis] = sum([x.shape[axis] for x in xs])
     shape = tuple(sizes)
-    if first.nbytes >= SMALL and (whole := _whole(xs, shape, axis)) is not None:
-        return whole
     if first.flags.c_contiguous and sum([x.nbytes for x in xs]) < FEW:
         return np.concatenate(xs, axis=axis)
+    if first.nbytes >= SMALL and (whole := _whole(xs, shape, axis)) is not None:
+        return whole
     out = empty(shape, first.dtype, _order(*xs))
     start = 0
     before = (slice(None),) * axis
