@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Dim
+from dyn.core.dim import Dim, maximum
 from dyn.core.dispatch import dtype_attr
 from dyn.core.dtype import I64, default_float, is_float
 from dyn.core.errors import AttributeValueError, ShapeError
@@ -208,7 +208,8 @@ def linspace(start: Any, stop: Any, num: Any, dtype: Any = None) -> Tensor:
     count = _arange(start=0, stop=num, step=1, dtype=work.name)
     if isinstance(num, int) and num == 1:
         return cast(add(multiply(count, 0), start), wanted)
-    step = (stop - start) / (num - 1)
+    # A size that turns out as 1 leaves no distance to divide.
+    step = (stop - start) / maximum(num - 1, 1)
     # From both ends to the middle, so that the last number is exactly `stop`.
     rising = add(multiply(count, step), start)
     falling = add(multiply(subtract(count, num - 1), step), stop)

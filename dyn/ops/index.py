@@ -77,6 +77,8 @@ def setitem(x: Tensor, item: Any, value: Any) -> None:
         ShapeError: the value does not broadcast to the region.
     """
     own = x._read().dtype
+    if isinstance(value, Dim):
+        value = value.scope.lift(value)
     value = value if isinstance(value, Tensor) else Tensor(value, dtype=own)
     value = cast_to(value, own)
     basic, tensors = _split_index(x, item)

@@ -141,3 +141,21 @@ def test_shifts_masks_and_rounding_stay_sizes() -> None:
 def test_bits_in_the_middle_of_a_size_have_no_expression() -> None:
     with pytest.raises(TraceError, match="used as a plain number by &"):
         trace(lambda x: x * (x.shape[0] & 6), InputSpec(["n"], name="x"))
+
+
+def test_sizes_as_values_that_are_written_and_as_counts() -> None:
+    def forward(x: Any) -> Any:
+        y = x * 1
+        y[0] = x.shape[0]
+        y[y < -1] = x.shape[0] // 2
+        return y, dyn.linspace(2, 5, x.shape[0])
+
+    graph = trace(forward, InputSpec(["n"], name="x"))
+    for n in (1, 2, 7):
+        x = np.linspace(-3, 3, n).astype(np.float32)
+        written, line = Interpreter(graph).run(x)
+        expected = x.copy()
+        expected[0] = n
+        expected[expected < -1] = n // 2
+        np.testing.assert_array_equal(written, expected)
+        np.testing.assert_allclose(line, np.linspace(2, 5, n), rtol=1e-6)

@@ -217,6 +217,17 @@ def test_what_only_running_it_again_can_tell(forward: Any, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+def test_unsteady_results_are_no_rounding(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def late(x: Any) -> Any:
+        calls.append(1)
+        return x * max(1, len(calls) - 1)
+
+    with pytest.raises(TraceError, match="not the same twice"):
+        exporter.export(late, tmp_path / "m.onnx", X)
+
+
 def test_the_line_of_what_only_running_it_again_can_tell(tmp_path: Path) -> None:
     with pytest.raises(TraceError) as caught:
         exporter.export(timed, tmp_path / "m.onnx", X)
