@@ -51,12 +51,19 @@ def _short(value: Any) -> str:
 HEAD = """\
 # Compatibility with the originals
 
-Each line below is a snippet of user code under `tests/peers/`. It runs unchanged in the original
-framework and here; values, dtypes, shapes, order of keys, messages and printed text are compared.
-`python -m tests.peers --peer paddle=PYTHON --peer torch=PYTHON` records the originals' results and
-writes this page; the ordinary tests run the snippets against what was recorded. Of PyTorch's
-expressions the printed result is compared.
+Each line of the tables is a snippet of user code under `tests/peers/`. It runs unchanged in the
+original framework and here; values, dtypes, shapes, order of keys, messages and printed text are
+compared. `python -m tests.peers --peer paddle=PYTHON --peer torch=PYTHON` records the originals'
+results and writes this page; the ordinary tests run the snippets against what was recorded.
+`python -m tests.peers.wide` compares whole networks that PyTorch saved.
 """
+
+TITLES = {"paddle": "Paddle", "torch": "PyTorch"}
+NOTES = {
+    "paddle": "`import dyn as paddle`.",
+    "torch": "`import dyn.compat.torch as torch`. Of an expression, what it prints is compared.",
+}
+"""What stands above the tables of each peer."""
 
 
 def page(
@@ -73,7 +80,9 @@ def page(
         wanted: what the peers did, by name.
         found: what dyn did, by name.
     """
-    rows, wrong, same = [], [], 0
+    rows: dict[str, list[str]] = {flavour: [] for flavour in peers}
+    reasons: dict[str, list[str]] = {flavour: [] for flavour in peers}
+    wrong = []
     for name, item in snippets.items():
         text = difference(wanted[name], found[name])
         if "raised" in wanted[name]:
@@ -82,10 +91,31 @@ def page(
             wrong.append(f"{name}: {text}")
         if item.differs and not text:
             wrong.append(f"{name}: agrees, but is said to differ: {item.differs}")
-        same += not text
-        verdict = f"differs on purpose: {item.differs}" if text else "same"
-        rows.append(f"| `{name}` | {item.flavour} | {verdict} |")
-    versions = " and ".join(f"{flavour} {version}" for flavour, version in peers.items())
-    counts = f"Recorded from {versions}: {same} the same, {len(rows) - same} different on purpose."
-    table = "\n".join(["| snippet | original | result |", "|---|---|---|", *rows])
-    return f"{HEAD}\n{counts}\n\n{table}\n", wrong
+        rows[item.flavour].append(f"| `{name}` | {'differs on purpose' if text else 'same'} |")
+        if text:
+            reasons[item.flavour].append(f"| `{name}` | {item.differs} |")
+    sections = [
+        _section(flavour, version, reasons[flavour], rows[flavour])
+        for flavour, version in peers.items()
+    ]
+    return "\n".join([HEAD, *sections]), wrong
+
+
+def _section(flavour: str, version: str, reasons: list[str], rows: list[str]) -> str:
+    """One peer: how many agree, why the others do not, and all of them."""
+    lines = [
+        f"## {TITLES[flavour]} {version}",
+        "",
+        f"{NOTES[flavour]} {len(rows) - len(reasons)} the same, {len(reasons)} different on "
+        "purpose.",
+        "",
+        "| different on purpose | reason |",
+        "|---|---|",
+        *reasons,
+        "",
+        "| snippet | result |",
+        "|---|---|",
+        *rows,
+        "",
+    ]
+    return "\n".join(lines)
