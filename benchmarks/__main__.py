@@ -12,6 +12,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,17 @@ def interpreters(given: list[str]) -> dict[str, str]:
     return found
 
 
-def run_once(python: str, peer: str, work: str, seconds: float) -> dict[str, Any]:
+def run_once(python: str, peer: str, work: Work, seconds: float) -> dict[str, Any]:
     """One process of one peer on one work."""
     environment = dict(os.environ, OMP_PROC_BIND="true", PYTHONPATH=str(HERE.parent))
     # Start-up is timed as users see it, from compiled files.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [python, str(HERE / "worker.py"), peer, work, str(seconds)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
+    name = work.of or work.name
+    command = [python, str(HERE / "worker.py"), peer, name, str(seconds), work.measure]
+    with tempfile.TemporaryDirectory() as empty:
+        if work.measure == "cold":
+            environment["DYN_CACHE_DIR"] = empty
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
@@ -57,7 +62,7 @@ def time_work(
         for peer in peers:
             if peer in notes:
                 continue
-            answer = run_once(pythons[peer], peer, work.name, seconds)
+            answer = run_once(pythons[peer], peer, work, seconds)
             if "missing" in answer:
                 notes[peer] = answer["missing"]
                 continue
@@ -69,21 +74,30 @@ def time_work(
             best = min(settings, key=lambda name: statistics.median(settings[name]))
             row["peers"][peer] = {
                 "setting": best,
-                "seconds": statistics.median(settings[best]),
+                "median": statistics.median(settings[best]),
                 "runs": settings[best],
             }
     ours = row["peers"].get("dyn")
-    rivals = [row["peers"][p]["seconds"] for p in work.against if p in row["peers"]]
-    row["ratio"] = ours["seconds"] / min(rivals) if ours and rivals else None
+    rivals = [row["peers"][p]["median"] for p in work.against if p in row["peers"]]
+    row["ratio"] = ours["median"] / min(rivals) if ours and rivals else None
     return row
 
 
-def show_time(seconds: float) -> str:
-    """Seconds with a unit that reads well."""
+def show(amount: float, measure: str = "calls") -> str:
+    """Seconds, or bytes of memory, with a unit that reads well."""
+    if measure == "memory":
+        return f"{amount / 1e6:.0f} MB"
     for limit, factor, unit in ((1e-3, 1e6, "us"), (1.0, 1e3, "ms")):
-        if seconds < limit:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds:.3g} s"
+        if amount < limit:
+            return f"{amount * factor:.3g} {unit}"
+    return f"{amount:.3g} s"
+
+
+def goal_of(work: Work) -> str:
+    """The goal as the report prints it: a ratio, or a limit."""
+    if work.limit is not None:
+        return show(work.limit)
+    return "-" if work.goal is None else f"{work.goal:.2f}"
 
 
 def table(rows: list[dict[str, Any]], peers: list[str]) -> str:
@@ -97,10 +111,12 @@ def table(rows: list[dict[str, Any]], peers: list[str]) -> str:
             found = row["peers"].get(peer)
             setting = f" ({found['setting']})" if found and found["setting"] != "default" else ""
             cells.append(
-                show_time(found["seconds"]) + setting if found else row["notes"].get(peer, "-")
+                show(found["median"], work.measure) + setting
+                if found
+                else row["notes"].get(peer, "-")
             )
         cells.append("-" if row["ratio"] is None else f"{row['ratio']:.2f}")
-        cells.append("-" if work.goal is None else f"{work.goal:.2f}")
+        cells.append(goal_of(work))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -136,7 +152,7 @@ def main() -> None:
         row = time_work(work, pythons, args.peers, args.rounds, args.seconds)
         rows.append(row)
         ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
-        print(f"{work.title}: ratio {ratio}, goal {work.goal}", flush=True)
+        print(f"{work.title}: ratio {ratio}, goal {goal_of(work)}", flush=True)
     text = table(rows, args.peers)
     print("\n" + text)
     out = Path("runs/bench")

@@ -1,6 +1,7 @@
-"""Runs in a peer's interpreter: times one work in each setting and prints one line of JSON.
+"""Runs in a peer's interpreter: measures one work in each setting and prints one line of JSON.
 
-Usage: python worker.py PEER WORK SECONDS. Imports nothing but the standard library and the peer.
+Usage: python worker.py PEER WORK SECONDS MEASURE, with MEASURE as in `works.py`. Imports nothing
+but the standard library and the peer.
 """
 
 from __future__ import annotations
@@ -49,8 +50,18 @@ def measure(step, seconds):
     }
 
 
-def main(peer, work, seconds):
-    """Print {"version": ..., "settings": {name: times}} or {"missing": reason}."""
+def peak_memory(step):
+    """Largest resident memory of this process after a few calls, in bytes."""
+    import resource  # not on Windows
+
+    for _ in range(5):
+        step()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def main(peer, work, seconds, what):
+    """Print {"version": ..., "settings": {name: measured}} or {"missing": reason}."""
     sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers"))
     began = time.perf_counter()
     try:
@@ -60,16 +71,19 @@ def main(peer, work, seconds):
         return
     makers = module.WORKS.get(work)
     if not makers:
-        print(json.dumps({"missing": "not implemented for this peer"}))
+        print(json.dumps({"missing": "-"}))
         return
-    if work == "start_warm":
+    if what in ("start", "cold"):
         makers["default"]()()
-        spent = time.perf_counter() - began
-        found = {"default": {"median": spent, "min": spent, "calls": 1, "first": spent}}
+        found = {"default": {"median": time.perf_counter() - began}}
+    elif what == "memory":
+        # One setting a process: the memory of another would count, too.
+        name, make = next(iter(makers.items()))
+        found = {name: {"median": peak_memory(make())}}
     else:
         found = {name: measure(make(), seconds) for name, make in makers.items()}
     print(json.dumps({"version": module.VERSION, "settings": found}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4])

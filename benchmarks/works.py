@@ -1,7 +1,7 @@
 """The works that are timed, their goals, and which settings of which peer can do them.
 
 A work is a name that every peer module under `peers/` may implement; a goal is the ratio of our
-median to the best setting of the best peer (below 1 we are faster).
+median to the best setting of the best peer (below 1 we are faster), or a limit of our own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ class Work(NamedTuple):
     goal: float | None
     against: tuple[str, ...]
     """Peers whose best setting the goal is measured against."""
+    limit: float | None = None
+    """Most seconds that we may take, whatever the peers do."""
+    measure: str = "calls"
+    """What of it: seconds a call; of the whole start with the first call ("start", or "cold" with
+    nothing compiled yet); or the process's largest memory in bytes after some calls ("memory")."""
+    of: str = ""
+    """The name under which the peers implement it, if another."""
 
 
 TORCH = ("torch",)
@@ -46,9 +53,13 @@ WORKS = (
     Work("layer_norm", "layer norm 4096 x 1024", 0.7, TORCH),
     Work("layer_norm_backward", "layer norm 4096 x 1024, forward and backward", 0.7, TORCH),
     Work("matmul_1000", "matmul 1000 x 1000", 1.0, (*FRAMEWORKS, "numpy")),
-    Work("tiny", "add of 4 elements, no gradient", None, TORCH),
-    Work("tiny_grad", "add of 4 elements, with gradient", None, TORCH),
-    Work("start_warm", "import and first training step of CivilNet", None, TORCH),
+    Work("tiny", "add of 4 elements, no gradient", None, TORCH, 2e-6),
+    Work("tiny_grad", "add of 4 elements, with gradient", None, TORCH, 3e-6),
+    Work("start_warm", "import and first step of CivilNet", None, TORCH, 0.8, "start", "start"),
+    Work("start_cold", "the same, nothing compiled yet", None, TORCH, 8.0, "cold", "start"),
+    Work(
+        "resnet_memory", "memory of ResNet-18's training", 1.0, TORCH, None, "memory", "resnet_adam"
+    ),
 )
 
 BY_NAME = {work.name: work for work in WORKS}

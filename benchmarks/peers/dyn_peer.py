@@ -232,5 +232,5 @@ WORKS = {
     "matmul_1000": {"default": square},
     "tiny": tiny(False),
     "tiny_grad": tiny(True),
-    "start_warm": training(CivilNet, images(64, 3, 32, 10), F.cross_entropy, sgd),
+    "start": training(CivilNet, images(64, 3, 32, 10), F.cross_entropy, sgd),
 }

@@ -257,5 +257,5 @@ WORKS = {
     "matmul_1000": {"default": lambda: lambda: A @ A},
     "tiny": tiny(False),
     "tiny_grad": tiny(True),
-    "start_warm": {"default": lambda: both(CivilNet, images(64, 3, 32, 10), CE, sgd)["default"]()},
+    "start": {"default": lambda: both(CivilNet, images(64, 3, 32, 10), CE, sgd)["default"]()},
 }
