@@ -88,7 +88,7 @@ torch.save({
 
 #load
 model = CivilNet(*args, **kwargs)
-optimizer = TheOptimizerClass(model.parameters(), lr=0.5)
+optimizer = TheOptimizerClass(*args, **kwargs)
 
 checkpoint = torch.load(PATH)
 model.load_state_dict(checkpoint['model_state_dict'])
@@ -110,8 +110,8 @@ torch.save({
 #load
 modelA = TheModelAClass(*args, **kwargs)
 modelB = TheModelBClass(*args, **kwargs)
-optimizerA = TheOptimizerAClass(modelA.parameters())
-optimizerB = TheOptimizerBClass(modelB.parameters())
+optimizerA = TheOptimizerAClass(*args, **kwargs)
+optimizerB = TheOptimizerBClass(*args, **kwargs)
 
 checkpoint = torch.load(PATH)
 modelA.load_state_dict(checkpoint['modelA_state_dict'])
@@ -162,6 +162,20 @@ class Small(nn.Module):
 
     def forward(self, x):
         return self.fc2(torch.relu(self.fc1(x)))
+
+
+class Made(list):
+    """Makes models, and optimisers of them: the document leaves open what `*args` are."""
+
+    def model(self, make):
+        def made():
+            self.append(make())
+            return self[-1]
+
+        return made
+
+    def optimizer(self, make, number=-1):
+        return lambda: make(self[number].parameters(), lr=0.5)
 
 
 def same(a, b):
@@ -473,10 +487,12 @@ def test_s2_24_a_checkpoint_goes_on_bit_for_bit(verbatim, tmp_path, kind):
     model = Small()
     optimizer = make(model.parameters())
     loss = train(model, optimizer, 3)
+    made = Made()
     space = verbatim(
         CHECKPOINT,
         **{"model": model, "optimizer": optimizer, "epoch": 3, "loss": loss.detach()},
-        **{"CivilNet": Small, "TheOptimizerClass": make, "args": (), "kwargs": {}},
+        **{"CivilNet": made.model(Small), "TheOptimizerClass": made.optimizer(make)},
+        **{"args": (), "kwargs": {}},
         PATH=tmp_path / "checkpoint.tar",
     )
     assert space["epoch"] == 3 and float(space["loss"]) == float(loss)
@@ -489,19 +505,21 @@ def test_s2_24_a_checkpoint_goes_on_bit_for_bit(verbatim, tmp_path, kind):
 
 
 def test_s2_25_several_models_in_one_file(verbatim, tmp_path):
-    a, b = Small(), Small(5)
+    a, b, made = Small(), Small(5), Made()
     names = {
-        "modelA": a, "modelB": b, "TheModelAClass": Small, "TheModelBClass": lambda: Small(5),
+        "modelA": a, "modelB": b, "TheModelAClass": made.model(Small),
+        "TheModelBClass": made.model(lambda: Small(5)),
         "optimizerA": torch.optim.SGD(a.parameters(), lr=0.25),
-        "optimizerB": torch.optim.Adam(b.parameters(), lr=0.5),
-        "TheOptimizerAClass": torch.optim.SGD, "TheOptimizerBClass": torch.optim.Adam,
+        "optimizerB": torch.optim.Adam(b.parameters(), lr=0.125),
+        "TheOptimizerAClass": made.optimizer(torch.optim.SGD, 0),
+        "TheOptimizerBClass": made.optimizer(torch.optim.Adam, 1),
         "PATH": tmp_path / "both.tar", "args": (), "kwargs": {},
     }  # fmt: skip
     space = verbatim(SEVERAL, **names)
     assert space["modelA"] is not a and same(values(space["modelA"]), values(a))
     assert same(values(space["modelB"]), values(b))
     assert space["optimizerA"].param_groups[0]["lr"] == 0.25
-    assert space["optimizerB"].param_groups[0]["lr"] == 0.5
+    assert space["optimizerB"].param_groups[0]["lr"] == 0.125
 
 
 def test_s2_26_transfer_learning(verbatim, tmp_path):
