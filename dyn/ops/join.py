@@ -83,7 +83,7 @@ def hstack(x: Sequence[Tensor]) -> Tensor:
 
 def vstack(x: Sequence[Tensor]) -> Tensor:
     """Join along the first axis; vectors count as rows."""
-    return concat([_reshape(v, shape=(1, v.size)) if v.ndim < 2 else v for v in x], 0)
+    return concat([_reshape(v, shape=(1, *(v.shape or [1]))) if v.ndim < 2 else v for v in x], 0)
 
 
 def _infer_split(x: Type, *, sizes: tuple[Any, ...], axis: int) -> list[Type]:
@@ -242,7 +242,7 @@ def repeat_interleave(x: Tensor, repeats: Any, axis: int | None = None) -> Tenso
     if axis is None:
         x, axis = flatten(x), 0
     axis = axis_of(axis, x.ndim)
-    if isinstance(repeats, Tensor) and repeats.size != 1:
+    if isinstance(repeats, Tensor) and repeats._array.size != 1:
         counts = np.asarray(repeats.tolist())
         index = Tensor(np.repeat(np.arange(len(counts)), counts))
         return OPS["gather"](x, index, axis=axis)

@@ -6,7 +6,17 @@
 from math import e, inf, nan, pi
 from typing import Any
 
-from dyn.compat.torch import autograd, methods, nn, optim, pointwise, shape, utils
+from dyn.compat.torch import (
+    absent,
+    autograd,
+    methods,
+    nn,
+    optim,
+    pointwise,
+    shape,
+    utils,
+    vocabulary,
+)
 from dyn.compat.torch.creation import (
     BoolTensor,
     DoubleTensor,
@@ -43,6 +53,26 @@ from dyn.compat.torch.creation import (
     zeros_like,
 )
 from dyn.compat.torch.devices import accelerator, backends, cuda, mps, xpu
+from dyn.compat.torch.environment import (
+    GradScaler,
+    amp,
+    are_deterministic_algorithms_enabled,
+    autocast,
+    compile,
+    distributed,
+    get_float32_matmul_precision,
+    initial_seed,
+    random,
+    set_float32_matmul_precision,
+    use_deterministic_algorithms,
+)
+from dyn.compat.torch.facts import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    preserve_format,
+    strided,
+)
 from dyn.compat.torch.generator import Generator, default_generator, manual_seed
 from dyn.compat.torch.serialization import load, save
 from dyn.compat.torch.tensor import Tensor, flavoured
@@ -65,14 +95,12 @@ cat, stack, where, hstack, vstack = map(
 concat = cat
 einsum = flavoured(pointwise.einsum)
 
-globals().update(methods.functions())
+globals().update(methods.functions() | vocabulary.functions())
 linalg = methods.linalg
 
 
 def __getattr__(name: str) -> Any:
-    raise AttributeError(
-        f"dyn.compat.torch has no {name!r}; docs/compat-torch.md lists what it has"
-    )
+    raise absent.error("torch", name)
 
 
 inference_mode = no_grad
@@ -83,26 +111,35 @@ __all__ = [
     "DoubleTensor",
     "FloatTensor",
     "Generator",
+    "GradScaler",
     "IntTensor",
     "LongTensor",
     "Size",
     "Tensor",
     "__version__",
     "accelerator",
+    "amp",
     "arange",
+    "are_deterministic_algorithms_enabled",
     "as_tensor",
+    "autocast",
     "autograd",
     "backends",
     "bernoulli",
     "bfloat16",
     "bool",
     "cat",
+    "channels_last",
+    "channels_last_3d",
+    "compile",
     "complex64",
     "complex128",
     "concat",
+    "contiguous_format",
     "cuda",
     "default_generator",
     "device",
+    "distributed",
     "double",
     "dtype",
     "e",
@@ -120,6 +157,7 @@ __all__ = [
     "full",
     "full_like",
     "get_default_dtype",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "get_rng_state",
     "half",
@@ -127,6 +165,7 @@ __all__ = [
     "iinfo",
     "inf",
     "inference_mode",
+    "initial_seed",
     "int",
     "int8",
     "int16",
@@ -152,22 +191,27 @@ __all__ = [
     "ones_like",
     "optim",
     "pi",
+    "preserve_format",
     "rand",
     "rand_like",
     "randint",
     "randn",
     "randn_like",
+    "random",
     "randperm",
     "save",
     "set_default_dtype",
+    "set_float32_matmul_precision",
     "set_grad_enabled",
     "set_num_threads",
     "set_printoptions",
     "set_rng_state",
     "short",
     "stack",
+    "strided",
     "tensor",
     "uint8",
+    "use_deterministic_algorithms",
     "utils",
     "vstack",
     "where",

@@ -58,7 +58,7 @@ linalg = SimpleNamespace(
             "norm": reduction.norm,
             "vector_norm": reduction.norm,
             "det": products.det,
-            "cross": pointwise.cross,
+            "cross": pointwise.cross_along,
             "matrix_power": products.matrix_power,
         }.items()
     }

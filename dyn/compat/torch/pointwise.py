@@ -51,8 +51,13 @@ def div(x: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
 
 
 def cross(x: Any, other: Any, dim: int | None = None) -> Any:
-    """The cross product of vectors of three elements along `dim`, by default the last axis."""
-    return products.cross(x, other, -1 if dim is None else dim)
+    """The cross product of vectors of three elements along `dim`, or the first such axis."""
+    return products.cross(x, other, list(x.shape).index(3) if dim is None else dim)
+
+
+def cross_along(x: Any, other: Any, *, dim: int = -1) -> Any:
+    """The cross product of vectors of three elements along an axis: `torch.linalg.cross`."""
+    return products.cross(x, other, dim)
 
 
 def tensordot(x: Any, other: Any, dims: Any = 2) -> Any:

@@ -1,5 +1,8 @@
 """`torch.nn`: dyn's layers under PyTorch's names. The public names, nothing else."""
 
+from typing import Any
+
+from dyn.compat.torch import absent
 from dyn.compat.torch.nn import functional, init, utils
 from dyn.compat.torch.nn.activation import (
     CELU,
@@ -9,6 +12,7 @@ from dyn.compat.torch.nn.activation import (
     SELU,
     AlphaDropout,
     Dropout,
+    Dropout1d,
     Dropout2d,
     Dropout3d,
     Hardshrink,
@@ -26,6 +30,8 @@ from dyn.compat.torch.nn.activation import (
     Sigmoid,
     SiLU,
     Softmax,
+    Softmax2d,
+    Softmin,
     Softplus,
     Softshrink,
     Softsign,
@@ -34,6 +40,7 @@ from dyn.compat.torch.nn.activation import (
     Threshold,
 )
 from dyn.compat.torch.nn.attention import MultiheadAttention, TransformerEncoderLayer
+from dyn.compat.torch.nn.bag import EmbeddingBag
 from dyn.compat.torch.nn.containers import (
     DataParallel,
     ModuleDict,
@@ -72,6 +79,12 @@ from dyn.compat.torch.nn.loss import (
     SoftMarginLoss,
     TripletMarginLoss,
 )
+from dyn.compat.torch.nn.margin import (
+    MultiLabelMarginLoss,
+    MultiLabelSoftMarginLoss,
+    MultiMarginLoss,
+    TripletMarginWithDistanceLoss,
+)
 from dyn.compat.torch.nn.module import Module
 from dyn.compat.torch.nn.norm import (
     BatchNorm1d,
@@ -84,6 +97,23 @@ from dyn.compat.torch.nn.norm import (
     LayerNorm,
     LocalResponseNorm,
     RMSNorm,
+)
+from dyn.compat.torch.nn.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
 )
 from dyn.compat.torch.nn.pooling import (
     AdaptiveAvgPool1d,
@@ -101,20 +131,13 @@ from dyn.compat.torch.nn.pooling import (
 )
 from dyn.compat.torch.nn.rearrange import (
     ChannelShuffle,
-    ConstantPad1d,
-    ConstantPad2d,
     Fold,
     PixelShuffle,
     PixelUnshuffle,
-    ReflectionPad1d,
-    ReflectionPad2d,
-    ReplicationPad1d,
-    ReplicationPad2d,
     Unfold,
     Upsample,
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
-    ZeroPad2d,
 )
 from dyn.compat.torch.nn.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from dyn.compat.torch.nn.transformer import (
@@ -123,7 +146,20 @@ from dyn.compat.torch.nn.transformer import (
     TransformerDecoderLayer,
     TransformerEncoder,
 )
+from dyn.compat.torch.nn.unpooling import (
+    LPPool1d,
+    LPPool2d,
+    LPPool3d,
+    MaxUnpool1d,
+    MaxUnpool2d,
+    MaxUnpool3d,
+)
 from dyn.compat.torch.tensor import Buffer, Parameter
+
+
+def __getattr__(name: str) -> Any:
+    raise absent.error("torch.nn", name)
+
 
 __all__ = [
     "CELU",
@@ -153,8 +189,12 @@ __all__ = [
     "Buffer",
     "CTCLoss",
     "ChannelShuffle",
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
     "ConstantPad1d",
     "ConstantPad2d",
+    "ConstantPad3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -166,9 +206,11 @@ __all__ = [
     "CrossEntropyLoss",
     "DataParallel",
     "Dropout",
+    "Dropout1d",
     "Dropout2d",
     "Dropout3d",
     "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "Fold",
     "GRUCell",
@@ -186,6 +228,9 @@ __all__ = [
     "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
     "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
@@ -198,10 +243,16 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
     "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
+    "MultiMarginLoss",
     "MultiheadAttention",
     "NLLLoss",
     "PReLU",
@@ -219,14 +270,18 @@ __all__ = [
     "ReLU6",
     "ReflectionPad1d",
     "ReflectionPad2d",
+    "ReflectionPad3d",
     "ReplicationPad1d",
     "ReplicationPad2d",
+    "ReplicationPad3d",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "Softmax",
+    "Softmax2d",
+    "Softmin",
     "Softplus",
     "Softshrink",
     "Softsign",
@@ -239,12 +294,15 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
     "Unflatten",
     "Unfold",
     "Upsample",
     "UpsamplingBilinear2d",
     "UpsamplingNearest2d",
+    "ZeroPad1d",
     "ZeroPad2d",
+    "ZeroPad3d",
     "functional",
     "init",
     "utils",

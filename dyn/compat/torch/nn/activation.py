@@ -224,6 +224,23 @@ class LogSoftmax(_Along, activation.LogSoftmax, Module):
     """Logarithm of `Softmax`."""
 
 
+class Softmin(_Along, activation.Softmax, Module):
+    """Exponentials of -x that add up to one along `dim`."""
+
+    def forward(self, input: Any) -> Any:
+        return super().forward(-input)
+
+
+class Softmax2d(activation.Softmax, Module):
+    """Softmax over the channels of every pixel of [N, C, H, W] or [C, H, W]."""
+
+    def __init__(self) -> None:
+        super().__init__(-3)
+
+    def extra_repr(self) -> str:
+        return ""
+
+
 class GLU(activation.GLU, Module):
     """a * sigmoid(b), with a and b the halves of x along `dim`."""
 
@@ -250,6 +267,13 @@ class _Dropout(Mixin):
 
 class Dropout(_Dropout, dropout.Dropout, Module):
     """Sets elements to zero with probability p and scales the others by 1 / (1 - p)."""
+
+
+class Dropout1d(_Dropout, dropout.Dropout, Module):
+    """Sets whole channels of [N, C, L] or [C, L] to zero with probability p."""
+
+    def forward(self, input: Any) -> Any:
+        return F.dropout(input, self.p, [0, 1][: input.ndim - 1], training=self.training)
 
 
 class Dropout2d(_Dropout, dropout.Dropout2D, Module):

@@ -8,8 +8,10 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from dyn.compat.torch import absent, algebra
+from dyn.compat.torch.nn import bag, image_functions, margin
 from dyn.compat.torch.nn import loss_functions as losses
-from dyn.compat.torch.tensor import flavoured
+from dyn.compat.torch.tensor import flavoured, write
 from dyn.nn import functional as F
 from dyn.ops import attention as attentions
 from dyn.ops import pool
@@ -129,6 +131,16 @@ def _threshold(input: Any, threshold: float, value: float) -> Any:
     return F.thresholded_relu(input, threshold, value)
 
 
+def _softmin(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """Exponentials of -input that add up to one along `dim`."""
+    return _softmax(-input, dim, _stacklevel, dtype)
+
+
+def _dropout1d(input: Any, p: float = 0.5, training: bool = True) -> Any:
+    """Whole channels of [N, C, L] or [C, L] set to zero with probability p."""
+    return F.dropout(input, p, [0, 1][: input.ndim - 1], training=training)
+
+
 def _dropout(function: Any) -> Any:
     def call(input: Any, p: float = 0.5, training: bool = True) -> Any:
         return function(input, p, training=training)
@@ -166,6 +178,22 @@ def _group_norm(
 ) -> Any:
     """Normalised over groups of channels of each sample."""
     return F.group_norm(input, num_groups, eps, weight, bias)
+
+
+def _instance_norm(
+    input: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Normalised over each channel of each sample; running statistics are refused."""
+    if running_mean is not None or running_var is not None or not use_input_stats:
+        raise NotImplementedError("instance_norm keeps no running statistics; see batch_norm")
+    return F.instance_norm(input, weight=weight, bias=bias, eps=eps)
 
 
 def _rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: Any = None) -> Any:
@@ -261,3 +289,27 @@ embedding, one_hot, pad, interpolate, unfold = map(
     flavoured, (_embedding, _one_hot, _pad, _interpolate, _unfold)
 )
 scaled_dot_product_attention = flavoured(_attention)
+softmin, dropout1d = _lenient(_softmin), _lenient(_dropout1d)
+instance_norm, pdist, embedding_bag = map(
+    flavoured, (_instance_norm, algebra.pdist, bag.embedding_bag)
+)
+for _name, _function in image_functions.FUNCTIONS.items():
+    globals()[_name] = flavoured(_function)
+for _name in margin.NAMES:
+    globals()[_name] = _lenient(getattr(margin, _name))
+
+
+def _writing(function: Any) -> Any:
+    def call(input: Any, *args: Any, **kwargs: Any) -> Any:
+        return write(input, function(input, *args, **kwargs))
+
+    call.__doc__ = f"`{function.__name__}`, written to the input."
+    return call
+
+
+for _name in ["relu", "elu", "celu", "selu", "leaky_relu", "hardtanh", "threshold", "rrelu"]:
+    globals()[f"{_name}_"] = _writing(globals()[_name])
+
+
+def __getattr__(name: str) -> Any:
+    raise absent.error("torch.nn.functional", name)

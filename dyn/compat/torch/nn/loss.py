@@ -39,18 +39,22 @@ class _Loss(Module):
         return self._function(*inputs, **settings)
 
 
-def _loss(name: str, function: str, inputs: int = 2) -> Any:
-    found = getattr(loss_functions, function)
+def named_loss(name: str, function: Any, inputs: int = 2) -> Any:
+    """A module that keeps the settings of a loss function, which come after its inputs."""
     return type(
         name,
         (_Loss,),
         {
-            "_function": staticmethod(found),
+            "_function": staticmethod(function),
             "_inputs": inputs,
-            "__doc__": f"{found.__doc__} See `nn.functional.{function}`.",
+            "__doc__": f"{function.__doc__} See `nn.functional.{function.__name__}`.",
             "__module__": __name__,
         },
     )
+
+
+def _loss(name: str, function: str, inputs: int = 2) -> Any:
+    return named_loss(name, getattr(loss_functions, function), inputs)
 
 
 CrossEntropyLoss = _loss("CrossEntropyLoss", "cross_entropy")

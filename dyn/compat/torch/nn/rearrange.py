@@ -1,4 +1,4 @@
-"""Padding, resizing, shuffling and patches: dyn's layers under PyTorch's names."""
+"""Resizing, shuffling and patches: dyn's layers under PyTorch's names."""
 
 from __future__ import annotations
 
@@ -7,73 +7,6 @@ from typing import Any
 from dyn.compat.torch.nn.module import Module
 from dyn.nn import functional as F
 from dyn.nn import rearrange
-
-_FORMATS = {1: "NCL", 2: "NCHW", 3: "NCDHW"}
-
-
-class _Pad(Module):
-    """Elements added around the last axes: one number, or low and high from the last axis on."""
-
-    _axes = 2
-    _mode = "constant"
-
-    def __init__(self, padding: Any, value: float = 0.0):
-        super().__init__()
-        count = 2 * self._axes
-        self.padding = (padding,) * count if isinstance(padding, int) else tuple(padding)
-        self.value = value
-
-    def forward(self, input: Any) -> Any:
-        return F.pad(input, list(self.padding), self._mode, self.value, _FORMATS[self._axes])
-
-    def extra_repr(self) -> str:
-        return str(self.padding)
-
-
-class ZeroPad2d(_Pad):
-    """Adds zeros around [N, C, H, W]: (left, right, top, bottom) or one number."""
-
-    def __init__(self, padding: Any):
-        super().__init__(padding)
-
-
-class _ConstantPad(_Pad):
-    def extra_repr(self) -> str:
-        return f"padding={self.padding}, value={self.value}"
-
-
-class ConstantPad1d(_ConstantPad):
-    """Adds one number around [N, C, L]."""
-
-    _axes = 1
-
-
-class ConstantPad2d(_ConstantPad):
-    """Adds one number around [N, C, H, W]."""
-
-
-class ReflectionPad1d(_Pad):
-    """Adds mirrored elements around [N, C, L], without the edge."""
-
-    _axes, _mode = 1, "reflect"
-
-
-class ReflectionPad2d(_Pad):
-    """Adds mirrored pixels around [N, C, H, W], without the edge."""
-
-    _mode = "reflect"
-
-
-class ReplicationPad1d(_Pad):
-    """Repeats the edges of [N, C, L]."""
-
-    _axes, _mode = 1, "replicate"
-
-
-class ReplicationPad2d(_Pad):
-    """Repeats the edges of [N, C, H, W]."""
-
-    _mode = "replicate"
 
 
 def _factor(value: Any) -> Any:

@@ -1,0 +1,59 @@
+"""What a program is told when it asks for a name of PyTorch's that is not offered.
+
+Names that are offered are nowhere here; `docs/compat-torch.md` lists them.
+"""
+
+from __future__ import annotations
+
+_COMPLEX = "dyn has no complex arithmetic"
+_LAPACK = "use numpy.linalg on tensor.numpy()"
+_LAZY = "write the number of input features: parameters have their shapes from the start"
+_SCRIPT = "exporter.export writes the model to an ONNX file"
+_SPARSE = "tensors are dense"
+_ALGEBRA = """cholesky cholesky_inverse cholesky_solve eig eigh geqrf inverse lobpcg logdet lstsq
+    lu lu_solve matrix_exp matrix_rank orgqr ormqr pinverse qr slogdet solve svd svd_lowrank
+    pca_lowrank triangular_solve"""
+_SPECIAL = "digamma erfinv i0 igamma igammac lgamma mvlgamma nextafter polygamma"
+_LAZY_MODULES = " ".join(
+    f"Lazy{kind}{n}d" for kind in ("BatchNorm", "Conv", "ConvTranspose", "InstanceNorm")
+    for n in (1, 2, 3)
+)  # fmt: skip
+
+_ADVICE: dict[str, str] = {
+    _ALGEBRA: _LAPACK,
+    _SPECIAL: "use scipy.special on tensor.numpy(), outside of the model",
+    "fft stft istft complex polar view_as_complex view_as_real angle imag cfloat cdouble": _COMPLEX,
+    "gcd lcm": "use numpy.gcd and numpy.lcm on tensor.numpy()",
+    "jit onnx export fx package": _SCRIPT,
+    "sparse sparse_coo_tensor sparse_csr_tensor to_sparse to_dense": _SPARSE,
+    "vmap func functorch": "write the batch as the first axis; operators broadcast",
+    "distributions": "use torch.normal, torch.multinomial and torch.bernoulli",
+    "quantize_per_tensor quantization ao qint8 quint8":
+        "quantise the exported file with onnxruntime.quantization",
+    "profiler": "dyn observes ops by dyn.core.observe",
+    "multiprocessing share_memory": "kernels use all cores by themselves",
+    "SyncBatchNorm": "there is one process: use BatchNorm",
+    f"LazyLinear UninitializedParameter UninitializedBuffer {_LAZY_MODULES}": _LAZY,
+    "AdaptiveLogSoftmaxWithLoss": "use Linear and CrossEntropyLoss",
+    "FractionalMaxPool2d FractionalMaxPool3d fractional_max_pool2d fractional_max_pool3d":
+        "use AdaptiveMaxPool",
+    "CrossMapLRN2d": "use LocalResponseNorm",
+    "NLLLoss2d": "use NLLLoss",
+    "multi_head_attention_forward":
+        "use MultiheadAttention, or scaled_dot_product_attention",
+    "LBFGS": "use Adam or SGD; scipy.optimize.minimize has L-BFGS",
+    "SparseAdam": "gradients are dense: use Adam",
+    "ASGD Adafactor Muon": "use SGD or AdamW",
+}  # fmt: skip
+
+ADVICE: dict[str, str] = {name: text for names, text in _ADVICE.items() for name in names.split()}
+"""What to do instead, by name."""
+
+
+def error(module: str, name: str) -> AttributeError:
+    """The error for a name that `module`, such as "torch.nn", does not have."""
+    place = f"dyn.compat.{module}"
+    advice = f": {ADVICE[name]}" if name in ADVICE else ""
+    return AttributeError(
+        f"{place} has no {name!r}{advice}; docs/compat-torch.md lists what it has", name=name
+    )

@@ -1,0 +1,186 @@
+"""Products of matrices and of collections that dyn composes from its own, under PyTorch's names.
+
+Elements alone are in `special.py`, order and shape in `arranging.py`.
+"""
+
+from __future__ import annotations
+
+from functools import reduce as fold
+from itertools import combinations as choices
+from itertools import combinations_with_replacement as choices_again
+from typing import Any
+
+from dyn.compat.torch import creation
+from dyn.compat.torch.tensor import Base
+from dyn.ops import elementwise, gather, join, linalg, matrix, products, unary
+from dyn.ops import reduce as sums
+from dyn.ops import shape as ops
+from dyn.ops.creation import arange
+from dyn.ops.index import slice as cut
+from dyn.ops.index import where
+
+
+def _mixed(input: Any, product: Any, beta: Any, alpha: Any) -> Any:
+    """beta * input + alpha * product; nan in an input that does not count is not seen."""
+    product = product if alpha == 1 else product * alpha
+    if beta == 0:
+        return product
+    return (input if beta == 1 else input * beta) + product
+
+
+def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """beta * input + alpha * (batch1 @ batch2), (B, n, m) @ (B, m, p)."""
+    return _mixed(input, linalg.bmm(batch1, batch2), beta, alpha)
+
+
+def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """beta * input + alpha * the sum of all products of the batches, (n, p)."""
+    return _mixed(input, sums.sum(linalg.bmm(batch1, batch2), 0), beta, alpha)
+
+
+def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """beta * input + alpha * (mat @ vec), (n, m) @ (m,)."""
+    return _mixed(input, linalg.mv(mat, vec), beta, alpha)
+
+
+def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """beta * input + alpha * the outer product, (n, m)."""
+    return _mixed(input, linalg.outer(vec1, vec2), beta, alpha)
+
+
+def chain_matmul(*matrices: Any) -> Any:
+    """The product of matrices, from left to right."""
+    return fold(linalg.mm, matrices)
+
+
+def trace(x: Any) -> Any:
+    """The sum of the diagonal of a matrix, 0-d."""
+    return sums.trace(x)
+
+
+def renorm(x: Any, p: float, dim: int, maxnorm: float) -> Any:
+    """x, each slice along `dim` scaled down to the p-norm `maxnorm` where it is above."""
+    axes = [axis for axis in range(x.ndim) if axis != dim % x.ndim]
+    sizes = sums.norm(x, p, axes, True)
+    return x * where(sizes > maxnorm, maxnorm / (sizes + 1e-7), 1.0)
+
+
+def block_diag(*tensors: Any) -> Any:
+    """Matrices along the diagonal of one that is zero elsewhere."""
+    listed = [ops.reshape(t, [1, -1]) if t.ndim < 2 else t for t in tensors]
+    total, before, rows = sum(int(t.shape[1]) for t in listed), 0, []
+    for t in listed:
+        after = total - before - int(t.shape[1])
+        rows.append(_widened(t, before, after))
+        before += int(t.shape[1])
+    return join.concat(rows, 0)
+
+
+def _widened(x: Any, before: int, after: int) -> Any:
+    like = {"dtype": x._array.dtype.name}
+    height = int(x.shape[0])
+    sides = [creation.zeros(height, n, **like) for n in (before, after)]
+    return join.concat([sides[0], x, sides[1]], 1)
+
+
+def cartesian_prod(*tensors: Any) -> Any:
+    """All tuples of elements of vectors, (n1 * n2 * ..., number of vectors)."""
+    if len(tensors) == 1:
+        return tensors[0]
+    grid = creation.meshgrid(*tensors)
+    return join.stack([ops.reshape(t, [-1]) for t in grid], 1)
+
+
+def combinations(x: Any, r: int = 2, with_replacement: bool = False) -> Any:
+    """All choices of r elements of a vector in order, (number of choices, r)."""
+    choose = choices_again if with_replacement else choices
+    rows = list(choose(range(int(x.shape[0])), r))
+    places = creation.tensor([n for row in rows for n in row], dtype="int64")
+    return ops.reshape(gather.take(x, places), [len(rows), r])
+
+
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
+    """Powers of the elements of a vector, the highest first: (n, N)."""
+    count = int(x.shape[0]) if N is None else N
+    powers = arange(0, count, 1, x._array.dtype.name)
+    if not increasing:
+        powers = join.flip(powers, [0])
+    return elementwise.pow(ops.unsqueeze(x, 1), powers)
+
+
+def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Any:
+    """Covariances of variables, the rows of x (v, n): (v, v).
+
+    Raises:
+        NotImplementedError: weights are given.
+    """
+    if fweights is not None or aweights is not None:
+        raise NotImplementedError("cov has no weights: repeat or scale the observations instead")
+    rows = ops.reshape(x, [1, -1]) if x.ndim < 2 else x
+    apart = rows - sums.mean(rows, 1, True)
+    found = linalg.matmul(apart, apart, transpose_y=True) / (rows.shape[1] - correction)
+    return found if x.ndim == 2 else ops.reshape(found, [])
+
+
+def corrcoef(x: Any) -> Any:
+    """Correlations of variables, the rows of x (v, n): (v, v)."""
+    found = cov(x)
+    if x.ndim < 2:
+        return found / found
+    scale = unary.sqrt(products.diagonal(found))
+    found = found / ops.unsqueeze(scale, 1) / ops.unsqueeze(scale, 0)
+    return unary.clip(found, -1.0, 1.0)
+
+
+def _steps(y: Any, x: Any, dx: Any, dim: int) -> Any:
+    """The area under each piece of a line through the points."""
+    axis, count = dim % y.ndim, y.shape[dim]
+    low = cut(y, [axis], [0], [count - 1])
+    high = cut(y, [axis], [1], [count])
+    if x is None:
+        return (low + high) * (0.5 * (1.0 if dx is None else dx))
+    if x.ndim == 1:
+        x = ops.reshape(x, [-1] + [1] * (y.ndim - 1 - axis))
+    at = x.ndim - (y.ndim - axis)
+    width = cut(x, [at], [1], [count]) - cut(x, [at], [0], [count - 1])
+    return (low + high) * width * 0.5
+
+
+def trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
+    """The integral along `dim` by the trapezoidal rule, at places x or so far apart."""
+    return sums.sum(_steps(y, x, dx, dim), dim)
+
+
+def cumulative_trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
+    """The integral up to each place along `dim` but the first, by the trapezoidal rule."""
+    from_start = _steps(y, x, dx, dim)
+    return from_start.cumsum(dim)
+
+
+def diag_embed(x: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
+    """The last axis on a diagonal of two new axes."""
+    found = matrix.diag_embed(x, offset)
+    ndim = x.ndim + 1
+    if (dim1 % ndim, dim2 % ndim) == (ndim - 2, ndim - 1):
+        return found
+    return ops.moveaxis(found, [-2, -1], [dim1, dim2])
+
+
+def diagflat(x: Any, offset: int = 0) -> Any:
+    """All elements on a diagonal of a matrix."""
+    return matrix.diag(ops.reshape(x, [-1]), offset)
+
+
+def pdist(x: Any, p: float = 2.0) -> Any:
+    """The p-norm distances of all pairs of rows of x (n, m): (n * (n - 1) / 2,)."""
+    pairs = list(choices(range(int(x.shape[0])), 2))
+    first, second = (creation.tensor([pair[i] for pair in pairs], dtype="int64") for i in (0, 1))
+    apart = gather.index_select(x, first, 0) - gather.index_select(x, second, 0)
+    return sums.norm(apart, p, 1)
+
+
+def tensors_of(listed: Any) -> list[Any]:
+    """Tensors given one by one or as one sequence."""
+    if len(listed) == 1 and not isinstance(listed[0], Base):
+        return list(listed[0])
+    return list(listed)

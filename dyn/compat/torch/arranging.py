@@ -1,0 +1,206 @@
+"""More ways to join, cut, turn and lay out tensors, under PyTorch's names: dyn's ops composed.
+
+The common ones are in `shape.py`; what writes to places of a tensor is in `writing.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dyn.compat.torch import creation, shape
+from dyn.compat.torch.algebra import tensors_of
+from dyn.compat.torch.tensor import Base
+from dyn.compat.torch.types import Size
+from dyn.core.dispatch import cast_to
+from dyn.ops import gather, index, join, scan, search
+from dyn.ops import shape as ops
+
+
+def swapaxes(x: Any, axis0: int, axis1: int) -> Any:
+    """Two axes exchanged."""
+    return ops.swapaxes(x, axis0, axis1)
+
+
+def swapdims(x: Any, dim0: int, dim1: int) -> Any:
+    """Two axes exchanged."""
+    return ops.swapaxes(x, dim0, dim1)
+
+
+def adjoint(x: Any) -> Any:
+    """The last two axes exchanged: elements are real."""
+    return ops.swapaxes(x, -2, -1)
+
+
+def fliplr(x: Any) -> Any:
+    """The second axis in reverse order."""
+    return join.flip(x, [1])
+
+
+def flipud(x: Any) -> Any:
+    """The first axis in reverse order."""
+    return join.flip(x, [0])
+
+
+def rot90(x: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
+    """Turned by k quarters in the plane of two axes."""
+    return join.rot90(x, k, tuple(dims))
+
+
+def ravel(x: Any) -> Any:
+    """All elements in a row."""
+    return ops.reshape(x, [-1])
+
+
+def tile(x: Any, *dims: Any) -> Any:
+    """Copies side by side, so many along each axis from the last on."""
+    return join.tile(x, creation.sizes_of(dims))
+
+
+def diff(x: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    """Each element minus the one before along an axis, n times over."""
+    return scan.diff(x, n, dim, prepend, append)
+
+
+def argwhere(x: Any) -> Any:
+    """The places that are not zero, a row of indices each."""
+    return search.nonzero(x)
+
+
+def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
+    """out[i][j] = x[indices[i][j]][j] for dim 0, and so on, broadcast; of all elements if None."""
+    if dim is None:
+        return gather.take_along_axis(ops.reshape(x, [-1]), ops.reshape(indices, [-1]), 0)
+    return gather.take_along_axis(x, indices, dim)
+
+
+def tensor_split(x: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
+    """So many pieces, the first ones longer by one, or pieces that begin at the listed places."""
+    total, given = int(x.shape[dim]), indices_or_sections
+    if isinstance(given, Base):
+        given = given.tolist()
+    if isinstance(given, int):
+        size, longer = divmod(total, given)
+        sizes = [size + 1] * longer + [size] * (given - longer)
+    else:
+        ends = [*(min(n % total if n < 0 else n, total) for n in given), total]
+        sizes = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return tuple(join.split(x, sizes, dim))
+
+
+def hsplit(x: Any, indices_or_sections: Any) -> tuple[Any, ...]:
+    """`tensor_split` along the second axis, or the only one."""
+    return tensor_split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
+
+
+def vsplit(x: Any, indices_or_sections: Any) -> tuple[Any, ...]:
+    """`tensor_split` along the first axis."""
+    return tensor_split(x, indices_or_sections, 0)
+
+
+def dsplit(x: Any, indices_or_sections: Any) -> tuple[Any, ...]:
+    """`tensor_split` along the third axis."""
+    return tensor_split(x, indices_or_sections, 2)
+
+
+def split_with_sizes(x: Any, split_sizes: Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+    """Pieces of the listed sizes."""
+    return tuple(join.split(x, list(split_sizes), dim))
+
+
+def unfold(x: Any, dimension: int, size: int, step: int) -> Any:
+    """Windows of `size` elements, `step` apart along an axis, as a new last axis."""
+    axis = dimension % x.ndim
+    count = (x.shape[axis] - size) // step + 1
+    pieces = [
+        index.strided_slice(x, [axis], [start], [start + (count - 1) * step + 1], [step])
+        for start in range(size)
+    ]
+    return join.stack(pieces, x.ndim)
+
+
+def as_strided(x: Any, size: Any, stride: Any, storage_offset: int = 0) -> Any:
+    """The elements at offset + sum(index * stride) of the flattened tensor: a copy, no view."""
+    places = np.full((), storage_offset or 0, np.int64)
+    for count, step in zip(size, stride, strict=True):
+        places = places[..., None] + np.arange(count, dtype=np.int64) * step
+    return gather.take(x, Base(np.ascontiguousarray(places)))
+
+
+def sum_to_size(x: Any, *size: Any) -> Any:
+    """Summed over the axes along which `size` was broadcast to x."""
+    wanted = creation.sizes_of(size)
+    extra = x.ndim - len(wanted)
+    axes = list(range(extra))
+    axes += [i + extra for i, n in enumerate(wanted) if n == 1 and x.shape[i + extra] != 1]
+    return ops.reshape(x.sum(axes), wanted) if axes else x
+
+
+def _atleast(count: int) -> Any:
+    def call(*tensors: Any) -> Any:
+        listed = tensors_of(tensors)
+        made = [_widened(t if isinstance(t, Base) else Base(t), count) for t in listed]
+        return made[0] if len(tensors) == 1 and isinstance(tensors[0], Base) else tuple(made)
+
+    call.__name__ = f"atleast_{count}d"
+    call.__doc__ = f"Tensors with new axes of size 1, so that each has {count} or more."
+    return call
+
+
+def _widened(x: Any, count: int) -> Any:
+    sizes = list(x.shape)
+    if len(sizes) >= count:
+        return x
+    if count == 3 and sizes:
+        # The third axis comes last, the first one first.
+        sizes = [1, *sizes, 1] if len(sizes) == 1 else [*sizes, 1]
+    else:
+        sizes = [1] * (count - len(sizes)) + sizes
+    return ops.reshape(x, sizes)
+
+
+atleast_1d, atleast_2d, atleast_3d = map(_atleast, (1, 2, 3))
+
+
+def dstack(tensors: Sequence[Any]) -> Any:
+    """Tensors one after the other along the third axis."""
+    return join.concat([_widened(t, 3) for t in tensors], 2)
+
+
+def column_stack(tensors: Sequence[Any]) -> Any:
+    """Tensors side by side as columns; vectors become columns."""
+    return join.concat([ops.reshape(t, [-1, 1]) if t.ndim < 2 else t for t in tensors], 1)
+
+
+def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Any:
+    """Tensors one after the other along an axis that they have."""
+    return shape.cat(tensors, dim if axis is None else axis)
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
+    """The tensors, expanded to their common shape."""
+    return tuple(join.broadcast_tensors(tensors_of(tensors)))
+
+
+def broadcast_shapes(*shapes: Any) -> Size:
+    """The shape to which tensors of the shapes broadcast."""
+    return Size(np.broadcast_shapes(*shapes))
+
+
+def _triangle(rows: int, columns: int, offset: int, lower: bool, dtype: Any) -> Any:
+    below = np.tri(rows, columns, offset if lower else offset - 1, dtype=bool)
+    places = np.stack(np.nonzero(below if lower else ~below)).astype(np.int64)
+    found = Base(places)
+    return found if dtype is None else cast_to(found, dtype.numpy)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, **_: Any) -> Any:
+    """Places on and below a diagonal of a matrix: rows and columns, (2, n)."""
+    return _triangle(row, col, offset, True, dtype)
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, **_: Any) -> Any:
+    """Places on and above a diagonal of a matrix: rows and columns, (2, n)."""
+    return _triangle(row, col, offset, False, dtype)

@@ -1,0 +1,148 @@
+"""Embeddings that are summed, averaged or maximised over bags of indices.
+
+Single embeddings are in `linear.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dyn.compat.torch import writing
+from dyn.compat.torch.nn.linear import finish
+from dyn.compat.torch.nn.module import Module
+from dyn.core.dispatch import cast_to
+from dyn.nn import functional as F
+from dyn.nn import initializer as init
+from dyn.ops import creation, elementwise, gather, join, search
+from dyn.ops import reduce as sums
+from dyn.ops import shape as ops
+from dyn.ops.index import where
+
+
+def embedding_bag(
+    input: Any,
+    weight: Any,
+    offsets: Any = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Any = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Any:
+    """The sum, mean or maximum of the rows of each bag: (bags, width).
+
+    Args:
+        input: (bags, n) indices, or (n,) with `offsets` (bags,), where each bag begins.
+        per_sample_weights: the shape of `input`; what each row counts, with mode "sum" alone.
+        include_last_offset: whether the last offset is where the last bag ends.
+        padding_idx: an index that does not count.
+
+    Raises:
+        NotImplementedError: `max_norm` or `scale_grad_by_freq` is given.
+        ValueError: weights with another mode than "sum", or offsets that do not fit the input.
+    """
+    if max_norm is not None or scale_grad_by_freq:
+        raise NotImplementedError("embedding_bag has neither max_norm nor scale_grad_by_freq")
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f"mode has to be one of sum, mean or max, got {mode!r}")
+    if per_sample_weights is not None and mode != "sum":
+        raise ValueError("embedding_bag: per_sample_weights is for mode='sum' alone")
+    if (input.ndim == 2) == (offsets is not None):
+        raise ValueError("embedding_bag takes 2-D input, or 1-D input with offsets")
+    counts = creation.ones_like(input, weight._array.dtype.name)
+    if padding_idx is not None:
+        counts = where(input == padding_idx % weight.shape[0], 0.0, counts)
+    rows = F.embedding(input, weight)
+    shares = counts if per_sample_weights is None else counts * per_sample_weights
+    if offsets is None:
+        return _of_rows(rows, counts, shares, mode)
+    if include_last_offset:
+        offsets = offsets[:-1]
+    return _of_offsets(rows, counts, shares, offsets, mode)
+
+
+def _of_rows(rows: Any, counts: Any, shares: Any, mode: str) -> Any:
+    """Bags (b, n, width) that lie side by side."""
+    shares, known = ops.unsqueeze(shares, 2), ops.unsqueeze(counts, 2)
+    if mode == "max":
+        highest = sums.amax(where(known > 0, rows, float("-inf")), 1)
+        return where(sums.any(known > 0, 1), highest, 0.0)
+    total = sums.sum(rows * shares, 1)
+    if mode == "sum":
+        return total
+    return total / elementwise.maximum(sums.sum(known, 1), creation.ones([1], rows.dtype))
+
+
+def _of_offsets(rows: Any, counts: Any, shares: Any, offsets: Any, mode: str) -> Any:
+    """Bags of rows (n, width) that begin at the offsets."""
+    places = creation.arange(0, rows.shape[0], 1, "int64")
+    bag = search.searchsorted(cast_to(offsets, places._array.dtype), places, right=True) - 1
+    bags = offsets.shape[0]
+    empty = creation.zeros([bags, rows.shape[1]], rows._array.dtype.name)
+    number = gather.index_add(empty[:, 0], bag, 0, counts)
+    if mode == "max":
+        target = join.expand(ops.unsqueeze(bag, 1), list(rows.shape))
+        known = where(ops.unsqueeze(counts, 1) > 0, rows, float("-inf"))
+        highest = writing.scatter_reduce(empty, 0, target, known, "amax", include_self=False)
+        return where(ops.unsqueeze(number, 1) > 0, highest, 0.0)
+    total = gather.index_add(empty, bag, 0, rows * ops.unsqueeze(shares, 1))
+    if mode == "sum":
+        return total
+    return total / ops.unsqueeze(elementwise.maximum(number, creation.ones_like(number)), 1)
+
+
+class EmbeddingBag(Module):
+    """Rows of the weight, summed, averaged or maximised over bags: see `embedding_bag`."""
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        _weight: Any = None,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__()
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.max_norm, self.norm_type, self.mode = max_norm, norm_type, mode
+        self.scale_grad_by_freq, self.include_last_offset = scale_grad_by_freq, include_last_offset
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.weight = self.create_parameter([num_embeddings, embedding_dim], init.Normal(0.0, 1.0))
+        if _weight is not None:
+            self.weight.set_value(_weight)
+        elif self.padding_idx is not None:
+            start = self.weight.numpy(force=True).copy()
+            start[self.padding_idx] = 0.0
+            self.weight.set_value(start)
+        finish(self, device, dtype)
+
+    @classmethod
+    def from_pretrained(
+        cls, embeddings: Any, freeze: bool = True, mode: str = "mean", **settings: Any
+    ) -> EmbeddingBag:
+        """Bags of given rows, which are not trained unless `freeze` is False."""
+        rows, width = embeddings.shape
+        made = cls(int(rows), int(width), mode=mode, _weight=embeddings, **settings)
+        made.weight.requires_grad_(not freeze)
+        return made
+
+    def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Any:
+        """Indices (bags, n), or (n,) with offsets (bags,), to (bags, width)."""
+        return embedding_bag(
+            input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq,
+            self.mode, False, per_sample_weights, self.include_last_offset, self.padding_idx,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}, mode={self.mode!r}{padding}"

@@ -1,0 +1,145 @@
+"""Functions of single elements that PyTorch has and dyn does not: compositions of dyn's ops.
+
+What dyn has under another name is in `vocabulary.py`; no kernel and no op is made here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from dyn.compat.torch.tensor import Base
+from dyn.core.dispatch import cast_to
+from dyn.ops import angles, compare, elementwise, reduce, unary
+from dyn.ops.creation import full_like, ones_like
+from dyn.ops.index import where
+from dyn.ops.shape import reshape, unsqueeze
+
+LN2 = math.log(2.0)
+
+
+def as_floats(x: Any) -> Any:
+    """The tensor, integers and bools as float32."""
+    return x if x.dtype.is_floating_point else cast_to(x, np.dtype(np.float32))
+
+
+def _both(x: Any, y: Any) -> tuple[Any, Any]:
+    """Two floating-point tensors of what may be a tensor and a number."""
+    like = as_floats(x if isinstance(x, Base) else y)
+    made = [as_floats(t) if isinstance(t, Base) else full_like(like, float(t)) for t in (x, y)]
+    return made[0], made[1]
+
+
+def signbit(x: Any) -> Any:
+    """Whether the sign is minus, that of -0.0 too."""
+    if not x.dtype.is_floating_point:
+        return x < 0
+    return compare.logical_or(x < 0, compare.logical_and(x == 0, unary.reciprocal(x) < 0))
+
+
+def copysign(x: Any, other: Any) -> Any:
+    """|x| with the sign of `other`, broadcast."""
+    x, other = _both(x, other)
+    size = unary.abs(x)
+    return where(signbit(other), -size, size)
+
+
+def erfc(x: Any) -> Any:
+    """1 - erf(x); the error is absolute, so small results have few digits."""
+    return 1.0 - angles.erf(as_floats(x))
+
+
+def exp2(x: Any) -> Any:
+    """2 ** x."""
+    return elementwise.pow(2.0, as_floats(x))
+
+
+def float_power(x: Any, exponent: Any) -> Any:
+    """x ** exponent in float64."""
+    double = np.dtype(np.float64)
+    bases, exponents = (cast_to(t, double) if isinstance(t, Base) else t for t in (x, exponent))
+    return elementwise.pow(bases, exponents)
+
+
+def ldexp(x: Any, other: Any) -> Any:
+    """x * 2 ** other."""
+    return as_floats(x) * exp2(other)
+
+
+def logaddexp2(x: Any, other: Any) -> Any:
+    """log2(2 ** x + 2 ** other), without overflow."""
+    return elementwise.logaddexp(x * LN2, other * LN2) / LN2
+
+
+def sinc(x: Any) -> Any:
+    """sin(pi x) / (pi x), 1 at 0."""
+    x = as_floats(x)
+    zero = x == 0
+    angle = where(zero, ones_like(x), x) * math.pi
+    return where(zero, ones_like(x), angles.sin(angle) / angle)
+
+
+def xlogy(x: Any, other: Any) -> Any:
+    """x * log(other), 0 where x is 0."""
+    x, other = _both(x, other)
+    outside = compare.logical_or(other <= 0, compare.isinf(other))
+    safe = where(compare.logical_and(x == 0, outside), 1.0, other)
+    return x * unary.log(safe)
+
+
+def clamp_min(x: Any, min: Any) -> Any:
+    """x, but no less than `min`, a number or a tensor."""
+    return elementwise.maximum(x, min) if isinstance(min, Base) else unary.clip(x, min, None)
+
+
+def clamp_max(x: Any, max: Any) -> Any:
+    """x, but no more than `max`, a number or a tensor."""
+    return elementwise.minimum(x, max) if isinstance(max, Base) else unary.clip(x, None, max)
+
+
+def rsub(x: Any, other: Any, *, alpha: Any = 1) -> Any:
+    """other - alpha * x."""
+    return other - (x if alpha == 1 else x * alpha)
+
+
+def positive(x: Any) -> Any:
+    """x itself."""
+    return x
+
+
+def conj(x: Any) -> Any:
+    """x itself: real numbers are their own conjugates."""
+    return x
+
+
+def isneginf(x: Any) -> Any:
+    """Where x is minus infinity."""
+    return x == -math.inf
+
+
+def isposinf(x: Any) -> Any:
+    """Where x is infinity."""
+    return x == math.inf
+
+
+def isreal(x: Any) -> Any:
+    """True everywhere: the elements are real numbers."""
+    return x == x if not x.dtype.is_floating_point else compare.logical_or(x == x, x != x)
+
+
+def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Any:
+    """Which elements are among the others, compared pair by pair."""
+    if not isinstance(elements, Base):
+        elements = Base(elements)
+    if not isinstance(test_elements, Base):
+        test_elements = Base(test_elements)
+    same = compare.equal(unsqueeze(elements, elements.ndim), reshape(test_elements, [-1]))
+    found = reduce.any(same, -1)
+    return compare.logical_not(found) if invert else found
+
+
+def dist(x: Any, other: Any, p: float = 2) -> Any:
+    """The p-norm of x - other, 0-d."""
+    return reduce.dist(x, other, p)

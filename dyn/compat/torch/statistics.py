@@ -1,0 +1,151 @@
+"""Statistics, ranks and running sums under PyTorch's names: dyn's ops composed.
+
+Plain sums and extremes are in `reduction.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from dyn.compat.torch import reduction
+from dyn.compat.torch.tensor import Base
+from dyn.core.dispatch import cast_to
+from dyn.ops import compare, elementwise, gather, join, reduce, scan, search, unary
+from dyn.ops import index as indices
+from dyn.ops import shape as ops
+from dyn.ops import sort as sorts
+
+
+class aminmax_result(NamedTuple):
+    """What `aminmax` returns."""
+
+    min: Any
+    max: Any
+
+
+def aminmax(x: Any, *, dim: int | None = None, keepdim: bool = False) -> aminmax_result:
+    """The smallest and the largest element, of all or along an axis."""
+    return aminmax_result(reduce.amin(x, dim, keepdim), reduce.amax(x, dim, keepdim))
+
+
+def std_mean(x: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    """Deviation and mean, with the arguments of `std`."""
+    return reduction.std(x, *args, **kwargs), _mean_of(x, *args, **kwargs)
+
+
+def var_mean(x: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    """Variance and mean, with the arguments of `var`."""
+    return reduction.var(x, *args, **kwargs), _mean_of(x, *args, **kwargs)
+
+
+def _mean_of(
+    x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, **_: Any
+) -> Any:
+    return reduce.mean(x, None if isinstance(dim, bool) else dim, keepdim)
+
+
+def quantile(
+    x: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+) -> Any:
+    """The value below which a share q lies; several q become a new first axis.
+
+    Raises:
+        NotImplementedError: the interpolation is not linear.
+    """
+    if interpolation != "linear":
+        raise NotImplementedError(f"quantile interpolates linearly, not {interpolation!r}")
+    if isinstance(q, Base) and q.ndim == 0:
+        q = q.item()
+    return sorts.quantile(x, q, dim, keepdim)
+
+
+def nanmedian(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The lower of the middle values that are numbers; with `dim` a pair with where it was."""
+    flat = ops.reshape(x, [-1]) if dim is None else x
+    axis = 0 if dim is None else dim % x.ndim
+    number = compare.logical_not(compare.isnan(flat))
+    order = sorts.argsort(indices.where(number, flat, float("inf")), axis)
+    count = reduce.sum(cast_to(number, order._array.dtype), axis, keepdim=True)
+    middle = unary.clip(elementwise.floor_divide(count - 1, 2), 0, None)
+    place = gather.take_along_axis(order, middle, axis, broadcast=False)
+    found = gather.take_along_axis(flat, place, axis, broadcast=False)
+    if not keepdim or dim is None:
+        found, place = ops.squeeze(found, axis), ops.squeeze(place, axis)
+    return found if dim is None else reduction.MedianResult(found, place)
+
+
+def msort(x: Any) -> Any:
+    """Sorted along the first axis."""
+    return sorts.sort(x, 0)
+
+
+def logcumsumexp(x: Any, dim: int) -> Any:
+    """The logarithm of the sum of exponentials so far along an axis, without overflow."""
+    axis, step = dim % x.ndim, 1
+    count = x.shape[axis]
+    while step < count:
+        # Sums of 1, 2, 4, ... neighbours: as many passes as the size has binary digits.
+        head = indices.slice(x, [axis], [0], [step])
+        later = indices.slice(x, [axis], [step], [count])
+        before = indices.slice(x, [axis], [0], [count - step])
+        x = join.concat([head, elementwise.logaddexp(later, before)], axis)
+        step *= 2
+    return x
+
+
+def searchsorted(
+    sorted_sequence: Any,
+    input: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+) -> Any:
+    """Where to put values into a sorted sequence (last axis) so that it stays sorted."""
+    return search.searchsorted(sorted_sequence, input, out_int32, right or side == "right")
+
+
+def bucketize(x: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False) -> Any:
+    """The number of the bucket between boundaries that each element falls into."""
+    return search.bucketize(x, boundaries, out_int32, right)
+
+
+def histc(x: Any, bins: int = 100, min: Any = 0, max: Any = 0) -> Any:
+    """How many elements fall into each of equal bins between `min` and `max`, (bins,)."""
+    flat = ops.reshape(x.detach(), [-1])
+    low, high = float(min), float(max)
+    if low == high:
+        low, high = float(reduce.min(flat)), float(reduce.max(flat))
+    if low == high:
+        low, high = low - 1, high + 1
+    inside = indices.masked_select(flat, compare.logical_and(flat >= low, flat <= high))
+    place = unary.floor((inside - low) * (bins / (high - low)))
+    counts = search.bincount(cast_to(unary.clip(place, 0, bins - 1), _int64), None, bins)
+    return cast_to(counts, x._array.dtype)
+
+
+_int64 = Base([0])._array.dtype
+
+
+def unique_consecutive(
+    x: Any, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
+    """Runs of equal elements (or slices along `dim`) as one each; where each went, how long."""
+    flat = ops.reshape(x, [-1]) if dim is None else x
+    axis = 0 if dim is None else dim % x.ndim
+    count = int(flat.shape[axis])
+    later = indices.slice(flat, [axis], [1], [count])
+    before = indices.slice(flat, [axis], [0], [count - 1])
+    others = [i for i in range(flat.ndim) if i != axis]
+    changes = compare.not_equal(later, before)
+    changes = reduce.any(changes, others) if others else changes
+    begins = join.concat([Base([True] * min(count, 1)), changes], 0)
+    starts = ops.reshape(search.nonzero(begins), [-1])
+    found: list[Any] = [gather.index_select(flat, starts, axis)]
+    if return_inverse:
+        runs = scan.cumsum(cast_to(begins, _int64), 0) - 1
+        found.append(ops.reshape(runs, list(x.shape)) if dim is None else runs)
+    if return_counts:
+        ends = join.concat([indices.slice(starts, [0], [1], [len(starts)]), Base([count])], 0)
+        found.append(ends - starts)
+    return found[0] if len(found) == 1 else tuple(found)

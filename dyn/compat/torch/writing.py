@@ -1,0 +1,165 @@
+"""Copies of a tensor with other values at some places, under PyTorch's names.
+
+All are dyn's writes: recorded, differentiable, and without effect on their inputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dyn.compat.torch.tensor import Base
+from dyn.core.dispatch import cast_to
+from dyn.ops import compare, creation, elementwise, gather, scan, unary
+from dyn.ops import index as indices
+from dyn.ops import reduce as reduce_ops
+from dyn.ops import shape as ops
+
+
+def _at(dim: int, item: Any, ndim: int) -> tuple[Any, ...]:
+    """The index that takes `item` along one axis and all along those before it."""
+    return (*(slice(None),) * (dim % ndim), item)
+
+
+def _written(x: Any, item: Any, value: Any) -> Any:
+    """A copy with `value` at the places of an index."""
+    found = x.clone()
+    indices.setitem(found, item, value)
+    return found
+
+
+def fill(x: Any, value: Any) -> Any:
+    """One number in the shape of x."""
+    return indices.where(creation.full_like(x, True, "bool"), _like(value, x), x)
+
+
+def _like(value: Any, x: Any) -> Any:
+    return cast_to(value if isinstance(value, Base) else Base(value), x._array.dtype)
+
+
+def index_copy(x: Any, dim: int, index: Any, source: Any) -> Any:
+    """The slices of `source` at the places along `dim` that `index` lists."""
+    return _written(x, _at(dim, index, x.ndim), source)
+
+
+def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
+    """`value` in the slices along `dim` that `index` lists."""
+    return _written(x, _at(dim, index, x.ndim), value)
+
+
+def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
+    """`values` written, or added, at the places that a tuple of index tensors says."""
+    values = _like(values, x)
+    return gather.index_put(x, tuple(indices), values, accumulate)
+
+
+def put(x: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
+    """`source` written, or added, at places of the flattened tensor."""
+    flat, places = ops.reshape(x, [-1]), ops.reshape(index, [-1])
+    values = ops.reshape(source, [-1])
+    found = gather.put_along_axis(flat, places, values, 0, "add" if accumulate else "assign")
+    return ops.reshape(found, list(x.shape))
+
+
+def masked_scatter(x: Any, mask: Any, source: Any) -> Any:
+    """The elements of `source` in order where the mask is true."""
+    mask = mask if tuple(mask.shape) == tuple(x.shape) else mask.expand(*x.shape)
+    order = scan.cumsum(cast_to(ops.reshape(mask, [-1]), np.dtype(np.int64)), 0) - 1
+    values = gather.take(source, unary.clip(order, 0, None))
+    return indices.where(mask, ops.reshape(values, list(x.shape)), x)
+
+
+def select_scatter(x: Any, src: Any, dim: int, index: int) -> Any:
+    """`src` as one slice along an axis."""
+    return _written(x, _at(dim, index, x.ndim), src)
+
+
+def slice_scatter(
+    x: Any, src: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+) -> Any:
+    """`src` as the slices from `start` to `end` along an axis."""
+    return _written(x, _at(dim, slice(start, end, step), x.ndim), src)
+
+
+def diagonal_scatter(x: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """`src` on a diagonal of two axes."""
+    places = np.arange(int(np.prod(x.shape)), dtype=np.int64).reshape(tuple(x.shape))
+    on = np.ascontiguousarray(np.diagonal(places, offset, dim1, dim2))
+    return put(x, Base(on), src)
+
+
+def scatter_reduce(
+    x: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
+) -> Any:
+    """src[i][j] combined into out[index[i][j]][j] for dim 0, and so on.
+
+    Args:
+        reduce: "sum", "mean", "amax" or "amin".
+        include_self: whether what stood there counts.
+
+    Raises:
+        NotImplementedError: `reduce` is "prod".
+    """
+    if reduce not in ("sum", "mean", "amax", "amin"):
+        raise NotImplementedError(
+            f"scatter_reduce combines by sum, mean, amax or amin, not by {reduce!r}"
+        )
+    src = indices.slice(src, list(range(src.ndim)), [0] * src.ndim, list(index.shape))
+    if reduce in ("amax", "amin"):
+        return _extreme(x, dim, index, src, reduce == "amax", include_self)
+    ones = creation.ones_like(src)
+    start = x
+    if not include_self:
+        start = gather.put_along_axis(x, index, creation.zeros_like(src), dim)
+    total = gather.put_along_axis(start, index, src, dim, "add")
+    if reduce == "sum":
+        return total
+    counts = gather.put_along_axis(creation.ones_like(x), index, ones, dim, "add")
+    if not include_self:
+        counts = elementwise.maximum(counts - 1, creation.ones_like(counts))
+    if x.dtype.is_floating_point:
+        return total / counts
+    return elementwise.floor_divide(total, counts)
+
+
+def _extreme(x: Any, dim: int, index: Any, src: Any, largest: bool, include_self: bool) -> Any:
+    """Each place takes its extreme: of all candidates in a row, which is quadratic along `dim`."""
+    axis = dim % x.ndim
+    # (..., places, candidates): whether a candidate goes to a place.
+    slots = ops.moveaxis(x, axis, -1)
+    where_to, values = (ops.unsqueeze(ops.moveaxis(t, axis, -1), -2) for t in (index, src))
+    short = [slice(0, n) for n in where_to.shape[:-2]]
+    if tuple(where_to.shape[:-2]) != tuple(slots.shape[:-1]):
+        part = _extreme(
+            ops.moveaxis(indices.getitem(slots, (*short, slice(None))), -1, axis),
+            axis, index, src, largest, include_self,
+        )  # fmt: skip
+        found = _written(slots, (*short, slice(None)), ops.moveaxis(part, axis, -1))
+        return ops.moveaxis(found, -1, axis)
+    places = ops.unsqueeze(creation.arange(0, slots.shape[-1], 1, "int64"), -1)
+    mine = compare.equal(where_to, places)
+    worst = _worst(x._array.dtype, largest)
+    reduced = _reduce_along(indices.where(mine, values, worst), largest)
+    best = elementwise.maximum if largest else elementwise.minimum
+    hit = reduce_ops.any(mine, -1)
+    found = best(slots, reduced) if include_self else reduced
+    return ops.moveaxis(indices.where(hit, found, slots), -1, axis)
+
+
+def _reduce_along(x: Any, largest: bool) -> Any:
+    return reduce_ops.amax(x, -1) if largest else reduce_ops.amin(x, -1)
+
+
+def _worst(kind: Any, largest: bool) -> Any:
+    if kind.kind == "f":
+        return -np.inf if largest else np.inf
+    bounds = np.iinfo(kind)
+    return int(bounds.min if largest else bounds.max)
+
+
+def fill_diagonal_(x: Any, fill_value: Any, wrap: bool = False) -> Any:
+    """Write one number to the main diagonal, in place."""
+    count = min(int(n) for n in x.shape)
+    along = Base(np.arange(count, dtype=np.int64))
+    return x._write(_written(x, (along,) * x.ndim, fill_value))
