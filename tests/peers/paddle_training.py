@@ -507,3 +507,14 @@ def amsgrad(paddle):
         optimizer.step()
         optimizer.clear_grad()
     return weight.numpy()
+
+
+@snippet(
+    differs="a gradient without a history is a constant, as in PyTorch; Paddle says it is none"
+)
+def stop_gradient_of_gradients(paddle):
+    x = paddle.to_tensor([1.0, 2.0], stop_gradient=False)
+    seen = []
+    x.register_hook(lambda g: seen.append(g.stop_gradient))
+    (x * x).sum().backward()
+    return seen, x.grad.stop_gradient

@@ -244,6 +244,7 @@ def test_s1_04_tensor_hooks_may_replace_the_gradient():
 
 
 def test_s1_05_the_numbers_of_the_example(verbatim):
+    # The document prints stop_gradient=False; a gradient without a history is a constant here.
     space = verbatim(TENSOR_HOOKS)
     head = "Tensor(shape=[4], dtype=float32, place=CPUPlace, stop_gradient=True,\n       "
     assert space["printed"] == (
