@@ -83,7 +83,6 @@ class _Pair:
     """A formula as a kernel over columns and as one over rows."""
 
     def __init__(self, name: str, formula: Formula, constants: int, sums: int):
-        self.constants = constants
 
         def column(column: Column) -> None:
             terms = formula(column.load, column.store, column.constants)
@@ -116,49 +115,25 @@ class _Pair:
 
     def run(self, image: Image, arrays: Arrays, *constants: Any) -> Any:
         """Over all elements, with constants [channels]; sums [number, channels] in float64."""
-        dtype = arrays[X].dtype
-        if not image.last:
-            sums = self.planes(image, arrays, image.numbers(dtype, *constants))
-            return sums.sum(axis=0, dtype=np.float64).T if self.sums else ()
-        own = np.empty((len(constants), image.channels), dtype)
-        for k, constant in enumerate(constants):
-            own[k] = constant
-        listed = self._listed(arrays)
-        return self.columns[dtype].run(image.count, image.channels, *listed, constants=own)
-
-    def planes(self, image: Image, arrays: Arrays, numbers: np.ndarray) -> Any:
-        """The same with constants of every sample and sums of them: [samples, channels, number]."""
-        if not image.last:
-            count = image.samples * image.channels
-            sums = self.over_rows(count, image.size, arrays, numbers)
-            return sums.reshape(image.samples, image.channels, -1)
-        rows = [a.transpose(0, *range(2, a.ndim), 1) for a in self._listed(arrays)]
-        kernel = self.columns[arrays[X].dtype]
-        made = np.empty((image.samples, image.channels, self.sums))
-        for n in range(image.samples):
-            own = np.ascontiguousarray(numbers[n].T)
-            sums = kernel.run(image.size, image.channels, *(a[n] for a in rows), constants=own)
-            if self.sums:
-                made[n] = sums.T
-        return made
-
-    def over_rows(self, rows: int, count: int, arrays: Arrays, numbers: np.ndarray) -> np.ndarray:
-        """Over rows of `count` elements, each with constants of its own; sums [rows, number]."""
-        dtype = arrays[X].dtype
-        sums = np.empty((rows, max(self.sums, 1)), dtype)
-        step = count * dtype.itemsize
-        table = [(array, step) for array in self._listed(arrays)]
-        table += [(arrays[X], step)] * (NUMBERS - len(table))
-        if self.sums:
-            table[MADE] = (sums, sums.strides[0])
-        self.rows[dtype].run(rows, count, *table, (numbers, self.constants * dtype.itemsize))
-        return sums
-
-    @staticmethod
-    def _listed(arrays: Arrays) -> list[np.ndarray]:
-        """The arrays by number, x standing for those that are not given."""
         x = arrays[X]
-        return [arrays.get(i, x) for i in range(max(arrays) + 1)]
+        listed = [arrays.get(i, x) for i in range(max(arrays) + 1)]
+        if image.last:
+            own = np.empty((len(constants), image.channels), x.dtype)
+            for k, constant in enumerate(constants):
+                own[k] = constant
+            kernel = self.columns[x.dtype]
+            return kernel.run(image.count, image.channels, *listed, constants=own)
+        own = np.empty((image.samples, image.channels, len(constants)), x.dtype)
+        for k, constant in enumerate(constants):
+            own[:, :, k] = constant
+        sums = np.empty((image.samples, image.channels, self.sums), x.dtype)
+        step = image.size * x.itemsize
+        table = [(array, step) for array in listed] + [(x, step)] * (NUMBERS - len(listed))
+        if self.sums:
+            table[MADE] = (sums, self.sums * x.itemsize)
+        table.append((own, len(constants) * x.itemsize))
+        self.rows[x.dtype].run(image.samples * image.channels, image.size, *table)
+        return sums.sum(axis=0, dtype=np.float64).T if self.sums else ()
 
 
 MOMENTS = _Pair("moments", _moments, 1, 2)
@@ -192,13 +167,6 @@ class Image:
     def count(self) -> int:
         """Elements of a channel."""
         return self.samples * self.size
-
-    def numbers(self, dtype: Any, *constants: Any) -> np.ndarray:
-        """Constants of channels, [C] or [N, C], as the table [N, C, number] of `planes`."""
-        made = np.empty((self.samples, self.channels, len(constants)), dtype)
-        for k, constant in enumerate(constants):
-            made[:, :, k] = constant
-        return made
 
 
 # ---- calls -------------------------------------------------------------------------------------

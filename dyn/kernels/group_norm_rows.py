@@ -2,7 +2,7 @@
 
 Forward: the moments of the row, relative to its first number so that no digits are lost where the
 mean is large, then its channels one by one. Backward: the sums of every channel, put together by
-weight, then the channels again. Other layouts are the affair of `group_norm.py`.
+weight, then the channels again. Other layouts and dtypes are the affair of `group_norm.py`.
 """
 
 from __future__ import annotations
@@ -134,9 +134,9 @@ def _backward(row: Row) -> None:
     group.each(channel)
 
 
-_ELEMENTS = {np.dtype(np.float32): F32, np.dtype(np.float64): F64}
-_FORWARD = {d: RowKernel(f"group_norm_{d.name}", e, _forward) for d, e in _ELEMENTS.items()}
-_BACKWARD = {d: RowKernel(f"group_norm_grad_{d.name}", e, _backward) for d, e in _ELEMENTS.items()}
+ELEMENTS = {np.dtype(np.float32): F32, np.dtype(np.float64): F64}
+_FORWARD = {d: RowKernel(f"group_norm_{d.name}", e, _forward) for d, e in ELEMENTS.items()}
+_BACKWARD = {d: RowKernel(f"group_norm_grad_{d.name}", e, _backward) for d, e in ELEMENTS.items()}
 
 
 def _parameters(channels: int, size: int, epsilon: float) -> np.ndarray:
