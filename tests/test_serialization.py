@@ -415,8 +415,13 @@ def test_a_tensor_repeated_without_end_costs_no_memory(tmp_path):
 
 def test_archives_of_other_kinds(tmp_path):
     archive(tmp_path / "script", {}, {}, extra=["constants.pkl"])
-    with pytest.raises(dyn.StateError, match="TorchScript"):
-        dyn.load(tmp_path / "script")
+    archive(tmp_path / "packed_script", {}, {}, "little", zipfile.ZIP_DEFLATED, ["constants.pkl"])
+    for name in ("script", "packed_script"):
+        with pytest.raises(dyn.StateError, match="TorchScript"):
+            dyn.load(tmp_path / name)
+    (tmp_path / "old").write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2))
+    with pytest.raises(dyn.StateError, match=r"format of PyTorch before 1\.6"):
+        dyn.load(tmp_path / "old")
     archive(tmp_path / "packed", {}, {"0": b"\0" * 10000}, compress=zipfile.ZIP_DEFLATED)
     with pytest.raises(dyn.StateError, match="compressed"):
         dyn.load(tmp_path / "packed")

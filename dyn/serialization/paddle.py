@@ -13,6 +13,8 @@ from dyn.serialization.unpickle import NUMPY, Array, ArrayUnpickler, Resolver, S
 
 _NAME_TABLE = "StructuredToParameterName@@"
 _SLICES = "UnpackBigParamInfor@@"
+_OLD_PYTORCH = 0x1950A86A20F9469CFC6C
+"""The number with which files of PyTorch began before they were zip archives."""
 
 
 def _evaluate(source: Any, names: Any = None) -> Any:
@@ -54,6 +56,11 @@ def read(path: str | os.PathLike[str]) -> Any:
     """
     with open(path, "rb") as file:
         found = ArrayUnpickler(file, _NAMES, str(path)).result(_Resolver())
+    if found == _OLD_PYTORCH:
+        raise StateError(
+            f"{path} has the format of PyTorch before 1.6; load it there and save it again, "
+            "torch.save(torch.load(path), path)"
+        )
     if isinstance(found, dict):
         found.pop(_NAME_TABLE, None)
         try:

@@ -130,11 +130,11 @@ def _read_archive(path: Any, archive: zipfile.ZipFile) -> Any:
     pickles = [name for name in archive.namelist() if name.rsplit("/", 1)[-1] == "data.pkl"]
     if len(pickles) != 1:
         raise StateError(f"{path} is a zip archive, but not one of PyTorch tensors")
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-        raise StateError(f"{path} is compressed, which PyTorch never does; it is not unpacked")
     root = pickles[0][: -len("data.pkl")]
     if root + "constants.pkl" in archive.namelist():
         raise StateError(f"{path} is a TorchScript program; dyn.load takes a saved state_dict")
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+        raise StateError(f"{path} is compressed, which PyTorch never does; it is not unpacked")
     order = "<"
     if root + "byteorder" in archive.namelist() and archive.read(root + "byteorder") == b"big":
         order = ">"
