@@ -1,8 +1,10 @@
 """Layer norm and RMS norm: rows over the last axes, normalised, scaled and shifted.
 
-A row is read three times forward (mean, variance, result) and twice backward, all but once from the
-first-level cache. Gradients of scale and bias are sums over rows: one partial result per chunk.
-Other dtypes than float32 and float64 go through float32.
+A row is read twice forward (its sums around the first number, result) and twice backward, once of
+that from the first-level cache. Where the first number is far from the mean, a third reading makes
+the variance exact (Chan, Golub and LeVeque, Algorithms for Computing the Sample Variance).
+Gradients of scale and bias are sums over rows: one partial result per chunk. Other dtypes than
+float32 and float64 go through float32.
 """
 
 from __future__ import annotations
@@ -16,26 +18,41 @@ from dyn.kernels import rows
 from dyn.kernels.drive import float_word
 from dyn.kernels.memory import empty
 from dyn.kernels.rows import Row, RowKernel
-from dyn.kernels.simd import F32, F64, fma, total
+from dyn.kernels.simd import F32, F64, Value, choose, fma, total
+from dyn.kernels.simd_value import branch
 
 FLOATS = (np.float32, np.float64)
+FAR = 8.0
+"""How many variances the square of a distance from the mean is that costs too many digits."""
 
 # ---- kernels -----------------------------------------------------------------------------------
 
 
 def _layer_norm(row: Row) -> None:
     """Arrays: x, out, mean, rstd. Parameters: scale, bias, epsilon."""
-    n = row.length()
-    (sums,) = row.scan(lambda at, c, mask: [c[0] + row.load(0, at, mask)], [row.zero()])
-    mean = total(*sums) / n
+    n, first = row.length(), row.number(0)
+
+    def around(middle: Value) -> list[Value]:
+        """Mean and variance, and whether they are exact: by sums of distances from `middle`."""
+        base = row.emit.splat(middle)
+
+        def gather(at, c, mask):
+            d = row.load(0, at, mask) - base
+            return [c[0] + d, fma(d, d, c[1])]
+
+        sums, squares = row.scan(gather, [row.zero(), row.zero()])
+        away = total(*sums) / n
+        variance = total(*squares) / n - away * away
+        far = away * away > variance * FAR
+        return [middle + away, choose(variance < 0, 0, variance), far]
+
+    mean, variance, far = around(first)
+    # The difference of two large numbers has lost its digits: then once more, around the mean.
+    mean, variance = branch(
+        row.emit.builder, far.value, lambda: around(mean)[:2], lambda: [mean, variance]
+    )
     middle = row.emit.splat(mean)
-
-    def square(at, c, mask):
-        d = row.load(0, at, mask) - middle
-        return [fma(d, d, c[0])]
-
-    (squares,) = row.scan(square, [row.zero()])
-    rstd = 1.0 / (total(*squares) / n + row.parameter(2)).call("sqrt")
+    rstd = 1.0 / (variance + row.parameter(2)).call("sqrt")
     factor = row.emit.splat(rstd)
 
     def write(at, c, mask):

@@ -110,6 +110,7 @@ ROWS, COUNT, PARAMS, SUMS, SUMS_STEP, FIRST = range(6)
 FIRST on `id` and step of each array."""
 NOTHING = np.zeros(1, np.int64)
 """Stands for arrays that a kernel does not have."""
+_MISSING = [(id(NOTHING), 0) * (ARRAYS - count) for count in range(ARRAYS + 1)]
 
 
 def _emitted(element: Any, write: Callable[[Row], None]) -> Any:
@@ -194,10 +195,8 @@ class RowKernel:
         """
         if not rows:
             return
-        words: list[int] = []
-        for array, step in arrays:
-            words += (id(array), step)
-        words += (id(NOTHING), 0) * (ARRAYS - len(arrays))
+        words = [word for array, step in arrays for word in (id(array), step)]
+        words += _MISSING[len(arrays)]
         drive.run(
             self.code,
             chunks(rows, count) if sums is None else len(sums),

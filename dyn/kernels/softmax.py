@@ -308,11 +308,13 @@ def _log_softmax_grad_of_any(g: np.ndarray, out: np.ndarray, axis: int) -> np.nd
 
 def _run(name: str, axis: int, *arrays: np.ndarray) -> np.ndarray:
     """Run a kernel over dense arrays of one layout; returns a new array of that layout."""
-    if axis == arrays[0].ndim - 1 and all(x.flags.c_contiguous for x in arrays):
-        made, count = empty(arrays[0].shape), arrays[0].shape[-1]
+    if axis == arrays[0].ndim - 1 and all([x.flags.c_contiguous for x in arrays]):
+        shape = arrays[0].shape
+        made, count = empty(shape), shape[-1]
         if made.size:
-            table_of = [(x, 4 * count) for x in arrays]
-            _KERNELS[name].run(made.size // count, count, *table_of, (made, 4 * count))
+            step = 4 * count
+            table_of = [(x, step) for x in (*arrays, made)]
+            _KERNELS[name].run(made.size // count, count, *table_of)
         return made
     order = sorted(range(arrays[0].ndim), key=lambda a: -abs(arrays[0].strides[a]))
     if not arrays[0].transpose(order).flags.c_contiguous:
