@@ -223,11 +223,13 @@ def test_pdparams(tmp_path, protocol):
         "fc.bias": np.asfortranarray(w),
         "step": np.float64(2.0),
         "empty": np.zeros([0, 2]),
+        "half": np.array([1.5, -2.0], dyn.bfloat16.numpy).view(np.uint16),
         "StructuredToParameterName@@": {"fc.weight": "linear_0.w_0"},
     }
     (tmp_path / "m.pdparams").write_bytes(pickle.dumps(state, protocol))
     back = dyn.load(tmp_path / "m.pdparams")
-    assert list(back) == ["fc.weight", "fc.bias", "step", "empty"]
+    assert list(back) == ["fc.weight", "fc.bias", "step", "empty", "half"]
+    assert back["half"].dtype == dyn.bfloat16 and back["half"].tolist() == [1.5, -2.0]
     assert np.array_equal(back["fc.weight"].numpy(), w) and back["fc.weight"].dtype == dyn.float32
     assert np.array_equal(back["fc.bias"].numpy(), w) and back["step"].item() == 2.0
 

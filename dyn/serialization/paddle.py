@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dyn.core.dtype import as_numpy
 from dyn.core.errors import StateError
 from dyn.core.tensor import Tensor
 from dyn.serialization.unpickle import NUMPY, Array, ArrayUnpickler, Resolver, StandIn
@@ -38,7 +39,13 @@ _NAMES = {
 
 
 class _Resolver(Resolver):
-    """Paddle writes a tensor inside nested objects as a pair of its name and its array."""
+    """Paddle writes a tensor inside nested objects as a pair of its name and its array.
+
+    It has no uint16: arrays of that dtype are the bits of bfloat16, which numpy lacks.
+    """
+
+    def tensor(self, array: np.ndarray) -> Tensor:
+        return Tensor._of(array.view(as_numpy("bfloat16")) if array.dtype == np.uint16 else array)
 
     def whole(self, items: tuple[Any, ...]) -> Any:
         if len(items) == 2 and isinstance(items[0], str) and isinstance(items[1], Tensor):

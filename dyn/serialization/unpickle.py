@@ -279,6 +279,10 @@ class Resolver:
     def __init__(self) -> None:
         self._done: dict[int, Any] = {}
 
+    def tensor(self, array: np.ndarray) -> Tensor:
+        """What an array becomes."""
+        return Tensor._of(array)
+
     def whole(self, items: tuple[Any, ...]) -> Any:
         """What a tuple of resolved items becomes."""
         return items
@@ -297,7 +301,7 @@ class Resolver:
         if isinstance(value, Array):
             if value.value is None:
                 raise StateError("an array in the pickle has no data")
-            out = Tensor._of(value.value)
+            out = self.tensor(value.value)
         elif isinstance(value, dict):
             out = self._done[id(value)] = {}
             for key, item in value.items():
