@@ -17,7 +17,8 @@ from dyn.kernels.lanes import LANES
 
 OPS = ("matmul", "linear", "conv", "conv_transpose", "max_pool", "avg_pool", "softmax", "exp",
        "tanh", "gelu", "sum", "max", "layer_norm", "batch_norm", "softmax_cross_entropy",
-       "attention", "lstm", "embedding", "where", "adam_update")  # fmt: skip
+       "attention", "lstm", "embedding", "where", "adam_update", "interpolate",
+       "group_norm")  # fmt: skip
 
 PROGRAM = """
 import sys
