@@ -1,7 +1,8 @@
 """Random programs of views and writes: eager as numpy, onnxruntime as eager, gradients as slopes.
 
 A program is drawn for numpy at one batch size, where every step is made to fit; then the same steps
-run on tensors, in a file at several batch sizes, and in float64 on either side of a point.
+run on tensors, in a file at several batch sizes, and in float64 on either side of a point. With
+PyTorch the same programs are compared by `tests/peers/programs.py`.
 """
 
 from __future__ import annotations
