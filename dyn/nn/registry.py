@@ -104,7 +104,8 @@ class Registry:
             if buffer is None:
                 self.__dict__[name] = Buffer.adopt(value)
             else:
-                buffer.take(value)
+                # By the class: other flavours of tensors have a `take` of their own.
+                Buffer.take(buffer, value)
         else:
             wanted = {"parameter": "Parameter", "buffer": "Tensor", "layer": "Layer"}[kind]
             what = "sublayer" if kind == "layer" else kind

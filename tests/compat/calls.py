@@ -25,6 +25,7 @@ torch.isin(i, torch.tensor([1, 3])), torch.isin(i, 2, invert=True)
 torch.isneginf(torch.tensor([1.0, -inf, inf])), torch.isposinf(torch.tensor([1.0, -inf, inf]))
 torch.isreal(x), x.isreal(), i.isreal()
 torch.greater(x, y), x.less(y), x.greater_equal(0), torch.less_equal(x, 0), x.not_equal(x)
+torch.gcd(i * 6, 4 * i.t().flatten()[:4]), torch.lcm(i, torch.tensor(-4)), i.gcd_(i - 3)
 torch.bitwise_left_shift(i, 2), torch.bitwise_right_shift(i, 1)
 torch.hypot(x, y), torch.frac(x), torch.heaviside(x.detach(), p.detach())
 torch.nan_to_num(x / 0.0), torch.rad2deg(x)
@@ -133,6 +134,8 @@ F.embedding_bag(k, y4, torch.tensor([0, 2, 4]), include_last_offset=True)
 """One call a line."""
 
 FACTS = r"""
+img.contiguous(memory_format=torch.channels_last).shape
+x.clone(memory_format=torch.preserve_format).shape, x.is_contiguous()
 x.stride(), batch.stride(1), x.storage_offset(), x.nbytes, x.itemsize, x.is_cpu, x.is_cuda
 x.is_complex(), i.is_signed(), x.is_same_size(y), x.get_device(), torch.tensor([3]).is_nonzero()
 x.is_sparse, x.is_quantized, x.is_meta, x.is_shared(), x.is_pinned(), torch.typename(i)
@@ -171,6 +174,83 @@ LAYERS: dict[str, Any] = {
     "EmbeddingBag_max": (lambda nn: nn.EmbeddingBag(4, 3, mode="max", padding_idx=1), "c"),
 }  # fmt: skip
 """How each layer is made, and the tensor that it is called with, in use."""
+
+
+NORMED: dict[str, Any] = {
+    "weight_norm": lambda nn: nn.utils.weight_norm(nn.Linear(4, 3)),
+    "weight_norm_all": lambda nn: nn.utils.weight_norm(nn.Linear(4, 3), dim=None),
+    "weight_norm_conv": lambda nn: nn.utils.weight_norm(nn.Conv2d(2, 3, 2), dim=1),
+    "spectral_norm": lambda nn: nn.utils.spectral_norm(nn.Linear(4, 3)),
+    "spectral_norm_conv": lambda nn: nn.utils.spectral_norm(nn.Conv2d(2, 3, 2)),
+    "spectral_norm_transposed": lambda nn: nn.utils.spectral_norm(nn.ConvTranspose2d(2, 3, 2)),
+}
+"""Modules whose weight is normalised."""
+
+
+def normed_of(name: str, torch: Any) -> tuple[Any, Any]:
+    """Such a module with state that is no random numbers, and its input."""
+    module = NORMED[name](torch.nn)
+    with torch.no_grad():
+        for i, tensor in enumerate(module.state_dict(keep_vars=True).values()):
+            wave = (torch.arange(tensor.numel()).float() * 0.9 + i).cos().reshape(tensor.shape)
+            unit = tensor.dim() == 1 and i > 1
+            tensor.copy_(wave / wave.norm() if unit else wave)
+    return module, tensors_of(torch)["x" if module.weight.dim() == 2 else "img"].detach()
+
+
+def normed_results(name: str, torch: Any) -> list[tuple[str, Any]]:
+    """Two calls in training with gradients, one in use, and the state afterwards."""
+    module, x = normed_of(name, torch)
+    first = module(x)
+    second = module(x)
+    (second * second).sum().backward()
+    return [
+        ("first", first), ("second", second), ("eval", module.eval()(x)),
+        *((f"gradient of {key}", p.grad) for key, p in module.named_parameters()),
+        *module.state_dict().items(),
+    ]  # fmt: skip
+
+
+SCHEDULES: dict[str, Any] = {
+    "multiplicative": lambda S, o: S.MultiplicativeLR(o, lambda t: 0.9 + 0.01 * t),
+    "multiplicative_groups": lambda S, o: S.MultiplicativeLR(
+        o, [lambda t: 0.9, lambda t: 1 / (1 + t)]
+    ),
+    "lambda_groups": lambda S, o: S.LambdaLR(o, [lambda t: 0.9**t, lambda t: 1 / (1 + t)]),
+    "cyclic": lambda S, o: S.CyclicLR(o, 0.1, 0.5, 3, 2),
+    "cyclic_halved": lambda S, o: S.CyclicLR(
+        o, [0.1, 0.2], [0.5, 0.6], 2, mode="triangular2", base_momentum=0.7, max_momentum=0.95
+    ),
+    "cyclic_plain": lambda S, o: S.CyclicLR(
+        o, 0.1, 0.5, 2, mode="exp_range", gamma=0.9, cycle_momentum=False
+    ),
+    "sequential": lambda S, o: S.SequentialLR(
+        o, [S.LinearLR(o, 0.1, 1.0, 4), S.CosineAnnealingLR(o, 5), S.ConstantLR(o, 0.5, 2)], [4, 9]
+    ),
+    "sequential_steps": lambda S, o: S.SequentialLR(
+        o, [S.ConstantLR(o, 0.1, 3), S.ExponentialLR(o, 0.8)], milestones=[3]
+    ),
+    "chained": lambda S, o: S.ChainedScheduler(
+        [S.ConstantLR(o, 0.1, 2), S.ExponentialLR(o, 0.9), S.StepLR(o, 4, 0.5)]
+    ),
+}
+"""How each schedule is made from `lr_scheduler` and an optimiser of two groups."""
+
+
+def rates_of(name: str, torch: Any) -> list[list[float]]:
+    """Rate and momentum of both groups in the epochs of a schedule."""
+    groups = [
+        {"params": [torch.nn.Parameter(torch.ones(2))], "lr": rate, "momentum": 0.9}
+        for rate in (0.5, 0.2)
+    ]
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    schedule = SCHEDULES[name](torch.optim.lr_scheduler, optimizer)
+    seen = []
+    for _ in range(13):
+        seen.append([group[key] for group in optimizer.param_groups for key in ("lr", "momentum")])
+        optimizer.step()
+        schedule.step()
+    return seen
 
 
 def tensors_of(torch: Any) -> dict[str, Any]:

@@ -13,7 +13,19 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import torch  # noqa: E402
-from calls import CALLS, FACTS, LAYERS, evaluated, layer_of, lines_of, tensors_of  # noqa: E402
+from calls import (  # noqa: E402
+    CALLS,
+    FACTS,
+    LAYERS,
+    NORMED,
+    SCHEDULES,
+    evaluated,
+    layer_of,
+    lines_of,
+    normed_results,
+    rates_of,
+    tensors_of,
+)
 
 
 def plain(tensor: Any) -> list[Any]:
@@ -38,6 +50,12 @@ def main() -> None:
     for name in LAYERS:
         layer, x = layer_of(name, torch)
         lines.append(f"{json.dumps(name)}:{json.dumps(plain(layer(x)), separators=(',', ':'))}")
+    for name in NORMED:
+        kept = {key: plain(value) for key, value in normed_results(name, torch)}
+        lines.append(f"{json.dumps(name)}:{json.dumps(kept, separators=(',', ':'))}")
+    for name in SCHEDULES:
+        rates = [[float(f"{n:.9g}") for n in row] for row in rates_of(name, torch)]
+        lines.append(f"{json.dumps(name)}:{json.dumps(rates, separators=(',', ':'))}")
     (HERE / "calls.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
 
 

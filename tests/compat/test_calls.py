@@ -15,7 +15,20 @@ import pytest
 import dyn.compat.torch as torch
 from dyn.compat.torch import nn
 from exporter import export
-from tests.compat.calls import CALLS, FACTS, LAYERS, evaluated, layer_of, lines_of, tensors_of
+from tests.compat.calls import (
+    CALLS,
+    FACTS,
+    LAYERS,
+    NORMED,
+    SCHEDULES,
+    evaluated,
+    layer_of,
+    lines_of,
+    normed_of,
+    normed_results,
+    rates_of,
+    tensors_of,
+)
 from tracer.spec import InputSpec
 
 RECORDED: Any = json.loads((Path(__file__).parent / "calls.json").read_text("utf-8"))
@@ -68,6 +81,59 @@ def test_layers_give_pytorchs_values_and_run_in_onnxruntime(name, tmp_path):
         found = np.asarray(session.run(None, {"x": fed})[0])
         wanted = layer(torch.from_numpy(fed)).detach().numpy()
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NORMED)
+def test_normalised_weights_give_pytorchs_values_and_run_in_onnxruntime(name, tmp_path):
+    results = normed_results(name, torch)
+    assert [key for key, _ in results] == list(RECORDED[name])
+    for key, value in results:
+        compare(value if type(value) is torch.Tensor else value.detach(), RECORDED[name][key], key)
+    module, x = normed_of(name, torch)
+    path = tmp_path / "module.onnx"
+    export(module.eval(), path, [InputSpec(["batch", *x.shape[1:]], "float32", name="x")])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    wanted = module(x).detach().numpy()
+    found = np.asarray(session.run(None, {"x": x.numpy()})[0])
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    kind = name[: name.index("norm") + 4]
+    with pytest.raises(RuntimeError, match="two hooks"):
+        getattr(nn.utils, kind)(module)
+    getattr(nn.utils, f"remove_{kind}")(module)
+    assert set(module.state_dict()) == {"weight", "bias"}
+    np.testing.assert_allclose(module(x).detach().numpy(), wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_take_pytorchs_rates(name):
+    np.testing.assert_allclose(rates_of(name, torch), RECORDED[name], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["sequential", "chained", "cyclic"])
+def test_schedules_go_on_from_a_saved_state(name):
+    def made():
+        groups = [{"params": [nn.Parameter(torch.ones(1))], "lr": lr} for lr in (0.5, 0.2)]
+        optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
+        return optimizer, SCHEDULES[name](torch.optim.lr_scheduler, optimizer)
+
+    _, first = made()
+    for _ in range(6):
+        first.step()
+    _, second = made()
+    second.load_state_dict(first.state_dict())
+    for _ in range(6):
+        np.testing.assert_allclose(first.get_last_lr(), second.get_last_lr(), rtol=1e-9)
+        first.step()
+        second.step()
+
+
+def test_old_names_of_initialisers_warn_and_set():
+    x = torch.zeros(4, 4)
+    with pytest.warns(FutureWarning, match="in favor of `nn.init.constant_`"):
+        assert nn.init.constant(x, 3.0) is x
+    assert x.tolist() == [[3.0] * 4] * 4
+    torch.manual_seed(0)
+    assert ((nn.init.sparse_(torch.ones(10, 6), 0.25) == 0).sum(0) == 3).all()
 
 
 @pytest.mark.parametrize("number", range(3))

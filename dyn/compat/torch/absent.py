@@ -23,7 +23,6 @@ _ADVICE: dict[str, str] = {
     _ALGEBRA: _LAPACK,
     _SPECIAL: "use scipy.special on tensor.numpy(), outside of the model",
     "fft stft istft complex polar view_as_complex view_as_real angle imag cfloat cdouble": _COMPLEX,
-    "gcd lcm": "use numpy.gcd and numpy.lcm on tensor.numpy()",
     "jit onnx export fx package": _SCRIPT,
     "sparse sparse_coo_tensor sparse_csr_tensor to_sparse to_dense": _SPARSE,
     "vmap func functorch": "write the batch as the first axis; operators broadcast",

@@ -13,8 +13,10 @@ import numpy as np
 from dyn.compat.torch.tensor import Base
 from dyn.core.dispatch import cast_to
 from dyn.ops import angles, compare, elementwise, reduce, unary
+from dyn.ops.control import while_loop
 from dyn.ops.creation import full_like, ones_like
 from dyn.ops.index import where
+from dyn.ops.join import broadcast_tensors
 from dyn.ops.shape import reshape, unsqueeze
 
 LN2 = math.log(2.0)
@@ -112,6 +114,24 @@ def positive(x: Any) -> Any:
 def conj(x: Any) -> Any:
     """x itself: real numbers are their own conjugates."""
     return x
+
+
+def gcd(x: Any, other: Any) -> Any:
+    """The greatest common divisor of integers, broadcast."""
+
+    def divided(a: Any, b: Any) -> tuple[Any, Any]:
+        done = compare.equal(b, 0)
+        return where(done, a, b), where(done, b, elementwise.remainder(a, where(done, 1, b)))
+
+    pair = broadcast_tensors([x, other])
+    found, _ = while_loop(lambda a, b: reduce.any(compare.not_equal(b, 0)), divided, pair)
+    return unary.abs(found)
+
+
+def lcm(x: Any, other: Any) -> Any:
+    """The least common multiple of integers, broadcast; 0 where one of them is 0."""
+    divisor = gcd(x, other)
+    return unary.abs(elementwise.floor_divide(x, where(divisor == 0, 1, divisor)) * other)
 
 
 def isneginf(x: Any) -> Any:

@@ -105,7 +105,7 @@ class Tensor(Base):
         """Bytes of an element."""
         return self.dtype.itemsize
 
-    def is_contiguous(self) -> bool:
+    def is_contiguous(self, memory_format: Any = None) -> bool:
         """True: how values lie in memory is not visible here."""
         return True
 
@@ -198,7 +198,7 @@ class Tensor(Base):
         need_cpu(device or "cuda")
         return self
 
-    def contiguous(self) -> Tensor:
+    def contiguous(self, memory_format: Any = None) -> Tensor:
         """The tensor itself: how values lie in memory is not visible here."""
         return self
 

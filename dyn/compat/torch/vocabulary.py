@@ -30,8 +30,8 @@ from dyn.ops import creation as creation_ops
 from dyn.ops import random as draws
 
 ROOMS: dict[Any, str] = {
-    special: """clamp_max clamp_min conj copysign dist erfc exp2 float_power isin isneginf
-        isposinf isreal ldexp logaddexp2 positive rsub signbit sinc xlogy""",
+    special: """clamp_max clamp_min conj copysign dist erfc exp2 float_power gcd isin isneginf
+        isposinf isreal lcm ldexp logaddexp2 positive rsub signbit sinc xlogy""",
     algebra: """addbmm addmv addr baddbmm block_diag cartesian_prod chain_matmul combinations
         corrcoef cov cumulative_trapezoid diag_embed diagflat renorm trace trapezoid vander""",
     arranging: """adjoint argwhere as_strided atleast_1d atleast_2d atleast_3d broadcast_tensors
@@ -63,8 +63,8 @@ _INPLACE = """acos acosh add addbmm addcdiv addcmul addmm addmv addr absolute ar
     arcsinh arctan arctan2 arctanh asin asinh atan atan2 atanh baddbmm bitwise_and
     bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor clamp_max
     clamp_min copysign cosh cumprod cumsum deg2rad eq erf erfc exp2 expm1 fix float_power
-    floor_divide fmod frac ge greater greater_equal gt heaviside hypot index_copy index_fill
-    index_put ldexp le lerp less less_equal log10 log1p log2 logical_and logical_not logical_or
+    floor_divide fmod frac gcd ge greater greater_equal gt heaviside hypot index_copy index_fill
+    index_put lcm ldexp le lerp less less_equal log10 log1p log2 logical_and logical_not logical_or
     logical_xor logit lt masked_scatter nan_to_num ne negative not_equal put rad2deg remainder
     renorm scatter_reduce sgn sinc sinh square swapaxes swapdims tan true_divide xlogy"""
 _UNARY = """abs acos acosh asin asinh atan atanh ceil clamp cos cosh deg2rad erf erfc exp exp2 expm1
@@ -132,9 +132,12 @@ def typename(obj: Any) -> str:
     return own(obj).type() if isinstance(obj, Base) else type(obj).__name__
 
 
+_clone: Any = vars(Base)["clone"]
+
+
 def clone(input: Any, *, memory_format: Any = None) -> Any:
     """A copy that gradients pass through."""
-    return own(input.clone())
+    return own(_clone(input))
 
 
 def detach(input: Any) -> Any:
@@ -184,8 +187,8 @@ def _bind_all(shared: dict[str, Callable[..., Any]]) -> None:
         setattr(Tensor, name, property(getter))
     for name in facts.NEVER.split():
         setattr(Tensor, name, facts.never)
-    for function in (writing.fill_diagonal_,):
-        setattr(Tensor, function.__name__, flavoured(function))
+    for name, function in (("clone", clone), ("fill_diagonal_", writing.fill_diagonal_)):
+        setattr(Tensor, name, flavoured(function))
     for name in ("prelu", "hardshrink"):
         setattr(Tensor, name, getattr(F, name))
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import warnings
 from typing import Any
+
+import numpy as np
 
 from dyn.core.rng import generator
 from dyn.core.tensor import Tensor
@@ -127,3 +131,30 @@ def orthogonal_(tensor: Any, gain: float = 1) -> Any:
 def dirac_(tensor: Any, groups: int = 1) -> Any:
     """Convolution weights that keep the channels as they are."""
     return _set(tensor, init.Dirac(groups))
+
+
+def sparse_(tensor: Any, sparsity: float, std: float = 0.01) -> Any:
+    """Normal numbers in a matrix, and in each column that share of zeros, rounded up."""
+    rows, columns = tensor._read().shape
+    drawn = generator().normal(0.0, std, (rows, columns))
+    for column in range(columns):
+        drawn[generator().permutation(rows)[: math.ceil(sparsity * rows)], column] = 0.0
+    tensor.set_value(drawn.astype(np.dtype(tensor._read().dtype)))
+    return tensor
+
+
+def _deprecated(function: Any, name: str) -> Any:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        text = f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`."
+        warnings.warn(text, FutureWarning, stacklevel=2)
+        return function(*args, **kwargs)
+
+    return call
+
+
+_OLD = """uniform normal constant eye dirac xavier_uniform xavier_normal kaiming_uniform
+    kaiming_normal orthogonal sparse"""
+
+for _name in _OLD.split():
+    globals()[_name] = _deprecated(globals()[f"{_name}_"], _name)

@@ -6,6 +6,12 @@ from typing import Any
 
 from dyn.compat.torch.nn.loading import without_prefix
 from dyn.compat.torch.nn.packing import rnn
+from dyn.compat.torch.nn.reparametrized import (
+    remove_spectral_norm,
+    remove_weight_norm,
+    spectral_norm,
+    weight_norm,
+)
 from dyn.compat.torch.tensor import Base, own
 from dyn.core.modes import no_grad
 from dyn.nn import utils
@@ -68,6 +74,10 @@ __all__ = [
     "clip_grad_value_",
     "consume_prefix_in_state_dict_if_present",
     "parameters_to_vector",
+    "remove_spectral_norm",
+    "remove_weight_norm",
     "rnn",
+    "spectral_norm",
     "vector_to_parameters",
+    "weight_norm",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any
 
 from dyn.optimizer import lr as schedules
@@ -89,11 +91,29 @@ class CosineAnnealingLR(LRScheduler):
         super().__init__(optimizer, lambda lr: schedules.CosineAnnealingDecay(lr, T_max, eta_min))
 
 
-class LambdaLR(LRScheduler):
-    """The rate to start from times a function of the epoch."""
+def _for_groups(value: Any, optimizer: Any) -> Callable[[], Any]:
+    """Gives each group its own of several values in turn, or all the same one."""
+    count = len(optimizer.param_groups)
+    listed = list(value) if isinstance(value, (list, tuple)) else [value] * count
+    if len(listed) != count:
+        raise ValueError(f"expected one value for each of {count} groups, got {len(listed)}")
+    return iter(listed).__next__
 
-    def __init__(self, optimizer: Any, lr_lambda: Callable[[int], float]):
-        super().__init__(optimizer, lambda lr: schedules.LambdaDecay(lr, lr_lambda))
+
+class LambdaLR(LRScheduler):
+    """The rate to start from times a function of the epoch: one, or one for each group."""
+
+    def __init__(self, optimizer: Any, lr_lambda: Any):
+        following = _for_groups(lr_lambda, optimizer)
+        super().__init__(optimizer, lambda lr: schedules.LambdaDecay(lr, following()))
+
+
+class MultiplicativeLR(LRScheduler):
+    """The rate before times a function of the epoch: one, or one for each group."""
+
+    def __init__(self, optimizer: Any, lr_lambda: Any):
+        following = _for_groups(lr_lambda, optimizer)
+        super().__init__(optimizer, lambda lr: schedules.MultiplicativeDecay(lr, following()))
 
 
 class PolynomialLR(LRScheduler):
@@ -124,7 +144,28 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         )
 
 
-class OneCycleLR(LRScheduler):
+class _WithMomentum(LRScheduler):
+    """A schedule that moves the momentum too, by a schedule of its own or None."""
+
+    _momentum: Any = None
+
+    def _set(self) -> None:
+        super()._set()
+        if self._momentum is None:
+            return
+        for group in self.optimizer.param_groups:
+            if "betas" in group:
+                group["betas"] = (self._momentum(), group["betas"][1])
+            else:
+                group["momentum"] = self._momentum()
+
+    def step(self, *args: Any) -> None:
+        if self._momentum is not None:
+            self._momentum.step(*args)
+        super().step(*args)
+
+
+class OneCycleLR(_WithMomentum):
     """Up to `max_lr` and down to almost nothing, once; the momentum goes the other way.
 
     Args:
@@ -175,20 +216,50 @@ class OneCycleLR(LRScheduler):
             self._momentum = cycle(base_momentum, max_momentum, max_momentum)
         super().__init__(optimizer, lambda lr: cycle(lr * div_factor, lr, lr / final_div_factor))
 
-    def _set(self) -> None:
-        super()._set()
-        if self._momentum is None:
-            return
-        for group in self.optimizer.param_groups:
-            if "betas" in group:
-                group["betas"] = (self._momentum(), group["betas"][1])
-            else:
-                group["momentum"] = self._momentum()
 
-    def step(self, *args: Any) -> None:
-        if self._momentum is not None:
-            self._momentum.step()
-        super().step(*args)
+class CyclicLR(_WithMomentum):
+    """Up and down between two rates, over and over; the momentum goes the other way.
+
+    Args:
+        optimizer: whose groups are changed: "lr", and "momentum" or the first of "betas".
+        base_lr, max_lr: the lowest and the highest rate, or one for each group.
+        step_size_up, step_size_down: steps up and down; as many down as up by default.
+        mode: "triangular", "triangular2" (height halved each cycle) or "exp_range" (height times
+            gamma ** step).
+        scale_fn: height by cycle number (from 1) or step, instead of `mode`.
+        scale_mode: what `scale_fn` is given: "cycle" or "iterations".
+        cycle_momentum: whether the momentum moves from `max_momentum` to `base_momentum` and back.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        base_lr: Any,
+        max_lr: Any,
+        step_size_up: int = 2000,
+        step_size_down: int | None = None,
+        mode: str = "triangular",
+        gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None,
+        scale_mode: str = "cycle",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.8,
+        max_momentum: float = 0.9,
+    ):
+        def cycle(low: float, high: float) -> Any:
+            return schedules.CyclicLR(
+                low, high, step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode
+            )
+
+        lowest, highest = _for_groups(base_lr, optimizer), _for_groups(max_lr, optimizer)
+        for group in optimizer.param_groups:
+            group["initial_lr"] = lowest()
+            if cycle_momentum and not {"momentum", "betas"} & set(group):
+                raise ValueError(
+                    "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
+                )
+        self._momentum = cycle(max_momentum, base_momentum) if cycle_momentum else None
+        super().__init__(optimizer, lambda lr: cycle(lr, highest()))
 
 
 class LinearLR(LRScheduler):
@@ -226,3 +297,97 @@ class ReduceLROnPlateau(LRScheduler):
                 lr, mode, factor, patience, threshold, threshold_mode, cooldown, min_lr
             ),
         )
+
+
+class SequentialLR:
+    """Schedulers one after the other, each from its milestone on.
+
+    Args:
+        optimizer: whose groups they change.
+        schedulers: at least one.
+        milestones: the steps at which the second, third ... takes over.
+    """
+
+    def __init__(self, optimizer: Any, schedulers: Any, milestones: Any):
+        if len(schedulers) != len(milestones) + 1:
+            raise ValueError(
+                "Sequential Schedulers expects number of schedulers provided to be one more than "
+                f"the number of milestone points, but got number of schedulers {len(schedulers)} "
+                f"and the number of milestones to be equal to {len(milestones)}"
+            )
+        self.optimizer, self.last_epoch = optimizer, 0
+        self._schedulers, self._milestones = list(schedulers), list(milestones)
+        self._schedulers[0]._set()
+
+    def step(self) -> None:
+        """Go on to the next epoch; a scheduler whose turn begins starts at its epoch 0."""
+        self.last_epoch += 1
+        turn = bisect_right(self._milestones, self.last_epoch)
+        begins = turn > 0 and self._milestones[turn - 1] == self.last_epoch
+        self._schedulers[turn].step(*([0] if begins else []))
+
+    def get_last_lr(self) -> list[float]:
+        """The rate of every group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What changes with time, of every scheduler."""
+        return {
+            "last_epoch": self.last_epoch,
+            "_milestones": list(self._milestones),
+            "_schedulers": [scheduler.state_dict() for scheduler in self._schedulers],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.last_epoch = state_dict["last_epoch"]
+        self._milestones = list(state_dict["_milestones"])
+        for scheduler, saved in zip(self._schedulers, state_dict["_schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
+        self._schedulers[bisect_right(self._milestones, self.last_epoch)]._set()
+
+
+class ChainedScheduler:
+    """Schedulers at the same time: the rate times the factors of all.
+
+    Raises:
+        ValueError: a scheduler sets its rate whatever the others say.
+    """
+
+    def __init__(self, schedulers: Any, optimizer: Any = None):
+        kinds = (
+            StepLR, MultiStepLR, ExponentialLR, PolynomialLR, ConstantLR, LinearLR,
+            MultiplicativeLR,
+        )  # fmt: skip
+        for scheduler in schedulers:
+            if not isinstance(scheduler, kinds):
+                raise ValueError(f"{type(scheduler).__name__} does not multiply the rate")
+        self._schedulers = list(schedulers)
+        self.optimizer = optimizer or self._schedulers[0].optimizer
+        self._set()
+
+    def _set(self) -> None:
+        for i, group in enumerate(self.optimizer.param_groups):
+            start = group["initial_lr"]
+            rates = [scheduler._schedules[i]() for scheduler in self._schedulers]
+            group["lr"] = start * prod(rate / start for rate in rates)
+
+    def step(self) -> None:
+        """Go on to the next epoch."""
+        for scheduler in self._schedulers:
+            scheduler.step()
+        self._set()
+
+    def get_last_lr(self) -> list[float]:
+        """The rate of every group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What changes with time, of every scheduler."""
+        return {"_schedulers": [scheduler.state_dict() for scheduler in self._schedulers]}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        for scheduler, saved in zip(self._schedulers, state_dict["_schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
+        self._set()
