@@ -18,6 +18,7 @@ PARAMS: dict[str, dict[str, float]] = {
     "clip_grad": {"low": -0.5, "high": 1.0},
     "elu": {"alpha": 1.5, "scale": 1.1, "rate": 0.7},
     "elu_grad": {"alpha": 1.5, "scale": 1.1, "rate": 0.7},
+    "huber": {"delta": 1.5},
     "hardsigmoid": {"slope": 0.2, "offset": 0.4},
     "hardsigmoid_grad": {"slope": 0.2},
     "leaky_relu": {"slope": 0.1},
