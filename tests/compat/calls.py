@@ -176,6 +176,101 @@ LAYERS: dict[str, Any] = {
 """How each layer is made, and the tensor that it is called with, in use."""
 
 
+_SIZES = {"dropout": 0.0, "dim_feedforward": 8}
+
+TRANSFORMERS: dict[str, Any] = {
+    "encoder_bool_mask": (
+        lambda nn: nn.TransformerEncoderLayer(6, 2, batch_first=True, **_SIZES),
+        lambda net, t: net(t["src"], src_mask=t["later"]),
+    ),
+    "encoder_padding_first": (
+        lambda nn: nn.TransformerEncoderLayer(6, 2, norm_first=True, activation="gelu", **_SIZES),
+        lambda net, t: net(t["src"], src_key_padding_mask=t["pad3"]),
+    ),
+    "encoder_causal": (
+        lambda nn: nn.TransformerEncoderLayer(6, 2, batch_first=True, bias=False, **_SIZES),
+        lambda net, t: net(t["src"], t["added"], is_causal=True),
+    ),
+    "encoder_stack": (
+        lambda nn: nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(6, 3, batch_first=True, **_SIZES), 2, nn.LayerNorm(6),
+            enable_nested_tensor=False,
+        ),
+        lambda net, t: net(t["src"], t["later"], t["pad"]),
+    ),
+    "decoder_layer": (
+        lambda nn: nn.TransformerDecoderLayer(6, 2, batch_first=True, **_SIZES),
+        lambda net, t: net(
+            t["tgt"], t["src"], t["later"][:2, :2], memory_key_padding_mask=t["pad"]
+        ),
+    ),
+    "decoder_stack": (
+        lambda nn: nn.TransformerDecoder(
+            nn.TransformerDecoderLayer(6, 2, batch_first=True, norm_first=True, **_SIZES), 2
+        ),
+        lambda net, t: net(t["tgt"], t["src"], t["added"][:2, :2], t["later"][:2] & t["some"]),
+    ),
+    "transformer": (
+        lambda nn: nn.Transformer(6, 2, 1, 1, batch_first=True, **_SIZES),
+        lambda net, t: net(
+            t["src"], t["tgt"], t["added"], t["added"][:2, :2], src_key_padding_mask=t["fpad"],
+            memory_key_padding_mask=t["fpad"], tgt_is_causal=True,
+        ),
+    ),
+    "attention_heads": (
+        lambda nn: nn.MultiheadAttention(6, 2, batch_first=True),
+        lambda net, t: net(
+            t["tgt"], t["src"], t["src"], key_padding_mask=t["pad"], average_attn_weights=False
+        ),
+    ),
+    "attention_unbatched": (
+        lambda nn: nn.MultiheadAttention(6, 2),
+        lambda net, t: net(t["tgt"][0], t["src"][0], t["src"][0], t["pad"][0]),
+    ),
+    "encoder_unbatched": (
+        lambda nn: nn.TransformerEncoderLayer(6, 2, **_SIZES),
+        lambda net, t: net(t["src"][0], t["later"]),
+    ),
+    "attention_three_masks": (
+        lambda nn: nn.MultiheadAttention(6, 2, bias=False, batch_first=True),
+        lambda net, t: net(t["src"], t["src"], t["src"], attn_mask=t["heads"], need_weights=False),
+    ),
+}  # fmt: skip
+"""How each is made and called."""
+
+
+def transformer_of(name: str, torch: Any) -> tuple[Any, dict[str, Any]]:
+    """A transformer with parameters that are no random numbers, and tensors to call it with."""
+    net = TRANSFORMERS[name][0](torch.nn)
+    with torch.no_grad():
+        for i, p in enumerate(net.parameters()):
+            p.copy_((torch.arange(p.numel()).float() * 0.9 + i).cos().reshape(p.shape) * 0.5)
+    later = torch.ones(3, 3).triu(1) > 0
+    added = torch.zeros(3, 3).masked_fill(later, float("-inf"))
+    pad = torch.tensor([[False, False, True], [False, False, False]])
+    return net, {
+        "src": (torch.arange(36).float() * 1.7).sin().reshape(2, 3, 6),
+        "tgt": (torch.arange(24).float() * 1.3).sin().reshape(2, 2, 6),
+        "later": later, "added": added, "pad": pad,
+        "pad3": torch.tensor([[False, True]] * 3), "some": torch.tensor([True, False, True]),
+        "fpad": torch.zeros(2, 3).masked_fill(pad, float("-inf")),
+        "heads": torch.stack([added, torch.zeros(3, 3)] * 2),
+    }  # fmt: skip
+
+
+def transformer_results(name: str, torch: Any) -> list[tuple[str, Any]]:
+    """The output in training, gradients of its squares, and the output in use."""
+    net, tensors = transformer_of(name, torch)
+    out = flat(TRANSFORMERS[name][1](net, tensors))
+    (out[0] * out[0]).sum().backward()
+    used = flat(TRANSFORMERS[name][1](net.eval(), tensors))
+    return [
+        *((f"out {i}", value) for i, value in enumerate(out) if value is not None),
+        *((f"eval {i}", value) for i, value in enumerate(used) if value is not None),
+        *((f"gradient of {key}", p.grad) for key, p in net.named_parameters()),
+    ]
+
+
 NORMED: dict[str, Any] = {
     "weight_norm": lambda nn: nn.utils.weight_norm(nn.Linear(4, 3)),
     "weight_norm_all": lambda nn: nn.utils.weight_norm(nn.Linear(4, 3), dim=None),

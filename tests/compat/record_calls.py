@@ -19,12 +19,14 @@ from calls import (  # noqa: E402
     LAYERS,
     NORMED,
     SCHEDULES,
+    TRANSFORMERS,
     evaluated,
     layer_of,
     lines_of,
     normed_results,
     rates_of,
     tensors_of,
+    transformer_results,
 )
 
 
@@ -52,6 +54,9 @@ def main() -> None:
         lines.append(f"{json.dumps(name)}:{json.dumps(plain(layer(x)), separators=(',', ':'))}")
     for name in NORMED:
         kept = {key: plain(value) for key, value in normed_results(name, torch)}
+        lines.append(f"{json.dumps(name)}:{json.dumps(kept, separators=(',', ':'))}")
+    for name in TRANSFORMERS:
+        kept = {key: plain(value) for key, value in transformer_results(name, torch)}
         lines.append(f"{json.dumps(name)}:{json.dumps(kept, separators=(',', ':'))}")
     for name in SCHEDULES:
         rates = [[float(f"{n:.9g}") for n in row] for row in rates_of(name, torch)]

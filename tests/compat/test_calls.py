@@ -21,6 +21,7 @@ from tests.compat.calls import (
     LAYERS,
     NORMED,
     SCHEDULES,
+    TRANSFORMERS,
     evaluated,
     layer_of,
     lines_of,
@@ -28,6 +29,8 @@ from tests.compat.calls import (
     normed_results,
     rates_of,
     tensors_of,
+    transformer_of,
+    transformer_results,
 )
 from tracer.spec import InputSpec
 
@@ -102,6 +105,42 @@ def test_normalised_weights_give_pytorchs_values_and_run_in_onnxruntime(name, tm
     getattr(nn.utils, f"remove_{kind}")(module)
     assert set(module.state_dict()) == {"weight", "bias"}
     np.testing.assert_allclose(module(x).detach().numpy(), wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_transformers_take_pytorchs_masks_and_run_in_onnxruntime(name, tmp_path):
+    results = transformer_results(name, torch)
+    assert [key for key, _ in results] == list(RECORDED[name])
+    for key, value in results:
+        compare(value, RECORDED[name][key], key)
+    net, tensors = transformer_of(name, torch)
+    net.eval()
+    path, src = tmp_path / "net.onnx", tensors["src"]
+
+    class Called(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def forward(self, src):
+            out = TRANSFORMERS[name][1](self.net, {**tensors, "src": src})
+            return out[0] if isinstance(out, tuple) else out
+
+    export(Called(), path, [InputSpec([*src.shape], "float32", name="src")])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = np.asarray(session.run(None, {"src": src.numpy()})[0])
+    np.testing.assert_allclose(found, Called()(src).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_said_to_be_causal_needs_its_mask():
+    x = torch.ones(2, 3, 6)
+    layer, decoder = nn.TransformerEncoderLayer(6, 2), nn.TransformerDecoderLayer(6, 2)
+    for call in (
+        lambda: layer(x, is_causal=True), lambda: decoder(x, x, tgt_is_causal=True),
+        lambda: nn.TransformerEncoder(layer, 1)(x, is_causal=True),
+    ):  # fmt: skip
+        with pytest.raises(RuntimeError, match="Need attn_mask"):
+            call()
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -16,7 +16,7 @@ from dyn.ops.index import slice as cut
 from dyn.ops.index import where
 from dyn.ops.linalg import matmul
 from dyn.ops.reduce import mean
-from dyn.ops.shape import reshape, transpose, unsqueeze
+from dyn.ops.shape import reshape, squeeze, transpose, unsqueeze
 
 ACTIVATIONS: Any = {"relu": F.relu, "gelu": F.gelu}
 """Activations by the words for them."""
@@ -79,17 +79,30 @@ class MultiheadAttention(Module):
 
         Args:
             query, key, value: (length, batch, embed_dim), or with `batch_first`
-                (batch, length, embed_dim).
+                (batch, length, embed_dim), or without a batch (length, embed_dim).
             key_padding_mask: (batch, keys): true or -inf where a key must not be seen.
             need_weights: also return the weights, averaged over the heads unless
                 `average_attn_weights` is False.
             attn_mask: (length, keys) or (batch * heads, length, keys): true where a key must not
                 be seen, or numbers added to the scores.
-            is_causal: accepted; the mask says what may be seen.
+            is_causal: says that the mask is a causal one, which must be given.
 
         Returns:
             The output, and the weights (batch, length, keys) or None.
+
+        Raises:
+            RuntimeError: `is_causal` without a mask.
         """
+        if is_causal and attn_mask is None:
+            raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
+        if query.ndim == 2:
+            at = 0 if self.batch_first else 1
+            padding = None if key_padding_mask is None else unsqueeze(key_padding_mask, 0)
+            q, k, v = (unsqueeze(x, at) for x in (query, key, value))
+            out, weights = self.forward(
+                q, k, v, padding, need_weights, attn_mask, average_attn_weights
+            )
+            return squeeze(out, at), None if weights is None else squeeze(weights, 0)
         order = [0, 1, 2] if self.batch_first else [1, 0, 2]
         inputs = [x if self.batch_first else transpose(x, order) for x in (query, key, value)]
         q, k, v = (self._projected(x, i) for i, x in enumerate(inputs))
@@ -175,15 +188,17 @@ class TransformerEncoderLayer(Module):
         is_causal: bool = False,
     ) -> Any:
         """The shape of `src`; masks as in `MultiheadAttention`."""
-        masks = (src_mask, src_key_padding_mask)
+        masks = (src_mask, src_key_padding_mask, is_causal)
         if self.norm_first:
             x = src + self._attended(self.norm1(src), *masks)
             return x + self._fed(self.norm2(x))
         x = self.norm1(src + self._attended(src, *masks))
         return self.norm2(x + self._fed(x))
 
-    def _attended(self, x: Any, mask: Any, padding: Any) -> Any:
-        found = self.self_attn(x, x, x, padding, need_weights=False, attn_mask=mask)
+    def _attended(self, x: Any, mask: Any, padding: Any, causal: bool) -> Any:
+        found = self.self_attn(
+            x, x, x, padding, need_weights=False, attn_mask=mask, is_causal=causal
+        )
         return self.dropout1(found[0])
 
     def _fed(self, x: Any) -> Any:

@@ -66,14 +66,15 @@ class TransformerDecoderLayer(Module):
 
         def attend(x: Any) -> Any:
             found = self.self_attn(
-                x, x, x, tgt_key_padding_mask, need_weights=False, attn_mask=tgt_mask
-            )
+                x, x, x, tgt_key_padding_mask, need_weights=False, attn_mask=tgt_mask,
+                is_causal=tgt_is_causal,
+            )  # fmt: skip
             return self.dropout1(found[0])
 
         def look(x: Any) -> Any:
             found = self.multihead_attn(
                 x, memory, memory, memory_key_padding_mask, need_weights=False,
-                attn_mask=memory_mask,
+                attn_mask=memory_mask, is_causal=memory_is_causal,
             )  # fmt: skip
             return self.dropout2(found[0])
 
@@ -119,7 +120,7 @@ class TransformerEncoder(_Stack):
         is_causal: bool | None = None,
     ) -> Any:
         """The shape of `src`; masks as in `MultiheadAttention`."""
-        return self._through(src, mask, src_key_padding_mask)
+        return self._through(src, mask, src_key_padding_mask, bool(is_causal))
 
 
 class TransformerDecoder(_Stack):
@@ -141,7 +142,7 @@ class TransformerDecoder(_Stack):
     ) -> Any:
         """The shape of `tgt`; masks as in `MultiheadAttention`."""
         masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
-        return self._through(tgt, memory, *masks)
+        return self._through(tgt, memory, *masks, bool(tgt_is_causal), memory_is_causal)
 
 
 class Transformer(Module):
@@ -198,10 +199,11 @@ class Transformer(Module):
         memory_is_causal: bool = False,
     ) -> Any:
         """The shape of `tgt`; masks as in `MultiheadAttention`."""
-        memory = self.encoder(src, src_mask, src_key_padding_mask)
+        memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
         return self.decoder(
-            tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask
-        )
+            tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask,
+            tgt_is_causal, memory_is_causal,
+        )  # fmt: skip
 
     @staticmethod
     def generate_square_subsequent_mask(sz: Any, device: Any = None, dtype: Any = None) -> Any:
