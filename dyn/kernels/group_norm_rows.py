@@ -1,8 +1,8 @@
 """Group norm of images that lie plane by plane: a group of channels is a row, done in one go.
 
-Forward: the moments of the row, relative to its first number so that no digits are lost where the
-mean is large, then its channels one by one. Backward: the sums of every channel, put together by
-weight, then the channels again. Other layouts and dtypes are the affair of `group_norm.py`.
+Forward: the moments of the row, then its channels one by one. Backward: the sums of every channel,
+put together by weight, then the channels again. Other layouts and dtypes are the affair of
+`group_norm.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from dyn.kernels.drive import float_word
 from dyn.kernels.memory import empty_like
 from dyn.kernels.rows import Row, RowKernel
-from dyn.kernels.simd import F32, F64, WORD, Value, choose, fma, loop, total
+from dyn.kernels.simd import F32, F64, WORD, Value, fma, loop, total
 
 CHANNELS, SIZE, EPSILON = range(3)
 """Parameters: channels of a group, elements of a channel, what is added to the variance."""
@@ -59,21 +59,11 @@ def _forward(row: Row) -> None:
     x, out, numbers, mean_at, rstd_at = range(5)
     group = _Group(row)
     emit = row.emit
-    first = row.number(x)
-    shift = emit.splat(first)
-
-    def moments(at: Any, carried: Any, mask: Any) -> list[Value]:
-        d = row.load(x, at, mask) - shift
-        return [carried[0] + d, fma(d, d, carried[1])]
-
-    plain, squares = row.scan(moments, [row.zero()] * 2)
-    moved = total(*plain) / row.length()
-    var = total(*squares) / row.length() - moved * moved
-    var = choose(var < 0, 0.0, var)
-    rstd = 1.0 / (var + row.parameter(EPSILON)).call("sqrt")
-    row.put(first + moved, mean_at)
+    middle, variance = row.moments(x)
+    rstd = 1.0 / (variance + row.parameter(EPSILON)).call("sqrt")
+    row.put(middle, mean_at)
     row.put(rstd, rstd_at)
-    mean = emit.splat(first + moved)
+    mean = emit.splat(middle)
 
     def channel(number: Any, scan: Any, _: Any) -> list[Value]:
         bias = group.builder.add(number, group.channels)

@@ -1,8 +1,7 @@
 """Layer norm and RMS norm: rows over the last axes, normalised, scaled and shifted.
 
 A row is read twice forward (its sums around the first number, result) and twice backward, once of
-that from the first-level cache. Where the first number is far from the mean, a third reading makes
-the variance exact (Chan, Golub and LeVeque, Algorithms for Computing the Sample Variance).
+that from the first-level cache; moments are those of `Row.moments`.
 Gradients of scale and bias are sums over rows: one partial result per chunk. Other dtypes than
 float32 and float64 go through float32.
 """
@@ -18,39 +17,16 @@ from dyn.kernels import rows
 from dyn.kernels.drive import float_word
 from dyn.kernels.memory import empty
 from dyn.kernels.rows import Row, RowKernel
-from dyn.kernels.simd import F32, F64, Value, choose, fma, total
-from dyn.kernels.simd_value import branch
+from dyn.kernels.simd import F32, F64, fma, total
 
 FLOATS = (np.float32, np.float64)
-FAR = 8.0
-"""How many variances the square of a distance from the mean is that costs too many digits."""
 
 # ---- kernels -----------------------------------------------------------------------------------
 
 
 def _layer_norm(row: Row) -> None:
     """Arrays: x, out, mean, rstd. Parameters: scale, bias, epsilon."""
-    n, first = row.length(), row.number(0)
-
-    def around(middle: Value) -> list[Value]:
-        """Mean and variance, and whether they are exact: by sums of distances from `middle`."""
-        base = row.emit.splat(middle)
-
-        def gather(at, c, mask):
-            d = row.load(0, at, mask) - base
-            return [c[0] + d, fma(d, d, c[1])]
-
-        sums, squares = row.scan(gather, [row.zero(), row.zero()])
-        away = total(*sums) / n
-        variance = total(*squares) / n - away * away
-        far = away * away > variance * FAR
-        return [middle + away, choose(variance < 0, 0, variance), far]
-
-    mean, variance, far = around(first)
-    # The difference of two large numbers has lost its digits: then once more, around the mean.
-    mean, variance = branch(
-        row.emit.builder, far.value, lambda: around(mean)[:2], lambda: [mean, variance]
-    )
+    mean, variance = row.moments(0)
     middle = row.emit.splat(mean)
     rstd = 1.0 / (variance + row.parameter(2)).call("sqrt")
     factor = row.emit.splat(rstd)

@@ -23,10 +23,13 @@ from numba import types
 from dyn.kernels import drive
 from dyn.kernels.arrays import DATA
 from dyn.kernels.jit import task
-from dyn.kernels.simd import F64, WORD, Emitter, Value, intrinsic, loop
+from dyn.kernels.simd import F64, WORD, Emitter, Value, choose, fma, intrinsic, loop, total
+from dyn.kernels.simd_value import branch
 
 GRAIN = 16384
 """Elements worth a chunk."""
+FAR = 8.0
+"""How many variances the square of a distance from the mean is that costs too many digits."""
 
 
 class Row:
@@ -92,6 +95,33 @@ class Row:
     def zero(self) -> Value:
         """A vector of zeros."""
         return self.emit.numbers(0.0)
+
+    def moments(self, array: int) -> list[Value]:
+        """Mean and variance of an array's row, which is not empty, as single numbers.
+
+        They come from the sums around the first number. Where that is far from the mean, the
+        variance is the difference of two large numbers, and the row is read again around the mean
+        (Chan, Golub & LeVeque, Algorithms for Computing the Sample Variance, 1983).
+        """
+        n = self.length()
+
+        def around(middle: Value) -> list[Value]:
+            base = self.emit.splat(middle)
+
+            def gather(at: Any, sums: list[Value], mask: Any) -> list[Value]:
+                d = self.load(array, at, mask) - base
+                return [sums[0] + d, fma(d, d, sums[1])]
+
+            plain, squares = self.scan(gather, [self.zero(), self.zero()])
+            away = total(*plain) / n
+            variance = total(*squares) / n - away * away
+            far = away * away > variance * FAR
+            return [middle + away, choose(variance < 0, 0, variance), far]
+
+        mean, variance, far = around(self.number(array))
+        return branch(
+            self.emit.builder, far.value, lambda: around(mean)[:2], lambda: [mean, variance]
+        )
 
     def scan(
         self, step: Callable[..., Any], carried: Sequence[Value] = (), unroll: int = 4
