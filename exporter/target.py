@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,11 +30,23 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     """The absolute target path, known to be writable before any work is done.
 
     Raises:
-        ExportError: its folder does not exist or cannot be written, or it is a folder itself.
+        ExportError: it is no path, its folder does not exist or cannot be written, or what has its
+            name is no regular file.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ExportError(f"the path must be a string or a path, got {path!r}")
     target = Path(path).expanduser().absolute()
-    if target.is_dir():
+    try:
+        kind = target.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        kind = None
+    except (OSError, ValueError) as error:  # too long, a null byte, a loop of links
+        raise ExportError(f"{str(target)!r} cannot be written: {error}") from error
+    if kind is not None and stat.S_ISDIR(kind):
         raise ExportError(f"{target} is a folder; give the name of a file in it")
+    # Renaming a file over a device or a pipe would take its place.
+    if kind is not None and not stat.S_ISREG(kind):
+        raise ExportError(f"{target} is not a regular file and will not be replaced")
     if not target.parent.is_dir():
         raise ExportError(f"the folder {target.parent} does not exist; make it first")
     if not os.access(target.parent, os.W_OK):

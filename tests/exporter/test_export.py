@@ -109,6 +109,27 @@ def test_a_path_that_cannot_be_written(lenet: Any, tmp_path: Path) -> None:
         exporter.export(lenet, tmp_path, IMAGE)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_or_device_is_never_replaced(lenet: Any, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(pipe)
+    for path in (pipe, tmp_path / "link"):
+        with pytest.raises(exporter.ExportError, match="not a regular file"):
+            exporter.export(lenet, path, IMAGE)
+    assert pipe.is_fifo()
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+
+
+def test_a_path_that_is_none(lenet: Any, tmp_path: Path) -> None:
+    with pytest.raises(exporter.ExportError, match="got None"):
+        exporter.export(lenet, None, IMAGE)  # type: ignore[arg-type]
+    for name in ("a\0b.onnx", "a" * 300):
+        with pytest.raises(exporter.ExportError, match="cannot be written"):
+            exporter.export(lenet, tmp_path / name, IMAGE)
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_folder_that_the_file_system_keeps_closed(
     lenet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
