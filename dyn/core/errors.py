@@ -6,6 +6,7 @@ wanted, what to do); dispatch adds the op, layers add their path, and `str()` pu
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import os
 import sys
@@ -13,7 +14,11 @@ from dataclasses import dataclass
 from types import FrameType
 
 _PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_OURS = tuple(os.path.join(_PARENT, name) + os.sep for name in ("dyn", "tracer", "exporter"))
+# A context manager of ours is entered through contextlib's frame, which is not the user's either.
+_OURS = (
+    *(os.path.join(_PARENT, name) + os.sep for name in ("dyn", "tracer", "exporter")),
+    contextlib.__file__,
+)
 
 
 @dataclass(frozen=True)

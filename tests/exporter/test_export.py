@@ -139,8 +139,11 @@ def test_a_folder_that_the_file_system_keeps_closed(
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(os, "mkdir", refuse)
-    with pytest.raises(exporter.ExportError, match=r"cannot be written: .*Read-only file system"):
+    with pytest.raises(
+        exporter.ExportError, match=r"cannot be written: .*Read-only file"
+    ) as caught:
         exporter.export(lenet, tmp_path / "m.onnx", IMAGE)
+    assert caught.value.where is not None and caught.value.where.file == __file__
 
 
 def test_a_folder_without_write_permission(
