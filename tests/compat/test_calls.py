@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 
 import dyn.compat.torch as torch
+import dyn.compat.torch.nn.functional as F
 from dyn.compat.torch import nn
 from exporter import export
 from tests.compat.calls import (
@@ -84,6 +85,43 @@ def test_layers_give_pytorchs_values_and_run_in_onnxruntime(name, tmp_path):
         found = np.asarray(session.run(None, {"x": fed})[0])
         wanted = layer(torch.from_numpy(fed)).detach().numpy()
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+COMPOSED = {
+    "MaxUnpool1d": ("seq", lambda x: nn.MaxUnpool1d(2)(*F.max_pool1d_with_indices(x, 2))),
+    "MaxUnpool2d": ("img", lambda x: nn.MaxUnpool2d(2)(*F.max_pool2d_with_indices(x[..., :4], 2))),
+    "MaxUnpool3d": ("vol", lambda x: nn.MaxUnpool3d(2, 1)(*F.max_pool3d_with_indices(x, 2, 1))),
+    "MultiMarginLoss": ("x", lambda x: nn.MultiMarginLoss()(x, torch.tensor([1, 0, 3]))),
+    "MultiLabelMarginLoss": (
+        "x", lambda x: nn.MultiLabelMarginLoss()(x, torch.tensor([[1, 3, -1, 2]] * 3)),
+    ),
+    "MultiLabelSoftMarginLoss": ("x", lambda x: nn.MultiLabelSoftMarginLoss()(x, x > 0)),
+    "TripletMarginWithDistanceLoss": (
+        "x", lambda x: nn.TripletMarginWithDistanceLoss()(x, x.flip(0), x + 0.1),
+    ),
+    "EmbeddingBag_offsets": (
+        "k", lambda x: F.embedding_bag(x, torch.eye(4), torch.tensor([0, 2]), mode="sum"),
+    ),
+    "gcd": ("i", lambda x: torch.gcd(x * 6, 4 * x + 2)),
+    "masked_scatter": ("x", lambda x: x.masked_scatter(x > 0, -x)),
+    "scatter_reduce": ("x", lambda x: x.scatter_reduce(1, (x > 0).long(), x, "amax")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_what_takes_several_tensors_runs_in_onnxruntime(name, tmp_path):
+    what, call = COMPOSED[name]
+
+    class Called(nn.Module):
+        def forward(self, x):
+            return call(x).float()
+
+    x = tensors_of(torch)[what].detach()
+    path, kind = tmp_path / "call.onnx", str(x.dtype).removeprefix("torch.")
+    export(Called(), path, [InputSpec([*x.shape], kind, name="x")])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = np.asarray(session.run(None, {"x": x.numpy()})[0])
+    np.testing.assert_allclose(found, call(x).float().numpy(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NORMED)
@@ -224,4 +262,7 @@ def test_mixed_precision_without_a_device_changes_nothing():
     scaler.update()
     assert p.tolist() == [0.0, 0.0]
     assert torch.compile(abs) is abs and torch.compile(dynamic=True)(abs) is abs
+    with torch.cuda.amp.autocast(enabled=False):
+        assert torch.cuda.amp.GradScaler().get_scale() == 1.0
+    assert nn.parameter.Parameter is nn.Parameter
     assert scaler.state_dict() == {} and not torch.distributed.is_initialized()

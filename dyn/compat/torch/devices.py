@@ -5,8 +5,11 @@ There is the CPU alone, so every answer is no, and what would act on another dev
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
+
+from dyn.compat.torch.environment import GradScaler, autocast
 
 
 def _no() -> bool:
@@ -30,6 +33,7 @@ cuda = SimpleNamespace(
     manual_seed_all=_nothing,
     empty_cache=_nothing,
     synchronize=_nothing,
+    amp=SimpleNamespace(autocast=partial(autocast, "cuda"), GradScaler=GradScaler),
 )
 """CUDA: none."""
 
