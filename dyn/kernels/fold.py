@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
+from dyn.kernels.arrays import DATA
 from dyn.kernels.jit import instance, intrinsic
+from dyn.kernels.rows import share, word_at
 from dyn.kernels.simd import (
     F32,
     F64,
@@ -302,52 +304,64 @@ def _down(
 
 
 def _finish(fold: Fold, finish: Callable[[list[Value], Value, Value], Value]) -> Any:
-    """The intrinsic `(results, out, count, width_step, pieces, piece_step, again, again_step,
-    a, b)`.
+    """The intrinsic `(args, chunk, chunks)` that joins results of pieces and finishes them.
 
-    Joins `again` times `pieces` results of each of `count` contiguous places, and writes what
-    `finish` makes of them and of the float64 parameters a and b. Steps are in bytes.
+    Words: `id` of the results and bytes to skip, the same of out; count, width_step, pieces,
+    piece_step, again, again_step, a, b, batch, batch_step. Each of `batch` groups has `count`
+    neighbouring places; of each place `again` times `pieces` results are joined, and `finish` makes
+    of them and of the float64 numbers a and b what is written. Steps are in bytes.
     """
 
     @intrinsic
-    def run(
-        typing: Any, results: Any, out: Any, count: Any, width_step: Any, pieces: Any,
-        piece_step: Any, again: Any, again_step: Any, a: Any, b: Any,
-    ) -> Any:  # fmt: skip
+    def run(typing: Any, args: Any, chunk: Any, chunks: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            results, out, count, width_step, pieces, piece_step, again, again_step = arguments[:8]
+            words = [word_at(builder, arguments[0], k) for k in range(14)]
+            results, out = (
+                builder.add(word_at(builder, words[k], DATA), words[k + 1]) for k in (0, 2)
+            )
+            count, width_step, pieces, piece_step, again, again_step = words[4:10]
+            batch, batch_step = words[12:]
             piece = _Piece(builder, fold)
-            given = [piece.parameter(word) for word in arguments[8:]]
+            given = [piece.parameter(word) for word in words[10:12]]
             begin = [piece.results.numbers(fold.start)] * fold.width
+            first, stop = share(builder, count, *arguments[1:])
+            whole = builder.sdiv(builder.sub(stop, first), WORD(LANES))
+            whole = builder.add(first, builder.mul(whole, WORD(LANES)))
 
-            def place(index: Any, _: Any, mask: Any = None) -> list[Value]:
-                here = builder.add(results, builder.mul(index, WORD(piece.single.size)))
+            def group(g: Any, _: Any) -> list[Value]:
+                start = builder.add(results, builder.mul(g, batch_step))
+                target = builder.add(out, builder.mul(builder.mul(g, count), WORD(4)))
 
-                def outer(q: Any, carried: list[Value]) -> list[Value]:
-                    above = builder.add(here, builder.mul(q, again_step))
+                def place(index: Any, _: Any, mask: Any = None) -> list[Value]:
+                    here = builder.add(start, builder.mul(index, WORD(piece.single.size)))
 
-                    def inner(p: Any, carried: list[Value]) -> list[Value]:
-                        at = builder.add(above, builder.mul(p, piece_step))
-                        made = []
-                        for i, held in enumerate(carried):
-                            spot = builder.add(at, builder.mul(width_step, WORD(i)))
-                            made.append(fold.merge(held, piece.results.load(spot, mask)))
-                        return made
+                    def outer(q: Any, carried: list[Value]) -> list[Value]:
+                        above = builder.add(here, builder.mul(q, again_step))
 
-                    return loop(builder, WORD(0), pieces, WORD(1), inner, carried)
+                        def inner(p: Any, carried: list[Value]) -> list[Value]:
+                            at = builder.add(above, builder.mul(p, piece_step))
+                            made = []
+                            for i, held in enumerate(carried):
+                                spot = builder.add(at, builder.mul(width_step, WORD(i)))
+                                made.append(fold.merge(held, piece.results.load(spot, mask)))
+                            return made
 
-                found = finish(loop(builder, WORD(0), again, WORD(1), outer, begin), *given)
-                spot = builder.add(out, builder.mul(index, WORD(4)))
-                piece.numbers.store(found.to(F32), spot, mask)
+                        return loop(builder, WORD(0), pieces, WORD(1), inner, carried)
+
+                    found = finish(loop(builder, WORD(0), again, WORD(1), outer, begin), *given)
+                    spot = builder.add(target, builder.mul(index, WORD(4)))
+                    piece.numbers.store(found.to(F32), spot, mask)
+                    return []
+
+                loop(builder, first, whole, WORD(LANES), place)
+                with builder.if_then(builder.icmp_signed("<", whole, stop)):
+                    place(whole, [], piece.numbers.mask_below(builder.sub(stop, whole)))
                 return []
 
-            whole = builder.mul(builder.sdiv(count, WORD(LANES)), WORD(LANES))
-            loop(builder, WORD(0), whole, WORD(LANES), place)
-            with builder.if_then(builder.icmp_signed("<", whole, count)):
-                place(whole, [], piece.numbers.mask_below(builder.sub(count, whole)))
+            loop(builder, WORD(0), batch, WORD(1), group)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 10), generate
+        return types.void(*[types.int64] * 3), generate
 
     return run
 
@@ -360,10 +374,8 @@ def _columns_body(x, out, rows, columns, row_step, out_step, more):
     run(x, out, rows, columns, row_step, out_step, more)  # type: ignore[name-defined]  # noqa: F821
 
 
-def _finish_body(
-    results, out, count, width_step, pieces, piece_step, again, again_step, a, b
-):  # fmt: skip
-    run(results, out, count, width_step, pieces, piece_step, again, again_step, a, b)  # type: ignore[name-defined]  # noqa: F821
+def _finish_body(args, chunk, chunks):
+    run(args, chunk, chunks)  # type: ignore[name-defined]  # noqa: F821
 
 
 ROW = {name: instance(f"row_{name}", _row_body, run=_row(fold)) for name, fold in FOLDS.items()}

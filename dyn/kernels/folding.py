@@ -19,7 +19,7 @@ from dyn.kernels.arrays import data
 from dyn.kernels.drive import chunks_of, float_word
 from dyn.kernels.fold import COLUMN, COLUMNS, FINISH, FINISHES, FOLDS, ROW
 from dyn.kernels.jit import call_address, task
-from dyn.kernels.threads import argument, bounds
+from dyn.kernels.threads import argument, bounds, pack
 
 _F32 = np.dtype(np.float32)
 FAST_SIZE = 512
@@ -96,12 +96,7 @@ def _fold_rows(args, chunk, chunks):
     The results of a piece lie side by side for all rows.
     """
     code, x, results = argument(args, 0), data(argument(args, 1)), data(argument(args, 2))
-    out, finish, a, b = (
-        data(argument(args, 3)),
-        argument(args, 4),
-        argument(args, 5),
-        argument(args, 6),
-    )
+    finish = argument(args, 4)
     pieces, count = argument(args, 8), argument(args, 9)
     width_step, piece_step, size = argument(args, 10), argument(args, 11), argument(args, 12)
     start, stop = bounds(argument(args, 7) * pieces, chunk, chunks, 1)
@@ -112,10 +107,11 @@ def _fold_rows(args, chunk, chunks):
         to = results + piece * piece_step + size * row
         call_address(code, x + 4 * (row * count + first), to, last - first, width_step)
     if finish != 0:
-        call_address(
-            finish, results + size * start, out + 4 * start, stop - start,
-            width_step, 1, 0, 1, 0, a, b,
+        own = pack(
+            argument(args, 2), size * start, argument(args, 3), 4 * start, stop - start,
+            width_step, 1, 0, 1, 0, argument(args, 5), argument(args, 6), 1, 0,
         )  # fmt: skip
+        call_address(finish, own, 0, 1)
 
 
 @task
@@ -126,12 +122,7 @@ def _fold_columns(args, chunk, chunks):
     piece_step, size, and where x and the results begin, in bytes.
     """
     code, x, results = argument(args, 0), data(argument(args, 1)), data(argument(args, 2))
-    out, finish, a, b = (
-        data(argument(args, 3)),
-        argument(args, 4),
-        argument(args, 5),
-        argument(args, 6),
-    )
+    finish = argument(args, 4)
     pieces, slices = argument(args, 8), argument(args, 9)
     rows, columns = argument(args, 10), argument(args, 11)
     width_step, piece_step, size = argument(args, 12), argument(args, 13), argument(args, 14)
@@ -155,33 +146,12 @@ def _fold_columns(args, chunk, chunks):
                     min(COLUMNS, last - column), 4 * columns, width_step, row - low,
                 )  # fmt: skip
         if finish != 0:
-            call_address(
-                finish, to + size * first, out + 4 * (batch * columns + first), last - first,
-                width_step, 1, 0, 1, 0, a, b,
+            own = pack(
+                argument(args, 2), above * piece_step + size * first,
+                argument(args, 3), 4 * (batch * columns + first), last - first,
+                width_step, 1, 0, 1, 0, argument(args, 5), argument(args, 6), 1, 0,
             )  # fmt: skip
-
-
-@task
-def _join(args, chunk, chunks):
-    """Results of pieces, joined and finished.
-
-    Words: results, out, finish, a, b; batch, batch_step, count, width_step, pieces, piece_step,
-    again, again_step, size. Each of `batch` groups has `count` neighbouring places.
-    """
-    results, out = data(argument(args, 0)), data(argument(args, 1))
-    finish, a, b = argument(args, 2), argument(args, 3), argument(args, 4)
-    batch_step, count, width_step = argument(args, 6), argument(args, 7), argument(args, 8)
-    size = argument(args, 13)
-    slices = (count + SLICE - 1) // SLICE
-    start, stop = bounds(argument(args, 5) * slices, chunk, chunks, 1)
-    for unit in range(start, stop):
-        group = unit // slices
-        first, last = bounds(count, unit - group * slices, slices, 64)
-        call_address(
-            finish, results + group * batch_step + size * first, out + 4 * (group * count + first),
-            last - first, width_step, argument(args, 9), argument(args, 10), argument(args, 11),
-            argument(args, 12), a, b,
-        )  # fmt: skip
+            call_address(finish, own, 0, 1)
 
 
 # ---- plans -------------------------------------------------------------------------------------
@@ -193,10 +163,11 @@ class _Plan(NamedTuple):
     Attributes:
         run, chunks, words: the task that folds, and its parameters but for arrays and code.
         code: address of its microkernel.
-        finish: address of the microkernel that finishes, with its two parameters.
+        finish: the microkernel that finishes, with its two parameters.
         results: shape of what comes of the pieces.
         dtype, start: their dtype, and what they start with.
-        join: chunks and words of `_join`; None where the first task finishes what it folds.
+        join: words for joining before and after the two parameters; None where the first task
+            finishes what it folds.
         kept: shape of the result in the order of memory.
         back: where each kept axis stands in that order; None if it is row-major already.
         shape: the shape wanted, if that is another one.
@@ -207,11 +178,11 @@ class _Plan(NamedTuple):
     chunks: int
     words: tuple[int, ...]
     code: int
-    finish: tuple[int, int, int]
+    finish: tuple[Any, int, int]
     results: tuple[int, ...]
     dtype: np.dtype
     start: float
-    join: tuple[int, tuple[int, ...]] | None
+    join: tuple[tuple[int, ...], tuple[int, ...]] | None
     kept: tuple[int, ...]
     back: tuple[int, ...] | None
     shape: tuple[int, ...] | None
@@ -240,7 +211,7 @@ def _plan(
     count = math.prod([shape[a] for a in axes])
     divisors = {"mean": (count, 0), "var": (count, count - correction)}.get(name, (1, 0))
     name = "sum" if name == "mean" else name
-    finish = (FINISH[name].address, *(float_word(float(n)) for n in divisors))
+    finish = (FINISH[name], *(float_word(float(n)) for n in divisors))
     wanted = [1 if a in axes else n for a, n in enumerate(shape) if keepdims or a not in axes]
     have = layout.kept if layout.back is None else tuple(layout.kept[i] for i in layout.back)
     places = (finish, layout.kept, layout.back, None if have == tuple(wanted) else tuple(wanted))
@@ -263,8 +234,7 @@ def _of_rows(name: str, outer: int, rows: int, count: int, finish: Any, *places:
     join = None
     if pieces * outer > 1:
         one = rows // outer
-        words = (1, 0, one, width_step, pieces, piece_step, outer, one * size, size)
-        join = chunks_of(one * pieces * outer, GRAIN), words
+        join = (one, width_step, pieces, piece_step, outer, one * size), (1, 0)
     words = (rows, pieces, count, width_step, piece_step, size)
     return _Plan(
         _fold_rows, min(chunks_of(rows * count, GRAIN), rows * pieces), words, ROW[name].address,
@@ -288,8 +258,7 @@ def _of_columns(
     join = None
     if pieces * outer > 1:
         one, step = batch // outer, pieces * piece_step
-        words = (one, step, columns, width_step, pieces, piece_step, outer, one * step, size)
-        join = chunks_of(batch * pieces * columns, GRAIN), words
+        join = (columns, width_step, pieces, piece_step, outer, one * step), (one, step)
     words = (batch, pieces, slices, rows, columns, width_step, piece_step, size, 0, 0)
     chunks = min(chunks_of(batch * rows * columns, GRAIN), batch * pieces * slices)
     return _Plan(
@@ -311,9 +280,9 @@ def _of_narrow(name: str, rows: int, columns: int, finish: Any, *places: Any) ->
         rest = (1, 1, 1, 1, left * columns, across * size, step, size,
                 4 * whole * across, pieces * step)  # fmt: skip
         pieces += 1
-    words = (1, 0, columns, across * size, pieces, step, group, columns * size, size)
+    join = (columns, across * size, pieces, step, group, columns * size), (1, 0)
     results = (1, pieces, width, across)
-    return wide._replace(results=results, join=(1, words), rest=rest)
+    return wide._replace(results=results, join=join, rest=rest)
 
 
 # ---- folding arrays ----------------------------------------------------------------------------
@@ -337,14 +306,15 @@ def folded(
     code, finish, a, b = plan.code, *plan.finish
     given = id(x), id(results), id(out)
     if plan.join is None:
-        drive.run(plan.run, plan.chunks, code, *given, finish, a, b, *plan.words)
+        drive.run(plan.run, plan.chunks, code, *given, finish.address, a, b, *plan.words)
     else:
         drive.run(plan.run, plan.chunks, code, *given, 0, a, b, *plan.words)
         if plan.rest:
             results[:, -1] = plan.start
             drive.run(plan.run, 1, code, *given, 0, a, b, *plan.rest)
-        chunks, words = plan.join
-        drive.run(_join, chunks, id(results), id(out), finish, a, b, *words)
+        before, after = plan.join
+        chunks = chunks_of(results.size, GRAIN)
+        drive.run(finish, chunks, id(results), 0, id(out), 0, *before, a, b, *after)
     if plan.back is not None:
         out = out.transpose(plan.back)
     return out if plan.shape is None else out.reshape(plan.shape)
