@@ -196,7 +196,7 @@ class ColumnKernel:
         sums: int = 0,
     ):
         emitted = _emitted(_Block(element, write, constants, sums))
-        self.code = emitted_task(name, emitted, write)
+        self.code = emitted_task(name, emitted)
         self.sums = sums
 
     def run(

@@ -14,7 +14,6 @@ into a partial result per chunk, which the caller adds up.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from numba import types
 
 from dyn.kernels import drive
 from dyn.kernels.arrays import DATA
-from dyn.kernels.jit import task
+from dyn.kernels.jit import instance
 from dyn.kernels.simd import F64, WORD, Emitter, Value, choose, fma, intrinsic, loop, total
 from dyn.kernels.simd_value import branch
 
@@ -188,24 +187,16 @@ def share(builder: Any, units: Any, chunk: Any, chunks: Any) -> tuple[Any, Any]:
     return tuple(builder.sdiv(builder.mul(units, k), chunks) for k in (chunk, after))  # type: ignore
 
 
-def emitted_task(name: str, emitted: Any, owner: Callable[..., Any]) -> Any:
-    """A task out of an intrinsic `(args, chunk, chunks)`.
-
-    It is kept on disk under its name and the hash of the file in which `owner` stands.
-    """
-    scope = {"__name__": owner.__module__, "emitted": emitted}
-    code = _body.__code__.replace(co_filename=owner.__code__.co_filename)
-    function = FunctionType(code, scope, name)
-    function.__qualname__ = name
-    function.__module__ = owner.__module__
-    return task(function)
+def emitted_task(name: str, emitted: Any) -> Any:
+    """A task out of an intrinsic `(args, chunk, chunks)`, under a name of its own."""
+    return instance(name, _body, emitted=emitted)
 
 
 class RowKernel:
     """A kernel over rows; compiled when it is first run."""
 
     def __init__(self, name: str, element: Any, write: Callable[[Row], None]):
-        self.code = emitted_task(name, _emitted(element, write), write)
+        self.code = emitted_task(name, _emitted(element, write))
 
     def run(
         self,

@@ -70,7 +70,7 @@ class _Update:
         self.inputs = inputs
         self.results = results
         name = f"{formula.__name__.strip('_')}_update"
-        self.code = emitted_task(name, _emitted(formula, inputs, results), formula)
+        self.code = emitted_task(name, _emitted(formula, inputs, results))
 
     def run(self, numbers: Sequence[float], *groups: Arrays) -> list[list[np.ndarray]]:
         """The results of all parameters: for each kind a list."""

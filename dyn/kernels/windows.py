@@ -281,7 +281,7 @@ def _made(name: str, element: Any, write: Callable[[_RowOfWindows], None]) -> An
 
         return types.void(*[types.int64] * 3), generate
 
-    return emitted_task(name, emitted, write)
+    return emitted_task(name, emitted)
 
 
 MAX = {
@@ -345,6 +345,6 @@ def _scatter(element: Any) -> Any:
 
 
 SCATTER = {
-    np.dtype(np.float32): emitted_task("scatter_maxima_float32", _scatter(F32), _scatter),
-    np.dtype(np.float64): emitted_task("scatter_maxima_float64", _scatter(F64), _scatter),
+    np.dtype(np.float32): emitted_task("scatter_maxima_float32", _scatter(F32)),
+    np.dtype(np.float64): emitted_task("scatter_maxima_float64", _scatter(F64)),
 }
