@@ -14,7 +14,7 @@ import numpy as np
 
 from dyn.core import dtype as dtypes
 from dyn.core.deferred import is_deferring, settled
-from dyn.core.errors import DynError, StateError
+from dyn.core.errors import AttributeValueError, DynError, StateError
 from dyn.core.modes import is_grad_enabled
 from dyn.core.observe import current as _observers
 from dyn.core.place import as_place
@@ -191,6 +191,9 @@ class Layer(Registry):
 
         Returns:
             The parameter, or None when `attr` is False.
+
+        Raises:
+            AttributeValueError: a size is not a whole number, or below 0.
         """
         if attr is False:
             return None
@@ -198,7 +201,13 @@ class Layer(Registry):
         dtype = dtypes.as_numpy(dtype or self._dtype)
         start = wish.initializer or init.default(is_bias) or default_initializer
         start = start or (init.Constant(0.0) if is_bias else init.XavierUniform())
-        sizes = tuple(int(n) for n in (shape if hasattr(shape, "__iter__") else [shape]))
+        sizes = tuple(shape) if hasattr(shape, "__iter__") else (shape,)
+        if any(not isinstance(n, (int, np.integer)) or n < 0 for n in sizes):
+            raise AttributeValueError(
+                f"a parameter of {type(self).__name__} cannot have the shape {list(sizes)}: sizes "
+                "are whole numbers from 0"
+            )
+        sizes = tuple(map(int, sizes))
         parameter = Parameter(start.compute(sizes, dtype))
         parameter._name = unique_name(f"{self._full_name}.{'b' if is_bias else 'w'}")
         return wish.mark(parameter)

@@ -476,10 +476,14 @@ def test_bad_convolutions():
         lambda: nn.Conv2D(0, 4, 3),
         lambda: nn.Conv2D(3, 4, 0),
         lambda: nn.Conv2DTranspose(3, 0, 3),
+        lambda: nn.Linear(3.5, 4),  # type: ignore[arg-type]
+        lambda: nn.Linear(3, -4),
+        lambda: nn.Embedding(-1, 3),
+        lambda: nn.LayerNorm([2.5]),
     ],
 )
-def test_sizes_that_no_convolution_can_have(make):
-    with pytest.raises(dyn.AttributeValueError, match="at least 1"):
+def test_sizes_that_no_parameter_can_have(make):
+    with pytest.raises(dyn.AttributeValueError, match=r"at least 1|whole numbers|must be positive"):
         make()
 
 
