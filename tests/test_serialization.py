@@ -146,6 +146,15 @@ def test_only_data_is_saved(tmp_path):
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+def test_a_pipe_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(dyn.StateError, match="not a regular file"):
+        dyn.save({"w": dyn.ones([2])}, pipe)
+    assert pipe.is_fifo()
+
+
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "a"
     dyn.save({"a": dyn.ones([2])}, path)

@@ -54,7 +54,8 @@ def write(
         metadata: text by name.
 
     Raises:
-        StateError: an array has a dtype that the format does not know.
+        StateError: an array has a dtype that the format does not know, or what has this path
+            already is no regular file.
         OSError: the place cannot be written.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
@@ -74,6 +75,9 @@ def write(
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     path = Path(path)
+    # Renaming a file over a device or a pipe would take its place.
+    if path.exists() and not path.is_file():
+        raise StateError(f"{path} is not a regular file and will not be replaced")
     handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
     try:
         with open(handle, "wb") as file:

@@ -65,8 +65,15 @@ class CarriedState:
 
 
 def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays to a file that `numpy.load` reads, under exactly this path, or not at all."""
+    """Write arrays to a file that `numpy.load` reads, under exactly this path, or not at all.
+
+    Raises:
+        PredictorError: what has this path already is no regular file.
+    """
     path = os.path.abspath(os.fspath(path))
+    # Renaming a file over a device or a pipe would take its place.
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise PredictorError(f"{path} is not a regular file and will not be replaced")
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".state-")
     try:
         # numpy.savez takes names as keyword arguments, so not every name would do.

@@ -126,7 +126,7 @@ def test_loading_what_is_no_state(counter, tmp_path):
 
 def test_saving_fails_without_leaving_a_file(counter, tmp_path):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(PredictorError, match="not a regular file"):
         counter.save_state(tmp_path / "folder")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["count.onnx", "folder"]
 
