@@ -119,9 +119,10 @@ def draw(losses: list[float], images: np.ndarray, labels: np.ndarray, logits: np
     left, right = figure.subfigures(1, 2, width_ratios=[2, 3]).flat  # type: ignore[union-attr]
     axes = left.subplots()
     axes.plot(losses, linewidth=0.6, alpha=0.4)
-    axes.plot(np.convolve(losses, np.ones(20) / 20, "valid"), linewidth=1.8)
+    smooth = np.convolve(losses, np.ones(20) / 20, "valid")
+    axes.plot(10 + np.arange(len(smooth)), smooth, linewidth=1.8)
     axes.set(xlabel="step", ylabel="cross-entropy", yscale="log", title="training loss")
-    right.suptitle(f"onnxruntime on held-out digits: all {len(wrong)} mistakes first")
+    right.suptitle(f"onnxruntime on held-out digits: its {len(wrong)} mistakes first")
     for cell, i in zip(right.subplots(4, 6).flat, shown, strict=True):
         cell.imshow(images[i, 0], cmap="gray_r")
         right_answer = predicted[i] == labels[i]
