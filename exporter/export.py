@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 
 import tracer
 from exporter import model as files
 from exporter.errors import ExportError
 from exporter.functions import into_functions
 from exporter.lowering import NEXT, Lowered, lower, require_coverage
-from exporter.opset import DEFAULT_OPSET, IR_VERSION, check_opset
+from exporter.opset import DEFAULT_OPSET, IR_VERSION, check_opset, check_runtime
 from exporter.report import Comparison, Report
 from exporter.target import TEST_DATA, check_target, staged
 from exporter.verify import Verifier
@@ -77,6 +78,8 @@ def export(
     """
     tell = progress or (lambda step: None)
     check_opset(opset)
+    if verify:
+        check_runtime(opset, onnxruntime.__version__)
     target = check_target(path)
     tell("trace")
     traced = capture(model, input_spec, training=training, **tracing)

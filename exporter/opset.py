@@ -31,3 +31,27 @@ def check_opset(opset: int) -> int:
             f"opset {opset!r} is not supported; opsets {min(IR_VERSION)} to {max(IR_VERSION)} are"
         )
     return opset
+
+
+def runnable(version: str) -> list[int]:
+    """The opsets whose files an onnxruntime of this version runs."""
+    return [n for n, oldest in OLDEST_RUNTIME.items() if _release(version) >= _release(oldest)]
+
+
+def check_runtime(opset: int, version: str) -> None:
+    """Make sure that onnxruntime can run what is about to be written.
+
+    Raises:
+        AttributeValueError: this version is older than what the opset needs.
+    """
+    found = runnable(version)
+    if opset not in found:
+        raise AttributeValueError(
+            f"files of opset {opset} need onnxruntime {OLDEST_RUNTIME[opset]}, and {version} is "
+            f"installed: the file could not be verified. Choose an opset up to {max(found)}, "
+            "install a newer onnxruntime, or pass verify=False"
+        )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])

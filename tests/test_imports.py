@@ -43,7 +43,6 @@ LENGTH_EXCEPTIONS = {
     "dyn/ops/shortcuts.py": "one rule for several families of ops",
     "dyn/regularizer.py": "a public module of Paddle's API with two classes",
     "exporter/errors.py": "one room for the errors of a package",
-    "exporter/opset.py": "a declared table",
     "tracer/errors.py": "one room for the errors of a package",
 }
 """Files of another length: path and reason."""

@@ -20,10 +20,11 @@ from exporter.verify import random_results
 from tests.exporter.nets import all_op_types
 from tests.optable import cases
 from tests.optable.case import OpCase
+from tests.runtime import among
 from tracer import InputSpec, optimize, trace
 from tracer.graph import Graph
 
-OPSETS = (17, 20, 23, 26)
+OPSETS = among(17, 20, 23, 26)
 CASES = list(cases())
 TOLERANCE = {"float16": 1e-2, "bfloat16": 5e-2, "float32": 2e-5, "float64": 1e-7}
 

@@ -8,16 +8,14 @@ import onnx
 import pytest
 
 import exporter
-from exporter.opset import IR_VERSION
+from tests.runtime import RUNNABLE
 from tests.tracer.corpus import LEGAL, Forward
-
-OPSETS = sorted(IR_VERSION)
 
 
 @pytest.mark.parametrize("functions", [False, True], ids=["plain", "functions"])
 @pytest.mark.parametrize("forward", LEGAL, ids=lambda f: f.name)
 def test_legal(forward: Forward, functions: bool, tmp_path: Path) -> None:
-    opset = OPSETS[(LEGAL.index(forward) + 5 * functions) % len(OPSETS)]
+    opset = RUNNABLE[(LEGAL.index(forward) + 5 * functions) % len(RUNNABLE)]
     spec = {**dict(zip_names(forward)), **forward.kwargs} if forward.kwargs else forward.inputs
     path = tmp_path / "m.onnx"
     report = exporter.export(forward.make(), path, spec, opset=opset, functions=functions)

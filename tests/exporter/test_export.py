@@ -16,6 +16,7 @@ from dyn import nn
 from dyn.core.errors import AttributeValueError
 from exporter import lowering
 from tests.exporter.nets import IMAGE, LeNet, initializers, load, op_types, warmed
+from tests.runtime import RUNNABLE
 from tracer import InputSpec, TraceError, trace
 
 
@@ -53,11 +54,21 @@ def test_initializers_are_the_state_dict(lenet: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[name], state[name].numpy())
 
 
-@pytest.mark.parametrize("opset", [17, 18, 19, 20, 21, 22, 23, 24, 25, 26])
+@pytest.mark.parametrize("opset", RUNNABLE)
 def test_every_opset(lenet: Any, tmp_path: Path, opset: int) -> None:
     path = tmp_path / "model.onnx"
     exporter.export(lenet, path, IMAGE, opset=opset)
     assert load(path).opset_import[0].version == opset
+
+
+def test_an_opset_that_the_installed_onnxruntime_does_not_run(
+    lenet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.__version__", "1.23.2")
+    with pytest.raises(AttributeValueError, match=r"onnxruntime 1\.25, and 1\.23\.2 .* up to 23"):
+        exporter.export(lenet, tmp_path / "model.onnx", IMAGE, opset=26)
+    assert not list(tmp_path.iterdir())
+    exporter.export(lenet, tmp_path / "model.onnx", IMAGE, opset=26, verify=False)
 
 
 def test_a_function_and_an_example(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from tests.exporter.nets import (
     signature,
     warmed,
 )
+from tests.runtime import RUNNABLE
 from tracer import InputSpec
 
 X = InputSpec(["n", 3], name="x")
@@ -127,7 +128,7 @@ def test_sizes_that_depend_on_values(tmp_path: Path) -> None:
 # -- names and metadata ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("opset", [17, 26])
+@pytest.mark.parametrize("opset", [RUNNABLE[0], RUNNABLE[-1]])
 def test_every_node_says_where_it_comes_from(tmp_path: Path, opset: int) -> None:
     class Net(nn.Layer):
         def __init__(self) -> None:

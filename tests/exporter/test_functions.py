@@ -15,6 +15,7 @@ import exporter
 from dyn import nn
 from tests.exporter.nets import IMAGE, LeNet, initializers, load, warmed
 from tests.exporter.nets import Counter as Counting
+from tests.runtime import among
 from tracer import InputSpec, trace
 
 X = InputSpec(["n", 4], name="x")
@@ -52,7 +53,7 @@ def written(model: Any, folder: Path, *specs: InputSpec, **options: Any) -> onnx
     return load(folder / "m.onnx")
 
 
-@pytest.mark.parametrize("opset", [17, 20, 23, 26])
+@pytest.mark.parametrize("opset", among(17, 20, 23, 26))
 def test_one_function_per_layer_class(tmp_path: Path, opset: int) -> None:
     net = Net()
     model = written(net, tmp_path, X, opset=opset)

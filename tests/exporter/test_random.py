@@ -16,10 +16,11 @@ import dyn
 import exporter
 from dyn import nn
 from exporter.registry import LOWERINGS
+from tests.runtime import among
 from tracer import InputSpec
 
 N = 20_000
-OPSETS = pytest.mark.parametrize("opset", [17, 21, 22, 26])
+OPSETS = pytest.mark.parametrize("opset", among(17, 21, 22, 26))
 
 
 def drawn(function: Any, folder: Path, opset: int, n: int = N, dtype: str = "float32") -> Any:
