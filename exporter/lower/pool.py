@@ -84,21 +84,24 @@ def _(b: Any, node: NodeView) -> Any:
 @lowers("avg_pool")
 def _(b: Any, node: NodeView) -> Any:
     attrs = node.attrs
+    padding = attrs["padding"]
     if (
         attrs["ceil_mode"]
         or attrs["divisor"]
-        or is_symbolic(attrs["padding"])
+        or is_symbolic(padding)
         or node.dtype != np.float32
+        # onnxruntime 1.23 and older count too little of a padding that is wider at the end.
+        or (not attrs["exclusive"] and padding[::2] != padding[1::2])
     ):
         sizes, out = node.shape[2:], node.out.shape[2:]
-        total = _window_sums(b, node, node.x, sizes, attrs["padding"], out)
+        total = _window_sums(b, node, node.x, sizes, padding, out)
         return b.op("Div", total, _counts(b, node, node.shape[2:]))
     return b.op(
         "AveragePool",
         node.x,
         kernel_shape=list(attrs["kernel"]),
         strides=list(attrs["stride"]),
-        pads=onnx_pads(attrs["padding"]),
+        pads=onnx_pads(padding),
         count_include_pad=int(not attrs["exclusive"]),
     )
 

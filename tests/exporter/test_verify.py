@@ -15,6 +15,7 @@ import exporter
 from exporter.lowering import LOWERINGS
 from exporter.verify import difference
 from tests.exporter.nets import IMAGE, Counter, LeNet, load, op_types
+from tests.runtime import RUNNABLE
 from tracer import InputSpec
 
 
@@ -171,6 +172,9 @@ def test_sizes_at_which_the_forward_divides_by_zero(tmp_path: Path) -> None:
     np.testing.assert_array_equal(exporter.Predictor(path).run(x)[0], x * 2)
 
 
+@pytest.mark.skipif(
+    RUNNABLE[-1] < 24, reason="onnxruntime 1.23 ends the process when it divides integers by zero"
+)
 def test_sizes_at_which_only_the_file_divides_by_zero(tmp_path: Path) -> None:
     """At n=1 the model asks for a size of 0, which means to keep that of the input."""
     spec = InputSpec(["n", 6])

@@ -157,7 +157,8 @@ CUBE = max_attrs((2, 2, 2), (2, 2, 2), (0, 0, 0, 0, 0, 0))
 
 MEAN = avg_attrs((2, 2), (2, 2), (0, 0, 0, 0))
 MEAN_EDGE = avg_attrs((3, 3), (2, 2), (1, 1, 1, 1))
-MEAN_ALL = avg_attrs((3, 2), (2, 1), (1, 1, 0, 1), exclusive=False)
+MEAN_ALL = avg_attrs((3, 2), (2, 1), (1, 1, 1, 1), exclusive=False)
+MEAN_UNEVEN = avg_attrs((3, 2), (2, 1), (1, 1, 0, 1), exclusive=False)
 MEAN_CEIL = avg_attrs((3, 3), (2, 2), (1, 0, 1, 1), ceil_mode=True, exclusive=False)
 MEAN_CEIL_EDGE = avg_attrs((3, 3), (2, 2), (0, 1, 1, 1), ceil_mode=True)
 MEAN_DIVISOR = avg_attrs((2, 2), (1, 1), (0, 0, 0, 0), divisor=3)
@@ -204,6 +205,7 @@ def avg_rows() -> list[OpCase]:
         ("", MEAN),
         ("edge", MEAN_EDGE),
         ("all", MEAN_ALL),
+        ("uneven", MEAN_UNEVEN),
         ("ceil", MEAN_CEIL),
         ("ceil-edge", MEAN_CEIL_EDGE),
         ("divisor", MEAN_DIVISOR),
