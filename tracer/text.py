@@ -90,8 +90,12 @@ def scalar_text(array: np.ndarray) -> str:
     value = array[()]
     if array.dtype.kind in "biu":
         return str(value)
-    text = str(value) if array.dtype.name != "bfloat16" else repr(float(value))
-    return text if math.isfinite(float(np.real(value))) else f"float('{float(value)}')"
+    if array.dtype.kind == "c":
+        return str(value)
+    if not math.isfinite(float(value)):
+        return f"float('{float(value)}')"
+    # numpy knows the fewest digits of each dtype, but its versions write exponents differently.
+    return repr(float(value) if array.dtype.name == "bfloat16" else float(str(value)))
 
 
 def input_text(value: Value | None, beside: np.dtype | None) -> str:
