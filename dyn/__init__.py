@@ -42,8 +42,8 @@ from dyn.core.modes import (
 from dyn.core.place import CPUPlace, device, get_device, is_compiled_with_cuda, set_device
 from dyn.core.rng import get_rng_state, seed, set_rng_state
 from dyn.core.tensor import Tensor
-from dyn.kernels.memory import empty_cache, memory_info
-from dyn.kernels.threads import get_num_threads, set_num_threads
+from dyn.kernels.runtime.memory import empty_cache, memory_info
+from dyn.kernels.runtime.threads import get_num_threads, set_num_threads
 from dyn.nn.layer import create_parameter
 from dyn.nn.state import ParamAttr
 from dyn.ops.angles import (

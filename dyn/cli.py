@@ -16,7 +16,8 @@ from importlib import metadata
 from tqdm import tqdm
 
 import dyn
-from dyn.kernels import jit, lanes, limits, threads
+from dyn.kernels.runtime import jit, limits, threads
+from dyn.kernels.vector import lanes
 
 _PACKAGES = ("numpy", "numba", "llvmlite", "ml_dtypes", "onnx", "onnxruntime")
 

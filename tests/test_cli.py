@@ -7,7 +7,7 @@ import pytest
 
 import dyn
 from dyn import cli
-from dyn.kernels import jit
+from dyn.kernels.runtime import jit
 
 
 def test_info_tells_what_is_installed(capsys):

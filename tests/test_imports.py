@@ -50,7 +50,7 @@ LENGTH_EXCEPTIONS = {
 LATE_IMPORTS: dict[str, str] = {}
 """Files that import our own modules inside functions: path and reason."""
 
-FORMULA_TABLES = {"dyn.kernels.formulas"}
+FORMULA_TABLES = {"dyn.kernels.elementwise.formulas"}
 """Modules whose functions are one-line formulas, each documented by the op of its name."""
 
 

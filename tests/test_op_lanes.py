@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dyn.kernels.lanes import LANES
+from dyn.kernels.vector.lanes import LANES
 
 OPS = ("matmul", "linear", "conv", "conv_transpose", "max_pool", "avg_pool", "softmax", "exp",
        "tanh", "gelu", "sum", "max", "layer_norm", "batch_norm", "softmax_cross_entropy",
@@ -22,7 +22,7 @@ OPS = ("matmul", "linear", "conv", "conv_transpose", "max_pool", "avg_pool", "so
 
 PROGRAM = """
 import sys
-from dyn.kernels.lanes import LANES
+from dyn.kernels.vector.lanes import LANES
 from tests.test_op_forward import VALUED, check, run
 
 assert str(LANES) == sys.argv[1]

@@ -17,7 +17,7 @@ from dyn.core.errors import SourceLine
 from dyn.core.expr import Expr
 from dyn.core.op import Type
 from dyn.core.tensor import Tensor
-from dyn.kernels.derived import share
+from dyn.kernels.runtime.derived import share
 from dyn.nn.state import Parameter
 from tracer.errors import TraceError
 from tracer.graph import Assumption, Guard, Value

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from dyn.kernels.columns import Column, ColumnKernel
 from dyn.kernels.layout import dense, is_channels_last, like
-from dyn.kernels.memory import empty_like
-from dyn.kernels.rows import Row, RowKernel
-from dyn.kernels.simd import F32, F64, choose, fma, total
+from dyn.kernels.runtime.memory import empty_like
+from dyn.kernels.vector.columns import Column, ColumnKernel
+from dyn.kernels.vector.rows import Row, RowKernel
+from dyn.kernels.vector.simd import F32, F64, choose, fma, total
 
 FLOATS = {np.dtype(np.float32): F32, np.dtype(np.float64): F64}
 X, Z, OUT = 0, 1, 2

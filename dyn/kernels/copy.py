@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dyn.kernels import drive
-from dyn.kernels.arrays import data
-from dyn.kernels.conv_copy import transpose_f32, transpose_f64
-from dyn.kernels.jit import call_address, kernel, task
-from dyn.kernels.memory import empty
-from dyn.kernels.runs import copy_elements, copy_run, fill_elements, pointer, spread_elements
-from dyn.kernels.threads import argument
-from dyn.kernels.words import room
+from dyn.kernels.runtime import drive
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.jit import call_address, kernel, task
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.threads import argument
+from dyn.kernels.runtime.words import room
+from dyn.kernels.vector.runs import copy_elements, copy_run, fill_elements, pointer, spread_elements
+from dyn.kernels.vector.transpose import transpose_f32, transpose_f64
 
 GRAIN = 65536
 """Bytes worth a chunk."""

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from dyn.kernels.drive import float_word
-from dyn.kernels.jit import kernel
-from dyn.kernels.memory import empty
-from dyn.kernels.rows import Row, RowKernel
-from dyn.kernels.simd import F32, WORD, Value, choose, total
+from dyn.kernels.runtime.drive import float_word
+from dyn.kernels.runtime.jit import kernel
+from dyn.kernels.runtime.memory import empty
 from dyn.kernels.softmax import log_softmax, top_and_sum
-from dyn.kernels.vmath import log
+from dyn.kernels.vector.rows import Row, RowKernel
+from dyn.kernels.vector.simd import F32, WORD, Value, choose, total
+from dyn.kernels.vector.vmath import log
 
 IGNORED = -1
 """Stands for a label that counts nothing."""

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from dyn.kernels.arrays import DATA
-from dyn.kernels.drive import float_word
-from dyn.kernels.memory import empty_like
-from dyn.kernels.rows import Row, RowKernel, word_at
-from dyn.kernels.simd import BYTE, F32, INT32, WORD, Emitter, Value, choose
+from dyn.kernels.runtime.arrays import DATA
+from dyn.kernels.runtime.drive import float_word
+from dyn.kernels.runtime.memory import empty_like
+from dyn.kernels.vector.rows import Row, RowKernel, word_at
+from dyn.kernels.vector.simd import BYTE, F32, INT32, WORD, Emitter, Value, choose
 
 WIDTH = 8192
 """Elements done as one row."""

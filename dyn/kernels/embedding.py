@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from dyn.kernels import drive
-from dyn.kernels.arrays import data
 from dyn.kernels.index import add_rows
-from dyn.kernels.jit import task
-from dyn.kernels.memory import empty
-from dyn.kernels.runs import copy_run, pointer
-from dyn.kernels.threads import argument, bounds
+from dyn.kernels.runtime import drive
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.jit import task
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.threads import argument, bounds
+from dyn.kernels.vector.runs import copy_run, pointer
 
 GRAIN = 65536
 """Bytes worth a chunk."""

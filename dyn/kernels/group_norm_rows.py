@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from dyn.kernels.drive import float_word
-from dyn.kernels.memory import empty_like
-from dyn.kernels.rows import Row, RowKernel
-from dyn.kernels.simd import F32, F64, WORD, Value, fma, loop, total
+from dyn.kernels.runtime.drive import float_word
+from dyn.kernels.runtime.memory import empty_like
+from dyn.kernels.vector.rows import Row, RowKernel
+from dyn.kernels.vector.simd import F32, F64, WORD, Value, fma, loop, total
 
 CHANNELS, SIZE, EPSILON = range(3)
 """Parameters: channels of a group, elements of a channel, what is added to the variance."""

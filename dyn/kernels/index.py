@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from dyn.kernels.jit import kernel
+from dyn.kernels.runtime.jit import kernel
 
 
 def checked(index, size, what="index"):

@@ -13,11 +13,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from dyn.kernels import rows
-from dyn.kernels.drive import float_word
-from dyn.kernels.memory import empty
-from dyn.kernels.rows import Row, RowKernel
-from dyn.kernels.simd import F32, F64, fma, total
+from dyn.kernels.runtime.drive import float_word
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.vector import rows
+from dyn.kernels.vector.rows import Row, RowKernel
+from dyn.kernels.vector.simd import F32, F64, fma, total
 
 FLOATS = (np.float32, np.float64)
 

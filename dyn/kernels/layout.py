@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from dyn.kernels.copy import contiguous, place
-from dyn.kernels.memory import empty, empty_like
+from dyn.kernels.runtime.memory import empty, empty_like
 
 
 def is_channels_last(x: np.ndarray) -> bool:

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from dyn.kernels import elementwise
-from dyn.kernels.folding import folded
+from dyn.kernels.elementwise import apply as elementwise
+from dyn.kernels.reduce.folding import folded
 
 
 def mse(x: np.ndarray, y: np.ndarray, reduction: str) -> np.ndarray:

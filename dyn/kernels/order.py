@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from dyn.kernels import drive
-from dyn.kernels.arrays import data
-from dyn.kernels.jit import kernel, task
-from dyn.kernels.memory import empty
-from dyn.kernels.runs import pointer
-from dyn.kernels.scratch import buffer, leave, scratch, take
-from dyn.kernels.threads import argument, bounds
+from dyn.kernels.runtime import drive
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.jit import kernel, task
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.threads import argument, bounds
+from dyn.kernels.vector.runs import pointer
 
 MOST = 128
 """Up to so many elements are selected by insertion."""

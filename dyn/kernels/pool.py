@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dyn.kernels import drive, reduce
 from dyn.kernels import windows as code
 from dyn.kernels.copy import place
 from dyn.kernels.layout import channels_last
-from dyn.kernels.memory import empty
+from dyn.kernels.reduce import reductions as reduce
+from dyn.kernels.runtime import drive
+from dyn.kernels.runtime.memory import empty
 
 Window = Sequence[int]
 

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dyn.kernels import drive
 from dyn.kernels import resample_simd as code
 from dyn.kernels.layout import dense
-from dyn.kernels.memory import empty
-from dyn.kernels.scratch import scratch
+from dyn.kernels.runtime import drive
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.scratch import scratch
 
 GRAIN = 16384
 """Numbers read or written that are worth a chunk."""

@@ -14,12 +14,12 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from dyn.kernels.arrays import data
-from dyn.kernels.jit import call_address, instance, intrinsic, task
-from dyn.kernels.scratch import buffer, leave, take
-from dyn.kernels.simd import F32, F64, WORD, Emitter, Value, choose, fma, loop
-from dyn.kernels.simd_value import INT32
-from dyn.kernels.threads import argument
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.jit import call_address, instance, intrinsic, task
+from dyn.kernels.runtime.scratch import buffer, leave, take
+from dyn.kernels.runtime.threads import argument
+from dyn.kernels.vector.simd import F32, F64, WORD, Emitter, Value, choose, fma, loop
+from dyn.kernels.vector.value import INT32
 
 BAND = 32
 """Rows of the output that are made together."""

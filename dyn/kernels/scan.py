@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dyn.kernels.memory import empty
-from dyn.kernels.rows import Row, RowKernel
-from dyn.kernels.simd import F32, F64, WORD, Value
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.vector.rows import Row, RowKernel
+from dyn.kernels.vector.simd import F32, F64, WORD, Value
 
 
 def _prefix(v: Value, backwards: bool) -> Value:

@@ -14,7 +14,7 @@ import numpy as np
 
 from dyn.kernels.copy import SMALL, contiguous, place
 from dyn.kernels.layout import is_channels_last
-from dyn.kernels.memory import empty
+from dyn.kernels.runtime.memory import empty
 
 FEW = 1 << 19
 """Bytes below which numpy joins row-major arrays in less time than it takes to share the work."""

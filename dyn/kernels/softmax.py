@@ -14,20 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from dyn.kernels.lanes import LANES
-from dyn.kernels.memory import empty, empty_like
-from dyn.kernels.rows import Row, RowKernel, chunks
-from dyn.kernels.simd import (
-    F32,
-    INT32,
-    WORD,
-    Value,
-    choose,
-    fma,
-    loop,
-    total,
-)
-from dyn.kernels.vmath import exp, log
+from dyn.kernels.runtime.memory import empty, empty_like
+from dyn.kernels.vector.lanes import LANES
+from dyn.kernels.vector.rows import Row, RowKernel, chunks
+from dyn.kernels.vector.simd import F32, INT32, WORD, Value, choose, fma, loop, total
+from dyn.kernels.vector.vmath import exp, log
 
 
 def exp_down(x: Value) -> Value:

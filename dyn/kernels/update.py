@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from dyn.kernels import drive
-from dyn.kernels.arrays import DATA
-from dyn.kernels.memory import LARGE, empty_like
-from dyn.kernels.rows import emitted_task, share, word_at
-from dyn.kernels.simd import F32, F64, WORD, Emitter, Value, fma, intrinsic, loop
+from dyn.kernels.runtime import drive
+from dyn.kernels.runtime.arrays import DATA
+from dyn.kernels.runtime.memory import LARGE, empty_like
+from dyn.kernels.vector.rows import emitted_task, share, word_at
+from dyn.kernels.vector.simd import F32, F64, WORD, Emitter, Value, fma, intrinsic, loop
 
 Arrays = Sequence[np.ndarray]
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from dyn.kernels.arrays import DATA
-from dyn.kernels.rows import emitted_task, share, word_at
-from dyn.kernels.simd import F32, F64, INT32, WORD, Emitter, Value, choose, intrinsic, loop
-from dyn.kernels.simd_value import branch
+from dyn.kernels.runtime.arrays import DATA
+from dyn.kernels.vector.rows import emitted_task, share, word_at
+from dyn.kernels.vector.simd import F32, F64, INT32, WORD, Emitter, Value, choose, intrinsic, loop
+from dyn.kernels.vector.value import branch
 
 # Words of a plan. Sizes are of what is read (IN_) and written (OUT_); steps are elements between
 # neighbours of a window; tables hold (first, count) in int64, scales float64, both as addresses.

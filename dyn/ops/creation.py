@@ -18,7 +18,7 @@ from dyn.core.dtype import I64, default_float, is_float
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
-from dyn.kernels import memory
+from dyn.kernels.runtime import memory
 from dyn.ops.compare import less_than
 from dyn.ops.elementwise import add, multiply, subtract
 from dyn.ops.index import where

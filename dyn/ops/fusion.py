@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core.deferred import Deferred
-from dyn.kernels.derived import derived
+from dyn.kernels.runtime.derived import derived
 from dyn.ops import activation, conv, norm
 
 Call = tuple[tuple[Any, ...], tuple[Any, ...]]

@@ -14,7 +14,7 @@ import numpy as np
 
 from dyn.core.op import OPS, Type
 from dyn.kernels.elementwise import kernel_size
-from dyn.kernels.formulas import UFUNCS
+from dyn.kernels.elementwise.formulas import UFUNCS
 
 _DTYPES = frozenset(map(np.dtype, ("float32", "float64", "int32", "int64", "bool")))
 

@@ -1,7 +1,7 @@
 """How many threads this process may use: its affinity and its cgroup's CPU quota.
 
 onnxruntime sizes its pool from the host, which in a container is far too many. Only the standard
-library is used here: `dyn.kernels.limits` has the same rule and must not be imported.
+library is used here: `dyn.kernels.runtime.limits` has the same rule and must not be imported.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Arrays that end where memory ends, so that a kernel which strays past one stops the process.
 
 `guarded(x)` is for a kernel's inputs; within `guarded_results()` whatever kernels allocate with
-`dyn.kernels.memory` is guarded too. POSIX only. Tests of kernels do not belong here.
+`dyn.kernels.runtime.memory` is guarded too. POSIX only. Tests of kernels do not belong here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from dyn.kernels import memory
+from dyn.kernels.runtime import memory
 
 AVAILABLE = os.name == "posix"
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyn.kernels import memory, threads
 from dyn.kernels.attention import attention, attention_grad
+from dyn.kernels.runtime import memory, threads
 from dyn.kernels.shape import concat
 
 
@@ -123,7 +123,7 @@ def test_other_types(dtype, bound):
 
 
 def test_float64_by_blocks(monkeypatch):
-    from dyn.kernels import attention_general
+    from dyn.kernels.attention import general as attention_general
 
     monkeypatch.setattr(attention_general, "SCORES", 2000)
     rng, arrays = make(6, 2, 1, 2, 50, 60, 8, 8)

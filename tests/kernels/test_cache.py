@@ -19,18 +19,18 @@ from pathlib import Path
 
 import pytest
 
-from dyn.kernels import cache
-from dyn.kernels.jit import kernel, microkernel
+from dyn.kernels.runtime import cache
+from dyn.kernels.runtime.jit import kernel, microkernel
 
 HELPER = """
-from dyn.kernels.jit import kernel
+from dyn.kernels.runtime.jit import kernel
 
 @kernel
 def scaled(x):
     return x * 3
 """
 TINY = """
-from dyn.kernels.jit import call_address, kernel, microkernel
+from dyn.kernels.runtime.jit import call_address, kernel, microkernel
 from dyn.kernels.helper import scaled
 
 @kernel(warm=["(float32[::1],)", "(float64[::1],)"])
@@ -51,7 +51,7 @@ def call(address):
 PROGRAM = """
 import numpy as np
 from dyn.kernels import tiny
-from dyn.kernels.jit import cache_info
+from dyn.kernels.runtime.jit import cache_info
 print(tiny.total(np.ones(5, np.float32)), tiny.total(np.ones(5)))
 tiny.call(tiny.both.address)
 info = cache_info()
@@ -63,13 +63,13 @@ print(info["hits"], info["misses"], info["files"], *info["uncached"])
 def package(tmp_path):
     """A folder from which a fresh process imports the tiny kernels."""
     kernels = tmp_path / "install" / "dyn" / "kernels"
-    kernels.mkdir(parents=True)
+    (kernels / "runtime").mkdir(parents=True)
     (kernels.parent / "__init__.py").write_text("")
-    for name in ("__init__.py", "jit.py", "cache.py"):
-        shutil.copy(cache.SOURCES / name, kernels)
+    for name in ("__init__.py", "runtime/__init__.py", "runtime/jit.py", "runtime/cache.py"):
+        shutil.copy(cache.SOURCES / name, kernels / name)
     (kernels / "helper.py").write_text(HELPER)
     (kernels / "tiny.py").write_text(TINY)
-    (kernels / "other.py").write_text("from dyn.kernels.jit import kernel\n")
+    (kernels / "other.py").write_text("from dyn.kernels.runtime.jit import kernel\n")
     return kernels
 
 
@@ -116,7 +116,7 @@ def test_second_process_loads_everything_and_edits_take_effect(package):
 
 def test_edits_of_what_a_kernel_was_made_from_take_effect(package):
     (package / "bodies.py").write_text(
-        "from dyn.kernels.jit import instance\n"
+        "from dyn.kernels.runtime.jit import instance\n"
         "def _body(x):\n    number\n"
         "def make(name, number):\n    return instance(name, _body, number=number)\n"
     )
@@ -128,7 +128,7 @@ def test_edits_of_what_a_kernel_was_made_from_take_effect(package):
     )
     program = """
 from dyn.kernels.made import three
-from dyn.kernels.jit import cache_info
+from dyn.kernels.runtime.jit import cache_info
 three.compile_all()
 print(cache_info()["hits"], cache_info()["misses"])
 """
@@ -173,7 +173,7 @@ def test_without_a_writable_place_there_is_one_warning_and_no_cache(package):
 
 def test_warmup_compiles_what_was_declared(package):
     program = """
-from dyn.kernels.jit import KERNELS, warmup
+from dyn.kernels.runtime.jit import KERNELS, warmup
 seen = []
 count = warmup(lambda done, total, name: seen.append((done, total, name)))
 names = [name for _, _, name in seen]
@@ -192,18 +192,18 @@ def test_lanes_are_part_of_the_key(package):
 def test_every_import_between_kernel_files_is_seen():
     cache._files.cache_clear()
     for file in cache.SOURCES.rglob("*.py"):
-        assert file.parent == cache.SOURCES, "kernel files lie in one folder, or are not found"
         wanted = set()
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dyn.kernels"):
-                parts = (node.module or "").split(".")[2:]
-                wanted |= {parts[0]} if parts else {alias.name for alias in node.names}
+                folder = cache.SOURCES.joinpath(*node.module.split(".")[2:])
+                for alias in node.names:
+                    inner = [folder / f"{alias.name}.py", folder / alias.name / "__init__.py"]
+                    own = [folder.with_suffix(".py"), folder / "__init__.py"]
+                    wanted |= {next(path for path in inner + own if path.exists())}
             elif isinstance(node, ast.Import):
-                named = [alias.name.split(".") for alias in node.names]
-                wanted |= {name[2] for name in named if name[:2] == ["dyn", "kernels"]}
+                assert not any(alias.name.startswith("dyn.kernels") for alias in node.names), file
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{file}: relative import"
-        wanted = {cache.SOURCES / f"{name}.py" for name in wanted}
-        assert {path for path in wanted if path.exists()} <= cache._read.__wrapped__(file)[1], file
+        assert wanted == cache._read.__wrapped__(file)[1], file
 
 
 # In this process, each with a cache folder of its own.

@@ -11,9 +11,9 @@ import pytest
 
 import dyn
 from dyn import nn
-from dyn.kernels import conv2d
-from dyn.kernels import derived as room
-from dyn.kernels.derived import derived, share
+from dyn.kernels.conv import conv2d
+from dyn.kernels.runtime import derived as room
+from dyn.kernels.runtime.derived import derived, share
 from tracer import InputSpec, trace
 
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyn.kernels import elementwise, nest, threads
-from dyn.kernels.elementwise import CASTS, FAST, GENERAL, UFUNC_SIZE
+from dyn.kernels import elementwise
+from dyn.kernels.elementwise import nest
+from dyn.kernels.elementwise.apply import CASTS, FAST, GENERAL, UFUNC_SIZE
+from dyn.kernels.runtime import threads
 
 F32 = np.dtype(np.float32)
 PARAMS: dict[str, dict[str, float]] = {

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyn.kernels import arrays, gemm, gemm_product, threads
+from dyn.kernels import gemm
+from dyn.kernels.gemm import product as gemm_product
+from dyn.kernels.runtime import arrays, threads
 
 LAYOUTS = ("C", "F", "sliced", "reversed")
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyn.kernels import group_norm, threads
+from dyn.kernels import group_norm
+from dyn.kernels.runtime import threads
 from tests.optable.norm import ref_group_norm, ref_group_norm_grad
 
 

@@ -9,17 +9,17 @@ import sys
 import numpy as np
 import pytest
 
-from dyn.kernels import cache, jit
-from dyn.kernels.jit import call_address, kernel, microkernel, task
-from dyn.kernels.words import atomic_load, atomic_store
+from dyn.kernels.runtime import cache, jit
+from dyn.kernels.runtime.jit import call_address, kernel, microkernel, task
+from dyn.kernels.runtime.words import atomic_load, atomic_store
 
 
 def test_importing_the_kernels_compiles_nothing():
     program = """
 import importlib
-from dyn.kernels import cache, jit
-for file in sorted(cache.SOURCES.glob("[!_]*.py")):
-    importlib.import_module("dyn.kernels." + file.stem)
+from dyn.kernels.runtime import cache, jit
+for name in filter(None, cache._files()):
+    importlib.import_module("dyn.kernels." + name)
 assert cache.folder.cache_info().currsize == 0
 assert all(not made.overloads for made in jit.KERNELS.values() if isinstance(made, jit.Kernel))
 """
@@ -30,7 +30,7 @@ assert all(not made.overloads for made in jit.KERNELS.values() if isinstance(mad
 
 def test_every_kernel_is_found_again():
     program = """
-from dyn.kernels.jit import cache_info, warmup
+from dyn.kernels.runtime.jit import cache_info, warmup
 warmup()
 info = cache_info()
 print(info["misses"], info["uncached"])

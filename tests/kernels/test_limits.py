@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from dyn.kernels import limits
+from dyn.kernels.runtime import limits
 
 
 def tree(root, files):

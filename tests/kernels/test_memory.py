@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dyn.kernels import memory
-from dyn.kernels.memory import LARGE, empty, empty_cache, empty_like, memory_info
+from dyn.kernels.runtime import memory
+from dyn.kernels.runtime.memory import LARGE, empty, empty_cache, empty_like, memory_info
 from tests.kernels import guard
 
 SIDE = 256  # of a square float32 array that is large

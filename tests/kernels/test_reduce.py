@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyn.kernels import folding, reduce, threads
+from dyn.kernels import reduce
+from dyn.kernels.reduce import folding
+from dyn.kernels.runtime import threads
 
 NAMES = ("sum", "mean", "max", "min", "prod", "var", "norm", "logsumexp")
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyn.kernels import resample, threads
+from dyn.kernels import resample
+from dyn.kernels.runtime import threads
 from tests.optable.resample import along_axes, matrix
 
 MODES = [

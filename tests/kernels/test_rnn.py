@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyn.kernels import rnn, rnn_general, threads
-from dyn.kernels.lanes import LANES
+from dyn.kernels import rnn
+from dyn.kernels.rnn import general as rnn_general
+from dyn.kernels.runtime import threads
+from dyn.kernels.vector.lanes import LANES
 from tests.kernels import guard
 
 GATES = {"lstm": 4, "gru": 3, "tanh": 1, "relu": 1}

@@ -9,9 +9,9 @@ import pytest
 from llvmlite import ir
 from numba import types
 
-from dyn.kernels import simd
-from dyn.kernels.jit import kernel
-from dyn.kernels.simd import F32, F64, INT32, LANES, WORD, Emitter, intrinsic
+from dyn.kernels.runtime.jit import kernel
+from dyn.kernels.vector import simd
+from dyn.kernels.vector.simd import F32, F64, INT32, LANES, WORD, Emitter, intrinsic
 
 CANARY = 7.25
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dyn.kernels import limits, threads
-from dyn.kernels.jit import kernel, task
-from dyn.kernels.threads import (
+from dyn.kernels.runtime import limits, threads
+from dyn.kernels.runtime.jit import kernel, task
+from dyn.kernels.runtime.threads import (
     argument,
     argument_float,
     atomic_add,
@@ -282,7 +282,7 @@ def test_chunk_count(size, grain):
 PRELUDE = """
 import os, sys, threading, time, warnings
 import numpy as np
-from dyn.kernels import threads
+from dyn.kernels.runtime import threads
 from tests.kernels.test_threads import mark, marked, slow_mark, storm
 warnings.simplefilter("error")
 threads.set_num_threads(4)
@@ -344,13 +344,13 @@ def test_without_posix_threads_everything_compiles_and_runs_in_one_thread(tmp_pa
     monkeypatch.setenv("DYN_CACHE_DIR", str(tmp_path))  # this code must not be taken for the other
     program = """
 import importlib, os, sys
-from dyn.kernels.jit import KERNELS
-sys.modules.pop("dyn.kernels.threads", None)
+from dyn.kernels.runtime.jit import KERNELS
+sys.modules.pop("dyn.kernels.runtime.threads", None)
 name, os.name = os.name, "other"
-threads = importlib.import_module("dyn.kernels.threads")
+threads = importlib.import_module("dyn.kernels.runtime.threads")
 os.name = name
 for name, made in sorted(KERNELS.items()):
-    if name.startswith("dyn.kernels.threads."):
+    if name.startswith("dyn.kernels.runtime.threads."):
         made.compile_all()
 assert threads.pool() == 0 and threads._fork_join.address
 """

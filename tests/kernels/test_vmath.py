@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numba import types
 
-from dyn.kernels import vmath, vmath_numba
-from dyn.kernels.simd import F32, Emitter, intrinsic
+from dyn.kernels.vector import vmath, vmath_numba
+from dyn.kernels.vector.simd import F32, Emitter, intrinsic
 
 # In units in the last place, as the docstrings say.
 BOUNDS = {

@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyn.kernels import conv2d as kernels
-from dyn.kernels import threads, winograd_cost
-from dyn.kernels import winograd_transform as transform
-from dyn.kernels.conv_shapes import View
-from dyn.kernels.memory import empty
-from dyn.kernels.winograd_plan import WinogradPlan
-from dyn.kernels.winograd_weight import WinogradWeightPlan
+from dyn.kernels.conv import conv2d as kernels
+from dyn.kernels.conv.shapes import View
+from dyn.kernels.conv.winograd import cost as winograd_cost
+from dyn.kernels.conv.winograd import transform
+from dyn.kernels.conv.winograd.plan import WinogradPlan
+from dyn.kernels.conv.winograd.weight import WinogradWeightPlan
+from dyn.kernels.runtime import threads
+from dyn.kernels.runtime.memory import empty
 from tests.convolutions import (
     reference_conv,
     reference_conv_grad_w,

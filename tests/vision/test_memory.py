@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import dyn
-from dyn.kernels.memory import empty_cache, memory_info
+from dyn.kernels.runtime.memory import empty_cache, memory_info
 from dyn.nn import functional as F
 from dyn.vision import resnet18
 

@@ -81,7 +81,7 @@ from dyn.compat.torch.types import Size, device, dtype, finfo, iinfo, of_name
 from dyn.core.dtype import set_default_dtype
 from dyn.core.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from dyn.core.rng import get_rng_state, set_rng_state
-from dyn.kernels.threads import get_num_threads, set_num_threads
+from dyn.kernels.runtime.threads import get_num_threads, set_num_threads
 
 float16, bfloat16, float32, float64 = map(of_name, ("float16", "bfloat16", "float32", "float64"))
 int8, int16, int32, int64 = map(of_name, ("int8", "int16", "int32", "int64"))

@@ -115,7 +115,7 @@ print(started())
 
 def test_dyn_computes_with_the_same_budget(tmp_path):
     # Serving must not import dyn, so the rule stands twice; here the two meet.
-    from dyn.kernels import limits
+    from dyn.kernels.runtime import limits
 
     root = tree(tmp_path, {"proc/self/cgroup": "0::/a\n3:cpu,cpuacct:/x\n"})
     assert limits.cpu_quota(root / "proc/self/cgroup", root / V2) is None

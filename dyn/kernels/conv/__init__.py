@@ -1,0 +1,5 @@
+"""Convolution, its transpose and its gradients, for 1 to 3 spatial axes: one room an algorithm."""
+
+from dyn.kernels.conv.convolve import conv, conv_grad_w, conv_transpose
+
+__all__ = ["conv", "conv_grad_w", "conv_transpose"]

@@ -1,0 +1,253 @@
+"""Depthwise convolution and its gradient by the input: plans and the task over bands of rows.
+
+Bands of padded input come from `copy`, phases of the gradient from `bands`, a row of
+outputs at a time is computed by `depthwise_tile`. Windows that skip pixels unevenly, and
+float64, go the general way of `bands`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dyn.kernels.conv import copy
+from dyn.kernels.conv import depthwise_tile as tile
+from dyn.kernels.conv.bands import Phase
+from dyn.kernels.conv.shapes import BandLayout, Channels, View, band_words, words_of
+from dyn.kernels.runtime.jit import call_address, task
+from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.vector.ir import put_word
+from dyn.kernels.vector.lanes import LANES
+
+BAND_BYTES = 128 * 1024
+CHUNKS = 32
+
+# ---- the task ----------------------------------------------------------------------------------
+
+(
+    TARGET,
+    TARGET_N,
+    IMAGES,
+    ROWS_PER_BAND,
+    BANDS_PER_IMAGE,
+    SOURCE_STEP,
+    TOP,
+    BAND_ROWS,
+    COPIED,
+    SCRATCH,
+    SCRATCH_SIZE,
+    WEIGHTS,
+    PLAN_BIAS,
+    PLAN_RELU,
+    PLAN_CHANNELS,
+    PHASES,
+) = range(copy.BAND_WORDS, copy.BAND_WORDS + 16)
+"""Words of a plan after those of its bands, as in `bands`."""
+(
+    PHASE_HEIGHT,
+    PHASE_WIDTH,
+    PHASE_TARGET,
+    PHASE_TARGET_H,
+    PHASE_TARGET_W,
+    PHASE_SOURCE,
+    PHASE_X_ROW,
+    PHASE_X_PIXEL,
+    PHASE_TAPS_DOWN,
+    PHASE_WEIGHTS,
+    PHASE_W_ROW,
+    PHASE_W_TAP,
+    PHASE_KERNEL,
+) = range(13)
+HEADER_WORDS, PHASE_WORDS = 40, 13
+JOB_BYTES = 256
+
+
+@task
+def depthwise(plan, chunk, chunks):
+    """Do a share of the bands."""
+    memory = argument(plan, SCRATCH)
+    slot = take(memory)
+    job = buffer(memory, slot, argument(plan, SCRATCH_SIZE))
+    per_image, rows = argument(plan, BANDS_PER_IMAGE), argument(plan, ROWS_PER_BAND)
+    bands, step = argument(plan, IMAGES) * per_image, argument(plan, SOURCE_STEP)
+    put_word(job, tile.BIAS, argument(plan, PLAN_BIAS))
+    put_word(job, tile.RELU, argument(plan, PLAN_RELU))
+    put_word(job, tile.CHANNELS, argument(plan, PLAN_CHANNELS))
+    for band in range(bands * chunk // chunks, bands * (chunk + 1) // chunks):
+        image, first = band // per_image, band % per_image * rows
+        top = first * step + argument(plan, TOP)
+        if argument(plan, COPIED):
+            x = job + JOB_BYTES
+            fill, deep = argument(plan, copy.FILL_BAND), argument(plan, BAND_ROWS)
+            call_address(fill, plan, x, image, 1, top, deep)
+        else:
+            x = argument(plan, copy.SOURCE) + image * argument(plan, copy.SOURCE_N)
+            x += top * argument(plan, copy.SOURCE_H)
+            x += argument(plan, copy.FIRST) * argument(plan, copy.SOURCE_W)
+        y = argument(plan, TARGET) + image * argument(plan, TARGET_N)
+        for row in range(first, first + rows):
+            for number in range(argument(plan, PHASES)):
+                phase = plan + 8 * (HEADER_WORDS + number * PHASE_WORDS)
+                if row >= argument(phase, PHASE_HEIGHT):
+                    continue
+                at = x + (row - first) * step * argument(plan, copy.BAND_H)
+                put_word(job, tile.X, at + argument(phase, PHASE_SOURCE))
+                put_word(job, tile.X_ROW, argument(phase, PHASE_X_ROW))
+                put_word(job, tile.X_PIXEL, argument(phase, PHASE_X_PIXEL))
+                put_word(job, tile.W, argument(plan, WEIGHTS) + argument(phase, PHASE_WEIGHTS))
+                put_word(job, tile.W_ROW, argument(phase, PHASE_W_ROW))
+                put_word(job, tile.W_TAP, argument(phase, PHASE_W_TAP))
+                put_word(job, tile.TAPS_DOWN, argument(phase, PHASE_TAPS_DOWN))
+                at = y + argument(phase, PHASE_TARGET) + row * argument(phase, PHASE_TARGET_H)
+                put_word(job, tile.Y, at)
+                put_word(job, tile.Y_PIXEL, argument(phase, PHASE_TARGET_W))
+                put_word(job, tile.COUNT, argument(phase, PHASE_WIDTH))
+                call_address(argument(phase, PHASE_KERNEL), job)
+    leave(memory, slot)
+
+
+# ---- plans -------------------------------------------------------------------------------------
+
+
+def _gap(numbers: Sequence[int]) -> int | None:
+    """The distance between equally spaced numbers; 1 for a single one, None if they are not."""
+    gaps = set(np.diff(numbers).tolist())
+    return 1 if not gaps else gaps.pop() if len(gaps) == 1 else None
+
+
+def fits(source: View, phases: list[Phase], stride: int) -> bool:
+    """Whether there are kernels for these windows."""
+    if source.dtype != np.float32 or source.shape[1] < LANES or not source.has_channels_last:
+        return False
+    for phase in phases:
+        down, across = phase.taps
+        gaps = [_gap(n) for n in (down.offsets, down.indices, across.offsets, across.indices)]
+        if None in gaps or (gaps[2] != 1 and stride != 1):
+            return False
+        if (len(across.offsets), stride) not in tile.ROWS:
+            return False
+    return True
+
+
+def _lattices(phase: Phase) -> list[tuple[Phase, int, int]]:
+    """A phase cut into columns that see every gap-th pixel; first pixel and gap of each."""
+    gap = _gap(phase.taps[1].offsets) or 1
+    height, width = phase.size
+    return [
+        (
+            phase._replace(
+                first=(phase.first[0], phase.first[1] + start * phase.step[1]),
+                step=(phase.step[0], phase.step[1] * gap),
+                size=(height, -(-(width - start) // gap)),
+            ),
+            start,
+            gap,
+        )
+        for start in range(min(gap, width))
+    ]
+
+
+class DepthwisePlan:
+    """A plan for given shapes, if it `fits`; weights are packed [kh][kw][channels].
+
+    Attributes:
+        packing: what the packed weights depend on besides the weight.
+    """
+
+    packing = ("depthwise",)
+
+    def __init__(
+        self,
+        source: View,
+        target: View,
+        phases: list[Phase],
+        step: tuple[int, int],
+        channels: Channels,
+        window: tuple[int, int],
+        relu: bool,
+    ) -> None:
+        self.phases = phases
+        layout = BandLayout(source, phases, step, channels._replace(lanewise=False))
+        lattices = [lattice for phase in phases for lattice in _lattices(phase)]
+        layout.copied |= min(phase.size[1] for phase, _, _ in lattices) < tile.PIXELS
+        images, rows = source.shape[0], layout.out[0]
+        while rows > 4 and layout.height(rows) * layout.row_bytes > BAND_BYTES:
+            rows -= 1
+        rows = max(1, min(rows, -(-layout.out[0] * images // CHUNKS)))
+        height = layout.height(rows)
+        steps = layout.steps(height)
+        per_image = -(-layout.out[0] // rows)
+        self.chunks = min(CHUNKS, images * per_image)
+        # A tile may look beyond the last pixel of a row that is narrower than it.
+        slack = tile.PIXELS * step[1] * max(gap for _, _, gap in lattices) * steps[2]
+        self.scratch_size = JOB_BYTES + (steps[0] + slack if layout.copied else 0)
+        self.words = words_of(
+            HEADER_WORDS + len(lattices) * PHASE_WORDS,
+            {
+                **band_words(source, layout, steps),
+                TARGET_N: target.strides[0],
+                IMAGES: images,
+                ROWS_PER_BAND: rows,
+                BANDS_PER_IMAGE: per_image,
+                SOURCE_STEP: step[0],
+                TOP: layout.low[0],
+                BAND_ROWS: height,
+                COPIED: layout.copied,
+                SCRATCH_SIZE: self.scratch_size,
+                PLAN_RELU: relu,
+                PLAN_CHANNELS: channels.outer,
+                PHASES: len(lattices),
+            },
+        )
+        _, _, target_h, target_w = target.strides
+        tap = 4 * channels.outer
+        for number, (phase, column, gap) in enumerate(lattices):
+            down, across = phase.taps
+            start = HEADER_WORDS + number * PHASE_WORDS
+            h_gap, h_index, w_index = (
+                _gap(n) or 1 for n in (down.offsets, down.indices, across.indices)
+            )
+            code = tile.ROWS[len(across.offsets), step[1]]
+            for word, value in {
+                PHASE_HEIGHT: phase.size[0],
+                PHASE_WIDTH: phase.size[1],
+                PHASE_TARGET: phase.first[0] * target_h + phase.first[1] * target_w,
+                PHASE_TARGET_H: phase.step[0] * target_h,
+                PHASE_TARGET_W: phase.step[1] * target_w,
+                PHASE_SOURCE: (down.offsets[0] - layout.low[0]) * steps[1]
+                + (column + across.offsets[0] - layout.low[1]) * steps[2],
+                PHASE_X_ROW: h_gap * steps[1],
+                PHASE_X_PIXEL: gap * steps[2],
+                PHASE_TAPS_DOWN: len(down.offsets),
+                PHASE_WEIGHTS: (down.indices[0] * window[1] + across.indices[0]) * tap,
+                PHASE_W_ROW: h_index * window[1] * tap,
+                PHASE_W_TAP: w_index * tap,
+                PHASE_KERNEL: code.address,
+            }.items():
+                self.words[start + word] = value
+
+    def covers(self, size: Sequence[int]) -> bool:
+        """Whether the phases reach every number of a target of these sizes."""
+        return sum(p.size[0] * p.size[1] for p in self.phases) == size[0] * size[1]
+
+    def pack(self, w: np.ndarray) -> np.ndarray:
+        """The weights as [kh][kw][channels]."""
+        return np.ascontiguousarray(w.transpose(2, 3, 1, 0))
+
+    def run(
+        self, source: np.ndarray, packed: np.ndarray, bias: np.ndarray | None, target: np.ndarray
+    ) -> bool:
+        """Compute the target; `packed` is what `pack` returned for the weight. Returns True."""
+        words = self.words.copy()
+        if bias is not None:
+            bias = np.ascontiguousarray(bias)
+        memory = scratch(self.scratch_size, self.chunks)
+        words[copy.SOURCE] = source.ctypes.data
+        words[TARGET] = target.ctypes.data
+        words[WEIGHTS] = packed.ctypes.data
+        words[PLAN_BIAS] = 0 if bias is None else bias.ctypes.data
+        words[SCRATCH] = memory.ctypes.data
+        launch(depthwise, words, self.chunks)
+        return True

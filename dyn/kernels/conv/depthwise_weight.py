@@ -1,0 +1,248 @@
+"""The gradient of a depthwise convolution's weight.
+
+Vectors run along the channels. For one row of outputs and one row of the window the sums of all its
+taps stay in registers while the pixels pass; every input pixel is loaded once for all taps. Parts
+of the batch have sums of their own, added in a fixed order, so the result does not depend on the
+threads. Windows that skip pixels, float64 and ragged channels go the general way (`weight`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from dyn.kernels.conv import copy
+from dyn.kernels.conv.bands import Phase
+from dyn.kernels.conv.shapes import BandLayout, Channels, View, band_words, words_of
+from dyn.kernels.conv.weight import add_parts
+from dyn.kernels.runtime.jit import Microkernel, call_address, instance, task
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.vector.ir import clear_bytes, put_word
+from dyn.kernels.vector.lanes import LANES
+from dyn.kernels.vector.simd import F32, WORD, Emitter, Value, fma, intrinsic, loop
+
+BAND_BYTES = 128 * 1024
+PARTS = 8
+
+(X, X_PIXEL, G, G_PIXEL, SUMS, SUMS_TAP, COUNT, CHANNELS) = range(8)
+"""Words of a job: one row of outputs and one row of the window.
+
+X is what the first tap sees for the first of COUNT pixels, G the gradient there; SUMS gets the sums
+of channel 0 of the first tap added, the other taps lie SUMS_TAP bytes apart.
+"""
+AT_ONCE = {3: 3, 5: 2, 7: 1}
+"""Pixels with sums of their own, by the width of the window: enough to keep the multipliers busy,
+few enough to fit 16 vector registers."""
+
+
+def _sums(taps: int, stride: int) -> Any:
+    """The generator of the sums for windows `taps` wide, for one vector of channels."""
+    together = AT_ONCE[taps]
+
+    @intrinsic
+    def sums(typing: Any, job: Any, offset: Any) -> Any:
+        """Of the channels at `offset` bytes."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            job, offset = arguments
+            emit = Emitter(builder, F32)
+
+            def word(index: int) -> Any:
+                at = builder.add(job, WORD(8 * index))
+                return builder.load(builder.inttoptr(at, WORD.as_pointer()))
+
+            x_step, g_step, count = word(X_PIXEL), word(G_PIXEL), word(COUNT)
+            x, g = builder.add(word(X), offset), builder.add(word(G), offset)
+
+            def several(number: int, pixel: Any, old: list[Value]) -> list[Value]:
+                at = builder.add(x, builder.mul(builder.mul(pixel, WORD(stride)), x_step))
+                from_g = builder.add(g, builder.mul(pixel, g_step))
+                factors, found = [], list(old)
+                for _ in range(number):
+                    factors.append(emit.load(from_g))
+                    from_g = builder.add(from_g, g_step)
+                for seen in range((number - 1) * stride + taps):
+                    value = emit.load(at)
+                    at = builder.add(at, x_step)
+                    for r in range(number):
+                        k = seen - r * stride
+                        if 0 <= k < taps:
+                            found[r * taps + k] = fma(value, factors[r], found[r * taps + k])
+                return found
+
+            whole = builder.mul(builder.sdiv(count, WORD(together)), WORD(together))
+            found = [emit.numbers(0)] * (together * taps)
+            found = loop(
+                builder, WORD(0), whole, WORD(together), lambda i, v: several(together, i, v), found
+            )
+            found = loop(builder, whole, count, WORD(1), lambda i, v: several(1, i, v), found)
+            to = builder.add(word(SUMS), offset)
+            for k in range(taps):
+                total = emit.load(to)
+                for r in range(together):
+                    total = total + found[r * taps + k]
+                emit.store(total, to)
+                to = builder.add(to, word(SUMS_TAP))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64), generate
+
+    return sums
+
+
+_VECTOR = 4 * LANES
+
+
+def _row_of_taps(job):
+    for offset in range(0, 4 * argument(job, CHANNELS), _VECTOR):
+        sums(job, offset)  # type: ignore[name-defined]  # noqa: F821
+
+
+SUMS_OF: dict[tuple[int, int], Microkernel] = {
+    (taps, stride): instance(f"sums{taps}{stride}", _row_of_taps, sums=_sums(taps, stride))
+    for taps, stride in [(3, 1), (5, 1), (7, 1), (3, 2), (5, 2), (7, 2)]
+}
+"""The taps of a row of the window, by width of the window and stride along the row."""
+
+# ---- the task ----------------------------------------------------------------------------------
+
+(
+    GRADIENT,
+    GRADIENT_N,
+    GRADIENT_H,
+    GRADIENT_W,
+    TARGET,
+    PART_BYTES,
+    IMAGES,
+    ROWS_PER_BAND,
+    BANDS_PER_IMAGE,
+    OUT_HEIGHT,
+    OUT_WIDTH,
+    SOURCE_STEP,
+    TOP,
+    BAND_ROWS,
+    COPIED,
+    SCRATCH,
+    SCRATCH_SIZE,
+    TAPS_DOWN,
+    TAPS_GAP,
+    ROW_BYTES,
+    TAP_BYTES,
+    CODE,
+) = range(copy.BAND_WORDS, copy.BAND_WORDS + 22)
+"""Words of a plan after those of its bands. TAPS_GAP: bytes between the rows that two rows of the
+window see. PART_BYTES, ROW_BYTES, TAP_BYTES: of all sums, of a row of the window, of a tap."""
+WORDS = copy.BAND_WORDS + 22
+JOB_BYTES = 256
+
+
+@task
+def depthwise_sums(plan, chunk, chunks):
+    """Do one part (chunk) of the bands."""
+    memory = argument(plan, SCRATCH)
+    slot = take(memory)
+    job = buffer(memory, slot, argument(plan, SCRATCH_SIZE))
+    per_image, rows = argument(plan, BANDS_PER_IMAGE), argument(plan, ROWS_PER_BAND)
+    bands, step = argument(plan, IMAGES) * per_image, argument(plan, SOURCE_STEP)
+    height, row_bytes = argument(plan, OUT_HEIGHT), argument(plan, ROW_BYTES)
+    sums = argument(plan, TARGET) + chunk * argument(plan, PART_BYTES)
+    clear_bytes(sums, argument(plan, PART_BYTES))
+    put_word(job, X_PIXEL, argument(plan, copy.BAND_W))
+    put_word(job, G_PIXEL, argument(plan, GRADIENT_W))
+    put_word(job, SUMS_TAP, argument(plan, TAP_BYTES))
+    put_word(job, COUNT, argument(plan, OUT_WIDTH))
+    put_word(job, CHANNELS, argument(plan, TAP_BYTES) // 4)
+    for band in range(bands * chunk // chunks, bands * (chunk + 1) // chunks):
+        image, first = band // per_image, band % per_image * rows
+        top = first * step + argument(plan, TOP)
+        if argument(plan, COPIED):
+            x = job + JOB_BYTES
+            fill, deep = argument(plan, copy.FILL_BAND), argument(plan, BAND_ROWS)
+            call_address(fill, plan, x, image, 1, top, deep)
+        else:
+            x = argument(plan, copy.SOURCE) + image * argument(plan, copy.SOURCE_N)
+            x += top * argument(plan, copy.SOURCE_H)
+            x += argument(plan, copy.FIRST) * argument(plan, copy.SOURCE_W)
+        g = argument(plan, GRADIENT) + image * argument(plan, GRADIENT_N)
+        for row in range(first, min(first + rows, height)):
+            put_word(job, G, g + row * argument(plan, GRADIENT_H))
+            at = x + (row - first) * step * argument(plan, copy.BAND_H)
+            for tap in range(argument(plan, TAPS_DOWN)):
+                put_word(job, X, at + tap * argument(plan, TAPS_GAP))
+                put_word(job, SUMS, sums + tap * row_bytes)
+                call_address(argument(plan, CODE), job)
+    leave(memory, slot)
+
+
+def fits(source: View, gradient: View, phase: Phase, stride: int) -> bool:
+    """Whether there is a kernel for this window and these arrays."""
+    across = phase.taps[1]
+    beside = set(np.diff(across.offsets).tolist()) == {1}
+    dense = source.has_channels_last and gradient.has_channels_last
+    whole = source.dtype == np.float32 and source.shape[1] % LANES == 0
+    return beside and dense and whole and (len(across.offsets), stride) in SUMS_OF
+
+
+class DepthwiseWeightPlan:
+    """A plan for given shapes, if it `fits`; the result is [kh][kw][channels]."""
+
+    def __init__(
+        self, source: View, gradient: View, phase: Phase, step: tuple[int, int], channels: Channels
+    ) -> None:
+        layout = BandLayout(source, [phase], step, channels._replace(lanewise=False))
+        images, rows = source.shape[0], layout.out[0]
+        while rows > 4 and layout.height(rows) * layout.row_bytes > BAND_BYTES:
+            rows -= 1
+        rows = max(1, min(rows, -(-layout.out[0] * images // PARTS)))
+        height, per_image = layout.height(rows), -(-layout.out[0] // rows)
+        steps = layout.steps(height)
+        self.parts = min(PARTS, images * per_image)
+        down, across = phase.taps
+        tap = 4 * channels.outer
+        self.count = len(down.offsets) * len(across.offsets) * channels.outer
+        self.scratch_size = JOB_BYTES + (steps[0] if layout.copied else 0)
+        gap = down.offsets[1] - down.offsets[0] if len(down.offsets) > 1 else 0
+        g_n, _, g_h, g_w = gradient.strides
+        self.words = words_of(
+            WORDS,
+            {
+                **band_words(source, layout, steps),
+                GRADIENT_N: g_n,
+                GRADIENT_H: g_h,
+                GRADIENT_W: g_w,
+                PART_BYTES: 4 * self.count,
+                IMAGES: images,
+                ROWS_PER_BAND: rows,
+                BANDS_PER_IMAGE: per_image,
+                OUT_HEIGHT: layout.out[0],
+                OUT_WIDTH: layout.out[1],
+                SOURCE_STEP: step[0],
+                TOP: layout.low[0],
+                BAND_ROWS: height,
+                COPIED: layout.copied,
+                SCRATCH_SIZE: self.scratch_size,
+                TAPS_DOWN: len(down.offsets),
+                TAPS_GAP: gap * steps[1],
+                ROW_BYTES: len(across.offsets) * tap,
+                TAP_BYTES: tap,
+                CODE: SUMS_OF[len(across.offsets), step[1]].address,
+            },
+        )
+
+    def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> bool:
+        """Compute the target, a dense array of `count` numbers. Returns True."""
+        words = self.words.copy()
+        memory = scratch(self.scratch_size, self.parts)
+        sums = empty((self.parts, self.count), np.float32) if self.parts > 1 else target
+        words[copy.SOURCE] = source.ctypes.data
+        words[GRADIENT] = gradient.ctypes.data
+        words[TARGET] = sums.ctypes.data
+        words[SCRATCH] = memory.ctypes.data
+        launch(depthwise_sums, words, self.parts)
+        if self.parts > 1:
+            add_parts(sums, target)
+        return True

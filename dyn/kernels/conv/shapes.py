@@ -1,0 +1,189 @@
+"""What plans of convolution are made from: views of arrays, the channels that meet, bands, words.
+
+A plan's words are what its tasks read; a band is the part of the source under some rows of outputs.
+How the work is cut up stands in the plans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dyn.kernels.conv import copy, tile
+from dyn.kernels.conv.bands import Phase
+from dyn.kernels.vector.ir import LANES
+from dyn.kernels.vector.transpose import transpose_f32, transpose_f64
+
+UNITS = 8
+"""Shares of the work to aim at, so that threads end at the same time."""
+BAND_PIXELS = 4096
+"""Most outputs per band: limits the tables."""
+CHUNKS = 16
+
+
+class View(NamedTuple):
+    """Shape and byte strides of an array; the stride of an axis of size 1 is the element's size."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype
+
+    @staticmethod
+    def of(array: np.ndarray) -> View:
+        """The view of an array."""
+        size = array.itemsize
+        strides = zip(array.strides, array.shape, strict=True)
+        return View(array.shape, tuple(s if n > 1 else size for s, n in strides), array.dtype)
+
+    @property
+    def has_channels_last(self) -> bool:
+        """Whether the channels of a pixel are next to each other."""
+        return self.strides[1] == self.dtype.itemsize
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the pixels of a row are next to each other."""
+        return self.strides[3] == self.dtype.itemsize
+
+
+class Kernels(NamedTuple):
+    """Addresses of the microkernels for one element type, and its vector width."""
+
+    lanes: int
+    wide: int
+    narrow: int
+    lanewise: int
+    transpose: int
+
+
+@cache
+def kernels_of(dtype: np.dtype) -> Kernels:
+    """The microkernels for float32 or float64."""
+    if dtype.itemsize == 4:
+        made = (tile.wide_f32, tile.narrow_f32, tile.lanes_f32, transpose_f32)
+    else:
+        made = (tile.wide_f64, tile.narrow_f64, tile.lanes_f64, transpose_f64)
+    return Kernels(max(LANES * 4 // dtype.itemsize, 2), *(kernel.address for kernel in made))
+
+
+class Channels(NamedTuple):
+    """Which weights meet: per group `inner` source channels and `outer` target channels.
+
+    The byte steps in the weight between groups, source channels, target channels and the two axes
+    of the window. `lanewise`: every target channel has one source channel, its own.
+    """
+
+    groups: int
+    inner: int
+    outer: int
+    group_step: int
+    inner_step: int
+    outer_step: int
+    window_steps: tuple[int, int]
+    lanewise: bool
+
+
+def table(pairs: np.ndarray) -> np.ndarray:
+    """Pairs of byte offsets as the tile kernels read them."""
+    return np.ascontiguousarray(pairs.reshape(-1, 2), np.int64)
+
+
+class BandLayout:
+    """Where the source is read: in place, or copied with its padding into a band.
+
+    Attributes:
+        steps: bytes between images, rows, pixels and channels of what the tiles read.
+        copied: whether there is a copy, and its `layout`.
+        low: least offset of a tap, per axis; `span`: offsets from the least to the greatest.
+        image_bytes: of a copied band of `rows` rows.
+    """
+
+    def __init__(
+        self, source: View, phases: list[Phase], step: tuple[int, int], channels: Channels
+    ):
+        size, lanes = source.dtype.itemsize, kernels_of(source.dtype).lanes
+        ends = []
+        for axis in range(2):
+            offsets = [offset for phase in phases for offset in phase.taps[axis].offsets]
+            ends.append((min(offsets), max(offsets)))
+        self.low = (ends[0][0], ends[1][0])
+        self.span = (ends[0][1] - ends[0][0], ends[1][1] - ends[1][0])
+        self.out = tuple(max(p.size[axis] for p in phases) for axis in range(2))
+        reach = [(self.out[i] - 1) * step[i] + ends[i][1] for i in range(2)]
+        inside = min(self.low) >= 0 and all(
+            r < n for r, n in zip(reach, source.shape[2:], strict=True)
+        )
+        self.width = (self.out[1] - 1) * step[1] + self.span[1] + 1
+        count = source.shape[1]
+        last = source.has_channels_last or count == 1
+        few = channels.inner <= 4 and not channels.lanewise
+        self.planes = not last and few
+        self.layout = copy.PIXELS if last else copy.PLANES if few else copy.TRANSPOSED
+        ragged = channels.lanewise and count % lanes != 0
+        self.copied = not inside or ragged or (not last and not few)
+        self.pixel_bytes = size * (-(-count // lanes) * lanes if ragged else count)
+        self.row_bytes = self.width * (size * count if self.planes else self.pixel_bytes)
+        self.step, self.source, self.size = step, source, size
+
+    def height(self, rows: int) -> int:
+        """Source rows under `rows` rows of outputs."""
+        return (rows - 1) * self.step[0] + self.span[0] + 1
+
+    def steps(self, rows: int) -> tuple[int, int, int, int]:
+        """Bytes between images, rows, pixels and channels in a band of `rows` source rows."""
+        if not self.copied:
+            n, c, h, w = self.source.strides
+            return n, h, w, c
+        if self.planes:
+            line = self.width * self.size
+            return rows * self.row_bytes, line, self.size, rows * line
+        return rows * self.row_bytes, self.row_bytes, self.pixel_bytes, self.size
+
+
+def words_of(count: int, values: Mapping[int, int]) -> np.ndarray:
+    """A plan's `count` words: the given ones by number, the others 0."""
+    words = np.zeros(count, np.int64)
+    words[list(values)] = list(values.values())
+    return words
+
+
+def band_words(source: View, layout: BandLayout, steps: Sequence[int]) -> dict[int, int]:
+    """The words that describe a source and its bands."""
+    n_step, c_step, h_step, w_step = source.strides
+    return {
+        copy.SOURCE_N: n_step,
+        copy.SOURCE_H: h_step,
+        copy.SOURCE_W: w_step,
+        copy.SOURCE_C: c_step,
+        copy.HEIGHT: source.shape[2],
+        copy.WIDTH: source.shape[3],
+        copy.CHANNELS: source.shape[1],
+        copy.ELEMENT: source.dtype.itemsize,
+        copy.LAYOUT: layout.layout,
+        copy.BAND_N: steps[0],
+        copy.BAND_H: steps[1],
+        copy.BAND_W: steps[2],
+        copy.BAND_C: steps[3],
+        copy.BAND_WIDTH: layout.width,
+        copy.FIRST: layout.low[1],
+        copy.TRANSPOSE: kernels_of(source.dtype).transpose,
+        copy.FILL_BAND: copy.fill_band.address,
+    }
+
+
+def remembered(make: Any) -> Any:
+    """Keep the last plans made, by their arguments."""
+    plans: dict[Any, Any] = {}
+
+    def find(*key: Any) -> Any:
+        plan = plans.get(key)
+        if plan is None:
+            if len(plans) >= 1024:
+                plans.clear()
+            plan = plans[key] = make(*key)
+        return plan
+
+    return find

@@ -1,0 +1,213 @@
+"""The microkernels of direct convolution, emitted as LLVM vector IR.
+
+A tile is a block of outputs held in registers while a reduction runs over it. Its rows are wherever
+a table says they are, so padding, stride, dilation, groups and memory layout are the caller's
+business, and one microkernel serves convolution and both its gradients. A kernel goes over many
+rows, a tile at a time; loops beyond that do not belong here (`bands`, `weight`).
+
+Method: indirect convolution (Dukhan, arXiv 1907.02129), with one table of row offsets for all taps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from dyn.kernels.runtime.jit import instance
+from dyn.kernels.runtime.threads import argument
+from dyn.kernels.vector.lanes import LANES
+from dyn.kernels.vector.simd import BYTE, F32, F64, WORD, Emitter, Value, choose, fma, intrinsic
+from dyn.kernels.vector.value import branch
+
+ACCUMULATE, RELU = 1, 2
+"""Bits of a tile's FLAGS: add to what C holds; replace negative results by zero."""
+
+WIDE = {16: 14, 8: 6, 4: 6}[LANES]
+"""Rows of a tile two vectors wide: accumulators and operands just fit the vector registers."""
+NARROW = {16: 14, 8: 10, 4: 10}[LANES]
+"""Rows of a tile one vector wide."""
+
+(STEPS, STEP_TABLE, RUN, A_STEP, B_STEP, A, B, C, ROW_TABLE, COUNT, WIDTH, BIAS, FLAGS) = range(13)
+"""Words of a job, at the address that the kernel gets."""
+
+
+def _tile(element: ir.Type, rows: int, columns: int, lanewise: bool = False) -> Any:
+    """The generator of one tile kernel, `columns` vectors wide.
+
+    C[r, :] = sum over t < STEPS, i < RUN of
+                  A[A + row_table[r].a + step_table[t].a + i * A_STEP]
+                * B[B + step_table[t].b + i * B_STEP, :]       (+ C) (+ bias) (relu)
+
+    An element of A meets `columns` vectors of B; with `lanewise` A has as many vectors as B. The
+    tables hold pairs of byte offsets: (A, B) per step, (A, C) per row; steps are in bytes. `left`
+    rows at most, and WIDTH elements of each, are stored; STEPS, RUN and `left` are at least 1. BIAS
+    is an address or 0, and is not looked at when accumulating.
+    """
+
+    @intrinsic
+    def tile(typing: Any, job: Any, row_table: Any, left: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            address, row_table, left = arguments
+            words = [_word_at(builder, address, 8 * i) for i in range(FLAGS + 1)]
+            emit = Emitter(builder, element)
+            starts, ends = _rows(builder, rows, words, row_table, left)
+            sums = _reduce(emit, starts, columns, lanewise, words)
+            _finish(emit, sums, ends, left, words)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, types.int64), generate
+
+    return tile
+
+
+def _word_at(builder: Any, address: Any, offset: int = 0) -> Any:
+    """The 64-bit integer at an address."""
+    return builder.load(builder.inttoptr(builder.add(address, WORD(offset)), WORD.as_pointer()))
+
+
+def _opaque(builder: Any, word: Any) -> Any:
+    """The same integer, about which the optimiser knows nothing."""
+    kind = ir.FunctionType(WORD, [WORD])
+    return builder.call(ir.InlineAsm(kind, "", "=r,0"), [word])
+
+
+def _rows(
+    builder: Any, rows: int, words: list[Any], table: Any, left: Any
+) -> tuple[list[Any], list[Any]]:
+    """Where each row of A and of C starts; rows beyond `left` read what the last one reads."""
+    last = builder.sub(left, WORD(1))
+    starts, ends = [], []
+    for r in range(rows):
+        index = builder.select(builder.icmp_signed("<", WORD(r), last), WORD(r), last)
+        entry = builder.add(table, builder.shl(index, WORD(4)))
+        start = builder.add(words[A], _word_at(builder, entry))
+        starts.append(builder.inttoptr(start, BYTE.as_pointer()))
+        ends.append(builder.add(words[C], _word_at(builder, entry, 8)))
+    return starts, ends
+
+
+def _reduce(
+    emit: Emitter, starts: list[Any], columns: int, lanewise: bool, words: list[Any]
+) -> list[list[Value]]:
+    """The two loops of the reduction; returns the accumulators, one list per row."""
+    builder = emit.builder
+    grid = [(r, v) for r in range(len(starts)) for v in range(columns)]
+    end_of_table = builder.add(words[STEP_TABLE], builder.shl(words[STEPS], WORD(4)))
+    zero = emit.numbers(0).value
+    before = builder.block
+    step, run, after, done = map(builder.append_basic_block, ("step", "run", "next", "done"))
+    builder.branch(step)
+
+    builder.position_at_end(step)
+    entry = builder.phi(WORD)
+    outer = {at: builder.phi(emit.vector) for at in grid}
+    a_start = _word_at(builder, entry)
+    b_start = builder.add(words[B], _word_at(builder, entry, 8))
+    builder.branch(run)
+
+    builder.position_at_end(run)
+    todo, offset, b = builder.phi(WORD), builder.phi(WORD), builder.phi(WORD)
+    old = {at: builder.phi(emit.vector) for at in grid}
+    factors = [emit.load(builder.add(b, WORD(v * emit.bytes))) for v in range(columns)]
+    new = {}
+    for r, start in enumerate(starts):
+        address = builder.ptrtoint(builder.gep(start, [offset]), WORD)
+        number = None if lanewise else emit.splat_at(address)
+        for v in range(columns):
+            given = number or emit.load(builder.add(address, WORD(v * emit.bytes)))
+            new[r, v] = fma(given, factors[v], Value(builder, old[r, v])).value
+    less = builder.sub(todo, WORD(1))
+    todo.add_incoming(words[RUN], step)
+    todo.add_incoming(less, run)
+    offset.add_incoming(a_start, step)
+    # Opaque, or LLVM would keep one moving pointer per row and run out of registers.
+    offset.add_incoming(_opaque(builder, builder.add(offset, words[A_STEP])), run)
+    b.add_incoming(b_start, step)
+    b.add_incoming(builder.add(b, words[B_STEP]), run)
+    for at in grid:
+        old[at].add_incoming(outer[at], step)
+        old[at].add_incoming(new[at], run)
+        outer[at].add_incoming(zero, before)
+        outer[at].add_incoming(new[at], after)
+    builder.cbranch(builder.icmp_signed(">", less, WORD(0)), run, after)
+
+    builder.position_at_end(after)
+    following = builder.add(entry, WORD(16))
+    entry.add_incoming(words[STEP_TABLE], before)
+    entry.add_incoming(following, after)
+    builder.cbranch(builder.icmp_unsigned("<", following, end_of_table), step, done)
+    builder.position_at_end(done)
+    return [[Value(builder, new[r, v]) for v in range(columns)] for r in range(len(starts))]
+
+
+def _finish(
+    emit: Emitter, sums: list[list[Value]], ends: list[Any], left: Any, words: list[Any]
+) -> None:
+    """Add C or bias, clamp, store: whole vectors where the width allows it, else masked ones."""
+    builder, columns = emit.builder, len(sums[0])
+
+    def has(flag: int) -> Any:
+        return builder.icmp_signed("!=", builder.and_(words[FLAGS], WORD(flag)), WORD(0))
+
+    low = builder.select(has(RELU), emit.element(0.0), emit.element(float("-inf")))
+    floor = emit.splat(low)
+
+    def vectors(address: Any, masks: list[Any]) -> list[Value]:
+        at = [builder.add(address, WORD(v * emit.bytes)) for v in range(columns)]
+        return [emit.load(at[v], masks[v]) for v in range(columns)]
+
+    def store_rows(masks: list[Any]) -> None:
+        shift = branch(
+            builder,
+            builder.icmp_signed("!=", words[BIAS], WORD(0)),
+            lambda: vectors(words[BIAS], masks),
+            lambda: [emit.numbers(0)] * columns,
+        )
+        for r, end in enumerate(ends):
+            with builder.if_then(builder.icmp_signed(">", left, WORD(r))):
+                added = branch(
+                    builder,
+                    has(ACCUMULATE),
+                    lambda end=end: vectors(end, masks),
+                    lambda: shift,
+                )
+                for v in range(columns):
+                    found = sums[r][v] + added[v]
+                    # A comparison with NaN is false, so NaN stays.
+                    found = choose(found < floor, floor, found)
+                    emit.store(found, builder.add(end, WORD(v * emit.bytes)), masks[v])
+
+    whole = builder.icmp_signed(">=", words[WIDTH], WORD(columns * emit.lanes))
+    with builder.if_else(whole) as (yes, no):
+        with yes:
+            store_rows([None] * columns)
+        with no:
+            widths = [builder.sub(words[WIDTH], WORD(v * emit.lanes)) for v in range(columns)]
+            store_rows([emit.mask_below(width) for width in widths])
+
+
+def _body(job):
+    row, left = argument(job, ROW_TABLE), argument(job, COUNT)
+    while left > 0:
+        tile(job, row, left)  # type: ignore[name-defined]  # noqa: F821
+        row += 16 * rows  # type: ignore[name-defined]  # noqa: F821
+        left -= rows  # type: ignore[name-defined]  # noqa: F821
+
+
+wide_f32, wide_f64 = (
+    instance(f"wide_{name}", _body, rows=WIDE, tile=_tile(element, WIDE, 2))
+    for name, element in (("f32", F32), ("f64", F64))
+)
+"""Tiles of WIDE rows and two vectors."""
+narrow_f32, narrow_f64 = (
+    instance(f"narrow_{name}", _body, rows=NARROW, tile=_tile(element, NARROW, 1))
+    for name, element in (("f32", F32), ("f64", F64))
+)
+"""Tiles of NARROW rows and one vector."""
+lanes_f32, lanes_f64 = (
+    instance(f"lanes_{name}", _body, rows=NARROW, tile=_tile(element, NARROW, 1, lanewise=True))
+    for name, element in (("f32", F32), ("f64", F64))
+)
+"""Tiles of NARROW rows and one vector, channel by channel (depthwise)."""

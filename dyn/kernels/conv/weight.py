@@ -1,0 +1,323 @@
+"""The gradient of a convolution's weight: tiles of it, summed over the pixels of a batch.
+
+Rows of a tile are numbers of the window (row, column, input channel), columns are output channels,
+the reduction runs over pixels: the tile kernels of `tile` with the input in A and the gradient
+of the output in B. Parts of the batch have sums of their own, added in a fixed order, so the result
+does not depend on the threads.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dyn.kernels.conv import copy, tile
+from dyn.kernels.conv.bands import Phase
+from dyn.kernels.conv.copy import copy_rows
+from dyn.kernels.conv.shapes import (
+    BAND_PIXELS,
+    CHUNKS,
+    UNITS,
+    BandLayout,
+    Channels,
+    View,
+    band_words,
+    kernels_of,
+    table,
+    words_of,
+)
+from dyn.kernels.runtime.jit import call_address, kernel, task
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.vector.ir import put_word
+
+BAND_BYTES = 320 * 1024
+"""Size of a band: large, because every band passes over the whole gradient of the weight."""
+PART_BYTES = 1 << 20
+"""Partial sums larger than this are not worth their memory; output channels are shared out."""
+
+(
+    GRADIENT,
+    GRADIENT_N,
+    GRADIENT_H,
+    GRADIENT_W,
+    GRADIENT_C,
+    TARGET,
+    PART_STEP,
+    IMAGES,
+    IMAGES_PER_BAND,
+    ROWS_PER_BAND,
+    BANDS_PER_IMAGE,
+    BANDS,
+    PARTS,
+    SPLITS,
+    SOURCE_STEP,
+    TOP,
+    BAND_ROWS,
+    COPIED,
+    OUT_HEIGHT,
+    OUT_WIDTH,
+    SCRATCH,
+    SCRATCH_SIZE,
+    SCRATCH_PANEL,
+    DIRECT_BANDS,
+    PANELS,
+    PANELS_PER_GROUP,
+    PANEL_LANES,
+    GROUP_LANES,
+    GROUP_STEP,
+    PANEL_STEP,
+    WIDE,
+    NARROW,
+    NARROW_LANES,
+    WINDOW_ROWS,
+    ROW_TABLE,
+    STEP_TABLE,
+    DIRECT_TABLE,
+    A_STEP,
+    COPY_ROWS,
+) = range(copy.BAND_WORDS, copy.BAND_WORDS + 39)
+"""Words of a plan after those of its bands.
+
+A unit of work is a part (of PARTS) of the bands and a share (of SPLITS) of the panels of output
+channels. In the first DIRECT_BANDS bands the gradient is read where it lies; else a panel of it is
+copied to SCRATCH_PANEL bytes from the start of the scratch buffer.
+"""
+WORDS = copy.BAND_WORDS + 39
+JOB_BYTES = 256
+
+
+@task
+def weight_sums(plan, chunk, chunks):
+    """Do a share of the units."""
+    memory = argument(plan, SCRATCH)
+    slot = take(memory)
+    job = buffer(memory, slot, argument(plan, SCRATCH_SIZE))
+    packed = job + argument(plan, SCRATCH_PANEL)
+    parts, splits = argument(plan, PARTS), argument(plan, SPLITS)
+    bands, panels = argument(plan, BANDS), argument(plan, PANELS)
+    per_image, images_per_band = argument(plan, BANDS_PER_IMAGE), argument(plan, IMAGES_PER_BAND)
+    rows_per_band, height = argument(plan, ROWS_PER_BAND), argument(plan, OUT_HEIGHT)
+    width, element = argument(plan, OUT_WIDTH), argument(plan, copy.ELEMENT)
+    lanes, group_lanes = argument(plan, PANEL_LANES), argument(plan, GROUP_LANES)
+    per_group = argument(plan, PANELS_PER_GROUP)
+    gradient_h, gradient_w = argument(plan, GRADIENT_H), argument(plan, GRADIENT_W)
+    gradient_c = argument(plan, GRADIENT_C)
+    put_word(job, tile.RUN, width)
+    put_word(job, tile.A_STEP, argument(plan, A_STEP))
+    put_word(job, tile.ROW_TABLE, argument(plan, ROW_TABLE))
+    put_word(job, tile.COUNT, argument(plan, WINDOW_ROWS))
+    put_word(job, tile.BIAS, 0)
+    units = parts * splits
+    for unit in range(units * chunk // chunks, units * (chunk + 1) // chunks):
+        split, part = unit // parts, unit % parts
+        target = argument(plan, TARGET) + part * argument(plan, PART_STEP)
+        put_word(job, tile.FLAGS, 0)
+        for band in range(bands * part // parts, bands * (part + 1) // parts):
+            first = band // per_image * images_per_band
+            images = min(images_per_band, argument(plan, IMAGES) - first)
+            row = band % per_image * rows_per_band
+            rows = min(rows_per_band, height - row)
+            top = row * argument(plan, SOURCE_STEP) + argument(plan, TOP)
+            if argument(plan, COPIED):
+                a = job + JOB_BYTES
+                fill, deep = argument(plan, copy.FILL_BAND), argument(plan, BAND_ROWS)
+                call_address(fill, plan, a, first, images, top, deep)
+            else:
+                a = argument(plan, copy.SOURCE) + first * argument(plan, copy.SOURCE_N)
+                a += top * argument(plan, copy.SOURCE_H)
+                a += argument(plan, copy.FIRST) * argument(plan, copy.SOURCE_W)
+            put_word(job, tile.STEPS, images * rows)
+            direct = band < argument(plan, DIRECT_BANDS)
+            step_table = argument(plan, DIRECT_TABLE if direct else STEP_TABLE)
+            put_word(job, tile.STEP_TABLE, step_table)
+            put_word(job, tile.B_STEP, gradient_w if direct else lanes * element)
+            gradient = argument(plan, GRADIENT) + first * argument(plan, GRADIENT_N)
+            gradient += row * gradient_h
+            for panel in range(panels * split // splits, panels * (split + 1) // splits):
+                group, index = panel // per_group, panel % per_group
+                inside = min(lanes, group_lanes - index * lanes)
+                lane = group * group_lanes + index * lanes
+                b = gradient + lane * gradient_c
+                if not direct:
+                    to = packed
+                    for image in range(images):
+                        for line in range(rows):
+                            at = b + image * argument(plan, GRADIENT_N) + line * gradient_h
+                            if gradient_c == element:
+                                words = element // 4
+                                copier = argument(plan, COPY_ROWS)
+                                call_address(
+                                    copier, at, gradient_w, to, lanes * words, width, inside * words
+                                )
+                            else:
+                                mover = argument(plan, copy.TRANSPOSE)
+                                call_address(
+                                    mover, at, gradient_c, to, lanes * element, inside, width
+                                )
+                            to += width * lanes * element
+                    b = packed
+                channels = group * argument(plan, GROUP_STEP) + index * argument(plan, PANEL_STEP)
+                put_word(job, tile.A, a + channels)
+                put_word(job, tile.B, b)
+                put_word(job, tile.C, target + lane * element)
+                put_word(job, tile.WIDTH, inside)
+                is_wide = inside > argument(plan, NARROW_LANES)
+                call_address(argument(plan, WIDE) if is_wide else argument(plan, NARROW), job)
+            put_word(job, tile.FLAGS, tile.ACCUMULATE)
+    leave(memory, slot)
+
+
+@kernel
+def add_parts(parts, total):
+    """total[i] = parts[0, i] + parts[1, i] + ..., in that order."""
+    for i in range(total.size):
+        total[i] = parts[0, i]
+    for part in range(1, parts.shape[0]):
+        for i in range(total.size):
+            total[i] += parts[part, i]
+
+
+class WeightPlan:
+    """A plan of `weight_sums`.
+
+    `channels.inner_step`, `outer_step` and `window_steps` describe the result, a dense array
+    [window rows][window columns][inner][all outer channels].
+    """
+
+    def __init__(
+        self, source: View, gradient: View, phase: Phase, step: tuple[int, int], channels: Channels
+    ) -> None:
+        kernels = kernels_of(source.dtype)
+        size = source.dtype.itemsize
+        self.dtype = source.dtype
+        layout = BandLayout(source, [phase], step, channels)
+        lanewise = channels.lanewise
+        narrow = lanewise or channels.outer <= kernels.lanes
+        lanes = kernels.lanes * (1 if narrow else 2)
+        per_group = -(-channels.outer // lanes)
+        panels = channels.groups * per_group
+        images, rows = self._cut(source.shape[0], layout)
+        height, width = layout.out
+        deep = layout.height(rows)
+        steps = layout.steps(deep)
+        per_image = -(-height // rows)
+        bands = per_image * source.shape[0] if images == 1 else -(-source.shape[0] // images)
+        window = len(phase.taps[0].offsets), len(phase.taps[1].offsets)
+        self.count = window[0] * window[1] * channels.inner * channels.groups * channels.outer
+        if lanewise:
+            self.count = window[0] * window[1] * channels.outer
+        self.parts, splits = self._share(bands, panels, self.count * size)
+        self.chunks = min(CHUNKS, self.parts * splits)
+        last = gradient.has_channels_last or gradient.shape[1] == 1
+        direct_bands = self._direct_bands(gradient, channels, lanes, bands)
+        if not last and not gradient.has_rows:
+            raise ValueError("the gradient must have dense channels or rows")
+        band_bytes = -(-images * steps[0] // 64) * 64 if layout.copied else 0
+        scratch_panel = JOB_BYTES + band_bytes
+        panel_bytes = images * rows * width * lanes * size
+        self.scratch_size = -(-(scratch_panel + panel_bytes) // 64) * 64
+        g_n, g_c, g_h, g_w = gradient.strides
+        n, i = np.ogrid[:images, :rows]
+        seen = n * steps[0] + i * (step[0] * steps[1])
+        copied = (n * rows + i) * (width * lanes * size)
+        self.step_table = table(np.stack([seen, copied], -1))
+        self.direct_table = table(np.stack([seen, n * g_n + i * g_h], -1))
+        down = (np.array(phase.taps[0].offsets) - layout.low[0])[:, None, None] * steps[1]
+        right = (np.array(phase.taps[1].offsets) - layout.low[1])[:, None] * steps[2]
+        inner = np.arange(channels.inner)
+        h_step, w_step = channels.window_steps
+        numbers = np.broadcast_arrays(
+            down + right + inner * steps[3],
+            np.array(phase.taps[0].indices)[:, None, None] * h_step
+            + np.array(phase.taps[1].indices)[:, None] * w_step
+            + inner * channels.inner_step,
+        )
+        self.row_table = table(np.stack(numbers, -1))
+        self.words = words_of(
+            WORDS,
+            {
+                **band_words(source, layout, steps),
+                GRADIENT_N: g_n,
+                GRADIENT_H: g_h,
+                GRADIENT_W: g_w,
+                GRADIENT_C: size if last else g_c,
+                PART_STEP: self.count * size,
+                IMAGES: source.shape[0],
+                IMAGES_PER_BAND: images,
+                ROWS_PER_BAND: rows,
+                BANDS_PER_IMAGE: per_image,
+                BANDS: bands,
+                PARTS: self.parts,
+                SPLITS: splits,
+                SOURCE_STEP: step[0],
+                TOP: layout.low[0],
+                BAND_ROWS: deep,
+                COPIED: layout.copied,
+                OUT_HEIGHT: height,
+                OUT_WIDTH: width,
+                SCRATCH_SIZE: self.scratch_size,
+                SCRATCH_PANEL: scratch_panel,
+                DIRECT_BANDS: direct_bands,
+                PANELS: panels,
+                PANELS_PER_GROUP: per_group,
+                PANEL_LANES: lanes,
+                GROUP_LANES: channels.outer,
+                GROUP_STEP: channels.inner * steps[3],
+                PANEL_STEP: lanes * size if lanewise else 0,
+                WIDE: kernels.wide,
+                NARROW: kernels.lanewise if lanewise else kernels.narrow,
+                NARROW_LANES: channels.outer if lanewise else kernels.lanes,
+                WINDOW_ROWS: len(self.row_table),
+                ROW_TABLE: self.row_table.ctypes.data,
+                STEP_TABLE: self.step_table.ctypes.data,
+                DIRECT_TABLE: self.direct_table.ctypes.data,
+                A_STEP: step[1] * steps[2],
+                COPY_ROWS: copy_rows.address,
+            },
+        )
+
+    def _direct_bands(self, gradient: View, channels: Channels, lanes: int, bands: int) -> int:
+        """Bands in which the gradient can be read where it lies.
+
+        With several panels that would be slow. Vectors that reach beyond the channels of a pixel
+        find the next pixel, which does no harm, but for the last band there may be none.
+        """
+        n, _, h, w = gradient.strides
+        last = gradient.has_channels_last or gradient.shape[1] == 1
+        if not last or channels.groups > 1 or (channels.outer > lanes and not channels.lanewise):
+            return 0
+        if channels.outer % lanes == 0:
+            return bands
+        reach = lanes * gradient.dtype.itemsize
+        return bands - 1 if n >= h >= w > 0 and gradient.shape[3] * w >= reach else 0
+
+    def _cut(self, images: int, layout: BandLayout) -> tuple[int, int]:
+        """Images and rows of outputs per band."""
+        height, width = layout.out
+        rows = max(1, min(height, BAND_PIXELS // max(width, 1)))
+        while rows > 1 and layout.height(rows) * layout.row_bytes > BAND_BYTES:
+            rows -= 1
+        if rows < height or images == 1:
+            return 1, -(-height // -(-height // rows))
+        together = BAND_BYTES // max(layout.height(height) * layout.row_bytes, 1)
+        return max(1, min(together, BAND_PIXELS // max(height * width, 1), images)), height
+
+    def _share(self, bands: int, panels: int, size: int) -> tuple[int, int]:
+        """Parts of the bands, and shares of the panels."""
+        parts = min(bands, UNITS if size <= PART_BYTES // 4 else 2 if size <= PART_BYTES else 1)
+        return parts, min(panels, -(-UNITS // parts))
+
+    def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> bool:
+        """Compute the target, a dense array of `count` numbers. Returns True."""
+        words = self.words.copy()
+        memory = scratch(self.scratch_size, self.chunks)
+        sums = empty((self.parts, self.count), self.dtype) if self.parts > 1 else target
+        words[copy.SOURCE] = source.ctypes.data
+        words[GRADIENT] = gradient.ctypes.data
+        words[SCRATCH] = memory.ctypes.data
+        words[TARGET] = sums.ctypes.data
+        launch(weight_sums, words, self.chunks)
+        if self.parts > 1:
+            add_parts(sums, target)
+        return True

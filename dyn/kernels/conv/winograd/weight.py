@@ -1,0 +1,257 @@
+"""The gradient of the weight of a 3 x 3 convolution with stride 1, by Winograd's filtering.
+
+With the tiles and frequencies of `winograd`, and g the gradient of the output,
+    gw = G' [sum over tiles of (B' x B) * (A g A')] G.
+The sum is one product per frequency, [Ci, tiles] x [tiles, Co]. Tiles are taken in blocks whose
+transforms stay in the last-level cache; the frequencies are shared out among the threads, so every
+number is summed by one of them, in order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dyn.kernels.conv import tile
+from dyn.kernels.conv.shapes import View, kernels_of, table, words_of
+from dyn.kernels.conv.winograd import filtering as forward
+from dyn.kernels.conv.winograd import transform
+from dyn.kernels.conv.winograd.filtering import TABLE_BYTES
+from dyn.kernels.conv.winograd.plan import spacing, tiles_along
+from dyn.kernels.conv.winograd.product import PANEL
+from dyn.kernels.runtime.jit import call_address, microkernel, task
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.vector.ir import prefetch, put_word
+from dyn.kernels.vector.lanes import LANES
+
+BLOCK_BYTES = 4 << 20
+"""Transforms of a block of tiles."""
+CHUNKS = 32
+
+(
+    GRADIENT,
+    GRADIENT_N,
+    GRADIENT_H,
+    GRADIENT_W,
+    FIRST,
+    COUNT,
+    M,
+    M_ROW,
+    SUMS,
+    SUMS_STEP,
+    SUMS_ROW,
+    RESULT,
+    RESULT_ROW,
+    ROW_TABLE,
+    STEP_TABLE,
+    TILE,
+    READ_GRADIENTS,
+    SPREAD_GRADIENT,
+    GATHER_WEIGHT,
+) = range(forward.PRODUCTS + 1, forward.PRODUCTS + 20)
+"""Words after those of `winograd`, whose source is the input and whose target has the sizes of g.
+
+FIRST and COUNT: the tiles of the present block. M holds transformed gradients, M_ROW bytes from
+tile to tile and M_STEP from frequency to frequency. SUMS: [frequency][inner][outer], SUMS_ROW bytes
+from channel to channel. RESULT: [3][3][inner][outer], RESULT_ROW likewise.
+"""
+WORDS = forward.PRODUCTS + 20
+
+
+@microkernel(5)
+def read_gradients(plan, first, count, target, table):
+    """Transform `count` tiles of the gradient to rows at `target`, M_STEP apart per frequency."""
+    side, width = argument(plan, forward.SIDE), argument(plan, forward.OUT_WIDTH)
+    height, nothing = argument(plan, forward.OUT_HEIGHT), argument(plan, forward.NOTHING)
+    code, step = argument(plan, SPREAD_GRADIENT), argument(plan, forward.M_STEP)
+    for number in range(first, first + count):
+        image, row, column, gap_h, gap_w = forward.corner(plan, number)
+        step_h, step_w = argument(plan, GRADIENT_H), argument(plan, GRADIENT_W)
+        at = argument(plan, GRADIENT) + image * argument(plan, GRADIENT_N)
+        at += row * step_h + column * step_w
+        step_h, step_w = step_h * gap_h, step_w * gap_w
+        for i in range(side):
+            for j in range(side):
+                inside = row + i * gap_h < height and column + j * gap_w < width
+                put_word(table, i * side + j, at + j * step_w if inside else nothing)
+            if gap_w == 1:
+                for line in range(at + side * step_w, at + 2 * side * step_w, 64):
+                    prefetch(line)
+            at += step_h
+        call_address(code, table, argument(plan, forward.OUTER), target, step)
+        target += argument(plan, M_ROW)
+
+
+@task
+def spread_both(plan, chunk, chunks):
+    """Transform a share of a block's tiles of input and gradient."""
+    memory = argument(plan, forward.SCRATCH)
+    slot = take(memory)
+    table = buffer(memory, slot, argument(plan, forward.SCRATCH_SIZE))
+    tiles, first = argument(plan, COUNT), argument(plan, FIRST)
+    start, stop = tiles * chunk // chunks, tiles * (chunk + 1) // chunks
+    v = argument(plan, forward.V) + start * argument(plan, forward.V_ROW)
+    m = argument(plan, M) + start * argument(plan, M_ROW)
+    read = argument(plan, forward.READ_TILES)
+    call_address(read, plan, first + start, stop - start, v, table)
+    read = argument(plan, READ_GRADIENTS)
+    call_address(read, plan, first + start, stop - start, m, table)
+    leave(memory, slot)
+
+
+@task
+def multiply(plan, chunk, chunks):
+    """Add a block's products to the sums of a share of frequencies and panels."""
+    memory = argument(plan, forward.SCRATCH)
+    slot = take(memory)
+    job = buffer(memory, slot, argument(plan, forward.SCRATCH_SIZE))
+    panels = argument(plan, forward.PANELS)
+    put_word(job, tile.ROW_TABLE, argument(plan, ROW_TABLE))
+    put_word(job, tile.COUNT, argument(plan, forward.INNER))
+    put_word(job, tile.STEPS, 1)
+    put_word(job, tile.STEP_TABLE, argument(plan, STEP_TABLE))
+    put_word(job, tile.RUN, argument(plan, COUNT))
+    put_word(job, tile.A_STEP, argument(plan, forward.V_ROW))
+    put_word(job, tile.B_STEP, argument(plan, M_ROW))
+    put_word(job, tile.WIDTH, PANEL)
+    put_word(job, tile.BIAS, 0)
+    put_word(job, tile.FLAGS, tile.ACCUMULATE if argument(plan, FIRST) else 0)
+    units = argument(plan, forward.FREQUENCIES) * panels
+    for unit in range(units * chunk // chunks, units * (chunk + 1) // chunks):
+        frequency, lane = unit // panels, unit % panels * (4 * PANEL)
+        m = argument(plan, M) + frequency * argument(plan, forward.M_STEP) + lane
+        sums = argument(plan, SUMS) + frequency * argument(plan, SUMS_STEP) + lane
+        put_word(
+            job, tile.A, argument(plan, forward.V) + frequency * argument(plan, forward.V_STEP)
+        )
+        put_word(job, tile.B, m)
+        put_word(job, tile.C, sums)
+        call_address(argument(plan, TILE), job)
+    leave(memory, slot)
+
+
+@task
+def gather_weights(plan, chunk, chunks):
+    """Transform the sums of a share of the input channels back."""
+    memory = argument(plan, forward.SCRATCH)
+    slot = take(memory)
+    table = buffer(memory, slot, argument(plan, forward.SCRATCH_SIZE))
+    inner, outer = argument(plan, forward.INNER), argument(plan, forward.OUTER)
+    code, step = argument(plan, GATHER_WEIGHT), argument(plan, SUMS_STEP)
+    row = argument(plan, RESULT_ROW)
+    for channel in range(inner * chunk // chunks, inner * (chunk + 1) // chunks):
+        for tap in range(9):
+            put_word(table, tap, argument(plan, RESULT) + (tap * inner + channel) * row)
+        sums = argument(plan, SUMS) + channel * argument(plan, SUMS_ROW)
+        call_address(code, table, outer, sums, step, 0, 0, plan + 8 * forward.ALARM)
+    leave(memory, slot)
+
+
+class WinogradWeightPlan:
+    """A plan for given shapes."""
+
+    def __init__(
+        self,
+        source: View,
+        gradient: View,
+        low: tuple[int, int],
+        gaps: tuple[int, int],
+        side: int,
+    ) -> None:
+        """Plan; `low` is the padding at the top and left, `gaps` the dilation, `side` 4 or 2."""
+        inner, outer = source.shape[1], gradient.shape[1]
+        frequencies = (side + 2) ** 2
+        down, across = tiles_along(gradient.shape[2:], gaps, side)
+        self.tiles = source.shape[0] * gaps[0] * gaps[1] * down * across
+        panels = -(-outer // PANEL)
+        v_row = 4 * (-(-inner // LANES) * LANES + 16)
+        m_row = 4 * (panels * PANEL + 16)
+        fitting = max(BLOCK_BYTES // (frequencies * (v_row + m_row)), 64)
+        blocks = -(-self.tiles // fitting)
+        self.block = -(-self.tiles // blocks)
+        v_step, m_step = spacing(self.block * v_row), spacing(self.block * m_row)
+        self.sizes = (
+            frequencies * v_step // 4,
+            frequencies * m_step // 4,
+            frequencies * inner * panels * PANEL,
+        )
+        self.spread_chunks = min(CHUNKS, self.block)
+        self.product_chunks = min(CHUNKS, frequencies * panels)
+        self.gather_chunks = min(CHUNKS, inner)
+        self.scratch_size = TABLE_BYTES
+        self.nothing = np.zeros(max(inner, outer), np.float32)
+        rows = np.arange(inner)[:, None]
+        sums_row = 4 * panels * PANEL
+        self.row_table = table(rows * np.array([4, sums_row]))
+        self.step_table = table(np.zeros((1, 2)))
+        kernels, small = kernels_of(source.dtype), side == 2
+        x_n, _, x_h, x_w = source.strides
+        g_n, _, g_h, g_w = gradient.strides
+        self.words = words_of(
+            WORDS,
+            {
+                forward.SOURCE_N: x_n,
+                forward.SOURCE_H: x_h,
+                forward.SOURCE_W: x_w,
+                forward.HEIGHT: source.shape[2],
+                forward.WIDTH: source.shape[3],
+                forward.INNER: inner,
+                forward.TOP: low[0],
+                forward.LEFT: low[1],
+                forward.OUT_HEIGHT: gradient.shape[2],
+                forward.OUT_WIDTH: gradient.shape[3],
+                forward.OUTER: outer,
+                forward.SIDE: side,
+                forward.GAP_H: gaps[0],
+                forward.GAP_W: gaps[1],
+                forward.TILES_DOWN: down,
+                forward.TILES_ACROSS: across,
+                forward.FREQUENCIES: frequencies,
+                forward.V_ROW: v_row,
+                forward.V_STEP: v_step,
+                forward.M_STEP: m_step,
+                forward.PANELS: panels,
+                forward.NOTHING: self.nothing.ctypes.data,
+                forward.SCRATCH_SIZE: self.scratch_size,
+                forward.READ_TILES: forward.read_tiles.address,
+                forward.SPREAD: (transform.input2 if small else transform.input4).address,
+                GRADIENT_N: g_n,
+                GRADIENT_H: g_h,
+                GRADIENT_W: g_w,
+                M_ROW: m_row,
+                SUMS_STEP: inner * sums_row,
+                SUMS_ROW: sums_row,
+                RESULT_ROW: 4 * outer,
+                ROW_TABLE: self.row_table.ctypes.data,
+                STEP_TABLE: self.step_table.ctypes.data,
+                TILE: kernels.wide,
+                READ_GRADIENTS: read_gradients.address,
+                SPREAD_GRADIENT: (transform.gradient2 if small else transform.gradient4).address,
+                GATHER_WEIGHT: (transform.back2 if small else transform.back4).address,
+            },
+        )
+
+    def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> bool:
+        """Compute the target, a dense array [3][3][inner][outer].
+
+        Returns:
+            Whether all results are finite; if not, they are to be computed anew in another way.
+        """
+        words = self.words.copy()
+        memory = scratch(self.scratch_size, CHUNKS)
+        v, m, sums = (empty((size,), np.float32) for size in self.sizes)
+        words[forward.SOURCE] = source.ctypes.data
+        words[GRADIENT] = gradient.ctypes.data
+        words[forward.V] = v.ctypes.data
+        words[M] = m.ctypes.data
+        words[SUMS] = sums.ctypes.data
+        words[RESULT] = target.ctypes.data
+        words[forward.SCRATCH] = memory.ctypes.data
+        for first in range(0, self.tiles, self.block):
+            words[FIRST] = first
+            words[COUNT] = min(self.block, self.tiles - first)
+            launch(spread_both, words, self.spread_chunks)
+            launch(multiply, words, self.product_chunks)
+        launch(gather_weights, words, self.gather_chunks)
+        return not words[forward.ALARM]

@@ -1,0 +1,14 @@
+"""Arithmetic element by element: formulas, the loops that run them, and the choice of the loop."""
+
+from dyn.kernels.elementwise.apply import (
+    binary,
+    cast,
+    clip,
+    clip_grad,
+    kernel_size,
+    limits,
+    unary,
+    where,
+)
+
+__all__ = ["binary", "cast", "clip", "clip_grad", "kernel_size", "limits", "unary", "where"]

@@ -1,0 +1,194 @@
+"""Arithmetic element by element, by op name: `unary`, `binary`, `where`, `cast`.
+
+float32 goes through our own kernels, in two threads where the arrays are large; every other dtype,
+and small arrays of what numpy has a ufunc for, through numpy. float16 and bfloat16 are computed in
+float32. Inputs broadcast as in numpy. Nothing here reduces or looks at neighbours.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from dyn.kernels.elementwise import nest
+from dyn.kernels.elementwise.formulas import FORMULAS, TESTS, UFUNCS
+from dyn.kernels.elementwise.pointwise import FormulaKernel, formula_kernel
+from dyn.kernels.elementwise.special import erf
+from dyn.kernels.vector import simd, vmath, vmath_inverse
+
+_F32 = np.dtype(np.float32)
+_EXACT = frozenset({"abs", "neg", "isnan", "isinf", "isfinite", "logical_not", "sign"})
+"""Functions that need no more digits than float16 has."""
+
+
+def _normal_cdf(x):
+    return 0.5 * (1 + erf(x * math.sqrt(0.5)))
+
+
+ARRAYS = SimpleNamespace(**UFUNCS, where=np.where, rint=np.rint, erf=erf, normal_cdf=_normal_cdf)
+"""Functions of arrays for formulas."""
+
+
+def _call(name: str) -> Any:
+    return lambda x: x.call(name)
+
+
+REGISTERS = SimpleNamespace(
+    **vmath.UNARY,
+    **vmath_inverse.UNARY,
+    **{name: _call(name) for name in ("sqrt", "floor", "ceil", "rint", "trunc")},
+    abs=abs,
+    atan2=vmath_inverse.atan2,
+    maximum=simd.maximum,
+    minimum=simd.minimum,
+    normal_cdf=vmath.normal_cdf,
+    pow=vmath.pow,
+    where=simd.choose,
+)
+"""Functions of `Value`s for formulas."""
+
+
+def _round_even(x):
+    return np.rint(x) if x.dtype.kind not in "iu" else x.copy()
+
+
+GENERAL = {name: partial(f, ARRAYS) for name, f in FORMULAS.items()} | UFUNCS
+GENERAL |= {"round": _round_even}
+"""Every function on arrays of any dtype; numbers by keyword."""
+
+
+def _compiled() -> dict[str, FormulaKernel]:
+    found = {}
+    for name, formula in FORMULAS.items():
+        operands = [
+            p
+            for p in inspect.signature(formula).parameters.values()
+            if p.kind is not p.KEYWORD_ONLY
+        ]
+        inputs = ["f4"] * (len(operands) - 1)
+        output = "b1" if name in TESTS else "f4"
+        found[name] = formula_kernel(f"{name}_f4", partial(formula, REGISTERS), inputs, output)
+    return found
+
+
+FAST = _compiled()
+"""Every function on float32."""
+
+_WHERE = formula_kernel("where_f4", simd.choose, ("b1", "f4", "f4"), "f4")
+
+_CODES = {"f4": simd.F32, "f8": simd.F64, "i4": simd.INT32, "i8": simd.WORD}
+CASTS = {
+    (np.dtype(a), np.dtype(b)): formula_kernel(
+        f"cast_{a}_{b}", lambda x, to=_CODES[b]: x.to(to), (a,), b
+    )
+    for a, b in (("b1", "f4"), ("i4", "f4"), ("i8", "f4"), ("f8", "f4"), ("f4", "f8"))
+}
+"""Casts by old and new dtype, those of which numpy and we give the same for every number."""
+
+UFUNC_SIZE = 32768
+"""Below this numpy's vectorised ufunc is faster than launching a kernel of our own."""
+
+_VECTORISED = frozenset({
+    "abs", "add", "divide", "equal", "greater_equal", "greater_than", "less_equal", "less_than",
+    "maximum", "minimum", "multiply", "neg", "not_equal", "reciprocal", "square", "subtract",
+})  # fmt: skip
+
+
+def kernel_size(name: str) -> int:
+    """From how many elements on our own kernel of a function is faster than numpy's ufunc."""
+    if name in _VECTORISED:
+        return UFUNC_SIZE
+    return 512 if name in UFUNCS or name == "relu" else 0
+
+
+_KERNEL_SIZE = {name: kernel_size(name) for name in GENERAL}
+
+
+def _is_half(dtype):
+    return dtype.itemsize == 2 and dtype.kind not in "iub"
+
+
+def unary(name, x, **params):
+    """Function `name` of every element of `x`; `params` are the numbers of its formula."""
+    if x.dtype is _F32 and x.size >= _KERNEL_SIZE[name]:
+        fast = FAST.get(name)
+        if fast is not None:
+            out = nest.run_one(fast, x, *params.values())
+            if out is not None:
+                return out
+    elif _is_half(x.dtype) and name not in _EXACT:
+        out = unary(name, x.astype(_F32), **params)
+        return out.astype(x.dtype) if out.dtype == _F32 else out
+    out = GENERAL[name](x, **params)
+    return out if out.__class__ is np.ndarray else np.asarray(out)
+
+
+def binary(name, x, y, **params):
+    """Function `name` of the elements of `x` and `y`, which broadcast; `params` as in `unary`."""
+    if x.dtype is _F32:
+        enough = _KERNEL_SIZE[name]
+        if x.size >= enough or y.size >= enough:
+            fast = FAST.get(name)
+            if fast is not None and y.dtype is _F32:
+                out = nest.run_two(fast, x, y, *params.values())
+                if out is not None:
+                    return out
+    elif _is_half(x.dtype):
+        out = binary(name, x.astype(_F32), y.astype(_F32), **params)
+        return out.astype(x.dtype) if out.dtype == _F32 else out
+    out = GENERAL[name](x, y, **params)
+    return out if out.__class__ is np.ndarray else np.asarray(out)
+
+
+def clip(x, low, high):
+    """`x` brought into [low, high]; None is no bound."""
+    if x.dtype.kind in "iu":
+        return np.clip(x, low, high)
+    low, high = _bounds(low, high)
+    return unary("clip", x, low=low, high=high)
+
+
+def clip_grad(g, x, low, high):
+    """`g` where low <= x <= high, else 0; None is no bound."""
+    low, high = _bounds(low, high)
+    return binary("clip_grad", g, x, low=low, high=high)
+
+
+def _bounds(low, high):
+    return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+
+
+def where(condition, x, y):
+    """x where the condition holds, else y; all three broadcast."""
+    if x.dtype is _F32 and y.dtype is _F32 and max(condition.size, x.size, y.size) >= UFUNC_SIZE:
+        out = nest.run_three(_WHERE, condition, x, y)
+        if out is not None:
+            return out
+    return np.asarray(np.where(condition, x, y))
+
+
+def cast(x, dtype):
+    """A new array with the elements of `x` as `dtype`; complex to real drops the imaginary part."""
+    dtype = np.dtype(dtype)
+    if x.size >= UFUNC_SIZE:
+        fast = CASTS.get((x.dtype, dtype))
+        if fast is not None:
+            out = nest.run_one(fast, x)
+            if out is not None:
+                return out
+    if x.dtype.kind == "c" and dtype.kind != "c":
+        x = x.real
+    return x.astype(dtype, order="K")
+
+
+def limits(dtype):
+    """(lowest, highest, smallest normal) number of a floating-point dtype."""
+    if dtype.name == "bfloat16":
+        return -3.3895313892515355e38, 3.3895313892515355e38, 1.1754943508222875e-38
+    info = np.finfo(dtype)
+    return float(info.min), float(info.max), float(info.tiny)

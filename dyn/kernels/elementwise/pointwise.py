@@ -1,0 +1,143 @@
+"""Kernels from formulas: a Python function of Values becomes a loop over contiguous arrays.
+
+    add = formula_kernel("add_f4", lambda x, y: x + y, ("f4", "f4"), "f4")
+
+is a compiled function of addresses that adds two arrays. Which formulas there are is said in
+`formulas.py`; how whole arrays of any shape are put through such a kernel, in `nest.py`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from dyn.kernels.runtime.jit import Microkernel, instance, intrinsic
+from dyn.kernels.vector.simd import BIT, BYTE, F32, F64, INT32, LANES, WORD, Emitter, Value, loop
+
+ELEMENTS = {"f4": F32, "f8": F64, "i4": INT32, "i8": WORD, "b1": BYTE}
+"""LLVM types of array elements by numpy's code."""
+
+UNROLL = 2
+"""Vectors per turn of the loop."""
+
+
+class FormulaKernel:
+    """A formula over contiguous arrays of certain dtypes, compiled when first used.
+
+    Attributes:
+        kernel: takes addresses `(a, b, c, out, count, params)`; unused inputs are ignored.
+        inputs: how many arrays it reads.
+        dtype: of the output.
+        sizes: bytes per element of a, b, c and out, four bits each.
+    """
+
+    def __init__(self, kernel: Microkernel, inputs: Sequence[str], output: str):
+        self.kernel = kernel
+        self.inputs = len(inputs)
+        self.dtype = np.dtype(output)
+        codes = (*inputs, *["b1"] * (3 - len(inputs)), output)
+        self.sizes = sum(int(code[1]) << 4 * place for place, code in enumerate(codes))
+
+    @cached_property
+    def address(self) -> int:
+        """Address of the compiled code."""
+        return self.kernel.address
+
+
+class _Array:
+    """LANES elements at a time of an array at an address."""
+
+    def __init__(self, builder: Any, code: str, address: Any):
+        self.code = code
+        self.builder = builder
+        self.emit = Emitter(builder, ELEMENTS[code], LANES)
+        self.address = address
+
+    def at(self, index: Any) -> Any:
+        return self.builder.add(self.address, self.builder.mul(index, WORD(self.emit.size)))
+
+    def load(self, index: Any, mask: Any) -> Value:
+        value = self.emit.load(self.at(index), mask)
+        return value != 0 if self.code == "b1" else value
+
+    def store(self, value: Value, index: Any, mask: Any) -> None:
+        if value.element is BIT:
+            value = value.to(BYTE)
+        self.emit.store(value, self.at(index), mask)
+
+
+def _emitted(formula: Callable[..., Any], inputs: Sequence[str], output: str) -> Any:
+    """The intrinsic `(a, b, c, out, count, params)` that runs the formula."""
+    parameters = inspect.signature(formula).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    wide = ELEMENTS[next((code for code in inputs if code != "b1"), output)]
+
+    @intrinsic
+    def run(typing: Any, a: Any, b: Any, c: Any, out: Any, count: Any, params: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            *addresses, out, count, params = arguments
+            sources = [
+                _Array(builder, code, address)
+                for code, address in zip(inputs, addresses, strict=False)
+            ]
+            target = _Array(builder, output, out)
+            numbers = Emitter(builder, F64, 1)
+            spread = Emitter(builder, wide, LANES)
+            given = {
+                name: spread.splat(numbers.number_at(builder.add(params, WORD(8 * i))).to(wide))
+                for i, name in enumerate(names)
+            }
+
+            def step(index: Any, mask: Any) -> None:
+                loaded = [source.load(index, mask) for source in sources]
+                target.store(formula(*loaded, **given), index, mask)
+
+            _loop(builder, count, spread, step)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 6), generate
+
+    return run
+
+
+def _loop(builder: Any, count: Any, emit: Emitter, step: Callable[[Any, Any], None]) -> None:
+    """`step(index, None)` over whole vectors, several a turn, then `step(index, mask)`."""
+    turn = WORD(UNROLL * LANES)
+    whole = builder.mul(builder.sdiv(count, turn), turn)
+
+    def several(index: Any, _: Any) -> Sequence[Value]:
+        for i in range(UNROLL):
+            step(builder.add(index, WORD(i * LANES)), None)
+        return []
+
+    def rest(index: Any, _: Any) -> Sequence[Value]:
+        step(index, emit.mask_below(builder.sub(count, index)))
+        return []
+
+    loop(builder, WORD(0), whole, turn, several)
+    loop(builder, whole, count, WORD(LANES), rest)
+
+
+def _body(a, b, c, out, count, params):
+    run(a, b, c, out, count, params)  # type: ignore[name-defined]  # noqa: F821
+
+
+def formula_kernel(
+    name: str, formula: Callable[..., Any], inputs: Sequence[str], output: str
+) -> FormulaKernel:
+    """The kernel of a formula.
+
+    Args:
+        name: unique; under it the machine code is kept on disk.
+        formula: takes one Value per input and, keyword-only, the numbers that it is given as
+            `params` (float64, one after the other); gives a Value.
+        inputs: numpy's codes of the inputs' dtypes, up to three.
+        output: numpy's code of the output's dtype; "b1" for a formula that gives truth values.
+    """
+    code = instance(name, _body, run=_emitted(formula, inputs, output))
+    return FormulaKernel(code, inputs, output)

@@ -1,0 +1,161 @@
+"""Packing for matrix products: what a product is (its words), and copies in the order of the tiles.
+
+A tile reads rows of B, a panel wide, and a few numbers of A at each step of k. Where B's columns
+are not contiguous, or B does not fit the cache, its panels are copied one after the other: panel j
+holds [k][PANEL_BYTES]. Where A's rows are not contiguous, tile i holds [k][TILE_ROWS]. They are
+read row by row, as they lie, and all written at once. The loops that read the copies are in
+`product.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import types
+
+from dyn.kernels.gemm.tile import HEIGHTS, VECTORS
+from dyn.kernels.runtime.jit import call_address, instance, kernel, microkernel
+from dyn.kernels.runtime.threads import argument
+from dyn.kernels.vector.lanes import LANES
+from dyn.kernels.vector.simd import F32, F64, WORD, Emitter, Value, intrinsic, loop
+
+# Words that describe a product, at the address that the kernels get; steps are in bytes. The first
+# WHOLE columns of B are read in place, the others at PACKED_B; A is read at PACKED_A if that is
+# not 0.
+(
+    M, N, K, A, A_ROW, A_STEP, B, B_STEP, B_COLUMN, C, C_ROW, BIAS, FLAGS, ELEMENT, WHOLE,
+    PACKED_A, PACKED_B, TALL, MIDDLE, LOW, TRANSPOSE, COPY_A, COPY_B,
+) = range(23)  # fmt: skip
+WORDS, CODES = 24, 6
+"""Number of words; the last CODES are addresses of microkernels for the dtype."""
+
+TOGETHER = 8
+"""Steps of k that are copied at a time."""
+
+PANEL_BYTES = VECTORS * LANES * 4
+TILE_ROWS = -(-HEIGHTS[0] // LANES) * LANES
+"""Numbers of A per step of k in a packed tile; those beyond its rows are zero."""
+
+
+def _copier(element: Any, own: int, count: int) -> Any:
+    """The generator of a copy of rows, cut into units of `own` numbers that are `count` wide."""
+    vectors = count // LANES
+
+    @intrinsic
+    def copy(
+        typing: Any, source: Any, step: Any, target: Any, target_step: Any, between: Any,
+        width: Any, rows: Any,
+    ) -> Any:  # fmt: skip
+        """Copy `rows` rows of `width` numbers; unit i goes to `target + i * between`.
+
+        What a unit has beyond its own numbers is arbitrary.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            source, step, target, target_step, between, width, rows = arguments
+            emit = Emitter(builder, element, LANES)
+
+            def block(height: int, first: Any) -> None:
+                """Some rows, unit by unit: each is read from end to end, as is foreseen."""
+                a = builder.add(source, builder.mul(first, step))
+                b = builder.add(target, builder.mul(first, target_step))
+
+                def unit(column: Any, carried: list[Any]) -> list[Any]:
+                    (to,) = carried
+                    start = builder.add(a, builder.mul(column, WORD(emit.size)))
+                    left = builder.sub(width, column)
+                    with builder.if_else(builder.icmp_signed(">=", left, WORD(count))) as way:
+                        for branch, whole in zip(way, (True, False), strict=True):
+                            with branch:
+                                _copy_unit(emit, start, step, to, target_step, left, height, whole)
+                    return [Value(builder, builder.add(to.value, between))]
+
+                loop(builder, WORD(0), width, WORD(own), unit, [Value(builder, b)])
+
+            def turn(height: int) -> Any:
+                def body(first: Any, carried: list[Any]) -> list[Any]:
+                    block(height, first)
+                    return carried
+
+                return body
+
+            most = builder.and_(rows, WORD(-TOGETHER))
+            loop(builder, WORD(0), most, WORD(TOGETHER), turn(TOGETHER))
+            loop(builder, most, rows, WORD(1), turn(1))
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 7), generate
+
+    def _copy_unit(
+        emit: Emitter, a: Any, step: Any, b: Any, b_step: Any, left: Any, height: int, whole: bool
+    ) -> None:
+        builder, masks = emit.builder, [None] * vectors
+        if not whole:
+            masks = [emit.mask_below(builder.sub(left, WORD(v * LANES))) for v in range(vectors)]
+        at, to = a, b.value
+        for _ in range(height):
+            for v in range(vectors):
+                shift = WORD(v * LANES * emit.size)
+                emit.store(emit.load(builder.add(at, shift), masks[v]), builder.add(to, shift))
+            at, to = builder.add(at, step), builder.add(to, b_step)
+
+    return copy
+
+
+def _body(source, step, target, target_step, between, width, rows):
+    copy(  # type: ignore[name-defined]  # noqa: F821
+        source, step, target, target_step, between, width, rows
+    )
+
+
+copy_tile_f32, copy_tile_f64 = (
+    instance(f"copy_tile_{name}", _body, copy=_copier(element, HEIGHTS[0], TILE_ROWS))
+    for name, element in (("f32", F32), ("f64", F64))
+)
+"""Steps of k of tiles of A."""
+copy_panel_f32, copy_panel_f64 = (
+    instance(f"copy_panel_{name}", _body, copy=_copier(element, *[PANEL_BYTES // size] * 2))
+    for name, element, size in (("f32", F32, 4), ("f64", F64, 8))
+)
+"""Steps of k of panels of B."""
+
+
+@kernel(forceinline=True)
+def pitch(k):
+    """Steps of k from a unit to the next: were it a power of two, all would meet in few lines."""
+    return k | TOGETHER
+
+
+@kernel
+def _pack(p, source, step, neighbour, target, target_step, unit, width, copy, depth):
+    """Copy some steps of all units, each `unit` numbers wide, of which there are `width`."""
+    between, element = pitch(argument(p, K)) * target_step, argument(p, ELEMENT)
+    if neighbour == element:
+        call_address(copy, source, step, target, target_step, between, width, depth)
+        return
+    transpose, column = argument(p, TRANSPOSE), 0
+    while column < width:
+        at, wide = source + column * neighbour, min(unit, width - column)
+        call_address(transpose, at, neighbour, target, target_step, wide, depth)
+        target += between
+        column += unit
+
+
+@microkernel(3)
+def pack_steps(p, first, last):
+    """Steps `first` to `last` of k of all that is packed: panels of B, tiles of A."""
+    element, whole, depth = argument(p, ELEMENT), argument(p, WHOLE), last - first
+    if whole < argument(p, N):
+        step, neighbour = argument(p, B_STEP), argument(p, B_COLUMN)
+        _pack(
+            p, argument(p, B) + first * step + whole * neighbour, step, neighbour,
+            argument(p, PACKED_B) + first * PANEL_BYTES, PANEL_BYTES, PANEL_BYTES // element,
+            argument(p, N) - whole, argument(p, COPY_B), depth,
+        )  # fmt: skip
+    if argument(p, PACKED_A):
+        step, neighbour, wide = argument(p, A_STEP), argument(p, A_ROW), TILE_ROWS * element
+        _pack(
+            p, argument(p, A) + first * step, step, neighbour,
+            argument(p, PACKED_A) + first * wide, wide, HEIGHTS[0], argument(p, M),
+            argument(p, COPY_A), depth,
+        )  # fmt: skip

@@ -1,0 +1,61 @@
+"""Matrix products with one row, one column or one step: bound by memory, without tiles.
+
+Plain loops that LLVM vectorises, over arrays with a contiguous axis; sums of a dot product are
+reordered by the compiler in a way that does not depend on threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dyn.kernels.runtime.jit import kernel
+
+SUM = ("reassoc", "contract", "nsz")
+
+
+@kernel(fastmath=SUM)
+def _dots(a, x, out):
+    """out[i] = a[i, :] . x for contiguous rows."""
+    for i in range(a.shape[0]):
+        total = x[0] * a[i, 0] * 0
+        for j in range(a.shape[1]):
+            total += a[i, j] * x[j]
+        out[i] = total
+
+
+@kernel(fastmath=("contract", "nsz"))
+def _combine(a, x, out):
+    """out[:] = sum over i of x[i] * a[i, :] for contiguous rows."""
+    for j in range(a.shape[1]):
+        out[j] = a[0, j] * x[0]
+    for i in range(1, a.shape[0]):
+        factor = x[i]
+        for j in range(a.shape[1]):
+            out[j] += a[i, j] * factor
+
+
+def times_vector(a: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    """out = a @ x for a matrix of any strides, a vector and a contiguous result."""
+    x = np.ascontiguousarray(x)
+    if a.flags.c_contiguous:
+        _dots(a, x, out)
+    elif a.flags.f_contiguous:
+        _combine(a.T, x, out)
+    else:
+        _dots(np.ascontiguousarray(a), x, out)
+
+
+def thin(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, relu: bool) -> None:
+    """c = a @ b (+ bias) (relu), where a has one row or column, or b one column."""
+    if a.shape[1] == 1:
+        np.multiply(a, b, out=c)
+    elif b.shape[1] == 1:
+        times_vector(a, b[:, 0], c.reshape(-1))
+    else:
+        times_vector(b.T, a[0], c.reshape(-1))
+    if bias is not None:
+        np.add(c, bias, out=c)
+    if relu:
+        np.maximum(c, 0, out=c)

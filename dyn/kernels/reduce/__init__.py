@@ -1,0 +1,29 @@
+"""Reductions over axes: folds of rows and columns, and what is made from them."""
+
+from dyn.kernels.reduce.reductions import (
+    all,
+    any,
+    logsumexp,
+    max,
+    mean,
+    min,
+    norm,
+    prod,
+    sum,
+    sum_to,
+    var,
+)
+
+__all__ = [
+    "all",
+    "any",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "norm",
+    "prod",
+    "sum",
+    "sum_to",
+    "var",
+]

@@ -1,0 +1,320 @@
+"""Folding a whole array over axes: rows that are folded, or columns that are folded downwards.
+
+A float32 array that is dense in any order of its axes is one or the other. Rows and columns are cut
+into pieces by their sizes alone, so a result does not depend on the number of threads; what comes
+of the pieces is joined and finished in float64. How an array of one shape is cut is remembered. The
+folding of a piece is in `fold.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dyn.kernels.reduce.fold import COLUMN, COLUMNS, FINISH, FINISHES, FOLDS, ROW
+from dyn.kernels.runtime import drive, memory
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.drive import chunks_of, float_word
+from dyn.kernels.runtime.jit import call_address, task
+from dyn.kernels.runtime.threads import argument, bounds, pack
+
+_F32 = np.dtype(np.float32)
+FAST_SIZE = 512
+"""Elements below which numpy is faster than launching kernels of our own."""
+GRAIN = 16384
+"""Elements worth a chunk."""
+PIECE = 32768
+"""Elements of a row from which on it is cut into pieces."""
+SLICE = 2048
+"""Columns that one chunk folds."""
+BLOCK = 32768
+"""Bytes of rows that are folded before going on to the next columns, but at least ROWS rows: few
+enough rows to be read side by side, enough of them to make up for reading the results so far."""
+ROWS = 8
+MAX_PIECES = 64
+
+
+# ---- layouts -----------------------------------------------------------------------------------
+
+
+class _Layout(NamedTuple):
+    """A dense array as groups of neighbouring axes, reduced and kept ones in turn.
+
+    Attributes:
+        sizes: of the groups, from slowest to fastest in memory.
+        reduced: whether each group is reduced.
+        kept: sizes of the kept axes in the order of memory.
+        count: how many results there are.
+        back: where each kept axis stands in that order; None if it is row-major already.
+    """
+
+    sizes: tuple[int, ...]
+    reduced: tuple[bool, ...]
+    kept: tuple[int, ...]
+    count: int
+    back: tuple[int, ...] | None
+
+
+def _layout(
+    shape: tuple[int, ...], strides: tuple[int, ...], axes: tuple[int, ...]
+) -> _Layout | None:
+    """The layout of a float32 array; None if it is not dense or nothing is reduced."""
+    order = sorted((a for a, n in enumerate(shape) if n != 1), key=lambda a: -strides[a])
+    step = 4
+    for a in reversed(order):
+        if strides[a] != step:
+            return None
+        step *= shape[a]
+    sizes: list[int] = []
+    reduced: list[bool] = []
+    for a in order:
+        if reduced and reduced[-1] == (a in axes):
+            sizes[-1] *= shape[a]
+        else:
+            sizes.append(shape[a])
+            reduced.append(a in axes)
+    if not any(reduced):
+        return None
+    places = [a for a in order if a not in axes]
+    back = tuple(sorted(range(len(places)), key=places.__getitem__))
+    natural = back == tuple(range(len(places)))
+    kept = tuple(shape[a] for a in places)
+    return _Layout(tuple(sizes), tuple(reduced), kept, math.prod(kept), None if natural else back)
+
+
+# ---- tasks -------------------------------------------------------------------------------------
+
+
+@task
+def _fold_rows(args, chunk, chunks):
+    """Pieces of rows.
+
+    Words: code, x, results, out, finish, a, b; rows, pieces, count, width_step, piece_step, size.
+    The results of a piece lie side by side for all rows.
+    """
+    code, x, results = argument(args, 0), data(argument(args, 1)), data(argument(args, 2))
+    finish = argument(args, 4)
+    pieces, count = argument(args, 8), argument(args, 9)
+    width_step, piece_step, size = argument(args, 10), argument(args, 11), argument(args, 12)
+    start, stop = bounds(argument(args, 7) * pieces, chunk, chunks, 1)
+    for unit in range(start, stop):
+        row = unit // pieces
+        piece = unit - row * pieces
+        first, last = bounds(count, piece, pieces, 64)
+        to = results + piece * piece_step + size * row
+        call_address(code, x + 4 * (row * count + first), to, last - first, width_step)
+    if finish != 0:
+        own = pack(
+            argument(args, 2), size * start, argument(args, 3), 4 * start, stop - start,
+            width_step, 1, 0, 1, 0, argument(args, 5), argument(args, 6), 1, 0,
+        )  # fmt: skip
+        call_address(finish, own, 0, 1)
+
+
+@task
+def _fold_columns(args, chunk, chunks):
+    """Blocks of columns.
+
+    Words: code, x, results, out, finish, a, b; batch, pieces, slices, rows, columns, width_step,
+    piece_step, size, and where x and the results begin, in bytes.
+    """
+    code, x, results = argument(args, 0), data(argument(args, 1)), data(argument(args, 2))
+    finish = argument(args, 4)
+    pieces, slices = argument(args, 8), argument(args, 9)
+    rows, columns = argument(args, 10), argument(args, 11)
+    width_step, piece_step, size = argument(args, 12), argument(args, 13), argument(args, 14)
+    x += argument(args, 15)
+    results += argument(args, 16)
+    start, stop = bounds(argument(args, 7) * pieces * slices, chunk, chunks, 1)
+    for unit in range(start, stop):
+        above = unit // slices
+        batch = above // pieces
+        first, last = bounds(columns, unit - above * slices, slices, COLUMNS)
+        low, high = bounds(rows, above - batch * pieces, pieces, 1)
+        step = max(ROWS, BLOCK // (4 * max(1, last - first)))
+        if last - first <= COLUMNS:
+            step = max(1, high - low)
+        to = results + above * piece_step
+        for row in range(low, high, step):
+            source = x + 4 * columns * (batch * rows + row)
+            for column in range(first, last, COLUMNS):
+                call_address(
+                    code, source + 4 * column, to + size * column, min(step, high - row),
+                    min(COLUMNS, last - column), 4 * columns, width_step, row - low,
+                )  # fmt: skip
+        if finish != 0:
+            own = pack(
+                argument(args, 2), above * piece_step + size * first,
+                argument(args, 3), 4 * (batch * columns + first), last - first,
+                width_step, 1, 0, 1, 0, argument(args, 5), argument(args, 6), 1, 0,
+            )  # fmt: skip
+            call_address(finish, own, 0, 1)
+
+
+# ---- plans -------------------------------------------------------------------------------------
+
+
+class _Plan(NamedTuple):
+    """How an array of one shape and layout is folded.
+
+    Attributes:
+        run, chunks, words: the task that folds, and its parameters but for arrays and code.
+        code: address of its microkernel.
+        finish: the microkernel that finishes, with its two parameters.
+        results: shape of what comes of the pieces.
+        dtype, start: their dtype, and what they start with.
+        join: words for joining before and after the two parameters; None where the first task
+            finishes what it folds.
+        kept: shape of the result in the order of memory.
+        back: where each kept axis stands in that order; None if it is row-major already.
+        shape: the shape wanted, if that is another one.
+        rest: words of a second run of the task, for what is left over.
+    """
+
+    run: Any
+    chunks: int
+    words: tuple[int, ...]
+    code: int
+    finish: tuple[Any, int, int]
+    results: tuple[int, ...]
+    dtype: np.dtype
+    start: float
+    join: tuple[tuple[int, ...], tuple[int, ...]] | None
+    kept: tuple[int, ...]
+    back: tuple[int, ...] | None
+    shape: tuple[int, ...] | None
+    rest: tuple[int, ...] = ()
+
+
+@lru_cache(4096)
+def _plan(
+    name: str,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    axes: tuple[int, ...],
+    keepdims: bool,
+    correction: int,
+) -> _Plan | None:
+    """How to fold; None where numpy must do it."""
+    layout = None if 0 in shape else _layout(shape, strides, axes)
+    if layout is None:
+        return None
+    sizes, reduced = layout.sizes, layout.reduced
+    outer = 1
+    if reduced[0] and reduced.count(True) > 1:
+        outer, sizes, reduced = sizes[0], sizes[1:], reduced[1:]
+    if reduced.count(True) > 1:
+        return None
+    count = math.prod([shape[a] for a in axes])
+    divisors = {"mean": (count, 0), "var": (count, count - correction)}.get(name, (1, 0))
+    name = "sum" if name == "mean" else name
+    finish = (FINISH[name], *(float_word(float(n)) for n in divisors))
+    wanted = [1 if a in axes else n for a, n in enumerate(shape) if keepdims or a not in axes]
+    have = layout.kept if layout.back is None else tuple(layout.kept[i] for i in layout.back)
+    places = (finish, layout.kept, layout.back, None if have == tuple(wanted) else tuple(wanted))
+    if reduced[-1]:
+        return _of_rows(FINISHES[name][0], outer, outer * math.prod(sizes[:-1]), sizes[-1], *places)
+    *lead, rows, columns = sizes
+    if not lead and outer == 1 and columns <= COLUMNS // 4 and rows >= 2 * COLUMNS:
+        return _of_narrow(FINISHES[name][0], rows, columns, *places)
+    batch = outer * math.prod(lead)
+    return _of_columns(FINISHES[name][0], outer, batch, rows, columns, *places)
+
+
+def _of_rows(name: str, outer: int, rows: int, count: int, finish: Any, *places: Any) -> _Plan:
+    """Rows, of which `outer` groups fall together."""
+    fold = FOLDS[name]
+    size = fold.dtype.itemsize
+    pieces = max(1, min(MAX_PIECES, count // PIECE))
+    width_step = rows * size
+    piece_step = fold.width * width_step
+    join = None
+    if pieces * outer > 1:
+        one = rows // outer
+        join = (one, width_step, pieces, piece_step, outer, one * size), (1, 0)
+    words = (rows, pieces, count, width_step, piece_step, size)
+    return _Plan(
+        _fold_rows, min(chunks_of(rows * count, GRAIN), rows * pieces), words, ROW[name].address,
+        finish, (pieces, fold.width, rows), fold.dtype, fold.start, join, *places,
+    )  # fmt: skip
+
+
+def _of_columns(
+    name: str, outer: int, batch: int, rows: int, columns: int, finish: Any, *places: Any
+) -> _Plan:
+    """Blocks of columns, of which `outer` groups fall together."""
+    fold = FOLDS[name]
+    size = fold.dtype.itemsize
+    slices = -(-columns // SLICE)
+    # Cut the rows where blocks and slices alone do not make enough pieces for all threads.
+    pieces = max(1, min(MAX_PIECES, rows * columns // PIECE // slices, rows // 8))
+    if batch * slices >= MAX_PIECES:
+        pieces = 1
+    width_step = columns * size
+    piece_step = fold.width * width_step
+    join = None
+    if pieces * outer > 1:
+        one, step = batch // outer, pieces * piece_step
+        join = (columns, width_step, pieces, piece_step, outer, one * step), (one, step)
+    words = (batch, pieces, slices, rows, columns, width_step, piece_step, size, 0, 0)
+    chunks = min(chunks_of(batch * rows * columns, GRAIN), batch * pieces * slices)
+    return _Plan(
+        _fold_columns, chunks, words, COLUMN[name].address, finish,
+        (batch, pieces, fold.width, columns), fold.dtype, fold.start, join, *places,
+    )  # fmt: skip
+
+
+def _of_narrow(name: str, rows: int, columns: int, finish: Any, *places: Any) -> _Plan:
+    """Few columns: neighbouring rows are laid side by side, so that vectors are full."""
+    group = COLUMNS // columns
+    whole, left = divmod(rows, group)
+    wide = _of_columns(name, 1, 1, whole, group * columns, finish, *places)
+    _, pieces, width, across = wide.results
+    size = wide.dtype.itemsize
+    step = width * across * size
+    rest: tuple[int, ...] = ()
+    if left:
+        rest = (1, 1, 1, 1, left * columns, across * size, step, size,
+                4 * whole * across, pieces * step)  # fmt: skip
+        pieces += 1
+    join = (columns, across * size, pieces, step, group, columns * size), (1, 0)
+    results = (1, pieces, width, across)
+    return wide._replace(results=results, join=join, rest=rest)
+
+
+# ---- folding arrays ----------------------------------------------------------------------------
+
+
+def folded(
+    name: str, x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False, correction: int = 0
+) -> np.ndarray | None:
+    """A float32 array folded over axes; None where numpy must do it.
+
+    Args:
+        name: "sum", "mean", "max", "min", "prod", "squares" (their sum), "norm" or "var".
+        correction: what "var" subtracts from the count.
+    """
+    if x.dtype is not _F32 or x.size < FAST_SIZE:
+        return None
+    plan = _plan(name, x.shape, x.strides, axes, keepdims, correction)
+    if plan is None:
+        return None
+    results, out = memory.empty(plan.results, plan.dtype), memory.empty(plan.kept, _F32)
+    code, finish, a, b = plan.code, *plan.finish
+    given = id(x), id(results), id(out)
+    if plan.join is None:
+        drive.run(plan.run, plan.chunks, code, *given, finish.address, a, b, *plan.words)
+    else:
+        drive.run(plan.run, plan.chunks, code, *given, 0, a, b, *plan.words)
+        if plan.rest:
+            results[:, -1] = plan.start
+            drive.run(plan.run, 1, code, *given, 0, a, b, *plan.rest)
+        before, after = plan.join
+        chunks = chunks_of(results.size, GRAIN)
+        drive.run(finish, chunks, id(results), 0, id(out), 0, *before, a, b, *after)
+    if plan.back is not None:
+        out = out.transpose(plan.back)
+    return out if plan.shape is None else out.reshape(plan.shape)

@@ -1,0 +1,131 @@
+"""Reductions over axes: sums, means, extremes, products, variance, norms.
+
+Dense float32 arrays are folded by our own kernels (`folding.py`), all others by numpy. Half
+precision is reduced in float32, small integers are summed as int64.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from dyn.kernels import softmax
+from dyn.kernels.elementwise import apply as elementwise
+from dyn.kernels.reduce.folding import folded
+
+_F32 = np.dtype(np.float32)
+
+
+JOIN = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
+"""numpy's functions."""
+
+
+def _count(x: np.ndarray, axes: tuple[int, ...]) -> int:
+    return math.prod([x.shape[a] for a in axes])
+
+
+def _is_half(dtype: np.dtype) -> bool:
+    return dtype.itemsize == 2 and dtype.kind not in "iub"
+
+
+# ---- reductions --------------------------------------------------------------------------------
+
+
+def _reduce(name: str, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    """A sum, product or extreme; half precision is folded in float32, small integers in int64."""
+    found = folded(name, x, axes, keepdims)
+    if found is not None:
+        return found
+    if _is_half(x.dtype):
+        return _reduce(name, x.astype(_F32), axes, keepdims).astype(x.dtype)
+    if name in ("max", "min"):
+        return np.asarray(JOIN[name].reduce(x, axis=axes, keepdims=keepdims))
+    wide = np.int64 if x.dtype.kind in "biu" else x.dtype
+    return np.asarray(JOIN[name].reduce(x, axis=axes, keepdims=keepdims, dtype=wide))
+
+
+def sum(x, axes, keepdims):
+    """Sum over `axes`; booleans and integers are summed as int64."""
+    return _reduce("sum", x, axes, keepdims)
+
+
+def prod(x, axes, keepdims):
+    """Product over `axes`; booleans and integers are multiplied as int64."""
+    return _reduce("prod", x, axes, keepdims)
+
+
+def max(x, axes, keepdims):
+    """Largest element over `axes`; NaN if there is one."""
+    return _reduce("max", x, axes, keepdims)
+
+
+def min(x, axes, keepdims):
+    """Smallest element over `axes`; NaN if there is one."""
+    return _reduce("min", x, axes, keepdims)
+
+
+def mean(x, axes, keepdims):
+    """Mean over `axes` of floating-point numbers."""
+    found = folded("mean", x, axes, keepdims)
+    if found is not None:
+        return found
+    if _is_half(x.dtype):
+        return mean(x.astype(_F32), axes, keepdims).astype(x.dtype)
+    total = np.add.reduce(x, axis=axes, keepdims=keepdims)
+    return np.asarray(total / x.dtype.type(_count(x, axes)))
+
+
+def var(x, axes, keepdims, correction):
+    """Mean squared distance from the mean over `axes`, divided by the count less `correction`."""
+    found = folded("var", x, axes, keepdims, correction)
+    if found is not None:
+        return found
+    if _is_half(x.dtype):
+        return var(x.astype(_F32), axes, keepdims, correction).astype(x.dtype)
+    away = x - mean(x, axes, True)
+    total = np.add.reduce(away * away, axis=axes, keepdims=keepdims)
+    return np.asarray(total / x.dtype.type(_count(x, axes) - correction))
+
+
+def norm(x, axes, keepdims):
+    """Square root of the sum of squares over `axes`."""
+    found = folded("norm", x, axes, keepdims)
+    if found is not None:
+        return found
+    if _is_half(x.dtype):
+        return norm(x.astype(_F32), axes, keepdims).astype(x.dtype)
+    return np.asarray(np.sqrt(np.add.reduce(x * x, axis=axes, keepdims=keepdims)))
+
+
+def logsumexp(x, axes, keepdims):
+    """log of the sum of e^x over `axes`, without overflow."""
+    if _is_half(x.dtype):
+        return logsumexp(x.astype(_F32), axes, keepdims).astype(x.dtype)
+    if not x.size:
+        return np.asarray(np.log(sum(x, axes, keepdims)))
+    if x.dtype == _F32 and axes == (x.ndim - 1,):
+        found = softmax.logsumexp(x)
+        return found.reshape(*x.shape[:-1], 1) if keepdims else found
+    top = max(x, axes, True)
+    top = np.where(np.isfinite(top), top, x.dtype.type(0))
+    parts = elementwise.unary("exp", elementwise.binary("subtract", x, top))
+    out = np.log(sum(parts, axes, True)) + top
+    return np.asarray(out if keepdims else np.squeeze(out, axes))
+
+
+def all(x, axes, keepdims):
+    """Whether all elements over `axes` are nonzero."""
+    return np.asarray(np.logical_and.reduce(x, axis=axes, keepdims=keepdims))
+
+
+def any(x, axes, keepdims):
+    """Whether any element over `axes` is nonzero."""
+    return np.asarray(np.logical_or.reduce(x, axis=axes, keepdims=keepdims))
+
+
+def sum_to(x, shape):
+    """Sum over the axes along which an array of `shape` was repeated to give `x`."""
+    lead = x.ndim - len(shape)
+    axes = (*range(lead), *(i + lead for i, n in enumerate(shape) if n == 1 != x.shape[i + lead]))
+    return sum(x, axes, False).reshape(shape)

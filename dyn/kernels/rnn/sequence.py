@@ -1,0 +1,261 @@
+"""Recurrent layers over a whole sequence: LSTM, GRU, simple RNN, and their gradients.
+
+x is [steps, batch, inputs]; weights are [gates * hidden, inputs] and [gates * hidden, hidden].
+What the inputs contribute is one product for all steps, and so is each gradient of a weight; only
+the product with the state is done step by step (`walk.py`, `step.py`), in float32. Other
+dtypes and empty arrays go the way of `general.py`.
+
+Source: Appleyard, Kocisky & Blunsom, Optimizing Performance of Recurrent Neural Networks on GPUs,
+2016, sections 3.1 and 3.2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dyn.kernels.copy import contiguous
+from dyn.kernels.gemm.matmul import matmul
+from dyn.kernels.gemm.tile import ACCUMULATE
+from dyn.kernels.reduce import reductions
+from dyn.kernels.rnn import general, step, walk
+from dyn.kernels.rnn.walk import Product
+from dyn.kernels.runtime.memory import empty
+
+Weights = tuple[Any, Any, Any, Any]
+"""w, r, b and rb of one direction; arrays or None."""
+
+
+def _state(given: np.ndarray | None, x: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """Initial state of one direction, a copy; zeros where none is given."""
+    if given is None:
+        return np.zeros((x.shape[1], r.shape[1]), x.dtype)
+    return np.array(given, order="C")
+
+
+def _is_general(x: np.ndarray, r: np.ndarray) -> bool:
+    return x.dtype != np.float32 or not x.size or not r.size
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    """[steps, batch, hidden] as it is if its rows are contiguous and lie evenly, else a copy."""
+    even = x.strides[2] == x.itemsize and x.strides[0] == x.shape[1] * x.strides[1]
+    return x if even else contiguous(x)
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    """[steps, batch, n] with even rows as a matrix [steps * batch, n]."""
+    return x.reshape(-1, x.shape[2])
+
+
+def _steps_of(lengths: np.ndarray | None, steps: int, batch: int) -> np.ndarray:
+    if lengths is None:
+        return np.full(batch, steps, np.int64)
+    return np.ascontiguousarray(lengths, np.int64)
+
+
+def _sum_of_biases(
+    mode: str, b: np.ndarray | None, rb: np.ndarray | None, hidden: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """What is added to the product with the inputs, and to that with the state.
+
+    Only n of the GRU has a use for the latter.
+    """
+    if rb is None:
+        return b, None
+    whole = rb.copy()
+    if mode == "gru":
+        whole[2 * hidden :] = 0
+    return whole if b is None else whole + b, rb[2 * hidden :].copy() if mode == "gru" else None
+
+
+def _forward(
+    mode: str,
+    x: np.ndarray,
+    weights: Weights,
+    h: np.ndarray,
+    c: np.ndarray,
+    lengths: np.ndarray | None,
+    reverse: bool,
+    y: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+    """Run one direction into y; h and c become the last state. Returns what is kept of it."""
+    w, r, b, rb = weights
+    steps, batch, _ = x.shape
+    hidden = r.shape[1]
+    r = contiguous(r)
+    bias, n_bias = _sum_of_biases(mode, b, rb, hidden)
+    gates = matmul(_flat(contiguous(x)), w.T, bias=bias).reshape(steps, batch, len(w))
+    extra = empty((steps, batch, hidden), x.dtype) if mode in ("lstm", "gru") else None
+    if mode == "gru":
+        assert extra is not None
+        two = 2 * hidden
+        products = [
+            Product(h, r[:two].T, gates[:, :, :two], None, ACCUMULATE),
+            Product(h, r[two:].T, extra, n_bias, 0),
+        ]
+    else:
+        products = [Product(h, r.T, gates, None, ACCUMULATE)]
+    alive = _steps_of(lengths, steps, batch)
+    arrays = {
+        step.BATCH: batch,
+        step.HIDDEN: hidden,
+        step.LENGTHS: id(alive),
+        step.GATES: id(gates),
+        step.GATES_ROW: gates.strides[1],
+        step.EXTRA: 0 if extra is None else id(extra),
+        step.H: id(h),
+        step.C: id(c),
+        step.Y: id(y),
+        step.Y_ROW: y.strides[1],
+    }
+    walk.walk(step.FORWARD[mode], arrays, products, steps, not reverse, False)
+    return (gates,) if extra is None else (gates, extra)
+
+
+def run(
+    mode: str,
+    x: np.ndarray,
+    ahead: Weights,
+    back: Weights,
+    h: np.ndarray | None,
+    c: np.ndarray | None,
+    lengths: np.ndarray | None,
+    reverse: bool,
+) -> tuple[np.ndarray, ...]:
+    """Run one direction, or both where `back` has weights.
+
+    Args:
+        mode: "lstm" (gates i, f, g, o), "gru" (r, z, n), "tanh" or "relu".
+        x: [steps, batch, inputs].
+        ahead, back: w, r, b and rb of either direction; w of `back` is None if there is none.
+        h, c: [directions, batch, hidden] initial states, or None.
+        lengths: [batch] steps of each sample, or None.
+
+    Returns:
+        y [steps, batch, directions * hidden]; then with the direction as a first axis last h, last
+        c (LSTM only) and what the gradient needs: gate values [steps, batch, gates * hidden], for
+        LSTM cells [steps, batch, hidden], for GRU the recurrent part of n.
+    """
+    ways = [ahead] if back[0] is None else [ahead, back]
+    hidden = ahead[1].shape[1]
+    plain = _is_general(x, ahead[1])
+    y = empty((*x.shape[:2], len(ways) * hidden), x.dtype)
+    made = []
+    for d, (w, r, b, rb) in enumerate(ways):
+        turned = reverse or d == 1
+        start = _state(None if h is None else h[d], x, r)
+        cell = _state(None if c is None or mode != "lstm" else c[d], x, r)
+        part = y[:, :, d * hidden : (d + 1) * hidden]
+        if plain:
+            part[...], *found = general.forward(mode, x, w, r, b, rb, start, cell, lengths, turned)
+        else:
+            kept = _forward(mode, x, (w, r, b, rb), start, cell, lengths, turned, part)
+            found = [start, cell, *kept] if mode == "lstm" else [start, *kept]
+        made.append(found)
+    if len(made) == 1:
+        return (y, *(kept[None] for kept in made[0]))
+    return (y, *(np.stack(parts) for parts in zip(*made, strict=True)))
+
+
+def _weight_of_state(
+    gback: np.ndarray,
+    y: np.ndarray,
+    h: np.ndarray | None,
+    lengths: np.ndarray,
+    reverse: bool,
+) -> np.ndarray:
+    """Gradient of the recurrent weight: each step's gradients by the state it started from.
+
+    That is the output of the step before; a sample's first step started from h.
+    """
+    steps, batch, width = gback.shape
+    if reverse:
+        later, earlier = gback[:-1], y[1:]
+    else:
+        later, earlier = gback[1:], y[:-1]
+    if steps == 1:
+        total = np.zeros((width, y.shape[2]), y.dtype)
+    else:
+        total = matmul(_flat(later).T, _flat(earlier))
+    if h is None:
+        return total
+    # Where a sample has no steps its gradients are zero at any.
+    start = np.clip(lengths, 1, steps) - 1 if reverse else np.zeros(batch, np.int64)
+    return total + matmul(gback[start, np.arange(batch)].T, h)
+
+
+def run_grad(
+    mode: str,
+    gy: np.ndarray,
+    gh: np.ndarray,
+    gc: np.ndarray | None,
+    x: np.ndarray,
+    w: np.ndarray,
+    r: np.ndarray,
+    h: np.ndarray | None,
+    c: np.ndarray | None,
+    lengths: np.ndarray | None,
+    y: np.ndarray,
+    gates: np.ndarray,
+    extra: np.ndarray | None,
+    reverse: bool,
+) -> tuple[np.ndarray, ...]:
+    """Gradients of one direction: (gx, gw, gr, gb, grb, gh) and, for LSTM, gc."""
+    before = _state(h, x, r)
+    cells = _state(c, x, r)
+    if _is_general(x, r):
+        return general.backward(
+            mode, gy, gh, gc, x, w, r, before, cells, lengths, y, gates, extra, reverse
+        )
+    steps, batch, _ = x.shape
+    hidden = r.shape[1]
+    r, x, gy, y, gates = contiguous(r), contiguous(x), _rows(gy), _rows(y), contiguous(gates)
+    extra = None if extra is None else contiguous(extra)
+    gh = np.array(gh, order="C")
+    gc = np.array(gh if gc is None else gc, order="C")
+    alive = _steps_of(lengths, steps, batch)
+    ga = empty(gates.shape, x.dtype)
+    gback = empty((steps, batch, hidden), x.dtype) if mode == "gru" else None
+    if gback is not None:
+        two = 2 * hidden
+        products = [
+            Product(ga[:, :, :two], r[:two], gh, None, ACCUMULATE),
+            Product(gback, r[two:], gh, None, ACCUMULATE),
+        ]
+    else:
+        products = [Product(ga, r, gh, None, ACCUMULATE)]
+    arrays = {
+        step.BATCH: batch,
+        step.HIDDEN: hidden,
+        step.LENGTHS: id(alive),
+        step.START: steps - 1 if reverse else 0,
+        step.BEFORE: 1 if reverse else -1,
+        step.GATES: id(gates),
+        step.GATES_ROW: gates.strides[1],
+        step.EXTRA: 0 if extra is None else id(extra),
+        step.Y: id(y),
+        step.Y_ROW: y.strides[1],
+        step.GY: id(gy),
+        step.GY_ROW: gy.strides[1],
+        step.GA: id(ga),
+        step.GBACK: 0 if gback is None else id(gback),
+        step.GH: id(gh),
+        step.GC: id(gc),
+        step.H0: id(before),
+        step.C0: id(cells),
+    }
+    walk.walk(step.BACKWARD[mode], arrays, products, steps, reverse, True)
+    flat = _flat(ga)
+    start = None if h is None else before
+    gb = np.asarray(reductions.sum(flat, (0,), False))
+    if gback is None:
+        gr, grb = _weight_of_state(ga, y, start, alive, reverse), gb.copy()
+    else:
+        parts = (ga[:, :, :two], gback)
+        gr = np.concatenate([_weight_of_state(g, y, start, alive, reverse) for g in parts])
+        grb = np.concatenate([gb[:two], reductions.sum(_flat(gback), (0,), False)])
+    gx = matmul(flat, w).reshape(x.shape)
+    gw = matmul(flat.T, _flat(x))
+    return (gx, gw, gr, gb, grb, gh, gc) if mode == "lstm" else (gx, gw, gr, gb, grb, gh)

@@ -1,0 +1,49 @@
+"""Looking at numpy arrays from inside a kernel that was given their addresses as integers.
+
+A kernel that takes arrays is compiled for every memory layout of every argument. One that takes
+`id(array)` and reads address, sizes and strides from the array object itself is compiled once, and
+calling it costs no unpacking. The caller keeps the arrays alive.
+
+The words read are the public head of every numpy array (`PyArrayObject_fields` in numpy's headers):
+after the object header come data, number of axes, sizes, strides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dyn.kernels.runtime.jit import kernel
+from dyn.kernels.runtime.threads import argument
+
+_HEAD = object.__basicsize__ // 8
+DATA, SIZES, STRIDES = _HEAD, _HEAD + 2, _HEAD + 3
+
+
+@kernel(forceinline=True)
+def data(array: int) -> int:
+    """Address of the first element of the array with this `id`."""
+    return argument(array, DATA)
+
+
+@kernel(forceinline=True)
+def size(array: int, axis: int) -> int:
+    """Number of elements along an axis."""
+    return argument(argument(array, SIZES), axis)
+
+
+@kernel(forceinline=True)
+def stride(array: int, axis: int) -> int:
+    """Bytes from one element to the next along an axis."""
+    return argument(argument(array, STRIDES), axis)
+
+
+@kernel
+def _look(array: int) -> tuple[int, int, int, int, int]:
+    return data(array), size(array, 0), size(array, 1), stride(array, 0), stride(array, 1)
+
+
+def check_layout() -> None:
+    """Raise RuntimeError unless array objects are laid out as this file believes."""
+    x = np.empty((3, 8), np.float64)[:, ::2]
+    if _look(id(x)) != (x.ctypes.data, *x.shape, *x.strides):
+        raise RuntimeError("numpy's array objects have another layout than dyn was written for")

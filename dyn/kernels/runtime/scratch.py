@@ -1,0 +1,50 @@
+"""Scratch buffers for the chunks of a task: one for each thread at work, not one for each chunk.
+
+A buffer that the next chunk takes over is still in the cache of its thread. What is put into it is
+the task's affair.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dyn.kernels.runtime.jit import kernel
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.threads import argument, atomic_store, compare_swap, get_num_threads
+
+HEAD = 64
+"""Words before the first buffer: their number, then for each whether it is taken."""
+
+
+def scratch(size: int, chunks: int) -> np.ndarray:
+    """Memory for as many buffers of `size` bytes as chunks can run at once.
+
+    Pass its address to the task and keep it alive until the task is done.
+    """
+    count = min(chunks, get_num_threads(), HEAD - 1)
+    memory = empty((HEAD + -(-size // 8) * count,), np.int64)
+    memory[:HEAD] = 0
+    memory[0] = count
+    return memory
+
+
+@kernel
+def take(memory: int) -> int:
+    """The number of a buffer that is nobody else's until it is left."""
+    count = argument(memory, 0)
+    slot = 0
+    while not compare_swap(memory + 8 + 8 * slot, 0, 1):
+        slot = (slot + 1) % count
+    return slot
+
+
+@kernel
+def buffer(memory: int, slot: int, size: int) -> int:
+    """Address of a buffer; `size` as it was given to `scratch`."""
+    return memory + 8 * HEAD + slot * ((size + 7) // 8 * 8)
+
+
+@kernel
+def leave(memory: int, slot: int) -> None:
+    """Let others have a buffer."""
+    atomic_store(memory + 8 + 8 * slot, 0)

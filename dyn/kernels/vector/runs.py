@@ -1,0 +1,149 @@
+"""Moving runs of elements of 1, 2, 4, 8 or 16 bytes, whatever they mean: copied, gathered, filled.
+
+Parts of kernels; addresses are integers. How runs make up arrays is said in `copy.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import extending, types
+from numba.core import cgutils
+
+from dyn.kernels.runtime.jit import intrinsic, kernel
+from dyn.kernels.vector.simd import BYTE, INT32, WORD, loop
+
+_SHORT = (ir.VectorType(INT32, 4), 16), (WORD, 8), (INT32, 4), (ir.IntType(16), 2), (BYTE, 1)
+MANY = 2048
+"""Bytes from which on the system's memcpy is faster than a plain loop."""
+_LONG = ir.VectorType(INT32, 8), 32
+
+
+@extending.intrinsic
+def pointer(typing: Any, address: Any, sample: Any) -> Any:
+    """An address as a pointer to elements of the type of `sample`."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = ir.IntType(sample.bitwidth)
+        return builder.inttoptr(values[0], kind.as_pointer())
+
+    return types.CPointer(sample)(types.int64, sample), generate
+
+
+@intrinsic
+def copy_run(typing: Any, source: Any, target: Any, count: Any) -> Any:
+    """Copy `count` bytes between places that do not overlap.
+
+    The rows of images are short: a call of memcpy would cost more than the copy, so that is left to
+    long runs. The last piece reaches back over what has been copied instead of being cut.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, target, count = arguments
+
+        def move(kind: Any, at: Any) -> None:
+            places = [
+                builder.inttoptr(builder.add(a, at), kind.as_pointer()) for a in (source, target)
+            ]
+            value = builder.load(places[0])
+            value.align = 1
+            builder.store(value, places[1]).align = 1
+
+        def several(at: Any, _: Any) -> list[Any]:
+            move(_LONG[0], at)
+            return []
+
+        def short(kinds: Any) -> None:
+            """A run shorter than twice the first kind, in two pieces that may overlap."""
+            if not kinds:
+                return
+            (kind, size), *rest = kinds
+            with builder.if_else(builder.icmp_signed(">=", count, WORD(size))) as (yes, no):
+                with yes:
+                    move(kind, WORD(0))
+                    move(kind, builder.sub(count, WORD(size)))
+                with no:
+                    short(rest)
+
+        def some() -> None:
+            kind, size = _LONG
+            with builder.if_else(builder.icmp_signed(">", count, WORD(size))) as (yes, no):
+                with yes:
+                    last = builder.sub(count, WORD(size))
+                    loop(builder, WORD(0), last, WORD(size), several)
+                    move(kind, last)
+                with no:
+                    short(_SHORT)
+
+        with builder.if_else(builder.icmp_signed(">", count, WORD(MANY))) as (yes, no):
+            with yes:
+                pointers = [builder.inttoptr(a, BYTE.as_pointer()) for a in (target, source)]
+                cgutils.raw_memcpy(builder, *pointers, count, 1)
+            with no:
+                some()
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@kernel
+def copy_elements(source, step, target, size, count):
+    """Bring `count` elements, `step` bytes apart, together."""
+    if step == size:
+        copy_run(source, target, size * count)
+    elif size == 4:
+        to = pointer(target, np.int32(0))
+        if step == 0:
+            one = pointer(source, np.int32(0))[0]
+            for i in range(count):
+                to[i] = one
+        elif step == -4:
+            back = pointer(source - 4 * (count - 1), np.int32(0))
+            for i in range(count):
+                to[i] = back[count - 1 - i]
+        else:
+            for i in range(count):
+                to[i] = pointer(source + i * step, np.int32(0))[0]
+    elif size == 8:
+        wide = pointer(target, np.int64(0))
+        for i in range(count):
+            wide[i] = pointer(source + i * step, np.int64(0))[0]
+    else:
+        for i in range(count):
+            copy_run(source + i * step, target + i * size, size)
+
+
+@kernel
+def spread_elements(source, target, step, size, count):
+    """Bring `count` neighbours of 4 or 8 bytes to places that are `step` bytes apart."""
+    if size == 4:
+        four = pointer(source, np.int32(0))
+        for i in range(count):
+            pointer(target + i * step, np.int32(0))[0] = four[i]
+    else:
+        eight = pointer(source, np.int64(0))
+        for i in range(count):
+            pointer(target + i * step, np.int64(0))[0] = eight[i]
+
+
+@kernel
+def fill_elements(target, bits, size, count):
+    """Write the low bytes of a word to `count` elements of up to 8 bytes."""
+    if size == 4:
+        four = pointer(target, np.int32(0))
+        for i in range(count):
+            four[i] = np.int32(bits)
+    elif size == 8:
+        eight = pointer(target, np.int64(0))
+        for i in range(count):
+            eight[i] = bits
+    elif size == 2:
+        two = pointer(target, np.int16(0))
+        for i in range(count):
+            two[i] = np.int16(bits)
+    else:
+        one = pointer(target, np.int8(0))
+        for i in range(count):
+            one[i] = np.int8(bits)
