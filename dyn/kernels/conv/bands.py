@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dyn.kernels.conv import copy, tile
+from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.scratch import buffer, leave, take
 from dyn.kernels.runtime.threads import argument
-from dyn.kernels.vector.ir import put_word
 
 
 class Taps(NamedTuple):

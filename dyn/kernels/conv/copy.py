@@ -10,18 +10,10 @@ from typing import Any
 
 from numba import types
 
+from dyn.kernels.runtime.bytes import clear_bytes, copy_bytes
 from dyn.kernels.runtime.jit import call_address, microkernel, task
 from dyn.kernels.runtime.threads import argument
-from dyn.kernels.vector.ir import (
-    F32,
-    INT32,
-    LANES,
-    WORD,
-    Emitter,
-    clear_bytes,
-    copy_bytes,
-    intrinsic,
-)
+from dyn.kernels.vector.simd import F32, INT32, LANES, WORD, Emitter, intrinsic
 
 # ---- rows --------------------------------------------------------------------------------------
 
@@ -33,7 +25,7 @@ def _move_f32(typing: Any, source: Any, target: Any, count: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source, target, count = arguments
         emit = Emitter(builder, F32)
-        with builder.if_else(builder.icmp_signed(">=", count, emit.word(emit.lanes))) as (yes, no):
+        with builder.if_else(builder.icmp_signed(">=", count, WORD(emit.lanes))) as (yes, no):
             with yes:
                 emit.store(emit.load(source), target)
             with no:

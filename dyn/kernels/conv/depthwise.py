@@ -15,10 +15,10 @@ from dyn.kernels.conv import copy
 from dyn.kernels.conv import depthwise_tile as tile
 from dyn.kernels.conv.bands import Phase
 from dyn.kernels.conv.shapes import BandLayout, Channels, View, band_words, words_of
+from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, launch
-from dyn.kernels.vector.ir import put_word
 from dyn.kernels.vector.lanes import LANES
 
 BAND_BYTES = 128 * 1024

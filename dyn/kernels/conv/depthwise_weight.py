@@ -17,11 +17,11 @@ from dyn.kernels.conv import copy
 from dyn.kernels.conv.bands import Phase
 from dyn.kernels.conv.shapes import BandLayout, Channels, View, band_words, words_of
 from dyn.kernels.conv.weight import add_parts
+from dyn.kernels.runtime.bytes import clear_bytes, put_word
 from dyn.kernels.runtime.jit import Microkernel, call_address, instance, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, launch
-from dyn.kernels.vector.ir import clear_bytes, put_word
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.simd import F32, WORD, Emitter, Value, fma, intrinsic, loop
 

@@ -18,10 +18,10 @@ from numba import types
 from dyn.kernels.conv import tile
 from dyn.kernels.conv.bands import Phase
 from dyn.kernels.conv.shapes import Channels, View, kernels_of, table, words_of
+from dyn.kernels.runtime.bytes import clear_bytes, copy_bytes, put_word
 from dyn.kernels.runtime.jit import call_address, microkernel, task
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, launch
-from dyn.kernels.vector.ir import clear_bytes, copy_bytes, put_word
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.simd import F32, WORD, Emitter, choose, intrinsic, transpose
 from dyn.kernels.vector.transpose import transpose_f32

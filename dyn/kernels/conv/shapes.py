@@ -14,7 +14,7 @@ import numpy as np
 
 from dyn.kernels.conv import copy, tile
 from dyn.kernels.conv.bands import Phase
-from dyn.kernels.vector.ir import LANES
+from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.transpose import transpose_f32, transpose_f64
 
 UNITS = 8

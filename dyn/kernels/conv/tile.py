@@ -17,8 +17,20 @@ from numba import types
 
 from dyn.kernels.runtime.jit import instance
 from dyn.kernels.runtime.threads import argument
-from dyn.kernels.vector.lanes import LANES
-from dyn.kernels.vector.simd import BYTE, F32, F64, WORD, Emitter, Value, choose, fma, intrinsic
+from dyn.kernels.vector.simd import (
+    BYTE,
+    F32,
+    F64,
+    LANES,
+    WORD,
+    Emitter,
+    Value,
+    choose,
+    fma,
+    intrinsic,
+    opaque,
+    repeat,
+)
 from dyn.kernels.vector.value import branch
 
 ACCUMULATE, RELU = 1, 2
@@ -67,12 +79,6 @@ def _word_at(builder: Any, address: Any, offset: int = 0) -> Any:
     return builder.load(builder.inttoptr(builder.add(address, WORD(offset)), WORD.as_pointer()))
 
 
-def _opaque(builder: Any, word: Any) -> Any:
-    """The same integer, about which the optimiser knows nothing."""
-    kind = ir.FunctionType(WORD, [WORD])
-    return builder.call(ir.InlineAsm(kind, "", "=r,0"), [word])
-
-
 def _rows(
     builder: Any, rows: int, words: list[Any], table: Any, left: Any
 ) -> tuple[list[Any], list[Any]]:
@@ -92,54 +98,31 @@ def _reduce(
     emit: Emitter, starts: list[Any], columns: int, lanewise: bool, words: list[Any]
 ) -> list[list[Value]]:
     """The two loops of the reduction; returns the accumulators, one list per row."""
-    builder = emit.builder
-    grid = [(r, v) for r in range(len(starts)) for v in range(columns)]
-    end_of_table = builder.add(words[STEP_TABLE], builder.shl(words[STEPS], WORD(4)))
-    zero = emit.numbers(0).value
-    before = builder.block
-    step, run, after, done = map(builder.append_basic_block, ("step", "run", "next", "done"))
-    builder.branch(step)
+    builder, rows = emit.builder, len(starts)
 
-    builder.position_at_end(step)
-    entry = builder.phi(WORD)
-    outer = {at: builder.phi(emit.vector) for at in grid}
-    a_start = _word_at(builder, entry)
-    b_start = builder.add(words[B], _word_at(builder, entry, 8))
-    builder.branch(run)
+    def run(carried: list[Value]) -> list[Value]:
+        offset, b, *old = carried
+        factors = [emit.load((b + v * emit.bytes).value) for v in range(columns)]
+        new = []
+        for r, start in enumerate(starts):
+            address = builder.ptrtoint(builder.gep(start, [offset.value]), WORD)
+            number = None if lanewise else emit.splat_at(address)
+            for v in range(columns):
+                given = number or emit.load(builder.add(address, WORD(v * emit.bytes)))
+                new.append(fma(given, factors[v], old[r * columns + v]))
+        following = opaque(offset + offset.made(words[A_STEP]))
+        return [following, b + b.made(words[B_STEP]), *new]
 
-    builder.position_at_end(run)
-    todo, offset, b = builder.phi(WORD), builder.phi(WORD), builder.phi(WORD)
-    old = {at: builder.phi(emit.vector) for at in grid}
-    factors = [emit.load(builder.add(b, WORD(v * emit.bytes))) for v in range(columns)]
-    new = {}
-    for r, start in enumerate(starts):
-        address = builder.ptrtoint(builder.gep(start, [offset]), WORD)
-        number = None if lanewise else emit.splat_at(address)
-        for v in range(columns):
-            given = number or emit.load(builder.add(address, WORD(v * emit.bytes)))
-            new[r, v] = fma(given, factors[v], Value(builder, old[r, v])).value
-    less = builder.sub(todo, WORD(1))
-    todo.add_incoming(words[RUN], step)
-    todo.add_incoming(less, run)
-    offset.add_incoming(a_start, step)
-    # Opaque, or LLVM would keep one moving pointer per row and run out of registers.
-    offset.add_incoming(_opaque(builder, builder.add(offset, words[A_STEP])), run)
-    b.add_incoming(b_start, step)
-    b.add_incoming(builder.add(b, words[B_STEP]), run)
-    for at in grid:
-        old[at].add_incoming(outer[at], step)
-        old[at].add_incoming(new[at], run)
-        outer[at].add_incoming(zero, before)
-        outer[at].add_incoming(new[at], after)
-    builder.cbranch(builder.icmp_signed(">", less, WORD(0)), run, after)
+    def step(carried: list[Value]) -> list[Value]:
+        entry, *sums = carried
+        a = _word_at(builder, entry.value)
+        b = builder.add(words[B], _word_at(builder, entry.value, 8))
+        first = [entry.made(a), entry.made(b), *sums]
+        return [entry + 16, *repeat(builder, words[RUN], run, first)[2:]]
 
-    builder.position_at_end(after)
-    following = builder.add(entry, WORD(16))
-    entry.add_incoming(words[STEP_TABLE], before)
-    entry.add_incoming(following, after)
-    builder.cbranch(builder.icmp_unsigned("<", following, end_of_table), step, done)
-    builder.position_at_end(done)
-    return [[Value(builder, new[r, v]) for v in range(columns)] for r in range(len(starts))]
+    first = [Value(builder, words[STEP_TABLE]), *[emit.numbers(0)] * (rows * columns)]
+    _, *sums = repeat(builder, words[STEPS], step, first)
+    return [sums[r * columns : (r + 1) * columns] for r in range(rows)]
 
 
 def _finish(

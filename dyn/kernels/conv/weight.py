@@ -25,11 +25,11 @@ from dyn.kernels.conv.shapes import (
     table,
     words_of,
 )
+from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.jit import call_address, kernel, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, launch
-from dyn.kernels.vector.ir import put_word
 
 BAND_BYTES = 320 * 1024
 """Size of a band: large, because every band passes over the whole gradient of the weight."""

@@ -50,10 +50,10 @@ from dyn.kernels.gemm.thin import thin
 from dyn.kernels.gemm.tile import ACCUMULATE, HEIGHTS, RELU
 from dyn.kernels.runtime import memory, threads
 from dyn.kernels.runtime.arrays import data, size, stride
+from dyn.kernels.runtime.bytes import copy_bytes, put_word
 from dyn.kernels.runtime.jit import call_address, kernel, microkernel, task
 from dyn.kernels.runtime.threads import argument, bounds, pack, parallel_for
 from dyn.kernels.runtime.words import room
-from dyn.kernels.vector.ir import copy_bytes, put_word
 from dyn.kernels.vector.transpose import transpose_f32, transpose_f64
 
 DEPTH = 256

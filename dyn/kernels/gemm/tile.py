@@ -16,8 +16,21 @@ from llvmlite import ir
 from numba import types
 
 from dyn.kernels.runtime.jit import instance, microkernel
-from dyn.kernels.vector.ir import BYTE, F32, F64, WORD, Emitter, intrinsic
-from dyn.kernels.vector.lanes import LANES
+from dyn.kernels.vector.simd import (
+    BYTE,
+    F32,
+    F64,
+    LANES,
+    WORD,
+    Emitter,
+    Value,
+    choose,
+    fma,
+    intrinsic,
+    opaque,
+    repeat,
+)
+from dyn.kernels.vector.value import branch
 
 ACCUMULATE, RELU = 1, 2
 """Bits of a tile's flags: add to what C holds; replace negative results by zero."""
@@ -36,16 +49,17 @@ def _write(
     """A tile of `rows` rows and `panels` panels, of which B's lie `between` bytes apart."""
     depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags = arguments
     emit = Emitter(builder, element)
-    last = builder.sub(height, emit.word(1))
-    offsets = []
+    last = builder.sub(height, WORD(1))
+    starts = []
     for r in range(rows):
-        inside = builder.icmp_signed("<", emit.word(r), last)
-        offsets.append(builder.mul(a_row, builder.select(inside, emit.word(r), last)))
+        inside = builder.icmp_signed("<", WORD(r), last)
+        offset = builder.mul(a_row, builder.select(inside, WORD(r), last))
+        starts.append(emit.pointer(builder.add(a, offset), BYTE))
     shifts = []
     for panel in range(panels):
-        start = builder.mul(between, emit.word(panel)) if panel else emit.word(0)
-        shifts += [builder.add(start, emit.word(v * emit.bytes)) for v in range(VECTORS)]
-    sums = _sum(emit, [builder.add(a, o) for o in offsets], depth, a_step, b, b_step, shifts)
+        start = builder.mul(between, WORD(panel)) if panel else WORD(0)
+        shifts += [builder.add(start, WORD(v * emit.bytes)) for v in range(VECTORS)]
+    sums = _sum(emit, starts, depth, a_step, b, b_step, shifts)
     _store(emit, sums, c, c_row, height, width, bias, flags)
 
 
@@ -102,54 +116,46 @@ def _wide_tile(
 def _sum(
     emit: Emitter, starts: list[Any], depth: Any, a_step: Any, b: Any, b_step: Any,
     shifts: list[Any],
-) -> Any:  # fmt: skip
-    """The loop over k; the accumulators by (row, vector). `shifts` lead to each vector of B."""
+) -> list[list[Value]]:  # fmt: skip
+    """The loop over k; the sums row by row. `shifts` lead to each vector of B."""
     builder = emit.builder
-    grid = [(r, v) for r in range(len(starts)) for v in range(len(shifts))]
-    pointers = [emit.pointer(start, BYTE) for start in starts]
-    before = builder.block
-    loop, done = (builder.append_basic_block(name) for name in ("k", "done"))
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    left, offset, b_at = (builder.phi(WORD) for _ in range(3))
-    old = {at: builder.phi(emit.vector) for at in grid}
-    new = {}
+    rows, vectors = len(starts), len(shifts)
 
-    def factor_of(pointer: Any) -> Any:
-        return emit.splat_at(builder.ptrtoint(builder.gep(pointer, [offset]), WORD))
+    def step(carried: list[Value]) -> list[Value]:
+        offset, b_at, *old = carried
+        new = list(old)
 
-    # The shorter side of the tile is what the registers hold beside the sums.
-    if len(shifts) <= len(starts):
-        row_of_b = [emit.load(builder.add(b_at, shift)) for shift in shifts]
-        for r, pointer in enumerate(pointers):
-            factor = factor_of(pointer)
-            for v, numbers in enumerate(row_of_b):
-                new[r, v] = emit.fma(factor, numbers, old[r, v])
-    else:
-        factors = [factor_of(pointer) for pointer in pointers]
-        for v, shift in enumerate(shifts):
-            numbers = emit.load(builder.add(b_at, shift))
-            for r, factor in enumerate(factors):
-                new[r, v] = emit.fma(factor, numbers, old[r, v])
-    less = builder.sub(left, emit.word(1))
-    left.add_incoming(depth, before)
-    left.add_incoming(less, loop)
-    offset.add_incoming(emit.word(0), before)
-    # Opaque, or LLVM would keep one moving pointer per row and run out of registers.
-    offset.add_incoming(emit.opaque(builder.add(offset, a_step)), loop)
-    b_at.add_incoming(b, before)
-    b_at.add_incoming(builder.add(b_at, b_step), loop)
-    for at in grid:
-        old[at].add_incoming(emit.zero, before)
-        old[at].add_incoming(new[at], loop)
-    builder.cbranch(builder.icmp_signed(">", less, emit.word(0)), loop, done)
-    builder.position_at_end(done)
-    return new
+        def factor_of(start: Any) -> Value:
+            return emit.splat_at(builder.ptrtoint(builder.gep(start, [offset.value]), WORD))
+
+        def row_of_b(shift: Any) -> Value:
+            return emit.load(builder.add(b_at.value, shift))
+
+        # The shorter side of the tile is what the registers hold beside the sums.
+        if vectors <= rows:
+            row = [row_of_b(shift) for shift in shifts]
+            for r, start in enumerate(starts):
+                factor = factor_of(start)
+                for v in range(vectors):
+                    new[r * vectors + v] = fma(factor, row[v], old[r * vectors + v])
+        else:
+            factors = [factor_of(start) for start in starts]
+            for v, shift in enumerate(shifts):
+                numbers = row_of_b(shift)
+                for r in range(rows):
+                    new[r * vectors + v] = fma(factors[r], numbers, old[r * vectors + v])
+        following = opaque(offset + offset.made(a_step))
+        return [following, b_at + b_at.made(b_step), *new]
+
+    first = [Value(builder, WORD(0)), Value(builder, b)]
+    first += [emit.numbers(0)] * (rows * vectors)
+    _, _, *sums = repeat(builder, depth, step, first)
+    return [sums[r * vectors : (r + 1) * vectors] for r in range(rows)]
 
 
 def _store(
     emit: Emitter,
-    sums: Any,
+    sums: list[list[Value]],
     c: Any,
     c_row: Any,
     height: Any,
@@ -158,47 +164,42 @@ def _store(
     flags: Any,
 ) -> None:
     """Add C or bias, clamp, store: whole vectors where the width allows it, else masked ones."""
-    builder = emit.builder
-    rows, vectors = (1 + max(at) for at in zip(*sums, strict=True))
-    accumulate = emit.has_bit(flags, ACCUMULATE)
-    floor = emit.splat(
-        builder.select(emit.has_bit(flags, RELU), emit.number(0.0), emit.number(float("-inf")))
-    )
+    builder, vectors = emit.builder, len(sums[0])
+
+    def has(flag: int) -> Any:
+        return builder.icmp_signed("!=", builder.and_(flags, WORD(flag)), WORD(0))
+
+    low = builder.select(has(RELU), emit.element(0.0), emit.element(float("-inf")))
+    floor = emit.splat(low)
+
+    def places(address: Any) -> list[Any]:
+        return [builder.add(address, WORD(v * emit.bytes)) for v in range(vectors)]
+
+    def zeros() -> list[Value]:
+        return [emit.numbers(0)] * vectors
 
     def store_rows(masks: list[Any]) -> None:
-        def biases() -> list[Any]:
-            return [
-                emit.load(builder.add(bias, emit.word(v * emit.bytes)), masks[v])
-                for v in range(vectors)
-            ]
+        def loaded(address: Any) -> list[Value]:
+            return [emit.load(at, mask) for at, mask in zip(places(address), masks, strict=True)]
 
-        shift = emit.choose(emit.is_nonzero(bias), biases, [emit.zero] * vectors)
-        for r in range(rows):
-            with builder.if_then(builder.icmp_signed(">", height, emit.word(r))):
-                row = builder.add(c, builder.mul(c_row, emit.word(r)))
-                at = [builder.add(row, emit.word(v * emit.bytes)) for v in range(vectors)]
-
-                def stored(at: list[Any] = at) -> list[Any]:
-                    return [emit.load(at[v], masks[v]) for v in range(vectors)]
-
-                old = emit.choose(accumulate, stored, [emit.zero] * vectors)
-                for v in range(vectors):
-                    total = builder.fadd(builder.fadd(sums[r, v], old[v]), shift[v])
+        given = builder.icmp_signed("!=", bias, WORD(0))
+        shift = branch(builder, given, lambda: loaded(bias), zeros)
+        for r, row in enumerate(sums):
+            with builder.if_then(builder.icmp_signed(">", height, WORD(r))):
+                start = builder.add(c, builder.mul(c_row, WORD(r)))
+                held = branch(builder, has(ACCUMULATE), lambda start=start: loaded(start), zeros)
+                for v, at in enumerate(places(start)):
+                    found = row[v] + held[v] + shift[v]
                     # A comparison with NaN is false, so NaN stays.
-                    below = builder.fcmp_ordered("<", total, floor)
-                    emit.store(builder.select(below, floor, total), at[v], masks[v])
+                    emit.store(choose(found < floor, floor, found), at, masks[v])
 
-    whole = builder.icmp_signed(">=", width, emit.word(vectors * emit.lanes))
+    whole = builder.icmp_signed(">=", width, WORD(vectors * emit.lanes))
     with builder.if_else(whole) as (yes, no):
         with yes:
             store_rows([None] * vectors)
         with no:
-            store_rows(
-                [
-                    emit.mask_below(builder.sub(width, emit.word(v * emit.lanes)))
-                    for v in range(vectors)
-                ]
-            )
+            widths = [builder.sub(width, WORD(v * emit.lanes)) for v in range(vectors)]
+            store_rows([emit.mask_below(left) for left in widths])
 
 
 def _body(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags):

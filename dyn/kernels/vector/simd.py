@@ -54,8 +54,8 @@ from dyn.kernels.vector.value import (
 )  # fmt: skip
 
 __all__ = ["BIT", "BYTE", "F32", "F64", "INT32", "LANES", "WORD", "Emitter", "Value", "choose",
-           "fma", "intrinsic", "largest", "loop", "maximum", "minimum", "smallest", "total",
-           "transpose"]  # fmt: skip
+           "fma", "intrinsic", "largest", "loop", "maximum", "minimum", "opaque", "repeat",
+           "smallest", "total", "transpose"]  # fmt: skip
 
 _SIZES = {F32: 4, F64: 8, INT32: 4, WORD: 8, BYTE: 1}
 
@@ -98,6 +98,52 @@ def loop(
     builder.branch(head)
     builder.position_at_end(done)
     return [Value(builder, phi) for phi in phis]
+
+
+def repeat(
+    builder: Any,
+    times: Any,
+    body: Callable[[list[Value]], Sequence[Value]],
+    carried: Sequence[Value],
+) -> list[Value]:
+    """`carried = body(carried)`, `times` times over, which is at least once.
+
+    Args:
+        builder: where instructions go.
+        times: an LLVM integer.
+        body: emits one turn; gives as many Values as it gets.
+        carried: what the first turn gets.
+
+    Returns:
+        What the last turn gave.
+    """
+    before = builder.block
+    turn, done = (builder.append_basic_block(name) for name in ("turn", "done"))
+    builder.branch(turn)
+    builder.position_at_end(turn)
+    left = builder.phi(times.type)
+    phis = [builder.phi(value.value.type) for value in carried]
+    given = body([Value(builder, phi) for phi in phis])
+    less = builder.sub(left, times.type(1))
+    left.add_incoming(times, before)
+    left.add_incoming(less, builder.block)
+    for phi, first, value in zip(phis, carried, given, strict=True):
+        phi.add_incoming(first.value, before)
+        phi.add_incoming(value.value, builder.block)
+    more = builder.icmp_signed(">", less, times.type(0))
+    builder.cbranch(more, turn, done)
+    builder.position_at_end(done)
+    return list(given)
+
+
+def opaque(word: Value) -> Value:
+    """The same 64-bit integer, about which the optimiser knows nothing.
+
+    An offset that moves along many rows at once stays one register: LLVM would keep a moving
+    pointer per row instead, and run out of registers.
+    """
+    kind = ir.FunctionType(WORD, [WORD])
+    return word.made(word.builder.call(ir.InlineAsm(kind, "", "=r,0"), [word.value]))
 
 
 class Emitter:

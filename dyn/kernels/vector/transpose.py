@@ -1,4 +1,4 @@
-"""Transposing blocks of numbers in registers: squares of vectors, shuffled in log2(lanes) stages.
+"""Transposing matrices of numbers by squares of vectors, which are shuffled in registers.
 
 What is transposed, and why, is the caller's affair.
 """
@@ -7,29 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 
 from dyn.kernels.runtime.jit import microkernel
-from dyn.kernels.vector.ir import F32, F64, INT32, LANES, Emitter, intrinsic
-
-
-def _shuffled(emit: Emitter, rows: list[Any]) -> list[Any]:
-    """The transpose of a square of vectors, in log2(lanes) stages of shuffles."""
-    builder, n = emit.builder, emit.lanes
-    lanes = ir.VectorType(INT32, n)
-    step = 1
-    while step < n:
-        low = ir.Constant(lanes, [n + i - step if i & step else i for i in range(n)])
-        high = ir.Constant(lanes, [n + i if i & step else i + step for i in range(n)])
-        made = list(rows)
-        for i in range(n):
-            if not i & step:
-                made[i] = builder.shuffle_vector(rows[i], rows[i + step], low)
-                made[i + step] = builder.shuffle_vector(rows[i], rows[i + step], high)
-        rows = made
-        step *= 2
-    return rows
+from dyn.kernels.vector.simd import F32, F64, LANES, WORD, Emitter, intrinsic, transpose
 
 
 def _block(element: Any) -> Any:
@@ -48,32 +29,30 @@ def _block(element: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             source, source_step, target, target_step, rows, columns = arguments
             emit = Emitter(builder, element)
-            n = emit.lanes
 
             def move(whole: bool) -> None:
                 read = None if whole else emit.mask_below(columns)
                 write = None if whole else emit.mask_below(rows)
-                last = builder.sub(rows, emit.word(1))
+                last = builder.sub(rows, WORD(1))
                 loaded = []
-                for r in range(n):
-                    index = emit.word(r)
+                for r in range(emit.lanes):
+                    index = WORD(r)
                     if not whole:
                         inside = builder.icmp_signed("<", index, last)
                         index = builder.select(inside, index, last)
-                    loaded.append(
-                        emit.load(builder.add(source, builder.mul(index, source_step)), read)
-                    )
-                for c, vector in enumerate(_shuffled(emit, loaded)):
-                    address = builder.add(target, builder.mul(emit.word(c), target_step))
+                    at = builder.add(source, builder.mul(index, source_step))
+                    loaded.append(emit.load(at, read))
+                for c, vector in enumerate(transpose(loaded)):
+                    address = builder.add(target, builder.mul(WORD(c), target_step))
                     if whole:
                         emit.store(vector, address)
                         continue
-                    with builder.if_then(builder.icmp_signed("<", emit.word(c), columns)):
+                    with builder.if_then(builder.icmp_signed("<", WORD(c), columns)):
                         emit.store(vector, address, write)
 
             full = builder.and_(
-                builder.icmp_signed(">=", rows, emit.word(n)),
-                builder.icmp_signed(">=", columns, emit.word(n)),
+                builder.icmp_signed(">=", rows, WORD(emit.lanes)),
+                builder.icmp_signed(">=", columns, WORD(emit.lanes)),
             )
             with builder.if_else(full) as (yes, no):
                 with yes:

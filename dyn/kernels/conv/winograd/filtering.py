@@ -13,10 +13,10 @@ reversed and the channels exchanged. The transforms are in `transform`.
 from __future__ import annotations
 
 from dyn.kernels.conv.winograd.product import PANEL, ROWS
+from dyn.kernels.runtime.bytes import prefetch, prefetch_write, put_word
 from dyn.kernels.runtime.jit import call_address, kernel, microkernel, task
 from dyn.kernels.runtime.scratch import buffer, leave, take
 from dyn.kernels.runtime.threads import argument
-from dyn.kernels.vector.ir import prefetch, prefetch_write, put_word
 
 BLOCK = 24 // ROWS * ROWS or ROWS
 """Tiles that go through all stages together."""

@@ -16,11 +16,11 @@ from dyn.kernels.conv.winograd import filtering as stages
 from dyn.kernels.conv.winograd import transform
 from dyn.kernels.conv.winograd.filtering import TABLE_BYTES
 from dyn.kernels.conv.winograd.product import PANEL, ROWS, products
+from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, launch
-from dyn.kernels.vector.ir import put_word
 from dyn.kernels.vector.lanes import LANES
 
 FUSED_BYTES = 3 << 20

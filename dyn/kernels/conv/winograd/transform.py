@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 
 from dyn.kernels.runtime.jit import microkernel
-from dyn.kernels.vector.ir import F32, WORD, Emitter, intrinsic
+from dyn.kernels.vector.simd import F32, WORD, Emitter, Value, choose, fma, intrinsic, loop
+from dyn.kernels.vector.value import branch
 
 Matrix = list[list[Fraction]]
 
@@ -65,23 +65,22 @@ def transposed(matrix: Matrix) -> Matrix:
 # ---- products of a constant matrix and vectors -------------------------------------------------
 
 
-def _combine(emit: Emitter, row: Sequence[Fraction], vectors: Sequence[Any]) -> Any:
+def _combine(row: Sequence[Fraction], vectors: Sequence[Value]) -> Value | None:
     """The sum of row[i] * vectors[i]; None if all factors are zero."""
-    builder, total = emit.builder, None
+    total = None
     for factor, vector in sorted(zip(row, vectors, strict=True), key=lambda pair: pair[0] != 1):
         if factor == 0:
             continue
         if total is None:
-            constant = emit.numbers(float(factor))
-            total = vector if factor == 1 else builder.fmul(vector, constant)
+            total = vector if factor == 1 else vector * float(factor)
         elif abs(factor) == 1:
-            total = (builder.fadd if factor == 1 else builder.fsub)(total, vector)
+            total = total + vector if factor == 1 else total - vector
         else:
-            total = emit.fma(vector, emit.numbers(float(factor)), total)
+            total = fma(vector, float(factor), total)
     return total
 
 
-def _apply(emit: Emitter, matrix: Matrix, vectors: Sequence[Any]) -> list[Any]:
+def _apply(matrix: Matrix, vectors: Sequence[Value]) -> list[Any]:
     """The matrix times a column of vectors.
 
     Rows for the points p and -p differ in the signs of their odd powers: the even and the odd part
@@ -97,46 +96,45 @@ def _apply(emit: Emitter, matrix: Matrix, vectors: Sequence[Any]) -> list[Any]:
                 continue
             same = [f if f == t else Fraction(0) for f, t in zip(row, twin, strict=True)]
             other = [f if f != t else Fraction(0) for f, t in zip(row, twin, strict=True)]
-            even, odd = _combine(emit, same, vectors), _combine(emit, other, vectors)
+            even, odd = _combine(same, vectors), _combine(other, vectors)
             if even is not None and odd is not None:
-                results[i] = emit.builder.fadd(even, odd)
-                results[j] = emit.builder.fsub(even, odd)
+                results[i], results[j] = even + odd, even - odd
                 break
         if results[i] is None:
-            results[i] = _combine(emit, row, vectors)
+            results[i] = _combine(row, vectors)
     return results
 
 
-def _two_sided(emit: Emitter, matrix: Matrix, block: list[list[Any]]) -> list[list[Any]]:
+def _two_sided(matrix: Matrix, block: list[list[Value]]) -> list[list[Value]]:
     """M block M', number by number of vectors."""
-    columns = [_apply(emit, matrix, [row[j] for row in block]) for j in range(len(block))]
-    return [_apply(emit, matrix, [column[i] for column in columns]) for i in range(len(matrix))]
+    columns = [_apply(matrix, [row[j] for row in block]) for j in range(len(block))]
+    return [_apply(matrix, [column[i] for column in columns]) for i in range(len(matrix))]
 
 
 def _over_channels(emit: Emitter, count: Any, body: Any) -> None:
     """Call body(byte offset, mask) for whole vectors of `count` channels, then for the rest."""
     builder = emit.builder
-    whole = builder.and_(count, emit.word(-emit.lanes))
-    end = builder.mul(whole, emit.word(emit.size))
-    before = builder.block
-    head, loop, after = (builder.append_basic_block(name) for name in ("head", "loop", "after"))
-    builder.branch(head)
-    builder.position_at_end(head)
-    offset = builder.phi(WORD)
-    offset.add_incoming(emit.word(0), before)
-    builder.cbranch(builder.icmp_signed("<", offset, end), loop, after)
-    builder.position_at_end(loop)
-    body(offset, None)
-    offset.add_incoming(builder.add(offset, emit.word(emit.bytes)), builder.block)
-    builder.branch(head)
-    builder.position_at_end(after)
+    whole = builder.and_(count, WORD(-emit.lanes))
+    end = builder.mul(whole, WORD(emit.size))
+
+    def vector(offset: Any, _: list[Value]) -> list[Value]:
+        body(offset, None)
+        return []
+
+    loop(builder, WORD(0), end, WORD(emit.bytes), vector)
     with builder.if_then(builder.icmp_signed("<", whole, count)):
         body(end, emit.mask_below(builder.sub(count, whole)))
 
 
 def _table(emit: Emitter, table: Any, index: int) -> Any:
     """The address at a place in a table."""
-    return emit.load_word(emit.builder.add(table, emit.word(8 * index)))
+    at = emit.builder.add(table, WORD(8 * index))
+    return emit.builder.load(emit.pointer(at, WORD))
+
+
+def _is_nonzero(builder: Any, word: Any) -> Any:
+    """Whether an integer is not zero, as an LLVM bit."""
+    return builder.icmp_signed("!=", word, WORD(0))
 
 
 def _spread(matrix: Matrix) -> Any:
@@ -162,7 +160,7 @@ def _spread(matrix: Matrix) -> Any:
                     for i in range(width)
                 ]
                 at = builder.add(target, offset)
-                for row in _two_sided(emit, matrix, block):
+                for row in _two_sided(matrix, block):
                     for vector in row:
                         emit.store(vector, at)
                         at = builder.add(at, step)
@@ -198,40 +196,37 @@ def _gather(matrix: Matrix) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             table, count, source, step, bias, relu, alarm = arguments
             emit = Emitter(builder, F32)
-            low = builder.select(emit.is_nonzero(relu), emit.number(0.0), emit.number(-math.inf))
+            low = builder.select(_is_nonzero(builder, relu), F32(0.0), F32(-math.inf))
             floor = emit.splat(low)
 
             def body(offset: Any, mask: Any) -> None:
                 at = builder.add(source, offset)
-                block: list[list[Any]] = []
+                block: list[list[Value]] = []
                 for _ in range(width):
                     row = []
                     for _ in range(width):
                         row.append(emit.load(at))
                         at = builder.add(at, step)
                     block.append(row)
-                (shift,) = emit.choose(
-                    emit.is_nonzero(bias),
+                (shift,) = branch(
+                    builder,
+                    _is_nonzero(builder, bias),
                     lambda: [emit.load(builder.add(bias, offset), mask)],
-                    [emit.zero],
+                    lambda: [emit.numbers(0)],
                 )
-                test = emit.zero
-                for i, row in enumerate(_two_sided(emit, matrix, block)):
+                test = emit.numbers(0)
+                for i, row in enumerate(_two_sided(matrix, block)):
                     for j, vector in enumerate(row):
-                        total = builder.fadd(vector, shift)
-                        test = emit.fma(total, emit.zero, test)
+                        total = vector + shift
+                        test = fma(total, 0.0, test)
                         # A comparison with NaN is false, so NaN stays.
-                        below = builder.fcmp_ordered("<", total, floor)
-                        total = builder.select(below, floor, total)
+                        total = choose(total < floor, floor, total)
                         place = _table(emit, table, i * len(matrix) + j)
                         emit.store(total, builder.add(place, offset), mask)
                 if mask is not None:
-                    test = builder.select(mask, test, emit.zero)
-                wrong = builder.bitcast(
-                    builder.fcmp_unordered("uno", test, test), ir.IntType(emit.lanes)
-                )
-                with builder.if_then(builder.icmp_signed("!=", wrong, wrong.type(0)), likely=False):
-                    builder.store(emit.word(1), emit.pointer(alarm, WORD))
+                    test = choose(mask, test, 0.0)
+                with builder.if_then((test != test).any(), likely=False):
+                    builder.store(WORD(1), emit.pointer(alarm, WORD))
 
             _over_channels(emit, count, body)
             return context.get_dummy_value()

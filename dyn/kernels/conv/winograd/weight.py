@@ -18,11 +18,11 @@ from dyn.kernels.conv.winograd import transform
 from dyn.kernels.conv.winograd.filtering import TABLE_BYTES
 from dyn.kernels.conv.winograd.plan import spacing, tiles_along
 from dyn.kernels.conv.winograd.product import PANEL
+from dyn.kernels.runtime.bytes import prefetch, put_word
 from dyn.kernels.runtime.jit import call_address, microkernel, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, launch
-from dyn.kernels.vector.ir import prefetch, put_word
 from dyn.kernels.vector.lanes import LANES
 
 BLOCK_BYTES = 4 << 20
