@@ -16,7 +16,6 @@ from numba import types
 from dyn.kernels.conv import copy
 from dyn.kernels.conv.bands import Phase
 from dyn.kernels.conv.shapes import BandLayout, Channels, View, band_words, words_of
-from dyn.kernels.conv.weight import add_parts
 from dyn.kernels.runtime.bytes import clear_bytes, put_word
 from dyn.kernels.runtime.jit import Microkernel, call_address, instance, task
 from dyn.kernels.runtime.memory import empty
@@ -244,5 +243,5 @@ class DepthwiseWeightPlan:
         words[SCRATCH] = memory.ctypes.data
         launch(depthwise_sums, words, self.parts)
         if self.parts > 1:
-            add_parts(sums, target)
+            np.add.reduce(sums, 0, out=target)  # in the order of the parts
         return True

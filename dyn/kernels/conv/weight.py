@@ -26,7 +26,7 @@ from dyn.kernels.conv.shapes import (
     words_of,
 )
 from dyn.kernels.runtime.bytes import put_word
-from dyn.kernels.runtime.jit import call_address, kernel, task
+from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, launch
@@ -166,16 +166,6 @@ def weight_sums(plan, chunk, chunks):
                 call_address(argument(plan, WIDE) if is_wide else argument(plan, NARROW), job)
             put_word(job, tile.FLAGS, tile.ACCUMULATE)
     leave(memory, slot)
-
-
-@kernel
-def add_parts(parts, total):
-    """total[i] = parts[0, i] + parts[1, i] + ..., in that order."""
-    for i in range(total.size):
-        total[i] = parts[0, i]
-    for part in range(1, parts.shape[0]):
-        for i in range(total.size):
-            total[i] += parts[part, i]
 
 
 class WeightPlan:
@@ -319,5 +309,5 @@ class WeightPlan:
         words[TARGET] = sums.ctypes.data
         launch(weight_sums, words, self.chunks)
         if self.parts > 1:
-            add_parts(sums, target)
+            np.add.reduce(sums, 0, out=target)  # in the order of the parts
         return True
