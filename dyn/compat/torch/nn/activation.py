@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.compat.torch.nn.module import Mixin, Module
+from dyn.compat.torch.nn.settings import Setting
 from dyn.nn import activation, dropout
 from dyn.nn import functional as F
 from dyn.nn import initializer as init
@@ -86,6 +87,8 @@ class LogSigmoid(activation.LogSigmoid, Module):
 class LeakyReLU(activation.LeakyReLU, Module):
     """x where positive, negative_slope * x elsewhere."""
 
+    negative_slope = Setting("_negative_slope")
+
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False):
         super().__init__(negative_slope)
         self.negative_slope, self.inplace = negative_slope, inplace
@@ -116,6 +119,8 @@ def _constant(value: float) -> init.Constant:
 class RReLU(activation.RReLU, Module):
     """LeakyReLU whose slope is drawn per element in training, and their mean in use."""
 
+    lower, upper = Setting("_lower"), Setting("_upper")
+
     def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False):
         super().__init__(lower, upper)
         self.lower, self.upper, self.inplace = lower, upper, inplace
@@ -125,6 +130,8 @@ class RReLU(activation.RReLU, Module):
 
 
 class _Alpha(Mixin):
+    alpha = Setting("_alpha")
+
     def __init__(self, alpha: float = 1.0, inplace: bool = False):
         super().__init__(alpha)
         self.alpha, self.inplace = alpha, inplace
@@ -144,6 +151,8 @@ class CELU(_Alpha, activation.CELU, Module):
 class GELU(activation.GELU, Module):
     """x * Phi(x); `approximate="tanh"` for the formula with tanh."""
 
+    approximate = Setting("_approximate", lambda word: word == "tanh")
+
     def __init__(self, approximate: str = "none"):
         super().__init__(approximate == "tanh")
         self.approximate = approximate
@@ -155,6 +164,8 @@ class GELU(activation.GELU, Module):
 class Hardtanh(activation.Hardtanh, Module):
     """x, but no less than min_val and no more than max_val."""
 
+    min_val, max_val = Setting("_min"), Setting("_max")
+
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False):
         super().__init__(min_val, max_val)
         self.min_val, self.max_val, self.inplace = min_val, max_val, inplace
@@ -164,6 +175,8 @@ class Hardtanh(activation.Hardtanh, Module):
 
 
 class _Lambda(Mixin):
+    lambd = Setting("_threshold")
+
     def __init__(self, lambd: float = 0.5):
         super().__init__(lambd)
         self.lambd = lambd
@@ -183,6 +196,8 @@ class Softshrink(_Lambda, activation.Softshrink, Module):
 class Softplus(activation.Softplus, Module):
     """log(1 + exp(beta * x)) / beta, and x itself above `threshold`."""
 
+    beta, threshold = Setting("_beta"), Setting("_threshold")
+
     def __init__(self, beta: float = 1.0, threshold: float = 20.0):
         super().__init__(beta, threshold)
         self.beta, self.threshold = beta, threshold
@@ -190,6 +205,8 @@ class Softplus(activation.Softplus, Module):
 
 class Threshold(activation.ThresholdedReLU, Module):
     """x where x > threshold, `value` elsewhere."""
+
+    threshold, value = Setting("_threshold"), Setting("_value")
 
     def __init__(self, threshold: float, value: float, inplace: bool = False):
         super().__init__(threshold, value)
@@ -201,6 +218,7 @@ class Threshold(activation.ThresholdedReLU, Module):
 
 class _Along(Mixin):
     _axis: Any
+    dim = Setting("_axis", lambda dim: 1 if dim is None else dim)
 
     def __init__(self, dim: int | None = None):
         super().__init__(1 if dim is None else dim)
@@ -243,6 +261,8 @@ class Softmax2d(activation.Softmax, Module):
 
 class GLU(activation.GLU, Module):
     """a * sigmoid(b), with a and b the halves of x along `dim`."""
+
+    dim = Setting("_axis")
 
     def __init__(self, dim: int = -1):
         super().__init__(dim)

@@ -7,6 +7,7 @@ from typing import Any
 
 from dyn.compat.torch.nn.linear import even, finish
 from dyn.compat.torch.nn.module import Mixin, Module
+from dyn.compat.torch.nn.settings import AxisSetting, Setting
 from dyn.nn import conv
 
 
@@ -16,6 +17,10 @@ class _Torch(Mixin):
     _axes: int
     _padding: Any
     _output_padding: Any
+
+    stride, dilation = AxisSetting("_stride"), AxisSetting("_dilation")
+    padding, output_padding = AxisSetting("_padding"), AxisSetting("_output_padding")
+    groups, padding_mode = Setting("_groups"), Setting("_padding_mode")
 
     def _settings(self, name: str) -> Any:
         value = self.__dict__[name]

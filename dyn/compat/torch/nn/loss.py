@@ -17,26 +17,31 @@ class _Loss(Module):
 
     def __init__(self, *args: Any, size_average: Any = None, reduce: Any = None, **settings: Any):
         super().__init__()
-        names = list(inspect.signature(self._function).parameters)[self._inputs :]
-        given = dict(zip(names, args, strict=False)) | settings
-        unknown = sorted(set(given) - set(names))
+        defaults = self._defaults()
+        given = dict(zip(defaults, args, strict=False)) | settings
+        unknown = sorted(set(given) - set(defaults))
         if unknown:
             raise TypeError(
                 f"{type(self).__name__}.__init__() got an unexpected keyword argument "
                 f"'{unknown[0]}'"
             )
-        self.reduction = given.get("reduction", "mean")
-        if self.reduction not in ("mean", "sum", "none", "batchmean"):
+        for name, value in (defaults | given).items():
+            if name in ("weight", "pos_weight"):
+                self.register_buffer(name, value)
+            else:
+                setattr(self, name, value)
+        if getattr(self, "reduction", "mean") not in ("mean", "sum", "none", "batchmean"):
             raise ValueError(f"{self.reduction} is not a valid value for reduction")
-        self.__dict__["_settings"] = given
-        if given.get("weight") is not None:
-            self.register_buffer("weight", given.pop("weight"))
 
     def forward(self, *inputs: Any) -> Any:
-        settings = dict(self.__dict__["_settings"])
-        if "weight" in self._kinds:
-            settings["weight"] = self.weight
+        settings = {name: getattr(self, name) for name in self._defaults()}
         return self._function(*inputs, **settings)
+
+    @classmethod
+    def _defaults(cls) -> dict[str, Any]:
+        """The function's settings and what they are unless told; each is an attribute."""
+        parameters = list(inspect.signature(cls._function).parameters.values())[cls._inputs :]
+        return {p.name: p.default for p in parameters if p.name not in ("size_average", "reduce")}
 
 
 def named_loss(name: str, function: Any, inputs: int = 2) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dyn.compat.torch.nn.linear import finish
 from dyn.compat.torch.nn.module import Mixin, Module
+from dyn.compat.torch.nn.settings import Setting
 from dyn.compat.torch.tensor import Base
 from dyn.core.modes import no_grad
 from dyn.nn import functional as F
@@ -23,6 +24,10 @@ class _BatchNorm(Mixin):
     _ranks: tuple[int, ...]
     _momentum: Any
 
+    eps = Setting("_epsilon")
+    # dyn keeps a share of the old statistics; PyTorch says which share of the new ones is taken.
+    momentum = Setting("_momentum", lambda share: 1.0 - (share or 0.0))
+
     def __init__(
         self,
         num_features: int,
@@ -35,8 +40,7 @@ class _BatchNorm(Mixin):
         *,
         bias: bool = True,
     ):
-        # The batch normalisation of dyn comes next among the bases; it keeps a share of the old
-        # statistics, where PyTorch says which share of the new ones is taken.
+        # The batch normalisation of dyn comes next among the bases.
         super().__init__(
             num_features,
             1.0 - (momentum or 0.0),
@@ -72,6 +76,12 @@ class _BatchNorm(Mixin):
                 # The mean over all batches so far: each counts as much as any other.
                 self.__dict__["_momentum"] = 1.0 - 1.0 / cast(tracked, self._dtype)
 
+    def reset_running_stats(self) -> None:
+        """Forget the batches seen: means 0, variances 1."""
+        if self.track_running_stats:
+            for buffer, value in zip(self.buffers(), (0, 1, 0), strict=True):
+                buffer.fill_(value)
+
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
@@ -94,6 +104,8 @@ class BatchNorm3d(_BatchNorm, norm.BatchNorm3D, Module):
 
 class LayerNorm(norm.LayerNorm, Module):
     """Normalises each row over its last axes: see `dyn.nn.LayerNorm`."""
+
+    eps = Setting("_epsilon")
 
     def __init__(
         self,
@@ -119,6 +131,8 @@ class LayerNorm(norm.LayerNorm, Module):
 
 class GroupNorm(group_norm.GroupNorm, Module):
     """Normalises groups of channels over each sample: see `dyn.nn.GroupNorm`."""
+
+    eps = Setting("_epsilon")
 
     def __init__(
         self,
@@ -194,8 +208,15 @@ class InstanceNorm3d(_InstanceNorm, group_norm.InstanceNorm3D, Module):
     """Normalises each channel of each sample of [N, C, D, H, W]."""
 
 
+def _spacing_or(eps: float | None) -> float:
+    """PyTorch's default is the spacing of numbers near one."""
+    return float(np.finfo(np.float32).eps) if eps is None else eps
+
+
 class RMSNorm(group_norm.RMSNorm, Module):
     """Divides each row by the root of its mean square: see `dyn.nn.RMSNorm`."""
+
+    eps = Setting("_epsilon", _spacing_or)
 
     def __init__(
         self,
@@ -205,9 +226,8 @@ class RMSNorm(group_norm.RMSNorm, Module):
         device: Any = None,
         dtype: Any = None,
     ):
-        # PyTorch's default is the spacing of numbers near one.
-        epsilon = float(np.finfo(np.float32).eps) if eps is None else eps
-        super().__init__(normalized_shape, epsilon, None if elementwise_affine else False)
+        scale = None if elementwise_affine else False
+        super().__init__(normalized_shape, _spacing_or(eps), scale)
         self.normalized_shape, self.eps = tuple(self._normalized_shape), eps
         self.elementwise_affine = elementwise_affine
         finish(self, device, dtype)

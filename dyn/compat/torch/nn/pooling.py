@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.compat.torch.nn.module import Mixin, Module
+from dyn.compat.torch.nn.settings import Setting
 from dyn.nn import adaptive, pooling
 from dyn.ops.pool import max_pool_nd
 
@@ -58,6 +59,7 @@ class MaxPool3d(_MaxPool, pooling.MaxPool3D, Module):
 class _AvgPool(Mixin):
     _axes: int
     divisor_override: Any
+    count_include_pad = Setting("exclusive", lambda counted: not counted)
 
     def __init__(
         self,

@@ -7,12 +7,14 @@ from typing import Any
 from dyn.compat.torch.nn.linear import finish
 from dyn.compat.torch.nn.module import Mixin, Module
 from dyn.compat.torch.nn.packing import PackedSequence
+from dyn.compat.torch.nn.settings import Setting
 from dyn.nn import rnn
 from dyn.ops.shape import squeeze, transpose, unsqueeze
 
 
 class _Recurrent(Mixin):
     _has_cell: bool
+    batch_first = Setting("time_major", lambda first: not first)
 
     def __init__(
         self,
