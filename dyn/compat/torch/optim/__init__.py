@@ -3,7 +3,7 @@
 from typing import Any
 
 from dyn.compat.torch import absent
-from dyn.compat.torch.optim import lr_scheduler
+from dyn.compat.torch.optim import lr_scheduler, swa_utils
 from dyn.compat.torch.optim.base import TorchOptimizer as Optimizer
 from dyn.compat.torch.optim.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW
 from dyn.compat.torch.optim.relatives import Adamax, NAdam, RAdam, RMSprop, Rprop
@@ -26,4 +26,5 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "lr_scheduler",
+    "swa_utils",
 ]

@@ -6,6 +6,7 @@ tensors; before a group steps, it takes its settings from there. Updates are dyn
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +21,19 @@ from dyn.regularizer import as_decay
 
 
 class TorchOptimizer(Optimizer):
-    """Base of the optimisers; dyn's own stands behind it in the list of bases."""
+    """Base of the optimisers; dyn's own stands behind it in the list of bases.
+
+    An optimiser of one's own is made of it directly: it calls `super().__init__(params, defaults)`
+    and writes `step` over `param_groups` and `state`.
+
+    Args:
+        params: tensors to train, or dictionaries with "params" and settings of their own.
+        defaults: the settings of groups that do not say otherwise.
+
+    Attributes:
+        param_groups: dictionaries of settings, each with its "params".
+        state: by parameter, what an optimiser of one's own keeps.
+    """
 
     _settings: Mapping[str, str] = {}
     """Attribute of dyn's optimiser by setting of a group."""
@@ -30,6 +43,11 @@ class TorchOptimizer(Optimizer):
     """Whether PyTorch keeps the number of steps beside each parameter."""
     _defaults: dict[str, Any]
 
+    def __init__(self, params: Any, defaults: dict[str, Any]):
+        self._start(params, defaults)
+        # Who writes `step` counts by himself.
+        self._counts = False
+
     def _start(self, params: Any, defaults: dict[str, Any], **settings: Any) -> None:
         """Make dyn's optimiser of rate 1, and a group of settings for each group given."""
         if isinstance(params, Tensor):
@@ -37,7 +55,7 @@ class TorchOptimizer(Optimizer):
                 "params argument given to the optimizer should be an iterable of Tensors or "
                 f"dicts, but got {params.type()}"
             )
-        if defaults["lr"] < 0:
+        if defaults.get("lr", 0) < 0:
             raise ValueError(f"Invalid learning rate: {defaults['lr']}")
         given = list(params)
         if not given:
@@ -53,6 +71,7 @@ class TorchOptimizer(Optimizer):
         self.param_groups: list[dict[str, Any]] = []
         self._owner: dict[int, dict[str, Any]] = {}
         self._steps: dict[int, int] = {}
+        self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         every = [p for group in given for p in group["params"]]
         super().__init__(learning_rate=1.0, parameters=every, **settings)
         self._groups.clear()
@@ -129,7 +148,8 @@ class TorchOptimizer(Optimizer):
             for p in settings["params"]:
                 group, i = at[id(p)]
                 steps = self._steps.get(id(p), 0)
-                if steps and (entry := self._entry(group, i, steps)):
+                entry = self._entry(group, i, steps) if steps else {}
+                if entry := entry | self.state.get(p, {}):
                     state[number] = entry
                 numbers.append(number)
                 number += 1
@@ -178,6 +198,9 @@ class TorchOptimizer(Optimizer):
         self, p: Any, settings: dict[str, Any], entry: Mapping[str, Any], found: dict[str, Any]
     ) -> None:
         """Translate what was kept for one parameter into dyn's names."""
+        counted = {"step"} if self._counts else set()
+        if kept := {k: v for k, v in entry.items() if k not in {*self._state_names, *counted}}:
+            self.state[p].update(kept)
         steps = int(float(entry.get("step", 1)))
         self._steps[id(p)] = steps
         for name, slot in self._state_names.items():

@@ -2,93 +2,55 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Mapping
-from math import prod
+from collections.abc import Callable
 from typing import Any
 
+from dyn.compat.torch.optim.combined import ChainedScheduler, SequentialLR
+from dyn.compat.torch.optim.scheduler import LRScheduler, Scheduled
 from dyn.optimizer import lr as schedules
 
-
-class LRScheduler:
-    """Sets the rate of every group from a schedule of dyn's.
-
-    Args:
-        optimizer: whose groups are changed.
-        make: a schedule by rate to start from.
-    """
-
-    def __init__(self, optimizer: Any, make: Callable[[float], Any]):
-        self.optimizer = optimizer
-        for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
-        self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
-        self._schedules = [make(rate) for rate in self.base_lrs]
-        self._set()
-
-    def _set(self) -> None:
-        for group, schedule in zip(self.optimizer.param_groups, self._schedules, strict=True):
-            group["lr"] = schedule()
-
-    @property
-    def last_epoch(self) -> int:
-        """How often `step` was called."""
-        return self._schedules[0].last_epoch
-
-    def step(self, *args: Any) -> None:
-        """Go on to the next epoch."""
-        for schedule in self._schedules:
-            schedule.step(*args)
-        self._set()
-
-    def get_last_lr(self) -> list[float]:
-        """The rate of every group."""
-        return [group["lr"] for group in self.optimizer.param_groups]
-
-    def state_dict(self) -> dict[str, Any]:
-        """What changes with time, of every group."""
-        return {
-            "base_lrs": list(self.base_lrs),
-            "last_epoch": self.last_epoch,
-            "schedules": [schedule.state_dict() for schedule in self._schedules],
-        }
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
-        self.base_lrs = list(state_dict["base_lrs"])
-        for schedule, saved in zip(self._schedules, state_dict["schedules"], strict=True):
-            schedule.set_state_dict(saved)
-        self._set()
+_LRScheduler = LRScheduler
+"""The name that the base had before PyTorch 2.0."""
 
 
-class StepLR(LRScheduler):
+class StepLR(Scheduled):
     """The rate times `gamma` every `step_size` epochs."""
 
-    def __init__(self, optimizer: Any, step_size: int, gamma: float = 0.1):
-        super().__init__(optimizer, lambda lr: schedules.StepDecay(lr, step_size, gamma))
+    multiplies = True
 
-
-class MultiStepLR(LRScheduler):
-    """The rate times `gamma` at each of the milestones."""
-
-    def __init__(self, optimizer: Any, milestones: Any, gamma: float = 0.1):
+    def __init__(self, optimizer: Any, step_size: int, gamma: float = 0.1, last_epoch: int = -1):
         super().__init__(
-            optimizer, lambda lr: schedules.MultiStepDecay(lr, list(milestones), gamma)
+            optimizer, lambda lr: schedules.StepDecay(lr, step_size, gamma), last_epoch
         )
 
 
-class ExponentialLR(LRScheduler):
+class MultiStepLR(Scheduled):
+    """The rate times `gamma` at each of the milestones."""
+
+    multiplies = True
+
+    def __init__(self, optimizer: Any, milestones: Any, gamma: float = 0.1, last_epoch: int = -1):
+        super().__init__(
+            optimizer, lambda lr: schedules.MultiStepDecay(lr, list(milestones), gamma), last_epoch
+        )
+
+
+class ExponentialLR(Scheduled):
     """The rate times `gamma` every epoch."""
 
-    def __init__(self, optimizer: Any, gamma: float):
-        super().__init__(optimizer, lambda lr: schedules.ExponentialDecay(lr, gamma))
+    multiplies = True
+
+    def __init__(self, optimizer: Any, gamma: float, last_epoch: int = -1):
+        super().__init__(optimizer, lambda lr: schedules.ExponentialDecay(lr, gamma), last_epoch)
 
 
-class CosineAnnealingLR(LRScheduler):
+class CosineAnnealingLR(Scheduled):
     """The rate along a cosine from where it starts to `eta_min` in `T_max` epochs."""
 
-    def __init__(self, optimizer: Any, T_max: int, eta_min: float = 0.0):
-        super().__init__(optimizer, lambda lr: schedules.CosineAnnealingDecay(lr, T_max, eta_min))
+    def __init__(self, optimizer: Any, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):
+        super().__init__(
+            optimizer, lambda lr: schedules.CosineAnnealingDecay(lr, T_max, eta_min), last_epoch
+        )
 
 
 def _for_groups(value: Any, optimizer: Any) -> Callable[[], Any]:
@@ -100,51 +62,68 @@ def _for_groups(value: Any, optimizer: Any) -> Callable[[], Any]:
     return iter(listed).__next__
 
 
-class LambdaLR(LRScheduler):
+class LambdaLR(Scheduled):
     """The rate to start from times a function of the epoch: one, or one for each group."""
 
-    def __init__(self, optimizer: Any, lr_lambda: Any):
+    def __init__(self, optimizer: Any, lr_lambda: Any, last_epoch: int = -1):
         following = _for_groups(lr_lambda, optimizer)
-        super().__init__(optimizer, lambda lr: schedules.LambdaDecay(lr, following()))
+        super().__init__(optimizer, lambda lr: schedules.LambdaDecay(lr, following()), last_epoch)
 
 
-class MultiplicativeLR(LRScheduler):
+class MultiplicativeLR(Scheduled):
     """The rate before times a function of the epoch: one, or one for each group."""
 
-    def __init__(self, optimizer: Any, lr_lambda: Any):
+    multiplies = True
+
+    def __init__(self, optimizer: Any, lr_lambda: Any, last_epoch: int = -1):
         following = _for_groups(lr_lambda, optimizer)
-        super().__init__(optimizer, lambda lr: schedules.MultiplicativeDecay(lr, following()))
-
-
-class PolynomialLR(LRScheduler):
-    """The rate down to 0 within `total_iters` epochs, along a power of the epochs left."""
-
-    def __init__(self, optimizer: Any, total_iters: int = 5, power: float = 1.0):
         super().__init__(
-            optimizer, lambda lr: schedules.PolynomialDecay(lr, total_iters, 0.0, power)
+            optimizer, lambda lr: schedules.MultiplicativeDecay(lr, following()), last_epoch
         )
 
 
-class ConstantLR(LRScheduler):
+class PolynomialLR(Scheduled):
+    """The rate down to 0 within `total_iters` epochs, along a power of the epochs left."""
+
+    multiplies = True
+
+    def __init__(
+        self, optimizer: Any, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
+    ):
+        super().__init__(
+            optimizer, lambda lr: schedules.PolynomialDecay(lr, total_iters, 0.0, power), last_epoch
+        )
+
+
+class ConstantLR(Scheduled):
     """The rate times `factor` for `total_iters` epochs, then as it is."""
 
-    def __init__(self, optimizer: Any, factor: float = 1.0 / 3, total_iters: int = 5):
+    multiplies = True
+
+    def __init__(
+        self, optimizer: Any, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
+    ):
         super().__init__(
             optimizer,
             lambda lr: schedules.LambdaDecay(lr, lambda t: factor if t < total_iters else 1.0),
+            last_epoch,
         )
 
 
-class CosineAnnealingWarmRestarts(LRScheduler):
+class CosineAnnealingWarmRestarts(Scheduled):
     """The rate along a cosine down to `eta_min`, again and again, each time `T_mult` as long."""
 
-    def __init__(self, optimizer: Any, T_0: int, T_mult: int = 1, eta_min: float = 0.0):
+    def __init__(
+        self, optimizer: Any, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
+    ):
         super().__init__(
-            optimizer, lambda lr: schedules.CosineAnnealingWarmRestarts(lr, T_0, T_mult, eta_min)
+            optimizer,
+            lambda lr: schedules.CosineAnnealingWarmRestarts(lr, T_0, T_mult, eta_min),
+            last_epoch,
         )
 
 
-class _WithMomentum(LRScheduler):
+class _WithMomentum(Scheduled):
     """A schedule that moves the momentum too, by a schedule of its own or None."""
 
     _momentum: Any = None
@@ -194,6 +173,7 @@ class OneCycleLR(_WithMomentum):
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
         three_phase: bool = False,
+        last_epoch: int = -1,
     ):
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
@@ -214,7 +194,9 @@ class OneCycleLR(_WithMomentum):
         self._momentum = None
         if cycle_momentum:
             self._momentum = cycle(base_momentum, max_momentum, max_momentum)
-        super().__init__(optimizer, lambda lr: cycle(lr * div_factor, lr, lr / final_div_factor))
+        super().__init__(
+            optimizer, lambda lr: cycle(lr * div_factor, lr, lr / final_div_factor), last_epoch
+        )
 
 
 class CyclicLR(_WithMomentum):
@@ -245,6 +227,7 @@ class CyclicLR(_WithMomentum):
         cycle_momentum: bool = True,
         base_momentum: float = 0.8,
         max_momentum: float = 0.9,
+        last_epoch: int = -1,
     ):
         def cycle(low: float, high: float) -> Any:
             return schedules.CyclicLR(
@@ -259,11 +242,13 @@ class CyclicLR(_WithMomentum):
                     "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
                 )
         self._momentum = cycle(max_momentum, base_momentum) if cycle_momentum else None
-        super().__init__(optimizer, lambda lr: cycle(lr, highest()))
+        super().__init__(optimizer, lambda lr: cycle(lr, highest()), last_epoch)
 
 
-class LinearLR(LRScheduler):
+class LinearLR(Scheduled):
     """The rate times a factor that changes linearly within `total_iters` epochs."""
+
+    multiplies = True
 
     def __init__(
         self,
@@ -271,13 +256,16 @@ class LinearLR(LRScheduler):
         start_factor: float = 1.0 / 3,
         end_factor: float = 1.0,
         total_iters: int = 5,
+        last_epoch: int = -1,
     ):
         super().__init__(
-            optimizer, lambda lr: schedules.LinearLR(lr, total_iters, start_factor, end_factor)
+            optimizer,
+            lambda lr: schedules.LinearLR(lr, total_iters, start_factor, end_factor),
+            last_epoch,
         )
 
 
-class ReduceLROnPlateau(LRScheduler):
+class ReduceLROnPlateau(Scheduled):
     """The rate times `factor` when a metric has not improved for `patience` epochs."""
 
     def __init__(
@@ -299,95 +287,21 @@ class ReduceLROnPlateau(LRScheduler):
         )
 
 
-class SequentialLR:
-    """Schedulers one after the other, each from its milestone on.
-
-    Args:
-        optimizer: whose groups they change.
-        schedulers: at least one.
-        milestones: the steps at which the second, third ... takes over.
-    """
-
-    def __init__(self, optimizer: Any, schedulers: Any, milestones: Any):
-        if len(schedulers) != len(milestones) + 1:
-            raise ValueError(
-                "Sequential Schedulers expects number of schedulers provided to be one more than "
-                f"the number of milestone points, but got number of schedulers {len(schedulers)} "
-                f"and the number of milestones to be equal to {len(milestones)}"
-            )
-        self.optimizer, self.last_epoch = optimizer, 0
-        self._schedulers, self._milestones = list(schedulers), list(milestones)
-        self._schedulers[0]._set()
-
-    def step(self) -> None:
-        """Go on to the next epoch; a scheduler whose turn begins starts at its epoch 0."""
-        self.last_epoch += 1
-        turn = bisect_right(self._milestones, self.last_epoch)
-        begins = turn > 0 and self._milestones[turn - 1] == self.last_epoch
-        self._schedulers[turn].step(*([0] if begins else []))
-
-    def get_last_lr(self) -> list[float]:
-        """The rate of every group."""
-        return [group["lr"] for group in self.optimizer.param_groups]
-
-    def state_dict(self) -> dict[str, Any]:
-        """What changes with time, of every scheduler."""
-        return {
-            "last_epoch": self.last_epoch,
-            "_milestones": list(self._milestones),
-            "_schedulers": [scheduler.state_dict() for scheduler in self._schedulers],
-        }
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
-        self.last_epoch = state_dict["last_epoch"]
-        self._milestones = list(state_dict["_milestones"])
-        for scheduler, saved in zip(self._schedulers, state_dict["_schedulers"], strict=True):
-            scheduler.load_state_dict(saved)
-        self._schedulers[bisect_right(self._milestones, self.last_epoch)]._set()
-
-
-class ChainedScheduler:
-    """Schedulers at the same time: the rate times the factors of all.
-
-    Raises:
-        ValueError: a scheduler sets its rate whatever the others say.
-    """
-
-    def __init__(self, schedulers: Any, optimizer: Any = None):
-        kinds = (
-            StepLR, MultiStepLR, ExponentialLR, PolynomialLR, ConstantLR, LinearLR,
-            MultiplicativeLR,
-        )  # fmt: skip
-        for scheduler in schedulers:
-            if not isinstance(scheduler, kinds):
-                raise ValueError(f"{type(scheduler).__name__} does not multiply the rate")
-        self._schedulers = list(schedulers)
-        self.optimizer = optimizer or self._schedulers[0].optimizer
-        self._set()
-
-    def _set(self) -> None:
-        for i, group in enumerate(self.optimizer.param_groups):
-            start = group["initial_lr"]
-            rates = [scheduler._schedules[i]() for scheduler in self._schedulers]
-            group["lr"] = start * prod(rate / start for rate in rates)
-
-    def step(self) -> None:
-        """Go on to the next epoch."""
-        for scheduler in self._schedulers:
-            scheduler.step()
-        self._set()
-
-    def get_last_lr(self) -> list[float]:
-        """The rate of every group."""
-        return [group["lr"] for group in self.optimizer.param_groups]
-
-    def state_dict(self) -> dict[str, Any]:
-        """What changes with time, of every scheduler."""
-        return {"_schedulers": [scheduler.state_dict() for scheduler in self._schedulers]}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
-        for scheduler, saved in zip(self._schedulers, state_dict["_schedulers"], strict=True):
-            scheduler.load_state_dict(saved)
-        self._set()
+__all__ = [
+    "ChainedScheduler",
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "MultiplicativeLR",
+    "OneCycleLR",
+    "PolynomialLR",
+    "ReduceLROnPlateau",
+    "SequentialLR",
+    "StepLR",
+]

@@ -1,5 +1,5 @@
-"""`torch.utils`: the loading of data."""
+"""`torch.utils`: the loading of data, and recomputation."""
 
-from dyn.compat.torch.utils import data
+from dyn.compat.torch.utils import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]

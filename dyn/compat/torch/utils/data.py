@@ -9,7 +9,6 @@ import numpy as np
 from dyn import io
 from dyn.compat.torch.tensor import own
 from dyn.io import (
-    BatchSampler,
     ChainDataset,
     ConcatDataset,
     Dataset,
@@ -47,6 +46,13 @@ class RandomSampler(io.RandomSampler):
     ):
         draws = None if generator is None else generator.draws
         super().__init__(data_source, replacement, num_samples, draws)
+
+
+class BatchSampler(io.BatchSampler):
+    """Lists of `batch_size` numbers from a sampler; the last may be shorter or is dropped."""
+
+    def __init__(self, sampler: Any, batch_size: int, drop_last: bool):
+        super().__init__(sampler=sampler, batch_size=batch_size, drop_last=drop_last)
 
 
 def random_split(dataset: Any, lengths: Any, generator: Any = None) -> list[Subset]:
