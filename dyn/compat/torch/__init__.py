@@ -3,12 +3,14 @@
 `import dyn.compat.torch as torch`. The public names, nothing else.
 """
 
+import sys
 from math import e, inf, nan, pi
 from typing import Any
 
 from dyn.compat.torch import (
     absent,
     autograd,
+    files,
     methods,
     nn,
     optim,
@@ -105,6 +107,7 @@ def __getattr__(name: str) -> Any:
 
 inference_mode = no_grad
 __version__ = "2.13.0+dyn"
+files.publish(sys.modules[__name__])
 
 __all__ = [
     "BoolTensor",

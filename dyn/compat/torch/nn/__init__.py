@@ -1,6 +1,5 @@
 """`torch.nn`: dyn's layers under PyTorch's names. The public names, nothing else."""
 
-from types import SimpleNamespace
 from typing import Any
 
 from dyn.compat.torch import absent
@@ -157,9 +156,6 @@ from dyn.compat.torch.nn.unpooling import (
 )
 from dyn.compat.torch.tensor import Buffer, Parameter
 
-parameter = SimpleNamespace(Parameter=Parameter, Buffer=Buffer)
-"""`torch.nn.parameter`."""
-
 
 def __getattr__(name: str) -> Any:
     raise absent.error("torch.nn", name)
@@ -309,6 +305,5 @@ __all__ = [
     "ZeroPad3d",
     "functional",
     "init",
-    "parameter",
     "utils",
 ]
