@@ -12,6 +12,7 @@ from dyn.kernels import layer_norm as row_kernels
 from dyn.ops.composite import differentiate_as
 from dyn.ops.infer import Type, axis_of, need_float, same_size, show
 from dyn.ops.norm import need_channels, need_trailing, trailing_axes
+from dyn.ops.reduce import norm
 
 # ---- group norm --------------------------------------------------------------------------------
 
@@ -250,12 +251,7 @@ def normalize(x: Tensor, p: float = 2, axis: int = 1, epsilon: float = 1e-12) ->
     """
     need_float("x", Type(tuple(x.shape), x._read().dtype))
     axis = axis_of(axis, x.ndim)
-    if p == 2:
-        length = OPS["sqrt"](OPS["sum"](x * x, axes=(axis,), keepdims=True))
-    else:
-        powers = OPS["pow"](OPS["abs"](x), float(p))
-        length = OPS["pow"](OPS["sum"](powers, axes=(axis,), keepdims=True), 1.0 / p)
-    return x / OPS["maximum"](length, float(epsilon))
+    return x / OPS["maximum"](norm(x, p, axis, True), float(epsilon))
 
 
 __all__ = ["group_norm", "instance_norm", "local_response_norm", "normalize", "rms_norm"]

@@ -16,7 +16,7 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.ops.infer import Type, axis_of, need_float, product, same_size, show
 from dyn.ops.linalg import _matmul
-from dyn.ops.shape import _reshape, _transpose, _unsqueeze
+from dyn.ops.shape import _reshape, _transpose
 
 # ---- einsum ------------------------------------------------------------------------------------
 
@@ -169,20 +169,6 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
     return _transpose(picked, perm=(*range(1, picked.ndim), 0))
 
 
-def cdist(x: Tensor, y: Tensor, p: float = 2.0) -> Tensor:
-    """Distances of all pairs of rows: (..., m, k) and (..., n, k) give (..., m, n)."""
-    difference = _unsqueeze(x, axes=(x.ndim - 1,)) - _unsqueeze(y, axes=(y.ndim - 2,))
-    axis = (difference.ndim - 1,)
-    if p == 2.0:
-        return OPS["sqrt"](OPS["sum"](difference * difference, axes=axis, keepdims=False))
-    size = OPS["abs"](difference)
-    if p == float("inf"):
-        return OPS["max"](size, axes=axis, keepdims=False)
-    if p == 1.0:
-        return OPS["sum"](size, axes=axis, keepdims=False)
-    return OPS["sum"](size**p, axes=axis, keepdims=False) ** (1.0 / p)
-
-
 def matrix_power(x: Tensor, n: int) -> Tensor:
     """The product of n copies of a square matrix (n >= 0)."""
     if n < 0:
@@ -228,7 +214,6 @@ def det(x: Tensor) -> Tensor:
 
 __all__ = [
     "bilinear",
-    "cdist",
     "cross",
     "det",
     "diagonal",

@@ -9,36 +9,35 @@ from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
 from dyn.ops.infer import axis_of
 from dyn.ops.loss import reduce_loss
+from dyn.ops.reduce import norm
 
 # ---- distances ---------------------------------------------------------------------------------
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, axis: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 . x2 / (|x1| |x2|) along an axis; each length counts as at least `eps`."""
-    axes = (axis_of(axis, max(x1.ndim, x2.ndim)),)
+    product = x1 * x2
+    axes = (axis_of(axis, product.ndim),)
 
-    def along(x: Tensor) -> Tensor:
-        return OPS["sum"](x, axes=axes, keepdims=False)
+    def length(x: Tensor) -> Tensor:
+        if x.ndim < product.ndim:
+            x = OPS["reshape"](x, shape=(1,) * (product.ndim - x.ndim) + tuple(x.shape))
+        return OPS["maximum"](OPS["norm"](x, axes=axes, keepdims=False), float(eps))
 
-    lengths = [OPS["maximum"](OPS["sqrt"](along(x * x)), float(eps)) for x in (x1, x2)]
-    return along(x1 * x2) / (lengths[0] * lengths[1])
+    dot = OPS["sum"](product, axes=axes, keepdims=False)
+    return dot / (length(x1) * length(x2))
 
 
 def pairwise_distance(
     x: Tensor, y: Tensor, p: float = 2.0, epsilon: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
     """p-norm of x - y + epsilon along the last axis."""
-    size = OPS["abs"](x - y + epsilon)
-    axes = (size.ndim - 1,)
-    if p == float("inf"):
-        return OPS["max"](size, axes=axes, keepdims=keepdim)
-    if p == 0:
-        return OPS["sum"]((size > 0).astype(size.dtype), axes=axes, keepdims=keepdim)
-    if p == 1:
-        return OPS["sum"](size, axes=axes, keepdims=keepdim)
-    powers = OPS["square"](size) if p == 2 else OPS["pow"](size, float(p))
-    total = OPS["sum"](powers, axes=axes, keepdims=keepdim)
-    return OPS["sqrt"](total) if p == 2 else OPS["pow"](total, 1.0 / p)
+    return norm(x - y + epsilon, p, -1, keepdim)
+
+
+def cdist(x: Tensor, y: Tensor, p: float = 2.0) -> Tensor:
+    """Distances of all pairs of rows: (..., m, k) and (..., n, k) give (..., m, n)."""
+    return norm(x.unsqueeze(-2) - y.unsqueeze(-3), p, -1)
 
 
 # ---- losses ------------------------------------------------------------------------------------
@@ -166,6 +165,7 @@ def multi_margin_loss(
 
 
 __all__ = [
+    "cdist",
     "cosine_embedding_loss",
     "cosine_similarity",
     "hinge_embedding_loss",

@@ -333,7 +333,10 @@ def norm(x: Tensor, p: Any = None, axis: Any = None, keepdim: bool = False) -> T
         return _min(size, axes=axes, keepdims=keep)
     if p == 0:
         return _sum(cast(OPS["not_equal"](x, 0), x.dtype), axes=axes, keepdims=keep)
-    return pow(_sum(pow(size, p), axes=axes, keepdims=keep), 1 / p)
+    total = _sum(pow(size, p), axes=axes, keepdims=keep)
+    # The root of 0 has no slope; the gradient at 0 is 0, as with p = 2.
+    nothing = OPS["equal"](total, 0)
+    return where(nothing, total, pow(where(nothing, 1, total), 1 / p))
 
 
 def dist(x: Tensor, y: Tensor, p: float = 2.0) -> Tensor:

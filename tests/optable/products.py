@@ -1,10 +1,11 @@
-"""Rows of `dyn/ops/products.py`."""
+"""Rows of `dyn/ops/products.py`, and of the distances in `dyn/ops/ranking.py`."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from dyn.ops import products as ops
+from dyn.ops import ranking
 from tests.optable.case import OpCase, array
 
 EQUATIONS = {
@@ -78,9 +79,9 @@ ROWS = [
     ),
     *(
         OpCase(
-            "sum",
+            "norm",
             [array("n", 2, 3), array("n", 4, 3)],
-            run=lambda x, y, p=p: ops.cdist(x, y, p),
+            run=lambda x, y, p=p: ranking.cdist(x, y, p),
             reference=lambda x, y, p=p: np.linalg.norm(x[:, :, None] - y[:, None], ord=p, axis=-1),
             note=f"cdist_{p}",
             gradient_tol=1e-6,

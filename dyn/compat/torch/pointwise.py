@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyn.ops import activation, angles, compare, elementwise, linalg, products, smooth, unary
+from dyn.ops import (
+    activation,
+    angles,
+    compare,
+    elementwise,
+    linalg,
+    products,
+    ranking,
+    smooth,
+    unary,
+)
 
 SAME: dict[Any, str] = {
     unary: """abs ceil deg2rad exp expm1 floor frac log log10 log1p log2 logit nan_to_num neg
@@ -20,7 +30,8 @@ SAME: dict[Any, str] = {
     smooth: "sigmoid",
     activation: "relu",
     linalg: "bmm dot inner mv outer",
-    products: "cdist det kron matrix_power",
+    products: "det kron matrix_power",
+    ranking: "cdist",
 }
 """Functions with the same name and arguments, by the room they are in."""
 
