@@ -8,6 +8,7 @@ from dyn.core.errors import IndexRangeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import embedding as kernels
+from dyn.ops.index import where
 from dyn.ops.infer import Type, need_float, need_int, need_rank
 
 
@@ -51,16 +52,13 @@ def _(gg, *, x, padding_idx):
     return picked * kept.reshape((*x.shape, 1))
 
 
-def embedding(
-    x: Tensor, weight: Tensor, padding_idx: int | None = None, sparse: bool = False
-) -> Tensor:
+def rows_of(x: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     """The rows of `weight` that x names.
 
     Args:
         x: integers in [0, rows), any shape.
         weight: [rows, width], floating point.
         padding_idx: a row that gets no gradient; negative counts from the end.
-        sparse: accepted for Paddle's sake; the gradient is always dense.
 
     Returns:
         [*x.shape, width].
@@ -76,4 +74,29 @@ def embedding(
     return _embedding(x, weight, padding_idx=padding_idx)
 
 
-__all__ = ["embedding"]
+def embedding(
+    x: Tensor, weight: Tensor, padding_idx: int | None = None, sparse: bool = False
+) -> Tensor:
+    """The rows of `weight` that x names; zeros for `padding_idx`, whatever its row holds.
+
+    Args:
+        x: integers in [0, rows), any shape.
+        weight: [rows, width], floating point.
+        padding_idx: the index of no row, as in Paddle; negative counts from the end.
+        sparse: accepted; the gradient is always dense.
+
+    Returns:
+        [*x.shape, width].
+
+    Raises:
+        DTypeError: x does not hold integers.
+        IndexRangeError: an index is not a row of the table.
+    """
+    rows = rows_of(x, weight, padding_idx)
+    if padding_idx is None:
+        return rows
+    named = (x != padding_idx % weight.shape[0]).unsqueeze(-1)
+    return where(named, rows, 0.0)
+
+
+__all__ = ["embedding", "rows_of"]

@@ -33,6 +33,7 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
@@ -43,6 +44,7 @@ def grad(
         grad_outputs: the gradient of each output; may be left out for tensors of one element.
         retain_graph: keep the graph; by default as `create_graph`.
         create_graph: make the result differentiable.
+        only_inputs: accepted; no `.grad` is ever touched.
         allow_unused: None instead of an error for an input that the outputs do not depend on.
         materialize_grads: zeros instead of None.
 

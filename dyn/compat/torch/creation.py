@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from dyn.compat.torch.generator import drawing
-from dyn.compat.torch.tensor import Base, Tensor, of_name_or, own
+from dyn.compat.torch.tensor import LEGACY, Base, Tensor, of_name_or, own
 from dyn.compat.torch.types import need_cpu
+from dyn.core.dim import Dim
 from dyn.ops import creation as ops
 from dyn.ops import matrix
 from dyn.ops import random as draws
@@ -16,7 +17,7 @@ from dyn.ops import random as draws
 
 def sizes_of(sizes: tuple[Any, ...]) -> list[Any]:
     """Sizes given one by one or as one sequence."""
-    if len(sizes) == 1 and not isinstance(sizes[0], (int, Base)):
+    if len(sizes) == 1 and not isinstance(sizes[0], (int, Dim, Base)):
         return list(sizes[0])
     return list(sizes)
 
@@ -209,6 +210,7 @@ def _legacy(name: str) -> Any:
         return tensor(data[0] if data else [], dtype=name)
 
     make.__doc__ = f"A {name} tensor of nested lists, or zeros of the given sizes."
+    make.__name__ = LEGACY[name].rsplit(".", 1)[-1]
     return make
 
 

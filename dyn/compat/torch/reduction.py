@@ -171,7 +171,11 @@ def unique(
     dim: int | None = None,
 ) -> Any:
     """The different values in order; with them where each element went, and how often it is."""
-    return search.unique(x, False, return_inverse, return_counts, dim)
+    found = search.unique(x, False, return_inverse, return_counts, dim)
+    if not return_inverse or dim is not None:
+        return found
+    values, inverse, *counts = found
+    return values, shape.reshape(inverse, list(x.shape)), *counts
 
 
 def norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False) -> Any:

@@ -8,6 +8,7 @@ computes, records or traces sees the tensors it always sees. Methods that comput
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -206,7 +207,7 @@ class Tensor(Base):
 
     def type(self, dtype: Any = None) -> Any:
         """The legacy name of the type, such as "torch.FloatTensor"; or the tensor in a dtype."""
-        return LEGACY[self.dtype.name] if dtype is None else self.to(dtype)
+        return LEGACY[self.dtype.name] if dtype is None else self.to(dtype=dtype)
 
 
 class Parameter(Tensor, state.Parameter):
@@ -257,13 +258,29 @@ def own(value: Any) -> Any:
     return value
 
 
+def _numpy_words(function: Callable[..., Any]) -> dict[str, str]:
+    """The words of numpy that stand for arguments of a function: `axis` and `keepdims`."""
+    names = inspect.signature(function).parameters
+    words = {"axis": ("dim", "dims"), "keepdims": ("keepdim",)}
+    return {
+        word: ours
+        for word, several in words.items()
+        for ours in several
+        if ours in names and word not in names
+    }
+
+
 def flavoured(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function with results of PyTorch's class, written to `out` if one is given."""
+
+    renamed = _numpy_words(function)
 
     @functools.wraps(function)
     def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if "input" in kwargs:
             args = (kwargs.pop("input"), *args)
+        if kwargs and renamed:
+            kwargs = {renamed.get(name, name): value for name, value in kwargs.items()}
         found = own(function(*args, **kwargs))
         return found if out is None else write(out, found)
 
@@ -285,6 +302,7 @@ def write(target: Any, value: Any) -> Any:
 
 def of_name_or(wanted: Any) -> Any:
     """The numpy dtype meant by a dtype, a name, a Python type or a legacy type name."""
-    if isinstance(wanted, str) and wanted in LEGACY.values():
-        wanted = next(name for name, legacy in LEGACY.items() if legacy == wanted)
+    called = f"torch.{getattr(wanted, '__name__', '')}" if callable(wanted) else wanted
+    if isinstance(called, str) and called in LEGACY.values():
+        wanted = next(name for name, legacy in LEGACY.items() if legacy == called)
     return core.dtypes.as_numpy(wanted)

@@ -15,6 +15,7 @@ from dyn.compat.torch.tensor import flavoured, write
 from dyn.nn import functional as F
 from dyn.ops import attention as attentions
 from dyn.ops import pool
+from dyn.ops.embedding import rows_of
 
 _SAME = """celu elu glu gumbel_softmax hardsigmoid hardswish leaky_relu mish prelu relu6 rrelu selu
     silu softplus softsign tanh tanhshrink sigmoid bilinear
@@ -209,7 +210,7 @@ def _normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> 
 
 def _embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     """A row of the weight for every index."""
-    return F.embedding(input, weight, padding_idx)
+    return rows_of(input, weight, padding_idx)
 
 
 def _one_hot(tensor: Any, num_classes: int = -1) -> Any:

@@ -9,6 +9,7 @@ from dyn.compat.torch.nn.module import Module
 from dyn.compat.torch.types import need_cpu
 from dyn.nn import common
 from dyn.nn import initializer as init
+from dyn.ops.embedding import rows_of
 
 
 def even(fan_in: int) -> init.Uniform:
@@ -82,21 +83,31 @@ class Bilinear(common.Bilinear, Module):
 
 
 class Embedding(common.Embedding, Module):
-    """A row of the weight for every index; rows start Gaussian, that of `padding_idx` at zero."""
+    """A row of the weight for every index; rows start Gaussian, that of `padding_idx` at zero.
+
+    Gradients are dense, with `sparse` too.
+
+    Raises:
+        NotImplementedError: `max_norm` or `scale_grad_by_freq` is given.
+    """
 
     def __init__(
         self,
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
         _weight: Any = None,
         _freeze: bool = False,
         device: Any = None,
         dtype: Any = None,
     ):
-        super().__init__(
-            num_embeddings, embedding_dim, padding_idx, weight_attr=init.Normal(0.0, 1.0)
-        )
+        if max_norm is not None or scale_grad_by_freq:
+            raise NotImplementedError("Embedding has neither max_norm nor scale_grad_by_freq")
+        super().__init__(num_embeddings, embedding_dim, padding_idx, sparse, init.Normal(0.0, 1.0))
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = self._padding_idx
         if _weight is not None:
@@ -104,13 +115,18 @@ class Embedding(common.Embedding, Module):
         self.weight.requires_grad_(not _freeze)
         finish(self, device, dtype)
 
+    def forward(self, input: Any) -> Any:
+        return rows_of(input, self.weight, self.padding_idx)
+
     @classmethod
     def from_pretrained(
-        cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None
+        cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None, **settings: Any
     ) -> Embedding:
         """An embedding of given rows, which are not trained unless `freeze` is False."""
         rows, width = embeddings.shape
-        return cls(int(rows), int(width), padding_idx, embeddings, freeze)
+        return cls(
+            int(rows), int(width), padding_idx, _weight=embeddings, _freeze=freeze, **settings
+        )
 
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"

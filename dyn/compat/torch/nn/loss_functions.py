@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from dyn.compat.torch.creation import as_tensor
+from dyn.compat.torch.nn.packing import pad_sequence
 from dyn.nn import functional as F
 from dyn.ops.creation import numel
+from dyn.ops.elementwise import maximum
 from dyn.ops.gather import take, take_along_axis
 from dyn.ops.index import where
+from dyn.ops.join import split
+from dyn.ops.loss import reduce_loss
 from dyn.ops.reduce import sum as sum_of
 from dyn.ops.shape import reshape, unsqueeze
+from dyn.ops.unary import cast
 
 NAMES = (
     "cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
@@ -207,6 +214,33 @@ def ctc_loss(
     target_lengths: Any,
     blank: int = 0,
     reduction: str = "mean",
+    zero_infinity: bool = False,
 ) -> Any:
-    """Connectionist temporal classification, over log-probabilities."""
-    return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, reduction)
+    """Connectionist temporal classification, over log-probabilities.
+
+    Args:
+        log_probs: [T, N, C], or [T, C] of one sequence.
+        targets: [N, L], or all labels one behind the other; [L] of one sequence.
+        input_lengths, target_lengths: [N] integers, a tensor or a list.
+        blank: the class that stands for no label.
+        reduction: "none", "sum", or "mean": each divided by its length of labels, then averaged.
+        zero_infinity: whether a sequence too short for its labels costs nothing.
+    """
+    alone, targets = log_probs.ndim == 2, as_tensor(targets)
+    steps = reshape(as_tensor(input_lengths), [-1])
+    lengths = reshape(as_tensor(target_lengths), [-1])
+    if alone:
+        log_probs, targets = unsqueeze(log_probs, 1), unsqueeze(targets, 0)
+    if targets.ndim == 1:
+        parts = split(targets, lengths.tolist())
+        targets = pad_sequence(parts, batch_first=True)
+    loss = F.ctc_loss(log_probs, targets, steps, lengths, blank, "none")
+    # What cannot be is very improbable in dyn's, and impossible here.
+    loss = where(loss > _IMPOSSIBLE, 0.0 if zero_infinity else math.inf, loss)
+    if reduction == "mean":
+        loss = loss / cast(maximum(lengths, 1), loss._array.dtype)
+    return reduce_loss(loss[0] if alone else loss, reduction)
+
+
+_IMPOSSIBLE = 1e20
+"""A loss that no sequence of float32 reaches."""

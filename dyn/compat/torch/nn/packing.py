@@ -13,11 +13,14 @@ from typing import Any
 
 from dyn.compat.torch.creation import as_tensor
 from dyn.compat.torch.tensor import Base, own
+from dyn.core.observe import current as observers
 from dyn.nn import functional as F
 from dyn.ops.creation import arange
+from dyn.ops.gather import index_select
 from dyn.ops.index import slice as cut
 from dyn.ops.index import where
 from dyn.ops.join import stack
+from dyn.ops.search import nonzero
 from dyn.ops.shape import reshape, transpose
 
 
@@ -57,8 +60,9 @@ def pack_padded_sequence(
         RuntimeError: the lengths grow although `enforce_sorted`.
     """
     counts = own(lengths) if isinstance(lengths, Base) else as_tensor(list(lengths))
-    listed = counts.tolist()
-    if enforce_sorted and any(a < b for a, b in pairwise(listed)):
+    # Where the lengths are an input of a graph there is nothing to look at.
+    looked_at = enforce_sorted and not observers()
+    if looked_at and any(a < b for a, b in pairwise(counts.tolist())):
         raise RuntimeError(
             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. "
             "You can pass `enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to "
@@ -73,17 +77,35 @@ def pad_packed_sequence(
     padding_value: float = 0.0,
     total_length: int | None = None,
 ) -> tuple[Any, Any]:
-    """The padded tensor of a packed sequence, as long as its longest one, and the lengths."""
+    """The padded tensor of a packed sequence, as long as its longest one, and the lengths.
+
+    Args:
+        sequence: what is unpacked.
+        batch_first: whether the batch is the first axis of the result.
+        padding_value: what stands behind the end of a sequence.
+        total_length: number of steps of the result, instead of that of the longest sequence.
+
+    Raises:
+        ValueError: a sequence is longer than `total_length`.
+    """
     padded, lengths = sequence.padded, sequence.lengths
-    longest = max(lengths.tolist())
-    found = cut(padded, [0], [0], [longest])
-    steps = reshape(arange(longest), [longest, 1, *([1] * (padded.ndim - 2))])
-    inside = steps < reshape(lengths, [1, -1, *([1] * (padded.ndim - 2))])
-    found = where(inside, found, padding_value)
-    if total_length is not None and total_length > longest:
-        rest = [total_length - longest]
-        widths = [0, rest[0], *([0] * (2 * (padded.ndim - 1)))]
+    ones = [1] * (padded.ndim - 2)
+    numbers = arange(padded.shape[0])
+    inside = reshape(numbers, [-1, 1, *ones]) < reshape(lengths, [1, -1, *ones])
+    found = where(inside, padded, padding_value)
+    if total_length is None:
+        # The number of steps is a value here: positions are picked, so that it may be traced.
+        found = index_select(found, reshape(nonzero(numbers < lengths.max()), [-1]), 0)
+    elif total_length > padded.shape[0]:
+        widths = [0, total_length - padded.shape[0], *([0] * (2 * (padded.ndim - 1)))]
         found = F.pad(found, widths, value=padding_value)
+    elif observers() or total_length >= (longest := int(lengths.max())):
+        found = cut(found, [0], [0], [total_length])
+    else:
+        raise ValueError(
+            "Expected total_length to be at least the length of the longest sequence in input, "
+            f"but got total_length={total_length} and max sequence length being {longest}"
+        )
     return own(_time_first(found, batch_first)), lengths
 
 
