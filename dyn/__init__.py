@@ -3,7 +3,7 @@
 The public names, nothing else.
 """
 
-from dyn import autograd, io, metric, nn, optimizer, regularizer, vision
+from dyn import amp, autograd, io, metric, nn, optimizer, regularizer, vision
 from dyn.core.autograd import grad
 from dyn.core.dtype import (
     DType,
@@ -95,6 +95,7 @@ from dyn.ops.creation import (
     from_dlpack,
     full,
     full_like,
+    is_empty,
     is_tensor,
     linspace,
     meshgrid,
@@ -104,6 +105,7 @@ from dyn.ops.creation import (
     rank,
     shape,
     to_tensor,
+    tolist,
     zeros,
     zeros_like,
 )
@@ -160,11 +162,12 @@ from dyn.ops.join import (
     stack,
     tile,
     unbind,
+    unstack,
     vstack,
 )
 from dyn.ops.linalg import addmm, bmm, dot, inner, matmul, mm, mv, outer
 from dyn.ops.matrix import diag, diag_embed, eye, tril, triu
-from dyn.ops.products import cdist, cross, det, diagonal, einsum, kron, matrix_power, tensordot
+from dyn.ops.products import cross, det, diagonal, einsum, kron, matrix_power, tensordot
 from dyn.ops.random import (
     bernoulli,
     gaussian,
@@ -181,6 +184,7 @@ from dyn.ops.random import (
     standard_normal,
     uniform,
 )
+from dyn.ops.ranking import cdist
 from dyn.ops.reduce import (
     all,
     amax,
@@ -273,6 +277,7 @@ __all__ = [
     "allclose",
     "amax",
     "amin",
+    "amp",
     "any",
     "arange",
     "argmax",
@@ -385,6 +390,7 @@ __all__ = [
     "int64",
     "io",
     "is_compiled_with_cuda",
+    "is_empty",
     "is_grad_enabled",
     "is_tensor",
     "isclose",
@@ -508,6 +514,7 @@ __all__ = [
     "tensordot",
     "tile",
     "to_tensor",
+    "tolist",
     "topk",
     "trace",
     "transpose",
@@ -520,6 +527,7 @@ __all__ = [
     "uniform",
     "unique",
     "unsqueeze",
+    "unstack",
     "var",
     "vision",
     "vstack",

@@ -30,6 +30,8 @@ class CPUPlace:
 
 
 CPU = CPUPlace()
+PLACES = ("cpu", "gpu", "cuda", "xpu", "npu")
+"""Words for places in Paddle; the first alone is there."""
 
 
 def as_place(place: Any) -> CPUPlace:

@@ -15,6 +15,7 @@ from dyn.io.loader import DataLoader
 from dyn.io.prefetch import WorkerInfo, get_worker_info
 from dyn.io.sampler import (
     BatchSampler,
+    DistributedBatchSampler,
     RandomSampler,
     Sampler,
     SequenceSampler,
@@ -29,6 +30,7 @@ __all__ = [
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "DistributedBatchSampler",
     "IterableDataset",
     "RandomSampler",
     "Sampler",

@@ -164,3 +164,46 @@ class BatchSampler(Sampler):
     def __len__(self) -> int:
         full, rest = divmod(len(self.sampler), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
+
+
+class DistributedBatchSampler(BatchSampler):
+    """The batches of one of several processes, of which there is one: all batches.
+
+    Args:
+        dataset: the dataset.
+        batch_size: samples in a batch.
+        num_replicas, rank: 1 and 0.
+        shuffle: take the dataset in an order that depends on the epoch alone.
+        drop_last: leave out a last batch that is not full.
+
+    Raises:
+        AttributeValueError: there are to be other processes.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = False,
+        drop_last: bool = False,
+    ):
+        if num_replicas not in (None, 1) or rank not in (None, 0):
+            raise AttributeValueError(
+                f"there is one process, got num_replicas={num_replicas} and rank={rank}"
+            )
+        super().__init__(dataset, None, False, batch_size, drop_last)
+        self.dataset, self.shuffle, self.epoch = dataset, shuffle, 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if self.shuffle:
+            order = np.arange(len(self.dataset))
+            np.random.RandomState(self.epoch).shuffle(order)
+            self.epoch += 1
+            self.sampler = order.tolist()
+        return super().__iter__()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next: the order of a shuffled one depends on it."""
+        self.epoch = epoch

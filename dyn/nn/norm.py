@@ -13,7 +13,7 @@ from dyn.nn import initializer as init
 from dyn.nn.layer import Layer
 
 
-class BatchNorm(Layer):
+class _BatchNorm(Layer):
     """Normalises every channel: by the batch in training, by running statistics in use.
 
     Args:
@@ -90,25 +90,83 @@ class BatchNorm(Layer):
         return text
 
 
-class BatchNorm1D(BatchNorm):
-    """Batch normalisation of [N, C] or [N, C, L]; arguments as in `BatchNorm`."""
+class BatchNorm(_BatchNorm):
+    """Batch normalisation of any number of axes, followed by an activation if one is named.
+
+    Args:
+        num_channels: number of channels.
+        act: an activation by its name in `nn.functional`, such as "relu".
+        is_test, dtype, in_place, moving_mean_name, moving_variance_name,
+            do_model_average_for_mean_and_var, trainable_statistics: accepted.
+        momentum: share of the old running statistics that stays in each training step.
+        epsilon: added to the variance.
+        param_attr: wishes for the scale [num_channels]; ones by default, False for none.
+        bias_attr: wishes for the shift [num_channels]; zeros by default, False for none.
+        data_layout: channels first.
+        use_global_stats: use the running statistics in training, too.
+
+    Raises:
+        AttributeValueError: there is no such activation.
+    """
+
+    def __init__(
+        self,
+        num_channels: int,
+        act: str | None = None,
+        is_test: bool = False,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        param_attr: Any = None,
+        bias_attr: Any = None,
+        dtype: str = "float32",
+        data_layout: str = "NCHW",
+        in_place: bool = False,
+        moving_mean_name: str | None = None,
+        moving_variance_name: str | None = None,
+        do_model_average_for_mean_and_var: bool = True,
+        use_global_stats: bool = False,
+        trainable_statistics: bool = False,
+    ):
+        super().__init__(
+            num_channels, momentum, epsilon, param_attr, bias_attr, data_layout, use_global_stats
+        )
+        if act is not None and not hasattr(F, act):
+            raise AttributeValueError(f"BatchNorm has act={act!r}, which is no activation")
+        self._act = None if act is None else getattr(F, act)
+
+    def forward(self, input: Tensor) -> Tensor:
+        out = super().forward(input)
+        return out if self._act is None else self._act(out)
+
+
+class BatchNorm1D(_BatchNorm):
+    """Batch normalisation of [N, C] or [N, C, L]; arguments as in `_BatchNorm`."""
 
     _ranks = (2, 3)
     _formats = ("NCL", "NC")
 
 
-class BatchNorm2D(BatchNorm):
-    """Batch normalisation of [N, C, H, W]; arguments as in `BatchNorm`."""
+class BatchNorm2D(_BatchNorm):
+    """Batch normalisation of [N, C, H, W]; arguments as in `_BatchNorm`."""
 
     _ranks = (4,)
     _formats = ("NCHW",)
 
 
-class BatchNorm3D(BatchNorm):
-    """Batch normalisation of [N, C, D, H, W]; arguments as in `BatchNorm`."""
+class BatchNorm3D(_BatchNorm):
+    """Batch normalisation of [N, C, D, H, W]; arguments as in `_BatchNorm`."""
 
     _ranks = (5,)
     _formats = ("NCDHW",)
+
+
+class SyncBatchNorm(_BatchNorm):
+    """Batch normalisation over the samples of all processes, of which there is one."""
+
+    @classmethod
+    def convert_sync_batchnorm(cls, layer: Layer) -> Layer:
+        """The layer itself: there are no other processes whose samples would count."""
+        return layer
 
 
 class LayerNorm(Layer):

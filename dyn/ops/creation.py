@@ -244,6 +244,28 @@ def _one_hot(x, *, classes, dtype):
     return out.reshape(*x.shape, classes)
 
 
+def sequence_mask(x: Tensor, maxlen: Any = None, dtype: Any = "int64") -> Tensor:
+    """1 where the last axis, of size `maxlen`, is below the length that x says, else 0.
+
+    Args:
+        x: integers, any shape.
+        maxlen: size of the last axis; by default the largest length.
+        dtype: of the result.
+    """
+    size = int(x.max()) if maxlen is None else maxlen
+    return cast(less_than(arange(size), x.unsqueeze(-1)), dtype)
+
+
+def is_empty(x: Tensor) -> Tensor:
+    """Whether there are no elements, 0-d."""
+    return full([], numel(x) == 0, "bool")
+
+
+def tolist(x: Tensor) -> Any:
+    """The elements as nested lists."""
+    return x.tolist()
+
+
 def one_hot(x: Tensor, num_classes: Any) -> Tensor:
     """Each integer as a vector of zeros with a one at its position.
 
@@ -331,6 +353,7 @@ __all__ = [
     "from_dlpack",
     "full",
     "full_like",
+    "is_empty",
     "is_tensor",
     "linspace",
     "meshgrid",
@@ -339,8 +362,10 @@ __all__ = [
     "ones",
     "ones_like",
     "rank",
+    "sequence_mask",
     "shape",
     "to_tensor",
+    "tolist",
     "zeros",
     "zeros_like",
 ]

@@ -150,6 +150,11 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> list[Tensor]:
     return list(_split(x, sizes=tuple(sections), axis=axis))
 
 
+def unstack(x: Tensor, axis: int = 0, num: int | None = None) -> list[Tensor]:
+    """The slices of x along an axis, without it; `num`, how many there are, may be given."""
+    return unbind(x, axis)
+
+
 def unbind(x: Tensor, axis: int = 0) -> list[Tensor]:
     """The slices along an axis, without that axis (views). Its size must be static."""
     axis = axis_of(axis, x.ndim)
@@ -317,5 +322,6 @@ __all__ = [
     "stack",
     "tile",
     "unbind",
+    "unstack",
     "vstack",
 ]

@@ -17,7 +17,7 @@ from dyn.ops.cross_entropy import (
     softmax_cross_entropy,
 )
 from dyn.ops.infer import Type, axis_of, need_float, need_same_dtype, product, same_size, show
-from dyn.ops.softmax import log_softmax
+from dyn.ops.softmax import log_softmax, softmax
 
 
 def reduce_loss(loss: Tensor, reduction: str) -> Tensor:
@@ -107,6 +107,34 @@ def square_error_cost(input: Tensor, label: Tensor) -> Tensor:
 
 
 # ---- cross entropy -----------------------------------------------------------------------------
+
+
+def softmax_with_cross_entropy(
+    logits: Tensor,
+    label: Tensor,
+    soft_label: bool = False,
+    ignore_index: int = -100,
+    numeric_stable_mode: bool = True,
+    return_softmax: bool = False,
+    axis: int = -1,
+) -> Any:
+    """`cross_entropy` of every row, with size 1 along `axis`; and the softmax, if wanted.
+
+    Args:
+        logits: [N, ..., C], classes along `axis`.
+        label: integers with size 1 along `axis`; with `soft_label` probabilities.
+        soft_label: labels are probabilities.
+        ignore_index: rows with this label cost nothing.
+        numeric_stable_mode: accepted; it always is.
+        return_softmax: give the probabilities as well.
+        axis: where the classes are.
+    """
+    rows = cross_entropy(
+        logits, label, None, ignore_index, "none", soft_label, axis_of(axis, logits.ndim)
+    )
+    if rows.ndim < logits.ndim:
+        rows = OPS["unsqueeze"](rows, axes=(axis_of(axis, logits.ndim),))
+    return (rows, softmax(logits, axis)) if return_softmax else rows
 
 
 def cross_entropy(
@@ -281,5 +309,6 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "smooth_l1_loss",
+    "softmax_with_cross_entropy",
     "square_error_cost",
 ]

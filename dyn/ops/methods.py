@@ -12,6 +12,7 @@ from dyn.core import autograd, tape
 from dyn.core.dispatch import apply, cast_to, scalar
 from dyn.core.errors import GradError
 from dyn.core.op import Op
+from dyn.core.place import PLACES, CPUPlace, as_place
 from dyn.core.tensor import Tensor
 from dyn.ops import (
     activation,
@@ -265,7 +266,34 @@ def _last_two_swapped(self: Tensor) -> Tensor:
     return shape.swapaxes(self, -1, -2)
 
 
-for _function in (backward, register_hook, fill_, zero_, uniform_, normal_, copy_):
+def cpu(self: Tensor) -> Tensor:
+    """The tensor itself: there is no other place."""
+    return self
+
+
+def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """The tensor in another dtype, named by itself or by a tensor; the place is the CPU.
+
+    Args:
+        args: a place, a dtype or a tensor, in any order.
+        kwargs: `device` and `dtype` by name; `blocking` has no effect.
+
+    Raises:
+        AttributeValueError: another place is named.
+    """
+    wanted = kwargs.get("dtype")
+    as_place(kwargs.get("device"))
+    for item in args:
+        if isinstance(item, Tensor):
+            wanted = item.dtype
+        elif isinstance(item, CPUPlace) or (isinstance(item, str) and item in PLACES):
+            as_place(item)
+        elif not isinstance(item, bool):
+            wanted = item
+    return self if wanted is None else unary.cast(self, wanted)
+
+
+for _function in (cpu, to, backward, register_hook, fill_, zero_, uniform_, normal_, copy_):
     setattr(Tensor, _function.__name__, _function)
 for _name, _function in (
     ("astype", unary.cast),

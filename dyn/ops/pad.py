@@ -108,4 +108,10 @@ _plain_pairs = lru_cache(1024)(_pairs)
 """Remembered for amounts that are plain numbers."""
 
 
-__all__ = ["pad"]
+def zeropad2d(x: Tensor, padding: Any, data_format: str = "NCHW") -> Tensor:
+    """Zeros around an image: (left, right, top, bottom), or as many on every side."""
+    sides = [padding] * 4 if isinstance(padding, int) else list(padding)
+    return pad(x, sides, data_format=data_format)
+
+
+__all__ = ["pad", "zeropad2d"]

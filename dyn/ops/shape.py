@@ -72,12 +72,13 @@ def _(base, value, *, shape):
     return _reshape(value, shape=tuple(base.shape))
 
 
-def reshape(x: Tensor, *shape: Any) -> Tensor:
+def reshape(x: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     """The same elements in row-major order under another shape (a view).
 
     Args:
         x: any shape.
-        shape: sizes; 0 copies the size of x at that axis (when x has elements), one -1 is inferred.
+        sizes: sizes one by one or in one sequence, which may be named `shape`; 0 copies the size
+            of x at that axis (when x has elements), one -1 is inferred.
 
     Returns:
         Tensor of that shape.
@@ -85,7 +86,8 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
     Raises:
         ShapeError: the numbers of elements differ, or -1 cannot be inferred.
     """
-    return _reshape(x, shape=resolve_shape(x.shape, sizes_of(_flat(shape))))
+    wanted = sizes if shape is None else (shape,)
+    return _reshape(x, shape=resolve_shape(x.shape, sizes_of(_flat(wanted))))
 
 
 def resolve_shape(old: Sequence[Any], new: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -20,6 +20,7 @@ class Adam(ComposedOptimizer):
 
     Args:
         learning_rate, parameters, weight_decay, grad_clip: see `Optimizer`.
+        lazy_mode, multi_precision, use_multi_tensor: accepted without effect.
         beta1, beta2: decay rates of the two means.
         epsilon: added to the root.
         amsgrad: divide by the root of the largest mean so far instead of the last one
@@ -39,6 +40,10 @@ class Adam(ComposedOptimizer):
         grad_clip: Any = None,
         name: str | None = None,
         amsgrad: bool = False,
+        *,
+        lazy_mode: bool = False,
+        multi_precision: bool = False,
+        use_multi_tensor: bool = False,
     ):
         self._amsgrad = bool(amsgrad)
         self._beta1 = check_beta("beta1", beta1)
@@ -126,6 +131,10 @@ class AdamW(Adam):
         grad_clip: Any = None,
         name: str | None = None,
         amsgrad: bool = False,
+        *,
+        lazy_mode: bool = False,
+        multi_precision: bool = False,
+        use_multi_tensor: bool = False,
     ):
         if isinstance(weight_decay, WeightDecay) and not isinstance(weight_decay, L2Decay):
             raise DTypeError("AdamW decays the parameters themselves: weight_decay is a number")

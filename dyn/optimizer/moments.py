@@ -112,6 +112,8 @@ class Lamb(_Moments):
         grad_clip: Any = None,
         exclude_from_weight_decay_fn: Any = None,
         name: str | None = None,
+        *,
+        multi_precision: bool = False,
     ):
         super().__init__(learning_rate, beta1, beta2, epsilon, parameters, None, grad_clip, name)
         self._lamb_decay = float(lamb_weight_decay)

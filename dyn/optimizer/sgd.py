@@ -29,6 +29,7 @@ class Momentum(Optimizer):
 
     Args:
         learning_rate, parameters, weight_decay, grad_clip: see `Optimizer`.
+        multi_precision, use_multi_tensor: accepted without effect.
         momentum: share of the old velocity that stays.
         use_nesterov: look ahead along the velocity.
 
@@ -46,6 +47,9 @@ class Momentum(Optimizer):
         weight_decay: Any = None,
         grad_clip: Any = None,
         name: str | None = None,
+        *,
+        multi_precision: bool = False,
+        use_multi_tensor: bool = False,
     ):
         super().__init__(learning_rate, parameters, weight_decay, grad_clip, name)
         if momentum < 0:

@@ -100,3 +100,45 @@ def test_sizes_stay_symbolic_through_pytorchs_methods(tmp_path):
         x = np.arange(n * 6, dtype=np.float32).reshape(n, 3, 2)
         wanted = np.repeat(x.reshape(n, 6), 2, 1) / x.size
         np.testing.assert_allclose(session.run(None, {"x": x})[0], wanted, rtol=1e-6)
+
+
+def _in_onnxruntime(path, arrays):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, dict(zip((i.name for i in session.get_inputs()), arrays, strict=True)))
+
+
+def test_packed_sequences_of_other_lengths_than_the_traced_ones(tmp_path):
+    class Tagger(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.LSTM(3, 4, bidirectional=True, batch_first=True)
+
+        def forward(self, x, lengths):
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, True, enforce_sorted=False)
+            out, (h, _) = self.rnn(packed)
+            padded, _ = nn.utils.rnn.pad_packed_sequence(out, batch_first=True)
+            return padded, torch.cat((h[-2], h[-1]), dim=1)
+
+    torch.manual_seed(0)
+    net, path = Tagger().eval(), tmp_path / "m.onnx"
+    spec = [
+        InputSpec(["batch", 6, 3], name="x", example=np.ones((3, 6, 3), np.float32)),
+        InputSpec(["batch"], "int64", name="lengths", example=np.array([2, 5, 1])),
+    ]
+    export(net, path, spec)
+    x, lengths = torch.randn(2, 6, 3), torch.tensor([3, 4])
+    found = _in_onnxruntime(path, [x.numpy(), lengths.numpy()])
+    assert found[0].shape == (2, 4, 8)
+    for ours, theirs in zip(net(x, lengths), found, strict=True):
+        np.testing.assert_allclose(theirs, ours.detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_one_dynamic_size_makes_a_tensor(tmp_path):
+    class Sum(nn.Module):
+        def forward(self, x):
+            return x + torch.zeros(x.size(0)).index_add(0, torch.tensor([0]), torch.ones(1))
+
+    path = tmp_path / "m.onnx"
+    export(Sum(), path, [InputSpec(["n"], "float32", name="x")])
+    (found,) = _in_onnxruntime(path, [np.arange(3, dtype=np.float32)])
+    np.testing.assert_array_equal(found, [1, 1, 2])

@@ -37,7 +37,7 @@ from dyn.ops.convolutions import (
     conv3d,
     conv3d_transpose,
 )
-from dyn.ops.creation import one_hot
+from dyn.ops.creation import one_hot, sequence_mask
 from dyn.ops.ctc import ctc_loss
 from dyn.ops.dropout import alpha_dropout, dropout, dropout2d, dropout3d
 from dyn.ops.embedding import embedding
@@ -62,11 +62,12 @@ from dyn.ops.loss import (
     mse_loss,
     nll_loss,
     smooth_l1_loss,
+    softmax_with_cross_entropy,
     square_error_cost,
 )
 from dyn.ops.matrix import diag_embed
 from dyn.ops.norm import layer_norm
-from dyn.ops.pad import pad
+from dyn.ops.pad import pad, zeropad2d
 from dyn.ops.pool import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
 from dyn.ops.products import bilinear
 from dyn.ops.ranking import (
@@ -195,12 +196,14 @@ __all__ = [
     "rrelu",
     "scaled_dot_product_attention",
     "selu",
+    "sequence_mask",
     "sigmoid",
     "sigmoid_focal_loss",
     "silu",
     "smooth_l1_loss",
     "soft_margin_loss",
     "softmax",
+    "softmax_with_cross_entropy",
     "softplus",
     "softshrink",
     "softsign",
@@ -215,4 +218,5 @@ __all__ = [
     "triplet_margin_with_distance_loss",
     "unfold",
     "upsample",
+    "zeropad2d",
 ]
