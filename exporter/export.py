@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,10 @@ def export(
     entries = dict(metadata or {}) | ({files.TRAINING: "1"} if graph.training else {})
     skeleton = files.skeleton(lowered, entries)
     files.check(skeleton, lowered.weights)
-    with staged(target) as file:
+    with staged(target) as file, ThreadPoolExecutor(1) as aside:
         tell("write")
         size = files.write(skeleton, lowered.weights, file, external_data)
+        settled = aside.submit(files.settle, file)
         if test_data:
             inputs = dict(zip((v.name for v in graph.inputs), graph.samples, strict=True))
             files.write_test_data(file.with_name(TEST_DATA), inputs, sample_results(graph))
@@ -105,6 +107,7 @@ def export(
         if verify:
             tell("verify")
             compared = Verifier(traced.require_live(), graph, file, tolerance).run()
+        settled.result()
         return report(target, graph, lowered, skeleton, size, notes, compared)
 
 

@@ -3,6 +3,7 @@
 Weights are never gathered in one protobuf message: the graph is written first, then each weight is
 appended as a message of its own (concatenated protobuf messages merge), straight from its array. So
 writing needs no memory beyond one weight. Above 2 GiB weights go to a side file next to the model.
+Waiting for the disk is a step of its own, as the file can be read meanwhile.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import onnx
 from onnx import helper
 
 from dyn.core.op import Type
+from dyn.kernels.copy import contiguous
 from exporter.builder import tensor_proto, tensor_type
 from exporter.errors import ExportError
 from exporter.lowering import Lowered, value_info
@@ -116,15 +118,15 @@ def write(
             with open(side, "wb") as data:
                 for name, array in outside.items():
                     _append_external(file, data, name, array, side.name)
-                _settle(data)
-        _settle(file)
     return path.stat().st_size + (side.stat().st_size if outside else 0)
 
 
-def _settle(file: BinaryIO) -> None:
-    """Make sure that the bytes are on the disk before the file gets its name."""
-    file.flush()
-    os.fsync(file.fileno())
+def settle(path: Path) -> None:
+    """Wait until what was written to `path` and its side file is on the disk."""
+    for place in (side_file(path), path):
+        if place.exists():
+            with open(place, "rb+") as file:
+                os.fsync(file.fileno())
 
 
 def write_test_data(
@@ -158,26 +160,12 @@ def _header(name: str, array: Stored) -> onnx.TensorProto:
 
 def _append(file: BinaryIO, name: str, array: Stored) -> None:
     """One initializer, its bytes straight from the array."""
-    data = contiguous(array)
+    data = contiguous(np.asarray(array))
     head = _header(name, array).SerializeToString() + _RAW + _varint(data.nbytes)
     tensor = len(head) + data.nbytes
     graph = len(_INITIALIZER) + len(_varint(tensor)) + tensor
     file.write(_GRAPH + _varint(graph) + _INITIALIZER + _varint(tensor) + head)
     file.write(_bytes(data))
-
-
-def contiguous(weights: Stored) -> np.ndarray:
-    """The array in C order, quickly where its first axis lies innermost: so convolutions lie."""
-    array = np.asarray(weights)
-    if array.ndim < 2 or array.strides[0] != array.itemsize or array.flags.c_contiguous:
-        return np.ascontiguousarray(array)
-    out = np.empty(array.shape, array.dtype)
-    # Blocks of some cache lines are gathered first and turned in the cache then.
-    step = max(1, 256 // array.itemsize)
-    for start in range(0, len(array), step):
-        block = np.ascontiguousarray(np.moveaxis(array[start : start + step], 0, -1))
-        out[start : start + step] = np.moveaxis(block, -1, 0)
-    return out
 
 
 def _bytes(data: np.ndarray) -> memoryview:
@@ -188,7 +176,7 @@ def _append_external(
     file: BinaryIO, side: BinaryIO, name: str, array: Stored, location: str
 ) -> None:
     """One initializer that points into the side file, aligned so that it can be mapped."""
-    data = contiguous(array)
+    data = contiguous(np.asarray(array))
     side.write(b"\0" * (-side.tell() % 4096))
     tensor = _header(name, array)
     tensor.data_location = onnx.TensorProto.EXTERNAL

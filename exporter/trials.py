@@ -15,7 +15,7 @@ from tracer.graph import Graph, Guard
 from tracer.sizes import to_int
 from tracer.spec import draw
 
-STEPS = (1, 2, 7, 4, 3, 16)
+STEPS = (1, 2, 3, 7, 4, 16)
 """Other sizes that are tried for a dimension; spatial ones are tried in multiples of 32."""
 SPATIAL = 32
 """From this size on, a size is taken for one of an image."""

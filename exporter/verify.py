@@ -3,12 +3,14 @@
 Both get the same inputs: the sample, and others at other sizes of every dynamic dimension, in
 successive calls so that state counts. Comparisons of sizes that the trace took for granted are put
 to the test with sizes that break them. Which inputs and sizes those are is decided in `trials.py`.
+The model goes first, while onnxruntime loads the file in a thread.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -70,6 +72,21 @@ class Live(Protocol):
 
 
 @dataclass
+class Trial:
+    """Successive calls of the model at one set of sizes.
+
+    Attributes:
+        sizes: the sizes.
+        calls: inputs of each call.
+        wanted: what the model gave in each.
+    """
+
+    sizes: Mapping[str, int]
+    calls: list[Sequence[np.ndarray]]
+    wanted: list[Results]
+
+
+@dataclass
 class Verifier:
     """One verification.
 
@@ -98,58 +115,62 @@ class Verifier:
         self.worst = Comparison()
         self.runs = 0
         self.predictor = Predictor(self.path)
-        self.at(self.graph.sizes, first=self.graph.samples)
-        found = 0
-        for sizes in self.trials.other_sizes():
-            found += self.at(sizes, may_refuse=True)
-            if found == OTHER_SIZES:
-                break
+        with ThreadPoolExecutor(1) as aside:
+            # If the file does not load, the first run of it says so.
+            aside.submit(self.predictor.open)
+            trials = [self.of_model(self.graph.sizes, self.graph.samples)]
+            others = (self.of_model(sizes, may_refuse=True) for sizes in self.trials.other_sizes())
+            trials += itertools.islice(filter(None, others), OTHER_SIZES)
+        for trial in trials:
+            self.of_file(trial)
         for guard in self.graph.guards:
             self.challenge(guard)
         unchecked = tuple(name for name in self.graph.output_names if name in self.random)
         if unchecked:
             self.draws(unchecked)
         w = self.worst
-        fixed = bool(self.trials.declared) and not found
+        fixed = bool(self.trials.declared) and len(trials) == 1
         return Comparison(w.absolute, w.relative, w.output, w.sizes, self.runs, unchecked, fixed)
 
-    def at(
+    def of_model(
         self,
         sizes: Mapping[str, int],
         first: Sequence[np.ndarray] | None = None,
         may_refuse: bool = False,
-    ) -> bool:
-        """Successive calls at one set of sizes; False if the model itself refuses them."""
+    ) -> Trial | None:
+        """Successive calls of the model at one set of sizes; None if it refuses them."""
         rng = np.random.default_rng(sum(sizes.values()) + 1)
-        calls = [first or self.trials.inputs(sizes, rng)]
+        trial = Trial(sizes, [first or self.trials.inputs(sizes, rng)], [])
         if self.graph.states or not self.trials.declared:
-            calls.append(self.trials.inputs(sizes, rng))
+            trial.calls.append(self.trials.inputs(sizes, rng))
         self.live.restart()
-        self.predictor.reset()
         try:
-            for i, arrays in enumerate(calls):
+            for arrays in trial.calls:
                 try:
                     outputs = self.live.run(arrays)
                 except Exception:
                     if may_refuse:  # asserts and checks of the user's own included
-                        return False
+                        return None
                     raise
-                if arrays is first:
-                    self.need_same_twice(outputs)
-                if len(calls) == 1 and self.live.keeps():
-                    calls.append(self.trials.inputs(sizes, rng))
-                wanted = self.results(outputs, self.live.state)
-                self.runs += 1
-                given = self.results(self.served(arrays, sizes), lambda: self.predictor.state)
-                self.compare(wanted, given, sizes, calls[: i + 1])
+                if arrays is first and not same(self.graph.results, outputs):
+                    self.refuse()
+                if len(trial.calls) == 1 and self.live.keeps():
+                    trial.calls.append(self.trials.inputs(sizes, rng))
+                trial.wanted.append(self.results(outputs, self.live.state))
         finally:
             self.live.restart()
-        return True
+        return trial
 
-    def need_same_twice(self, outputs: Sequence[np.ndarray]) -> None:
-        """The model must give for the sample, bit for bit, what it gave when it was recorded."""
-        if not same(self.graph.results, outputs):
-            self.refuse()
+    def of_file(self, trial: Trial | None) -> None:
+        """The same calls of the file, each compared with what the model gave."""
+        if trial is None:
+            return
+        self.predictor.reset()
+        for i, (arrays, wanted) in enumerate(zip(trial.calls, trial.wanted, strict=True), 1):
+            self.runs += 1
+            outputs = self.served(arrays, trial.sizes)
+            given = self.results(outputs, lambda: self.predictor.state)
+            self.compare(wanted, given, trial.sizes, trial.calls[:i])
 
     def refuse(self) -> None:
         """Say that the model is not the same twice, with the line if two traces tell it."""
@@ -236,8 +257,6 @@ class Verifier:
             moved = self.results(outputs[-1], self.live.state)[key]
             farthest = max(farthest, difference(wanted, moved)[0])
         self.live.restart()
-        for arrays in calls:
-            self.live.run(arrays)
         return farthest
 
     def challenge(self, guard: Guard) -> None:
@@ -247,8 +266,9 @@ class Verifier:
         the file must be right there as well.
         """
         for sizes in itertools.islice(self.trials.breaking(guard), BREAKING):
+            trial = self.of_model(sizes, may_refuse=True)
             try:
-                self.at(sizes, may_refuse=True)
+                self.of_file(trial)
             except VerificationError as error:
                 raise VerificationError(
                     f"the model takes another path where {guard} does not hold, and the file "

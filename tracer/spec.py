@@ -21,6 +21,8 @@ from tracer.sizes import to_int
 
 SMALL = (3, 5, 7, 11, 13, 17, 19, 23)
 """Sample sizes for batches, sequences and features: never 1, and told apart from static sizes."""
+FEW = (2, 3, 5, 7)
+"""Sample sizes for batches of images: networks of images are slow, and seldom count them."""
 LARGE = (64, 96, 128, 160, 192, 224)
 """Sample sizes of spatial axes: multiples of 32, as networks that halve five times need."""
 
@@ -190,7 +192,8 @@ def _symbols(name: str, spec: InputSpec) -> list[int | str]:
 
 def _sample_size(shape: Sequence[int | str], axis: int, taken: set[int]) -> int:
     spatial = len(shape) >= 3 and axis >= 2
-    for size in LARGE if spatial else SMALL:
+    images = len(shape) >= 4 and axis == 0
+    for size in LARGE if spatial else FEW if images else SMALL:
         if size not in taken:
             return size
     return max(taken) + 32 - max(taken) % 32

@@ -12,6 +12,8 @@ import pytest
 
 import dyn
 import exporter
+import tracer
+from exporter import model as files
 from exporter.lowering import LOWERINGS
 from exporter.verify import difference
 from tests.exporter.nets import IMAGE, Counter, LeNet, load, op_types
@@ -132,6 +134,35 @@ def test_sizes_that_were_never_traced(tmp_path: Path) -> None:
         ],
     )
     assert report.verified is not None and report.verified.runs == 3
+
+
+def test_images_are_tried_in_small_batches_model_and_file_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: dict[Any, list[int]] = {tracer.Live: [], exporter.Predictor: []}
+
+    def watch(kind: Any) -> None:
+        run = kind.run
+
+        def watched(self: Any, *given: Any) -> Any:
+            (array,) = given[0] if kind is tracer.Live else given
+            batches[kind].append(len(array))
+            return run(self, *given)
+
+        monkeypatch.setattr(kind, "run", watched)
+
+    for kind in batches:
+        watch(kind)
+    exporter.export(lambda x: x * 2, tmp_path / "m.onnx", InputSpec(["n", 3, 8, 8]))
+    assert batches == {tracer.Live: [2, 1, 3], exporter.Predictor: [2, 1, 3]}
+
+
+def test_a_file_that_does_not_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "check", lambda *args: None)
+    monkeypatch.setitem(
+        LOWERINGS, "tanh", lambda b, node: b.op("Tanh", node.x, no_such_attribute=1)
+    )
+    refused(lambda x: dyn.tanh(x), InputSpec(["n"]), tmp_path, "cannot load")
 
 
 def test_random_outputs_are_not_compared(tmp_path: Path) -> None:

@@ -40,6 +40,11 @@ def test_sample_sizes_can_be_told_apart() -> None:
     assert sizes["h"] % 32 == 0 and sizes["w"] % 32 == 0
 
 
+def test_batches_of_images_are_small_but_not_one() -> None:
+    _, sizes = bind([("x", InputSpec(["n", 3, 64, 64])), ("y", InputSpec(["m", 1, 8, 8]))])
+    assert sizes == {"n": 2, "m": 5}
+
+
 def test_there_are_always_more_sample_sizes() -> None:
     flat = [(f"x{i}", InputSpec([f"n{i}"])) for i in range(12)]
     spatial = [(f"y{i}", InputSpec([1, 1, f"h{i}"])) for i in range(12)]
