@@ -1,24 +1,33 @@
 """Where an export goes: the path is checked first, and what is written gets its name last.
 
 Everything is written into a hidden folder beside the target, so that moving is renaming and side
-files already have the names by which the model refers to them. What is in the files is `model.py`.
+files already have the names by which the model refers to them. A process that is killed cannot
+remove its folder; the next export to the same target does. What is in the files is `model.py`.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import re
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from exporter.errors import ExportError
 
+try:
+    import fcntl
+except ImportError:  # Windows: nothing tells whether an export is still running
+    fcntl = None
+
 TEST_DATA = "test_data_set_0"
 """Folder of sample inputs and outputs beside a model, as onnx's own tests have it."""
+_LOCK = "exporting.lock"
+"""File in a staging folder that is locked while the export runs."""
 
 
 def side_file(path: Path) -> Path:
@@ -62,14 +71,52 @@ def staged(target: Path) -> Iterator[Path]:
         ExportError: the folder of the target refuses new files.
     """
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        _remove_abandoned(target)
+        folder, lock = _new_folder(target)
     except OSError as error:  # what the permissions allow, the file system may still refuse
         raise ExportError(f"the folder {target.parent} cannot be written: {error}") from error
     try:
         yield folder / target.name
         _move(folder, target)
     finally:
+        os.close(lock)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder(target: Path) -> tuple[Path, int]:
+    """A staging folder, and the open lock that keeps others from removing it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        with suppress(FileNotFoundError):  # another export may take it away until it is locked
+            lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
+            if fcntl is not None:
+                with suppress(OSError):  # a file system without locks: nobody removes anything
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+            if (folder / _LOCK).exists():
+                return folder, lock
+            os.close(lock)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove the staging folders of this target whose exports have died."""
+    if fcntl is None:
+        return
+    ours = re.compile(re.escape(f".{target.name}-") + "[a-z0-9_]{8}")
+    for folder in [Path(e.path) for e in os.scandir(target.parent) if ours.fullmatch(e.name)]:
+        try:
+            lock = os.open(folder / _LOCK, os.O_RDWR)
+        except OSError:  # not of an export, or of somebody else
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # that export is running
+            continue
+        else:
+            # One that died while it moved files keeps what it had set aside of the old model.
+            if not ((folder / target.name).exists() and any(folder.glob("old.*"))):
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(lock)
 
 
 def _move(folder: Path, target: Path) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -331,6 +334,92 @@ def test_an_interrupt_while_verifying_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         exporter.export(nn.Linear(3, 3), tmp_path / "m.onnx", X)
     assert os.listdir(tmp_path) == []
+
+
+STUCK = """
+import sys, time
+import exporter
+from dyn import nn
+
+class Stuck(nn.Linear):
+    def forward(self, x):
+        if exporting:
+            print("here", flush=True)
+            time.sleep(600)
+        return super().forward(x)
+
+exporting, net = False, Stuck(20, 20)
+spec = exporter.InputSpec([None, 20])
+
+def progress(step):
+    global exporting
+    exporting = step == "verify"
+
+exporter.export(net, sys.argv[1], spec, progress=progress)
+"""
+"""A script whose export never ends; what it has written is complete when it says so."""
+
+
+@pytest.fixture
+def stuck(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A running process that exports to m.onnx and has written its files."""
+    command = [sys.executable, "-c", STUCK, str(tmp_path / "m.onnx")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing there tells of a dead process")
+def test_what_a_killed_export_left_is_removed_by_the_next(
+    tmp_path: Path, stuck: subprocess.Popen[str]
+) -> None:
+    def hidden() -> list[str]:
+        return [name for name in os.listdir(tmp_path) if name.startswith(".m.onnx-")]
+
+    path = tmp_path / "m.onnx"
+    (tmp_path / ".m.onnx-mine_too").mkdir()
+    (left,) = set(hidden()) - {".m.onnx-mine_too"}
+    exporter.export(nn.Linear(3, 3), path, X)
+    assert sorted(hidden()) == sorted([left, ".m.onnx-mine_too"]), "its export still runs"
+    stuck.send_signal(signal.SIGKILL)
+    stuck.wait()
+    exporter.export(nn.Linear(3, 3), tmp_path / "other.onnx", X)
+    assert left in hidden(), "another target"
+    exporter.export(nn.Linear(3, 3), path, X)
+    assert hidden() == [".m.onnx-mine_too"]
+
+
+def test_a_folder_that_is_removed_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    flock, hits = fcntl.flock, []
+
+    def late(lock: int, how: int) -> None:
+        if not hits:
+            hits.extend(tmp_path.glob(".m.onnx-*"))
+            shutil.rmtree(hits[0])
+        flock(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    exporter.export(nn.Linear(3, 3), tmp_path / "m.onnx", X)
+    assert len(hits) == 1
+    assert os.listdir(tmp_path) == ["m.onnx"]
+
+
+def test_what_an_export_set_aside_when_it_was_killed_is_kept(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    path, folder = tmp_path / "m.onnx", tmp_path / ".m.onnx-abcdefgh"
+    folder.mkdir()
+    for name in ("exporting.lock", "m.onnx", "old.m.onnx.data"):
+        (folder / name).touch()
+    exporter.export(nn.Linear(3, 3), path, X)
+    assert folder.exists(), "the old model has no other copy of its weights"
+    (folder / "m.onnx").unlink()
+    exporter.export(nn.Linear(3, 3), path, X)
+    assert not folder.exists(), "the new model had its place"
 
 
 def test_a_relative_path_and_a_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
