@@ -21,6 +21,7 @@ from exporter.builder import Builder, Scope, Val, tensor_type
 from exporter.errors import UnsupportedOpError
 from exporter.peephole import live, reads
 from exporter.registry import LOWERINGS, NodeView
+from exporter.wider import in_wider_types
 from tracer.graph import Block, Graph, Node, Stored, Value
 
 CONTROL_FLOW = ("cond", "while_loop", "scan")
@@ -177,7 +178,7 @@ class _Lowering:
             where=node.where,
         )
         try:
-            made = LOWERINGS[node.op](b, view)
+            return in_wider_types(LOWERINGS[node.op], b, view)
         except DynError as error:
             error.op = error.op or node.op
             error.where = node.where or error.where
@@ -185,7 +186,6 @@ class _Lowering:
             self.refused.append(error)
             # Go on, so that all refusals are told together.
             return tuple(Val("?") for _ in node.outputs)
-        return made if isinstance(made, tuple) else (made,)
 
     # -- control flow ------------------------------------------------------------------------
 

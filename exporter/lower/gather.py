@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from exporter.registry import lowers
 
 
@@ -56,4 +58,7 @@ def _(b, node):
 
 @lowers("where")
 def _(b, node):
-    return b.op("Where", *node.inputs)
+    condition, x, y = node.inputs
+    if node.dtype.kind != "b":
+        condition = b.cast(condition, np.bool_)
+    return b.op("Where", condition, x, y)

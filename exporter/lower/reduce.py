@@ -61,7 +61,7 @@ def _(b, node):
     lead = node.rank - len(shape)
     repeated = [i + lead for i, n in enumerate(shape) if n == 1 and node.shape[i + lead] != 1]
     axes = [*range(lead), *repeated]
-    return b.squeeze(b.axes("ReduceSum", node.x, axes), *range(lead))
+    return b.squeeze(b.axes("ReduceSum", _wide(b, node), axes), *range(lead))
 
 
 def _count(b, node, test):

@@ -48,6 +48,7 @@ def _(b, node):
     count = b.op("Range", b.const(0, np.int64), size, b.const(1, np.int64))
     hits = b.cast(b.op("Equal", b.unsqueeze(x, 1), count), node.out.dtype)
     if weights is not None:
+        weights = b.cast(weights, node.out.dtype)
         hits = b.op("Mul", hits, b.unsqueeze(weights, 1))
     return b.axes("ReduceSum", hits, (0,), False)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from exporter.registry import lower_table, lowers
 
 lower_table(
@@ -80,7 +82,13 @@ def _(b, node):
 
 
 def _bound(b, value, dtype):
-    return None if value is None else b.const(value, dtype)
+    """A bound as a constant; one that no integer of the type reaches bounds nothing."""
+    if value is None:
+        return None
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        value = min(max(value, info.min), info.max)
+    return b.const(value, dtype)
 
 
 @lowers("clip")
