@@ -9,6 +9,7 @@ The model goes first, while onnxruntime loads the file in a thread.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import onnx
 
 from dyn.core.expr import is_unknown
 from dyn.core.op import OPS
@@ -41,6 +43,8 @@ BREAKING = 2
 """Sets of sizes with which each comparison of sizes is challenged."""
 DRAWS = 5
 """Runs in which a random output is drawn, in the model and in the file."""
+_NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\) node with name '(.*?)'")
+"""What onnxruntime says of an operator that it does not have for some dtype."""
 
 
 Results = dict[tuple[str, str], np.ndarray]
@@ -186,9 +190,24 @@ class Verifier:
         try:
             return self.predictor.run(*arrays)
         except Exception as error:
+            missing = _NO_KERNEL.search(str(error))
+            if missing is not None:
+                raise self.lacks_kernel(*missing.groups()) from error
             raise VerificationError(
                 f"onnxruntime fails on what the model accepts, at {_at(sizes)}: {error}"
             ) from error
+
+    def lacks_kernel(self, op_type: str, name: str) -> VerificationError:
+        """What to say of an operator that onnxruntime does not have for these dtypes."""
+        nodes = onnx.load(self.path, load_external_data=False).graph.node
+        found = (n.metadata_props for n in nodes if name and n.name == name)
+        entries = {e.key: e.value for e in next(found, ())}
+        layer = f" in layer {entries['dyn.layer']}" if entries.get("dyn.layer") else ""
+        line = f" (of {entries['dyn.source']})" if "dyn.source" in entries else ""
+        return VerificationError(
+            f"onnxruntime has no {op_type} for the dtypes it is used with{layer}{line}; compute "
+            "that part in float32, or export with verify=False for another runtime"
+        )
 
     def results(
         self, outputs: Sequence[np.ndarray], state: Callable[[], Mapping[str, np.ndarray]]

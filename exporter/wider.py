@@ -27,7 +27,7 @@ WIDER: dict[str, Mapping[str, str]] = {
         ("clip maximum minimum pad relu unfold", _INT16),
         ("argmax argmin cummax_index fold max min searchsorted where", {**_BOOL, **_INT16}),
         ("einsum matmul", {**_SMALL, "bool": "int32"}),
-        ("norm pow tril triu", _SMALL),
+        ("bincount norm pow tril triu", _SMALL),
         ("floor_divide neg remainder", {"uint8": "int32"}),
         # MaxPool takes floating-point numbers and bytes alone, DepthToSpace not even all bytes.
         (

@@ -48,6 +48,8 @@ class Call:
 
     def arguments(self, tensors: list[Tensor]) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments with tensors in the place of the specs."""
+        for tensor, (_, spec) in zip(tensors, self.specs, strict=True):
+            tensor.__class__ = spec.tensor_class
         values = [
             rebuild(structure, tensors[offset:])
             for structure, offset in zip(self._structures, self._offsets, strict=True)

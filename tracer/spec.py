@@ -17,6 +17,7 @@ from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.expr import Expr
 from dyn.core.op import Type
 from dyn.core.tensor import Tensor
+from dyn.nn.state import Buffer, Parameter
 from tracer.sizes import to_int
 
 SMALL = (3, 5, 7, 11, 13, 17, 19, 23)
@@ -35,7 +36,8 @@ class InputSpec:
             name is the same size wherever it occurs; None (or -1) is a dynamic size of its own.
         dtype: element type.
         name: name of the input in graph and file; the parameter's name in `forward` by default.
-        example: an array to run the model with. By default numbers are drawn: floats from a normal
+        example: an array to run the model with; the model gets Tensors of the example's class
+            (those of `dyn.compat.torch`, say). By default numbers are drawn: floats from a normal
             distribution, integers 0 or 1, which are valid as indices and labels of any table.
         stop_gradient: False if the forward itself differentiates with respect to this input.
 
@@ -61,13 +63,14 @@ class InputSpec:
         self.name = name
         self.stop_gradient = stop_gradient
         self.example = None if example is None else self._fit(example)
+        self.tensor_class = _tensor_class(example)
 
     @staticmethod
     def from_tensor(tensor: Any, name: str | None = None) -> InputSpec:
         """A spec of fixed sizes with the tensor (or array) as its example."""
         array = _array(tensor)
         gradient = getattr(tensor, "stop_gradient", True)
-        return InputSpec(array.shape, array.dtype, name, example=array, stop_gradient=gradient)
+        return InputSpec(array.shape, array.dtype, name, example=tensor, stop_gradient=gradient)
 
     from_numpy = from_tensor
 
@@ -110,6 +113,18 @@ def _array(value: Any) -> np.ndarray:
     if isinstance(value, Tensor):
         return value._read()
     return np.asarray(value)
+
+
+def _tensor_class(example: Any) -> type[Tensor]:
+    """The class of an example, without what makes it state of a layer."""
+    return next(
+        (
+            kind
+            for kind in type(example).__mro__
+            if issubclass(kind, Tensor) and not issubclass(kind, (Parameter, Buffer))
+        ),
+        Tensor,
+    )
 
 
 def as_spec(value: Any) -> InputSpec | None:

@@ -1,5 +1,7 @@
 """Models written against PyTorch's names trace and export as any other, with PyTorch's keys."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -7,11 +9,11 @@ import pytest
 
 import dyn.compat.torch as torch
 from dyn.compat.torch import nn
-from exporter import export
+from exporter import Predictor, export
 from tests.compat.architectures import ARCHITECTURES
 from tests.compat.models import MODELS, call, inputs_of
 from tests.compat.test_against_torch import NETWORKS
-from tracer import trace
+from tracer import TraceError, trace
 from tracer.spec import InputSpec
 
 
@@ -142,3 +144,40 @@ def test_one_dynamic_size_makes_a_tensor(tmp_path):
     export(Sum(), path, [InputSpec(["n"], "float32", name="x")])
     (found,) = _in_onnxruntime(path, [np.arange(3, dtype=np.float32)])
     np.testing.assert_array_equal(found, [1, 1, 2])
+
+
+def test_dynamic_sizes_wherever_pytorch_takes_a_number(tmp_path: Path) -> None:
+    class Sized(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            n, t = x.shape
+            return torch.ones(n), torch.zeros(t, n), torch.full((2,), t), x.new_empty(n) * 0
+
+    path = tmp_path / "sized.onnx"
+    export(Sized(), path, InputSpec(["n", "t"], name="x"))
+    for n, t in ((1, 4), (7, 2)):
+        ones, zeros, full, made = Predictor(path).run(np.zeros((n, t), np.float32))
+        np.testing.assert_array_equal(ones, np.ones(n, np.float32), strict=True)
+        np.testing.assert_array_equal(zeros, np.zeros((t, n), np.float32), strict=True)
+        np.testing.assert_array_equal(full, np.full(2, t, np.int64), strict=True)
+        np.testing.assert_array_equal(made, np.zeros(n, np.float32), strict=True)
+
+
+def test_pieces_of_a_dynamic_size_are_refused_with_the_line(tmp_path: Path) -> None:
+    class Halves(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.split(x.shape[1] // 2, 1)[0]
+
+    with pytest.raises(TraceError, match=r"(?s)dynamic size.*test_export\.py"):
+        export(Halves(), tmp_path / "m.onnx", InputSpec(["n", "t"], name="x"))
+
+
+def test_a_function_gets_tensors_of_the_class_of_its_examples(tmp_path: Path) -> None:
+    def positive(x: torch.Tensor) -> torch.Tensor:
+        return x.clamp(min=0).size(1) * x.clamp(min=0)
+
+    path, rows = tmp_path / "m.onnx", torch.randn(3, 4)
+    spec = InputSpec(["n", 4], name="x", example=rows)
+    for given in (rows, nn.Parameter(rows), spec):
+        export(positive, path, given)
+        (found,) = Predictor(path).run(rows.numpy())
+        np.testing.assert_array_equal(found, 4 * np.maximum(rows.numpy(), 0))

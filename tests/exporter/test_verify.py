@@ -165,6 +165,16 @@ def test_a_file_that_does_not_load(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     refused(lambda x: dyn.tanh(x), InputSpec(["n"]), tmp_path, "cannot load")
 
 
+def test_an_operator_that_onnxruntime_has_for_other_dtypes(tmp_path: Path) -> None:
+    net = dyn.nn.Sequential(dyn.nn.Conv2D(1, 2, 3), dyn.nn.ReLU()).astype("float64")
+    refused(
+        net,
+        InputSpec(["n", 1, 5, 5], "float64"),
+        tmp_path,
+        r"no Conv for the dtypes it is used with in layer 0 \(of .*\.py:\d+\).* float32",
+    )
+
+
 def test_random_outputs_are_not_compared(tmp_path: Path) -> None:
     def forward(x: Any) -> Any:
         return {"noisy": x + dyn.rand([2]), "plain": x + 1}

@@ -8,8 +8,7 @@ import numpy as np
 
 from dyn.compat.torch.generator import drawing
 from dyn.compat.torch.tensor import LEGACY, Base, Tensor, of_name_or, own
-from dyn.compat.torch.types import need_cpu
-from dyn.core.dim import Dim
+from dyn.compat.torch.types import INTEGERS, need_cpu
 from dyn.ops import creation as ops
 from dyn.ops import matrix
 from dyn.ops import random as draws
@@ -17,7 +16,7 @@ from dyn.ops import random as draws
 
 def sizes_of(sizes: tuple[Any, ...]) -> list[Any]:
     """Sizes given one by one or as one sequence."""
-    if len(sizes) == 1 and not isinstance(sizes[0], (int, Dim, Base)):
+    if len(sizes) == 1 and not isinstance(sizes[0], (*INTEGERS, Base)):
         return list(sizes[0])
     return list(sizes)
 
@@ -84,7 +83,7 @@ def full(
 ) -> Tensor:
     """One number everywhere, in its own dtype unless `dtype` says another."""
     if dtype is None and not isinstance(fill_value, Base):
-        integer = isinstance(fill_value, int) and not isinstance(fill_value, bool)
+        integer = isinstance(fill_value, INTEGERS) and not isinstance(fill_value, bool)
         dtype = "bool" if isinstance(fill_value, bool) else "int64" if integer else None
     return _finished(ops.full(list(size), fill_value, dtype), requires_grad, device)
 
@@ -205,7 +204,7 @@ def numel(input: Any) -> Any:
 
 def _legacy(name: str) -> Any:
     def make(*data: Any) -> Tensor:
-        if data and all(isinstance(n, int) for n in data):
+        if data and all(isinstance(n, INTEGERS) for n in data):
             return own(ops.zeros(list(data), name))
         return tensor(data[0] if data else [], dtype=name)
 

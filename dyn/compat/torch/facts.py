@@ -12,7 +12,7 @@ import numpy as np
 
 from dyn.compat.torch import creation
 from dyn.compat.torch.tensor import Base, Tensor, own
-from dyn.compat.torch.types import of_name
+from dyn.compat.torch.types import INTEGERS, of_name
 from dyn.core.dispatch import cast_to
 from dyn.ops import creation as ops
 from dyn.ops import random as draws
@@ -115,7 +115,7 @@ def new_empty(self: Tensor, *size: Any, dtype: Any = None, **named: Any) -> Any:
 def new(self: Tensor, *data: Any) -> Any:
     """As the constructor of this tensor's type: of sizes, or of nested lists."""
     name = self._array.dtype.name
-    if data and not all(isinstance(n, int) for n in data):
+    if data and not all(isinstance(n, INTEGERS) for n in data):
         return creation.tensor(data[0], dtype=name)
     return own(ops.zeros(list(data) or [0], name))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from dyn.compat.torch.creation import sizes_of
 from dyn.compat.torch.tensor import Base
+from dyn.compat.torch.types import INTEGERS
 from dyn.ops import gather as gathers
 from dyn.ops import index as indices
 from dyn.ops import join, matrix, scan, search
@@ -109,7 +110,7 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
 def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     """Pieces of a size (the last may be smaller), or of the listed sizes."""
     sections = split_size_or_sections
-    if isinstance(sections, int):
+    if isinstance(sections, INTEGERS):
         total = x.shape[dim]
         whole, rest = divmod(int(total), sections)
         sections = [sections] * whole + ([rest] if rest else [])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dyn.compat.torch.graph import GradFn, backward
-from dyn.compat.torch.types import Size, device, dtype, need_cpu, of_name
+from dyn.compat.torch.types import INTEGERS, Size, device, dtype, need_cpu, of_name
 from dyn.core import tensor as core
 from dyn.core.dispatch import cast_to
 from dyn.core.modes import is_grad_enabled
@@ -31,7 +31,7 @@ class Tensor(Base):
     def __init__(self, *data: Any, device: Any = None):
         """An empty tensor, one of nested lists, or an uninitialised one of the given sizes."""
         need_cpu(device)
-        sizes = data and all(isinstance(n, int) for n in data)
+        sizes = data and all(isinstance(n, INTEGERS) for n in data)
         value = np.zeros(data, np.float32) if sizes else (data[0] if data else [])
         super().__init__(value, None if isinstance(value, Base) else "float32")
 

@@ -11,7 +11,11 @@ from typing import Any
 import ml_dtypes
 
 from dyn.core import dtype as dtypes
+from dyn.core.dim import Dim
 from dyn.core.errors import DynError
+
+INTEGERS = (int, Dim)
+"""What may stand for a size: while a model is traced, dynamic sizes are Dims."""
 
 
 class dtype(dtypes.DType):
