@@ -84,7 +84,7 @@ def find_model(text: str) -> Any:
     to make one; any other function is itself the forward.
 
     Raises:
-        UsageError: there is no such module or name.
+        UsageError: there is no such module or name, or the class needs arguments.
     """
     module_name, _, path = text.partition(":")
     if not path:
@@ -100,7 +100,13 @@ def find_model(text: str) -> Any:
         raise UsageError(f"{module_name} has no {path!r}") from error
     finally:
         sys.path.remove(os.getcwd())
-    return found() if _makes_a_model(found) else found
+    if not _makes_a_model(found):
+        return found
+    try:
+        inspect.signature(found).bind()
+    except TypeError as error:
+        raise UsageError(f"{text} cannot be called without arguments: {error}") from None
+    return found()
 
 
 def _makes_a_model(found: Any) -> bool:

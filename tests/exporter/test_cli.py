@@ -31,6 +31,10 @@ class Net(nn.Layer):
         self.count += 1
         return self.fc(x)
 
+class Wide(nn.Linear):
+    def __init__(self, width):
+        super().__init__(width, 2)
+
 def make(width=3):
     dyn.seed(1)
     return nn.Linear(width, 2)
@@ -135,6 +139,7 @@ def test_show(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["export", "nothing:at_all", "-o", "m.onnx"], 2, "cannot import 'nothing'"),
         (["export", "cli_models:missing", "-o", "m.onnx"], 2, "has no 'missing'"),
+        (["export", "cli_models:Wide", "-o", "m.onnx"], 2, "argument: 'width'"),
         (["export", "cli_models", "-o", "m.onnx"], 2, "module:name"),
         (["export", "cli_models:double", *X, "-o", "no/m.onnx"], 1, "does not exist"),
         (["export", "cli_models:double", *X, "-o", "m.onnx", "--opset", "9"], 1, "17 to 26"),
