@@ -112,7 +112,7 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     sections = split_size_or_sections
     if isinstance(sections, INTEGERS):
         total = x.shape[dim]
-        whole, rest = divmod(int(total), sections)
+        whole, rest = divmod(int(total), int(sections))
         sections = [sections] * whole + ([rest] if rest else [])
     return tuple(join.split(x, list(sections), dim))
 
