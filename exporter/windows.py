@@ -5,6 +5,7 @@ Padding comes as (low, high) per spatial axis, flattened; amounts are ints or `E
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +48,6 @@ def filled(b: Any, shape: Sequence[Size], value: Any, dtype: Any) -> Any:
     if isinstance(value, Expr):
         number = b.cast(b.size(value), dtype)
         return b.op("Expand", number, b.shape_vector(shape)) if shape else number
-    size = volume(shape)
-    if isinstance(size, int) and size <= MAX_CONSTANT:
+    if not is_symbolic(shape) and math.prod(to_int(tuple(shape), {})) <= MAX_CONSTANT:
         return b.const(np.full(to_int(tuple(shape), {}), value, dtype))
     return b.op("Expand", b.const(value, dtype), b.shape_vector(shape))

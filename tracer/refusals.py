@@ -56,6 +56,8 @@ def size_escapes(dim: Dim, how: str) -> TraceError:
     use = f"{how}()"
     if how == "index":
         use = "range(), len() or another function that needs a plain int"
+    elif how == "int":
+        use = "int(), which always gives a plain int (leave it out: sizes count like ints)"
     symbols = sorted(dim.expr.symbols())
     if any(map(is_unknown, symbols)):
         remedy = "use ops that keep the number of results fixed (masks instead of nonzero)"

@@ -229,3 +229,14 @@ def test_training_behaviour(tmp_path: Path) -> None:
     report = exporter.export(net, tmp_path / "m.onnx", IMAGE, training=True)
     assert set(report.states) == {f"bn{i}.{s}" for i in (1, 2) for s in ("_mean", "_variance")}
     assert report.verified is not None and report.verified.unchecked == ("output",)
+
+
+def test_a_fill_of_no_elements_keeps_its_dynamic_sizes(tmp_path: Path) -> None:
+    def mask(x: Any) -> Any:
+        t = x.shape[0]
+        return dyn.concat([dyn.zeros([t, 0]), dyn.ones([t, t])], 1) + x.sum()
+
+    path = tmp_path / "mask.onnx"
+    exporter.export(mask, path, InputSpec(["t", 2], "float32", name="x"))
+    (found,) = exporter.Predictor(path).run(np.ones((7, 2), np.float32))
+    np.testing.assert_array_equal(found, np.full((7, 7), 15, np.float32))

@@ -159,3 +159,8 @@ def test_sizes_as_values_that_are_written_and_as_counts() -> None:
         expected[expected < -1] = n // 2
         np.testing.assert_array_equal(written, expected)
         np.testing.assert_allclose(line, np.linspace(2, 5, n), rtol=1e-6)
+
+
+def test_a_size_made_a_plain_int_says_to_leave_int_out():
+    with pytest.raises(TraceError, match="leave it out: sizes count like ints"):
+        trace(lambda x: x.reshape([int(x.shape[0]), -1]), InputSpec(["n", 2, 3], "float32"))
