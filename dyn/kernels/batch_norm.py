@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +25,6 @@ FLOATS = {np.dtype(np.float32): F32, np.dtype(np.float64): F64}
 X, Z, OUT = 0, 1, 2
 G, GX, GZ = 2, 3, 4
 """Numbers of the arrays: x and the residual; the result, or gradients in and out."""
-NUMBERS, MADE = 5, 3
-"""For rows: the array that holds each row's constants, and the one that takes its sums."""
 
 Arrays = dict[int, np.ndarray]
 Formula = Callable[[Any, Any, Any], list[Any]]
@@ -75,14 +74,17 @@ def _variants(relu: bool, residual: bool) -> tuple[Formula, Formula, Formula]:
 def _frozen_gradient(load: Any, store: Any, k: Any) -> list[Any]:
     """Gradient and its sums where mean and variance are given numbers."""
     g = load(G)
-    store(g * k[0], GZ)  # the sums of rows take the place of GX
+    store(g * k[0], GX)
     return [g, g * (load(X) - k[1])]
 
 
 class _Pair:
-    """A formula as a kernel over columns and as one over rows."""
+    """A formula as a kernel over columns and as one over rows.
 
-    def __init__(self, name: str, formula: Formula, constants: int, sums: int):
+    Rows have two arrays more: the constants of each row, and its sums, if there are some.
+    """
+
+    def __init__(self, name: str, formula: Formula, arrays: int, constants: int, sums: int):
 
         def column(column: Column) -> None:
             terms = formula(column.load, column.store, column.constants)
@@ -90,7 +92,7 @@ class _Pair:
                 column.add(number, term)
 
         def row(row: Row) -> None:
-            own = [row.emit.splat(row.number(NUMBERS, k)) for k in range(constants)]
+            own = [row.emit.splat(row.number(arrays, k)) for k in range(constants)]
 
             def step(at, carried, mask):
                 terms = formula(
@@ -101,67 +103,85 @@ class _Pair:
                 return [old + term for old, term in zip(carried, terms, strict=True)]
 
             for number, made in enumerate(row.scan(step, [row.zero()] * sums)):
-                row.put(total(*made), MADE, number)
+                row.put(total(*made), arrays + 1, number)
 
         self.columns = {
-            dtype: ColumnKernel(f"{name}_columns_{dtype.name}", element, column, constants, sums)
+            dtype: ColumnKernel(
+                f"{name}_columns_{dtype.name}", element, column, arrays, constants, sums
+            )
             for dtype, element in FLOATS.items()
         }
         self.rows = {
-            dtype: RowKernel(f"{name}_rows_{dtype.name}", element, row)
+            dtype: RowKernel(f"{name}_rows_{dtype.name}", element, row, arrays + 1 + (sums > 0))
             for dtype, element in FLOATS.items()
         }
+        self.arrays = arrays
+        self.constants = constants
         self.sums = sums
+
+    @lru_cache(1024)  # noqa: B019: as many as there are formulas
+    def plan(self, image: Image, dtype: np.dtype) -> Any:
+        """How images of one kind are done."""
+        if image.last:
+            return self.columns[dtype].plan(image.count, image.channels)
+        item = dtype.itemsize
+        steps = [image.size * item] * self.arrays + [self.constants * item]
+        if self.sums:
+            steps.append(self.sums * item)
+        return self.rows[dtype].plan(image.samples * image.channels, image.size, steps)
 
     def run(self, image: Image, arrays: Arrays, *constants: Any) -> Any:
         """Over all elements, with constants [channels]; sums [number, channels] in float64."""
         x = arrays[X]
-        listed = [arrays.get(i, x) for i in range(max(arrays) + 1)]
+        listed = [arrays.get(i, x) for i in range(self.arrays)]
+        plan = self.plan(image, x.dtype)
         if image.last:
             own = np.empty((len(constants), image.channels), x.dtype)
             for k, constant in enumerate(constants):
                 own[k] = constant
-            kernel = self.columns[x.dtype]
-            return kernel.run(image.count, image.channels, *listed, constants=own)
+            return plan.run(*listed, constants=own)
         own = np.empty((image.samples, image.channels, len(constants)), x.dtype)
         for k, constant in enumerate(constants):
             own[:, :, k] = constant
+        if not self.sums:
+            return plan(*listed, own)
         sums = np.empty((image.samples, image.channels, self.sums), x.dtype)
-        step = image.size * x.itemsize
-        table = [(array, step) for array in listed] + [(x, step)] * (NUMBERS - len(listed))
-        if self.sums:
-            table[MADE] = (sums, self.sums * x.itemsize)
-        table.append((own, len(constants) * x.itemsize))
-        self.rows[x.dtype].run(image.samples * image.channels, image.size, *table)
-        return sums.sum(axis=0, dtype=np.float64).T if self.sums else ()
+        plan(*listed, own, sums)
+        return sums.sum(axis=0, dtype=np.float64).T
 
 
-MOMENTS = _Pair("moments", _moments, 1, 2)
+MOMENTS = _Pair("moments", _moments, 1, 1, 2)
 FORMULAS = {
     (relu, residual): tuple(
         _Pair(f"{what}{'_relu' if relu else ''}{'_residual' if residual else ''}", formula, *counts)
         for what, formula, counts in zip(
             ("normalise", "project", "denormalise"),
             _variants(relu, residual),
-            ((2, 0), (3, 2), (4, 0)),
+            ((3, 2, 0), (3, 3, 2), (4 + residual, 4, 0)),
             strict=True,
         )
     )
     for relu in (False, True)
     for residual in (False, True)
 }
-FROZEN = _Pair("denormalise_frozen", _frozen_gradient, 2, 2)
+FROZEN = _Pair("denormalise_frozen", _frozen_gradient, 4, 2, 2)
 
 # ---- layouts -----------------------------------------------------------------------------------
 
 
-class Image:
+class Image(NamedTuple):
     """How [N, C, ...] lies in memory: `last` with the channels last, else plane by plane."""
 
-    def __init__(self, x: np.ndarray):
-        self.samples, self.channels = x.shape[:2]
-        self.size = math.prod(x.shape[2:])
-        self.last = x.ndim == 2 or is_channels_last(x)
+    samples: int
+    channels: int
+    size: int
+    last: bool
+
+    @staticmethod
+    def of(x: np.ndarray) -> Image:
+        """The image that a dense array is."""
+        last = x.ndim == 2 or is_channels_last(x)
+        return Image(x.shape[0], x.shape[1], math.prod(x.shape[2:]), last)
 
     @property
     def count(self) -> int:
@@ -175,7 +195,7 @@ class Image:
 def batch_norm_stats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and biased variance per channel."""
     x = dense(x)
-    mean, var = _stats(x, Image(x))
+    mean, var = _stats(x, Image.of(x))
     return mean.astype(x.dtype), var.astype(x.dtype)
 
 
@@ -221,7 +241,7 @@ def batch_norm(
         made = batch_norm(*wide, epsilon=epsilon, activation=activation)
         return made[0].astype(x.dtype), made[1].astype(x.dtype), made[2].astype(x.dtype)
     x = dense(x)
-    image = Image(x)
+    image = Image.of(x)
     mean, var = (v.astype(x.dtype) for v in _stats(x, image))
     factor, shift = _fold(w, b, mean, var, epsilon)
     return _apply(x, image, residual, factor, shift, activation == "relu"), mean, var
@@ -244,7 +264,7 @@ def batch_norm_infer(
         return batch_norm_infer(*wide, epsilon=epsilon, activation=activation).astype(x.dtype)
     x = dense(x)
     factor, shift = _fold(w, b, mean, var, epsilon)
-    return _apply(x, Image(x), residual, factor, shift, activation == "relu")
+    return _apply(x, Image.of(x), residual, factor, shift, activation == "relu")
 
 
 def batch_norm_grad(
@@ -268,7 +288,7 @@ def batch_norm_grad(
         made = batch_norm_grad(*wide, epsilon=epsilon, activation=activation)
         return tuple(v.astype(x.dtype) for v in made)
     x = dense(x)
-    image = Image(x)
+    image = Image.of(x)
     arrays = {X: x, G: like(g, x)}
     if residual is not None:
         arrays[Z] = like(residual, x)
@@ -302,10 +322,10 @@ def batch_norm_infer_grad(
         wide = (None if v is None else v.astype(np.float32) for v in (g, x, w, mean, var))
         return tuple(v.astype(x.dtype) for v in batch_norm_infer_grad(*wide, epsilon=epsilon))
     x = dense(x)
-    arrays = {X: x, G: like(g, x), GZ: empty_like(x)}
+    arrays = {X: x, G: like(g, x), GX: empty_like(x)}
     rstd = 1 / np.sqrt(var.astype(np.float64) + epsilon)
     factor = rstd if w is None else rstd * w
-    gb, centred = FROZEN.run(Image(x), arrays, factor, mean)
+    gb, centred = FROZEN.run(Image.of(x), arrays, factor, mean)
     gw = centred * rstd
     small = (gw, gb, -factor * gb, -0.5 * rstd * factor * gw)
-    return arrays[GZ], *(v.astype(x.dtype) for v in small)
+    return arrays[GX], *(v.astype(x.dtype) for v in small)

@@ -8,30 +8,41 @@ label is ignored are never looked at. float32 runs in vector code, other dtypes 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from dyn.kernels.runtime.drive import float_word
-from dyn.kernels.runtime.jit import kernel
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.drive import Launch, float_word
+from dyn.kernels.runtime.jit import kernel, task
 from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.threads import argument
 from dyn.kernels.softmax import log_softmax, top_and_sum
 from dyn.kernels.vector.rows import Row, RowKernel
+from dyn.kernels.vector.runs import pointer
 from dyn.kernels.vector.simd import F32, WORD, Value, choose, total
 from dyn.kernels.vector.vmath import log
 
+FLOAT = np.dtype(np.float32)
 IGNORED = -1
 """Stands for a label that counts nothing."""
 
 
+LOGITS, GRAD, CLASS, SHARE, LOSS, LABEL, WEIGHT, TOTAL, ARRAYS = range(9)
+"""Arrays of the kernel: a class (int64), a share and a loss for each row, behind the classes the
+first row with a bad label; what these come from, and the sum of the losses."""
+SMOOTHING, IGNORE, MEAN, WEIGHTED = range(4)
+"""Parameters."""
+
+
 def _cross_entropy(row: Row) -> None:
-    """Arrays: logits, their gradient, label (int64), share, loss. Parameter: smoothing."""
     builder = row.emit.builder
-    label = builder.load(row.emit.pointer(row.at[2], WORD))
+    label = builder.load(row.emit.pointer(row.at[CLASS], WORD))
     with builder.if_else(builder.icmp_signed("<", label, WORD(0))) as (ignored, counted):
         with ignored:
-            row.scan(lambda at, c, mask: row.store(row.zero(), 1, at, mask) or [])
-            row.put(_number(row, 0.0), 4)
+            row.scan(lambda at, c, mask: row.store(row.zero(), GRAD, at, mask) or [])
+            row.put(_number(row, 0.0), LOSS)
         with counted:
             _counted(row, label)
 
@@ -42,27 +53,27 @@ def _number(row: Row, number: float) -> Value:
 
 def _counted(row: Row, label: Any) -> None:
     builder, emit = row.emit.builder, row.emit
-    top, weight = top_and_sum(row, 1)
-    share, smoothing, classes = row.number(3), row.parameter(0), row.length()
+    top, weight = top_and_sum(row, GRAD)
+    share, smoothing, classes = row.number(SHARE), row.parameter(SMOOTHING), row.length()
     base = emit.splat(top)
     logarithm = log(weight)
     at_label = builder.mul(label, WORD(emit.size))
-    own = logarithm - (emit.number_at(row.address(0, at_label)) - top)
+    own = logarithm - (emit.number_at(row.address(LOGITS, at_label)) - top)
     # With smoothing the mean over all classes counts too; -inf times zero must not.
     some = builder.select((smoothing > 0).value, row.count, WORD(0))
-    (sums,) = emit.row(some, lambda at, c, mask: [c[0] + (row.load(0, at, mask) - base)],
+    (sums,) = emit.row(some, lambda at, c, mask: [c[0] + (row.load(LOGITS, at, mask) - base)],
                        [row.zero()])  # fmt: skip
     every = choose(smoothing > 0, logarithm - total(*sums) / classes, 0)
-    row.put(share * ((1.0 - smoothing) * own + smoothing * every), 4)
+    row.put(share * ((1.0 - smoothing) * own + smoothing * every), LOSS)
     factor = emit.splat(share / weight)
     even = emit.splat(share * smoothing / classes)
 
     def scale(at, c, mask):
-        row.store(row.load(1, at, mask) * factor - even, 1, at, mask)
+        row.store(row.load(GRAD, at, mask) * factor - even, GRAD, at, mask)
         return []
 
     row.scan(scale)
-    place = row.address(1, at_label)
+    place = row.address(GRAD, at_label)
     emit.put_number(emit.number_at(place) - share * (1.0 - smoothing), place)
 
 
@@ -72,32 +83,81 @@ def _grad(row: Row) -> None:
     row.scan(lambda at, c, mask: row.store(row.load(0, at, mask) * factor, 2, at, mask) or [])
 
 
-_ENTROPY = RowKernel("cross_entropy", F32, _cross_entropy)
-_SCALED = RowKernel("cross_entropy_grad", F32, _grad)
+_ENTROPY = RowKernel("cross_entropy", F32, _cross_entropy, ARRAYS)
+_SCALED = RowKernel("cross_entropy_grad", F32, _grad, arrays=3)
 
 
 @kernel
-def _shares(label, weight, ignore_index, classes, mean, chosen, share):
+def _shares(rows, label, weight, weighted, ignore_index, classes, mean, chosen, share):
     """Fill in the class of each row (IGNORED where it does not count) and its share of the loss.
 
     Returns the first row whose label is not a class, or -1.
     """
-    total = 0.0
-    for i in range(label.size):
+    total, bad = 0.0, -1
+    for i in range(rows):
         which = label[i]
-        if which == ignore_index:
+        outside = which < 0 or which >= classes
+        if which == ignore_index or outside:
+            if bad < 0 and which != ignore_index:
+                bad = i
             chosen[i] = IGNORED
             share[i] = 0
             continue
-        if which < 0 or which >= classes:
-            return i
         chosen[i] = which
-        share[i] = weight[which] if weight.size else 1.0
+        share[i] = weight[which] if weighted else 1.0
         total += share[i]
     if mean and total != 0:
-        for i in range(label.size):
+        for i in range(rows):
             share[i] /= total
-    return -1
+    return bad
+
+
+_I64, _F32 = np.int64(0), np.float32(0)
+ROWS, COUNT = ARRAYS, ARRAYS + 1
+PARAMETERS = COUNT + 1 + ARRAYS
+
+
+@task
+def _begin(args, chunk, chunks):
+    """The classes and shares of all rows; stands before the rows themselves."""
+    rows = argument(args, ROWS)
+    label = pointer(data(argument(args, LABEL)), _I64)
+    weight = pointer(data(argument(args, WEIGHT)), _F32)
+    chosen = pointer(data(argument(args, CLASS)), _I64)
+    share = pointer(data(argument(args, SHARE)), _F32)
+    weighted, ignored = argument(args, PARAMETERS + WEIGHTED), argument(args, PARAMETERS + IGNORE)
+    mean = argument(args, PARAMETERS + MEAN)
+    chosen[rows] = _shares(
+        rows, label, weight, weighted != 0, ignored, argument(args, COUNT), mean != 0, chosen, share
+    )  # fmt: skip
+
+
+@task
+def _end(args, chunk, chunks):
+    """The sum of the losses."""
+    losses = pointer(data(argument(args, LOSS)), _F32)
+    total = 0.0
+    for i in range(argument(args, ROWS)):
+        total += losses[i]
+    pointer(data(argument(args, TOTAL)), _F32)[0] = total
+
+
+@lru_cache(1024)
+def _plan(
+    rows: int, classes: int, smoothing: float, ignore_index: int, reduction: str, weighted: bool
+) -> Launch:
+    step = 4 * classes
+    return _ENTROPY.plan(
+        rows, classes, (step, step, 8, 4, 4, 0, 0, 0), float_word(smoothing), ignore_index,
+        reduction == "mean", weighted, before=[_begin], after=[] if reduction == "none" else [_end],
+    )  # fmt: skip
+
+
+def _integers(label: np.ndarray) -> np.ndarray:
+    """Labels in C order as int64."""
+    if label.dtype == np.int64 and label.flags.c_contiguous:
+        return label
+    return np.ascontiguousarray(label, np.int64)
 
 
 def _prepared(
@@ -109,16 +169,22 @@ def _prepared(
     dtype: np.dtype,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(class, share) per row; IndexError if a label is neither a class nor ignored."""
-    flat = np.ascontiguousarray(label.reshape(-1), np.int64)
-    weight = np.empty(0, dtype) if weight is None else np.ascontiguousarray(weight)
+    flat = _integers(label).reshape(-1)
+    weighted = weight is not None
+    weight = np.ascontiguousarray(weight) if weighted else np.empty(0, dtype)
     chosen, share = np.empty(flat.shape, np.int64), np.empty(flat.shape, dtype)
-    bad = _shares(flat, weight, ignore_index, classes, reduction == "mean", chosen, share)
+    mean = reduction == "mean"
+    bad = _shares(flat.size, flat, weight, weighted, ignore_index, classes, mean, chosen, share)
     if bad >= 0:
-        raise IndexError(
-            f"label {int(flat[bad])} of row {bad} is not in 0..{classes - 1}, nor is it "
-            f"ignore_index ({ignore_index})"
-        )
+        raise _bad_label(flat, bad, classes, ignore_index)
     return chosen, share
+
+
+def _bad_label(label: np.ndarray, row: int, classes: int, ignore_index: int) -> IndexError:
+    return IndexError(
+        f"label {label.flat[row]} of row {row} is not in 0..{classes - 1}, nor is it "
+        f"ignore_index ({ignore_index})"
+    )
 
 
 def _reduced(losses: np.ndarray, shape: tuple[int, ...], reduction: str) -> np.ndarray:
@@ -172,18 +238,24 @@ def softmax_cross_entropy(
             made[2].astype(logits.dtype),
         )
     table = _as_rows(logits, axis)
-    classes = table.shape[-1]
+    classes, shape = table.shape[-1], label.shape
+    if logits.dtype == FLOAT:
+        label = _integers(label)
+        plan = _plan(
+            label.size, classes, label_smoothing, ignore_index, reduction, weight is not None
+        )
+        grad, share, chosen = empty(table.shape), empty(shape), empty((label.size + 1,), np.int64)
+        losses = empty(shape)
+        loss = losses if reduction == "none" else empty(())
+        weight = table if weight is None else np.ascontiguousarray(weight)
+        plan(table, grad, chosen, share, losses, label, weight, loss)
+        bad = chosen.item(-1)
+        if bad >= 0:
+            raise _bad_label(label, bad, classes, ignore_index)
+        return loss, _back(grad, axis), share
     chosen, share = _prepared(label, weight, classes, ignore_index, reduction, logits.dtype)
     losses = np.empty(chosen.shape, logits.dtype)
-    if logits.dtype == np.float32:
-        grad = empty(table.shape, np.float32)
-        _ENTROPY.run(
-            len(chosen), classes, (table, 4 * classes), (grad, 4 * classes), (chosen, 8),
-            (share, 4), (losses, 4), params=np.array([float_word(label_smoothing)]),
-        )  # fmt: skip
-    else:
-        grad = _of_any(table, chosen, share, losses, label_smoothing)
-    shape = label.shape
+    grad = _of_any(table, chosen, share, losses, label_smoothing)
     return _reduced(losses, shape, reduction), _back(grad, axis), share.reshape(shape)
 
 
@@ -213,17 +285,19 @@ def softmax_cross_entropy_grad(g: np.ndarray, dlogits: np.ndarray, axis: int) ->
     if g.ndim == 0 and g == 1:
         # The loss is mostly what backward starts from: nothing to multiply.
         return dlogits.view()
-    if dlogits.dtype != np.float32:
+    if dlogits.dtype != FLOAT:
         return dlogits * (np.expand_dims(g, axis) if g.ndim else g)
     table = _as_rows(dlogits, axis)
-    made = empty(table.shape, np.float32)
-    count = table.shape[-1]
-    factors = np.ascontiguousarray(g, np.float32)
-    _SCALED.run(
-        math.prod(table.shape[:-1]), count, (table, 4 * count),
-        (factors, 4 if g.ndim else 0), (made, 4 * count),
-    )  # fmt: skip
+    made = empty(table.shape)
+    _scaling(table.shape, g.ndim > 0)(table, np.ascontiguousarray(g, FLOAT), made)
     return _back(made, axis)
+
+
+@lru_cache(1024)
+def _scaling(shape: tuple[int, ...], each: bool) -> Launch:
+    """Rows times a factor for each one, or the same for all."""
+    count = shape[-1]
+    return _SCALED.plan(math.prod(shape[:-1]), count, (4 * count, 4 if each else 0, 4 * count))
 
 
 def negative_log_likelihood(

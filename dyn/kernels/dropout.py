@@ -8,13 +8,14 @@ search for low-bias mixers). float32 runs in vector code, other dtypes in numpy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
-from dyn.kernels.runtime.arrays import DATA
-from dyn.kernels.runtime.drive import float_word
+from dyn.kernels.runtime.drive import Launch, float_word
 from dyn.kernels.runtime.memory import empty_like
 from dyn.kernels.vector.rows import Row, RowKernel, word_at
 from dyn.kernels.vector.simd import BYTE, F32, INT32, WORD, Emitter, Value, choose
@@ -50,12 +51,13 @@ def _mask_at(row: Row, array: int, at: Any) -> Any:
 
 
 def _dropout(row: Row) -> None:
-    """Arrays: x, out, mask. Parameters: `id` of x, two keys, threshold, scale."""
+    """Arrays: x, out, mask, all of x, two keys (int64). Parameters: threshold, scale."""
     builder, emit = row.emit.builder, row.emit
     numbers, masks = Emitter(builder, INT32, emit.lanes), _masks(row)
-    first = builder.sub(row.at[0], word_at(builder, row.word(0), DATA))
-    salt, key, threshold = (numbers.splat(builder.trunc(row.word(k), INT32)) for k in (1, 2, 3))
-    scale = emit.splat(row.parameter(4))
+    first = builder.sub(row.at[0], row.at[3])
+    given = *(word_at(builder, row.at[4], k) for k in range(2)), row.word(0)
+    salt, key, threshold = (numbers.splat(builder.trunc(word, INT32)) for word in given)
+    scale = emit.splat(row.parameter(1))
     lanes = ir.Constant(ir.VectorType(INT32, emit.lanes), list(range(emit.lanes)))
 
     def step(at, carried, mask):
@@ -82,20 +84,28 @@ def _apply(row: Row) -> None:
     row.scan(step, unroll=2)
 
 
-_DROPOUT = RowKernel("dropout", F32, _dropout)
-_APPLY = RowKernel("apply_mask", F32, _apply)
+_DROPOUT = RowKernel("dropout", F32, _dropout, arrays=5)
+_APPLY = RowKernel("apply_mask", F32, _apply, arrays=3)
 
 
-def _run(kernel: RowKernel, params: np.ndarray, *arrays: np.ndarray) -> None:
-    """Over arrays that are dense in the same order, in rows of WIDTH and a shorter one."""
-    flat = [array.ravel(order="K") for array in arrays]
+@lru_cache(1024)
+def _plans(kernel: RowKernel, count: int, *words: int) -> tuple[Launch, Launch]:
+    """How rows of WIDTH, and a shorter one, are done: x, out and mask step on, others do not."""
+    whole, rest = divmod(count, WIDTH)
+    steps = (4 * WIDTH, 4 * WIDTH, WIDTH, *[0] * (kernel.arrays - 3))
+    return kernel.plan(whole, WIDTH, steps, *words), kernel.plan(int(rest > 0), rest, steps, *words)
+
+
+def _run(
+    kernel: RowKernel, words: tuple[int, ...], moving: Sequence[np.ndarray], *others: np.ndarray
+) -> None:
+    """Over arrays that are dense in the same order."""
+    flat = [array.ravel(order="K") for array in moving]
     count = flat[0].size
-    whole = count // WIDTH
-    steps = [WIDTH * array.itemsize for array in flat]
-    kernel.run(whole, WIDTH, *zip(flat, steps, strict=True), params=params)
-    rest = [(array[whole * WIDTH :], 0) for array in flat]
-    if rest[0][0].size:
-        kernel.run(1, rest[0][0].size, *rest, params=params)
+    rows, rest = _plans(kernel, count, *words)
+    rows(*flat, *others)
+    if count % WIDTH:
+        rest(*[array[count // WIDTH * WIDTH :] for array in flat], *others)
 
 
 # ---- calls -------------------------------------------------------------------------------------
@@ -118,11 +128,10 @@ def dropout(
         return apply(x, mask, scale=scale), mask
     x = _dense(x)
     out, mask = empty_like(x), empty_like(x, np.bool_)
-    salt, key = (int(k) for k in generator.integers(0, 1 << 32, 2, np.int64))
+    keys = generator.integers(0, 1 << 32, 2, np.int64)
     # The comparison is with 32 random bits: p is rounded to 2 ** -32.
-    words = [id(x), salt, key, min(round(p * (1 << 32)), (1 << 32) - 1), float_word(scale)]
-    if x.size:
-        _run(_DROPOUT, np.array(words), x, out, mask)
+    words = min(round(p * (1 << 32)), (1 << 32) - 1), float_word(scale)
+    _run(_DROPOUT, words, (x, out, mask), x, keys)
     return out, mask
 
 
@@ -136,6 +145,5 @@ def apply(x: np.ndarray, mask: np.ndarray, *, scale: float) -> np.ndarray:
         lying = empty_like(mask, np.float32)
         lying[...] = x
         x = lying
-    if x.size:
-        _run(_APPLY, np.array([float_word(scale)]), x, out, mask)
+    _run(_APPLY, (float_word(scale),), (x, out, mask))
     return out

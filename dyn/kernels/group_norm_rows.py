@@ -7,11 +7,13 @@ put together by weight, then the channels again. Other layouts and dtypes are th
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from dyn.kernels.runtime.drive import float_word
+from dyn.kernels.runtime.drive import Launch, float_word
 from dyn.kernels.runtime.memory import empty_like
 from dyn.kernels.vector.rows import Row, RowKernel
 from dyn.kernels.vector.simd import F32, F64, WORD, Value, fma, loop, total
@@ -125,12 +127,31 @@ def _backward(row: Row) -> None:
 
 
 ELEMENTS = {np.dtype(np.float32): F32, np.dtype(np.float64): F64}
-_FORWARD = {d: RowKernel(f"group_norm_{d.name}", e, _forward) for d, e in ELEMENTS.items()}
-_BACKWARD = {d: RowKernel(f"group_norm_grad_{d.name}", e, _backward) for d, e in ELEMENTS.items()}
+_FORWARD = {
+    d: RowKernel(f"group_norm_{d.name}", element, _forward, 5) for d, element in ELEMENTS.items()
+}
+_BACKWARD = {
+    d: RowKernel(f"group_norm_grad_{d.name}", element, _backward, 5)
+    for d, element in ELEMENTS.items()
+}
 
 
-def _parameters(channels: int, size: int, epsilon: float) -> np.ndarray:
-    return np.array((channels, size, float_word(epsilon)), np.int64)
+@lru_cache(1024)
+def _forward_plan(shape: tuple[int, ...], dtype: np.dtype, groups: int, epsilon: float) -> Launch:
+    rows, own, item = shape[0] * groups, shape[1] // groups, dtype.itemsize
+    size = math.prod(shape[2:])
+    step = own * size * item
+    steps = step, step, 2 * own * item, item, item
+    return _FORWARD[dtype].plan(rows, own * size, steps, own, size, float_word(epsilon))
+
+
+@lru_cache(1024)
+def _backward_plan(shape: tuple[int, ...], dtype: np.dtype, groups: int) -> Launch:
+    rows, own, item = shape[0] * groups, shape[1] // groups, dtype.itemsize
+    size = math.prod(shape[2:])
+    step = own * size * item
+    steps = step, step, step, (own + 2) * item, 2 * own * item
+    return _BACKWARD[dtype].plan(rows, own * size, steps, own, size)
 
 
 def forward(x: np.ndarray, w: Any, b: Any, groups: int, epsilon: float) -> tuple[np.ndarray, ...]:
@@ -141,11 +162,7 @@ def forward(x: np.ndarray, w: Any, b: Any, groups: int, epsilon: float) -> tuple
     numbers[:, :, 1] = 0 if b is None else b.reshape(groups, own)
     out = empty_like(x)
     mean, rstd = np.empty((n, groups), x.dtype), np.empty((n, groups), x.dtype)
-    count, item = x.size // (n * groups), x.itemsize
-    _FORWARD[x.dtype].run(
-        n * groups, count, (x, count * item), (out, count * item), (numbers, 2 * own * item),
-        (mean, item), (rstd, item), params=_parameters(own, count // own, epsilon),
-    )  # fmt: skip
+    _forward_plan(x.shape, x.dtype, groups, epsilon)(x, out, numbers, mean, rstd)
     return out, mean, rstd
 
 
@@ -160,12 +177,7 @@ def backward(
     numbers[:, :, own + 1] = rstd
     sums = np.empty((n, groups, own, 2), x.dtype)
     gx = empty_like(x)
-    count, item = x.size // (n * groups), x.itemsize
-    _BACKWARD[x.dtype].run(
-        n * groups, count, (x, count * item), (g, count * item), (gx, count * item),
-        (numbers, (own + 2) * item), (sums, 2 * own * item),
-        params=_parameters(own, count // own, 0.0),
-    )  # fmt: skip
+    _backward_plan(x.shape, x.dtype, groups)(x, g, gx, numbers, sums)
     gw = np.einsum("ngc,ng->gc", sums[:, :, :, 1], rstd, dtype=np.float64)
     gb = sums[:, :, :, 0].sum(axis=0, dtype=np.float64)
     return gx, gw.reshape(-1).astype(x.dtype), gb.reshape(-1).astype(x.dtype)

@@ -10,108 +10,115 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dyn.kernels.runtime.drive import float_word
+from dyn.kernels.runtime.drive import Launch, float_word
 from dyn.kernels.runtime.memory import empty
-from dyn.kernels.vector import rows
-from dyn.kernels.vector.rows import Row, RowKernel
-from dyn.kernels.vector.simd import F32, F64, fma, total
+from dyn.kernels.vector.rows import Row, RowKernel, chunks
+from dyn.kernels.vector.simd import F32, F64, WORD, fma, total
 
-FLOATS = (np.float32, np.float64)
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 # ---- kernels -----------------------------------------------------------------------------------
 
 
 def _layer_norm(row: Row) -> None:
-    """Arrays: x, out, mean, rstd. Parameters: scale, bias, epsilon."""
-    mean, variance = row.moments(0)
+    """Arrays: x, scale, bias, out, mean, rstd. Parameter: epsilon."""
+    x, scale, bias, out, mean_at, rstd_at = range(6)
+    mean, variance = row.moments(x)
     middle = row.emit.splat(mean)
-    rstd = 1.0 / (variance + row.parameter(2)).call("sqrt")
+    rstd = 1.0 / (variance + row.parameter(0)).call("sqrt")
     factor = row.emit.splat(rstd)
 
     def write(at, c, mask):
-        normal = (row.load(0, at, mask) - middle) * factor
-        row.store(fma(normal, row.shared(0, at, mask), row.shared(1, at, mask)), 1, at, mask)
+        normal = (row.load(x, at, mask) - middle) * factor
+        row.store(fma(normal, row.load(scale, at, mask), row.load(bias, at, mask)), out, at, mask)
         return []
 
     row.scan(write)
-    row.put(mean, 2)
-    row.put(rstd, 3)
+    row.put(mean, mean_at)
+    row.put(rstd, rstd_at)
 
 
 def _layer_norm_grad(row: Row) -> None:
-    """Arrays: g, x, gx, mean, rstd. Parameters: scale. Sums: of g * normal, then of g."""
-    mean, rstd, n = row.number(3), row.number(4), row.length()
+    """Arrays: g, x, scale, mean, rstd, gx. Sums: of g * normal, then of g."""
+    g, x, scale, mean_at, rstd_at, gx = range(6)
+    mean, rstd, n = row.number(mean_at), row.number(rstd_at), row.length()
     middle, factor = row.emit.splat(mean), row.emit.splat(rstd)
 
     def project(at, c, mask):
-        t = row.load(0, at, mask) * row.shared(0, at, mask)
-        return [c[0] + t, fma(t, row.load(1, at, mask) - middle, c[1])]
+        t = row.load(g, at, mask) * row.load(scale, at, mask)
+        return [c[0] + t, fma(t, row.load(x, at, mask) - middle, c[1])]
 
     outer, inner = row.scan(project, [row.zero(), row.zero()])
     shift = row.emit.splat(-(total(*outer) * rstd / n))
     slope = row.emit.splat(-(total(*inner) * rstd * rstd * rstd / n))
-    width = row.emit.builder.mul(row.count, row.word(1))
+    width = row.emit.builder.mul(row.count, WORD(row.emit.size))
 
     def write(at, c, mask):
-        d, g = row.load(1, at, mask) - middle, row.load(0, at, mask)
-        scaled = g * factor
-        gx = fma(scaled, row.shared(0, at, mask), fma(d, slope, shift))
-        row.store(gx, 2, at, mask)
+        d, own = row.load(x, at, mask) - middle, row.load(g, at, mask)
+        scaled = own * factor
+        row.store(fma(scaled, row.load(scale, at, mask), fma(d, slope, shift)), gx, at, mask)
         row.add(scaled * d, at, mask)
-        row.add(g, row.emit.builder.add(at, width), mask)
+        row.add(own, row.emit.builder.add(at, width), mask)
         return []
 
     row.scan(write, unroll=2)
 
 
 def _rms_norm(row: Row) -> None:
-    """Arrays: x, out, rstd. Parameters: scale, epsilon."""
+    """Arrays: x, scale, out, rstd. Parameter: epsilon."""
+    x, scale, out, rstd_at = range(4)
 
     def square(at, c, mask):
-        x = row.load(0, at, mask)
-        return [fma(x, x, c[0])]
+        own = row.load(x, at, mask)
+        return [fma(own, own, c[0])]
 
     (squares,) = row.scan(square, [row.zero()])
-    rstd = 1.0 / (total(*squares) / row.length() + row.parameter(1)).call("sqrt")
+    rstd = 1.0 / (total(*squares) / row.length() + row.parameter(0)).call("sqrt")
     factor = row.emit.splat(rstd)
 
     def write(at, c, mask):
-        row.store(row.load(0, at, mask) * factor * row.shared(0, at, mask), 1, at, mask)
+        normal = row.load(x, at, mask) * factor
+        row.store(normal * row.load(scale, at, mask), out, at, mask)
         return []
 
     row.scan(write)
-    row.put(rstd, 2)
+    row.put(rstd, rstd_at)
 
 
 def _rms_norm_grad(row: Row) -> None:
-    """Arrays: g, x, gx, rstd. Parameters: scale. Sums: of g * normal."""
-    rstd = row.number(3)
+    """Arrays: g, x, scale, rstd, gx. Sums: of g * normal."""
+    g, x, scale, rstd_at, gx = range(5)
+    rstd = row.number(rstd_at)
     factor = row.emit.splat(rstd)
 
     def project(at, c, mask):
-        t = row.load(0, at, mask) * row.shared(0, at, mask)
-        return [fma(t, row.load(1, at, mask), c[0])]
+        t = row.load(g, at, mask) * row.load(scale, at, mask)
+        return [fma(t, row.load(x, at, mask), c[0])]
 
     (inner,) = row.scan(project, [row.zero()])
     slope = row.emit.splat(-(total(*inner) * rstd * rstd * rstd / row.length()))
 
     def write(at, c, mask):
-        x, scaled = row.load(1, at, mask), row.load(0, at, mask) * factor
-        row.store(fma(scaled, row.shared(0, at, mask), x * slope), 2, at, mask)
-        row.add(scaled * x, at, mask)
+        own, scaled = row.load(x, at, mask), row.load(g, at, mask) * factor
+        row.store(fma(scaled, row.load(scale, at, mask), own * slope), gx, at, mask)
+        row.add(scaled * own, at, mask)
         return []
 
     row.scan(write, unroll=2)
 
 
 _KERNELS = {
-    (write, dtype): RowKernel(f"{write.__name__[1:]}_{dtype.__name__}", element, write)
-    for write in (_layer_norm, _layer_norm_grad, _rms_norm, _rms_norm_grad)
-    for dtype, element in ((np.float32, F32), (np.float64, F64))
-}
+    (write, np.dtype(dtype)): RowKernel(f"{write.__name__[1:]}_{dtype}", element, write, *form)
+    for write, form in (
+        (_layer_norm, (6,)), (_layer_norm_grad, (6, True)), (_rms_norm, (4,)),
+        (_rms_norm_grad, (5, True)),
+    )
+    for dtype, element in (("float32", F32), ("float64", F64))
+}  # fmt: skip
 
 # ---- calls -------------------------------------------------------------------------------------
 
@@ -122,11 +129,39 @@ def _constant(shape: tuple[int, ...], number: float, dtype: np.dtype) -> np.ndar
     return np.full(shape, number, dtype)
 
 
-def _split(x: np.ndarray, axes_count: int) -> tuple[int, int, tuple[int, ...]]:
-    """Number of rows, their length, and the shape of what there is one of per row."""
-    lead = x.ndim - axes_count
-    shape = (*x.shape[:lead], *([1] * axes_count))
-    return math.prod(x.shape[:lead]), math.prod(x.shape[lead:]), shape
+class _Plan(NamedTuple):
+    """What follows from shape and dtype of the rows."""
+
+    launch: Launch
+    one_each: tuple[int, ...]
+    """Shape of what there is one of per row."""
+    inner: tuple[int, ...]
+    """Shape of a row."""
+    parts: int
+    """Number of partial results."""
+
+
+@lru_cache(1024)
+def _plan(
+    write: Any, shape: tuple[int, ...], dtype: np.dtype, axes_count: int, kinds: str, *words: int
+) -> _Plan:
+    """How a kernel runs.
+
+    Args:
+        kinds: for each array a letter: whole (r)ows, the (s)hared one, (o)ne number per row, or
+            the (p)artial results, as many rows as there are letters.
+    """
+    lead = len(shape) - axes_count
+    rows, length, size = math.prod(shape[:lead]), math.prod(shape[lead:]), dtype.itemsize
+    partial = kinds.count("p")
+    step_of = {"r": size * length, "s": 0, "o": size}
+    steps = [step_of[kind] for kind in kinds if kind != "p"]
+    parts = None
+    if partial:
+        parts = chunks(rows, length, 16)
+        steps.append(partial * size * length)
+    launch = _KERNELS[write, dtype].plan(rows, length, steps, *words, parts=parts)
+    return _Plan(launch, (*shape[:lead], *[1] * axes_count), shape[lead:], parts or 0)
 
 
 def _dense(x: np.ndarray) -> np.ndarray:
@@ -145,17 +180,13 @@ def layer_norm(
         wide = (None if v is None else v.astype(np.float32) for v in (x, w, b))
         return _narrowed(layer_norm(*wide, axes_count=axes_count, epsilon=epsilon), x.dtype)
     x = _dense(x)
-    count, length, shape = _split(x, axes_count)
-    inner = x.shape[x.ndim - axes_count :]
-    w = _constant(inner, 1.0, x.dtype) if w is None else _dense(w)
-    b = _constant(inner, 0.0, x.dtype) if b is None else _dense(b)
-    out, mean, rstd = empty(x.shape, x.dtype), empty(shape, x.dtype), empty(shape, x.dtype)
-    size = x.itemsize
-    params = np.array([id(w), id(b), float_word(epsilon)])
-    _KERNELS[_layer_norm, x.dtype.type].run(
-        count, length, (x, size * length), (out, size * length), (mean, size), (rstd, size),
-        params=params,
-    )  # fmt: skip
+    shape, dtype = x.shape, x.dtype
+    plan = _plan(_layer_norm, shape, dtype, axes_count, "rssroo", float_word(epsilon))
+    w = _constant(plan.inner, 1.0, dtype) if w is None else _dense(w)
+    b = _constant(plan.inner, 0.0, dtype) if b is None else _dense(b)
+    out = empty(shape, dtype)
+    mean, rstd = empty(plan.one_each, dtype), empty(plan.one_each, dtype)
+    plan.launch(x, w, b, out, mean, rstd)
     return out, mean, rstd
 
 
@@ -172,18 +203,12 @@ def layer_norm_grad(
     if x.dtype not in FLOATS:
         wide = (None if v is None else v.astype(np.float32) for v in (g, x, w, mean, rstd))
         return _narrowed(layer_norm_grad(*wide, axes_count=axes_count), x.dtype)
-    g, x, mean, rstd = (_dense(v) for v in (g, x, mean, rstd))
-    count, length, _ = _split(x, axes_count)
-    inner = x.shape[x.ndim - axes_count :]
-    w = _constant(inner, 1.0, x.dtype) if w is None else _dense(w)
-    gx = empty(x.shape, x.dtype)
-    sums = np.zeros((rows.chunks(count, length, 16), 2, *inner), x.dtype)
-    size = x.itemsize
-    _KERNELS[_layer_norm_grad, x.dtype.type].run(
-        count, length, (g, size * length), (x, size * length), (gx, size * length),
-        (mean, size), (rstd, size), params=np.array([id(w), size]), sums=sums,
-    )  # fmt: skip
-    gw, gb = sums[0] if len(sums) == 1 else sums.sum(axis=0)
+    g, x, mean, rstd = _dense(g), _dense(x), _dense(mean), _dense(rstd)
+    plan = _plan(_layer_norm_grad, x.shape, x.dtype, axes_count, "rrsoorpp")
+    w = _constant(plan.inner, 1.0, x.dtype) if w is None else _dense(w)
+    gx, sums = empty(x.shape, x.dtype), np.zeros((plan.parts, 2, *plan.inner), x.dtype)
+    plan.launch(g, x, w, mean, rstd, gx, sums)
+    gw, gb = sums[0] if plan.parts == 1 else sums.sum(axis=0)
     return gx, gw, gb
 
 
@@ -195,15 +220,10 @@ def rms_norm(
         wide = (None if v is None else v.astype(np.float32) for v in (x, w))
         return _narrowed(rms_norm(*wide, axes_count=axes_count, epsilon=epsilon), x.dtype)
     x = _dense(x)
-    count, length, shape = _split(x, axes_count)
-    inner = x.shape[x.ndim - axes_count :]
-    w = _constant(inner, 1.0, x.dtype) if w is None else _dense(w)
-    out, rstd = empty(x.shape, x.dtype), empty(shape, x.dtype)
-    size = x.itemsize
-    _KERNELS[_rms_norm, x.dtype.type].run(
-        count, length, (x, size * length), (out, size * length), (rstd, size),
-        params=np.array([id(w), float_word(epsilon)]),
-    )  # fmt: skip
+    plan = _plan(_rms_norm, x.shape, x.dtype, axes_count, "rsro", float_word(epsilon))
+    w = _constant(plan.inner, 1.0, x.dtype) if w is None else _dense(w)
+    out, rstd = empty(x.shape, x.dtype), empty(plan.one_each, x.dtype)
+    plan.launch(x, w, out, rstd)
     return out, rstd
 
 
@@ -214,15 +234,9 @@ def rms_norm_grad(
     if x.dtype not in FLOATS:
         wide = (None if v is None else v.astype(np.float32) for v in (g, x, w, rstd))
         return _narrowed(rms_norm_grad(*wide, axes_count=axes_count), x.dtype)
-    g, x, rstd = (_dense(v) for v in (g, x, rstd))
-    count, length, _ = _split(x, axes_count)
-    inner = x.shape[x.ndim - axes_count :]
-    w = _constant(inner, 1.0, x.dtype) if w is None else _dense(w)
-    gx = empty(x.shape, x.dtype)
-    sums = np.zeros((rows.chunks(count, length, 16), *inner), x.dtype)
-    size = x.itemsize
-    _KERNELS[_rms_norm_grad, x.dtype.type].run(
-        count, length, (g, size * length), (x, size * length), (gx, size * length), (rstd, size),
-        params=np.array([id(w)]), sums=sums,
-    )  # fmt: skip
-    return gx, sums[0] if len(sums) == 1 else sums.sum(axis=0)
+    g, x, rstd = _dense(g), _dense(x), _dense(rstd)
+    plan = _plan(_rms_norm_grad, x.shape, x.dtype, axes_count, "rrsorp")
+    w = _constant(plan.inner, 1.0, x.dtype) if w is None else _dense(w)
+    gx, sums = empty(x.shape, x.dtype), np.zeros((plan.parts, *plan.inner), x.dtype)
+    plan.launch(g, x, w, rstd, gx, sums)
+    return gx, sums[0] if plan.parts == 1 else sums.sum(axis=0)

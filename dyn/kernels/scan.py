@@ -7,8 +7,12 @@ sum. Everything else is numpy's.
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
 
+from dyn.kernels.runtime.drive import Launch
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.vector.rows import Row, RowKernel
 from dyn.kernels.vector.simd import F32, F64, WORD, Value
@@ -54,10 +58,16 @@ def _cumsum_reverse(row: Row) -> None:
 
 
 _KERNELS = {
-    (np.dtype(name), reverse): RowKernel(f"{write.__name__}_{name}", element, write)
+    (np.dtype(name), reverse): RowKernel(f"{write.__name__}_{name}", element, write, arrays=2)
     for name, element in (("float32", F32), ("float64", F64))
     for reverse, write in ((False, _cumsum), (True, _cumsum_reverse))
 }
+
+
+@lru_cache(1024)
+def _plan(kernel: RowKernel, shape: tuple[int, ...], size: int) -> Launch:
+    count = shape[-1]
+    return kernel.plan(math.prod(shape[:-1]) if count else 0, count, [count * size] * 2)
 
 
 def _work(x):
@@ -75,9 +85,8 @@ def cumsum(x, axis, reverse):
         if axis != x.ndim - 1:
             return np.moveaxis(cumsum(np.moveaxis(x, axis, -1), x.ndim - 1, reverse), -1, axis)
         x = x if x.flags.c_contiguous else np.ascontiguousarray(x)
-        out, n = empty(x.shape, x.dtype), x.shape[-1]
-        if x.size:
-            kernel.run(x.size // n, n, (x, n * x.itemsize), (out, n * x.itemsize))
+        out = empty(x.shape, x.dtype)
+        _plan(kernel, x.shape, x.itemsize)(x, out)
         return out
     out = np.cumsum(_flip(x, axis, reverse), axis=axis, dtype=_work(x))
     return _flip(out, axis, reverse)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import reduce
-from typing import Any
+from functools import lru_cache, reduce
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from dyn.kernels.runtime.drive import Launch
 from dyn.kernels.runtime.memory import empty, empty_like
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.rows import Row, RowKernel, chunks
@@ -260,18 +261,20 @@ def _log_softmax_grad_across(s: _Strip) -> None:
 
 
 _KERNELS = {
-    function.__name__: RowKernel(function.__name__, F32, function)
-    for function in (_softmax, _log_softmax, _softmax_grad, _log_softmax_grad, _logsumexp)
-}
-_KERNELS |= {
-    write.__name__: RowKernel(write.__name__, F32, _across(write))
-    for write in (
-        _softmax_across,
-        _log_softmax_across,
-        _softmax_grad_across,
-        _log_softmax_grad_across,
+    write.__name__: RowKernel(write.__name__, F32, write, arrays)
+    for write, arrays in (
+        (_softmax, 2), (_log_softmax, 2), (_softmax_grad, 3), (_log_softmax_grad, 3),
+        (_logsumexp, 2),
     )
-}
+}  # fmt: skip
+_KERNELS |= {
+    write.__name__: RowKernel(write.__name__, F32, _across(write), arrays, sums=True)
+    for write, arrays in (
+        (_softmax_across, 2), (_log_softmax_across, 2), (_softmax_grad_across, 3),
+        (_log_softmax_grad_across, 3),
+    )
+}  # fmt: skip
+_F32 = np.dtype(np.float32)
 
 # ---- in numpy ----------------------------------------------------------------------------------
 
@@ -297,79 +300,104 @@ def _log_softmax_grad_of_any(g: np.ndarray, out: np.ndarray, axis: int) -> np.nd
 # ---- calls -------------------------------------------------------------------------------------
 
 
-def _run(name: str, axis: int, *arrays: np.ndarray) -> np.ndarray:
-    """Run a kernel over dense arrays of one layout; returns a new array of that layout."""
-    if axis == arrays[0].ndim - 1 and all([x.flags.c_contiguous for x in arrays]):
-        shape = arrays[0].shape
-        made, count = empty(shape), shape[-1]
-        if made.size:
-            step = 4 * count
-            table_of = [(x, step) for x in (*arrays, made)]
-            _KERNELS[name].run(made.size // count, count, *table_of)
+@lru_cache(1024)
+def _along(name: str, shape: tuple[int, ...]) -> Launch:
+    """Over rows of arrays in C order."""
+    kernel, count = _KERNELS[name], shape[-1]
+    rows = math.prod(shape[:-1]) if count else 0
+    return kernel.plan(rows, count, [4 * count] * kernel.arrays)
+
+
+def _run(name: str, axis: int, x: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """Run a kernel over arrays of one shape; returns a new array of the layout of the first."""
+    shape = x.shape
+    if axis == len(shape) - 1 and all([a.flags.c_contiguous for a in (x, *others)]):
+        made = empty(shape)
+        _along(name, shape)(x, *others, made)
         return made
-    order = sorted(range(arrays[0].ndim), key=lambda a: -abs(arrays[0].strides[a]))
-    if not arrays[0].transpose(order).flags.c_contiguous:
-        order = list(range(arrays[0].ndim))
-    dense = [x.transpose(order) for x in arrays]
-    dense = [x if x.flags.c_contiguous else np.ascontiguousarray(x) for x in dense]
-    place = order.index(axis)
-    shape = dense[0].shape
-    outer, count, inner = math.prod(shape[:place]), shape[place], math.prod(shape[place + 1 :])
+    order = sorted(range(x.ndim), key=lambda a: -abs(x.strides[a]))
+    if not x.transpose(order).flags.c_contiguous:
+        order = list(range(x.ndim))
+    dense = [a.transpose(order) for a in (x, *others)]
+    dense = [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in dense]
     made = empty_like(dense[0])
-    table = [*dense, made]
     if made.size:
-        if inner == 1:
-            _KERNELS[name].run(outer, count, *((x, 4 * count) for x in table))
+        place, shape = order.index(axis), made.shape
+        if math.prod(shape[place + 1 :]) == 1:
+            _along(name, shape[: place + 1])(*dense, made)
         else:
-            _run_across(name + "_across", table, outer, count, inner)
-    back = [order.index(a) for a in range(len(order))]
-    return made.transpose(back)
+            _run_across(name + "_across", (*dense, made), place)
+    return made.transpose([order.index(a) for a in range(len(order))])
 
 
-def _run_across(name: str, table: list[np.ndarray], outer: int, count: int, inner: int) -> None:
-    params = np.array([count, 4 * inner])
+class _Across(NamedTuple):
+    """How rows of neighbours are done: all planes at once, or one after the other."""
+
+    launch: Launch
+    buffers: tuple[int, ...]
+    planes: tuple[int, ...] | None
+    """Shape by which planes are told apart; None if one launch does all."""
+
+
+@lru_cache(1024)
+def _across_plan(name: str, shape: tuple[int, ...], place: int) -> _Across:
+    outer, count, inner = math.prod(shape[:place]), shape[place], math.prod(shape[place + 1 :])
     # Few large planes are cut into strips, so that there is work for all threads.
     strip = inner if outer >= 8 else math.gcd(inner, 1024)
     if strip < 64:
         strip = inner
-    buffers = empty((chunks(outer * inner // strip, count * strip), count, STRIP * LANES))
-    if strip == inner:
-        steps = 4 * count * inner
-        table_of = [(x, steps) for x in table]
-        _KERNELS[name].run(outer, inner, *table_of, params=params, sums=buffers)
+    buffers = (chunks(outer * inner // strip, count * strip), count, STRIP * LANES)
+    whole = strip == inner
+    rows, step = (outer, 4 * count * inner) if whole else (inner // strip, 4 * strip)
+    kernel = _KERNELS[name]
+    steps = [step] * (kernel.arrays - 1) + [4 * math.prod(buffers[1:])]
+    launch = kernel.plan(rows, strip, steps, count, 4 * inner, parts=buffers[0])
+    return _Across(launch, buffers, None if whole else (outer, count, inner))
+
+
+def _run_across(name: str, table: tuple[np.ndarray, ...], place: int) -> None:
+    plan = _across_plan(name, table[0].shape, place)
+    buffers = empty(plan.buffers)
+    if plan.planes is None:
+        plan.launch(*table, buffers)
         return
-    for n in range(outer):
-        planes = [(x.reshape(outer, count, inner)[n], 4 * strip) for x in table]
-        _KERNELS[name].run(inner // strip, strip, *planes, params=params, sums=buffers)
+    for planes in zip(*[x.reshape(plan.planes) for x in table], strict=True):
+        plan.launch(*planes, buffers)
 
 
 def softmax(x: np.ndarray, axis: int) -> np.ndarray:
     """exp(x - max) / sum of it."""
-    return _run("_softmax", axis, x) if x.dtype == np.float32 else _softmax_of_any(x, axis)
+    return _run("_softmax", axis, x) if x.dtype == _F32 else _softmax_of_any(x, axis)
 
 
 def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
     """x - max - log(sum(exp(x - max)))."""
-    return _run("_log_softmax", axis, x) if x.dtype == np.float32 else _log_softmax_of_any(x, axis)
+    return _run("_log_softmax", axis, x) if x.dtype == _F32 else _log_softmax_of_any(x, axis)
 
 
 def logsumexp(x: np.ndarray) -> np.ndarray:
     """log(sum(exp(x))) over the last axis of float32, without overflow."""
     x = x if x.flags.c_contiguous else np.ascontiguousarray(x)
-    made, count = empty(x.shape[:-1]), x.shape[-1]
-    _KERNELS["_logsumexp"].run(made.size, count, (x, 4 * count), (made, 4))
+    made = empty(x.shape[:-1])
+    _sums_along(x.shape)(x, made)
     return made
+
+
+@lru_cache(1024)
+def _sums_along(shape: tuple[int, ...]) -> Launch:
+    """Rows of which each gives one number."""
+    return _KERNELS["_logsumexp"].plan(math.prod(shape[:-1]), shape[-1], (4 * shape[-1], 4))
 
 
 def softmax_grad(g: np.ndarray, out: np.ndarray, axis: int) -> np.ndarray:
     """out * (g - sum(g * out))."""
-    if g.dtype != np.float32 or out.dtype != np.float32:
+    if g.dtype != _F32 or out.dtype != _F32:
         return _softmax_grad_of_any(g, out, axis)
     return _run("_softmax_grad", axis, g, out)
 
 
 def log_softmax_grad(g: np.ndarray, out: np.ndarray, axis: int) -> np.ndarray:
     """g - exp(out) * sum(g)."""
-    if g.dtype != np.float32 or out.dtype != np.float32:
+    if g.dtype != _F32 or out.dtype != _F32:
         return _log_softmax_grad_of_any(g, out, axis)
     return _run("_log_softmax_grad", axis, g, out)

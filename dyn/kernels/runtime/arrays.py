@@ -5,7 +5,8 @@ A kernel that takes arrays is compiled for every memory layout of every argument
 calling it costs no unpacking. The caller keeps the arrays alive.
 
 The words read are the public head of every numpy array (`PyArrayObject_fields` in numpy's headers):
-after the object header come data, number of axes, sizes, strides.
+after the object header come data, number of axes, sizes, strides. A tuple of arrays is looked into
+likewise: after its header comes its length, and its items are what it ends with.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dyn.kernels.runtime.threads import argument
 
 _HEAD = object.__basicsize__ // 8
 DATA, SIZES, STRIDES = _HEAD, _HEAD + 2, _HEAD + 3
+LENGTH, ITEMS = _HEAD, tuple.__basicsize__ // 8
 
 
 @kernel(forceinline=True)
@@ -37,13 +39,33 @@ def stride(array: int, axis: int) -> int:
     return argument(argument(array, STRIDES), axis)
 
 
+@kernel(forceinline=True)
+def length(items: int) -> int:
+    """Number of items of the tuple with this `id`."""
+    return argument(items, LENGTH)
+
+
+@kernel(forceinline=True)
+def item(items: int, place: int) -> int:
+    """`id` of an item of a tuple."""
+    return argument(items, ITEMS + place)
+
+
 @kernel
 def _look(array: int) -> tuple[int, int, int, int, int]:
     return data(array), size(array, 0), size(array, 1), stride(array, 0), stride(array, 1)
 
 
+@kernel
+def _look_inside(items: int) -> tuple[int, int, int]:
+    return length(items), item(items, 0), item(items, 1)
+
+
 def check_layout() -> None:
-    """Raise RuntimeError unless array objects are laid out as this file believes."""
+    """Raise RuntimeError unless arrays and tuples are laid out as this file believes."""
     x = np.empty((3, 8), np.float64)[:, ::2]
     if _look(id(x)) != (x.ctypes.data, *x.shape, *x.strides):
         raise RuntimeError("numpy's array objects have another layout than dyn was written for")
+    pair = x, x.base
+    if _look_inside(id(pair)) != (2, *map(id, pair)):
+        raise RuntimeError("Python's tuples have another layout than dyn was written for")

@@ -183,7 +183,13 @@ def _plan_like(shape: tuple[int, ...], strides: tuple[int, ...], old: Any, new: 
             if stride != step:
                 return plan
             step *= size
-    return plan._replace(strides=tuple(s // old.itemsize * plan.dtype.itemsize for s in strides))
+    made = tuple(s // old.itemsize * plan.dtype.itemsize for s in strides)
+    return plan if made == _row_major(shape, plan.dtype.itemsize) else plan._replace(strides=made)
+
+
+def _row_major(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Strides of C order."""
+    return tuple(itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 def _make(shape: tuple[int, ...], plan: _Plan) -> np.ndarray:

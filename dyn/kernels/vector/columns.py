@@ -7,14 +7,16 @@ into chunks by sizes alone; sums are gathered in float64, one partial result per
     def _shift(column):
         column.store(column.load(0) + column.constant(0), 1)
 
-    shift = ColumnKernel("shift", F32, _shift, constants=1)
-    shift.run(rows, columns, x, out, constants=offsets)
+    shift = ColumnKernel("shift", F32, _shift, arrays=2, constants=1)
+    shift.plan(rows, columns).run(x, out, constants=offsets)
+
+A plan depends on sizes alone and is worth remembering.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -22,7 +24,7 @@ from numba import types
 from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.arrays import DATA
 from dyn.kernels.vector.lanes import LANES
-from dyn.kernels.vector.rows import NOTHING, emitted_task, share, word_at
+from dyn.kernels.vector.rows import emitted_task, share, word_at
 from dyn.kernels.vector.simd import F64, WORD, Emitter, Value, intrinsic, loop
 
 VECTORS = {16: 4, 8: 8, 4: 8}[LANES]
@@ -33,11 +35,8 @@ GRAIN = 16384
 """Elements worth a chunk."""
 BLOCK = 32768
 """Bytes of an array that a block of rows spans: all its columns come from the cache."""
-
-
-ARRAYS = 5
-ROWS, COLUMNS, CONSTANTS, SUMS, FIRST = range(5)
-"""Words of a task: sizes, then `id`s of the constants, of the sums, and of each array."""
+NOTHING = np.zeros(0)
+"""Stands for constants or sums that a kernel does not have."""
 
 
 class Column:
@@ -73,11 +72,17 @@ class Column:
 
 
 class _Block:
-    """The code of one kernel on a block of rows and columns."""
+    """The code of one kernel on a block of rows and columns.
 
-    def __init__(self, element: Any, write: Callable[[Column], None], constants: int, sums: int):
+    Words of the task: `id`s of the arrays, of the constants and of the sums; rows and columns.
+    """
+
+    def __init__(
+        self, element: Any, write: Callable[[Column], None], arrays: int, constants: int, sums: int
+    ):
         self.element = element
         self.write = write
+        self.count = arrays
         self.constants = constants
         self.sums = sums
 
@@ -85,15 +90,15 @@ class _Block:
         """The rows of a chunk, a block of them at a time."""
         self.builder = builder
         self.one = Emitter(builder, self.element)
-        start, stop = share(builder, word_at(builder, args, ROWS), chunk, chunks)
-        columns = word_at(builder, args, COLUMNS)
+        *firsts, constants, sums = (
+            word_at(builder, word_at(builder, args, k), DATA) for k in range(self.count + 2)
+        )
+        rows, columns = (word_at(builder, args, self.count + 2 + k) for k in range(2))
+        start, stop = share(builder, rows, chunk, chunks)
         self.step = builder.mul(columns, WORD(self.one.size))
-        constants = word_at(builder, word_at(builder, args, CONSTANTS), DATA)
-        sums = word_at(builder, word_at(builder, args, SUMS), DATA)
         wide = builder.mul(columns, WORD(8))
         sums = builder.add(sums, builder.mul(chunk, builder.mul(wide, WORD(self.sums))))
         self.tables = (constants, self.step, sums, wide)
-        firsts = [word_at(builder, word_at(builder, args, FIRST + k), DATA) for k in range(ARRAYS)]
         one = WORD(1)
         fitting = builder.sdiv(WORD(BLOCK), builder.select(
             builder.icmp_signed("<", self.step, one), one, self.step
@@ -177,13 +182,45 @@ def _emitted(block: _Block) -> Any:
     return emitted
 
 
+class ColumnPlan(NamedTuple):
+    """How a kernel goes over a matrix of one size."""
+
+    launch: drive.Launch
+    times: int
+    """Rows that are done as one wide row."""
+    sums: tuple[int, ...]
+    """Shape of the partial results: chunks, sums, wide columns."""
+
+    def run(self, *arrays: np.ndarray, constants: np.ndarray = NOTHING) -> np.ndarray:
+        """Do all rows.
+
+        Args:
+            arrays: the numbered arrays.
+            constants: [constants, columns] in the element type.
+
+        Returns:
+            [sums, columns] float64.
+        """
+        times, (parts, count, wide) = self.times, self.sums
+        if times > 1 and constants is not NOTHING:
+            constants = np.tile(constants, times)
+        sums = np.zeros(self.sums) if count else NOTHING
+        self.launch(*arrays, constants, sums)
+        if not count:
+            return sums
+        if parts == times == 1:
+            return sums[0]
+        return sums.reshape(parts, count, times, wide // times).sum(axis=(0, 2))
+
+
 class ColumnKernel:
-    """A kernel over columns; compiled when it is first run.
+    """A kernel over columns; compiled when it is first planned for.
 
     Args:
         name: unique; kernels are kept on disk under it.
         element: LLVM type of the numbers.
         write: says what to do with one number of each array.
+        arrays: how many arrays there are.
         constants, sums: how many numbers belong to each column, and how many sums are made.
     """
 
@@ -192,46 +229,23 @@ class ColumnKernel:
         name: str,
         element: Any,
         write: Callable[[Column], None],
+        arrays: int,
         constants: int = 0,
         sums: int = 0,
     ):
-        emitted = _emitted(_Block(element, write, constants, sums))
+        emitted = _emitted(_Block(element, write, arrays, constants, sums))
         self.code = emitted_task(name, emitted)
+        self.arrays = arrays
         self.sums = sums
 
-    def run(
-        self, rows: int, columns: int, *arrays: np.ndarray, constants: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Do all rows.
-
-        Args:
-            rows, columns: sizes; columns lie next to each other, rows behind each other.
-            arrays: numbered arrays of that many elements.
-            constants: [constants, columns] in the element type.
-
-        Returns:
-            [sums, columns] float64.
-        """
+    def plan(self, rows: int, columns: int) -> ColumnPlan:
+        """What follows from the sizes; columns lie next to each other, rows behind each other."""
         # Few columns would leave most of a vector empty: several rows become one wide row.
         times = 1
         while columns * times < WIDE and rows % (2 * times) == 0:
             times *= 2
-        if times > 1:
-            rows //= times
-            constants = None if constants is None else np.tile(constants, times)
-        own, columns = columns, columns * times
+        rows //= times
+        columns *= times
         parts = max(1, min(64, rows, rows * columns // GRAIN))
-        sums = np.zeros((parts, self.sums, columns))
-        drive.run(
-            self.code,
-            parts,
-            rows,
-            columns,
-            id(NOTHING if constants is None else constants),
-            id(sums if self.sums else NOTHING),
-            *map(id, arrays),
-            *[id(NOTHING)] * (ARRAYS - len(arrays)),
-        )
-        if not self.sums:
-            return sums[0]
-        return sums.reshape(parts, self.sums, times, own).sum(axis=(0, 2))
+        launch = drive.Launch([(self.code, parts)], self.arrays + 2, rows, columns)
+        return ColumnPlan(launch, times, (parts, self.sums, columns))

@@ -7,8 +7,10 @@ into a partial result per chunk, which the caller adds up.
     def _double(row):
         row.scan(lambda at, carried, mask: row.store(row.load(0, at, mask) * 2, 1, at, mask) or [])
 
-    double = row_kernel("double", F32, _double)
-    double.run(rows, count, (x, step), (out, step))
+    double = RowKernel("double", F32, _double, arrays=2)
+    double.plan(rows, count, (step, step))(x, out)
+
+A plan depends on sizes alone and is worth remembering.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from numba import types
 
 from dyn.kernels.runtime import drive
@@ -81,11 +82,6 @@ class Row:
         builder = self.emit.builder
         return Value(builder, builder.bitcast(self.word(place), F64)).to(self.emit.element)
 
-    def shared(self, place: int, offset: Any, mask: Any = None) -> Value:
-        """A vector of the array that all rows share, whose `id` is parameter `place`."""
-        start = word_at(self.emit.builder, self.word(place), DATA)
-        return self.emit.load(self.emit.builder.add(start, offset), mask)
-
     def add(self, value: Value, offset: Any, mask: Any = None) -> None:
         """Add a vector to this chunk's partial result at the byte `offset`."""
         at = self.emit.builder.add(self.sums, offset)
@@ -133,38 +129,34 @@ def _body(args, chunk, chunks):
     emitted(args, chunk, chunks)  # type: ignore[name-defined]  # noqa: F821
 
 
-ARRAYS = 6
-ROWS, COUNT, PARAMS, SUMS, SUMS_STEP, FIRST = range(6)
-"""Words of a task: sizes; `id`s of the parameters and partial results, with the bytes of one; from
-FIRST on `id` and step of each array."""
-NOTHING = np.zeros(1, np.int64)
-"""Stands for arrays that a kernel does not have."""
-_MISSING = [(id(NOTHING), 0) * (ARRAYS - count) for count in range(ARRAYS + 1)]
+def _emitted(element: Any, write: Callable[[Row], None], arrays: int, sums: bool) -> Any:
+    """An intrinsic that does the rows of a chunk.
 
-
-def _emitted(element: Any, write: Callable[[Row], None]) -> Any:
-    """An intrinsic that does the rows of a chunk."""
+    Words: `id`s of the arrays and of the partial results, if there are some; number and length of
+    rows, bytes from row to row of each array and from one partial result to the next, parameters.
+    """
+    given = arrays + sums
+    rows, count, steps, params = given, given + 1, given + 2, given + 2 + given
 
     @intrinsic
     def emitted(typing: Any, args: Any, chunk: Any, chunks: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             args, chunk, _ = arguments
             emit = Emitter(builder, element)
-            start, stop = share(builder, word_at(builder, args, ROWS), *arguments[1:])
-            params = word_at(builder, word_at(builder, args, PARAMS), DATA)
-            sums = word_at(builder, word_at(builder, args, SUMS), DATA)
-            part = builder.mul(chunk, word_at(builder, args, SUMS_STEP))
-            count, sums = word_at(builder, args, COUNT), builder.add(sums, part)
-            places = range(FIRST, FIRST + 2 * ARRAYS, 2)
-            starts = [word_at(builder, word_at(builder, args, k), DATA) for k in places]
-            steps = [word_at(builder, args, k + 1) for k in places]
+            start, stop = share(builder, word_at(builder, args, rows), *arguments[1:])
+            firsts = [word_at(builder, word_at(builder, args, k), DATA) for k in range(given)]
+            moves = [word_at(builder, args, steps + k) for k in range(given)]
+            length, own = word_at(builder, args, count), builder.add(args, WORD(8 * params))
+            part = None
+            if sums:
+                part = builder.add(firsts.pop(), builder.mul(chunk, moves.pop()))
 
             def turn(index: Any, carried: Any) -> Any:
                 at = [
                     builder.add(first, builder.mul(index, step))
-                    for first, step in zip(starts, steps, strict=True)
+                    for first, step in zip(firsts, moves, strict=True)
                 ]
-                write(Row(emit, count, params, sums, at))
+                write(Row(emit, length, own, part, at))
                 return []
 
             loop(builder, start, stop, WORD(1), turn)
@@ -193,41 +185,52 @@ def emitted_task(name: str, emitted: Any) -> Any:
 
 
 class RowKernel:
-    """A kernel over rows; compiled when it is first run."""
+    """A kernel over rows; compiled when it is first planned for.
 
-    def __init__(self, name: str, element: Any, write: Callable[[Row], None]):
-        self.code = emitted_task(name, _emitted(element, write))
+    Args:
+        name: unique; kernels are kept on disk under it.
+        element: LLVM type of the numbers.
+        write: says what to do with one row.
+        arrays: how many arrays there are.
+        sums: whether there are partial results; their array comes last.
+    """
 
-    def run(
+    def __init__(
+        self,
+        name: str,
+        element: Any,
+        write: Callable[[Row], None],
+        arrays: int,
+        sums: bool = False,
+    ):
+        self.code = emitted_task(name, _emitted(element, write, arrays, sums))
+        self.arrays = arrays + sums
+
+    def plan(
         self,
         rows: int,
         count: int,
-        *arrays: tuple[np.ndarray, int],
-        params: np.ndarray = NOTHING,
-        sums: np.ndarray | None = None,
-    ) -> None:
-        """Do all rows.
+        steps: Sequence[int],
+        *words: int,
+        parts: int | None = None,
+        before: Sequence[Any] = (),
+        after: Sequence[Any] = (),
+    ) -> drive.Launch:
+        """All of a call but the arrays: `kernel.plan(...)(*arrays)` does all rows.
 
         Args:
             rows, count: number of rows, and elements of each.
-            arrays: the numbered arrays with the bytes from row to row.
-            params: what `Row.word` and `Row.parameter` read, int64.
-            sums: [chunks(rows, count), ...] zeros, one partial result per chunk.
+            steps: bytes from row to row of each array, 0 for what all rows share; of the partial
+                results, bytes of one. They are zeros when the launch is called.
+            words: what `Row.word` and `Row.parameter` read.
+            parts: number of chunks, and so of partial results; by default `chunks(rows, count)`.
+            before, after: tasks that prepare and finish, in one chunk, given the same words.
         """
-        if not rows:
-            return
-        words = [word for array, step in arrays for word in (id(array), step)]
-        words += _MISSING[len(arrays)]
-        drive.run(
-            self.code,
-            chunks(rows, count) if sums is None else len(sums),
-            rows,
-            count,
-            id(params),
-            id(NOTHING if sums is None else sums),
-            0 if sums is None else sums.strides[0],
-            *words,
-        )
+        if len(steps) != self.arrays:
+            raise ValueError(f"{len(steps)} steps are given for {self.arrays} arrays")
+        pieces = (chunks(rows, count) if parts is None else parts) if rows else 0
+        stages = [*((task, 1) for task in before), (self.code, pieces), *((t, 1) for t in after)]
+        return drive.Launch(stages, self.arrays, rows, count, *steps, *words)
 
 
 def chunks(rows: int, count: int, most: int = 64) -> int:

@@ -26,7 +26,7 @@ def pointer(typing: Any, address: Any, sample: Any) -> Any:
     """An address as a pointer to elements of the type of `sample`."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        kind = ir.IntType(sample.bitwidth)
+        kind = context.get_value_type(sample)
         return builder.inttoptr(values[0], kind.as_pointer())
 
     return types.CPointer(sample)(types.int64, sample), generate
