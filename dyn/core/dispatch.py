@@ -130,22 +130,21 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
 
     single = results.__class__ is not tuple
     if single:
+        results = (results,)
+    outputs = []
+    # Nobody but an observer sees private outputs.
+    for array in results if observers else results[: op.public]:
         out = new_object(Tensor)
-        out._array = results
-        outputs = [out]
-    else:
-        outputs = []
-        for array in results:
-            out = new_object(Tensor)
-            out._array = array
-            outputs.append(out)
+        out._array = array
+        outputs.append(out)
 
     if observers:
         named = dict(zip(op.attrs, attrs, strict=True))
         for observer in observers:
             observer.on_op(op, inputs, named, outputs)
+        results = tuple([out._array for out in outputs])
     if wants_grad and op.differentiable and is_grad_enabled():
-        link(op, inputs, attrs, key, plan, arrays, outputs)
+        link(op, inputs, attrs, key, plan, arrays, results, outputs)
     if op.view and inputs[0] is not None:
         for i, out in enumerate(outputs):
             out._alias = Alias(inputs[0], op, attrs, i)
@@ -337,9 +336,15 @@ def link(
     key: tuple[Any, ...],
     plan: Plan,
     arrays: tuple[Any, ...],
+    results: tuple[Any, ...],
     outputs: list[Tensor],
 ) -> None:
-    """Put the call on the tape: edges to where the inputs came from, and what the rules keep."""
+    """Put the call on the tape: edges to where the inputs came from, and what the rules keep.
+
+    Args:
+        arrays, results: what the kernel was given, and what it returned.
+        outputs: the results that have become tensors.
+    """
     edges: list[Any] = []
     wanted, bit = 0, 1
     for x in inputs:
@@ -360,16 +365,15 @@ def link(
     node.edges = edges
     node.key = symbolic_key(inputs, key) if watched else key
     node.kept_in = tape.pick_in(arrays) if tape.pick_in is not None else ()
-    node.kept_out = [outputs[i]._array for i in tape.keep_out] if tape.keep_out else ()
-    node.count = len(outputs)
+    node.kept_out = [results[i] for i in tape.keep_out] if tape.keep_out else ()
+    node.count = len(results)
     node.order = next_order()
     if op.public != 1:
         node.outputs = [
             (tuple(out.shape) if watched else out._array.shape, out._array.dtype) for out in outputs
         ]
-    for i, differentiable in enumerate(plan.differentiable):
-        if differentiable:
-            out = outputs[i]
+    for i, out in enumerate(outputs):
+        if plan.differentiable[i]:
             out._node = node
             out._index = i
             out.stop_gradient = False

@@ -130,14 +130,13 @@ class Op:
                     inputs += (attrs.pop(name),)
                 elif name in self.optional:
                     inputs += (None,)
-        if attrs or self.attrs:
-            return _apply(self, inputs, self.bind(attrs))
-        return _apply(self, inputs, ())
+        return _apply(self, inputs, self.bind(attrs) if attrs or self.attrs else ())
 
     def bind(self, attrs: dict[str, Any]) -> tuple[Any, ...]:
         """Attribute values in declaration order, defaults filled in, lists turned to tuples."""
         if tuple(attrs) == self.names:
-            return tuple([freeze(v) if v.__class__ in _THAWED else v for v in attrs.values()])
+            given = tuple(attrs.values())
+            return given if _THAWED.isdisjoint(map(type, given)) else tuple(map(freeze, given))
         values = []
         for name, default in self.attrs.items():
             value = attrs.pop(name, default)

@@ -37,6 +37,8 @@ from dyn.kernels.vector.value import branch
 
 GROUP = 8
 """Vectors, or rows of columns, that are folded before they join what is carried."""
+FINISH_WORDS = 14
+"""Parameters of a microkernel that finishes."""
 VECTORS = 4
 COLUMNS = VECTORS * LANES
 """Columns that are folded side by side in registers."""
@@ -306,7 +308,7 @@ def _down(
 def _finish(fold: Fold, finish: Callable[[list[Value], Value, Value], Value]) -> Any:
     """The intrinsic `(args, chunk, chunks)` that joins results of pieces and finishes them.
 
-    Words: `id` of the results and bytes to skip, the same of out; count, width_step, pieces,
+    Words: `id`s of the results and of out, bytes to skip of both; count, width_step, pieces,
     piece_step, again, again_step, a, b, batch, batch_step. Each of `batch` groups has `count`
     neighbouring places; of each place `again` times `pieces` results are joined, and `finish` makes
     of them and of the float64 numbers a and b what is written. Steps are in bytes.
@@ -315,9 +317,9 @@ def _finish(fold: Fold, finish: Callable[[list[Value], Value, Value], Value]) ->
     @intrinsic
     def run(typing: Any, args: Any, chunk: Any, chunks: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            words = [word_at(builder, arguments[0], k) for k in range(14)]
+            words = [word_at(builder, arguments[0], k) for k in range(FINISH_WORDS)]
             results, out = (
-                builder.add(word_at(builder, words[k], DATA), words[k + 1]) for k in (0, 2)
+                builder.add(word_at(builder, words[k], DATA), words[k + 2]) for k in (0, 1)
             )
             count, width_step, pieces, piece_step, again, again_step = words[4:10]
             batch, batch_step = words[12:]

@@ -14,16 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dyn.kernels.reduce.fold import COLUMN, COLUMNS, FINISH, FINISHES, FOLDS, ROW
-from dyn.kernels.runtime import drive, memory
+from dyn.kernels.reduce.fold import COLUMN, COLUMNS, FINISH, FINISH_WORDS, FINISHES, FOLDS, ROW
+from dyn.kernels.runtime import memory
 from dyn.kernels.runtime.arrays import data
-from dyn.kernels.runtime.drive import chunks_of, float_word
+from dyn.kernels.runtime.drive import Launch, chunks_of, float_word
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.threads import argument, bounds, pack
 
 _F32 = np.dtype(np.float32)
-FAST_SIZE = 512
-"""Elements below which numpy is faster than launching kernels of our own."""
 GRAIN = 16384
 """Elements worth a chunk."""
 PIECE = 32768
@@ -61,7 +59,7 @@ class _Layout(NamedTuple):
 def _layout(
     shape: tuple[int, ...], strides: tuple[int, ...], axes: tuple[int, ...]
 ) -> _Layout | None:
-    """The layout of a float32 array; None if it is not dense or nothing is reduced."""
+    """The layout of a float32 array; None if it is not dense."""
     order = sorted((a for a, n in enumerate(shape) if n != 1), key=lambda a: -strides[a])
     step = 4
     for a in reversed(order):
@@ -76,8 +74,9 @@ def _layout(
         else:
             sizes.append(shape[a])
             reduced.append(a in axes)
-    if not any(reduced):
-        return None
+    if not any(reduced):  # axes of size 1, as rows of a single one
+        sizes.insert(0, 1)
+        reduced.insert(0, True)
     places = [a for a in order if a not in axes]
     back = tuple(sorted(range(len(places)), key=places.__getitem__))
     natural = back == tuple(range(len(places)))
@@ -92,10 +91,10 @@ def _layout(
 def _fold_rows(args, chunk, chunks):
     """Pieces of rows.
 
-    Words: code, x, results, out, finish, a, b; rows, pieces, count, width_step, piece_step, size.
+    Words: x, results, out; code, finish, a, b; rows, pieces, count, width_step, piece_step, size.
     The results of a piece lie side by side for all rows.
     """
-    code, x, results = argument(args, 0), data(argument(args, 1)), data(argument(args, 2))
+    x, results, code = data(argument(args, 0)), data(argument(args, 1)), argument(args, 3)
     finish = argument(args, 4)
     pieces, count = argument(args, 8), argument(args, 9)
     width_step, piece_step, size = argument(args, 10), argument(args, 11), argument(args, 12)
@@ -108,7 +107,7 @@ def _fold_rows(args, chunk, chunks):
         call_address(code, x + 4 * (row * count + first), to, last - first, width_step)
     if finish != 0:
         own = pack(
-            argument(args, 2), size * start, argument(args, 3), 4 * start, stop - start,
+            argument(args, 1), argument(args, 2), size * start, 4 * start, stop - start,
             width_step, 1, 0, 1, 0, argument(args, 5), argument(args, 6), 1, 0,
         )  # fmt: skip
         call_address(finish, own, 0, 1)
@@ -118,10 +117,10 @@ def _fold_rows(args, chunk, chunks):
 def _fold_columns(args, chunk, chunks):
     """Blocks of columns.
 
-    Words: code, x, results, out, finish, a, b; batch, pieces, slices, rows, columns, width_step,
+    Words: x, results, out; code, finish, a, b; batch, pieces, slices, rows, columns, width_step,
     piece_step, size, and where x and the results begin, in bytes.
     """
-    code, x, results = argument(args, 0), data(argument(args, 1)), data(argument(args, 2))
+    x, results, code = data(argument(args, 0)), data(argument(args, 1)), argument(args, 3)
     finish = argument(args, 4)
     pieces, slices = argument(args, 8), argument(args, 9)
     rows, columns = argument(args, 10), argument(args, 11)
@@ -147,30 +146,32 @@ def _fold_columns(args, chunk, chunks):
                 )  # fmt: skip
         if finish != 0:
             own = pack(
-                argument(args, 2), above * piece_step + size * first,
-                argument(args, 3), 4 * (batch * columns + first), last - first,
+                argument(args, 1), argument(args, 2), above * piece_step + size * first,
+                4 * (batch * columns + first), last - first,
                 width_step, 1, 0, 1, 0, argument(args, 5), argument(args, 6), 1, 0,
             )  # fmt: skip
             call_address(finish, own, 0, 1)
 
 
+@task
+def _join(args, chunk, chunks):
+    """Pieces joined and finished. Words: x, those of `finish`, its address."""
+    call_address(argument(args, 1 + FINISH_WORDS), args + 8, chunk, chunks)
+
+
 # ---- plans -------------------------------------------------------------------------------------
 
 
-class _Plan(NamedTuple):
+class _Folding(NamedTuple):
     """How an array of one shape and layout is folded.
 
     Attributes:
         run, chunks, words: the task that folds, and its parameters but for arrays and code.
         code: address of its microkernel.
-        finish: the microkernel that finishes, with its two parameters.
         results: shape of what comes of the pieces.
         dtype, start: their dtype, and what they start with.
         join: words for joining before and after the two parameters; None where the first task
             finishes what it folds.
-        kept: shape of the result in the order of memory.
-        back: where each kept axis stands in that order; None if it is row-major already.
-        shape: the shape wanted, if that is another one.
         rest: words of a second run of the task, for what is left over.
     """
 
@@ -178,15 +179,32 @@ class _Plan(NamedTuple):
     chunks: int
     words: tuple[int, ...]
     code: int
-    finish: tuple[Any, int, int]
     results: tuple[int, ...]
     dtype: np.dtype
     start: float
     join: tuple[tuple[int, ...], tuple[int, ...]] | None
+    rest: tuple[int, ...] = ()
+
+
+class _Plan(NamedTuple):
+    """The launches that fold an array of one shape and layout.
+
+    Attributes:
+        launches: called in turn with the array, what comes of its pieces, and the result.
+        results, dtype: of what comes of the pieces.
+        start: what the last piece starts with, if it is not written whole.
+        kept: shape of the result in the order of memory.
+        back: where each kept axis stands in that order; None if it is row-major already.
+        shape: the shape wanted, if that is another one.
+    """
+
+    launches: tuple[Launch, ...]
+    results: tuple[int, ...]
+    dtype: np.dtype
+    start: float | None
     kept: tuple[int, ...]
     back: tuple[int, ...] | None
     shape: tuple[int, ...] | None
-    rest: tuple[int, ...] = ()
 
 
 @lru_cache(4096)
@@ -211,20 +229,38 @@ def _plan(
     count = math.prod([shape[a] for a in axes])
     divisors = {"mean": (count, 0), "var": (count, count - correction)}.get(name, (1, 0))
     name = "sum" if name == "mean" else name
-    finish = (FINISH[name], *(float_word(float(n)) for n in divisors))
     wanted = [1 if a in axes else n for a, n in enumerate(shape) if keepdims or a not in axes]
     have = layout.kept if layout.back is None else tuple(layout.kept[i] for i in layout.back)
-    places = (finish, layout.kept, layout.back, None if have == tuple(wanted) else tuple(wanted))
+    places = layout.kept, layout.back, None if have == tuple(wanted) else tuple(wanted)
+    fold = FINISHES[name][0]
     if reduced[-1]:
-        return _of_rows(FINISHES[name][0], outer, outer * math.prod(sizes[:-1]), sizes[-1], *places)
-    *lead, rows, columns = sizes
-    if not lead and outer == 1 and columns <= COLUMNS // 4 and rows >= 2 * COLUMNS:
-        return _of_narrow(FINISHES[name][0], rows, columns, *places)
-    batch = outer * math.prod(lead)
-    return _of_columns(FINISHES[name][0], outer, batch, rows, columns, *places)
+        found = _of_rows(fold, outer, outer * math.prod(sizes[:-1]), sizes[-1])
+    else:
+        *lead, rows, columns = sizes
+        if not lead and outer == 1 and columns <= COLUMNS // 4 and rows >= 2 * COLUMNS:
+            found = _of_narrow(fold, rows, columns)
+        else:
+            found = _of_columns(fold, outer, outer * math.prod(lead), rows, columns)
+    launches = _launches(found, FINISH[name], *(float_word(float(n)) for n in divisors))
+    start = found.start if found.rest else None
+    return _Plan(launches, found.results, found.dtype, start, *places)
 
 
-def _of_rows(name: str, outer: int, rows: int, count: int, finish: Any, *places: Any) -> _Plan:
+def _launches(found: _Folding, finish: Any, a: int, b: int) -> tuple[Launch, ...]:
+    """Fold, and then join where the pieces have not been finished; a and b are for `finish`."""
+    if found.join is None:
+        stage = found.run, found.chunks
+        return (Launch([stage], 3, found.code, finish.address, a, b, *found.words),)
+    listed = [Launch([(found.run, found.chunks)], 3, found.code, 0, a, b, *found.words)]
+    if found.rest:
+        listed.append(Launch([(found.run, 1)], 3, found.code, 0, a, b, *found.rest))
+    before, after = found.join
+    chunks = chunks_of(math.prod(found.results), GRAIN)
+    listed.append(Launch([(_join, chunks)], 3, 0, 0, *before, a, b, *after, finish.address))
+    return tuple(listed)
+
+
+def _of_rows(name: str, outer: int, rows: int, count: int) -> _Folding:
     """Rows, of which `outer` groups fall together."""
     fold = FOLDS[name]
     size = fold.dtype.itemsize
@@ -236,15 +272,13 @@ def _of_rows(name: str, outer: int, rows: int, count: int, finish: Any, *places:
         one = rows // outer
         join = (one, width_step, pieces, piece_step, outer, one * size), (1, 0)
     words = (rows, pieces, count, width_step, piece_step, size)
-    return _Plan(
+    return _Folding(
         _fold_rows, min(chunks_of(rows * count, GRAIN), rows * pieces), words, ROW[name].address,
-        finish, (pieces, fold.width, rows), fold.dtype, fold.start, join, *places,
+        (pieces, fold.width, rows), fold.dtype, fold.start, join,
     )  # fmt: skip
 
 
-def _of_columns(
-    name: str, outer: int, batch: int, rows: int, columns: int, finish: Any, *places: Any
-) -> _Plan:
+def _of_columns(name: str, outer: int, batch: int, rows: int, columns: int) -> _Folding:
     """Blocks of columns, of which `outer` groups fall together."""
     fold = FOLDS[name]
     size = fold.dtype.itemsize
@@ -261,17 +295,17 @@ def _of_columns(
         join = (columns, width_step, pieces, piece_step, outer, one * step), (one, step)
     words = (batch, pieces, slices, rows, columns, width_step, piece_step, size, 0, 0)
     chunks = min(chunks_of(batch * rows * columns, GRAIN), batch * pieces * slices)
-    return _Plan(
-        _fold_columns, chunks, words, COLUMN[name].address, finish,
-        (batch, pieces, fold.width, columns), fold.dtype, fold.start, join, *places,
+    return _Folding(
+        _fold_columns, chunks, words, COLUMN[name].address, (batch, pieces, fold.width, columns),
+        fold.dtype, fold.start, join,
     )  # fmt: skip
 
 
-def _of_narrow(name: str, rows: int, columns: int, finish: Any, *places: Any) -> _Plan:
+def _of_narrow(name: str, rows: int, columns: int) -> _Folding:
     """Few columns: neighbouring rows are laid side by side, so that vectors are full."""
     group = COLUMNS // columns
     whole, left = divmod(rows, group)
-    wide = _of_columns(name, 1, 1, whole, group * columns, finish, *places)
+    wide = _of_columns(name, 1, 1, whole, group * columns)
     _, pieces, width, across = wide.results
     size = wide.dtype.itemsize
     step = width * across * size
@@ -297,24 +331,16 @@ def folded(
         name: "sum", "mean", "max", "min", "prod", "squares" (their sum), "norm" or "var".
         correction: what "var" subtracts from the count.
     """
-    if x.dtype is not _F32 or x.size < FAST_SIZE:
+    if x.dtype != _F32:
         return None
     plan = _plan(name, x.shape, x.strides, axes, keepdims, correction)
     if plan is None:
         return None
-    results, out = memory.empty(plan.results, plan.dtype), memory.empty(plan.kept, _F32)
-    code, finish, a, b = plan.code, *plan.finish
-    given = id(x), id(results), id(out)
-    if plan.join is None:
-        drive.run(plan.run, plan.chunks, code, *given, finish.address, a, b, *plan.words)
-    else:
-        drive.run(plan.run, plan.chunks, code, *given, 0, a, b, *plan.words)
-        if plan.rest:
-            results[:, -1] = plan.start
-            drive.run(plan.run, 1, code, *given, 0, a, b, *plan.rest)
-        before, after = plan.join
-        chunks = chunks_of(results.size, GRAIN)
-        drive.run(finish, chunks, id(results), 0, id(out), 0, *before, a, b, *after)
+    results, out = memory.empty(plan.results, plan.dtype), memory.empty(plan.kept)
+    if plan.start is not None:
+        results[:, -1] = plan.start
+    for launch in plan.launches:
+        launch(x, results, out)
     if plan.back is not None:
         out = out.transpose(plan.back)
     return out if plan.shape is None else out.reshape(plan.shape)

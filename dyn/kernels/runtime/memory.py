@@ -20,6 +20,8 @@ import numpy as np
 from dyn.kernels.runtime.limits import available_memory
 
 LARGE = 64 * 1024
+SMALL = LARGE // 32
+"""Elements that are less than LARGE bytes, whatever their dtype."""
 ALIGNMENT = 64
 
 _BYTE = np.dtype(np.uint8)
@@ -183,23 +185,15 @@ def _plan_like(shape: tuple[int, ...], strides: tuple[int, ...], old: Any, new: 
             if stride != step:
                 return plan
             step *= size
-    made = tuple(s // old.itemsize * plan.dtype.itemsize for s in strides)
-    return plan if made == _row_major(shape, plan.dtype.itemsize) else plan._replace(strides=made)
-
-
-def _row_major(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Strides of C order."""
-    return tuple(itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+    return plan._replace(strides=tuple(s // old.itemsize * plan.dtype.itemsize for s in strides))
 
 
 def _make(shape: tuple[int, ...], plan: _Plan) -> np.ndarray:
     size, dtype, strides = plan
     if not size:
-        return (
-            np.empty(shape, dtype)
-            if strides is None
-            else np.ndarray(shape, dtype, None, 0, strides)
-        )
+        if strides is None:
+            return np.empty(shape, dtype)
+        return np.ndarray(shape, dtype, None, 0, strides)
     try:
         buffer = _list.waiting[size].pop()
         next(_list.reuses)
@@ -208,7 +202,10 @@ def _make(shape: tuple[int, ...], plan: _Plan) -> np.ndarray:
     return np.ndarray(shape, dtype, buffer.view(_Lease), 0, strides)
 
 
-def empty(shape: tuple[int, ...], dtype: Any = np.float32, order: str = "C") -> np.ndarray:
+_F32 = np.dtype(np.float32)
+
+
+def empty(shape: tuple[int, ...], dtype: Any = _F32, order: str = "C") -> np.ndarray:
     """An array of unspecified content; from LARGE bytes on aligned and from the free list.
 
     Args:
@@ -221,6 +218,8 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32, order: str = "C") -> 
         MemoryError: the system has no more, even after the free list was released.
         ValueError: unknown order, or fewer than three axes for "channels_last".
     """
+    if order == "C" and math.prod(shape) <= SMALL:
+        return np.empty(shape, dtype)
     return _make(shape, _plan(shape, dtype, order))
 
 
@@ -231,6 +230,10 @@ def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
         x: array of any layout; where it has gaps or overlaps the result is in C order.
         dtype: numpy dtype; that of `x` by default.
     """
+    if dtype is None and x.size <= SMALL and x.flags.c_contiguous:
+        made = np.empty(x.shape, x.dtype)
+        if made.strides == x.strides:  # those of axes of size 1 may differ
+            return made
     return _make(
         x.shape, _plan_like(x.shape, x.strides, x.dtype, x.dtype if dtype is None else dtype)
     )
