@@ -98,7 +98,7 @@ class _Walk:
             g = grads[0]
         else:
             g = [
-                _zeros(*node.outputs[i]) if x is None else x
+                _zeros(*node.outputs[i]) if x is None and is_inexact(node.outputs[i][1]) else x
                 for i, x in enumerate(grads[: node.op.public])
             ]
         edges, key = node.edges, node.key

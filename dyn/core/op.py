@@ -136,7 +136,9 @@ class Op:
         """Attribute values in declaration order, defaults filled in, lists turned to tuples."""
         if tuple(attrs) == self.names:
             given = tuple(attrs.values())
-            return given if _THAWED.isdisjoint(map(type, given)) else tuple(map(freeze, given))
+            if _THAWED.isdisjoint(map(type, given)):
+                return given
+            return tuple([freeze(v) if v.__class__ in _THAWED else v for v in given])
         values = []
         for name, default in self.attrs.items():
             value = attrs.pop(name, default)
@@ -154,11 +156,11 @@ class Op:
         """Register the gradient with respect to the inputs `names`.
 
         The rule is called as `rule(g, **needs)` with Tensors and is made of ops. `g` is the
-        gradient of the public output (a list of them if there are several). For one name it
-        returns that gradient, for several names a tuple; for a variadic input a list. None means
-        zero. Broadcast gradients are summed to the input's shape by the engine. A rule that makes
-        its gradient from a private output asks for `g_<output>` as well: what reached that output
-        when the gradient itself was differentiated, or None; `g` may be None then.
+        gradient of the public output (a list of them if there are several, None for integers). For
+        one name it returns that gradient, for several names a tuple; for a variadic input a list.
+        None means zero. Broadcast gradients are summed to the input's shape by the engine. A rule
+        that makes its gradient from a private output asks for `g_<output>` as well: what reached
+        that output when the gradient itself was differentiated, or None; `g` may be None then.
         """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -194,7 +196,7 @@ class Op:
 
 def freeze(value: Any) -> Any:
     """A hashable twin of an attribute value: lists become tuples, numpy numbers Python's."""
-    if value.__class__ is tuple and {v.__class__ for v in value} <= _PLAIN:
+    if value.__class__ is tuple and _PLAIN.issuperset(map(type, value)):
         return value
     if isinstance(value, (list, tuple)):
         return tuple(freeze(item) for item in value)

@@ -104,7 +104,10 @@ class Tensor(PythonValue):
 
     def _typed(self) -> np.ndarray:
         """An array of the tensor's shape and dtype; that of a deferred value is not computed."""
-        return self._array if self._alias is not None and self._alias.deferred else self._read()
+        alias, array = self._alias, self._array
+        if alias is None:
+            return self._read() if array is None else array
+        return array if alias.deferred else self._read()
 
     def _bind(self, value: Tensor) -> None:
         """Take over value and history of another tensor."""

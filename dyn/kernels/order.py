@@ -9,10 +9,12 @@ first (Knuth, The Art of Computer Programming 3, 5.2.5). Rows are shared among t
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.jit import kernel, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
@@ -31,6 +33,7 @@ COUNTS = 3 * 2048
 GRAIN = 4096
 """Elements worth a chunk."""
 
+_F32 = np.dtype(np.float32)
 _I32, _I64 = np.int32(0), np.int64(0)
 _MAGNITUDE, _INFINITY = np.int32(0x7FFFFFFF), np.int32(0x7F800000)
 _LOWEST = np.int32(-0x80000000)
@@ -150,7 +153,7 @@ def _sort(x, n, flip, memory):
 
 @task
 def _order(args, chunk, chunks):
-    """Rows: (x, values, indices, scratch, rows, n, k, flip, all, size)."""
+    """Rows. Words: x, values, indices, scratch; rows, n, k, flip, all, size."""
     x, values, indices = data(argument(args, 0)), data(argument(args, 1)), data(argument(args, 2))
     memory, n, k = data(argument(args, 3)), argument(args, 5), argument(args, 6)
     flip, size = np.int32(argument(args, 7)), argument(args, 9)
@@ -205,26 +208,30 @@ def ordered(x: np.ndarray, k: int, largest: bool) -> tuple[np.ndarray, np.ndarra
         values, indices = ordered(x.astype(np.float32), k, largest)
         return values.astype(x.dtype), indices
     few = 0 < k <= MOST and 4 * k <= n
-    if x.dtype != np.float32 and not few:
+    if x.dtype != _F32 and not few:
         return _of_any(x, k, largest)
     x = x if x.flags.c_contiguous else np.ascontiguousarray(x)
     values, indices = empty((*lead, k), x.dtype), empty((*lead, k), np.int64)
     if not values.size:
         return values, indices
-    rows = x.size // n
-    if x.dtype != np.float32:
+    if x.dtype != _F32:
+        rows = x.size // n
         _insert_any(
             x.reshape(rows, n), k, largest, values.reshape(rows, k), indices.reshape(rows, k)
         )
         return values, indices
-    chunks = min(drive.chunks_of(x.size, GRAIN), rows)
-    size = 8 * k if few else 16 * n + 8 * COUNTS
-    memory = scratch(size, chunks)
-    drive.run(
-        _order, chunks, id(x), id(values), id(indices), id(memory), rows, n, k,
-        -1 if largest else 0, int(not few), size,
-    )  # fmt: skip
+    launch, chunks, size = _plan(x.size // n, n, k, largest, few)
+    launch(x, values, indices, scratch(size, chunks))
     return values, indices
+
+
+@lru_cache(1024)
+def _plan(rows: int, n: int, k: int, largest: bool, few: bool) -> tuple[Launch, int, int]:
+    """The launch over float32 rows, its chunks, and the bytes of scratch that one needs."""
+    chunks = min(chunks_of(rows * n, GRAIN), rows)
+    size = 8 * k if few else 16 * n + 8 * COUNTS
+    words = rows, n, k, -1 if largest else 0, int(not few), size
+    return Launch([(_order, chunks)], 4, *words), chunks, size
 
 
 def _of_any(x: np.ndarray, k: int, largest: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -9,12 +9,12 @@ from dyn.kernels.order import ordered
 
 def argmax(x, axis, keepdims):
     """Position of the largest element along `axis`, of the first NaN if there is one."""
-    return np.asarray(np.argmax(x, axis=axis, keepdims=keepdims))
+    return np.asarray(x.argmax(axis, keepdims=keepdims))
 
 
 def argmin(x, axis, keepdims):
     """Position of the smallest element along `axis`, of the first NaN if there is one."""
-    return np.asarray(np.argmin(x, axis=axis, keepdims=keepdims))
+    return np.asarray(x.argmin(axis, keepdims=keepdims))
 
 
 def topk(x, k, axis, largest):

@@ -194,8 +194,8 @@ class _Plan(NamedTuple):
         results, dtype: of what comes of the pieces.
         start: what the last piece starts with, if it is not written whole.
         kept: shape of the result in the order of memory.
-        back: where each kept axis stands in that order; None if it is row-major already.
-        shape: the shape wanted, if that is another one.
+        back: where each kept axis stands in that order, and
+        shape: the shape wanted; None if the result is row-major already.
     """
 
     launches: tuple[Launch, ...]
@@ -230,8 +230,8 @@ def _plan(
     divisors = {"mean": (count, 0), "var": (count, count - correction)}.get(name, (1, 0))
     name = "sum" if name == "mean" else name
     wanted = [1 if a in axes else n for a, n in enumerate(shape) if keepdims or a not in axes]
-    have = layout.kept if layout.back is None else tuple(layout.kept[i] for i in layout.back)
-    places = layout.kept, layout.back, None if have == tuple(wanted) else tuple(wanted)
+    kept, back = layout.kept, layout.back
+    places = (tuple(wanted), None, None) if back is None else (kept, back, tuple(wanted))
     fold = FINISHES[name][0]
     if reduced[-1]:
         found = _of_rows(fold, outer, outer * math.prod(sizes[:-1]), sizes[-1])
@@ -341,6 +341,4 @@ def folded(
         results[:, -1] = plan.start
     for launch in plan.launches:
         launch(x, results, out)
-    if plan.back is not None:
-        out = out.transpose(plan.back)
-    return out if plan.shape is None else out.reshape(plan.shape)
+    return out if plan.back is None else out.transpose(plan.back).reshape(plan.shape)
