@@ -27,7 +27,8 @@ GRAIN = 16384
 PIECE = 32768
 """Elements of a row from which on it is cut into pieces."""
 SLICE = 2048
-"""Columns that one chunk folds."""
+"""Columns that one chunk folds, or NARROW where nothing else makes work for all threads."""
+NARROW = 128
 BLOCK = 32768
 """Bytes of rows that are folded before going on to the next columns, but at least ROWS rows: few
 enough rows to be read side by side, enough of them to make up for reading the results so far."""
@@ -133,7 +134,7 @@ def _fold_columns(args, chunk, chunks):
         batch = above // pieces
         first, last = bounds(columns, unit - above * slices, slices, COLUMNS)
         low, high = bounds(rows, above - batch * pieces, pieces, 1)
-        step = max(ROWS, BLOCK // (4 * max(1, last - first)))
+        step = max(ROWS, BLOCK // (4 * max(1, last - first)) // ROWS * ROWS)
         if last - first <= COLUMNS:
             step = max(1, high - low)
         to = results + above * piece_step
@@ -287,6 +288,8 @@ def _of_columns(name: str, outer: int, batch: int, rows: int, columns: int) -> _
     pieces = max(1, min(MAX_PIECES, rows * columns // PIECE // slices, rows // 8))
     if batch * slices >= MAX_PIECES:
         pieces = 1
+    if batch * pieces == 1:
+        slices = max(slices, min(columns // NARROW, rows * columns // GRAIN))
     width_step = columns * size
     piece_step = fold.width * width_step
     join = None
