@@ -18,7 +18,7 @@ from dyn.kernels import windows as code
 from dyn.kernels.copy import place
 from dyn.kernels.layout import channels_last
 from dyn.kernels.reduce import reductions as reduce
-from dyn.kernels.runtime import drive
+from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.memory import empty
 
 Window = Sequence[int]
@@ -93,12 +93,23 @@ def _turned(axis: _Axis) -> _Axis:
     return _Axis(len(axis.first), first, np.maximum(stop - first, 0), axis.share, 1)
 
 
-class _Plan(NamedTuple):
-    """Words for the kernels; `tables` are kept because the words hold their addresses."""
+class _Plan:
+    """What the kernels are told about windows, and how many there are along each axis."""
 
-    words: np.ndarray
-    tables: list[np.ndarray]
-    out: tuple[int, ...]
+    def __init__(self, words: np.ndarray, tables: list[np.ndarray]):
+        self.words = words
+        self.tables = tables  # kept because the words hold their addresses
+        self.out = tuple(int(n) for n in words[code.OUT_D : code.OUT_D + 3])
+        self.sizes = tuple(int(n) for n in words[code.IN_D : code.IN_D + 3])
+
+    @lru_cache(1024)  # noqa: B019: plans are few, and are kept anyway
+    def launch(self, kernel: Any, samples: int) -> Launch:
+        """A kernel over as many images."""
+        read, written = (int(samples * self.words[code.CHANNELS] * math.prod(sizes))
+                         for sizes in (self.sizes, self.out))  # fmt: skip
+        rows = samples * math.prod(self.out[:-1]) if written else 0
+        chunks = min(rows, chunks_of(max(read, written), GRAIN))
+        return Launch([(kernel, chunks)], 3, self.words.ctypes.data, samples)
 
 
 def _plan(axes: Sequence[_Axis], channels: int, size: int, by_source: bool, extra: float) -> _Plan:
@@ -116,7 +127,7 @@ def _plan(axes: Sequence[_Axis], channels: int, size: int, by_source: bool, extr
         words[code.OUT_D + i], words[code.IN_D + i] = len(table), axis.size
         words[code.STEP_D + i] = axis.step
         words[code.TABLE_D + i], words[code.SCALE_D + i] = table.ctypes.data, share.ctypes.data
-    return _Plan(words, tables, tuple(len(axis.first) for axis in axes))
+    return _Plan(words, tables)
 
 
 @lru_cache(512)
@@ -168,19 +179,14 @@ def _adaptive_plan(channels: int, size: int, turned: bool, spatial: Any, out: An
 
 def _run(kernels: Any, x: np.ndarray, plan: _Plan, index: np.ndarray | None) -> np.ndarray:
     """All windows of x, which lies channels last."""
-    out = _empty((*x.shape[:2], *plan.out), x.dtype)
-    if out.size:
-        rows = len(x) * math.prod(plan.out[:-1])
-        drive.run(
-            kernels[x.dtype],
-            min(rows, drive.chunks_of(max(x.size, out.size), GRAIN)),
-            id(plan.words),
-            id(x),
-            id(out),
-            id(x if index is None else index),
-            len(x),
-        )
+    out = _empty(_shape(x, plan), x.dtype)
+    plan.launch(kernels[x.dtype], len(x))(x, out, x if index is None else index)
     return out
+
+
+def _shape(x: np.ndarray, plan: _Plan) -> tuple[int, ...]:
+    """The shape of one number per window of x."""
+    return (*x.shape[:2], *plan.out[5 - x.ndim :])
 
 
 def _empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -197,7 +203,7 @@ def _max(x: np.ndarray, plan_of: Any) -> tuple[np.ndarray, np.ndarray]:
         return out.astype(x.dtype), index
     x = channels_last(x)
     plan = plan_of(x.shape[1], x.itemsize)
-    index = _empty((*x.shape[:2], *plan.out), np.int32)
+    index = _empty(_shape(x, plan), np.int32)
     return _run(code.MAX, x, plan, index), index
 
 
@@ -243,19 +249,16 @@ def max_pool_grad(g: np.ndarray, index: np.ndarray, *, x_shape: Window) -> np.nd
     g, index = channels_last(g), channels_last(index)
     out = _empty(shape, g.dtype)
     out[...] = 0
-    if g.size:
-        drive.run(
-            code.SCATTER[g.dtype],
-            min(len(g), drive.chunks_of(g.size, GRAIN)),
-            id(g),
-            id(index),
-            id(out),
-            len(g),
-            math.prod(g.shape[2:]),
-            math.prod(shape[2:]),
-            shape[1],
-        )
+    _scatter(g.dtype, g.shape, shape)(g, index, out)
     return out
+
+
+@lru_cache(1024)
+def _scatter(dtype: np.dtype, shape: tuple[int, ...], x_shape: tuple[int, ...]) -> Launch:
+    """Adds the gradients of windows to images."""
+    windows, pixels = math.prod(shape[2:]), math.prod(x_shape[2:])
+    chunks = min(shape[0], chunks_of(math.prod(shape), GRAIN)) if windows else 0
+    return Launch([(code.SCATTER[dtype], chunks)], 3, shape[0], windows, pixels, shape[1])
 
 
 def avg_pool(

@@ -246,16 +246,17 @@ def _sum(row: _RowOfWindows) -> None:
 def _made(name: str, element: Any, write: Callable[[_RowOfWindows], None]) -> Any:
     """The task that does all windows of all samples, a row of them at a time.
 
-    Words: `id`s of plan, source, target and index, number of samples.
+    Words: `id`s of source, target and index; address of the plan, number of samples.
     """
 
     @intrinsic
     def emitted(typing: Any, args: Any, chunk: Any, chunks: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             args, chunk, chunks = arguments
-            plan, source, target, index = (
-                word_at(builder, word_at(builder, args, k), DATA) for k in range(4)
+            source, target, index = (
+                word_at(builder, word_at(builder, args, k), DATA) for k in range(3)
             )
+            plan = word_at(builder, args, 3)
             sizes = [word_at(builder, plan, k) for k in (IN_D, IN_H, IN_W, CHANNELS, SIZE)]
             image = functools.reduce(builder.mul, sizes)
             channels, size = sizes[3:]
@@ -299,7 +300,7 @@ SUM = {
 def _scatter(element: Any) -> Any:
     """Adds the numbers of g where the indices say, image by image.
 
-    Words: `id`s of g, index and target (zeros), samples, windows and pixels of an image, channels.
+    Words: `id`s of g, index and target (zeros); samples, windows and pixels of an image, channels.
     """
 
     @intrinsic
