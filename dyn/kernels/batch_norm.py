@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dyn.kernels.layout import dense, is_channels_last, like
+from dyn.kernels.runtime.jit import kernel
 from dyn.kernels.runtime.memory import empty_like
 from dyn.kernels.vector.columns import Column, ColumnKernel
 from dyn.kernels.vector.rows import Row, RowKernel
@@ -130,24 +131,23 @@ class _Pair:
             steps.append(self.sums * item)
         return self.rows[dtype].plan(image.samples * image.channels, image.size, steps)
 
-    def run(self, image: Image, arrays: Arrays, *constants: Any) -> Any:
-        """Over all elements, with constants [channels]; sums [number, channels] in float64."""
+    def run(self, image: Image, arrays: Arrays, table: np.ndarray) -> np.ndarray:
+        """Over all elements, with constants [number, channels]; sums alike, in float64."""
         x = arrays[X]
         listed = [arrays.get(i, x) for i in range(self.arrays)]
         plan = self.plan(image, x.dtype)
         if image.last:
-            own = np.empty((len(constants), image.channels), x.dtype)
-            for k, constant in enumerate(constants):
-                own[k] = constant
-            return plan.run(*listed, constants=own)
-        own = np.empty((image.samples, image.channels, len(constants)), x.dtype)
-        for k, constant in enumerate(constants):
-            own[:, :, k] = constant
+            return plan.run(*listed, constants=table)
+        own = np.empty((image.samples, image.channels, self.constants), x.dtype)
+        own[...] = table.T
         if not self.sums:
-            return plan(*listed, own)
+            plan(*listed, own)
+            return own
         sums = np.empty((image.samples, image.channels, self.sums), x.dtype)
         plan(*listed, own, sums)
-        return sums.sum(axis=0, dtype=np.float64).T
+        added = np.empty((self.sums, image.channels))
+        _add_samples(sums, added)
+        return added
 
 
 MOMENTS = _Pair("moments", _moments, 1, 1, 2)
@@ -189,40 +189,113 @@ class Image(NamedTuple):
         return self.samples * self.size
 
 
+# ---- per channel -------------------------------------------------------------------------------
+
+# What is computed of sums and parameters, a number per channel, in float64 whatever they are.
+_OWN = "float32[::1]"
+_TABLE = "float32[:, ::1]"
+
+
+@kernel(warm=["(float32[:, :, ::1], float64[:, ::1])"])
+def _add_samples(sums, added):
+    """Sums [samples, channels, number] to [number, channels]."""
+    samples, channels, count = sums.shape
+    added[:] = 0
+    for n in range(samples):
+        for c in range(channels):
+            for k in range(count):
+                added[k, c] += sums[n, c, k]
+
+
+@kernel(warm=[f"({_OWN}, {_OWN}, {_OWN}, {_OWN}, float64, {_TABLE})"])
+def _fold(w, b, mean, var, epsilon, table):
+    """Factor and shift that do the whole normalisation."""
+    for c in range(len(mean)):
+        factor = w[c] / math.sqrt(float(var[c]) + epsilon)
+        table[0, c] = factor
+        table[1, c] = float(b[c]) - mean[c] * factor
+
+
+@kernel(warm=[f"(float64[:, ::1], {_TABLE}, int64, {_OWN}, {_OWN})"])
+def _statistics(sums, shift, count, mean, var):
+    """Mean and variance from the sums of what is beyond `shift`, and of its square."""
+    for c in range(len(mean)):
+        away = sums[0, c] / count
+        mean[c] = shift[0, c] + away
+        square = sums[1, c] / count - away * away
+        var[c] = 0.0 if square < 0 else square
+
+
+@kernel(
+    warm=[f"(float64[:, ::1], {', '.join([_OWN] * 5)}, float64, int64, {_OWN}, {_OWN}, {_TABLE})"]
+)
+def _slopes(sums, w, mean, var, g_mean, g_var, epsilon, count, gw, gb, table):
+    """Gradients of the parameters; what gx is made with, behind factor and shift."""
+    for c in range(len(mean)):
+        rstd = 1 / math.sqrt(float(var[c]) + epsilon)
+        factor, own = rstd * w[c], sums[1, c] * rstd
+        gw[c], gb[c] = own, sums[0, c]
+        slope = (2.0 * g_var[c] - factor * own * rstd) / count
+        table[2, c] = slope
+        table[3, c] = (g_mean[c] - factor * sums[0, c]) / count - slope * mean[c]
+
+
+@kernel(warm=[f"(float64[:, ::1], {_OWN}, {_OWN}, float64, {_TABLE})"])
+def _frozen_gradients(sums, w, var, epsilon, made):
+    """Gradients of the parameters and of given statistics: of w, b, mean and variance."""
+    for c in range(len(var)):
+        rstd = 1 / math.sqrt(float(var[c]) + epsilon)
+        factor, own = rstd * w[c], sums[1, c] * rstd
+        made[0, c], made[1, c] = own, sums[0, c]
+        made[2, c], made[3, c] = -factor * sums[0, c], -0.5 * rstd * factor * own
+
+
+@lru_cache(256)
+def _constant(channels: int, number: float, dtype: np.dtype) -> np.ndarray:
+    """A vector that stands for a missing scale or bias."""
+    return np.full(channels, number, dtype)
+
+
+def _vectors(
+    x: np.ndarray, w: np.ndarray | None, b: np.ndarray | None, *given: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Scale and bias, given or not, and other numbers per channel, dense in the dtype of x."""
+    w = _constant(x.shape[1], 1.0, x.dtype) if w is None else w
+    b = _constant(x.shape[1], 0.0, x.dtype) if b is None else b
+    return tuple([np.ascontiguousarray(v, x.dtype) for v in (w, b, *given)])
+
+
 # ---- calls -------------------------------------------------------------------------------------
 
 
 def batch_norm_stats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and biased variance per channel."""
     x = dense(x)
-    mean, var = _stats(x, Image.of(x))
-    return mean.astype(x.dtype), var.astype(x.dtype)
+    return _stats(x, Image.of(x))
 
 
 def _stats(x: np.ndarray, image: Image) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance in float64."""
+    """Mean and variance."""
+    mean, var = np.empty(image.channels, x.dtype), np.empty(image.channels, x.dtype)
     if not image.count:
-        return np.full(image.channels, np.nan), np.full(image.channels, np.nan)
-    shift = x[(0, slice(None), *[0] * (x.ndim - 2))]
-    mean, square = MOMENTS.run(image, {X: x}, shift) / image.count
-    return shift + mean, np.maximum(square - mean * mean, 0)
+        mean[:] = var[:] = np.nan
+        return mean, var
+    shift = x[(0, slice(None), *[0] * (x.ndim - 2))].copy()[None]
+    _statistics(MOMENTS.run(image, {X: x}, shift), shift, image.count, mean, var)
+    return mean, var
 
 
-def _fold(
-    w: np.ndarray | None, b: np.ndarray | None, mean: np.ndarray, var: np.ndarray, epsilon: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Factor and shift per channel that do the whole normalisation, in float64."""
-    factor = 1 / np.sqrt(var.astype(np.float64) + epsilon)
-    factor = factor if w is None else factor * w
-    shift = -mean * factor
-    return factor, shift if b is None else shift + b
-
-
-def _apply(x: Any, image: Image, residual: Any, factor: Any, shift: Any, relu: bool) -> np.ndarray:
+def _apply(
+    x: np.ndarray, image: Image, residual: Any, vectors: tuple[np.ndarray, ...], epsilon: float,
+    relu: bool,
+) -> np.ndarray:  # fmt: skip
+    """x normalised; vectors are w, b, mean and variance."""
+    table = np.empty((2, image.channels), x.dtype)
+    _fold(*vectors, epsilon, table)
     arrays = {X: x, OUT: empty_like(x)}
     if residual is not None:
         arrays[Z] = like(residual, x)
-    FORMULAS[relu, residual is not None][0].run(image, arrays, factor, shift)
+    FORMULAS[relu, residual is not None][0].run(image, arrays, table)
     return arrays[OUT]
 
 
@@ -242,9 +315,9 @@ def batch_norm(
         return made[0].astype(x.dtype), made[1].astype(x.dtype), made[2].astype(x.dtype)
     x = dense(x)
     image = Image.of(x)
-    mean, var = (v.astype(x.dtype) for v in _stats(x, image))
-    factor, shift = _fold(w, b, mean, var, epsilon)
-    return _apply(x, image, residual, factor, shift, activation == "relu"), mean, var
+    mean, var = _stats(x, image)
+    vectors = (*_vectors(x, w, b), mean, var)
+    return _apply(x, image, residual, vectors, epsilon, activation == "relu"), mean, var
 
 
 def batch_norm_infer(
@@ -263,8 +336,8 @@ def batch_norm_infer(
         wide = (None if v is None else v.astype(np.float32) for v in (x, w, b, mean, var, residual))
         return batch_norm_infer(*wide, epsilon=epsilon, activation=activation).astype(x.dtype)
     x = dense(x)
-    factor, shift = _fold(w, b, mean, var, epsilon)
-    return _apply(x, Image.of(x), residual, factor, shift, activation == "relu")
+    vectors = _vectors(x, w, b, mean, var)
+    return _apply(x, Image.of(x), residual, vectors, epsilon, activation == "relu")
 
 
 def batch_norm_grad(
@@ -293,18 +366,19 @@ def batch_norm_grad(
     if residual is not None:
         arrays[Z] = like(residual, x)
     _, project, gradient = FORMULAS[activation == "relu", residual is not None]
-    factor, shift = _fold(w, b, mean, var, epsilon)
-    gb, centred = project.run(image, arrays, factor, shift, mean)
-    rstd = 1 / np.sqrt(var.astype(np.float64) + epsilon)
-    gw = centred * rstd
+    w, b, mean, var, g_mean, g_var = _vectors(x, w, b, mean, var, g_mean, g_var)
+    table = np.empty((4, image.channels), x.dtype)
+    _fold(w, b, mean, var, epsilon, table)
+    table[2] = mean
+    sums = project.run(image, arrays, table[:3])
+    gw, gb = np.empty_like(mean), np.empty_like(mean)
     count = max(image.count, 1)
-    slope = (2 * g_var - factor * gw * rstd) / count
-    offset = (g_mean - factor * gb) / count - slope * mean
+    _slopes(sums, w, mean, var, g_mean, g_var, epsilon, count, gw, gb, table)
     arrays[GX] = empty_like(x)
     if residual is not None:
         arrays[GZ] = empty_like(x)
-    gradient.run(image, arrays, factor, shift, slope, offset)
-    results = (arrays[GX], gw.astype(x.dtype), gb.astype(x.dtype))
+    gradient.run(image, arrays, table)
+    results = (arrays[GX], gw, gb)
     return results if residual is None else (*results, arrays[GZ])
 
 
@@ -323,9 +397,10 @@ def batch_norm_infer_grad(
         return tuple(v.astype(x.dtype) for v in batch_norm_infer_grad(*wide, epsilon=epsilon))
     x = dense(x)
     arrays = {X: x, G: like(g, x), GX: empty_like(x)}
-    rstd = 1 / np.sqrt(var.astype(np.float64) + epsilon)
-    factor = rstd if w is None else rstd * w
-    gb, centred = FROZEN.run(Image.of(x), arrays, factor, mean)
-    gw = centred * rstd
-    small = (gw, gb, -factor * gb, -0.5 * rstd * factor * gw)
-    return arrays[GX], *(v.astype(x.dtype) for v in small)
+    w, b, mean, var = _vectors(x, w, None, mean, var)
+    table = np.empty((2, x.shape[1]), x.dtype)
+    _fold(w, b, mean, var, epsilon, table)
+    table[1] = mean
+    made = np.empty((4, x.shape[1]), x.dtype)
+    _frozen_gradients(FROZEN.run(Image.of(x), arrays, table), w, var, epsilon, made)
+    return arrays[GX], *made

@@ -23,6 +23,7 @@ from numba import types
 
 from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.arrays import DATA
+from dyn.kernels.runtime.jit import kernel
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.rows import emitted_task, share, word_at
 from dyn.kernels.vector.simd import F64, WORD, Emitter, Value, intrinsic, loop
@@ -182,6 +183,19 @@ def _emitted(block: _Block) -> Any:
     return emitted
 
 
+@kernel(warm=["(float64[:, :, ::1], float64[:, ::1])"])
+def _add(sums, added):
+    """Partial results [chunks, sums, wide columns] to [sums, columns]."""
+    parts, count, wide = sums.shape
+    columns = added.shape[1]
+    added[:] = 0
+    for part in range(parts):
+        for k in range(count):
+            for first in range(0, wide, columns):
+                for c in range(columns):
+                    added[k, c] += sums[part, k, first + c]
+
+
 class ColumnPlan(NamedTuple):
     """How a kernel goes over a matrix of one size."""
 
@@ -203,14 +217,16 @@ class ColumnPlan(NamedTuple):
         """
         times, (parts, count, wide) = self.times, self.sums
         if times > 1 and constants is not NOTHING:
-            constants = np.tile(constants, times)
+            constants = np.concatenate([constants] * times, axis=1)
         sums = np.zeros(self.sums) if count else NOTHING
         self.launch(*arrays, constants, sums)
         if not count:
             return sums
         if parts == times == 1:
             return sums[0]
-        return sums.reshape(parts, count, times, wide // times).sum(axis=(0, 2))
+        added = np.empty((count, wide // times))
+        _add(sums, added)
+        return added
 
 
 class ColumnKernel:
