@@ -339,12 +339,7 @@ def link(
     results: tuple[Any, ...],
     outputs: list[Tensor],
 ) -> None:
-    """Put the call on the tape: edges to where the inputs came from, and what the rules keep.
-
-    Args:
-        arrays, results: what the kernel was given, and what it returned.
-        outputs: the results that have become tensors.
-    """
+    """Put a call on the tape: edges to where the inputs came from, and what the rules keep."""
     edges: list[Any] = []
     wanted, bit = 0, 1
     for x in inputs:

@@ -15,8 +15,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dyn.kernels.batch_norm_channels import (
+    add_samples,
+    fold,
+    frozen_gradients,
+    slopes,
+    statistics,
+    vectors,
+)
 from dyn.kernels.layout import dense, is_channels_last, like
-from dyn.kernels.runtime.jit import kernel
 from dyn.kernels.runtime.memory import empty_like
 from dyn.kernels.vector.columns import Column, ColumnKernel
 from dyn.kernels.vector.rows import Row, RowKernel
@@ -120,22 +127,11 @@ class _Pair:
         self.constants = constants
         self.sums = sums
 
-    @lru_cache(1024)  # noqa: B019: as many as there are formulas
-    def plan(self, image: Image, dtype: np.dtype) -> Any:
-        """How images of one kind are done."""
-        if image.last:
-            return self.columns[dtype].plan(image.count, image.channels)
-        item = dtype.itemsize
-        steps = [image.size * item] * self.arrays + [self.constants * item]
-        if self.sums:
-            steps.append(self.sums * item)
-        return self.rows[dtype].plan(image.samples * image.channels, image.size, steps)
-
     def run(self, image: Image, arrays: Arrays, table: np.ndarray) -> np.ndarray:
         """Over all elements, with constants [number, channels]; sums alike, in float64."""
         x = arrays[X]
         listed = [arrays.get(i, x) for i in range(self.arrays)]
-        plan = self.plan(image, x.dtype)
+        plan = _plan(self, image, x.dtype)
         if image.last:
             return plan.run(*listed, constants=table)
         own = np.empty((image.samples, image.channels, self.constants), x.dtype)
@@ -146,8 +142,20 @@ class _Pair:
         sums = np.empty((image.samples, image.channels, self.sums), x.dtype)
         plan(*listed, own, sums)
         added = np.empty((self.sums, image.channels))
-        _add_samples(sums, added)
+        add_samples(sums, added)
         return added
+
+
+@lru_cache(1024)
+def _plan(pair: _Pair, image: Image, dtype: np.dtype) -> Any:
+    """How a formula goes over images of one kind."""
+    if image.last:
+        return pair.columns[dtype].plan(image.count, image.channels)
+    item = dtype.itemsize
+    steps = [image.size * item] * pair.arrays + [pair.constants * item]
+    if pair.sums:
+        steps.append(pair.sums * item)
+    return pair.rows[dtype].plan(image.samples * image.channels, image.size, steps)
 
 
 MOMENTS = _Pair("moments", _moments, 1, 1, 2)
@@ -189,82 +197,6 @@ class Image(NamedTuple):
         return self.samples * self.size
 
 
-# ---- per channel -------------------------------------------------------------------------------
-
-# What is computed of sums and parameters, a number per channel, in float64 whatever they are.
-_OWN = "float32[::1]"
-_TABLE = "float32[:, ::1]"
-
-
-@kernel(warm=["(float32[:, :, ::1], float64[:, ::1])"])
-def _add_samples(sums, added):
-    """Sums [samples, channels, number] to [number, channels]."""
-    samples, channels, count = sums.shape
-    added[:] = 0
-    for n in range(samples):
-        for c in range(channels):
-            for k in range(count):
-                added[k, c] += sums[n, c, k]
-
-
-@kernel(warm=[f"({_OWN}, {_OWN}, {_OWN}, {_OWN}, float64, {_TABLE})"])
-def _fold(w, b, mean, var, epsilon, table):
-    """Factor and shift that do the whole normalisation."""
-    for c in range(len(mean)):
-        factor = w[c] / math.sqrt(float(var[c]) + epsilon)
-        table[0, c] = factor
-        table[1, c] = float(b[c]) - mean[c] * factor
-
-
-@kernel(warm=[f"(float64[:, ::1], {_TABLE}, int64, {_OWN}, {_OWN})"])
-def _statistics(sums, shift, count, mean, var):
-    """Mean and variance from the sums of what is beyond `shift`, and of its square."""
-    for c in range(len(mean)):
-        away = sums[0, c] / count
-        mean[c] = shift[0, c] + away
-        square = sums[1, c] / count - away * away
-        var[c] = 0.0 if square < 0 else square
-
-
-@kernel(
-    warm=[f"(float64[:, ::1], {', '.join([_OWN] * 5)}, float64, int64, {_OWN}, {_OWN}, {_TABLE})"]
-)
-def _slopes(sums, w, mean, var, g_mean, g_var, epsilon, count, gw, gb, table):
-    """Gradients of the parameters; what gx is made with, behind factor and shift."""
-    for c in range(len(mean)):
-        rstd = 1 / math.sqrt(float(var[c]) + epsilon)
-        factor, own = rstd * w[c], sums[1, c] * rstd
-        gw[c], gb[c] = own, sums[0, c]
-        slope = (2.0 * g_var[c] - factor * own * rstd) / count
-        table[2, c] = slope
-        table[3, c] = (g_mean[c] - factor * sums[0, c]) / count - slope * mean[c]
-
-
-@kernel(warm=[f"(float64[:, ::1], {_OWN}, {_OWN}, float64, {_TABLE})"])
-def _frozen_gradients(sums, w, var, epsilon, made):
-    """Gradients of the parameters and of given statistics: of w, b, mean and variance."""
-    for c in range(len(var)):
-        rstd = 1 / math.sqrt(float(var[c]) + epsilon)
-        factor, own = rstd * w[c], sums[1, c] * rstd
-        made[0, c], made[1, c] = own, sums[0, c]
-        made[2, c], made[3, c] = -factor * sums[0, c], -0.5 * rstd * factor * own
-
-
-@lru_cache(256)
-def _constant(channels: int, number: float, dtype: np.dtype) -> np.ndarray:
-    """A vector that stands for a missing scale or bias."""
-    return np.full(channels, number, dtype)
-
-
-def _vectors(
-    x: np.ndarray, w: np.ndarray | None, b: np.ndarray | None, *given: np.ndarray
-) -> tuple[np.ndarray, ...]:
-    """Scale and bias, given or not, and other numbers per channel, dense in the dtype of x."""
-    w = _constant(x.shape[1], 1.0, x.dtype) if w is None else w
-    b = _constant(x.shape[1], 0.0, x.dtype) if b is None else b
-    return tuple([np.ascontiguousarray(v, x.dtype) for v in (w, b, *given)])
-
-
 # ---- calls -------------------------------------------------------------------------------------
 
 
@@ -281,17 +213,17 @@ def _stats(x: np.ndarray, image: Image) -> tuple[np.ndarray, np.ndarray]:
         mean[:] = var[:] = np.nan
         return mean, var
     shift = x[(0, slice(None), *[0] * (x.ndim - 2))].copy()[None]
-    _statistics(MOMENTS.run(image, {X: x}, shift), shift, image.count, mean, var)
+    statistics(MOMENTS.run(image, {X: x}, shift), shift, image.count, mean, var)
     return mean, var
 
 
 def _apply(
-    x: np.ndarray, image: Image, residual: Any, vectors: tuple[np.ndarray, ...], epsilon: float,
+    x: np.ndarray, image: Image, residual: Any, given: tuple[np.ndarray, ...], epsilon: float,
     relu: bool,
 ) -> np.ndarray:  # fmt: skip
-    """x normalised; vectors are w, b, mean and variance."""
+    """x normalised; given are w, b, mean and variance."""
     table = np.empty((2, image.channels), x.dtype)
-    _fold(*vectors, epsilon, table)
+    fold(*given, epsilon, table)
     arrays = {X: x, OUT: empty_like(x)}
     if residual is not None:
         arrays[Z] = like(residual, x)
@@ -316,8 +248,8 @@ def batch_norm(
     x = dense(x)
     image = Image.of(x)
     mean, var = _stats(x, image)
-    vectors = (*_vectors(x, w, b), mean, var)
-    return _apply(x, image, residual, vectors, epsilon, activation == "relu"), mean, var
+    given = (*vectors(x, w, b), mean, var)
+    return _apply(x, image, residual, given, epsilon, activation == "relu"), mean, var
 
 
 def batch_norm_infer(
@@ -336,8 +268,8 @@ def batch_norm_infer(
         wide = (None if v is None else v.astype(np.float32) for v in (x, w, b, mean, var, residual))
         return batch_norm_infer(*wide, epsilon=epsilon, activation=activation).astype(x.dtype)
     x = dense(x)
-    vectors = _vectors(x, w, b, mean, var)
-    return _apply(x, Image.of(x), residual, vectors, epsilon, activation == "relu")
+    given = vectors(x, w, b, mean, var)
+    return _apply(x, Image.of(x), residual, given, epsilon, activation == "relu")
 
 
 def batch_norm_grad(
@@ -366,14 +298,14 @@ def batch_norm_grad(
     if residual is not None:
         arrays[Z] = like(residual, x)
     _, project, gradient = FORMULAS[activation == "relu", residual is not None]
-    w, b, mean, var, g_mean, g_var = _vectors(x, w, b, mean, var, g_mean, g_var)
+    w, b, mean, var, g_mean, g_var = vectors(x, w, b, mean, var, g_mean, g_var)
     table = np.empty((4, image.channels), x.dtype)
-    _fold(w, b, mean, var, epsilon, table)
+    fold(w, b, mean, var, epsilon, table)
     table[2] = mean
     sums = project.run(image, arrays, table[:3])
     gw, gb = np.empty_like(mean), np.empty_like(mean)
     count = max(image.count, 1)
-    _slopes(sums, w, mean, var, g_mean, g_var, epsilon, count, gw, gb, table)
+    slopes(sums, w, mean, var, g_mean, g_var, epsilon, count, gw, gb, table)
     arrays[GX] = empty_like(x)
     if residual is not None:
         arrays[GZ] = empty_like(x)
@@ -397,10 +329,10 @@ def batch_norm_infer_grad(
         return tuple(v.astype(x.dtype) for v in batch_norm_infer_grad(*wide, epsilon=epsilon))
     x = dense(x)
     arrays = {X: x, G: like(g, x), GX: empty_like(x)}
-    w, b, mean, var = _vectors(x, w, None, mean, var)
+    w, b, mean, var = vectors(x, w, None, mean, var)
     table = np.empty((2, x.shape[1]), x.dtype)
-    _fold(w, b, mean, var, epsilon, table)
+    fold(w, b, mean, var, epsilon, table)
     table[1] = mean
     made = np.empty((4, x.shape[1]), x.dtype)
-    _frozen_gradients(FROZEN.run(Image.of(x), arrays, table), w, var, epsilon, made)
+    frozen_gradients(FROZEN.run(Image.of(x), arrays, table), w, var, epsilon, made)
     return arrays[GX], *made

@@ -102,14 +102,15 @@ class _Plan:
         self.out = tuple(int(n) for n in words[code.OUT_D : code.OUT_D + 3])
         self.sizes = tuple(int(n) for n in words[code.IN_D : code.IN_D + 3])
 
-    @lru_cache(1024)  # noqa: B019: plans are few, and are kept anyway
-    def launch(self, kernel: Any, samples: int) -> Launch:
-        """A kernel over as many images."""
-        read, written = (int(samples * self.words[code.CHANNELS] * math.prod(sizes))
-                         for sizes in (self.sizes, self.out))  # fmt: skip
-        rows = samples * math.prod(self.out[:-1]) if written else 0
-        chunks = min(rows, chunks_of(max(read, written), GRAIN))
-        return Launch([(kernel, chunks)], 3, self.words.ctypes.data, samples)
+
+@lru_cache(1024)
+def _launch(plan: _Plan, kernel: Any, samples: int) -> Launch:
+    """A kernel over as many images."""
+    channels = int(plan.words[code.CHANNELS])
+    read, written = (samples * channels * math.prod(sizes) for sizes in (plan.sizes, plan.out))
+    rows = samples * math.prod(plan.out[:-1]) if written else 0
+    chunks = min(rows, chunks_of(max(read, written), GRAIN))
+    return Launch([(kernel, chunks)], 3, plan.words.ctypes.data, samples)
 
 
 def _plan(axes: Sequence[_Axis], channels: int, size: int, by_source: bool, extra: float) -> _Plan:
@@ -180,7 +181,7 @@ def _adaptive_plan(channels: int, size: int, turned: bool, spatial: Any, out: An
 def _run(kernels: Any, x: np.ndarray, plan: _Plan, index: np.ndarray | None) -> np.ndarray:
     """All windows of x, which lies channels last."""
     out = _empty(_shape(x, plan), x.dtype)
-    plan.launch(kernels[x.dtype], len(x))(x, out, x if index is None else index)
+    _launch(plan, kernels[x.dtype], len(x))(x, out, x if index is None else index)
     return out
 
 

@@ -262,17 +262,13 @@ def _log_softmax_grad_across(s: _Strip) -> None:
 
 _KERNELS = {
     write.__name__: RowKernel(write.__name__, F32, write, arrays)
-    for write, arrays in (
-        (_softmax, 2), (_log_softmax, 2), (_softmax_grad, 3), (_log_softmax_grad, 3),
-        (_logsumexp, 2),
-    )
+    for write, arrays in ((_softmax, 2), (_log_softmax, 2), (_softmax_grad, 3),
+                          (_log_softmax_grad, 3), (_logsumexp, 2))
 }  # fmt: skip
 _KERNELS |= {
     write.__name__: RowKernel(write.__name__, F32, _across(write), arrays, sums=True)
-    for write, arrays in (
-        (_softmax_across, 2), (_log_softmax_across, 2), (_softmax_grad_across, 3),
-        (_log_softmax_grad_across, 3),
-    )
+    for write, arrays in ((_softmax_across, 2), (_log_softmax_across, 2),
+                          (_softmax_grad_across, 3), (_log_softmax_grad_across, 3))
 }  # fmt: skip
 _F32 = np.dtype(np.float32)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -172,30 +173,31 @@ def cross_entropy(
     ONNX: SoftmaxCrossEntropyLoss.
     """
     need_reduction(reduction)
-    axis = axis_of(axis, input.ndim)
-    classes = input.shape[axis]
+    rank = input.ndim
+    axis = axis_of(axis, rank)
     if soft_label:
         target = label
         if label_smoothing:
-            target = target * (1.0 - label_smoothing) + label_smoothing / classes
+            target = target * (1.0 - label_smoothing) + label_smoothing / input.shape[axis]
         return _soft_cross_entropy(input, target, weight, axis, reduction, use_softmax)
-    kept_axis = label.ndim == input.ndim and _is_one(label.shape[axis])
+    kept_axis = label.ndim == rank and _is_one(label.shape[axis])
     if kept_axis:
         label = OPS["squeeze"](label, axes=(axis,))
     if weight is not None and label_smoothing:
+        classes = input.shape[axis]
         number = OPS["arange"](start=0, stop=classes, step=1, dtype=label.dtype.name)
-        number = number.reshape((classes, *([1] * (input.ndim - 1 - axis))))
+        number = number.reshape((classes, *([1] * (rank - 1 - axis))))
         hot = (OPS["unsqueeze"](label, axes=(axis,)) == number).astype(input.dtype)
         counted = OPS["not_equal"](label, ignore_index).astype(input.dtype)
         target = hot * (1.0 - label_smoothing) + label_smoothing / classes
         target = target * OPS["unsqueeze"](counted, axes=(axis,))
         return _soft_cross_entropy(input, target, weight, axis, reduction, use_softmax)
-    attrs = {"axis": axis, "ignore_index": int(ignore_index), "reduction": reduction}
+    given = axis, int(ignore_index), reduction
     if use_softmax:
-        smoothing = float(label_smoothing)
-        loss = softmax_cross_entropy(input, label, weight, **attrs, label_smoothing=smoothing)
+        inputs = input, label, weight
+        loss = apply(softmax_cross_entropy, inputs, (*given, float(label_smoothing)))
     else:
-        loss = negative_log_likelihood(OPS["log"](input), label, weight, **attrs)
+        loss = apply(negative_log_likelihood, (OPS["log"](input), label, weight), given)
     if reduction == "none" and kept_axis:
         loss = OPS["unsqueeze"](loss, axes=(axis,))
     return loss

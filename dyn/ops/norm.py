@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -331,7 +332,7 @@ def layer_norm(
     Source: Ba et al., arXiv 1607.06450. ONNX: LayerNormalization.
     """
     count = trailing_axes(x, normalized_shape)
-    return _layer_norm(x, weight, bias, axes_count=count, epsilon=float(epsilon))
+    return apply(_layer_norm, (x, weight, bias), (count, float(epsilon)))
 
 
 def trailing_axes(x: Tensor, normalized_shape: Any) -> int:

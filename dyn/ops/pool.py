@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -91,15 +92,9 @@ def max_pool_nd(
 ) -> Any:
     """Maximum pooling over `count` spatial axes; see `max_pool2d`."""
     kernel, steps, pairs, gaps = window_of(count, x, kernel_size, stride, padding, dilation)
-    attrs = {
-        "kernel": kernel,
-        "stride": steps,
-        "padding": pairs,
-        "dilation": gaps,
-        "ceil_mode": bool(ceil_mode),
-    }
-    out = _max_pool(x, **attrs)
-    return (out, _max_pool_index(x, **attrs)) if return_mask else out
+    attrs = kernel, steps, pairs, gaps, bool(ceil_mode)
+    out = apply(_max_pool, (x,), attrs)
+    return (out, apply(_max_pool_index, (x,), attrs)) if return_mask else out
 
 
 def max_pool1d(
@@ -250,15 +245,8 @@ def avg_pool_nd(
     kernel, steps, pairs, _ = window_of(count, x, kernel_size, stride, padding)
     if divisor is not None and int(divisor) < 1:
         raise AttributeValueError(f"divisor_override must be positive, got {divisor}")
-    return _avg_pool(
-        x,
-        kernel=kernel,
-        stride=steps,
-        padding=pairs,
-        ceil_mode=bool(ceil_mode),
-        exclusive=bool(exclusive),
-        divisor=None if divisor is None else int(divisor),
-    )
+    divisor = None if divisor is None else int(divisor)
+    return apply(_avg_pool, (x,), (kernel, steps, pairs, bool(ceil_mode), bool(exclusive), divisor))
 
 
 def avg_pool1d(

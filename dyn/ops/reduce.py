@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from dyn.core.dispatch import apply
 from dyn.core.dtype import BOOL, I64, rank
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -68,7 +69,7 @@ def sum(x: Tensor, axis: Any = None, dtype: Any = None, keepdim: bool = False) -
     """
     if dtype is not None:
         x = cast(x, dtype)
-    return _sum(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
+    return apply(_sum, (x,), (axes_of(axis, x.ndim), bool(keepdim)))
 
 
 @op(infer=_infer_reduced, promote="float")
@@ -84,7 +85,7 @@ def _(g, *, x_shape, axes, keepdims):
 
 def mean(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Arithmetic mean over all axes or the given ones; integers give floating point."""
-    return _mean(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
+    return apply(_mean, (x,), (axes_of(axis, x.ndim), bool(keepdim)))
 
 
 def _infer_sum_to(x: Type, *, shape: tuple[Any, ...]) -> Type:
@@ -142,22 +143,22 @@ def _(g, *, x, out, axes, keepdims, shared):
 
 def max(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Largest element over all axes or the given ones; all equal ones get the gradient."""
-    return _max(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
+    return apply(_max, (x,), (axes_of(axis, x.ndim), bool(keepdim), False))
 
 
 def min(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Smallest element over all axes or the given ones; all equal ones get the gradient."""
-    return _min(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
+    return apply(_min, (x,), (axes_of(axis, x.ndim), bool(keepdim), False))
 
 
 def amax(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Largest element over axes; equal ones share the gradient."""
-    return _max(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim), shared=True)
+    return apply(_max, (x,), (axes_of(axis, x.ndim), bool(keepdim), True))
 
 
 def amin(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Smallest element over axes; equal ones share the gradient."""
-    return _min(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim), shared=True)
+    return apply(_min, (x,), (axes_of(axis, x.ndim), bool(keepdim), True))
 
 
 # ---- product -----------------------------------------------------------------------------------
@@ -252,8 +253,7 @@ def var(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = Fals
         unbiased: divide by count - 1 instead of count (NaN where the count is 1).
         keepdim: leave the reduced axes with size 1.
     """
-    axes = axes_of(axis, x.ndim)
-    return _var(x, axes=axes, keepdims=bool(keepdim), correction=int(unbiased))
+    return apply(_var, (x,), (axes_of(axis, x.ndim), bool(keepdim), int(unbiased)))
 
 
 def std(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
@@ -275,7 +275,7 @@ def _(g, *, x, out, x_shape, axes, keepdims):
 
 def logsumexp(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """log of the sum of e^x over all axes or the given ones, without overflow."""
-    return _logsumexp(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
+    return apply(_logsumexp, (x,), (axes_of(axis, x.ndim), bool(keepdim)))
 
 
 def nansum(x: Tensor, axis: Any = None, dtype: Any = None, keepdim: bool = False) -> Tensor:

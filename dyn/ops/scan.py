@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dispatch import dtype_attr
+from dyn.core.dispatch import apply, dtype_attr
 from dyn.core.dtype import I64, rank
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
@@ -47,7 +47,7 @@ def cumsum(x: Tensor, axis: int | None = None, dtype: Any = None) -> Tensor:
         x = cast(x, dtype)
     if axis is None:
         x, axis = flatten(x), 0
-    return _cumsum(x, axis=axis_of(axis, x.ndim), reverse=False)
+    return apply(_cumsum, (x,), (axis_of(axis, x.ndim), False))
 
 
 # ---- products ----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyn.core.dispatch import dtype_attr
+from dyn.core.dispatch import apply, dtype_attr
 from dyn.core.dtype import I64
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
@@ -53,7 +53,7 @@ def _position(chosen: Any, x: Tensor, axis: int | None, keepdim: bool, dtype: An
         found = chosen(reshape(x, [-1]), axis=0, keepdims=False)
         found = reshape(found, [1] * ndim) if keepdim else found
     else:
-        found = chosen(x, axis=axis_of(axis, ndim), keepdims=bool(keepdim))
+        found = apply(chosen, (x,), (axis_of(axis, ndim), bool(keepdim)))
     return cast(found, dtype_attr(dtype))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -91,14 +92,14 @@ def softmax(x: Tensor, axis: int = -1, dtype: Any = None) -> Tensor:
     """
     if dtype is not None:
         x = x.astype(dtype)
-    return _softmax(x, axis=axis_of(axis, x.ndim))
+    return apply(_softmax, (x,), (axis_of(axis, x.ndim),))
 
 
 def log_softmax(x: Tensor, axis: int = -1, dtype: Any = None) -> Tensor:
     """Logarithm of `softmax`, computed without under- or overflow. ONNX: LogSoftmax."""
     if dtype is not None:
         x = x.astype(dtype)
-    return _log_softmax(x, axis=axis_of(axis, x.ndim))
+    return apply(_log_softmax, (x,), (axis_of(axis, x.ndim),))
 
 
 __all__ = ["log_softmax", "softmax"]

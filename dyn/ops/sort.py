@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.core.dim import Dim
+from dyn.core.dispatch import apply
 from dyn.core.dtype import I64, rank
 from dyn.core.errors import AttributeValueError, DTypeError
 from dyn.core.op import OPS, op
@@ -66,14 +67,14 @@ def topk(
     """
     (k,) = sizes_of(k)
     axis = axis_of(-1 if axis is None else axis, x.ndim)
-    return _topk(x, k=k, axis=axis, largest=bool(largest))
+    return apply(_topk, (x,), (k, axis, bool(largest)))
 
 
 def _ordered(x: Tensor, axis: int, descending: bool) -> tuple[Tensor, Tensor]:
     if x.ndim == 0:
         return OPS["clone"](x), OPS["full"](shape=(), value=0, dtype="int64")
     axis = axis_of(axis, x.ndim)
-    return _topk(x, k=x.shape[axis], axis=axis, largest=bool(descending))
+    return apply(_topk, (x,), (x.shape[axis], axis, bool(descending)))
 
 
 def sort(x: Tensor, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
