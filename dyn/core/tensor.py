@@ -104,10 +104,8 @@ class Tensor(PythonValue):
 
     def _typed(self) -> np.ndarray:
         """An array of the tensor's shape and dtype; that of a deferred value is not computed."""
-        alias, array = self._alias, self._array
-        if alias is None:
-            return self._read() if array is None else array
-        return array if alias.deferred else self._read()
+        ready = self._array is not None and (self._alias is None or self._alias.deferred)
+        return self._array if ready else self._read()
 
     def _bind(self, value: Tensor) -> None:
         """Take over value and history of another tensor."""
