@@ -104,8 +104,8 @@ class Tensor(PythonValue):
 
     def _typed(self) -> np.ndarray:
         """An array of the tensor's shape and dtype; that of a deferred value is not computed."""
-        ready = self._array is not None and (self._alias is None or self._alias.deferred)
-        return self._array if ready else self._read()
+        known: Any = self._array if self._alias is None or self._alias.deferred else None
+        return self._read() if known is None else known
 
     def _bind(self, value: Tensor) -> None:
         """Take over value and history of another tensor."""
