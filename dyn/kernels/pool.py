@@ -2,7 +2,7 @@
 
 Arrays are [N, C, spatial...] and results lie channels last, which convolution prefers; images that
 lie otherwise are brought into that order first. float32 and float64 run in vector code, other
-dtypes through float32. Padding is (low, high) per axis, flattened.
+dtypes through the one of these that holds their numbers. Padding is (low, high) per axis, flattened.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ def _attrs(kernel: Window, stride: Window, padding: Window, dilation: Window) ->
 
 def _max(x: np.ndarray, plan_of: Any) -> tuple[np.ndarray, np.ndarray]:
     if x.dtype not in code.MAX:
-        out, index = _max(x.astype(np.float32), plan_of)
+        out, index = _max(x.astype(np.result_type(x.dtype, np.float32)), plan_of)
         return out.astype(x.dtype), index
     x = channels_last(x)
     plan = plan_of(x.shape[1], x.itemsize)

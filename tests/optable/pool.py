@@ -184,6 +184,13 @@ def max_rows() -> list[OpCase]:
                 **row,
             )
         )
+    large = ints("n", 2, 4, 5, low=2**24, high=2**25, dtype="int32")  # not all are float32 numbers
+
+    def ref_integers(x: np.ndarray, **attrs: Any) -> np.ndarray:
+        return ref_max_pool(x, **attrs).astype(x.dtype)
+
+    row = {"order": 0, "note": "integers", "single": False, "empty": False}
+    rows.append(OpCase("max_pool", [large], SQUARE, ref_integers, **row))
     rows.append(OpCase("max_pool", [distinct("n", 2, 9)], LINE, ref_max_pool, note="1d"))
     rows.append(OpCase("max_pool", [distinct("n", 2, 4, 5, 6)], CUBE, ref_max_pool, note="3d"))
     rows.append(

@@ -254,7 +254,8 @@ def _dismiss(state: int) -> None:
 
 @kernel(warm=["(int64, int64, int64[::1], int64)"])
 def _launch(pool: int, code: int, args: np.ndarray, chunks: int) -> None:
-    parallel_for(pool, code, args.ctypes.data, chunks)
+    # As a signed word: parallel_for must not be compiled once more for an unsigned one.
+    parallel_for(pool, code, types.int64(args.ctypes.data), chunks)
 
 
 class _Pool:
