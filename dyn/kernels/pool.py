@@ -2,7 +2,7 @@
 
 Arrays are [N, C, spatial...] and results lie channels last, which convolution prefers; images that
 lie otherwise are brought into that order first. float32 and float64 run in vector code, other
-dtypes through the one of these that holds their numbers. Padding is (low, high) per axis, flattened.
+dtypes through the one that holds their numbers. Padding is (low, high) per axis, flattened.
 """
 
 from __future__ import annotations
