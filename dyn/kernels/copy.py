@@ -277,8 +277,13 @@ def contiguous(x: np.ndarray) -> np.ndarray:
     """x itself if it lies in row-major order, else a copy that does."""
     if x.flags.c_contiguous:
         return x
+    return copied(x)
+
+
+def copied(x: np.ndarray) -> np.ndarray:
+    """A copy of x in row-major order."""
     if x.nbytes < SMALL:
-        return np.ascontiguousarray(x)
+        return np.array(x, order="C")
     made = empty(x.shape, x.dtype)
     place(made, x)
     return made

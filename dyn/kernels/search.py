@@ -25,11 +25,6 @@ def topk(x, k, axis, largest):
     return np.moveaxis(values, -1, axis), np.moveaxis(indices, -1, axis)
 
 
-def nonzero(x):
-    """Coordinates of the nonzero elements in row-major order, one row each."""
-    return np.argwhere(x).reshape(-1, x.ndim)
-
-
 def unique(x, axis):
     """(values, first positions, inverse, counts), values in ascending order."""
     values, index, inverse, counts = np.unique(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dyn.kernels import pads
 from dyn.kernels.copy import SMALL, contiguous, place
 from dyn.kernels.layout import is_channels_last
 from dyn.kernels.runtime.memory import empty
@@ -115,29 +116,27 @@ def spread(g: np.ndarray, index: tuple[Any, ...], shape: tuple[int, ...]) -> np.
 
 
 @lru_cache(1024)
-def _widths(sizes: tuple[int, ...], pads: Any) -> tuple[Any, Any, Any]:
-    """What of an array stays (None: all), the elements added before and after, and the new sizes.
+def _widths(sizes: tuple[int, ...], amounts: Any) -> tuple[Any, Any, Any]:
+    """What of an array stays (None: all), the elements added before it, and the new sizes.
 
     Remembered, because it costs as much as padding a small image.
     """
-    ends = [(max(0, -low), n - max(0, -high)) for n, (low, high) in zip(sizes, pads, strict=True)]
+    ends = [
+        (max(0, -low), n - max(0, -high)) for n, (low, high) in zip(sizes, amounts, strict=True)
+    ]
     # Behind the slices stands an Ellipsis so that of no axes, too, there is an array.
     cut = (*(slice(*pair) for pair in ends), Ellipsis)
     kept = all(pair == (0, n) for pair, n in zip(ends, sizes, strict=True))
-    widths = tuple((max(0, low), max(0, high)) for low, high in pads)
-    shape = tuple(n + low + high for n, (low, high) in zip(sizes, pads, strict=True))
-    return None if kept else cut, widths, shape
+    before = tuple(max(0, low) for low, _ in amounts)
+    shape = tuple(n + low + high for n, (low, high) in zip(sizes, amounts, strict=True))
+    return None if kept else cut, before, shape
 
 
-def pad(x, pads, mode, value):
-    """`x` with `pads[i] = (before, after)` elements added (or cut, if negative) on axis i."""
-    cut, widths, shape = _widths(x.shape, pads)
-    order = _order(x)
-    x = x if cut is None else x[cut]
-    if mode == "constant":
-        out = empty(shape, x.dtype, order)
-        place(out, x, tuple([low for low, _ in widths]), value)
-        return out
-    return np.pad(
-        x, widths, mode={"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
-    )
+def pad(x, widths, mode, value):
+    """`x` with `widths[i] = (before, after)` elements added (or cut, if negative) on axis i."""
+    if mode != "constant":
+        return pads.pad(x, widths, mode)
+    cut, low, shape = _widths(x.shape, widths)
+    out = empty(shape, x.dtype, _order(x))
+    place(out, x if cut is None else x[cut], low, value)
+    return out

@@ -36,6 +36,8 @@ def getitem(x: Tensor, item: Any) -> Tensor:
     """
     if _is_simple(item) and x.ndim:
         return _getitem(x, index=(canonical(item),))
+    if isinstance(item, Tensor) and item._read().dtype == BOOL and item.ndim:
+        return _gather_nd(x, _places(x, item, 0))
     plain = _plain_index(item, x.ndim) if item.__class__ is tuple else None
     if plain is not None:
         return _getitem(x, index=plain)
@@ -181,16 +183,21 @@ def _axes_used(entry: Any) -> int:
     return 1
 
 
-def _coordinates(x: Tensor, mask: Tensor, axis: int) -> list[Tensor]:
-    """One index vector per axis of a mask."""
+def _places(x: Tensor, mask: Tensor, axis: int) -> Tensor:
+    """The coordinates where a mask of the axes of x from `axis` on holds, one row each."""
     array = mask._read()
     for i, n in enumerate(array.shape):
         if x._array.shape[axis + i] != n:
             raise IndexRangeError(
                 f"a mask of shape {show(array.shape)} does not fit axis {axis} of {show(x.shape)}"
             )
-    where = OPS["nonzero"](mask)
-    return [_getitem(where, index=(FULL, ("int", i))) for i in range(array.ndim)]
+    return OPS["nonzero"](mask)
+
+
+def _coordinates(x: Tensor, mask: Tensor, axis: int) -> list[Tensor]:
+    """One index vector per axis of a mask."""
+    where = _places(x, mask, axis)
+    return [_getitem(where, index=(FULL, ("int", i))) for i in range(mask.ndim)]
 
 
 def _aligned(tensors: dict[int, Tensor]) -> tuple[list[int], list[Tensor], tuple[Any, ...]]:

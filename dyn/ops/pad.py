@@ -1,7 +1,7 @@
 """Padding: elements added around a tensor, or removed from its edges.
 
-The gradient of constant padding is padding by the opposite amounts; that of the other modes adds
-each element where padding copied it from.
+The gradient of constant padding is padding by the opposite amounts; that of the other modes, which
+is `pad_grad`, adds each element where padding copied it from.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from functools import lru_cache
 from typing import Any
 
 from dyn.core.errors import AttributeValueError, ShapeError
-from dyn.core.op import OPS, op
+from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
+from dyn.kernels.pads import pad_grad
 from dyn.ops.infer import Type
 from dyn.ops.shape import sizes_of
 
@@ -46,16 +47,22 @@ def _pad(x, *, pads, mode, value):
 def _(g, *, x_shape, pads, mode):
     if mode == "constant":
         return _pad(g, pads=tuple((-low, -high) for low, high in pads), mode=mode, value=0.0)
-    for axis, (low, high) in enumerate(pads):
-        if (low, high) == (0, 0):
-            continue
-        # Each element goes back to where padding copied it from.
-        n = x_shape[axis]
-        positions = OPS["arange"](start=0, stop=n, step=1, dtype="int64")
-        source = _pad(positions, pads=((low, high),), mode=mode, value=0.0)
-        shape = tuple(n if i == axis else size for i, size in enumerate(g.shape))
-        g = OPS["gather_grad"](g, source, axis=axis, shape=shape)
-    return g
+    return _pad_grad(g, pads=pads, mode=mode, shape=x_shape)
+
+
+def _infer_pad_grad(g: Type, *, pads: Any, mode: str, shape: tuple[Any, ...]) -> Type:
+    return Type(shape, g.dtype)
+
+
+@op(infer=_infer_pad_grad)
+def _pad_grad(g, *, pads, mode, shape):
+    """Zeros of `shape` to which g is added where padding copied from. ONNX: Pad, ScatterND."""
+    return pad_grad(g, pads, mode, shape)
+
+
+@_pad_grad.vjp("g")
+def _(g, *, pads, mode):
+    return _pad(g, pads=pads, mode=mode, value=0.0)
 
 
 def pad(

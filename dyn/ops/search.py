@@ -13,6 +13,7 @@ from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import search as kernels
+from dyn.kernels.nonzero import nonzero as coordinates
 from dyn.ops.infer import (
     Type,
     axis_of,
@@ -84,7 +85,7 @@ def slice_at(x: Tensor, axis: int, place: Any) -> Tensor:
 @op(infer=lambda x: Type((None, len(x.shape)), I64), dynamic=True, differentiable=False)
 def _nonzero(x):
     """Coordinates of the nonzero elements, one row each. ONNX: NonZero, Transpose."""
-    return kernels.nonzero(x)
+    return coordinates(x)
 
 
 def nonzero(x: Tensor, as_tuple: bool = False) -> Any:

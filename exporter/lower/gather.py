@@ -17,21 +17,24 @@ def _(b, node):
     return b.op("Gather", *node.inputs, axis=node.attrs["axis"])
 
 
-@lowers("gather_grad")
-def _(b, node):
-    g, index = node.inputs
-    axis, shape = node.attrs["axis"], node.attrs["shape"]
-    rank = len(node.input_types[1].shape)
-    total = len(node.shape)
+def added(b, g, index, axis, shape, rank, dtype):
+    """Zeros of `shape` with g added at an index of `rank` axes, which stand for `axis` in g."""
+    total = len(shape) + rank - 1
     # ScatterND adds slices of leading axes: bring the axis of the index to the front and back.
     perm = [*range(axis, axis + rank), *range(axis), *range(axis + rank, total)]
     rows = g if axis == 0 else b.transpose(g, perm)
     front = [shape[axis], *shape[:axis], *shape[axis + 1 :]]
-    zeros = b.op("Expand", b.const(0, node.dtype), b.shape_vector(front))
+    zeros = b.op("Expand", b.const(0, dtype), b.shape_vector(front))
     out = b.op("ScatterND", zeros, b.unsqueeze(index, rank), rows, reduction="add")
     if axis == 0:
         return out
     return b.transpose(out, [*range(1, axis + 1), 0, *range(axis + 1, len(shape))])
+
+
+@lowers("gather_grad")
+def _(b, node):
+    rank = len(node.input_types[1].shape)
+    return added(b, *node.inputs, node.attrs["axis"], node.attrs["shape"], rank, node.dtype)
 
 
 @lowers("gather_nd")

@@ -1,5 +1,6 @@
 """Lowering of `dyn/ops/pad.py`: Pad, and its parts where the target lacks a mode."""
 
+from exporter.lower.gather import added
 from exporter.registry import lowers
 
 
@@ -7,18 +8,34 @@ def _widths(b, pads):
     return b.shape_vector([low for low, _ in pads] + [high for _, high in pads])
 
 
+def _padded(b, x, pads, mode):
+    """x padded with elements of its own."""
+    if mode == "circular" and not b.has("Pad", since=19):
+        return _wrap(b, x, pads)
+    words = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    return b.op("Pad", x, _widths(b, pads), mode=words[mode])
+
+
 @lowers("pad")
 def _(b, node):
     pads, mode = node.attrs["pads"], node.attrs["mode"]
-    widths = _widths(b, pads)
-    if mode == "constant":
-        value = b.const(node.attrs["value"], node.dtype)
-        return b.op("Pad", node.x, widths, value)
-    if mode == "circular" and not b.has("Pad", since=19):
-        return _wrap(b, node.x, pads)
-    return b.op(
-        "Pad", node.x, widths, mode={"reflect": "reflect", "replicate": "edge"}.get(mode, "wrap")
-    )
+    if mode != "constant":
+        return _padded(b, node.x, pads, mode)
+    return b.op("Pad", node.x, _widths(b, pads), b.const(node.attrs["value"], node.dtype))
+
+
+@lowers("pad_grad")
+def _(b, node):
+    pads, mode, shape = (node.attrs[name] for name in ("pads", "mode", "shape"))
+    g, sizes = node.x, list(node.input_types[0].shape)
+    for axis, amounts in enumerate(pads):
+        if amounts == (0, 0):
+            continue
+        sizes[axis] = shape[axis]
+        positions = b.op("Range", b.size(0), b.size(shape[axis]), b.size(1))
+        source = _padded(b, positions, [amounts], mode)
+        g = added(b, g, source, axis, sizes, 1, node.dtype)
+    return g
 
 
 def _cut(b, x, axis, start, stop):

@@ -14,6 +14,13 @@ def padded(x, pads, mode, value):
     return np.pad(x, pads, mode=names[mode])
 
 
+def folded(g, pads, mode, shape):
+    places = padded(np.arange(np.prod(shape)).reshape(shape), pads, mode, 0)
+    out = np.zeros(shape)
+    np.add.at(out.reshape(-1), places.reshape(-1), g.reshape(-1))
+    return out
+
+
 ROWS = [
     OpCase(
         "pad",
@@ -39,6 +46,17 @@ ROWS = [
             sizes={"h": (6, 9)},
             empty=False,
             single=mode == "replicate",
+            note=mode,
+        )
+        for mode in ("reflect", "replicate", "circular")
+    ),
+    *(
+        OpCase(
+            "pad_grad",
+            [array(3, 7, 8)],
+            attrs={"pads": ((0, 0), (1, 2), (2, 1)), "mode": mode, "shape": (3, 4, 5)},
+            reference=folded,
+            empty=False,
             note=mode,
         )
         for mode in ("reflect", "replicate", "circular")
