@@ -18,13 +18,15 @@ from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.jit import call_address, kernel, task
 from dyn.kernels.runtime.memory import empty
-from dyn.kernels.runtime.threads import argument
+from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.runtime.words import room
 from dyn.kernels.vector.runs import copy_elements, copy_run, fill_elements, pointer, spread_elements
 from dyn.kernels.vector.transpose import transpose_f32, transpose_f64
 
 GRAIN = 65536
 """Bytes worth a chunk."""
+FILL = 1 << 16
+"""Bytes from which on a fill is shared out."""
 SMALL = 16384
 """Bytes below which numpy's own copy costs less than calling ours."""
 MAX_AXES = 6
@@ -271,6 +273,26 @@ def place(
         bits = 0 if fill is None else int(np.array(fill, target.dtype).view(f"i{item}"))
         filled = fill is not None
         drive.run(place_rows, chunks, id(target), id(source), id(plan.words), filled, bits)
+
+
+@task
+def _fill(args, chunk, chunks):
+    """Write one number to a run of elements: (out, bits, bytes of an element, count)."""
+    size = argument(args, 2)
+    start, stop = bounds(argument(args, 3), chunk, chunks, 64)
+    fill_elements(data(argument(args, 0)) + start * size, argument(args, 1), size, stop - start)
+
+
+def filled(shape: tuple[int, ...], value: Any, dtype: np.dtype) -> np.ndarray:
+    """A new array with every element `value`."""
+    out = empty(shape, dtype)
+    if out.nbytes < FILL or out.itemsize > 8:
+        out.fill(value)
+        return out
+    bits = int(np.array(value).astype(dtype).view(f"i{out.itemsize}"))
+    chunks = drive.chunks_of(out.nbytes, 4 * GRAIN)
+    drive.run(_fill, chunks, id(out), bits, out.itemsize, out.size)
+    return out
 
 
 def contiguous(x: np.ndarray) -> np.ndarray:

@@ -1,13 +1,25 @@
-"""Random numbers as arrays, drawn from a generator that the caller hands in."""
+"""Random numbers as arrays, drawn from a generator that the caller hands in.
+
+Many numbers of the common dtypes are drawn on all threads (`philox.py`), others by numpy.
+"""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.random import Generator
 
+from dyn.kernels import philox
+
+MANY = philox.WIDTH
+"""Numbers from which on all threads draw them."""
+
 
 def uniform(generator: Generator, shape, low, high, dtype):
     """Numbers drawn evenly from [low, high)."""
+    if dtype == np.float32 and math.prod(shape) >= MANY:
+        return philox.uniform(generator, shape, low, high)
     work = _work(dtype)
     drawn = generator.random(shape, work)
     if (low, high) != (0.0, 1.0):
@@ -20,6 +32,8 @@ def uniform(generator: Generator, shape, low, high, dtype):
 
 def normal(generator: Generator, shape, mean, std, dtype):
     """Numbers drawn from the normal distribution."""
+    if dtype == np.float32 and math.prod(shape) >= MANY:
+        return philox.normal(generator, shape, mean, std)
     work = _work(dtype)
     drawn = generator.standard_normal(shape, work)
     if (mean, std) != (0.0, 1.0):
@@ -33,6 +47,8 @@ def _work(dtype):
 
 def integers(generator: Generator, shape, low, high, dtype):
     """Integers drawn evenly from low to high - 1."""
+    if math.prod(shape) >= MANY and high - low <= 1 << 32:
+        return philox.integers(generator, shape, low, high).astype(dtype, copy=False)
     return np.asarray(generator.integers(low, high, shape)).astype(dtype)
 
 

@@ -9,13 +9,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dyn.kernels.copy import contiguous, place
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.shape import pad
+
 
 def pixel_shuffle(x: np.ndarray, factor: int) -> np.ndarray:
     """[N, C * r * r, H, W] as [N, C, H * r, W * r]."""
     n, c, h, w = x.shape
     r = factor
     blocks = x.reshape(n, c // (r * r), r, r, h, w).transpose(0, 1, 4, 2, 5, 3)
-    return np.ascontiguousarray(blocks).reshape(n, c // (r * r), h * r, w * r)
+    return contiguous(blocks).reshape(n, c // (r * r), h * r, w * r)
 
 
 def pixel_unshuffle(x: np.ndarray, factor: int) -> np.ndarray:
@@ -23,7 +27,7 @@ def pixel_unshuffle(x: np.ndarray, factor: int) -> np.ndarray:
     n, c, h, w = x.shape
     r = factor
     blocks = x.reshape(n, c, h // r, r, w // r, r).transpose(0, 1, 3, 5, 2, 4)
-    return np.ascontiguousarray(blocks).reshape(n, c * r * r, h // r, w // r)
+    return contiguous(blocks).reshape(n, c * r * r, h // r, w // r)
 
 
 def _places(
@@ -50,11 +54,16 @@ def unfold(
     """The windows of x as columns: [N, C * kh * kw, windows]."""
     n, c = x.shape[:2]
     top, bottom, left, right = padding
-    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    if any(padding):
+        x = pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), "constant", 0)
     count = kernel[0] * kernel[1]
-    columns = np.empty((n, c, count, *out), x.dtype)
-    for place, rows, cols in _places(kernel, stride, dilation, out):
-        columns[:, :, place] = x[:, :, rows, cols]
+    columns = empty((n, c, count, *out), x.dtype)
+    steps = x.strides
+    views = (n, c, *kernel, *out)
+    (sh, sw), (dh, dw) = stride, dilation
+    by = (dh * steps[2], dw * steps[3], sh * steps[2], sw * steps[3])
+    windows = np.lib.stride_tricks.as_strided(x, views, (*steps[:2], *by), writeable=False)
+    place(columns.reshape(views), windows)
     return columns.reshape(n, c * count, out[0] * out[1])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dyn.kernels import pads
-from dyn.kernels.copy import SMALL, contiguous, place
+from dyn.kernels.copy import SMALL, contiguous, copied, place
 from dyn.kernels.layout import is_channels_last
 from dyn.kernels.runtime.memory import empty
 
@@ -91,6 +91,27 @@ def split(x, sizes, axis):
         parts.append(x[(*before, slice(start, start + n))])
         start += n
     return tuple(parts)
+
+
+def tile(x, repeats):
+    """x side by side, `repeats[i]` times along axis i."""
+    shape = tuple([n * r for n, r in zip(x.shape, repeats, strict=True)])
+    out = empty(shape, x.dtype)
+    apart = tuple([size for pair in zip(repeats, x.shape, strict=True) for size in pair])
+    whole = np.expand_dims(x, tuple(range(0, 2 * x.ndim, 2)))
+    place(out.reshape(apart), np.broadcast_to(whole, apart))
+    return out
+
+
+def write(x, index, value):
+    """A copy of x with `value` where the basic index (integers, slices, None) selects."""
+    out = copied(x)
+    region = out[index]
+    if isinstance(region, np.ndarray) and value.size == region.size and value.shape:
+        place(region, value.reshape(region.shape))
+    else:
+        out[index] = value
+    return out
 
 
 def spread(g: np.ndarray, index: tuple[Any, ...], shape: tuple[int, ...]) -> np.ndarray:

@@ -136,9 +136,7 @@ def _infer_setitem(x: Type, value: Type, *, index: Index) -> Type:
 @op(infer=_infer_setitem)
 def _setitem(x, value, *, index):
     """A copy of x with `value` broadcast into the selected region. ONNX: ScatterElements."""
-    out = np.array(x)
-    out[as_slices(index)] = value
-    return out
+    return kernels.write(x, as_slices(index), value)
 
 
 @_setitem.vjp("x")

@@ -18,7 +18,7 @@ from dyn.core.dtype import I64, default_float, is_float
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
-from dyn.kernels.runtime import memory
+from dyn.kernels.copy import filled
 from dyn.ops.compare import less_than
 from dyn.ops.elementwise import add, multiply, subtract
 from dyn.ops.index import where
@@ -60,13 +60,7 @@ def _infer_full(*, shape: tuple[Any, ...], value: Any, dtype: str) -> Type:
 @op(infer=_infer_full, differentiable=False)
 def _full(*, shape, value, dtype):
     """A tensor of one number. ONNX: ConstantOfShape."""
-    return _filled(shape, value, as_numpy(dtype))
-
-
-def _filled(shape: tuple[int, ...], value: Any, dtype: np.dtype) -> np.ndarray:
-    out = memory.empty(shape, dtype)
-    out.fill(value)
-    return out
+    return filled(shape, value, as_numpy(dtype))
 
 
 def _infer_full_like(x: Type, *, value: Any, dtype: str) -> Type:
@@ -76,19 +70,19 @@ def _infer_full_like(x: Type, *, value: Any, dtype: str) -> Type:
 @op(infer=_infer_full_like, differentiable=False)
 def _full_like(x, *, value, dtype):
     """A tensor of one number in the shape of x. ONNX: Shape, ConstantOfShape."""
-    return _filled(x.shape, value, as_numpy(dtype))
+    return filled(x.shape, value, as_numpy(dtype))
 
 
 @op(infer=same, differentiable=False)
 def _zeros_like(x):
     """Zeros in the shape and dtype of x. ONNX: Shape, ConstantOfShape."""
-    return _filled(x.shape, 0, x.dtype)
+    return filled(x.shape, 0, x.dtype)
 
 
 @op(infer=same, differentiable=False)
 def _ones_like(x):
     """Ones in the shape and dtype of x. ONNX: Shape, ConstantOfShape."""
-    return _filled(x.shape, 1, x.dtype)
+    return filled(x.shape, 1, x.dtype)
 
 
 _KINDS = {builtins.bool: "bool", complex: "complex128"}
@@ -239,7 +233,7 @@ def _one_hot(x, *, classes, dtype):
     """A vector of zeros with a one at position x, along a new last axis. ONNX: OneHot."""
     if x.size and (x.min() < 0 or x.max() >= classes):
         raise IndexError(f"{x.min()} to {x.max()} are not all in [0, {classes})")
-    out = _filled((x.size, classes), 0, as_numpy(dtype))
+    out = filled((x.size, classes), 0, as_numpy(dtype))
     out[np.arange(x.size), x.reshape(-1)] = 1
     return out.reshape(*x.shape, classes)
 

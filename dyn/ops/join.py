@@ -222,7 +222,7 @@ def _infer_tile(x: Type, *, repeats: tuple[Any, ...]) -> Type:
 @op(infer=_infer_tile)
 def _tile(x, *, repeats):
     """x side by side, `repeats[i]` times along axis i. ONNX: Tile."""
-    return np.tile(x, repeats)
+    return kernels.tile(x, repeats)
 
 
 @_tile.vjp("x")

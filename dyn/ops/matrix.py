@@ -11,6 +11,7 @@ from dyn.core.dtype import default_float
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
+from dyn.kernels.triangle import triangle
 from dyn.ops.compare import equal
 from dyn.ops.creation import arange, need_sizes
 from dyn.ops.elementwise import subtract
@@ -47,7 +48,7 @@ def _infer_triangle(x: Type, *, diagonal: int) -> Type:
 @op(infer=_infer_triangle)
 def _tril(x, *, diagonal):
     """x on and below a diagonal of the last two axes, zeros above. ONNX: Trilu."""
-    return np.tril(x, diagonal)
+    return triangle(x, diagonal, False)
 
 
 @_tril.vjp("x")
@@ -58,7 +59,7 @@ def _(g, *, diagonal):
 @op(infer=_infer_triangle)
 def _triu(x, *, diagonal):
     """x on and above a diagonal of the last two axes, zeros below. ONNX: Trilu."""
-    return np.triu(x, diagonal)
+    return triangle(x, diagonal, True)
 
 
 @_triu.vjp("x")

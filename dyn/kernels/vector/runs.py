@@ -88,6 +88,18 @@ def copy_run(typing: Any, source: Any, target: Any, count: Any) -> Any:
     return types.void(types.int64, types.int64, types.int64), generate
 
 
+@intrinsic
+def clear_run(typing: Any, target: Any, count: Any) -> Any:
+    """Set `count` bytes to zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target, count = arguments
+        cgutils.memset(builder, builder.inttoptr(target, BYTE.as_pointer()), count, 0)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
 @kernel
 def copy_elements(source, step, target, size, count):
     """Bring `count` elements, `step` bytes apart, together."""
@@ -131,7 +143,9 @@ def spread_elements(source, target, step, size, count):
 @kernel
 def fill_elements(target, bits, size, count):
     """Write the low bytes of a word to `count` elements of up to 8 bytes."""
-    if size == 4:
+    if bits == 0:
+        clear_run(target, size * count)
+    elif size == 4:
         four = pointer(target, np.int32(0))
         for i in range(count):
             four[i] = np.int32(bits)

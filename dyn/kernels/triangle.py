@@ -1,0 +1,56 @@
+"""Triangles of matrices: of each row a run is copied, the rest is zero."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dyn.kernels.copy import contiguous
+from dyn.kernels.runtime import drive
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.jit import task
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.threads import argument, bounds
+from dyn.kernels.vector.runs import copy_run, fill_elements
+
+GRAIN = 65536
+"""Bytes worth a chunk."""
+
+
+@task
+def _triangles(args, chunk, chunks):
+    """Rows of triangles: (x, out, all rows, rows and columns of a matrix, diagonal, item, upper).
+
+    Columns are done as bytes.
+    """
+    rows, item = argument(args, 3), argument(args, 6)
+    wide, diagonal = argument(args, 4) * item, argument(args, 5)
+    start, stop = bounds(argument(args, 2), chunk, chunks, 1)
+    source = data(argument(args, 0)) + start * wide
+    target = data(argument(args, 1)) + start * wide
+    for row in range(start, stop):
+        # Elements left of the place where the triangle ends, or begins.
+        left = row % rows + diagonal + (0 if argument(args, 7) else 1)
+        left = min(max(left * item, 0), wide)
+        if argument(args, 7):
+            fill_elements(target, 0, 1, left)
+            copy_run(source + left, target + left, wide - left)
+        else:
+            copy_run(source, target, left)
+            fill_elements(target + left, 0, 1, wide - left)
+        source += wide
+        target += wide
+
+
+def triangle(x: np.ndarray, diagonal: int, upper: bool) -> np.ndarray:
+    """The part of the last two axes on and above (or, lower, on and below) a diagonal."""
+    rows, columns = x.shape[-2:]
+    out = empty(x.shape, x.dtype)
+    x = contiguous(x)
+    if x.size:
+        diagonal = max(-rows - 1, min(columns + 1, diagonal))
+        every = x.size // columns
+        drive.run(
+            _triangles, min(every, drive.chunks_of(x.nbytes, GRAIN)), id(x), id(out), every, rows,
+            columns, diagonal, x.itemsize, upper,
+        )  # fmt: skip
+    return out
