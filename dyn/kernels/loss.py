@@ -30,8 +30,15 @@ def huber(x: np.ndarray, y: np.ndarray, delta: float) -> np.ndarray:
     return elementwise.binary("huber", x, y, delta=delta)
 
 
+def huber_grad(g: np.ndarray, x: np.ndarray, y: np.ndarray, delta: float) -> np.ndarray:
+    """g * d, with d = x - y brought into [-delta, delta]."""
+    return elementwise.ternary("huber_grad", g, x, y, delta=delta)
+
+
 def mse_grad(g: np.ndarray, x: np.ndarray, y: np.ndarray, reduction: str) -> np.ndarray:
     """2 * g * (x - y), divided by the number of elements for a mean."""
-    factor = x.dtype.type(2 / max(x.size, 1) if reduction == "mean" else 2)
+    factor = 2 / max(x.size, 1) if reduction == "mean" else 2.0
+    if not g.ndim:
+        return elementwise.binary("scaled_difference", x, y, factor=factor * float(g))
     away = elementwise.binary("subtract", x, y)
-    return elementwise.binary("multiply", away, np.asarray(g * factor))
+    return elementwise.binary("multiply", away, np.asarray(g * x.dtype.type(factor)))

@@ -84,6 +84,6 @@ def fold(
     columns = x.reshape(n, c, count, *out)
     top, bottom, left, right = padding
     total = np.zeros((n, c, sizes[0] + top + bottom, sizes[1] + left + right), x.dtype)
-    for place, rows, cols in _places(kernel, stride, dilation, out):
-        total[:, :, rows, cols] += columns[:, :, place]
+    for number, rows, cols in _places(kernel, stride, dilation, out):
+        total[:, :, rows, cols] += columns[:, :, number]
     return total[:, :, top : top + sizes[0], left : left + sizes[1]].copy()

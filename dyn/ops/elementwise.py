@@ -269,9 +269,29 @@ def fmin(x: Any, y: Any) -> Tensor:
 # ---- made of the above -------------------------------------------------------------------------
 
 
-def lerp(x: Any, y: Any, weight: Any) -> Tensor:
-    """x + weight * (y - x)."""
-    return add(x, multiply(weight, subtract(y, x)))
+def _infer_lerp(x: Type, y: Type, weight: Type) -> Type:
+    return broadcast(broadcast(x, y), weight)
+
+
+@op(infer=_infer_lerp, promote="float")
+def lerp(x, y, weight):
+    """x + weight * (y - x). ONNX: Sub, Mul, Add."""
+    return kernels.ternary("lerp", x, y, weight)
+
+
+@lerp.vjp("x")
+def _(g, *, weight):
+    return multiply(g, subtract(1, weight))
+
+
+@lerp.vjp("y")
+def _(g, *, weight):
+    return multiply(g, weight)
+
+
+@lerp.vjp("weight")
+def _(g, *, x, y):
+    return multiply(g, subtract(y, x))
 
 
 def heaviside(x: Tensor, y: Any) -> Tensor:

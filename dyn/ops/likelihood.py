@@ -4,10 +4,75 @@ from __future__ import annotations
 
 import math
 
-from dyn.core.op import OPS
+from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
+from dyn.kernels import elementwise as kernels
 from dyn.ops.creation import one_hot
+from dyn.ops.elementwise import keep_where
+from dyn.ops.infer import Type, broadcast, need_float
 from dyn.ops.loss import reduce_loss
+
+# ---- element by element ------------------------------------------------------------------------
+
+
+def _infer_loss(x: Type, y: Type) -> Type:
+    need_float("input", x)
+    return broadcast(x, y)
+
+
+@op(infer=_infer_loss, promote=True)
+def _binary_cross_entropy(p, y):
+    """-(y * log(p) + (1 - y) * log(1 - p)), logarithms not below -100. ONNX: Log, Max, Mul."""
+    return kernels.binary("binary_cross_entropy", p, y)
+
+
+@_binary_cross_entropy.vjp("p")
+def _(g, *, p, y):
+    # At probabilities of 0 and 1 the gradient is large but finite, as in PyTorch.
+    return g * (p - y) / OPS["maximum"](p * (1.0 - p), 1e-12)
+
+
+@_binary_cross_entropy.vjp("y")
+def _(g, *, p):
+    hit = OPS["maximum"](OPS["log"](p), -100.0)
+    return g * (OPS["maximum"](OPS["log"](1.0 - p), -100.0) - hit)
+
+
+@op(infer=_infer_loss, promote=True)
+def _logistic_cross_entropy(z, y):
+    """log(1 + e^z) - y * z: cross entropy of sigmoid(z). ONNX: Softplus, Mul, Sub."""
+    return kernels.binary("logistic_cross_entropy", z, y)
+
+
+@_logistic_cross_entropy.vjp("z")
+def _(g, *, z, y):
+    return g * (OPS["sigmoid"](z) - y)
+
+
+@_logistic_cross_entropy.vjp("y")
+def _(g, *, z):
+    return -(g * z)
+
+
+@op(infer=_infer_loss, promote=True)
+def _kl_div(x, y):
+    """y * (log(y) - x) where y > 0, else 0. ONNX: Log, Sub, Mul, Where."""
+    return kernels.binary("kl_div", x, y)
+
+
+@_kl_div.vjp("x")
+def _(g, *, y):
+    return -(g * OPS["relu"](y))
+
+
+@_kl_div.vjp("y")
+def _(g, *, x, y):
+    held = y > 0
+    safe = OPS["where"](held, y, OPS["ones_like"](y))
+    return keep_where(held, g * (OPS["log"](safe) + 1.0 - x))
+
+
+# ---- reduced -----------------------------------------------------------------------------------
 
 
 def binary_cross_entropy(
@@ -20,9 +85,7 @@ def binary_cross_entropy(
         label: targets y in [0, 1].
         weight: factor per element.
     """
-    hit = OPS["maximum"](OPS["log"](input), -100.0)
-    miss = OPS["maximum"](OPS["log"](1.0 - input), -100.0)
-    return _weighted(-(label * hit + (1.0 - label) * miss), weight, reduction)
+    return _weighted(_binary_cross_entropy(input, label), weight, reduction)
 
 
 def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
@@ -44,9 +107,9 @@ def binary_cross_entropy_with_logits(
         weight: factor per element.
         pos_weight: factor of the term of positive targets.
     """
-    loss = -OPS["log_sigmoid"](logit)
-    if pos_weight is not None:
-        loss = loss * ((pos_weight - 1.0) * label + 1.0)
+    if pos_weight is None:
+        return _weighted(_logistic_cross_entropy(logit, label), weight, reduction)
+    loss = -OPS["log_sigmoid"](logit) * ((pos_weight - 1.0) * label + 1.0)
     return _weighted((1.0 - label) * logit + loss, weight, reduction)
 
 
@@ -63,10 +126,7 @@ def kl_div(
     if log_target:
         loss = OPS["exp"](label) * (label - input)
     else:
-        zeros = OPS["zeros_like"](label)
-        positive = label > 0
-        safe = OPS["where"](positive, label, zeros + 1.0)
-        loss = OPS["where"](positive, label * (OPS["log"](safe) - input), zeros)
+        loss = _kl_div(input, label)
     if reduction == "batchmean":
         return reduce_loss(loss, "sum") / input.shape[0]
     return reduce_loss(loss, reduction)

@@ -273,12 +273,33 @@ def _huber(x, y, *, delta):
 
 @_huber.vjp("x")
 def _(g, *, x, y, delta):
-    return g * OPS["clip"](x - y, low=-delta, high=delta)
+    return _huber_grad(g, x, y, delta=delta)
 
 
 @_huber.vjp("y")
 def _(g, *, x, y, delta):
-    return g * OPS["clip"](y - x, low=-delta, high=delta)
+    return _huber_grad(g, y, x, delta=delta)
+
+
+@op(infer=lambda g, x, y, *, delta: g)
+def _huber_grad(g, x, y, *, delta):
+    """g * (x - y), the difference brought into [-delta, delta]. ONNX: Sub, Clip, Mul."""
+    return kernels.huber_grad(g, x, y, delta)
+
+
+@_huber_grad.vjp("g")
+def _(gg, *, x, y, delta):
+    return _huber_grad(gg, x, y, delta=delta)
+
+
+@_huber_grad.vjp("x")
+def _(gg, *, g, x, y, delta):
+    return OPS["clip_grad"](gg * g, x - y, low=-delta, high=delta)
+
+
+@_huber_grad.vjp("y")
+def _(gg, *, g, x, y, delta):
+    return -OPS["clip_grad"](gg * g, x - y, low=-delta, high=delta)
 
 
 def huber_loss(input: Tensor, label: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:

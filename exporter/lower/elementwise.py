@@ -33,6 +33,12 @@ def _(b, node):
     return b.op("Div", *node.inputs)
 
 
+@lowers("lerp")
+def _(b, node):
+    x, y, weight = node.inputs
+    return b.op("Add", x, b.op("Mul", weight, b.op("Sub", y, x)))
+
+
 def remainder(b, x, y, dtype):
     """What division toward minus infinity leaves: it has the sign of y."""
     if dtype.kind in "iu":

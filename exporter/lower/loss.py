@@ -25,6 +25,14 @@ def _(b: Any, node: NodeView) -> Any:
     return b.op("Mul", near, b.op("Sub", size, b.op("Mul", near, b.const(0.5, node.dtype))))
 
 
+@lowers("huber_grad")
+def _(b: Any, node: NodeView) -> Any:
+    g, x, y = node.inputs
+    delta = node.attrs["delta"]
+    near = b.op("Clip", b.op("Sub", x, y), b.const(-delta, node.dtype), b.const(delta, node.dtype))
+    return b.op("Mul", g, near)
+
+
 @lowers("mse_loss_grad")
 def _(b: Any, node: NodeView) -> Any:
     g, x, y = node.inputs

@@ -21,6 +21,8 @@ PARAMS: dict[str, dict[str, float]] = {
     "elu": {"alpha": 1.5, "scale": 1.1, "rate": 0.7},
     "elu_grad": {"alpha": 1.5, "scale": 1.1, "rate": 0.7},
     "huber": {"delta": 1.5},
+    "huber_grad": {"delta": 1.5},
+    "scaled_difference": {"factor": 0.3},
     "hardsigmoid": {"slope": 0.2, "offset": 0.4},
     "hardsigmoid_grad": {"slope": 0.2},
     "leaky_relu": {"slope": 0.1},
@@ -37,7 +39,9 @@ INVERSE = {"tan": 4, "asin": 2.5, "acos": 2.5, "atan": 2, "sinh": 4, "cosh": 4, 
 def call(name: str, *arrays: np.ndarray) -> np.ndarray:
     """A function as the library calls it; never through numpy's ufunc."""
     params = PARAMS.get(name, {})
-    out: Any = (nest.run_one, nest.run_two)[len(arrays) - 1](FAST[name], *arrays, *params.values())
+    out: Any = (nest.run_one, nest.run_two, nest.run_three)[len(arrays) - 1](
+        FAST[name], *arrays, *params.values()
+    )
     assert out is not None
     return out
 

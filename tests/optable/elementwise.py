@@ -128,7 +128,6 @@ ROWS = [
         "lerp",
         [X, Y, array(low=0, high=1)],
         reference=lambda x, y, w: x + w * (y - x),
-        run=ops.lerp,
     ),
     OpCase(
         "heaviside",

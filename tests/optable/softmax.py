@@ -187,7 +187,16 @@ ERROR = [
             empty=reduction != "mean",
         ),
     )
-] + [OpCase("huber", [array("n", 4), array("n", 4)], {"delta": 0.7}, ref_huber)]
+] + [
+    OpCase("huber", [array("n", 4), array("n", 4)], {"delta": 0.7}, ref_huber),
+    OpCase(
+        "huber_grad",
+        [array("n", 4)] * 3,
+        {"delta": 0.7},
+        lambda g, x, y, delta: g * np.clip(x - y, -delta, delta),
+        onnx="Clip",
+    ),
+]
 
 
 def gradient_of_the_mean(x, label):

@@ -7,8 +7,19 @@ from dyn.kernels.elementwise.apply import (
     clip_grad,
     kernel_size,
     limits,
+    ternary,
     unary,
     where,
 )
 
-__all__ = ["binary", "cast", "clip", "clip_grad", "kernel_size", "limits", "unary", "where"]
+__all__ = [
+    "binary",
+    "cast",
+    "clip",
+    "clip_grad",
+    "kernel_size",
+    "limits",
+    "ternary",
+    "unary",
+    "where",
+]

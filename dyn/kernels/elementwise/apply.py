@@ -19,7 +19,7 @@ from dyn.kernels.elementwise import nest
 from dyn.kernels.elementwise.formulas import FORMULAS, TESTS, UFUNCS
 from dyn.kernels.elementwise.pointwise import FormulaKernel, formula_kernel
 from dyn.kernels.elementwise.special import erf
-from dyn.kernels.vector import simd, vmath, vmath_inverse
+from dyn.kernels.vector import half, simd, vmath, vmath_inverse
 
 _F32 = np.dtype(np.float32)
 _EXACT = frozenset({"abs", "neg", "isnan", "isinf", "isfinite", "logical_not", "sign"})
@@ -88,6 +88,8 @@ CASTS = {
     )
     for a, b in (("b1", "f4"), ("i4", "f4"), ("i8", "f4"), ("f8", "f4"), ("f4", "f8"))
 }
+CASTS[np.dtype("f4"), np.dtype("f2")] = formula_kernel("cast_f4_f2", half.to_half, ("f4",), "f2")
+CASTS[np.dtype("f2"), np.dtype("f4")] = formula_kernel("cast_f2_f4", half.from_half, ("f2",), "f4")
 """Casts by old and new dtype, those of which numpy and we give the same for every number."""
 
 UFUNC_SIZE = 32768
@@ -113,6 +115,11 @@ def _is_half(dtype):
     return dtype.itemsize == 2 and dtype.kind not in "iub"
 
 
+def _narrow(out, dtype):
+    """Numbers computed in float32 in half precision again; truth values as they are."""
+    return cast(out, dtype) if out.dtype == _F32 else out
+
+
 def unary(name, x, **params):
     """Function `name` of every element of `x`; `params` are the numbers of its formula."""
     if x.dtype is _F32 and x.size >= _KERNEL_SIZE[name]:
@@ -122,8 +129,7 @@ def unary(name, x, **params):
             if out is not None:
                 return out
     elif _is_half(x.dtype) and name not in _EXACT:
-        out = unary(name, x.astype(_F32), **params)
-        return out.astype(x.dtype) if out.dtype == _F32 else out
+        return _narrow(unary(name, cast(x, _F32), **params), x.dtype)
     out = GENERAL[name](x, **params)
     return out if out.__class__ is np.ndarray else np.asarray(out)
 
@@ -139,9 +145,21 @@ def binary(name, x, y, **params):
                 if out is not None:
                     return out
     elif _is_half(x.dtype):
-        out = binary(name, x.astype(_F32), y.astype(_F32), **params)
-        return out.astype(x.dtype) if out.dtype == _F32 else out
+        return _narrow(binary(name, cast(x, _F32), cast(y, _F32), **params), x.dtype)
     out = GENERAL[name](x, y, **params)
+    return out if out.__class__ is np.ndarray else np.asarray(out)
+
+
+def ternary(name, x, y, z, **params):
+    """Function `name` of the elements of three arrays, which broadcast; as `binary`."""
+    if x.dtype is _F32 and y.dtype is _F32 and z.dtype is _F32:
+        out = nest.run_three(FAST[name], x, y, z, *params.values())
+        if out is not None:
+            return out
+    elif _is_half(x.dtype):
+        wide = (cast(a, _F32) for a in (x, y, z))
+        return _narrow(ternary(name, *wide, **params), x.dtype)
+    out = GENERAL[name](x, y, z, **params)
     return out if out.__class__ is np.ndarray else np.asarray(out)
 
 

@@ -176,9 +176,37 @@ def huber(m, x, y, *, delta):
     return near * (size - 0.5 * near)
 
 
+def huber_grad(m, g, x, y, *, delta):
+    return g * clip(m, x - y, low=-delta, high=delta)
+
+
+def scaled_difference(m, x, y, *, factor):
+    return (x - y) * factor
+
+
+def binary_cross_entropy(m, p, y):
+    hit = m.maximum(m.log(p), -100.0)
+    return -(y * hit + (1 - y) * m.maximum(m.log(1 - p), -100.0))
+
+
+def logistic_cross_entropy(m, z, y):
+    # log(1 + e^z) - y * z, with a power that cannot overflow.
+    return m.maximum(z, 0.0) - y * z + m.log1p(m.exp(-m.abs(z)))
+
+
+def kl_div(m, x, y):
+    held = y > 0
+    return m.where(held, y * (m.log(m.where(held, y, 1.0)) - x), 0.0)
+
+
+def lerp(m, x, y, w):
+    return x + w * (y - x)
+
+
 FORMULAS: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
+        binary_cross_entropy,
         clip,
         clip_grad,
         elu,
@@ -192,15 +220,20 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         hardswish,
         hardswish_grad,
         huber,
+        huber_grad,
+        kl_div,
         leaky_relu,
         leaky_relu_grad,
+        lerp,
         log_sigmoid,
         logaddexp,
+        logistic_cross_entropy,
         mish,
         mish_grad,
         prelu,
         relu_grad,
         rsqrt,
+        scaled_difference,
         shrink,
         sigmoid,
         sigmoid_grad,

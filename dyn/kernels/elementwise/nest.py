@@ -322,9 +322,24 @@ def run_two(f: FormulaKernel, x: np.ndarray, y: np.ndarray, p=0.0, q=0.0, r=0.0)
     return out
 
 
-def run_three(f: FormulaKernel, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Any:
+def run_three(
+    f: FormulaKernel, x: np.ndarray, y: np.ndarray, z: np.ndarray, p=0.0, q=0.0, r=0.0
+) -> Any:
     """The output of a formula of three operands that broadcast; as `run_one`."""
-    return _irregular(f, (x, y, z), 0.0, 0.0, 0.0)
+    dense = x.flags.c_contiguous and y.flags.c_contiguous and z.flags.c_contiguous
+    if not dense or x.shape != y.shape or x.shape != z.shape:
+        return _irregular(f, (x, y, z), p, q, r)
+    count = x.size
+    if count < GRAIN:
+        out = np.empty(x.shape, f.dtype)
+        _once(f.address, id(x), id(y), id(z), id(out), count, p, q, r)
+        return out
+    out = memory.empty(x.shape, f.dtype)
+    _drive(
+        threads.pool(), _flat.address, f.address, id(x), id(y), id(z), id(out), f.sizes, count,
+        p, q, r, _NO, _NO,
+    )  # fmt: skip
+    return out
 
 
 def _irregular(

@@ -17,9 +17,21 @@ import numpy as np
 from numba import types
 
 from dyn.kernels.runtime.jit import Microkernel, instance, intrinsic
-from dyn.kernels.vector.simd import BIT, BYTE, F32, F64, INT32, LANES, WORD, Emitter, Value, loop
+from dyn.kernels.vector.simd import (
+    BIT,
+    BYTE,
+    F32,
+    F64,
+    INT16,
+    INT32,
+    LANES,
+    WORD,
+    Emitter,
+    Value,
+    loop,
+)
 
-ELEMENTS = {"f4": F32, "f8": F64, "i4": INT32, "i8": WORD, "b1": BYTE}
+ELEMENTS = {"f4": F32, "f8": F64, "f2": INT16, "i4": INT32, "i8": WORD, "b1": BYTE}
 """LLVM types of array elements by numpy's code."""
 
 UNROLL = 2

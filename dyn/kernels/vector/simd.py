@@ -36,6 +36,7 @@ from dyn.kernels.vector.value import (
     BYTE,
     F32,
     F64,
+    INT16,
     INT32,
     NAMES,
     WORD,
@@ -53,11 +54,11 @@ from dyn.kernels.vector.value import (
     vector_type,
 )  # fmt: skip
 
-__all__ = ["BIT", "BYTE", "F32", "F64", "INT32", "LANES", "WORD", "Emitter", "Value", "choose",
-           "fma", "intrinsic", "largest", "loop", "maximum", "minimum", "opaque", "repeat",
-           "smallest", "total", "transpose"]  # fmt: skip
+__all__ = ["BIT", "BYTE", "F32", "F64", "INT16", "INT32", "LANES", "WORD", "Emitter", "Value",
+           "choose", "fma", "intrinsic", "largest", "loop", "maximum", "minimum", "opaque",
+           "repeat", "smallest", "total", "transpose"]  # fmt: skip
 
-_SIZES = {F32: 4, F64: 8, INT32: 4, WORD: 8, BYTE: 1}
+_SIZES = {F32: 4, F64: 8, INT16: 2, INT32: 4, WORD: 8, BYTE: 1}
 
 Step = Callable[[Any, list[Value], Any], Sequence[Value]]
 

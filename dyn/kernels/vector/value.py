@@ -13,11 +13,12 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
-BIT, BYTE, INT32, WORD = (ir.IntType(n) for n in (1, 8, 32, 64))
+BIT, BYTE, INT16, INT32, WORD = (ir.IntType(n) for n in (1, 8, 16, 32, 64))
 F32, F64 = ir.FloatType(), ir.DoubleType()
 
 _FLOATS = (F32, F64)
-NAMES = {F32: "f32", F64: "f64", INT32: "i32", WORD: "i64", BYTE: "i8", BIT: "i1"}
+NAMES = {F32: "f32", F64: "f64", INT32: "i32", WORD: "i64", INT16: "i16", BYTE: "i8",
+         BIT: "i1"}  # fmt: skip
 _FUSE = ("contract",)
 """Lets a product and a sum become one instruction with one rounding, and nothing else."""
 

@@ -1,0 +1,46 @@
+"""float16 as 16 bits, to float32 and back, in integer instructions that every processor has.
+
+Rounds to even as IEEE 754 says; denormal numbers, infinities and NaN included.
+Source: F. Giesen, half-precision conversions (float_to_half_fast3_rtne, half_to_float), 2012.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dyn.kernels.vector.value import F32, INT16, INT32, Value, choose
+
+_BIAS = (127 - 15) << 23
+_SIGN = -(1 << 31)
+_DENORMAL = float(np.array((_BIAS >> 23) + 13 + 1 << 23, np.int32).view(np.float32))
+"""The number whose last place is float16's smallest step."""
+_TINY = float(np.float32(2.0**-14))
+
+
+def from_half(bits: Value) -> Value:
+    """float32 numbers of the bits of float16."""
+    wide = bits.to(INT32)
+    kept = (wide & 0x7FFF) << 13
+    exponent = kept & (0x7C00 << 13)
+    number = kept + _BIAS
+    number = choose(exponent == (0x7C00 << 13), number + _BIAS, number)
+    denormal = ((number + (1 << 23)).bits(F32) - _TINY).bits(INT32)
+    number = choose(exponent == 0, denormal, number)
+    return (number | (wide & _SIGN)).bits(F32)
+
+
+def to_half(x: Value) -> Value:
+    """The bits of the float16 nearest to float32 numbers."""
+    bits = x.bits(INT32)
+    sign = bits & _SIGN
+    size = bits ^ sign
+    rounded = (size - _BIAS + 0xFFF + ((size >> 13) & 1)) >> 13
+    denormal = (size.bits(F32) + _DENORMAL).bits(INT32) - _denormal_bits()
+    out = choose(size < (113 << 23), denormal, rounded)
+    large = choose(size > (255 << 23), out.like(0x7E00), out.like(0x7C00))
+    out = choose(size >= (143 << 23), large, out)
+    return (out | (sign >> 16)).to(INT16)
+
+
+def _denormal_bits() -> int:
+    return int(np.float32(_DENORMAL).view(np.int32))
