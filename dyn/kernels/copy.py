@@ -290,7 +290,7 @@ def filled(shape: tuple[int, ...], value: Any, dtype: np.dtype) -> np.ndarray:
         out.fill(value)
         return out
     bits = int(np.array(value).astype(dtype).view(f"i{out.itemsize}"))
-    chunks = drive.chunks_of(out.nbytes, 4 * GRAIN)
+    chunks = drive.chunks_of(out.nbytes, GRAIN)
     drive.run(_fill, chunks, id(out), bits, out.itemsize, out.size)
     return out
 

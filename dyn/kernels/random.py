@@ -11,6 +11,7 @@ import numpy as np
 from numpy.random import Generator
 
 from dyn.kernels import philox
+from dyn.kernels.runtime.jit import kernel
 
 MANY = philox.WIDTH
 """Numbers from which on all threads draw them."""
@@ -52,9 +53,24 @@ def integers(generator: Generator, shape, low, high, dtype):
     return np.asarray(generator.integers(low, high, shape)).astype(dtype)
 
 
+@kernel(warm=("(int64[::1], int64[::1])",))
+def _shuffled(coarse, fine):
+    """0, 1, 2 ... exchanged by 64 random bits each, given in two halves (Durstenfeld, 1964)."""
+    out = np.arange(coarse.size).astype(np.int32)
+    for i in range(coarse.size - 1, 0, -1):
+        span = np.uint64(i + 1)
+        low = np.uint64(fine[i]) * span >> np.uint64(32)
+        j = np.int64(np.uint64(coarse[i]) * span + low >> np.uint64(32))
+        out[i], out[j] = out[j], out[i]
+    return out
+
+
 def permutation(generator: Generator, n, dtype):
     """0 to n - 1 in random order."""
-    return generator.permutation(n).astype(dtype)
+    if n < MANY or n >= 1 << 31:
+        return generator.permutation(n).astype(dtype)
+    words = [philox.integers(generator, (n,), 0, 1 << 32) for _ in range(2)]
+    return _shuffled(*words).astype(dtype)
 
 
 def multinomial(generator: Generator, p, num_samples, replacement):

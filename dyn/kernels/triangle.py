@@ -1,10 +1,10 @@
-"""Triangles of matrices: of each row a run is copied, the rest is zero."""
+"""Triangles of matrices: of each row a run is copied, the rest is zero. Diagonals written."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from dyn.kernels.copy import contiguous
+from dyn.kernels.copy import contiguous, filled
 from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.jit import task
@@ -53,4 +53,15 @@ def triangle(x: np.ndarray, diagonal: int, upper: bool) -> np.ndarray:
             _triangles, min(every, drive.chunks_of(x.nbytes, GRAIN)), id(x), id(out), every, rows,
             columns, diagonal, x.itemsize, upper,
         )  # fmt: skip
+    return out
+
+
+def embedded(x: np.ndarray, offset: int, beside: float) -> np.ndarray:
+    """Square matrices with the last axis of x on a diagonal and a number everywhere else."""
+    n = x.shape[-1]
+    size = n + abs(offset)
+    out = filled((*x.shape[:-1], size, size), beside, x.dtype)
+    first = max(offset, 0) + max(-offset, 0) * size
+    rows = out.reshape(*x.shape[:-1], size * size)
+    rows[..., first : first + n * (size + 1) : size + 1] = x
     return out

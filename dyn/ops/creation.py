@@ -183,6 +183,27 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, dtype: Any = None) ->
     return _arange(start=given[0], stop=given[1], step=given[2], dtype=dtype_attr(dtype))
 
 
+def _infer_linspace(*, start: float, stop: float, num: Any, dtype: str) -> Type:
+    if isinstance(num, int) and num < 1:
+        raise AttributeValueError(f"num must be at least 1, got {num}")
+    return Type((num,), as_numpy(dtype))
+
+
+@op(infer=_infer_linspace, differentiable=False)
+def _linspace(*, start, stop, num, dtype):
+    """Numbers at equal distances, from both ends to the middle. ONNX: Range, Mul, Add, Where."""
+    wanted = as_numpy(dtype)
+    work = wanted if wanted.itemsize > 2 and is_float(wanted) else np.dtype(np.float64)
+    step = work.type((stop - start) / max(num - 1, 1))
+    count = np.arange(num, dtype=work)
+    # So the last number is exactly `stop`.
+    half = (num + 1) // 2
+    out = np.multiply(count, step, dtype=work)
+    out[:half] += work.type(start)
+    np.add((count[half:] - (num - 1)) * step, work.type(stop), out=out[half:])
+    return out.astype(wanted, copy=False)
+
+
 def linspace(start: Any, stop: Any, num: Any, dtype: Any = None) -> Tensor:
     """`num` numbers at equal distances from `start` to `stop`, both included.
 
@@ -195,9 +216,12 @@ def linspace(start: Any, stop: Any, num: Any, dtype: Any = None) -> Tensor:
         AttributeValueError: num is below 1.
     """
     (num,) = sizes_of(num)
+    wanted = as_numpy(default_float() if dtype is None else dtype)
+    if not isinstance(start, (Tensor, Dim)) and not isinstance(stop, (Tensor, Dim)):
+        ends = {"start": float(start), "stop": float(stop)}
+        return _linspace(**ends, num=num, dtype=dtype_attr(wanted))
     if isinstance(num, int) and num < 1:
         raise AttributeValueError(f"num must be at least 1, got {num}")
-    wanted = as_numpy(default_float() if dtype is None else dtype)
     work = wanted if is_float(wanted) else np.dtype(np.float64)
     count = _arange(start=0, stop=num, step=1, dtype=work.name)
     if isinstance(num, int) and num == 1:

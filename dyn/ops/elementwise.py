@@ -276,7 +276,7 @@ def _infer_lerp(x: Type, y: Type, weight: Type) -> Type:
 @op(infer=_infer_lerp, promote="float")
 def lerp(x, y, weight):
     """x + weight * (y - x). ONNX: Sub, Mul, Add."""
-    return kernels.ternary("lerp", x, y, weight)
+    return kernels.lerp(x, y, weight)
 
 
 @lerp.vjp("x")

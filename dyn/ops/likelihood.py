@@ -123,10 +123,7 @@ def kl_div(
         label: probabilities, or log probabilities with `log_target`; 0 contributes nothing.
         reduction: "none", "sum", "mean" over all elements, or "batchmean" over the first axis.
     """
-    if log_target:
-        loss = OPS["exp"](label) * (label - input)
-    else:
-        loss = _kl_div(input, label)
+    loss = OPS["exp"](label) * (label - input) if log_target else _kl_div(input, label)
     if reduction == "batchmean":
         return reduce_loss(loss, "sum") / input.shape[0]
     return reduce_loss(loss, reduction)

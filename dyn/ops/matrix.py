@@ -11,11 +11,8 @@ from dyn.core.dtype import default_float
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
-from dyn.kernels.triangle import triangle
-from dyn.ops.compare import equal
-from dyn.ops.creation import arange, need_sizes
-from dyn.ops.elementwise import subtract
-from dyn.ops.index import where
+from dyn.kernels.triangle import embedded, triangle
+from dyn.ops.creation import need_sizes
 from dyn.ops.infer import Type, as_numpy, show
 from dyn.ops.products import diagonal
 from dyn.ops.shape import reshape, sizes_of
@@ -77,19 +74,33 @@ def triu(x: Tensor, diagonal: int = 0) -> Tensor:
     return _triu(x, diagonal=int(diagonal))
 
 
-def _on_diagonal(x: Tensor, offset: int, beside: float) -> Tensor:
-    """Square matrices with the last axis of x on a diagonal and `beside` everywhere else."""
-    lead, size = list(x.shape[:-1]), x.shape[-1] + abs(offset)
-    pads = ((0, 0),) * len(lead) + ((max(0, -offset), max(0, offset)),)
-    rows = OPS["pad"](x, pads=pads, mode="constant", value=0.0)
-    at = arange(size)
-    distance = subtract(reshape(at, [1, size]), reshape(at, [size, 1]))
-    return where(equal(distance, offset), reshape(rows, [*lead, size, 1]), beside)
+def _infer_diag_embed(x: Type, *, offset: int, beside: float) -> Type:
+    if not x.shape:
+        raise ShapeError("a diagonal needs at least one axis, got a 0-d tensor")
+    size = x.shape[-1] + abs(offset)
+    return Type((*x.shape[:-1], size, size), x.dtype)
+
+
+@op(infer=_infer_diag_embed)
+def _diag_embed(x, *, offset, beside):
+    """Matrices with the last axis of x on a diagonal, a number beside. ONNX: Equal, Where."""
+    return embedded(x, offset, beside)
+
+
+@_diag_embed.vjp("x")
+def _(g, *, x_shape, offset):
+    # On a diagonal each place is a row and a column behind the one before.
+    size = x_shape[-1] + abs(offset)
+    rows = reshape(g, [*x_shape[:-1], size * size])
+    first = max(offset, 0) + max(-offset, 0) * size
+    last = first + (x_shape[-1] - 1) * (size + 1)
+    every = (("slice", None, None, None),) * (len(x_shape) - 1)
+    return OPS["getitem"](rows, index=(*every, ("slice", first, last + 1, size + 1)))
 
 
 def diag_embed(x: Tensor, offset: int = 0) -> Tensor:
     """Matrices with the last axis of x on a diagonal: (..., n) to (..., n + |offset|, same)."""
-    return _on_diagonal(x, offset, 0)
+    return _diag_embed(x, offset=int(offset), beside=0)
 
 
 def diag(x: Tensor, offset: int = 0, padding_value: float = 0) -> Tensor:
@@ -107,7 +118,7 @@ def diag(x: Tensor, offset: int = 0, padding_value: float = 0) -> Tensor:
         return diagonal(x, offset)
     if x.ndim != 1:
         raise ShapeError(f"diag() takes one or two axes, got shape {show(x.shape)}")
-    return _on_diagonal(x, offset, padding_value)
+    return _diag_embed(x, offset=int(offset), beside=padding_value)
 
 
 __all__ = [

@@ -11,9 +11,11 @@ from typing import Any
 
 from dyn.core.dispatch import apply
 from dyn.core.dtype import BOOL, I64, rank
+from dyn.core.modes import is_grad_enabled
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import reduce as kernels
+from dyn.kernels.product_grad import product_grad
 from dyn.ops.elementwise import add, divide, keep_where, multiply, pow, subtract
 from dyn.ops.index import where
 from dyn.ops.infer import Type, axes_of, need_float, product, reduced_shape
@@ -170,9 +172,17 @@ def _prod(x, *, axes, keepdims):
     return kernels.prod(x, axes, keepdims)
 
 
+@op(infer=lambda g, x, *, axes: Type(x.shape, g.dtype), differentiable=False)
+def _prod_grad(g, x, *, axes):
+    """g times the product of all other elements over the axes. ONNX: Where, ReduceProd, Div."""
+    return product_grad(g, x, axes)
+
+
 @_prod.vjp("x")
 def _(g, *, x, x_shape, axes, keepdims):
-    # The product of all others: of those before times those after. Dividing by x fails at 0.
+    if not is_grad_enabled():
+        return _prod_grad(g if keepdims else OPS["unsqueeze"](g, axes=axes), x, axes=axes)
+    # Ops that can be differentiated again. The product of all others: of those before times those after. Dividing by x fails at 0.
     kept = [a for a in range(len(x_shape)) if a not in axes]
     order = (*kept, *axes)
     back = tuple(order.index(a) for a in range(len(order)))

@@ -52,6 +52,23 @@ def _(b, node):
     return made if dtype == np.int64 else b.cast(made, dtype)
 
 
+@lowers("linspace")
+def _(b, node):
+    start, stop, num = (node.attrs[name] for name in ("start", "stop", "num"))
+    dtype = node.out.dtype
+    work = dtype if dtype.kind == "f" and dtype.itemsize > 2 else np.dtype(np.float64)
+    first, last, one = (b.const(number, work) for number in (start, stop, 1))
+    size = b.cast(b.size(num), work)
+    count = b.cast(b.op("Range", b.size(0), b.size(num), b.size(1)), work)
+    gaps = b.op("Sub", size, one)
+    step = b.op("Div", b.const(stop - start, work), b.op("Max", gaps, one))
+    rising = b.op("Add", b.op("Mul", count, step), first)
+    falling = b.op("Add", b.op("Mul", b.op("Sub", count, gaps), step), last)
+    below = b.op("Less", b.op("Add", count, count), size)
+    made = b.op("Where", below, rising, falling)
+    return made if work == dtype else b.cast(made, dtype)
+
+
 @lowers("one_hot")
 def _(b, node):
     values = b.const(np.array([0, 1], node.out.dtype))

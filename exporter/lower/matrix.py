@@ -30,3 +30,16 @@ def _(b, node):
 @lowers("triu")
 def _(b, node):
     return _triangle(b, node, 1)
+
+
+@lowers("diag_embed")
+def _(b, node):
+    offset, size = node.attrs["offset"], node.out.shape[-1]
+    before, behind = [0] * node.rank, [0] * node.rank
+    before[-1], behind[-1] = max(0, -offset), max(0, offset)
+    rows = b.op("Pad", node.x, b.ints(*before, *behind), b.const(0, node.dtype))
+    at = b.op("Range", b.size(0), b.size(size), b.size(1))
+    distance = b.op("Sub", b.unsqueeze(at, 0), b.unsqueeze(at, 1))
+    held = b.op("Equal", distance, b.const(np.int64(offset)))
+    beside = b.const(node.attrs["beside"], node.dtype)
+    return b.op("Where", held, b.unsqueeze(rows, node.rank), beside)

@@ -28,6 +28,20 @@ def _(b, node):
     return _reduce(b, node, "ReduceProd", _wide(b, node))
 
 
+@lowers("prod_grad")
+def _(b, node):
+    # Where one factor is 0, that one alone has a gradient; where two are, none has.
+    (g, x), axes, dtype = node.inputs, node.attrs["axes"], node.dtype
+    zero, one = b.const(0, dtype), b.const(1, dtype)
+    at = b.op("Equal", x, zero)
+    count = b.axes("ReduceSum", b.cast(at, dtype), axes, True)
+    safe = b.op("Where", at, one, x)
+    whole = b.op("Mul", g, b.axes("ReduceProd", safe, axes, True))
+    alone = b.op("Where", b.op("Equal", count, one), whole, zero)
+    others = b.op("Where", b.op("Equal", count, zero), b.op("Div", whole, safe), zero)
+    return b.op("Where", at, alone, others)
+
+
 @lowers("mean")
 def _(b, node):
     return _reduce(b, node, "ReduceMean")

@@ -22,6 +22,7 @@ PARAMS: dict[str, dict[str, float]] = {
     "elu_grad": {"alpha": 1.5, "scale": 1.1, "rate": 0.7},
     "huber": {"delta": 1.5},
     "huber_grad": {"delta": 1.5},
+    "lerp_by": {"weight": 0.3},
     "scaled_difference": {"factor": 0.3},
     "hardsigmoid": {"slope": 0.2, "offset": 0.4},
     "hardsigmoid_grad": {"slope": 0.2},
@@ -238,6 +239,23 @@ def test_cast(old: np.dtype, new: np.dtype, rng: np.random.Generator) -> None:
     out = elementwise.cast(x, new)
     assert out.dtype == new
     np.testing.assert_array_equal(out, x.astype(new))
+
+
+def test_float16_is_converted_as_numpy_converts_it(rng: np.random.Generator) -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    wide = halves.astype(np.float32)
+    found = elementwise.cast(halves, F32)
+    np.testing.assert_array_equal(found, wide)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(wide))
+    finite = np.sort(wide[np.isfinite(wide)])
+    between = (finite[1:] + finite[:-1]) / 2  # halfway: rounded to even
+    near = [np.nextafter(between, np.float32(end)) for end in (-np.inf, np.inf)]
+    x = np.concatenate([wide, between, *near, numbers(rng, 200_000)])
+    with np.errstate(over="ignore"):
+        wanted = x.astype(np.float16)
+    found = elementwise.cast(x, np.float16)
+    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(wanted))
 
 
 @pytest.mark.parametrize("name", ["exp", "sigmoid", "isnan", "neg"])

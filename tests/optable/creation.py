@@ -86,6 +86,16 @@ ROWS = [
         for n in (1, 2, 7)
     ),
     OpCase(
+        "linspace",
+        [X],
+        reference=lambda x: np.linspace(-1, 2, len(x)),
+        run=lambda x: ops.linspace(-1, 2, x.shape[0]),
+        order=0,
+        onnx="Range",
+        empty=False,
+        note="size",
+    ),
+    OpCase(
         "meshgrid",
         [array("n"), array(4)],
         reference=lambda x, y: tuple(np.meshgrid(x, y, indexing="ij")),
@@ -128,6 +138,20 @@ ROWS = [
         )
         for op, function in (("tril", np.tril), ("triu", np.triu))
         for diagonal in (0, 1, -1)
+    ),
+    *(
+        OpCase(
+            "diag_embed",
+            [array(2, "n", low=0.5, high=2)],
+            {"offset": offset, "beside": 3.0 * (offset == 1)},
+            lambda x, offset, beside: np.stack(
+                [np.where(np.diag(row, offset) > 0, np.diag(row, offset), beside) for row in x]
+            ),
+            empty=False,
+            onnx="Where",
+            note=str(offset),
+        )
+        for offset in (0, 1, -2)
     ),
     *(
         OpCase(

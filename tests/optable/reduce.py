@@ -126,6 +126,26 @@ ROWS = [
     ),
     *(
         OpCase(
+            "prod_grad",
+            [array("n", 1, 4), array("n", 3, 4)],
+            {"axes": (1,)},
+            lambda g, x, axes: g * np.stack([x[:, [1, 2]], x[:, [0, 2]], x[:, [0, 1]]], 1).prod(2),
+            order=0,
+        ),
+        OpCase(
+            "prod_grad",
+            [
+                array(3, 1),
+                lambda rng, dtype, sizes: np.array([[0, 2], [0, 0], [1, 2]]).astype(dtype),
+            ],
+            {"axes": (1,)},
+            lambda g, x, axes: g * x[:, ::-1],
+            order=0,
+            note="zeros",
+        ),
+    ),
+    *(
+        OpCase(
             op,
             [spec],
             {"axes": (1,), "keepdims": keep},

@@ -163,6 +163,13 @@ def ternary(name, x, y, z, **params):
     return out if out.__class__ is np.ndarray else np.asarray(out)
 
 
+def lerp(x, y, weight):
+    """x + weight * (y - x)."""
+    if weight.ndim or not x.ndim:
+        return ternary("lerp", x, y, weight)
+    return binary("lerp_by", x, y, weight=float(weight))
+
+
 def clip(x, low, high):
     """`x` brought into [low, high]; None is no bound."""
     if x.dtype.kind in "iu":

@@ -203,6 +203,10 @@ def lerp(m, x, y, w):
     return x + w * (y - x)
 
 
+def lerp_by(m, x, y, *, weight):
+    return x + weight * (y - x)
+
+
 FORMULAS: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
@@ -225,6 +229,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         leaky_relu,
         leaky_relu_grad,
         lerp,
+        lerp_by,
         log_sigmoid,
         logaddexp,
         logistic_cross_entropy,

@@ -12,9 +12,10 @@ from dyn.kernels.vector.value import F32, INT16, INT32, Value, choose
 
 _BIAS = (127 - 15) << 23
 _SIGN = -(1 << 31)
-_DENORMAL = float(np.array((_BIAS >> 23) + 13 + 1 << 23, np.int32).view(np.float32))
-"""The number whose last place is float16's smallest step."""
-_TINY = float(np.float32(2.0**-14))
+_DENORMAL = 0.5
+"""The number whose last place is float16's smallest step, 2 ** -24."""
+_TINY = 2.0**-14
+"""float16's smallest number that is not denormal."""
 
 
 def from_half(bits: Value) -> Value:
@@ -35,12 +36,8 @@ def to_half(x: Value) -> Value:
     sign = bits & _SIGN
     size = bits ^ sign
     rounded = (size - _BIAS + 0xFFF + ((size >> 13) & 1)) >> 13
-    denormal = (size.bits(F32) + _DENORMAL).bits(INT32) - _denormal_bits()
+    denormal = (size.bits(F32) + _DENORMAL).bits(INT32) - int(np.float32(_DENORMAL).view(np.int32))
     out = choose(size < (113 << 23), denormal, rounded)
     large = choose(size > (255 << 23), out.like(0x7E00), out.like(0x7C00))
     out = choose(size >= (143 << 23), large, out)
     return (out | (sign >> 16)).to(INT16)
-
-
-def _denormal_bits() -> int:
-    return int(np.float32(_DENORMAL).view(np.int32))
