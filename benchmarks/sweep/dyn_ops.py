@@ -19,6 +19,10 @@ def ids(high, *shape):
     return dyn.to_tensor(RNG.integers(0, high, shape))
 
 
+def has_gradient(out):
+    return not out.stop_gradient
+
+
 def backward(out, gradient):
     out.backward(gradient)
 
@@ -64,8 +68,9 @@ def binary(function, **options):
     return lambda *shape: (function, [t(*shape), t(*shape, **options)])
 
 
-def indexed(function, indices):
-    return lambda x: function(x, indices)
+def given(function, *fixed):
+    """The function with its last arguments fixed."""
+    return lambda *tensors: function(*tensors, *fixed)
 
 
 def normed(make):
@@ -94,7 +99,7 @@ OPS = {
     "layer_norm": lambda r, c: (
         lambda x, w, b: F.layer_norm(x, [c], w, b), [t(r, c), t(c), t(c)]
     ),
-    "cross_entropy": lambda r, c: (indexed(F.cross_entropy, ids(c, r)), [t(r, c)]),
+    "cross_entropy": lambda r, c: (given(F.cross_entropy, ids(c, r)), [t(r, c)]),
     "cumsum": unary(lambda x: dyn.cumsum(x, 1)),
     "argmax": unary(lambda x: dyn.argmax(x, 1)),
     "topk": unary(lambda x: dyn.topk(x, 5, 1)[0]),
@@ -138,7 +143,7 @@ OPS = {
     "concat": lambda *s: (lambda x, y: dyn.concat([x, y], 1), [t(*s), t(*s)]),
     "slice": unary(lambda x: x[:, :, 1:-1, 1:-1] * 1.0),
     "flip": unary(lambda x: dyn.flip(x, [3])),
-    "embedding": lambda n, d, k: (indexed(lambda w, i: F.embedding(i, w), ids(n, k)), [t(n, d)]),
+    "embedding": lambda n, d, k: (given(lambda w, i: F.embedding(i, w), ids(n, k)), [t(n, d)]),
     "attention": lambda n, h, length, d: (
         lambda q, k, v: F.scaled_dot_product_attention(q, k, v),
         [t(n, length, h, d) for _ in range(3)],

@@ -84,6 +84,48 @@ def sequences() -> list[Case]:
     return cases
 
 
+def moving() -> list[Case]:
+    """Elements copied, repeated, joined, cut, by position: matrices, then images."""
+    names = ("tril", "triu", "stack", "tile", "repeat_rows", "repeat_each", "expand", "roll",
+             "flip0", "flip1", "turn", "clone_t", "pad_constant", "one_hot", "setitem", "strided",
+             "where_row", "where_column", "masked_fill", "rot90", "meshgrid", "diag",
+             "unbind")  # fmt: skip
+    cases: list[Case] = [(name, size) for name in names for size in MATRICES]
+    names = ("pad_reflect", "pad_replicate", "pad_circular", "slice_inner", "permute", "unfold",
+             "pixel_shuffle", "flip", "crop_center")  # fmt: skip
+    return cases + [(name, size) for name in names for size in IMAGES]
+
+
+def indexing() -> list[Case]:
+    """Reading and writing by index tensors and masks."""
+    names = ("gather_rows", "gather_columns", "take_along0", "take_along1", "put_along0",
+             "put_along1", "add_along1", "mask", "index_rows", "index_pairs", "index_put",
+             "scatter_rows", "scatter_add", "masked_select", "take", "nonzero", "bincount",
+             "index_add", "searchsorted")  # fmt: skip
+    return [(name, size) for name in names for size in MATRICES]
+
+
+def creating() -> list[Case]:
+    """New tensors: constants, ranges, random numbers; casts between dtypes."""
+    names = ("zeros", "ones", "full", "zeros_like", "arange", "linspace", "eye", "rand", "randn",
+             "uniform", "gaussian", "randint", "bernoulli", "dropout", "randperm", "cast_int",
+             "cast_int32", "cast_half", "cast_bool", "from_int", "from_bool",
+             "from_int32")  # fmt: skip
+    return [(name, size) for name in names for size in MATRICES]
+
+
+def composing() -> list[Case]:
+    """Losses, and functions made of several ops."""
+    names = ("kl_div", "bce", "bce_logits", "cosine_similarity", "smooth_l1", "mse", "l1",
+             "nll", "gaussian_nll", "poisson_nll", "hinge", "soft_margin", "triplet", "prod",
+             "prod1", "norm", "normalize", "lerp", "addcmul", "clip", "glu", "soft_cross_entropy",
+             "cdist", "outer", "softplus", "huber", "std", "margin_ranking")  # fmt: skip
+    return [(name, size) for name in names for size in MATRICES]
+
+
+MATRICES = [(4, 10), (64, 1000), (1000, 2000)]
+IMAGES = [(1, 3, 8, 8), (4, 16, 28, 28), (32, 64, 28, 28)]
+
 GROUPS = {
     "convolutions": convolutions,
     "products": products,
@@ -91,4 +133,8 @@ GROUPS = {
     "elementwise": elementwise,
     "images": images,
     "sequences": sequences,
+    "moving": moving,
+    "indexing": indexing,
+    "creating": creating,
+    "composing": composing,
 }

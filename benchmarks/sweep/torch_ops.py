@@ -17,6 +17,10 @@ def ids(high, *shape):
     return torch.randint(0, high, shape)
 
 
+def has_gradient(out):
+    return out.requires_grad
+
+
 def backward(out, gradient):
     out.backward(gradient)
 
@@ -62,8 +66,9 @@ def binary(function, **options):
     return lambda *shape: (function, [t(*shape), t(*shape, **options)])
 
 
-def indexed(function, indices):
-    return lambda x: function(x, indices)
+def given(function, *fixed):
+    """The function with its last arguments fixed."""
+    return lambda *tensors: function(*tensors, *fixed)
 
 
 def normed(make):
@@ -84,7 +89,7 @@ OPS = {
     "layer_norm": lambda r, c: (
         lambda x, w, b: F.layer_norm(x, [c], w, b), [t(r, c), t(c), t(c)]
     ),
-    "cross_entropy": lambda r, c: (indexed(F.cross_entropy, ids(c, r)), [t(r, c)]),
+    "cross_entropy": lambda r, c: (given(F.cross_entropy, ids(c, r)), [t(r, c)]),
     "cumsum": unary(lambda x: torch.cumsum(x, 1)),
     "argmax": unary(lambda x: torch.argmax(x, 1)),
     "topk": unary(lambda x: torch.topk(x, 5, 1)[0]),
@@ -128,7 +133,7 @@ OPS = {
     "concat": lambda *s: (lambda x, y: torch.cat([x, y], 1), [t(*s), t(*s)]),
     "slice": unary(lambda x: x[:, :, 1:-1, 1:-1] * 1.0),
     "flip": unary(lambda x: torch.flip(x, [3])),
-    "embedding": lambda n, d, k: (indexed(lambda w, i: F.embedding(i, w), ids(n, k)), [t(n, d)]),
+    "embedding": lambda n, d, k: (given(lambda w, i: F.embedding(i, w), ids(n, k)), [t(n, d)]),
     "attention": lambda n, h, length, d: (
         lambda q, k, v: F.scaled_dot_product_attention(
             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)

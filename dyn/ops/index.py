@@ -36,11 +36,11 @@ def getitem(x: Tensor, item: Any) -> Tensor:
     """
     if _is_simple(item) and x.ndim:
         return _getitem(x, index=(canonical(item),))
-    if isinstance(item, Tensor) and item._read().dtype == BOOL and item.ndim:
-        return _gather_nd(x, _places(x, item, 0))
     plain = _plain_index(item, x.ndim) if item.__class__ is tuple else None
     if plain is not None:
         return _getitem(x, index=plain)
+    if isinstance(item, Tensor) and item._read().dtype == BOOL and item.ndim:
+        return _gather_nd(x, _places(x, item, 0))
     basic, tensors = _split_index(x, item)
     out = _getitem(x, index=basic) if any(e != FULL for e in basic) else x
     if not tensors:

@@ -182,7 +182,8 @@ def _prod_grad(g, x, *, axes):
 def _(g, *, x, x_shape, axes, keepdims):
     if not is_grad_enabled():
         return _prod_grad(g if keepdims else OPS["unsqueeze"](g, axes=axes), x, axes=axes)
-    # Ops that can be differentiated again. The product of all others: of those before times those after. Dividing by x fails at 0.
+    # Of ops that can be differentiated again: the product of all others is that of those before
+    # times that of those after. Dividing by x fails at 0.
     kept = [a for a in range(len(x_shape)) if a not in axes]
     order = (*kept, *axes)
     back = tuple(order.index(a) for a in range(len(order)))

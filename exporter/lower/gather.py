@@ -34,7 +34,8 @@ def added(b, g, index, axis, shape, rank, dtype):
 @lowers("gather_grad")
 def _(b, node):
     rank = len(node.input_types[1].shape)
-    return added(b, *node.inputs, node.attrs["axis"], node.attrs["shape"], rank, node.dtype)
+    g, index = node.inputs
+    return added(b, g, index, node.attrs["axis"], node.attrs["shape"], rank, node.dtype)
 
 
 @lowers("gather_nd")
