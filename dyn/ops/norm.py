@@ -340,7 +340,7 @@ def trailing_axes(x: Tensor, normalized_shape: Any) -> int:
     if normalized_shape is None:
         return 1
     sizes = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
-    given = x.shape
+    given = list(x.shape)
     if given[max(0, len(given) - len(sizes)) :] != sizes:
         raise ShapeError(
             f"x of shape {show(given)} does not end in the normalised shape {show(sizes)}",
