@@ -40,8 +40,15 @@ def _is_general(x: np.ndarray, r: np.ndarray) -> bool:
 
 def _rows(x: np.ndarray) -> np.ndarray:
     """[steps, batch, hidden] as it is if its rows are contiguous and lie evenly, else a copy."""
-    even = x.strides[2] == x.itemsize and x.strides[0] == x.shape[1] * x.strides[1]
-    return x if even else contiguous(x)
+    steps, batch, hidden = x.shape
+    whole = hidden == 1 or x.strides[2] == x.itemsize
+    even = steps == 1 or batch == 1 or x.strides[0] == batch * x.strides[1]
+    return x if whole and even else contiguous(x)
+
+
+def _row_step(x: np.ndarray) -> int:
+    """Bytes between rows of [steps, batch, n]; the stride of an axis of size 1 says nothing."""
+    return x.strides[0] if x.shape[1] == 1 else x.strides[1]
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
@@ -103,12 +110,12 @@ def _forward(
         step.HIDDEN: hidden,
         step.LENGTHS: id(alive),
         step.GATES: id(gates),
-        step.GATES_ROW: gates.strides[1],
+        step.GATES_ROW: _row_step(gates),
         step.EXTRA: 0 if extra is None else id(extra),
         step.H: id(h),
         step.C: id(c),
         step.Y: id(y),
-        step.Y_ROW: y.strides[1],
+        step.Y_ROW: _row_step(y),
     }
     walk.walk(step.FORWARD[mode], arrays, products, steps, not reverse, False)
     return (gates,) if extra is None else (gates, extra)
@@ -233,12 +240,12 @@ def run_grad(
         step.START: steps - 1 if reverse else 0,
         step.BEFORE: 1 if reverse else -1,
         step.GATES: id(gates),
-        step.GATES_ROW: gates.strides[1],
+        step.GATES_ROW: _row_step(gates),
         step.EXTRA: 0 if extra is None else id(extra),
         step.Y: id(y),
-        step.Y_ROW: y.strides[1],
+        step.Y_ROW: _row_step(y),
         step.GY: id(gy),
-        step.GY_ROW: gy.strides[1],
+        step.GY_ROW: _row_step(gy),
         step.GA: id(ga),
         step.GBACK: 0 if gback is None else id(gback),
         step.GH: id(gh),
