@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dyn.kernels.copy import contiguous
+from dyn.kernels.copy import contiguous, filled
 from dyn.kernels.index import add_rows, take_rows
 from dyn.kernels.runtime.memory import empty
 
@@ -33,9 +33,9 @@ def embedding_grad(
 ) -> np.ndarray:
     """Zeros [rows, width] with the rows of g added where x says; `padding_idx` gets nothing."""
     width = g.shape[-1]
-    out = empty((rows, width), g.dtype)
+    out = filled((rows, width), 0, g.dtype)
     index = np.ascontiguousarray(x, np.int64).reshape(-1)
-    add_rows(out, index, contiguous(g), 1, rows, True)
+    add_rows(out, index, contiguous(g), 1, rows)
     if padding_idx is not None:
         out[padding_idx] = 0
     return out

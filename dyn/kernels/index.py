@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dyn.kernels import index_tasks as tasks
-from dyn.kernels.copy import contiguous, copied
+from dyn.kernels.copy import contiguous, copied, filled
 from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.memory import empty
 
@@ -102,22 +102,17 @@ def _put(out: np.ndarray, index: np.ndarray, value: np.ndarray, n: int) -> bool:
     return not failed[0]
 
 
-def add_rows(
-    out: np.ndarray, index: np.ndarray, value: np.ndarray, outer: int, n: int, zero: bool
-) -> bool:
+def add_rows(out: np.ndarray, index: np.ndarray, value: np.ndarray, outer: int, n: int) -> bool:
     """Add rows of value [outer, rows, ...] to those of out [outer, n, ...], both dense.
 
     Args:
         index: (rows,) row numbers, int64; negative ones count from the back.
-        zero: `out` holds nothing yet and begins as zeros.
 
     Returns:
         Whether every index is a row; those that are none were passed over.
     """
     compiled = tasks.ADD_ROWS.get(out.dtype)
     if compiled is None or not value.size:
-        if zero:
-            out[...] = 0
         inside = bool(((index >= -n) & (index < n)).all())
         if value.size and inside:
             rows = out.reshape(outer, n, -1)
@@ -127,19 +122,19 @@ def add_rows(
     inner = value.size // (outer * index.size)
     block = _shared(inner, out.itemsize, outer)
     units = outer * -(-inner // block)
-    chunks = min(units, drive.chunks_of(value.nbytes + zero * out.nbytes, GRAIN))
+    chunks = min(units, drive.chunks_of(value.nbytes, GRAIN))
     drive.run(
         compiled, chunks, id(out), id(index), id(value), id(failed), outer, n, index.size, inner,
-        block, zero,
+        block,
     )  # fmt: skip
     return not failed[0]
 
 
 def gather_grad(g: np.ndarray, index: np.ndarray, axis: int, shape: tuple[int, ...]) -> np.ndarray:
     """Zeros of `shape` with g added where `gather` read."""
-    out = empty(shape, g.dtype)
+    out = filled(shape, 0, g.dtype)
     given = _indices(index).reshape(-1)
-    if not add_rows(out, given, contiguous(g), math.prod(shape[:axis]), shape[axis], True):
+    if not add_rows(out, given, contiguous(g), math.prod(shape[:axis]), shape[axis]):
         checked(index, shape[axis])
     return out
 
@@ -181,7 +176,7 @@ def scatter_nd(x: np.ndarray, index: np.ndarray, value: np.ndarray, reduction: s
     at = _flat_positions(index, x.shape)
     out, value = copied(x), contiguous(value)
     if reduction == "add":
-        add_rows(out, at, value, 1, n, False)
+        add_rows(out, at, value, 1, n)
     else:
         _put(out, at, value, n)
     return out

@@ -79,9 +79,9 @@ def put_rows(args, chunk, chunks):
 
 
 def _add_rows(args, chunk, chunks):
-    """Add rows of numbers: (out, index, value, failed, outer, n, rows, inner, block, zero).
+    """Add rows of numbers: (out, index, value, failed, outer, n, rows, inner, block).
 
-    A unit is a block of columns of one of the outer arrays; `zero` says that they begin as zeros.
+    A unit is a block of columns of one of the outer arrays.
     """
     index, failed = pointer(data(argument(args, 1)), _I64), pointer(data(argument(args, 3)), _I64)
     out, value = data(argument(args, 0)), data(argument(args, 2))
@@ -97,10 +97,6 @@ def _add_rows(args, chunk, chunks):
         wide = min(block, inner - low)
         to = pointer(out + (unit // blocks * n * inner + low) * SIZE, ZERO)
         source = pointer(value + (unit // blocks * count * inner + low) * SIZE, ZERO)
-        if argument(args, 9):
-            for row in range(n if wide < inner else 1):
-                for c in range(wide if wide < inner else n * inner):
-                    to[row * inner + c] = ZERO
         if inner == 1:
             for i in range(count):
                 to[_wrapped(index[i], n)] += source[i]
