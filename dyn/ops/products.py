@@ -201,9 +201,9 @@ def _infer_det(x: Type) -> Type:
     return Type(x.shape[:-2], x.dtype)
 
 
-@op(infer=_infer_det, differentiable=False)
+@op(infer=_infer_det)
 def _det(x):
-    """Determinants of square matrices (..., n, n). ONNX: Det. No gradient."""
+    """Determinants of square matrices (..., n, n). ONNX: Det."""
     return np.asarray(np.linalg.det(x), x.dtype)
 
 

@@ -39,7 +39,6 @@ ROWS = [
         "det",
         [array("n", 3, 3)],
         reference=np.linalg.det,
-        order=0,
         tol=1e-5,
         onnx="Det",
     ),

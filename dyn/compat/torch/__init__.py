@@ -10,7 +10,9 @@ from typing import Any
 from dyn.compat.torch import (
     absent,
     autograd,
+    distributions,
     files,
+    linalg,
     methods,
     nn,
     optim,
@@ -98,7 +100,7 @@ concat = cat
 einsum = flavoured(pointwise.einsum)
 
 globals().update(methods.functions() | vocabulary.functions())
-linalg = methods.linalg
+linalg = linalg.namespace
 
 
 def __getattr__(name: str) -> Any:
@@ -143,6 +145,7 @@ __all__ = [
     "default_generator",
     "device",
     "distributed",
+    "distributions",
     "double",
     "dtype",
     "e",

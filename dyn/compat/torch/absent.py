@@ -10,9 +10,8 @@ _LAPACK = "use numpy.linalg on tensor.numpy()"
 _LAZY = "write the number of input features: parameters have their shapes from the start"
 _SCRIPT = "exporter.export writes the model to an ONNX file"
 _SPARSE = "tensors are dense"
-_ALGEBRA = """cholesky cholesky_inverse cholesky_solve eig eigh geqrf inverse lobpcg logdet lstsq
-    lu lu_solve matrix_exp matrix_rank orgqr ormqr pinverse qr slogdet solve svd svd_lowrank
-    pca_lowrank triangular_solve"""
+_ALGEBRA = """eig eigh eigvals eigvalsh geqrf lobpcg lstsq lu lu_factor lu_solve matrix_exp
+    matrix_rank orgqr ormqr pinv pinverse svd svdvals svd_lowrank pca_lowrank triangular_solve"""
 _SPECIAL = "digamma erfinv i0 igamma igammac lgamma mvlgamma nextafter polygamma"
 _LAZY_MODULES = " ".join(
     f"Lazy{kind}{n}d" for kind in ("BatchNorm", "Conv", "ConvTranspose", "InstanceNorm")
@@ -26,7 +25,6 @@ _ADVICE: dict[str, str] = {
     "jit onnx export fx package": _SCRIPT,
     "sparse sparse_coo_tensor sparse_csr_tensor to_sparse to_dense": _SPARSE,
     "vmap func functorch": "write the batch as the first axis; operators broadcast",
-    "distributions": "use torch.normal, torch.multinomial and torch.bernoulli",
     "quantize_per_tensor quantization ao qint8 quint8":
         "quantise the exported file with onnxruntime.quantization",
     "profiler": "dyn observes ops by dyn.core.observe",

@@ -13,7 +13,7 @@ from itertools import repeat
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from dyn.compat.torch import absent, nn, optim
+from dyn.compat.torch import absent, distributions, nn, optim
 from dyn.compat.torch.autograd import Variable
 from dyn.compat.torch.function import Function
 from dyn.compat.torch.nn import containers, conv, linear, norm
@@ -62,6 +62,9 @@ _FAMILIES: Mapping[str, Any] = {
 }
 """What the files in `torch.nn.modules` hold beside the layers."""
 
+_DISTRIBUTIONS = """bernoulli categorical exponential independent laplace log_normal
+    multivariate_normal normal one_hot_categorical uniform"""
+
 _FILES: Mapping[str, Mapping[str, Any]] = {
     "nn.parameter": {"Parameter": Parameter, "Buffer": Buffer},
     "nn.modules": _LAYERS,
@@ -72,6 +75,7 @@ _FILES: Mapping[str, Mapping[str, Any]] = {
     "optim.optimizer": {"Optimizer": optim.Optimizer},
     **{f"optim.{name.lower()}": {name: value} for name, value in _public(optim).items()
        if isinstance(value, type) and name != "Optimizer"},
+    **{f"distributions.{name}": _public(distributions) for name in _DISTRIBUTIONS.split()},
     "utils.data.dataset": _public(data),
     "utils.data.dataloader": _public(data),
     "utils.data.sampler": _public(data),

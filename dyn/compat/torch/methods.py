@@ -7,16 +7,14 @@ functions here have no counterpart in the package.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
-from dyn.compat.torch import creation, pointwise, reduction, shape
+from dyn.compat.torch import creation, linalg, pointwise, reduction, shape
 from dyn.compat.torch.tensor import Base, Tensor, flavoured, own, write
 from dyn.compat.torch.types import of_name
 from dyn.core.dispatch import cast_to
 from dyn.core.dtype import as_numpy
 from dyn.ops import creation as creation_ops
-from dyn.ops import products
 from dyn.ops import random as draws
 
 _OPERATORS = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift"
@@ -48,22 +46,8 @@ def functions() -> dict[str, Callable[..., Any]]:
         found.update({name: flavoured(getattr(room, name)) for name in names.split()})
     found["softmax"] = flavoured(reduction.softmax_along)
     found["log_softmax"] = flavoured(reduction.log_softmax_along)
+    found.update(linalg.FUNCTIONS)
     return found
-
-
-linalg = SimpleNamespace(
-    **{
-        name: flavoured(function)
-        for name, function in {
-            "norm": reduction.norm,
-            "vector_norm": reduction.norm,
-            "det": products.det,
-            "cross": pointwise.cross_along,
-            "matrix_power": products.matrix_power,
-        }.items()
-    }
-)
-"""`torch.linalg`: what there is of it."""
 
 
 def _bound(name: str) -> Callable[..., Any]:

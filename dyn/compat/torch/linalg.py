@@ -1,0 +1,185 @@
+"""`torch.linalg`: norms, solutions and factors of matrices, composed of dyn's ops.
+
+What needs an eigenvalue or singular value decomposition is not here: no ONNX op has it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from dyn.compat.torch import pointwise, shape
+from dyn.compat.torch.tensor import flavoured
+from dyn.core.errors import AttributeValueError
+from dyn.ops import decompose, linalg, matrix, products, reduce
+
+
+class SlogdetResult(NamedTuple):
+    """What `slogdet` returns."""
+
+    sign: Any
+    logabsdet: Any
+
+
+class QRResult(NamedTuple):
+    """What `qr` returns."""
+
+    Q: Any
+    R: Any
+
+
+def vector_norm(
+    x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Any:
+    """The norm of all elements, or along axes."""
+    return reduce.norm(x if dtype is None else x.to(dtype), ord, dim, keepdim)
+
+
+def matrix_norm(
+    x: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
+) -> Any:
+    """The norm of matrices: "fro", 1, -1 (sums of columns), inf or -inf (sums of rows)."""
+    x = x if dtype is None else x.to(dtype)
+    rows, columns = (axis % x.ndim for axis in dim)
+    if ord == "fro":
+        return reduce.norm(x, 2, [rows, columns], keepdim)
+    if ord not in (1, -1, math.inf, -math.inf):
+        raise AttributeValueError(
+            f"matrix_norm of order {ord!r} needs singular values, which no op gives; use 'fro', "
+            "1, -1, inf or -inf, or numpy.linalg on tensor.numpy()"
+        )
+    summed, sought = (rows, columns) if ord in (1, -1) else (columns, rows)
+    sums = reduce.sum(abs(x), summed, keepdim=True)
+    extreme = reduce.amax if ord > 0 else reduce.amin
+    found = extreme(sums, sought, keepdim=True)
+    return found if keepdim else found.squeeze([rows, columns])
+
+
+def norm(
+    x: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Any:
+    """`matrix_norm` of an order for two axes, else `vector_norm`, of order 2 by default."""
+    if ord is None or (dim is None and x.ndim == 1) or isinstance(dim, int):
+        return vector_norm(x, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
+    axes = range(x.ndim) if dim is None else dim
+    if len(axes) == 1:
+        return vector_norm(x, ord, list(axes), keepdim, dtype=dtype)
+    if len(axes) != 2:
+        raise AttributeValueError(
+            "linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got "
+            f"{x.ndim}D."
+        )
+    return matrix_norm(x, ord, axes, keepdim, dtype=dtype)
+
+
+def inv(x: Any) -> Any:
+    """The inverses of square matrices."""
+    return decompose.inverse(x)
+
+
+def solve(x: Any, other: Any, *, left: bool = True) -> Any:
+    """The solution of x @ out = other, or of out @ x = other."""
+    return decompose.solve(x, other) if left else decompose.solve(x.mT, other.mT).mT
+
+
+def solve_triangular(
+    x: Any, other: Any, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Any:
+    """The solution of x @ out = other, or of out @ x = other, x being triangular."""
+    if left:
+        return decompose.triangular_solve(x, other, upper, unitriangular=unitriangular)
+    return decompose.triangular_solve(x, other.mT, upper, True, unitriangular).mT
+
+
+def cholesky(x: Any, *, upper: bool = False) -> Any:
+    """The triangular factors of symmetric positive definite matrices."""
+    return decompose.cholesky(x, upper)
+
+
+def qr(x: Any, mode: str = "reduced") -> Any:
+    """Orthogonal and upper triangular factors."""
+    return QRResult(*decompose.qr(x, mode))
+
+
+def slogdet(x: Any) -> Any:
+    """Sign and logarithm of the size of determinants."""
+    return SlogdetResult(*decompose.slogdet(x))
+
+
+def logdet(x: Any) -> Any:
+    """The logarithms of determinants, NaN of negative ones."""
+    sign, size = decompose.slogdet(x)
+    return shape.where(sign >= 0, size, math.nan)
+
+
+def multi_dot(tensors: Any) -> Any:
+    """The product of matrices, from left to right."""
+    first, *rest = tensors
+    for x in rest:
+        first = linalg.matmul(first, x)
+    return first
+
+
+def cholesky_solve(x: Any, factor: Any, upper: bool = False) -> Any:
+    """The solution of A @ out = x, given the Cholesky factor of A."""
+    return decompose.cholesky_solve(x, factor, upper)
+
+
+def cholesky_inverse(x: Any, upper: bool = False) -> Any:
+    """The inverse of A, given its Cholesky factor."""
+    unit = matrix.eye(x.shape[-1], dtype=x.dtype)
+    return decompose.cholesky_solve(unit, x, upper)
+
+
+def _diagonals(x: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
+    return products.diagonal(x, offset, dim1, dim2)
+
+
+def _cholesky_of_old(x: Any, upper: bool = False) -> Any:
+    return decompose.cholesky(x, upper)
+
+
+def _qr_of_old(x: Any, some: bool = True) -> Any:
+    return qr(x, "reduced" if some else "complete")
+
+
+namespace = SimpleNamespace(
+    LinAlgError=decompose.SingularError,
+    **{
+        name: flavoured(function)
+        for name, function in {
+            "cholesky": cholesky,
+            "cross": pointwise.cross_along,
+            "det": products.det,
+            "diagonal": _diagonals,
+            "inv": inv,
+            "matmul": linalg.matmul,
+            "matrix_norm": matrix_norm,
+            "matrix_power": products.matrix_power,
+            "multi_dot": multi_dot,
+            "norm": norm,
+            "qr": qr,
+            "slogdet": slogdet,
+            "solve": solve,
+            "solve_triangular": solve_triangular,
+            "vector_norm": vector_norm,
+        }.items()
+    },
+)
+"""`torch.linalg`."""
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    name: flavoured(function)
+    for name, function in {
+        "cholesky": _cholesky_of_old,
+        "cholesky_inverse": cholesky_inverse,
+        "cholesky_solve": cholesky_solve,
+        "inverse": inv,
+        "logdet": logdet,
+        "qr": _qr_of_old,
+        "slogdet": slogdet,
+    }.items()
+}
+"""Those that the package and its tensors have too."""
