@@ -7,6 +7,7 @@ fused op. What must not go in here are layers.
 from __future__ import annotations
 
 from dyn.core.dispatch import scalar
+from dyn.core.dtype import is_inexact
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -92,13 +93,15 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
 
 
 def relu6(x: Tensor) -> Tensor:
-    """x brought into [0, 6]."""
-    return clip(x, 0, 6)
+    """x brought into [0, 6]; the slope is 0 at both ends."""
+    return hardtanh(x, 0.0, 6.0)
 
 
 def hardtanh(x: Tensor, min: float = -1.0, max: float = 1.0) -> Tensor:
-    """x brought into [min, max]."""
-    return clip(x, min, max)
+    """x brought into [min, max]; the slope is 0 at both ends."""
+    if not is_inexact(x._read().dtype):
+        return clip(x, min, max)
+    return OPS["clip"](x, low=float(min), high=float(max), open=True)
 
 
 def thresholded_relu(x: Tensor, threshold: float = 1.0, value: float = 0.0) -> Tensor:
@@ -196,7 +199,7 @@ def _(g, *, x):
 
 @op(infer=as_gradient)
 def hardswish_grad(g, x):
-    """g * (0 below -3, (2 x + 3) / 6, 1 above 3). ONNX: Greater, Less, Where, Mul, Add."""
+    """g * (0 up to -3, (2 x + 3) / 6, 1 from 3 on). ONNX: GreaterOrEqual, Where, Mul, Add."""
     return kernels.binary("hardswish_grad", g, x)
 
 

@@ -187,12 +187,18 @@ def atan2(x, y):
 
 @atan2.vjp("x")
 def _(g, *, x, y):
-    return divide(multiply(g, y), add(multiply(x, x), multiply(y, y)))
+    return divide(multiply(g, y), _squared_distance(x, y))
 
 
 @atan2.vjp("y")
 def _(g, *, x, y):
-    return OPS["neg"](divide(multiply(g, x), add(multiply(x, x), multiply(y, y))))
+    return OPS["neg"](divide(multiply(g, x), _squared_distance(x, y)))
+
+
+def _squared_distance(x: Tensor, y: Tensor) -> Tensor:
+    """x^2 + y^2, but 1 at the origin, which has no slope."""
+    squares = add(multiply(x, x), multiply(y, y))
+    return where(OPS["equal"](squares, 0), 1, squares)
 
 
 def hypot(x: Any, y: Any) -> Tensor:
@@ -221,49 +227,54 @@ def _(g, *, y, out):
 
 @op(infer=broadcast, promote=True)
 def maximum(x, y):
-    """The larger of x and y, NaN if either is; y takes the gradient of a tie. ONNX: Max."""
+    """The larger of x and y, NaN if either is; a tie halves the gradient. ONNX: Max."""
     return kernels.binary("maximum", x, y)
 
 
 @maximum.vjp("x")
 def _(g, *, x, y):
-    return keep_where(OPS["greater_than"](x, y), g)
+    return _won(OPS["greater_than"](x, y), x, y, g)
 
 
 @maximum.vjp("y")
 def _(g, *, x, y):
-    return keep_where(OPS["less_equal"](x, y), g)
+    return _won(OPS["less_than"](x, y), x, y, g)
 
 
 @op(infer=broadcast, promote=True)
 def minimum(x, y):
-    """The smaller of x and y, NaN if either is; y takes the gradient of a tie. ONNX: Min."""
+    """The smaller of x and y, NaN if either is; a tie halves the gradient. ONNX: Min."""
     return kernels.binary("minimum", x, y)
 
 
 @minimum.vjp("x")
 def _(g, *, x, y):
-    return keep_where(OPS["less_than"](x, y), g)
+    return _won(OPS["less_than"](x, y), x, y, g)
 
 
 @minimum.vjp("y")
 def _(g, *, x, y):
-    return keep_where(OPS["greater_equal"](x, y), g)
+    return _won(OPS["greater_than"](x, y), x, y, g)
 
 
-def _skip_nan(choose: Any, x: Any, y: Any) -> Tensor:
-    """`choose` between x and y, or the other one where one is NaN."""
-    return where(OPS["isnan"](x), y, where(OPS["isnan"](y), x, choose(x, y)))
+def _won(won: Tensor, x: Tensor, y: Tensor, g: Tensor) -> Tensor:
+    """`g` where an operand won, half of it where the two are equal."""
+    return where(won, g, keep_where(OPS["equal"](x, y), multiply(g, 0.5)))
+
+
+def _skip_nan(y_won: Any, x: Any, y: Any) -> Tensor:
+    """y where it won or x is NaN, else x; x takes the gradient of a tie."""
+    return where(OPS["logical_or"](y_won, OPS["isnan"](x)), y, x)
 
 
 def fmax(x: Any, y: Any) -> Tensor:
     """The larger of x and y; the other one where one is NaN."""
-    return _skip_nan(maximum, x, y)
+    return _skip_nan(OPS["greater_than"](y, x), x, y)
 
 
 def fmin(x: Any, y: Any) -> Tensor:
     """The smaller of x and y; the other one where one is NaN."""
-    return _skip_nan(minimum, x, y)
+    return _skip_nan(OPS["less_than"](y, x), x, y)
 
 
 # ---- made of the above -------------------------------------------------------------------------

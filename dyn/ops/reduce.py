@@ -144,23 +144,16 @@ def _(g, *, x, out, axes, keepdims, shared):
 
 
 def max(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
-    """Largest element over all axes or the given ones; all equal ones get the gradient."""
-    return apply(_max, (x,), (axes_of(axis, x.ndim), bool(keepdim), False))
-
-
-def min(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
-    """Smallest element over all axes or the given ones; all equal ones get the gradient."""
-    return apply(_min, (x,), (axes_of(axis, x.ndim), bool(keepdim), False))
-
-
-def amax(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
-    """Largest element over axes; equal ones share the gradient."""
+    """Largest element over all axes or the given ones; equal ones share the gradient."""
     return apply(_max, (x,), (axes_of(axis, x.ndim), bool(keepdim), True))
 
 
-def amin(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
-    """Smallest element over axes; equal ones share the gradient."""
+def min(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
+    """Smallest element over all axes or the given ones; equal ones share the gradient."""
     return apply(_min, (x,), (axes_of(axis, x.ndim), bool(keepdim), True))
+
+
+amax, amin = max, min
 
 
 # ---- product -----------------------------------------------------------------------------------
@@ -268,8 +261,13 @@ def var(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = Fals
 
 
 def std(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
-    """Standard deviation over all axes or the given ones: the root of `var`."""
-    return sqrt(var(x, axis, unbiased, keepdim))
+    """Standard deviation over all axes or the given ones: the root of `var`.
+
+    The gradient where all elements are equal is 0.
+    """
+    variance = var(x, axis, unbiased, keepdim)
+    constant = OPS["equal"](variance, 0)
+    return where(constant, variance, sqrt(where(constant, 1, variance)))
 
 
 @op(infer=_infer_reduced, promote="float")
@@ -344,7 +342,13 @@ def norm(x: Tensor, p: Any = None, axis: Any = None, keepdim: bool = False) -> T
         return _min(size, axes=axes, keepdims=keep)
     if p == 0:
         return _sum(cast(OPS["not_equal"](x, 0), x.dtype), axes=axes, keepdims=keep)
-    total = _sum(pow(size, p), axes=axes, keepdims=keep)
+    if 0 < p < 1:
+        # Powers below 1 rise without bound at 0, where the gradient is 0 too.
+        zero = OPS["equal"](x, 0)
+        powers = where(zero, size, pow(where(zero, 1, size), p))
+    else:
+        powers = pow(size, p)
+    total = _sum(powers, axes=axes, keepdims=keep)
     # The root of 0 has no slope; the gradient at 0 is 0, as with p = 2.
     nothing = OPS["equal"](total, 0)
     return where(nothing, total, pow(where(nothing, 1, total), 1 / p))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import ml_dtypes
+
 from dyn.core.dtype import is_inexact, name_of, rank
 from dyn.core.errors import DTypeError
 from dyn.core.op import OPS, op
@@ -258,19 +260,32 @@ def logit(x: Tensor, eps: float | None = None) -> Tensor:
 # ---- ranges and scales -------------------------------------------------------------------------
 
 
-def _infer_clip(x: Type, *, low: float | None, high: float | None) -> Type:
+def _infer_clip(x: Type, **attrs: Any) -> Type:
     return _infer_number(x)
 
 
 @op(infer=_infer_clip)
-def _clip(x, *, low, high):
-    """x brought into [low, high]; None is no bound; NaN stays. ONNX: Clip."""
+def _clip(x, *, low, high, open=False):
+    """x brought into [low, high]; None is no bound; NaN stays. ONNX: Clip.
+
+    The slope at the bounds is 1, or with `open` 0.
+    """
     return kernels.clip(x, low, high)
 
 
 @_clip.vjp("x")
-def _(g, *, x, low, high):
+def _(g, *, x, low, high, open):
+    if open:
+        low, high = _after(low, 1, g._array.dtype), _after(high, -1, g._array.dtype)
     return clip_grad(g, x, low=low, high=high)
+
+
+def _after(bound: float, sign: int, dtype: Any) -> float:
+    """The next number in the direction of a sign, without those too small to be normal."""
+    limits = ml_dtypes.finfo(dtype)
+    if abs(bound) < limits.tiny:
+        return sign * float(limits.tiny)
+    return bound + sign * abs(bound) * float(limits.eps)
 
 
 @op(infer=as_gradient)
@@ -297,8 +312,11 @@ def clip(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
         min, max: a number, a tensor that broadcasts, or None for no bound.
     """
     if isinstance(min, Tensor) or isinstance(max, Tensor):
-        out = x if min is None else OPS["maximum"](x, min)
-        return out if max is None else OPS["minimum"](out, max)
+        # At a bound the gradient is that of x.
+        over = x if min is None else where(OPS["greater_equal"](x, min), x, OPS["maximum"](x, min))
+        if max is None:
+            return over
+        return where(OPS["less_equal"](over, max), over, OPS["minimum"](over, max))
     if not is_inexact(x._read().dtype) and any(isinstance(v, float) for v in (min, max)):
         x = add(x, 0.0)
     return _clip(x, low=min, high=max)

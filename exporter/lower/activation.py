@@ -70,8 +70,8 @@ def _(b, node):
     rising = b.op("Div", x, b.const(3, node.dtype))
     rising = b.op("Add", rising, b.const(0.5, node.dtype))
     one, zero = b.const(1, node.dtype), b.const(0, node.dtype)
-    slope = b.op("Where", b.op("Greater", x, b.const(3, node.dtype)), one, rising)
-    slope = b.op("Where", b.op("Less", x, b.const(-3, node.dtype)), zero, slope)
+    slope = b.op("Where", b.op("GreaterOrEqual", x, b.const(3, node.dtype)), one, rising)
+    slope = b.op("Where", b.op("LessOrEqual", x, b.const(-3, node.dtype)), zero, slope)
     return b.op("Mul", g, slope)
 
 

@@ -184,7 +184,7 @@ ROWS = [
     ),
     slope(
         "hardswish_grad",
-        lambda g, x: g * np.where(x < -3, 0, np.where(x > 3, 1, x / 3 + 0.5)),
+        lambda g, x: g * np.where(x <= -3, 0, np.where(x >= 3, 1, x / 3 + 0.5)),
         array("n", 3, low=-5, high=5, away=(-3.0, 3.0)),
     ),
     one("gelu", lambda x, approximate: x * phi(x), onnx="Gelu", attrs={"approximate": False}),

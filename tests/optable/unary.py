@@ -129,6 +129,13 @@ ROWS = [
     ),
     OpCase(
         "clip",
+        [array("n", 3, away=(-0.5, 1.0))],
+        {"low": -0.5, "high": 1.0, "open": True},
+        lambda x, low, high, open: np.clip(x, low, high),
+        note="open",
+    ),
+    OpCase(
+        "clip",
         [array("n", 3, away=(0.5,))],
         {"low": None, "high": 0.5},
         lambda x, low, high: np.minimum(x, high),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from dyn.compat.torch import pointwise, shape
+from dyn.compat.torch import pointwise, reduction, shape
 from dyn.compat.torch.tensor import flavoured
 from dyn.core.errors import AttributeValueError
 from dyn.ops import decompose, linalg, matrix, products, reduce
@@ -34,7 +34,7 @@ def vector_norm(
     x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Any:
     """The norm of all elements, or along axes."""
-    return reduce.norm(x if dtype is None else x.to(dtype), ord, dim, keepdim)
+    return reduction.norm(x if dtype is None else x.to(dtype), ord, dim, keepdim)
 
 
 def matrix_norm(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from dyn.compat.torch.tensor import Tensor
 from dyn.core.dispatch import cast_to
-from dyn.ops import compare, elementwise, gather, reduce, scan, search, shape, softmax
+from dyn.ops import compare, elementwise, gather, reduce, scan, search, shape, softmax, unary
 from dyn.ops import sort as sorts
 
 
@@ -179,7 +180,9 @@ def unique(
 
 
 def norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False) -> Any:
-    """The p-norm of all elements, or along axes."""
+    """The p-norm of all elements, or along axes; the largest ones share the gradient of p = inf."""
+    if p == math.inf:
+        return reduce.amax(unary.abs(x), dim, keepdim)
     return reduce.norm(x, 2.0 if p in ("fro", None) else p, dim, keepdim)
 
 

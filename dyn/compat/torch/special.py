@@ -93,12 +93,12 @@ def xlogy(x: Any, other: Any) -> Any:
 
 def clamp_min(x: Any, min: Any) -> Any:
     """x, but no less than `min`, a number or a tensor."""
-    return elementwise.maximum(x, min) if isinstance(min, Base) else unary.clip(x, min, None)
+    return unary.clip(x, min, None)
 
 
 def clamp_max(x: Any, max: Any) -> Any:
     """x, but no more than `max`, a number or a tensor."""
-    return elementwise.minimum(x, max) if isinstance(max, Base) else unary.clip(x, None, max)
+    return unary.clip(x, None, max)
 
 
 def rsub(x: Any, other: Any, *, alpha: Any = 1) -> Any:

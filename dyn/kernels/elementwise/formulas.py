@@ -129,7 +129,7 @@ def hardsigmoid_grad(m, g, out, *, slope):
 
 
 def hardswish_grad(m, g, x):
-    return g * m.where(x < -3, 0.0, m.where(x > 3, 1.0, x * (1 / 3) + 0.5))
+    return g * m.where(x <= -3, 0.0, m.where(x >= 3, 1.0, x * (1 / 3) + 0.5))
 
 
 def tanh_grad(m, g, out):
