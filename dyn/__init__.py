@@ -3,7 +3,7 @@
 The public names, nothing else.
 """
 
-from dyn import amp, autograd, io, metric, nn, optimizer, regularizer, vision
+from dyn import amp, autograd, io, linalg, metric, nn, optimizer, regularizer, vision
 from dyn.core.autograd import grad
 from dyn.core.dtype import (
     DType,
@@ -109,6 +109,7 @@ from dyn.ops.creation import (
     zeros,
     zeros_like,
 )
+from dyn.ops.decompose import cholesky, inverse
 from dyn.ops.elementwise import (
     add,
     add_n,
@@ -308,6 +309,7 @@ __all__ = [
     "cast",
     "cdist",
     "ceil",
+    "cholesky",
     "chunk",
     "clip",
     "clone",
@@ -388,6 +390,7 @@ __all__ = [
     "int16",
     "int32",
     "int64",
+    "inverse",
     "io",
     "is_compiled_with_cuda",
     "is_empty",
@@ -402,6 +405,7 @@ __all__ = [
     "lerp",
     "less_equal",
     "less_than",
+    "linalg",
     "linspace",
     "load",
     "log",

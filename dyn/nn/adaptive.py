@@ -12,12 +12,14 @@ from dyn.nn.layer import Layer
 class _AdaptiveAvg(Layer):
     _function: Any
 
-    def __init__(self, output_size: Any, name: str | None = None):
+    def __init__(self, output_size: Any, data_format: str | None = None, name: str | None = None):
         super().__init__()
-        self.output_size = output_size
+        self.output_size, self.data_format = output_size, data_format
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._function(x, self.output_size)
+        if self.data_format is None:
+            return self._function(x, self.output_size)
+        return self._function(x, self.output_size, data_format=self.data_format)
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"

@@ -19,7 +19,7 @@ class GroupNorm(Layer):
         num_channels: number of channels, divisible by `num_groups`.
         epsilon: added to the variance.
         weight_attr, bias_attr: wishes for scale and shift [num_channels]; False for none.
-        data_format: channels first.
+        data_format: where the channels are, such as "NCHW" or "NHWC".
 
     Source: Wu & He, arXiv 1803.08494. ONNX: GroupNormalization.
     """
@@ -40,12 +40,20 @@ class GroupNorm(Layer):
                 f"num_groups={num_groups} must divide num_channels={num_channels}"
             )
         self._num_groups, self._num_channels, self._epsilon = num_groups, num_channels, epsilon
+        self._data_format = data_format
         one = init.Constant(1.0)
         self.weight = self.create_parameter([num_channels], weight_attr, default_initializer=one)
         self.bias = self.create_parameter([num_channels], bias_attr, is_bias=True)
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.group_norm(input, self._num_groups, self._epsilon, self.weight, self.bias)
+        return F.group_norm(
+            input,
+            self._num_groups,
+            self._epsilon,
+            self.weight,
+            self.bias,
+            data_format=self._data_format,
+        )
 
     def extra_repr(self) -> str:
         return (
@@ -69,6 +77,7 @@ class _InstanceNorm(Layer):
     ):
         super().__init__()
         self._num_features, self._epsilon = num_features, epsilon
+        self._data_format = data_format
         one = init.Constant(1.0)
         self.scale = self.create_parameter([num_features], weight_attr, default_initializer=one)
         self.bias = self.create_parameter([num_features], bias_attr, is_bias=True)
@@ -77,7 +86,13 @@ class _InstanceNorm(Layer):
         if input.ndim not in self._ranks:
             wanted = " or ".join(f"{rank}D" for rank in self._ranks)
             raise ShapeError(f"expected {wanted} input (got {input.ndim}D input)")
-        return F.instance_norm(input, weight=self.scale, bias=self.bias, eps=self._epsilon)
+        return F.instance_norm(
+            input,
+            weight=self.scale,
+            bias=self.bias,
+            eps=self._epsilon,
+            data_format=self._data_format,
+        )
 
     def extra_repr(self) -> str:
         return f"num_features={self._num_features}, epsilon={self._epsilon}"
@@ -156,9 +171,12 @@ class LocalResponseNorm(Layer):
     ):
         super().__init__()
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+        self.data_format = data_format
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+        return F.local_response_norm(
+            input, self.size, self.alpha, self.beta, self.k, data_format=self.data_format
+        )
 
     def extra_repr(self) -> str:
         return f"size={self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -10,6 +10,7 @@ from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
 from dyn.nn import initializer as init
+from dyn.nn.functional.layout import CHANNELS_FIRST, CHANNELS_LAST
 from dyn.nn.layer import Layer
 
 
@@ -22,7 +23,7 @@ class _BatchNorm(Layer):
         epsilon: added to the variance.
         weight_attr: wishes for the scale [num_features]; ones by default, False for none.
         bias_attr: wishes for the shift [num_features]; zeros by default, False for none.
-        data_format: channels first.
+        data_format: where the channels are, such as "NCHW" or "NHWC".
         use_global_stats: use the running statistics in training, too.
 
     The buffers `_mean` and `_variance` hold the running statistics; the variance is the biased one,
@@ -30,7 +31,7 @@ class _BatchNorm(Layer):
     """
 
     _ranks: tuple[int, ...] = ()
-    _formats: tuple[str, ...] = ("NCHW", "NCL", "NC", "NCDHW")
+    _formats: tuple[str, ...] = (*CHANNELS_FIRST, *CHANNELS_LAST)
     _statistics = ("_mean", "_variance")
     """Names of the buffers of the running mean and variance."""
     _unbiased = False
@@ -48,7 +49,7 @@ class _BatchNorm(Layer):
         name: str | None = None,
     ):
         super().__init__()
-        data_format = data_format or self._formats[0]
+        data_format = data_format or ("NCHW" if "NCHW" in self._formats else self._formats[0])
         if data_format not in self._formats:
             raise AttributeValueError(
                 f"{type(self).__name__} has data_format {' or '.join(self._formats)}, "
@@ -80,6 +81,7 @@ class _BatchNorm(Layer):
             epsilon=self._epsilon,
             use_global_stats=self._use_global_stats,
             unbiased=self._unbiased,
+            data_format=self._data_format,
         )
 
     def extra_repr(self) -> str:
@@ -102,7 +104,7 @@ class BatchNorm(_BatchNorm):
         epsilon: added to the variance.
         param_attr: wishes for the scale [num_channels]; ones by default, False for none.
         bias_attr: wishes for the shift [num_channels]; zeros by default, False for none.
-        data_layout: channels first.
+        data_layout: where the channels are, such as "NCHW" or "NHWC".
         use_global_stats: use the running statistics in training, too.
 
     Raises:
@@ -143,21 +145,21 @@ class BatchNorm1D(_BatchNorm):
     """Batch normalisation of [N, C] or [N, C, L]; arguments as in `_BatchNorm`."""
 
     _ranks = (2, 3)
-    _formats = ("NCL", "NC")
+    _formats = ("NCL", "NC", "NLC")
 
 
 class BatchNorm2D(_BatchNorm):
     """Batch normalisation of [N, C, H, W]; arguments as in `_BatchNorm`."""
 
     _ranks = (4,)
-    _formats = ("NCHW",)
+    _formats = ("NCHW", "NHWC")
 
 
 class BatchNorm3D(_BatchNorm):
     """Batch normalisation of [N, C, D, H, W]; arguments as in `_BatchNorm`."""
 
     _ranks = (5,)
-    _formats = ("NCDHW",)
+    _formats = ("NCDHW", "NDHWC")
 
 
 class SyncBatchNorm(_BatchNorm):

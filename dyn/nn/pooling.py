@@ -9,6 +9,7 @@ from dyn.core.dispatch import apply
 from dyn.core.op import OPS, freeze
 from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
+from dyn.nn.functional.layout import is_last
 from dyn.nn.layer import Layer
 from dyn.ops.windows import padding_pairs, per_axis
 
@@ -51,8 +52,16 @@ class _Pool(Layer):
 
     _axes: int
 
-    def __init__(self, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool):
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any,
+        padding: Any,
+        ceil_mode: bool,
+        data_format: str | None = None,
+    ):
         super().__init__()
+        self.data_format = data_format
         self.kernel_size, self.stride = freeze(kernel_size), freeze(stride)
         self.padding, self.ceil_mode = freeze(padding), ceil_mode
 
@@ -74,21 +83,25 @@ class _MaxPool(_Pool):
         padding: Any = 0,
         return_mask: bool = False,
         ceil_mode: bool = False,
+        data_format: str | None = None,
         name: str | None = None,
     ):
-        super().__init__(kernel_size, stride, padding, ceil_mode)
+        super().__init__(kernel_size, stride, padding, ceil_mode, data_format)
         self.return_mask = return_mask
 
     def forward(self, x: Tensor) -> Any:
         kernel, stride, padding = self.kernel_size, self.stride, self.padding
-        if not self.return_mask:
+        if not self.return_mask and not is_last(self.data_format):
             try:
                 attrs = _of_max(self._axes, kernel, stride, padding, self.ceil_mode)
             except TypeError:
                 attrs = None  # a list was put in by hand, which cannot be remembered
             if attrs is not None:
                 return apply(_MAX_POOL, (x,), attrs)
-        return self._function(x, kernel, stride, padding, self.return_mask, self.ceil_mode)
+        rest = (self.return_mask, self.ceil_mode)
+        if is_last(self.data_format):
+            return self._function(x, kernel, stride, padding, *rest, data_format=self.data_format)
+        return self._function(x, kernel, stride, padding, *rest)
 
 
 class MaxPool1D(_MaxPool):
@@ -107,6 +120,7 @@ class MaxPool2D(_MaxPool):
         padding: rows and columns added on each side; they never win.
         return_mask: also return where each maximum stands.
         ceil_mode: keep a last window that sticks out at the far end.
+        data_format: "NCHW" or "NHWC".
 
     ONNX: MaxPool.
     """
@@ -130,14 +144,16 @@ class _AvgPool(_Pool):
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride, padding = self.kernel_size, self.stride, self.padding
         rest: dict[str, Any] = {"exclusive": self.exclusive, "ceil_mode": self.ceil_mode}
-        if self.divisor_override is None:
+        if is_last(self.data_format):
+            rest["data_format"] = self.data_format
+        elif self.divisor_override is None:
             try:
                 attrs = _of_avg(self._axes, kernel, stride, padding, self.ceil_mode, self.exclusive)
             except TypeError:
                 attrs = None  # a list was put in by hand, which cannot be remembered
             if attrs is not None:
                 return apply(_AVG_POOL, (x,), attrs)
-        else:
+        if self.divisor_override is not None:
             rest["divisor_override"] = self.divisor_override
         return self._function(x, kernel, stride, padding, **rest)
 
@@ -171,6 +187,7 @@ class AvgPool2D(_AvgPool):
         ceil_mode: keep a last window that sticks out at the far end.
         exclusive: divide by the number of elements that are not padding.
         divisor_override: divide by this instead.
+        data_format: "NCHW" or "NHWC".
 
     ONNX: AveragePool.
     """
@@ -186,10 +203,10 @@ class AvgPool2D(_AvgPool):
         ceil_mode: bool = False,
         exclusive: bool = True,
         divisor_override: int | None = None,
-        data_format: str = "NCHW",
+        data_format: str | None = None,
         name: str | None = None,
     ):
-        super().__init__(kernel_size, stride, padding, ceil_mode)
+        super().__init__(kernel_size, stride, padding, ceil_mode, data_format)
         self.exclusive, self.divisor_override = exclusive, divisor_override
 
 
@@ -207,7 +224,8 @@ class AvgPool3D(_AvgPool):
         ceil_mode: bool = False,
         exclusive: bool = True,
         divisor_override: int | None = None,
+        data_format: str | None = None,
         name: str | None = None,
     ):
-        super().__init__(kernel_size, stride, padding, ceil_mode)
+        super().__init__(kernel_size, stride, padding, ceil_mode, data_format)
         self.exclusive, self.divisor_override = exclusive, divisor_override

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyn.core.errors import AttributeValueError
 from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
 from dyn.nn.layer import Layer
@@ -93,8 +92,6 @@ class Upsample(Layer):
         name: str | None = None,
     ):
         super().__init__()
-        if data_format not in (None, "NCW", "NCHW", "NCDHW"):
-            raise AttributeValueError(f"Upsample takes channels first, not {data_format}")
         self.size, self.scale_factor, self.mode = size, scale_factor, mode
         self.align_corners, self.align_mode = align_corners, align_mode
         self.data_format = data_format
@@ -107,6 +104,7 @@ class Upsample(Layer):
             mode=self.mode,
             align_corners=self.align_corners,
             align_mode=self.align_mode,
+            data_format=self.data_format,
         )
 
     def extra_repr(self) -> str:
@@ -120,12 +118,25 @@ class Upsample(Layer):
 class UpsamplingNearest2D(Layer):
     """Repeats the pixels of [N, C, H, W]. ONNX: Resize."""
 
-    def __init__(self, size: Any = None, scale_factor: Any = None, name: str | None = None):
+    def __init__(
+        self,
+        size: Any = None,
+        scale_factor: Any = None,
+        data_format: str = "NCHW",
+        name: str | None = None,
+    ):
         super().__init__()
+        self.data_format = data_format
         self.size, self.scale_factor = size, scale_factor
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, size=self.size, scale_factor=self.scale_factor, mode="nearest")
+        return F.interpolate(
+            x,
+            size=self.size,
+            scale_factor=self.scale_factor,
+            mode="nearest",
+            data_format=self.data_format,
+        )
 
     def extra_repr(self) -> str:
         return f"size={self.size}, scale_factor={self.scale_factor}"
@@ -134,8 +145,15 @@ class UpsamplingNearest2D(Layer):
 class UpsamplingBilinear2D(Layer):
     """Enlarges [N, C, H, W] linearly, corners upon corners. ONNX: Resize."""
 
-    def __init__(self, size: Any = None, scale_factor: Any = None, name: str | None = None):
+    def __init__(
+        self,
+        size: Any = None,
+        scale_factor: Any = None,
+        data_format: str = "NCHW",
+        name: str | None = None,
+    ):
         super().__init__()
+        self.data_format = data_format
         self.size, self.scale_factor = size, scale_factor
 
     def forward(self, x: Tensor) -> Tensor:
@@ -145,6 +163,7 @@ class UpsamplingBilinear2D(Layer):
             scale_factor=self.scale_factor,
             mode="bilinear",
             align_corners=True,
+            data_format=self.data_format,
         )
 
     def extra_repr(self) -> str:
@@ -157,12 +176,13 @@ class PixelShuffle(Layer):
     ONNX: DepthToSpace.
     """
 
-    def __init__(self, upscale_factor: int, name: str | None = None):
+    def __init__(self, upscale_factor: int, data_format: str = "NCHW", name: str | None = None):
         super().__init__()
+        self.data_format = data_format
         self.upscale_factor = upscale_factor
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(x, self.upscale_factor)
+        return F.pixel_shuffle(x, self.upscale_factor, data_format=self.data_format)
 
     def extra_repr(self) -> str:
         return f"upscale_factor={self.upscale_factor}"
@@ -171,12 +191,13 @@ class PixelShuffle(Layer):
 class PixelUnshuffle(Layer):
     """The inverse of `PixelShuffle`."""
 
-    def __init__(self, downscale_factor: int, name: str | None = None):
+    def __init__(self, downscale_factor: int, data_format: str = "NCHW", name: str | None = None):
         super().__init__()
+        self.data_format = data_format
         self.downscale_factor = downscale_factor
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_unshuffle(x, self.downscale_factor)
+        return F.pixel_unshuffle(x, self.downscale_factor, data_format=self.data_format)
 
     def extra_repr(self) -> str:
         return f"downscale_factor={self.downscale_factor}"
@@ -185,12 +206,13 @@ class PixelUnshuffle(Layer):
 class ChannelShuffle(Layer):
     """Deals the channels of each group out to all groups. Source: arXiv 1707.01083."""
 
-    def __init__(self, groups: int, name: str | None = None):
+    def __init__(self, groups: int, data_format: str = "NCHW", name: str | None = None):
         super().__init__()
+        self.data_format = data_format
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.channel_shuffle(x, self.groups)
+        return F.channel_shuffle(x, self.groups, data_format=self.data_format)
 
     def extra_repr(self) -> str:
         return f"groups={self.groups}"

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from dyn import linalg
 from dyn.compat.torch import pointwise, reduction, shape
 from dyn.compat.torch.tensor import flavoured
 from dyn.core.errors import AttributeValueError
-from dyn.ops import decompose, linalg, matrix, products, reduce
+from dyn.ops import decompose, products
 
 
 class SlogdetResult(NamedTuple):
@@ -42,19 +43,7 @@ def matrix_norm(
 ) -> Any:
     """The norm of matrices: "fro", 1, -1 (sums of columns), inf or -inf (sums of rows)."""
     x = x if dtype is None else x.to(dtype)
-    rows, columns = (axis % x.ndim for axis in dim)
-    if ord == "fro":
-        return reduce.norm(x, 2, [rows, columns], keepdim)
-    if ord not in (1, -1, math.inf, -math.inf):
-        raise AttributeValueError(
-            f"matrix_norm of order {ord!r} needs singular values, which no op gives; use 'fro', "
-            "1, -1, inf or -inf, or numpy.linalg on tensor.numpy()"
-        )
-    summed, sought = (rows, columns) if ord in (1, -1) else (columns, rows)
-    sums = reduce.sum(abs(x), summed, keepdim=True)
-    extreme = reduce.amax if ord > 0 else reduce.amin
-    found = extreme(sums, sought, keepdim=True)
-    return found if keepdim else found.squeeze([rows, columns])
+    return linalg.matrix_norm(x, ord, dim, keepdim)
 
 
 def norm(
@@ -72,11 +61,6 @@ def norm(
             f"{x.ndim}D."
         )
     return matrix_norm(x, ord, axes, keepdim, dtype=dtype)
-
-
-def inv(x: Any) -> Any:
-    """The inverses of square matrices."""
-    return decompose.inverse(x)
 
 
 def solve(x: Any, other: Any, *, left: bool = True) -> Any:
@@ -114,23 +98,9 @@ def logdet(x: Any) -> Any:
     return shape.where(sign >= 0, size, math.nan)
 
 
-def multi_dot(tensors: Any) -> Any:
-    """The product of matrices, from left to right."""
-    first, *rest = tensors
-    for x in rest:
-        first = linalg.matmul(first, x)
-    return first
-
-
 def cholesky_solve(x: Any, factor: Any, upper: bool = False) -> Any:
     """The solution of A @ out = x, given the Cholesky factor of A."""
     return decompose.cholesky_solve(x, factor, upper)
-
-
-def cholesky_inverse(x: Any, upper: bool = False) -> Any:
-    """The inverse of A, given its Cholesky factor."""
-    unit = matrix.eye(x.shape[-1], dtype=x.dtype)
-    return decompose.cholesky_solve(unit, x, upper)
 
 
 def _diagonals(x: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
@@ -154,11 +124,11 @@ namespace = SimpleNamespace(
             "cross": pointwise.cross_along,
             "det": products.det,
             "diagonal": _diagonals,
-            "inv": inv,
+            "inv": linalg.inv,
             "matmul": linalg.matmul,
             "matrix_norm": matrix_norm,
-            "matrix_power": products.matrix_power,
-            "multi_dot": multi_dot,
+            "matrix_power": linalg.matrix_power,
+            "multi_dot": linalg.multi_dot,
             "norm": norm,
             "qr": qr,
             "slogdet": slogdet,
@@ -174,9 +144,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     name: flavoured(function)
     for name, function in {
         "cholesky": _cholesky_of_old,
-        "cholesky_inverse": cholesky_inverse,
+        "cholesky_inverse": linalg.cholesky_inverse,
         "cholesky_solve": cholesky_solve,
-        "inverse": inv,
+        "inverse": linalg.inv,
         "logdet": logdet,
         "qr": _qr_of_old,
         "slogdet": slogdet,

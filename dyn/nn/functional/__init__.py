@@ -1,5 +1,6 @@
 """Layers as functions: state is passed in. Most are ops under their own names."""
 
+from dyn.nn.functional.layout import of_any_layout
 from dyn.nn.functional.norm import batch_norm
 from dyn.ops.activation import (
     glu,
@@ -106,6 +107,25 @@ from dyn.ops.smooth import (
 )
 from dyn.ops.softmax import log_softmax, softmax
 from dyn.ops.unpool import lp_pool1d, lp_pool2d, max_unpool1d, max_unpool2d, max_unpool3d
+
+adaptive_avg_pool2d = of_any_layout(adaptive_avg_pool2d)
+adaptive_avg_pool3d = of_any_layout(adaptive_avg_pool3d)
+avg_pool2d = of_any_layout(avg_pool2d)
+avg_pool3d = of_any_layout(avg_pool3d)
+batch_norm = of_any_layout(batch_norm)
+channel_shuffle = of_any_layout(channel_shuffle)
+dropout2d = of_any_layout(dropout2d)
+dropout3d = of_any_layout(dropout3d)
+group_norm = of_any_layout(group_norm)
+instance_norm = of_any_layout(instance_norm)
+interpolate = of_any_layout(interpolate)
+local_response_norm = of_any_layout(local_response_norm)
+max_pool2d = of_any_layout(max_pool2d)
+max_pool3d = of_any_layout(max_pool3d)
+pixel_shuffle = of_any_layout(pixel_shuffle)
+pixel_unshuffle = of_any_layout(pixel_unshuffle)
+temporal_shift = of_any_layout(temporal_shift)
+upsample = of_any_layout(upsample)
 
 __all__ = [
     "adaptive_avg_pool1d",

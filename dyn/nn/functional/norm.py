@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dyn.core.errors import AttributeValueError
 from dyn.core.modes import no_grad
 from dyn.core.tensor import Tensor
 from dyn.ops import norm as ops
@@ -18,7 +17,6 @@ def batch_norm(
     training: bool = False,
     momentum: float | Tensor = 0.9,
     epsilon: float = 1e-5,
-    data_format: str = "NCHW",
     use_global_stats: bool | None = None,
     unbiased: bool = False,
 ) -> Tensor:
@@ -34,17 +32,12 @@ def batch_norm(
         training: whether to use and note the statistics of the batch.
         momentum: share of the old statistics that stays.
         epsilon: added to the variance.
-        data_format: channels first only.
         use_global_stats: use the running statistics also in training; `not training` if None.
         unbiased: note the variance with n - 1 in the place of n, as PyTorch does.
 
     Returns:
         The shape of x. Source: Ioffe & Szegedy, arXiv 1502.03167. ONNX: BatchNormalization.
     """
-    if not data_format.startswith("NC"):
-        raise AttributeValueError(
-            f"data_format {data_format!r} is not supported; transpose to channels first"
-        )
     if running_mean is None or running_var is None:
         return ops.batch_norm(x, weight, bias, epsilon=epsilon)[0]
     if use_global_stats or not training:
