@@ -122,6 +122,7 @@ from dyn.ops.elementwise import (
     fmod,
     heaviside,
     hypot,
+    increment,
     lerp,
     logaddexp,
     maximum,
@@ -146,7 +147,7 @@ from dyn.ops.gather import (
     take,
     take_along_axis,
 )
-from dyn.ops.index import crop, masked_fill, masked_select, slice, strided_slice, where
+from dyn.ops.index import crop, index_fill, masked_fill, masked_select, slice, strided_slice, where
 from dyn.ops.join import (
     broadcast_tensors,
     broadcast_to,
@@ -381,7 +382,9 @@ __all__ = [
     "hstack",
     "hypot",
     "in_dynamic_mode",
+    "increment",
     "index_add",
+    "index_fill",
     "index_put",
     "index_sample",
     "index_select",

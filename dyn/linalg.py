@@ -11,12 +11,12 @@ from typing import Any
 from dyn.core.errors import AttributeValueError
 from dyn.core.tensor import Tensor
 from dyn.ops import decompose, products, reduce
-from dyn.ops.decompose import cholesky, cholesky_solve, inverse, qr, solve, triangular_solve
+from dyn.ops.decompose import cholesky, cholesky_solve, inverse, solve, triangular_solve
 from dyn.ops.join import stack
 from dyn.ops.linalg import matmul
 from dyn.ops.matrix import eye
 from dyn.ops.products import cross, det
-from dyn.ops.shape import squeeze
+from dyn.ops.shape import squeeze, swapaxes
 
 inv = inverse
 
@@ -72,6 +72,17 @@ def matrix_power(x: Tensor, n: int) -> Tensor:
     return products.matrix_power(inverse(x) if n < 0 else x, abs(n))
 
 
+def qr(x: Tensor, mode: str = "reduced") -> Any:
+    """Orthogonal and upper triangular factors of (..., m, n); the second alone with mode "r"."""
+    factors = decompose.qr(x, mode)
+    return factors[1] if mode == "r" else factors
+
+
+def matrix_transpose(x: Tensor) -> Tensor:
+    """The last two axes exchanged."""
+    return swapaxes(x, -1, -2)
+
+
 def multi_dot(x: list[Tensor]) -> Tensor:
     """The product of matrices, from left to right."""
     first, *rest = x
@@ -96,6 +107,7 @@ __all__ = [
     "matmul",
     "matrix_norm",
     "matrix_power",
+    "matrix_transpose",
     "multi_dot",
     "norm",
     "qr",

@@ -184,7 +184,7 @@ def qr(x: Tensor, mode: str = "reduced") -> tuple[Tensor, Tensor]:
     Args:
         x: (..., m, n), both static.
         mode: "reduced": q (..., m, k) and r (..., k, n), k the smaller size; "complete": q is
-            (..., m, m); "r": q is empty.
+            (..., m, m).
     """
     if x.ndim < 2:
         raise ShapeError(f"qr needs matrices (..., m, n), got {show(x.shape)}")
@@ -206,7 +206,7 @@ def qr(x: Tensor, mode: str = "reduced") -> tuple[Tensor, Tensor]:
         r = r - (2.0 * mirror / square) * matmul(turned, r)
         q = q - matmul(q, mirror) * (2.0 * turned / square)
     r = triu(r[..., :kept, :])
-    return (q[..., :0] if mode == "r" else q[..., :kept]), r
+    return q[..., :kept], r
 
 
 __all__ = [

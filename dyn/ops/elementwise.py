@@ -10,12 +10,12 @@ from typing import Any
 
 from dyn.core.dispatch import scalar
 from dyn.core.dtype import rank
-from dyn.core.errors import AttributeValueError, DTypeError
+from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
 from dyn.ops.index import where
-from dyn.ops.infer import Type, broadcast
+from dyn.ops.infer import Type, broadcast, show
 
 
 def keep_where(mask: Tensor, g: Tensor) -> Tensor:
@@ -311,6 +311,14 @@ def heaviside(x: Tensor, y: Any) -> Tensor:
     return where(OPS["equal"](x, 0), y, step)
 
 
+def increment(x: Tensor, value: float = 1.0) -> Tensor:
+    """Add a number to a tensor of one element, in place, and give the tensor back."""
+    if x._read().size != 1:
+        raise ShapeError(f"increment needs one element, got shape {show(x.shape)}")
+    x._assign(OPS["cast"](add(x, value), dtype=x._array.dtype.name))
+    return x
+
+
 def add_n(inputs: Tensor | Sequence[Tensor]) -> Tensor:
     """The sum of tensors of one shape.
 
@@ -342,6 +350,7 @@ __all__ = [
     "fmod",
     "heaviside",
     "hypot",
+    "increment",
     "lerp",
     "logaddexp",
     "maximum",

@@ -6,6 +6,7 @@ tensors or masks (`gather.py`); a mask becomes the coordinates where it holds. R
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
 from dyn.ops.basic_index import _getitem, _setitem, canonical
 from dyn.ops.gather import _gather, _gather_nd, _scatter_nd, _where
-from dyn.ops.infer import broadcast_shapes, show
+from dyn.ops.infer import axis_of, broadcast_shapes, show
 from dyn.ops.join import _concat, _expand
 from dyn.ops.shape import _reshape, _transpose, _unsqueeze
 
@@ -335,9 +336,18 @@ def crop(x: Tensor, shape: Any = None, offsets: Any = None) -> Tensor:
     return _getitem(x, index=index)
 
 
+def index_fill(x: Tensor, index: Tensor, axis: int, value: Any) -> Tensor:
+    """A copy of x with a number in the slices along an axis that `index` lists."""
+    found = OPS["clone"](x)
+    places: list[Any] = [builtins.slice(None)] * axis_of(axis, x.ndim)
+    setitem(found, (*places, index), value)
+    return found
+
+
 __all__ = [
     "crop",
     "getitem",
+    "index_fill",
     "masked_fill",
     "masked_select",
     "setitem",

@@ -19,6 +19,7 @@ from dyn.ops import (
     angles,
     compare,
     creation,
+    decompose,
     elementwise,
     gather,
     index,
@@ -60,7 +61,8 @@ METHODS: dict[Any, str] = {
         unbind""",
     gather: """gather gather_nd index_add index_put index_sample index_select put_along_axis scatter
         scatter_nd_add take take_along_axis""",
-    index: "masked_fill masked_select slice strided_slice where",
+    index: "index_fill masked_fill masked_select slice strided_slice where",
+    decompose: "cholesky inverse",
     linalg: "addmm bmm dot inner matmul mm mv outer",
     products: "bilinear cross diagonal kron tensordot",
 }

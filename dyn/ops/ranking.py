@@ -10,6 +10,7 @@ from dyn.core.tensor import Tensor
 from dyn.ops.infer import axis_of
 from dyn.ops.loss import reduce_loss
 from dyn.ops.reduce import norm
+from dyn.ops.softmax import log_softmax
 
 # ---- distances ---------------------------------------------------------------------------------
 
@@ -164,6 +165,26 @@ def multi_margin_loss(
     return reduce_loss(OPS["sum"](over, axes=(1,), keepdims=False) / classes, reduction)
 
 
+def npair_loss(anchor: Tensor, positive: Tensor, labels: Tensor, l2_reg: float = 0.002) -> Tensor:
+    """Cross entropy of which positive belongs to each anchor, and a penalty of their lengths.
+
+    Args:
+        anchor, positive: [N, D] embeddings.
+        labels: [N] or [N, 1]; rows of the same label belong together.
+        l2_reg: weight of the penalty, the mean squared lengths over 4.
+
+    Source: Sohn, NIPS 2016.
+    """
+    column = OPS["reshape"](labels, shape=(labels.shape[0], 1))
+    same = OPS["equal"](column, OPS["transpose"](column, perm=(1, 0))).astype(anchor.dtype)
+    same = same / OPS["sum"](same, axes=(1,), keepdims=True)
+    squares = OPS["sum"](anchor * anchor + positive * positive, axes=(1,), keepdims=False)
+    likely = log_softmax(OPS["matmul"](anchor, positive, transpose_y=True), -1)
+    entropy = -OPS["sum"](same * likely, axes=(1,), keepdims=True)
+    spread = OPS["sum"](same * entropy, axes=(0,), keepdims=False)
+    return reduce_loss(squares, "mean") * (0.25 * l2_reg) + reduce_loss(spread, "mean")
+
+
 __all__ = [
     "cdist",
     "cosine_embedding_loss",
@@ -172,6 +193,7 @@ __all__ = [
     "margin_ranking_loss",
     "multi_label_soft_margin_loss",
     "multi_margin_loss",
+    "npair_loss",
     "pairwise_distance",
     "soft_margin_loss",
     "triplet_margin_loss",

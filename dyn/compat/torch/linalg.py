@@ -83,8 +83,9 @@ def cholesky(x: Any, *, upper: bool = False) -> Any:
 
 
 def qr(x: Any, mode: str = "reduced") -> Any:
-    """Orthogonal and upper triangular factors."""
-    return QRResult(*decompose.qr(x, mode))
+    """Orthogonal and upper triangular factors; with mode "r" the first is empty."""
+    q, r = decompose.qr(x, mode)
+    return QRResult(q[..., :0].reshape([0]) if mode == "r" else q, r)
 
 
 def slogdet(x: Any) -> Any:
