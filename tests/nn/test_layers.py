@@ -322,9 +322,13 @@ def test_batch_norm_settings(rng):
     with pytest.raises(dyn.ShapeError, match="expected 2D or 3D input"):
         nn.BatchNorm1D(3)(x)
     with pytest.raises(dyn.AttributeValueError, match="data_format"):
-        nn.BatchNorm2D(3, data_format="NHWC")
-    with pytest.raises(dyn.AttributeValueError, match="NHWC"):
-        F.batch_norm(x, frozen._mean, frozen._variance, data_format="NHWC")
+        nn.BatchNorm2D(3, data_format="NLC")
+    with pytest.raises(dyn.AttributeValueError, match="HWC"):
+        F.batch_norm(x, frozen._mean, frozen._variance, data_format="HWC")
+    turned = x.transpose([0, 2, 3, 1])
+    last = F.batch_norm(turned, frozen._mean, frozen._variance, data_format="NHWC")
+    first = F.batch_norm(x, frozen._mean, frozen._variance)
+    np.testing.assert_array_equal(last.numpy(), first.numpy().transpose(0, 2, 3, 1))
 
 
 def test_normalisation_within_a_sample(rng):
