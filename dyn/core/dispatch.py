@@ -130,13 +130,17 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
 
     single = results.__class__ is not tuple
     if single:
-        results = (results,)
-    outputs = []
-    # Nobody but an observer sees private outputs.
-    for array in results if observers else results[: op.public]:
         out = new_object(Tensor)
-        out._array = array
-        outputs.append(out)
+        out._array = results
+        outputs = [out]
+        results = (results,)
+    else:
+        outputs = []
+        # Nobody but an observer sees private outputs.
+        for array in results if observers else results[: op.public]:
+            out = new_object(Tensor)
+            out._array = array
+            outputs.append(out)
 
     if observers:
         named = dict(zip(op.attrs, attrs, strict=True))
