@@ -135,12 +135,8 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
         outputs = [out]
         results = (results,)
     else:
-        outputs = []
         # Nobody but an observer sees private outputs.
-        for array in results if observers else results[: op.public]:
-            out = new_object(Tensor)
-            out._array = array
-            outputs.append(out)
+        outputs = [Tensor._of(a) for a in (results if observers else results[: op.public])]
 
     if observers:
         named = dict(zip(op.attrs, attrs, strict=True))
