@@ -111,14 +111,27 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
 def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Any:
     """Covariances of variables, the rows of x (v, n): (v, v).
 
-    Raises:
-        NotImplementedError: weights are given.
+    Args:
+        correction: what is taken off the number of observations in the divisor.
+        fweights: (n,) how often each observation was made.
+        aweights: (n,) how much each observation counts.
     """
-    if fweights is not None or aweights is not None:
-        raise NotImplementedError("cov has no weights: repeat or scale the observations instead")
     rows = ops.reshape(x, [1, -1]) if x.ndim < 2 else x
-    apart = rows - sums.mean(rows, 1, True)
-    found = linalg.matmul(apart, apart, transpose_y=True) / (rows.shape[1] - correction)
+    if fweights is None and aweights is None:
+        apart = weighted = rows - sums.mean(rows, 1, True)
+        divisor: Any = rows.shape[1] - correction
+    else:
+        given = [
+            unary.cast(w, rows._array.dtype.name) for w in (fweights, aweights) if w is not None
+        ]
+        weights = given[0] if len(given) == 1 else given[0] * given[1]
+        count = sums.sum(weights)
+        apart = rows - sums.sum(rows * weights, 1, keepdim=True) / count
+        weighted = apart * weights
+        # Frequencies are observations; of other weights only their spread says how many there are.
+        spread = 1 if aweights is None else sums.sum(weights * given[-1]) / count
+        divisor = unary.clip(count - correction * spread, 0)
+    found = linalg.matmul(weighted, apart, transpose_y=True) / divisor
     return found if x.ndim == 2 else ops.reshape(found, [])
 
 

@@ -23,8 +23,12 @@ class Constraint:
     event_dim = 0
 
     def check(self, value: Any) -> Any:
-        """Which values are in the set: a bool tensor without the axes of a value."""
-        raise NotImplementedError
+        """Which values are in the set: a bool tensor without the axes of a value.
+
+        Raises:
+            NotImplementedError: the class does not say; here every class has to.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what is in it: define check")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__.removeprefix('_')}()"

@@ -6,7 +6,7 @@ Checks look at values without being recorded: a file that was traced takes any v
 from __future__ import annotations
 
 import copy
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 from dyn.compat.torch import creation
@@ -35,6 +35,12 @@ def broadcast_all(*values: Any) -> list[Any]:
 def sum_rightmost(value: Any, count: int) -> Any:
     """The sum over so many of the last axes."""
     return value.sum(list(range(-count, 0))) if count else value
+
+
+@cache
+def _derived(kind: type) -> frozenset[str]:
+    """Names of what a class derives from its parameters when it is asked for."""
+    return frozenset(n for n in dir(kind) if isinstance(getattr(kind, n), cached_property))
 
 
 class Distribution:
@@ -75,14 +81,9 @@ class Distribution:
         if self._validate_args:
             self._check_parameters()
 
-    def _lazy(self) -> set[str]:
-        """Names of what is derived from the parameters when it is asked for."""
-        kind = type(self)
-        return {name for name in dir(kind) if isinstance(getattr(kind, name), cached_property)}
-
     def _given(self) -> dict[str, Any]:
         """The parameters that were given, or are not derived from others, by name."""
-        lazy = self._lazy()
+        lazy = _derived(type(self))
         return {
             name: getattr(self, name)
             for name in self.arg_constraints
@@ -148,27 +149,31 @@ class Distribution:
         shape, old = Size(batch_shape), len(self._batch_shape)
         for name, value in self._given().items():
             vars(new)[name] = value.expand((*shape, *value.shape[old:]))
-        for name in self._lazy() - self._given().keys():
+        for name in _derived(type(self)) - self._given().keys():
             vars(new).pop(name, None)
         new._batch_shape = shape
         return new
 
-    # -- numbers -----------------------------------------------------------------------------
+    # -- numbers: what a distribution does not define, it does not have -----------------------
+
+    def _lacks(self, name: str) -> NotImplementedError:
+        # PyTorch's words for `mode`; of the others it says nothing.
+        return NotImplementedError(f"{type(self)} does not implement {name}")
 
     @property
     def mean(self) -> Any:
         """The mean."""
-        raise NotImplementedError
+        raise self._lacks("mean")
 
     @property
     def mode(self) -> Any:
         """The most likely value."""
-        raise NotImplementedError(f"{type(self)} does not implement mode")
+        raise self._lacks("mode")
 
     @property
     def variance(self) -> Any:
         """The variance."""
-        raise NotImplementedError
+        raise self._lacks("variance")
 
     @property
     def stddev(self) -> Any:
@@ -186,23 +191,23 @@ class Distribution:
 
     def rsample(self, sample_shape: Any = ()) -> Any:
         """Draw values as functions of the parameters, which get gradients."""
-        raise NotImplementedError
+        raise self._lacks("rsample")
 
     def log_prob(self, value: Any) -> Any:
         """The logarithm of the density, or of the probability, at a value."""
-        raise NotImplementedError
+        raise self._lacks("log_prob")
 
     def cdf(self, value: Any) -> Any:
         """The probability of a value at or below `value`."""
-        raise NotImplementedError
+        raise self._lacks("cdf")
 
     def icdf(self, value: Any) -> Any:
         """The value that `cdf` takes to `value`."""
-        raise NotImplementedError
+        raise self._lacks("icdf")
 
     def entropy(self) -> Any:
         """The entropy in nats, batch_shape."""
-        raise NotImplementedError
+        raise self._lacks("entropy")
 
     def perplexity(self) -> Any:
         """e to the entropy."""
@@ -210,7 +215,7 @@ class Distribution:
 
     def enumerate_support(self, expand: bool = True) -> Any:
         """All values of a discrete distribution, along a new first axis."""
-        raise NotImplementedError
+        raise self._lacks("enumerate_support")
 
     def __repr__(self) -> str:
         with unobserved():
