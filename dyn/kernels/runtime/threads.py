@@ -2,10 +2,12 @@
 
 Launching costs about a microsecond. Workers are Python threads parked inside a compiled loop
 without the GIL; between jobs they spin for SPIN nanoseconds, then sleep on a condition variable, so
-an idle process uses no processor. Chunks are drawn by compare-and-swap from one ticket word, and
-the caller draws too: it never waits for a worker that has not begun. One job runs at a time; a
-caller that finds the pool busy (another thread, or a task that launches a task) does its chunks
-itself. Before a fork and at exit the workers are stopped; the next launch starts them again.
+an idle process uses no processor. Every thread has a share of the chunks, the same part of every
+job, so that a processor finds in its cache what it wrote in the job before; whoever is done with
+its own share draws from those of the others, and the caller never waits for a worker that has not
+begun. One job runs at a time; a caller that finds the pool busy (another thread, or a task that
+launches a task) does its chunks itself. Before a fork and at exit the workers are stopped; the next
+launch starts them again.
 
 A kernel splits its work into chunks by the size of the work alone, never by the number of threads:
 only so are its results the same for every number of threads. A driver is written
@@ -31,7 +33,6 @@ import atexit
 import ctypes
 import os
 import threading
-import time
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from numba import types
 
 from dyn.kernels.runtime.jit import call_address, kernel, microkernel
 from dyn.kernels.runtime.limits import available_cpus
+from dyn.kernels.runtime.posix import POSIX, give_way, lock, now, unlock, wait, wake
 from dyn.kernels.runtime.words import (
     argument,
     argument_float,
@@ -78,7 +80,6 @@ JOB = 0 * LINE  # number of the last job; workers watch it
 TASK = 1 * LINE
 ARGS = TASK + 8
 CHUNKS = TASK + 16
-TICKET = 2 * LINE  # job number << BITS | next chunk
 DONE = 3 * LINE  # chunks finished
 WAITING = 4 * LINE  # the caller sleeps until the last chunk is done
 SLEEPERS = 5 * LINE  # workers asleep
@@ -86,34 +87,15 @@ BUSY = 6 * LINE  # a job is running
 WORKERS = 7 * LINE
 GENERATION = WORKERS + 8  # workers of another generation leave
 ENTRY = WORKERS + 16  # address of _fork_join, so that drivers need not compile it into themselves
+SHARES = WORKERS + 24  # into which chunks are divided
 MUTEX = 8 * LINE
 OFFERED = 9 * LINE  # condition: there is a new job
 FINISHED = 10 * LINE  # condition: the last chunk is done
-SIZE = 11 * LINE
+TICKETS = 11 * LINE  # of each share: job number << BITS | next chunk
+MAX_SHARES = 64
+SIZE = TICKETS + MAX_SHARES * LINE
 BITS = 20
 LIMIT = (1 << BITS) - 1  # as a chunk number: nothing to draw
-
-CLOCK = getattr(time, "CLOCK_MONOTONIC", 0)
-POSIX = os.name == "posix"
-
-
-def _system(name: str, *parameters: Any) -> Any:
-    """A C function of the system that returns an int; `_absent` where it has no POSIX threads."""
-    return types.ExternalFunction(name, types.int32(*parameters)) if POSIX else _absent
-
-
-@kernel
-def _absent(*_: int) -> int:
-    """Stands where there is no such function: never called, as there is no pool, but compiled."""
-    return 0
-
-
-_clock_gettime = _system("clock_gettime", types.int32, types.int64)
-_give_way = _system("sched_yield")
-_lock = _system("pthread_mutex_lock", types.int64)
-_unlock = _system("pthread_mutex_unlock", types.int64)
-_wait = _system("pthread_cond_wait", types.int64, types.int64)
-_wake = _system("pthread_cond_broadcast", types.int64)
 
 
 @kernel(forceinline=True)
@@ -132,48 +114,47 @@ def bounds(size: int, chunk: int, chunks: int, step: int) -> tuple[int, int]:
 
 
 @kernel
-def _now() -> int:
-    """Nanoseconds of the monotonic clock."""
-    moment = pack(0, 0)
-    _clock_gettime(CLOCK, moment)
-    return argument(moment, 0) * 1_000_000_000 + argument(moment, 1)
-
-
-@kernel
 def _watch(address: int, wanted: int, patience: int) -> bool:
     """Wait awake for `patience` nanoseconds at most; whether the word has reached `wanted`."""
-    begun = _now()
+    begun = now()
     while True:
         for _ in range(32):
             if atomic_load(address) >= wanted:
                 return True
             pause()
-        waited = _now() - begun
+        waited = now() - begun
         if waited > patience:
             return False
         if waited > EAGER:  # perhaps the thread that is waited for needs this very processor
-            _give_way()
+            give_way()
 
 
 @kernel
-def _draw(state: int) -> None:
-    """Do chunks of the present job until none is left to draw."""
-    while True:
-        ticket = atomic_load(state + TICKET)
-        # Read after the ticket: were they those of another job, the ticket would have changed
-        # before they did, and the swap would fail.
-        code = atomic_load(state + TASK)
-        args = atomic_load(state + ARGS)
-        chunks = atomic_load(state + CHUNKS)
-        chunk = ticket & LIMIT
-        if chunk >= chunks:
-            return
-        if compare_swap(state + TICKET, ticket, ticket + 1):
-            call_address(code, args, chunk, chunks)
-            if atomic_add(state + DONE, 1) + 1 == chunks and atomic_load(state + WAITING) != 0:
-                _lock(state + MUTEX)
-                _wake(state + FINISHED)
-                _unlock(state + MUTEX)
+def _draw(state: int, own: int) -> None:
+    """Do chunks of the present job until none is left to draw, those of share `own` first."""
+    shares = atomic_load(state + SHARES)
+    for turn in range(shares):
+        share = (own + turn) % shares
+        address = state + TICKETS + share * LINE
+        chunks, drawn = 0, 0
+        while True:
+            ticket = atomic_load(address)
+            chunk = ticket & LIMIT
+            if chunk == LIMIT:
+                break
+            # Read after the ticket: were they those of another job, the share would have been
+            # closed before they changed, and the swap would fail.
+            code, args = atomic_load(state + TASK), atomic_load(state + ARGS)
+            count = atomic_load(state + CHUNKS)
+            last = chunk + 1 == count * (share + 1) // shares
+            if compare_swap(address, ticket, ticket | LIMIT if last else ticket + 1):
+                call_address(code, args, chunk, count)
+                chunks, drawn = count, drawn + 1
+        done = drawn != 0 and atomic_add(state + DONE, drawn) + drawn == chunks
+        if done and atomic_load(state + WAITING) != 0:
+            lock(state + MUTEX)
+            wake(state + FINISHED)
+            unlock(state + MUTEX)
 
 
 @microkernel(4)
@@ -183,27 +164,29 @@ def _fork_join(state: int, code: int, args: int, chunks: int) -> None:
         for chunk in range(chunks):
             call_address(code, args, chunk, chunks)
         return
-    job = atomic_load(state + JOB) + 1
-    # Closed, so that nobody draws while the parameters change.
-    atomic_store(state + TICKET, (job << BITS) | LIMIT)
+    job, shares = atomic_load(state + JOB) + 1, atomic_load(state + SHARES)
+    # All shares are closed, so nobody draws while the parameters change.
     atomic_store(state + TASK, code)
     atomic_store(state + ARGS, args)
     atomic_store(state + CHUNKS, chunks)
     atomic_store(state + DONE, 0)
-    atomic_store(state + TICKET, job << BITS)
+    for share in range(shares):
+        first = chunks * share // shares
+        if first < chunks * (share + 1) // shares:
+            atomic_store(state + TICKETS + share * LINE, (job << BITS) | first)
     atomic_store(state + JOB, job)
     if atomic_load(state + SLEEPERS) != 0:
-        _lock(state + MUTEX)
-        _wake(state + OFFERED)
-        _unlock(state + MUTEX)
-    _draw(state)
+        lock(state + MUTEX)
+        wake(state + OFFERED)
+        unlock(state + MUTEX)
+    _draw(state, 0)
     if not _watch(state + DONE, chunks, PATIENCE):
-        _lock(state + MUTEX)
+        lock(state + MUTEX)
         atomic_store(state + WAITING, 1)
         while atomic_load(state + DONE) < chunks:
-            _wait(state + FINISHED, state + MUTEX)
+            wait(state + FINISHED, state + MUTEX)
         atomic_store(state + WAITING, 0)
-        _unlock(state + MUTEX)
+        unlock(state + MUTEX)
     atomic_store(state + BUSY, 0)
 
 
@@ -224,32 +207,32 @@ def parallel_for(pool: int, code: int, args: int, chunks: int) -> None:
             call_address(code, args, chunk, chunks)
 
 
-@kernel(warm=["(int64, int64)"])
-def _work(state: int, generation: int) -> None:
+@kernel(warm=["(int64, int64, int64)"])
+def _work(state: int, generation: int, own: int) -> None:
     """The life of a worker: wait for a job, draw its chunks, until the generation ends."""
     seen = atomic_load(state + JOB)
     while atomic_load(state + GENERATION) == generation:
         if not _watch(state + JOB, seen + 1, SPIN):
-            _lock(state + MUTEX)
+            lock(state + MUTEX)
             atomic_add(state + SLEEPERS, 1)
             while (
                 atomic_load(state + JOB) == seen and atomic_load(state + GENERATION) == generation
             ):
-                _wait(state + OFFERED, state + MUTEX)
+                wait(state + OFFERED, state + MUTEX)
             atomic_add(state + SLEEPERS, -1)
-            _unlock(state + MUTEX)
+            unlock(state + MUTEX)
         seen = atomic_load(state + JOB)
-        _draw(state)
+        _draw(state, own)
 
 
 @kernel(warm=["(int64,)"])
 def _dismiss(state: int) -> None:
     """Make the workers leave once their present chunk is done."""
     atomic_store(state + WORKERS, 0)
-    _lock(state + MUTEX)
+    lock(state + MUTEX)
     atomic_add(state + GENERATION, 1)
-    _wake(state + OFFERED)
-    _unlock(state + MUTEX)
+    wake(state + OFFERED)
+    unlock(state + MUTEX)
 
 
 @kernel(warm=["(int64, int64, int64[::1], int64)"])
@@ -289,12 +272,13 @@ class _Pool:
             self.threads = [
                 threading.Thread(
                     target=_work,
-                    args=(self.state, generation),
+                    args=(self.state, generation, number),
                     name=f"dyn-worker-{number}",
                     daemon=True,
                 )
                 for number in range(1, self.count)
             ]
+            words[SHARES // 8] = min(self.count, MAX_SHARES)
             for thread in self.threads:
                 thread.start()
             words[ENTRY // 8] = _fork_join.address
@@ -305,6 +289,9 @@ class _Pool:
     def prepare(self) -> None:
         """Set the state to: no workers, no job."""
         ctypes.memset(self.state, 0, SIZE)
+        words = ctypes.cast(self.state, ctypes.POINTER(ctypes.c_int64))
+        for share in range(MAX_SHARES):
+            words[(TICKETS + share * LINE) // 8] = LIMIT
         process = ctypes.CDLL(None)
         process.pthread_mutex_init(ctypes.c_void_p(self.state + MUTEX), None)
         for condition in (OFFERED, FINISHED):
