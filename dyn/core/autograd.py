@@ -24,6 +24,7 @@ from dyn.core.tape import (
     KEPT_INS,
     KEPT_OUT,
     SHAPE,
+    WANTED,
     GradNode,
     HookList,
     LeafNode,
@@ -149,6 +150,8 @@ class _Walk:
                 found[name] = [self.kept(node, i) for i in at]
             elif kind == G_OUT:
                 found[name] = grads[at]
+            elif kind == WANTED:
+                found[name] = at
             else:
                 found[name] = [node.key[2 * i + 1] for i in at]
         return found

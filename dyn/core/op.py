@@ -159,7 +159,8 @@ class Op:
         gradient of the public output (a list of them if there are several, None for integers). For
         one name it returns that gradient, for several names a tuple; for a variadic input a list.
         None means zero. Broadcast gradients are summed to the input's shape by the engine. A rule
-        that makes its gradient from a private output asks for `g_<output>` as well: what reached
+        for several names may ask for `wanted`, the names whose gradients will be used. A rule that
+        makes its gradient from a private output asks for `g_<output>` as well: what reached
         that output when the gradient itself was differentiated, or None; `g` may be None then.
         """
 
@@ -167,7 +168,7 @@ class Op:
             parameters = list(inspect.signature(function).parameters.values())
             needs = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
             known = {*self.inputs, *self.outputs, *self.attrs}
-            known |= {f"{name}_shape" for name in self.inputs}
+            known |= {"wanted", *(f"{name}_shape" for name in self.inputs)}
             known |= {f"g_{name}" for name in self.outputs[self.public :]}
             for name in (*names, *needs):
                 if name not in known:

@@ -20,9 +20,10 @@ from dyn.core.tensor import Tensor
 
 next_order = itertools.count(1).__next__
 
-ATTR, KEPT_IN, KEPT_INS, KEPT_OUT, SHAPE, SHAPES, G_OUT = range(7)
+ATTR, KEPT_IN, KEPT_INS, KEPT_OUT, SHAPE, SHAPES, G_OUT, WANTED = range(8)
 """What a rule asks for by name: an attribute, a kept input (or all of a variadic one), a kept
-output, the shape of an input (or of all of a variadic one), the gradient of a private output."""
+output, the shape of an input (or of all of a variadic one), the gradient of a private output, the
+names of the inputs whose gradients are wanted."""
 
 
 class Step(NamedTuple):
@@ -30,7 +31,7 @@ class Step(NamedTuple):
 
     function: Callable[..., Any]
     needs: tuple[tuple[str, int, Any], ...]
-    """(keyword, one of the kinds above, position or positions)."""
+    """(keyword, one of the kinds above, position or positions; for WANTED the names)."""
     targets: tuple[tuple[int, int | None], ...]
     """(input position, index into the rule's result; None if the result is the gradient)."""
 
@@ -84,19 +85,27 @@ def _make_plan(op: Op, wanted: int, count: int) -> TapePlan:
         elif len(rule.inputs) > 1:
             pick = rule.inputs.index(name)
         by_rule.setdefault(id(rule), (rule, []))[1].append((position, pick))
+    names = frozenset(op.input_name(i) for i in range(count) if wanted >> i & 1)
     keep_in: set[int] = set()
     keep_out: set[int] = set()
     steps = []
     for rule, targets in by_rule.values():
-        needs = tuple(_need(op, name, count, keep_in, keep_out) for name in rule.needs)
+        needs = tuple(_need(op, name, count, keep_in, keep_out, names) for name in rule.needs)
         steps.append(Step(rule.function, needs, tuple(targets)))
     kept = tuple(sorted(keep_in))
     return TapePlan(kept, tuple(sorted(keep_out)), _picker(kept), tuple(steps), missing)
 
 
 def _need(
-    op: Op, name: str, count: int, keep_in: set[int], keep_out: set[int]
+    op: Op,
+    name: str,
+    count: int,
+    keep_in: set[int],
+    keep_out: set[int],
+    wanted: frozenset[str],
 ) -> tuple[str, int, Any]:
+    if name == "wanted":
+        return (name, WANTED, wanted)
     if name in op.attrs:
         return (name, ATTR, tuple(op.attrs).index(name))
     if name in op.inputs:

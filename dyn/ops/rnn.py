@@ -14,6 +14,7 @@ from dyn.core.tensor import Tensor
 from dyn.kernels import rnn as kernels
 from dyn.ops.infer import Type, need_float, need_int, need_rank, need_same_dtype, same_size, show
 from dyn.ops.join import stack
+from dyn.ops.linalg import matmul
 
 INPUTS = ("x", "w", "r", "b", "rb", "w_back", "r_back", "b_back", "rb_back", "h", "c")
 """What a recurrent op is differentiated by (GRU and RNN have no c)."""
@@ -107,10 +108,28 @@ def lstm(
 
 @lstm.vjp(*INPUTS)
 def _(
-    g, *, x, w, r, b, rb, w_back, r_back, b_back, rb_back, h, c, lengths, y, gates, cells, reverse
+    g,
+    *,
+    x,
+    w,
+    r,
+    b,
+    rb,
+    w_back,
+    r_back,
+    b_back,
+    rb_back,
+    h,
+    c,
+    lengths,
+    y,
+    gates,
+    cells,
+    reverse,
+    wanted,
 ):
     ways = ((w, r, b, rb), (w_back, r_back, b_back, rb_back))
-    return _joined(_lstm_grad, g, x, ways, h, c, lengths, y, gates, cells, reverse)
+    return _joined(_lstm_grad, g, x, ways, h, c, lengths, y, gates, cells, reverse, wanted)
 
 
 def _joined(
@@ -125,8 +144,12 @@ def _joined(
     gates: Tensor,
     extra: Tensor | None,
     reverse: bool,
+    wanted: frozenset[str],
 ) -> tuple[Any, ...]:
-    """Gradients of a recurrent op, one direction after the other, in the order of its inputs."""
+    """Gradients of a recurrent op, one direction after the other, in the order of its inputs.
+
+    That of x, a product for all steps, is made only if it is `wanted`: data wants none.
+    """
     made = []
     hidden = ways[0][1].shape[1]
     both = ways[1][0] is not None
@@ -154,22 +177,27 @@ def _joined(
             )
         )
     one, two = made
-    gx = one[0] + two[0] if both else one[0]
+    gx = None
+    if "x" in wanted:
+        gx = matmul(one[0], ways[0][0])
+        gx = gx + matmul(two[0], ways[1][0]) if both else gx
     states = [stack([one[i], two[i]] if both else [one[i]]) for i in range(5, len(one))]
     return (gx, *one[1:5], *two[1:5], *states)
 
 
 def _infer_lstm_grad(gy: Type, gh: Type, gc: Type, x: Type, w: Type, r: Type, *rest: Any, **_: Any):
-    bias = Type((w.shape[0],), w.dtype)
-    return [x, w, r, bias, bias, gh, gh]
+    return [*_infer_grad(gy, gh, x, w, r), gh]
 
 
-GRADS = ("gx", "gw", "gr", "gb", "grb", "gh")
+GRADS = ("g_gates", "gw", "gr", "gb", "grb", "gh")
 
 
 @op(infer=_infer_lstm_grad, outputs=(*GRADS, "gc"), public=7)
 def _lstm_grad(gy, gh, gc, x, w, r, b, rb, h, c, lengths, y, gates, cells, *, reverse):
-    """Gradients of one direction of `lstm`; what it kept is taken as a function of its inputs."""
+    """Gradients of one direction of `lstm`; what it kept is taken as a function of its inputs.
+
+    `g_gates` is the gradient of what enters the gates from x: [steps, batch, gates * hidden].
+    """
     return kernels.run_grad("lstm", gy, gh, gc, x, w, r, h, c, lengths, y, gates, cells, reverse)
 
 
@@ -215,14 +243,33 @@ def gru(
 
 
 @gru.vjp(*INPUTS[:-1])
-def _(g, *, x, w, r, b, rb, w_back, r_back, b_back, rb_back, h, lengths, y, gates, back, reverse):
+def _(
+    g,
+    *,
+    x,
+    w,
+    r,
+    b,
+    rb,
+    w_back,
+    r_back,
+    b_back,
+    rb_back,
+    h,
+    lengths,
+    y,
+    gates,
+    back,
+    reverse,
+    wanted,
+):
     ways = ((w, r, b, rb), (w_back, r_back, b_back, rb_back))
-    return _joined(_gru_grad, g, x, ways, h, None, lengths, y, gates, back, reverse)
+    return _joined(_gru_grad, g, x, ways, h, None, lengths, y, gates, back, reverse, wanted)
 
 
 def _infer_grad(gy: Type, gh: Type, x: Type, w: Type, r: Type, *rest: Any, **_: Any):
-    bias = Type((w.shape[0],), w.dtype)
-    return [x, w, r, bias, bias, gh]
+    bias, gates = Type((w.shape[0],), w.dtype), Type((*x.shape[:2], w.shape[0]), x.dtype)
+    return [gates, w, r, bias, bias, gh]
 
 
 @op(infer=_infer_grad, outputs=GRADS, public=6)
@@ -283,12 +330,13 @@ def _(
     states,
     activation,
     reverse,
+    wanted,
 ):
     def grad_op(*inputs: Any, reverse: bool) -> Any:
         return _simple_rnn_grad(*inputs, activation=activation, reverse=reverse)
 
     ways = ((w, r, b, rb), (w_back, r_back, b_back, rb_back))
-    return _joined(grad_op, g, x, ways, h, None, lengths, y, states, None, reverse)  # type: ignore
+    return _joined(grad_op, g, x, ways, h, None, lengths, y, states, None, reverse, wanted)
 
 
 @op(infer=_infer_grad, outputs=GRADS, public=6)

@@ -34,16 +34,14 @@ def _step(mode: str, a: Tensor, back: Tensor, h: Tensor, c: Any) -> tuple[Tensor
     return OPS[mode](a + back), None
 
 
-def _run(mode: str, x: Any, w: Any, r: Any, b: Any, rb: Any, h: Any, c: Any, lengths: Any, reverse):
-    """Outputs per step, stacked, and the last state."""
-    a = OPS["matmul"](x, OPS["transpose"](w, perm=(1, 0)))
-    a = a if b is None else a + b
+def _run(mode: str, a: Any, r: Any, rb: Any, h: Any, c: Any, lengths: Any, reverse: bool) -> Any:
+    """Outputs per step, stacked, and the last state; `a` is what the inputs give to the gates."""
     turned = OPS["transpose"](r, perm=(1, 0))
     outputs: dict[int, Tensor] = {}
-    steps = list(range(x.shape[0]))
+    steps = list(range(a.shape[0]))
     for t in reversed(steps) if reverse else steps:
         back = OPS["matmul"](h, turned)
-        new, cell = _step(mode, a[t], back if rb is None else back + rb, h, c)
+        new, cell = _step(mode, a[t], back + rb, h, c)
         if lengths is None:
             outputs[t], h, c = new, new, cell
             continue
@@ -68,9 +66,10 @@ def _gradients(mode: str, seeds: Any, x: Any, weights: Any, h: Any, c: Any, leng
     for t in own:
         t.stop_gradient = False
     x, w, r, b, rb, h, *cell = own
-    made = _run(mode, x, w, r, b, rb, h, cell[0] if cell else None, lengths, reverse)
+    a = OPS["matmul"](x, OPS["transpose"](w, perm=(1, 0))) + b
+    made = _run(mode, a, r, rb, h, cell[0] if cell else None, lengths, reverse)
     outputs = [out for out in made if out is not None]
-    return tuple(grad(outputs, own, list(seeds), create_graph=True, allow_unused=True))
+    return tuple(grad(outputs, [a, *own[1:]], list(seeds), create_graph=True, allow_unused=True))
 
 
 def _lstm_grad_of_ops(gy, gh, gc, x, w, r, b, rb, h, c, lengths, y, gates, cells, *, reverse):

@@ -176,7 +176,7 @@ def scan_backward(b: Any, node: NodeView, mode: str) -> tuple[Any, ...]:
     cell_states = mode == "lstm"
     gy, gh = node.inputs[:2]
     gc = node.inputs[2] if cell_states else None
-    x, w, r, _, _, h = node.inputs[2 + cell_states : 8 + cell_states]
+    x, _, r, _, _, h = node.inputs[2 + cell_states : 8 + cell_states]
     c = node.inputs[8 + cell_states] if cell_states else None
     lengths, y, gates, *extra = node.inputs[8 + 2 * cell_states :]
     hidden = node.input_types[4 + cell_states].shape[1]  # type: ignore[union-attr]
@@ -201,7 +201,6 @@ def scan_backward(b: Any, node: NodeView, mode: str) -> tuple[Any, ...]:
     )
     last, ga = made[: 1 + cell_states], made[1 + cell_states]
     back = made[-1] if split else ga
-    gx = b.op("MatMul", ga, w)
     # Sums over steps and batch: one product of everything laid end to end.
     width = len(_order(mode)) * hidden
     flat_a, flat_back = (b.op("Reshape", v, b.ints(-1, width)) for v in (ga, back))
@@ -210,7 +209,7 @@ def scan_backward(b: Any, node: NodeView, mode: str) -> tuple[Any, ...]:
     gw = b.op("MatMul", _turned(b, flat_a), flat_x)
     gr = b.op("MatMul", _turned(b, flat_back), flat_h)
     gb, grb = (b.axes("ReduceSum", v, [0], keepdims=False) for v in (flat_a, flat_back))
-    return (gx, gw, gr, gb, grb, *last)
+    return (ga, gw, gr, gb, grb, *last)
 
 
 def _order(mode: str) -> range:

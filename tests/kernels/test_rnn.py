@@ -66,7 +66,7 @@ def make(mode, steps, batch, inputs, hidden, seed=0, directions=1):
 
 
 def gradients(mode, x, weights, h, c, lengths, reverse, seeds):
-    """What `run_grad` gives for the one direction that `run` does here."""
+    """What `run_grad` gives for the one direction that `run` does here, and the gradient of x."""
     y, _, *kept = rnn.run(mode, x, weights, NOTHING, h, c, lengths, reverse)
     gy, gh, gc = (s.astype(x.dtype) for s in seeds)
     cell = None
@@ -74,10 +74,11 @@ def gradients(mode, x, weights, h, c, lengths, reverse, seeds):
         kept = kept[1:]
         cell = c[0]
     extra = kept[1][0] if len(kept) > 1 else None
-    return rnn.run_grad(
+    ga, *others = rnn.run_grad(
         mode, gy, gh, gc if mode == "lstm" else None, x, weights[0], weights[1], h[0], cell,
         lengths, y, kept[0][0], extra, reverse,
     )  # fmt: skip
+    return ga @ weights[0], *others
 
 
 def lengths_of(steps, batch, seed):

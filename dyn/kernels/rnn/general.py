@@ -107,7 +107,7 @@ def backward(
     extra: np.ndarray | None,
     reverse: bool,
 ) -> tuple[np.ndarray, ...]:
-    """Gradients of `forward`: (gx, gw, gr, gb, grb, gh) and, for LSTM, gc."""
+    """Gradients of `forward`: (ga, gw, gr, gb, grb, gh) and, for LSTM, gc."""
     steps, batch, inputs = x.shape
     hidden = h.shape[1]
     ga = np.zeros_like(gates)  # of what enters the gates from the inputs
@@ -152,8 +152,7 @@ def backward(
             gh = ga[t] @ r + kept
     flat, back = (v.reshape(steps * batch, len(w)) for v in (ga, gback))
     before = np.stack([states[t][0] for t in range(steps)]) if steps else y
-    gx = (flat @ w).reshape(x.shape)
     gw = flat.T @ x.reshape(steps * batch, inputs)
     gr = back.T @ before.reshape(steps * batch, hidden)
-    grads = (gx, gw, gr, flat.sum(axis=0), back.sum(axis=0), np.array(gh))
+    grads = (ga, gw, gr, flat.sum(axis=0), back.sum(axis=0), np.array(gh))
     return (*grads, np.array(gc)) if mode == "lstm" else grads

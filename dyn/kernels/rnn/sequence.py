@@ -209,7 +209,10 @@ def run_grad(
     extra: np.ndarray | None,
     reverse: bool,
 ) -> tuple[np.ndarray, ...]:
-    """Gradients of one direction: (gx, gw, gr, gb, grb, gh) and, for LSTM, gc."""
+    """Gradients of one direction: (ga, gw, gr, gb, grb, gh) and, for LSTM, gc.
+
+    ga [steps, batch, gates * hidden] is that of what enters the gates from x: ga @ w is that of x.
+    """
     before = _state(h, x, r)
     cells = _state(c, x, r)
     if _is_general(x, r):
@@ -263,6 +266,5 @@ def run_grad(
         parts = (ga[:, :, :two], gback)
         gr = np.concatenate([_weight_of_state(g, y, start, alive, reverse) for g in parts])
         grb = np.concatenate([gb[:two], reductions.sum(_flat(gback), (0,), False)])
-    gx = matmul(flat, w).reshape(x.shape)
     gw = matmul(flat.T, _flat(x))
-    return (gx, gw, gr, gb, grb, gh, gc) if mode == "lstm" else (gx, gw, gr, gb, grb, gh)
+    return (ga, gw, gr, gb, grb, gh, gc) if mode == "lstm" else (ga, gw, gr, gb, grb, gh)
