@@ -1,7 +1,7 @@
 """Loops over the tiles of a matrix product, and how a product is cut into chunks.
 
-A product is cut along its longer side, by sizes alone; each chunk walks over blocks of k and,
-inside, over column panels and row tiles. What must be packed (`pack.py`) is packed before, by
+A product is cut along its longer side, by sizes alone; each chunk walks over blocks of columns, of
+k, and, inside, over row tiles and column panels. What must be packed (`pack.py`) is packed before, by
 all threads together. Batches are cut over their matrices. Products with one column or one row have
 loops of their own (`thin.py`).
 
@@ -66,6 +66,9 @@ GRAIN = 1 << 19
 """Multiplications worth a chunk of their own."""
 MAX_CHUNKS = 40
 """So many that a thread that comes late, or is held up, costs little."""
+RESIDENT, LONG, FEW_CHUNKS = 1 << 18, 128, 16
+"""Every chunk reads all of one operand. If that has more elements than the second-level cache keeps,
+chunks are LONG rows or columns, unless that makes less than FEW_CHUNKS."""
 BATCH_CHUNKS = 16
 """Those of a batch have memory for packing each."""
 PACK_GRAIN = 1 << 15
@@ -83,14 +86,14 @@ def multiply(p):
     row, step = argument(p, A_ROW), argument(p, A_STEP)
     if packed_a:
         row, step = element, TILE_ROWS * element
-    for start in range(0, k, DEPTH):
-        depth = min(DEPTH, k - start)
-        first_pass, last_pass = start == 0, start + depth == k
-        flags = argument(p, FLAGS) & (ACCUMULATE if first_pass else 0)
-        flags |= 0 if first_pass else ACCUMULATE
-        flags |= argument(p, FLAGS) & RELU if last_pass else 0
-        for block in range(0, n, COLUMNS):
-            end = min(block + COLUMNS, n)
+    for block in range(0, n, COLUMNS):
+        end = min(block + COLUMNS, n)
+        for start in range(0, k, DEPTH):
+            depth = min(DEPTH, k - start)
+            first_pass, last_pass = start == 0, start + depth == k
+            flags = argument(p, FLAGS) & (ACCUMULATE if first_pass else 0)
+            flags |= 0 if first_pass else ACCUMULATE
+            flags |= argument(p, FLAGS) & RELU if last_pass else 0
             i = 0
             while i < m:
                 left = m - i
@@ -290,7 +293,10 @@ def _cut(m: int, n: int, k: int, element: int, steps_in_a: bool, columns_in_b: b
     scratch = a_at + tall * between * TILE_ROWS * element
     by_rows = m >= n
     packed = (panels * panel + tall * height) * k
-    pieces = -(-m // height) if by_rows else -(-n // (2 * panel))
+    length, shared = (m, n * k) if by_rows else (n, m * k)
+    pieces = -(-length // (height if by_rows else 2 * panel))
+    if shared > RESIDENT:
+        pieces = min(pieces, max(FEW_CHUNKS, length // LONG))
     chunks = max(1, min(m * n * k // GRAIN, MAX_CHUNKS, pieces))
     return _Cut(chunks, by_rows, whole, a_at if packs_a else 0, packed, scratch)
 
