@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, float_word
 from dyn.kernels.runtime.jit import kernel, task
@@ -201,7 +202,7 @@ def _back(rows: np.ndarray, axis: int) -> np.ndarray:
 def _as_rows(x: np.ndarray, axis: int) -> np.ndarray:
     """x with `axis` last, contiguous; a copy only where memory is in another order."""
     rows = x if axis == x.ndim - 1 else np.moveaxis(x, axis, -1)
-    return rows if rows.flags.c_contiguous else np.ascontiguousarray(rows)
+    return contiguous(rows)
 
 
 def softmax_cross_entropy(

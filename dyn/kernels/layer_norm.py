@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime.drive import Launch, float_word
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.vector.rows import Row, RowKernel, chunks
@@ -164,10 +165,6 @@ def _plan(
     return _Plan(launch, (*shape[:lead], *[1] * axes_count), shape[lead:], parts or 0)
 
 
-def _dense(x: np.ndarray) -> np.ndarray:
-    return x if x.flags.c_contiguous else np.ascontiguousarray(x)
-
-
 def _narrowed(results, dtype):
     return tuple(v.astype(dtype) for v in results)
 
@@ -179,11 +176,11 @@ def layer_norm(
     if x.dtype not in FLOATS:
         wide = (None if v is None else v.astype(np.float32) for v in (x, w, b))
         return _narrowed(layer_norm(*wide, axes_count=axes_count, epsilon=epsilon), x.dtype)
-    x = _dense(x)
+    x = contiguous(x)
     shape, dtype = x.shape, x.dtype
     plan = _plan(_layer_norm, shape, dtype, axes_count, "rssroo", float_word(epsilon))
-    w = _constant(plan.inner, 1.0, dtype) if w is None else _dense(w)
-    b = _constant(plan.inner, 0.0, dtype) if b is None else _dense(b)
+    w = _constant(plan.inner, 1.0, dtype) if w is None else contiguous(w)
+    b = _constant(plan.inner, 0.0, dtype) if b is None else contiguous(b)
     out = empty(shape, dtype)
     mean, rstd = empty(plan.one_each, dtype), empty(plan.one_each, dtype)
     plan.launch(x, w, b, out, mean, rstd)
@@ -203,9 +200,9 @@ def layer_norm_grad(
     if x.dtype not in FLOATS:
         wide = (None if v is None else v.astype(np.float32) for v in (g, x, w, mean, rstd))
         return _narrowed(layer_norm_grad(*wide, axes_count=axes_count), x.dtype)
-    g, x, mean, rstd = _dense(g), _dense(x), _dense(mean), _dense(rstd)
+    g, x, mean, rstd = contiguous(g), contiguous(x), contiguous(mean), contiguous(rstd)
     plan = _plan(_layer_norm_grad, x.shape, x.dtype, axes_count, "rrsoorpp")
-    w = _constant(plan.inner, 1.0, x.dtype) if w is None else _dense(w)
+    w = _constant(plan.inner, 1.0, x.dtype) if w is None else contiguous(w)
     gx, sums = empty(x.shape, x.dtype), np.zeros((plan.parts, 2, *plan.inner), x.dtype)
     plan.launch(g, x, w, mean, rstd, gx, sums)
     gw, gb = sums[0] if plan.parts == 1 else sums.sum(axis=0)
@@ -219,9 +216,9 @@ def rms_norm(
     if x.dtype not in FLOATS:
         wide = (None if v is None else v.astype(np.float32) for v in (x, w))
         return _narrowed(rms_norm(*wide, axes_count=axes_count, epsilon=epsilon), x.dtype)
-    x = _dense(x)
+    x = contiguous(x)
     plan = _plan(_rms_norm, x.shape, x.dtype, axes_count, "rsro", float_word(epsilon))
-    w = _constant(plan.inner, 1.0, x.dtype) if w is None else _dense(w)
+    w = _constant(plan.inner, 1.0, x.dtype) if w is None else contiguous(w)
     out, rstd = empty(x.shape, x.dtype), empty(plan.one_each, x.dtype)
     plan.launch(x, w, out, rstd)
     return out, rstd
@@ -234,9 +231,9 @@ def rms_norm_grad(
     if x.dtype not in FLOATS:
         wide = (None if v is None else v.astype(np.float32) for v in (g, x, w, rstd))
         return _narrowed(rms_norm_grad(*wide, axes_count=axes_count), x.dtype)
-    g, x, rstd = _dense(g), _dense(x), _dense(rstd)
+    g, x, rstd = contiguous(g), contiguous(x), contiguous(rstd)
     plan = _plan(_rms_norm_grad, x.shape, x.dtype, axes_count, "rrsorp")
-    w = _constant(plan.inner, 1.0, x.dtype) if w is None else _dense(w)
+    w = _constant(plan.inner, 1.0, x.dtype) if w is None else contiguous(w)
     gx, sums = empty(x.shape, x.dtype), np.zeros((plan.parts, *plan.inner), x.dtype)
     plan.launch(g, x, w, rstd, gx, sums)
     return gx, sums[0] if plan.parts == 1 else sums.sum(axis=0)

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.jit import kernel, task
@@ -210,7 +211,7 @@ def ordered(x: np.ndarray, k: int, largest: bool) -> tuple[np.ndarray, np.ndarra
     few = 0 < k <= MOST and 4 * k <= n
     if x.dtype != _F32 and not few:
         return _of_any(x, k, largest)
-    x = x if x.flags.c_contiguous else np.ascontiguousarray(x)
+    x = contiguous(x)
     values, indices = empty((*lead, k), x.dtype), empty((*lead, k), np.int64)
     if not values.size:
         return values, indices

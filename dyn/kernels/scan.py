@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime.drive import Launch
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.vector.rows import Row, RowKernel
@@ -84,7 +85,7 @@ def cumsum(x, axis, reverse):
     if kernel is not None:
         if axis != x.ndim - 1:
             return np.moveaxis(cumsum(np.moveaxis(x, axis, -1), x.ndim - 1, reverse), -1, axis)
-        x = x if x.flags.c_contiguous else np.ascontiguousarray(x)
+        x = contiguous(x)
         out = empty(x.shape, x.dtype)
         _plan(kernel, x.shape, x.itemsize)(x, out)
         return out

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime.drive import Launch
 from dyn.kernels.runtime.memory import empty, empty_like
 from dyn.kernels.vector.lanes import LANES
@@ -315,7 +316,7 @@ def _run(name: str, axis: int, x: np.ndarray, *others: np.ndarray) -> np.ndarray
     if not x.transpose(order).flags.c_contiguous:
         order = list(range(x.ndim))
     dense = [a.transpose(order) for a in (x, *others)]
-    dense = [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in dense]
+    dense = [contiguous(a) for a in dense]
     made = empty_like(dense[0])
     if made.size:
         place, shape = order.index(axis), made.shape
@@ -373,7 +374,7 @@ def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
 
 def logsumexp(x: np.ndarray) -> np.ndarray:
     """log(sum(exp(x))) over the last axis of float32, without overflow."""
-    x = x if x.flags.c_contiguous else np.ascontiguousarray(x)
+    x = contiguous(x)
     made = empty(x.shape[:-1])
     _sums_along(x.shape)(x, made)
     return made

@@ -15,6 +15,7 @@ import numpy as np
 
 from dyn.kernels.attention import block as blocks
 from dyn.kernels.attention import general
+from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime.drive import chunks_of, float_word
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import scratch
@@ -50,7 +51,7 @@ def _alike(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...
 
 def _with_rows(x: np.ndarray) -> np.ndarray:
     """x itself if the numbers of each row are neighbours, else a copy."""
-    return x if x.shape[3] == 1 or x.strides[3] == 4 else np.ascontiguousarray(x)
+    return x if x.shape[3] == 1 or x.strides[3] == 4 else contiguous(x)
 
 
 def _bias(mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -136,7 +137,7 @@ def attention_grad(
         found = attention_grad(*wide[:4], mask, *wide[4:], scale=scale, is_causal=is_causal)
         return tuple(x.astype(q.dtype) for x in found)  # type: ignore[return-value]
     g, q, k, v, out = (_with_rows(x) for x in (g, q, k, v, out))
-    lse = np.ascontiguousarray(lse)
+    lse = contiguous(lse)
     batch, heads, length, width = q.shape
     shared, keys, value_width = v.shape[1:]
     gq, gk, gv = _alike(q, k, v)

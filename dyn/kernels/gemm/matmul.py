@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dyn.kernels.copy import contiguous
 from dyn.kernels.gemm.product import batched, product
 from dyn.kernels.gemm.tile import RELU
 from dyn.kernels.runtime import memory
@@ -67,17 +68,12 @@ def _leading_axes(
     shape = (*batch, a.shape[-2], b.shape[-1])
     if math.prod(shape) == 0 or a.shape[-1] == 0:
         return _finished(np.zeros(shape, a.dtype), bias, flags)
-    if math.prod(b.shape[:-2]) == 1 and a.flags.c_contiguous:
-        # One matrix for the whole batch: the rows of all of a are one tall matrix.
-        rows = a.reshape(-1, a.shape[-1])
-        c = memory.empty((rows.shape[0], shape[-1]), a.dtype)
-        product(rows, b.reshape(b.shape[-2:]), c, bias, flags)
-        return c.reshape(shape)
     c = memory.empty(shape, a.dtype)
-    if math.prod(batch) == 1:
-        product(
-            a.reshape(a.shape[-2:]), b.reshape(b.shape[-2:]), c.reshape(shape[-2:]), bias, flags
-        )
+    if math.prod(b.shape[:-2]) == 1:
+        # One matrix for the whole batch: the rows of all of a are one tall matrix.
+        alone = math.prod(batch) == 1
+        rows = a.reshape(a.shape[-2:]) if alone else contiguous(a).reshape(-1, a.shape[-1])
+        product(rows, b.reshape(b.shape[-2:]), c.reshape(-1, shape[-1]), bias, flags)
         return c
     batched(a, b, c)
     return _finished(c, bias, flags)

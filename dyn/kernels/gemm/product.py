@@ -1,9 +1,9 @@
 """Loops over the tiles of a matrix product, and how a product is cut into chunks.
 
 A product is cut along its longer side, by sizes alone; each chunk walks over blocks of columns, of
-k, and, inside, over row tiles and column panels. What must be packed (`pack.py`) is packed before, by
-all threads together. Batches are cut over their matrices. Products with one column or one row have
-loops of their own (`thin.py`).
+k, and, inside, over row tiles and column panels. What must be packed (`pack.py`) is packed before,
+by all threads together. Batches are cut over their matrices. Products with one column or one row
+have loops of their own (`thin.py`).
 
 Method: Goto & van de Geijn 2008; blocks follow the cache, sums never follow the threads.
 """
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dyn.kernels.copy import contiguous
 from dyn.kernels.gemm import pack as packs
 from dyn.kernels.gemm import tile as tiles
 from dyn.kernels.gemm.pack import (
@@ -67,8 +68,8 @@ GRAIN = 1 << 19
 MAX_CHUNKS = 40
 """So many that a thread that comes late, or is held up, costs little."""
 RESIDENT, LONG, FEW_CHUNKS = 1 << 18, 128, 16
-"""Every chunk reads all of one operand. If that has more elements than the second-level cache keeps,
-chunks are LONG rows or columns, unless that makes less than FEW_CHUNKS."""
+"""Every chunk reads all of one operand. If that has more elements than RESIDENT, which the second-
+level cache keeps, chunks are LONG rows or columns, unless that makes less than FEW_CHUNKS."""
 BATCH_CHUNKS = 16
 """Those of a batch have memory for packing each."""
 PACK_GRAIN = 1 << 15
@@ -330,7 +331,7 @@ def product(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, flags: int) 
 
 def _with_unit_step(x: np.ndarray) -> np.ndarray:
     """The matrices themselves if one of their axes is contiguous, else a copy."""
-    return x if x.itemsize in x.strides[-2:] else np.ascontiguousarray(x)
+    return x if x.itemsize in x.strides[-2:] else contiguous(x)
 
 
 @lru_cache(1024)

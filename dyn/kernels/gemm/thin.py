@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime.jit import kernel
 
 SUM = ("reassoc", "contract", "nsz")
@@ -38,13 +39,13 @@ def _combine(a, x, out):
 
 def times_vector(a: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     """out = a @ x for a matrix of any strides, a vector and a contiguous result."""
-    x = np.ascontiguousarray(x)
+    x = contiguous(x)
     if a.flags.c_contiguous:
         _dots(a, x, out)
     elif a.flags.f_contiguous:
         _combine(a.T, x, out)
     else:
-        _dots(np.ascontiguousarray(a), x, out)
+        _dots(contiguous(a), x, out)
 
 
 def thin(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, relu: bool) -> None:

@@ -14,6 +14,7 @@ from dyn.nn import initializer as init
 from dyn.ops.attention import attention
 from dyn.ops.index import slice as cut
 from dyn.ops.index import where
+from dyn.ops.join import unbind
 from dyn.ops.linalg import matmul
 from dyn.ops.reduce import mean
 from dyn.ops.shape import reshape, squeeze, transpose, unsqueeze
@@ -103,9 +104,7 @@ class MultiheadAttention(Module):
                 q, k, v, padding, need_weights, attn_mask, average_attn_weights
             )
             return squeeze(out, at), None if weights is None else squeeze(weights, 0)
-        order = [0, 1, 2] if self.batch_first else [1, 0, 2]
-        inputs = [x if self.batch_first else transpose(x, order) for x in (query, key, value)]
-        q, k, v = (self._projected(x, i) for i, x in enumerate(inputs))
+        q, k, v = self._projected(query, key, value)
         mask = self._mask(attn_mask, key_padding_mask, query)
         weights = None
         if need_weights:
@@ -118,19 +117,34 @@ class MultiheadAttention(Module):
             out = attention(q, k, v, mask, self.dropout, False, self.training)
         out = transpose(out, [0, 2, 1, 3])
         out = self.out_proj(reshape(out, [*out.shape[:2], self.embed_dim]))
-        return (out if self.batch_first else transpose(out, order)), weights
+        return (out if self.batch_first else transpose(out, [1, 0, 2])), weights
 
-    def _projected(self, x: Any, part: int) -> Any:
-        """One third of the projection, as (batch, heads, length, width)."""
-        size = self.embed_dim
-        start, end = part * size, (part + 1) * size
-        weight = cut(self.in_proj_weight, [0], [start], [end])
-        bias = None
-        if self.in_proj_bias is not None:
-            bias = cut(self.in_proj_bias, [0], [start], [end])
-        out = F.linear(x, weight, bias, transpose_weight=True)
-        out = reshape(out, [*out.shape[:2], self.num_heads, self.head_dim])
-        return transpose(out, [0, 2, 1, 3])
+    def _projected(self, query: Any, key: Any, value: Any) -> list[Any]:
+        """Query, key and value projected, each as (batch, heads, length, width).
+
+        What several of them are made of is projected for them together.
+        """
+        made: list[Any] = []
+        given = [query, key, value]
+        while len(made) < 3:
+            x, first = given[len(made)], len(made)
+            last = first + 1
+            while last < 3 and given[last] is x:
+                last += 1
+            x = x if self.batch_first else transpose(x, [1, 0, 2])
+            weight, bias = (
+                self._part(p, first, last) for p in (self.in_proj_weight, self.in_proj_bias)
+            )
+            out = F.linear(x, weight, bias, transpose_weight=True)
+            sizes = [*out.shape[:2], last - first, self.num_heads, self.head_dim]
+            made += [transpose(part, [0, 2, 1, 3]) for part in unbind(reshape(out, sizes), 2)]
+        return made
+
+    def _part(self, parameter: Any, first: int, last: int) -> Any:
+        """Thirds `first` to `last` of a parameter of the projection."""
+        if parameter is None or (first, last) == (0, 3):
+            return parameter
+        return cut(parameter, [0], [first * self.embed_dim], [last * self.embed_dim])
 
     def _mask(self, mask: Any, padding: Any, query: Any) -> Any:
         """What is added to the scores: both masks, -inf where a key must not be seen."""
