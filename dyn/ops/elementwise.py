@@ -148,7 +148,7 @@ def _(g, *, x, y):
 @op(infer=_infer_numbers, promote=True)
 def _pow(x, y):
     """x to the power y. ONNX: Pow."""
-    return kernels.binary("pow", x, y)
+    return kernels.power(x, y)
 
 
 @_pow.vjp("x")

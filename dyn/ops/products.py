@@ -6,7 +6,7 @@ Everything but `einsum` and `det` is composed of other ops.
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
+from dyn.kernels import einsum as kernels
 from dyn.ops.infer import Type, axis_of, need_float, product, same_size, show
 from dyn.ops.linalg import _matmul
 from dyn.ops.shape import _reshape, _transpose
@@ -39,7 +40,7 @@ def _infer_einsum(*xs: Type, equation: str) -> Type:
 @op(infer=_infer_einsum, promote=True)
 def _einsum(*xs, equation):
     """Sum of products in Einstein's notation, explicit form ("ij,jk->ik"). ONNX: Einsum."""
-    return np.array(np.einsum(equation, *xs, optimize=len(xs) > 1))
+    return kernels.einsum(equation, *xs)
 
 
 @_einsum.vjp("xs")
@@ -75,10 +76,11 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         if len(operands) == 1 and not isinstance(operands[0], Tensor)
         else operands
     )
-    return _einsum(*xs, equation=_explicit(equation, [x.ndim for x in xs]))
+    return _einsum(*xs, equation=_explicit(equation, tuple([x.ndim for x in xs])))
 
 
-def _explicit(equation: str, ranks: Sequence[int]) -> str:
+@lru_cache(1024)
+def _explicit(equation: str, ranks: tuple[int, ...]) -> str:
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")

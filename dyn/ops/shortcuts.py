@@ -30,3 +30,11 @@ def _direct(ufunc: Callable[..., Any], enough: int, *types: Type) -> Callable[..
 for _name, _ufunc in UFUNCS.items():
     OPS[_name].shortcut = partial(_direct, _ufunc, kernel_size(_name))
 OPS["relu"].shortcut = partial(_direct, lambda x: np.maximum(x, 0), kernel_size("relu"))
+
+
+def _power(x: Type, y: Type) -> Callable[..., Any] | None:
+    """As for the others, but a single exponent may have a shorter way in the kernel."""
+    return _direct(np.power, kernel_size("pow"), x, y) if y.shape else None
+
+
+OPS["pow"].shortcut = _power

@@ -163,6 +163,19 @@ def ternary(name, x, y, z, **params):
     return out if out.__class__ is np.ndarray else np.asarray(out)
 
 
+_PRODUCTS = {2.0: "square", 3.0: "cube", -1.0: "reciprocal"}
+"""Powers that are products or a quotient, rounded at most twice."""
+
+
+def power(x, y):
+    """x to the power y; a single simple exponent costs no logarithm."""
+    if not y.ndim and y.dtype == x.dtype and y.dtype.kind == "f":
+        name = _PRODUCTS.get(float(y))
+        if name is not None:
+            return unary(name, x)
+    return binary("pow", x, y)
+
+
 def lerp(x, y, weight):
     """x + weight * (y - x)."""
     if weight.ndim or not x.ndim:

@@ -263,6 +263,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "ceil": lambda m, x: m.ceil(x),
     "cos": lambda m, x: m.cos(x),
     "cosh": lambda m, x: m.cosh(x),
+    "cube": lambda m, x: x * x * x,
     "divide": lambda m, x, y: x / y,
     "equal": lambda m, x, y: x == y,
     "erf": lambda m, x: m.erf(x),
