@@ -1,20 +1,10 @@
-"""Positions and order: argmax, the k largest, unique, nonzero, counts, places among edges."""
+"""Positions and order: the k largest, unique, nonzero, counts, places among edges."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from dyn.kernels.order import ordered
-
-
-def argmax(x, axis, keepdims):
-    """Position of the largest element along `axis`, of the first NaN if there is one."""
-    return np.asarray(x.argmax(axis, keepdims=keepdims))
-
-
-def argmin(x, axis, keepdims):
-    """Position of the smallest element along `axis`, of the first NaN if there is one."""
-    return np.asarray(x.argmin(axis, keepdims=keepdims))
 
 
 def topk(x, k, axis, largest):

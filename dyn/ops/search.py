@@ -12,6 +12,7 @@ from dyn.core.dtype import I64
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
+from dyn.kernels import extremum
 from dyn.kernels import search as kernels
 from dyn.kernels.nonzero import nonzero as coordinates
 from dyn.ops.infer import (
@@ -39,13 +40,13 @@ def _infer_position(x: Type, *, axis: int, keepdims: bool) -> Type:
 @op(infer=_infer_position, differentiable=False)
 def _argmax(x, *, axis, keepdims):
     """Position of the largest element along an axis, of the first NaN if any. ONNX: ArgMax."""
-    return kernels.argmax(x, axis, keepdims)
+    return extremum.argmax(x, axis, keepdims)
 
 
 @op(infer=_infer_position, differentiable=False)
 def _argmin(x, *, axis, keepdims):
     """Position of the smallest element along an axis, of the first NaN if any. ONNX: ArgMin."""
-    return kernels.argmin(x, axis, keepdims)
+    return extremum.argmin(x, axis, keepdims)
 
 
 def _position(chosen: Any, x: Tensor, axis: int | None, keepdim: bool, dtype: Any) -> Tensor:
