@@ -57,7 +57,7 @@ from dyn.kernels.runtime.threads import argument, bounds, pack, parallel_for
 from dyn.kernels.runtime.words import room
 from dyn.kernels.vector.transpose import transpose_f32, transpose_f64
 
-DEPTH = 256
+DEPTH = 384
 """Steps of k in a block: a panel of B of this depth stays in the first-level cache."""
 COLUMNS = 512
 """Columns of a block of B, which stays in the second-level cache."""
@@ -87,10 +87,13 @@ def multiply(p):
     row, step = argument(p, A_ROW), argument(p, A_STEP)
     if packed_a:
         row, step = element, TILE_ROWS * element
+    # Blocks of k of one depth: a short last one would cost as much to add as a whole one.
+    parts = (k + DEPTH - 1) // DEPTH
+    span = (k + parts - 1) // parts
     for block in range(0, n, COLUMNS):
         end = min(block + COLUMNS, n)
-        for start in range(0, k, DEPTH):
-            depth = min(DEPTH, k - start)
+        for start in range(0, k, span):
+            depth = min(span, k - start)
             first_pass, last_pass = start == 0, start + depth == k
             flags = argument(p, FLAGS) & (ACCUMULATE if first_pass else 0)
             flags |= 0 if first_pass else ACCUMULATE
