@@ -31,9 +31,11 @@ from numba.core import cgutils, sigutils
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
+from numba.core.typing import make_concrete_template
 from numba.np.numpy_support import from_dtype, map_layout
 
 from dyn.kernels.runtime.cache import PACKAGE, SOURCES, DiskCache, cache_info
+from dyn.kernels.runtime.compiler import Compiler, PartCompiler
 
 __all__ = ["KERNELS", "cache_info", "call_address", "kernel", "microkernel", "task", "warmup"]
 
@@ -54,6 +56,7 @@ class Kernel(CPUDispatcher):
 
     _cache: DiskCache
     warm: tuple[str, ...] = ()
+    parts: dict[tuple[Any, ...], Any]
 
     def compile(self, sig: Any) -> Any:
         """Compile for a signature (or load it) unless that has been done."""
@@ -65,9 +68,32 @@ class Kernel(CPUDispatcher):
         finally:
             self._cache.release()
 
+    def part(self, args: tuple[Any, ...]) -> Any:
+        """What other kernels take into themselves to call this one with arguments of these types.
+
+        It is not kept on disk: it is a piece of its callers, which are.
+        """
+        made = self.parts.get(args)
+        if made is None:
+            compiler = PartCompiler(
+                self.py_func, self.targetdescr, self.targetoptions, {}, self._compiler.pipeline_class
+            )
+            with self._compiling_counter:
+                made = self.parts[args] = compiler.compile(args, None)
+            self.targetctx.insert_user_function(made.fndesc, made.fndesc, [made.library])
+        return made
+
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """What a call in another kernel means; constants do not make versions of their own."""
-        return super().get_call_template([types.unliteral(a) for a in args], kws)
+        args = [types.unliteral(a) for a in args]
+        signature, args = self._compiler.fold_argument_types(args, kws)
+        name = self.py_func.__name__
+        template = make_concrete_template(name, name, [self.part(tuple(args)).signature])
+        return template, signature, args, {}
+
+    def get_overload(self, sig: Any) -> Any:
+        """What a call in another kernel calls: a key into numba's table of functions."""
+        return self.part(sigutils.normalize_signature(sig)[0]).fndesc
 
     def compile_all(self) -> None:
         """Compile for every signature declared with `warm`."""
@@ -127,7 +153,7 @@ class Microkernel:
                 return
             signature = (types.int64,) * self.count, types.void
             options = _options(self.fastmath, forceinline=False)
-            compiled: Any = CFunc(self.function, signature, {}, options)
+            compiled: Any = CFunc(self.function, signature, {}, options, Compiler)
             compiled._cache = self.cache
             try:
                 compiled.compile()
@@ -195,7 +221,9 @@ def kernel(
     """
 
     def decorate(function: Callable[..., Any]) -> Kernel:
-        made = Kernel(py_func=function, targetoptions=_options(fastmath, forceinline))
+        options = _options(fastmath, forceinline) | {"no_cfunc_wrapper": True}
+        made = Kernel(py_func=function, targetoptions=options, pipeline_class=Compiler)
+        made.parts = {}
         made._cache = DiskCache(function)
         made.warm = tuple(warm)
         return _register(function, made)
