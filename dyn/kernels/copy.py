@@ -20,7 +20,14 @@ from dyn.kernels.runtime.jit import call_address, kernel, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.runtime.words import room
-from dyn.kernels.vector.runs import copy_elements, copy_run, fill_elements, pointer, spread_elements
+from dyn.kernels.vector.runs import (
+    copy_elements,
+    copy_run,
+    fill_elements,
+    gather_elements,
+    pointer,
+    spread_elements,
+)
 from dyn.kernels.vector.transpose import transpose_f32, transpose_f64
 
 GRAIN = 65536
@@ -236,7 +243,7 @@ def place_squares(args, chunk, chunks):
                 spread_elements(source + i * step, target + i * item, column_step, item, width)
         else:
             for i in range(width):
-                copy_elements(source + i * item, step, target + i * column_step, item, height)
+                gather_elements(source + i * item, step, target + i * column_step, item, height)
 
 
 # ---- calls -------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The code cache: where compiled kernels are kept, when they are found again, and when not.
 
-Whole processes run a package of two tiny kernel files beside copies of what compiles and keeps them.
+Whole processes run a package of two tiny kernel files beside copies of what compiles them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def package(tmp_path):
     (kernels.parent / "__init__.py").write_text("")
     for name in ("", "runtime/"):
         shutil.copy(cache.SOURCES / f"{name}__init__.py", kernels / f"{name}__init__.py")
-    for name in ("jit", "cache", "compiler"):
+    for name in ("jit", "cache", "compiler", "rules"):
         shutil.copy(cache.SOURCES / f"runtime/{name}.py", kernels / f"runtime/{name}.py")
     (kernels / "helper.py").write_text(HELPER)
     (kernels / "tiny.py").write_text(TINY)

@@ -16,11 +16,7 @@ Compiling then costs half. How kernels are declared is `jit.py`.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import llvmlite.binding
 from llvmlite import ir
@@ -29,8 +25,12 @@ from numba.core.analysis import dead_branch_prune
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase
 from numba.core.dispatcher import _FunctionCompiler
+from numba.core.ir_utils import build_definitions
 from numba.core.lowering import Lower
 from numba.core.runtime import rtsys
+from numba.core.ssa import reconstruct_ssa
+
+from dyn.kernels.runtime.rules import rules, use_own
 
 LINKAGE = llvmlite.binding.Linkage
 
@@ -136,6 +136,12 @@ def _prune(state: Any) -> None:
     dead_branch_prune(state.func_ir, state.args)
 
 
+def _split(state: Any) -> None:
+    """Make a variable of every assignment to one, so that each has a type of its own."""
+    state.func_ir = reconstruct_ssa(state.func_ir)
+    state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+
+
 def _library(state: Any) -> None:
     state.library = Library(state.targetctx.codegen(), state.func_id.func_qualname)
     state.library.enable_object_caching()
@@ -144,11 +150,11 @@ def _library(state: Any) -> None:
 _STEPS: list[Any] = [
     untyped_passes.TranslateByteCode().run_pass,
     untyped_passes.FixupArgs().run_pass,
-    untyped_passes.IRProcessing().run_pass,
+    use_own,
     untyped_passes.RewriteSemanticConstants().run_pass,
     _prune,
     untyped_passes.GenericRewrites().run_pass,
-    untyped_passes.ReconstructSSA().run_pass,
+    _split,
     typed_passes.NopythonTypeInference().run_pass,
     typed_passes.PreLowerStripPhis().run_pass,
     typed_passes.IRLegalization().run_pass,
@@ -162,7 +168,7 @@ class _Passes:
     """The passes, in the shape in which numba runs them."""
 
     pipeline_name = "kernel"
-    exec_times: dict[str, Any] = {}
+    exec_times: ClassVar[dict[str, Any]] = {}
 
     @staticmethod
     def run(state: Any) -> None:
@@ -171,36 +177,11 @@ class _Passes:
             step(state)
 
 
-def _find_blas() -> None:
-    """ImportError unless scipy is installed, which numba takes its BLAS from."""
-    if importlib.util.find_spec("scipy") is None:
-        raise ImportError("scipy is not installed")
-
-
-@cache
-def _load_rules() -> None:
-    """Import numba's rules for arrays without scipy, if it is here that they are imported first.
-
-    They import it (0.3 s) for no more than to see whether it is there.
-    """
-    linalg: Any = importlib.import_module("numba.np.linalg")
-    if "numba.np.arraymath" in sys.modules or not hasattr(linalg, "ensure_blas"):
-        return
-    ensure = linalg.ensure_blas
-    linalg.ensure_blas = _find_blas
-    try:
-        arraymath: Any = importlib.import_module("numba.np.arraymath")
-        arraymath.ensure_blas = ensure
-    finally:
-        linalg.ensure_blas = ensure
-
-
 class Compiler(CompilerBase):
     """The pipeline, for numba's `pipeline_class`."""
 
-    def __init__(self, *arguments: Any) -> None:
-        _load_rules()
-        super().__init__(*arguments)
+    def __init__(self, typing: Any, *arguments: Any) -> None:
+        super().__init__(rules(typing), *arguments)
 
     def define_pipelines(self) -> list[_Passes]:
         """All there is to do, in one pipeline."""

@@ -19,6 +19,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -75,9 +76,8 @@ class Kernel(CPUDispatcher):
         """
         made = self.parts.get(args)
         if made is None:
-            compiler = PartCompiler(
-                self.py_func, self.targetdescr, self.targetoptions, {}, self._compiler.pipeline_class
-            )
+            options = self.targetoptions
+            compiler = PartCompiler(self.py_func, self.targetdescr, options, {}, Compiler)
             with self._compiling_counter:
                 made = self.parts[args] = compiler.compile(args, None)
             self.targetctx.insert_user_function(made.fndesc, made.fndesc, [made.library])
@@ -267,14 +267,19 @@ def instance(name: str, body: FunctionType, **bound: Any) -> Microkernel:
     return _register(function, made)
 
 
+@cache
+def _is_source(filename: str) -> bool:
+    """Whether a file is one of the kernel package."""
+    return SOURCES in Path(filename).parents
+
+
 def _makers() -> set[str]:
     """The files of the functions at work here, up to the module that is being imported."""
     files = set()
     frame = sys._getframe(1)
     while frame is not None:
         files.add(frame.f_code.co_filename)
-        ours = SOURCES in Path(frame.f_code.co_filename).parents
-        if frame.f_code.co_name == "<module>" or not ours:
+        if frame.f_code.co_name == "<module>" or not _is_source(frame.f_code.co_filename):
             break
         frame = frame.f_back
     return files

@@ -128,6 +128,19 @@ def copy_elements(source, step, target, size, count):
 
 
 @kernel
+def gather_elements(source, step, target, size, count):
+    """Bring `count` elements of 4 or 8 bytes, `step` bytes apart, together."""
+    if size == 4:
+        four = pointer(target, np.int32(0))
+        for i in range(count):
+            four[i] = pointer(source + i * step, np.int32(0))[0]
+    else:
+        eight = pointer(target, np.int64(0))
+        for i in range(count):
+            eight[i] = pointer(source + i * step, np.int64(0))[0]
+
+
+@kernel
 def spread_elements(source, target, step, size, count):
     """Bring `count` neighbours of 4 or 8 bytes to places that are `step` bytes apart."""
     if size == 4:
