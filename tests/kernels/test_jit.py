@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -111,6 +112,51 @@ def test_readonly_and_strided_arrays_have_versions_of_their_own():
 def test_division_by_zero_is_numpys():
     assert divide(1.0, 0.0) == np.inf
     assert np.isnan(divide(0.0, 0.0))
+
+
+@kernel
+def factorial(n):
+    return 1 if n < 2 else n * factorial(n - 1)
+
+
+@kernel
+def refused(n):
+    if n > 3:
+        raise ValueError("more than three")
+    return factorial(n)
+
+
+@kernel
+def passed_on(n):
+    return refused(n) + 1
+
+
+@kernel
+def extremes(a, b, c):
+    return min(a, b), max(a, b, c), min(max(a, 0), b)
+
+
+@kernel
+def extremes_of_a_tuple(a, b):
+    return min((a, b)), max((a, b))
+
+
+def test_kernels_call_themselves_and_pass_exceptions_on():
+    collecting = gc.isenabled()
+    assert factorial(10) == 3628800
+    assert passed_on(3) == 7
+    with pytest.raises(ValueError, match="more than three"):
+        passed_on(4)
+    assert gc.isenabled() == collecting
+
+
+def test_the_least_and_the_greatest_number():
+    assert extremes(3, -5, 9) == (-5, 9, -5)
+    assert extremes(np.uint64(3), np.uint64(2**63), np.uint64(4)) == (3, 2**63, 3)
+    assert extremes(3, 2.5, np.float32(7)) == (2.5, 7.0, 2.5)
+    assert extremes(2.0, 3.0, 1.0) == (2.0, 3.0, 2.0)
+    assert extremes_of_a_tuple(4, 2) == (2, 4)
+    assert extremes_of_a_tuple(4.5, 2.5) == (2.5, 4.5)
 
 
 def test_registered_by_name():

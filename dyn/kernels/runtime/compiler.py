@@ -16,6 +16,7 @@ Compiling then costs half. How kernels are declared is `jit.py`.
 
 from __future__ import annotations
 
+import gc
 from typing import Any, ClassVar
 
 import llvmlite.binding
@@ -172,9 +173,18 @@ class _Passes:
 
     @staticmethod
     def run(state: Any) -> None:
-        """Compile the function in `state`."""
-        for step in _STEPS:
-            step(state)
+        """Compile the function in `state`.
+
+        What a compilation makes lives to its end: looking through it for garbage is wasted.
+        """
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            for step in _STEPS:
+                step(state)
+        finally:
+            if collecting:
+                gc.enable()
 
 
 class Compiler(CompilerBase):

@@ -19,6 +19,8 @@ from numba import types
 from numba.core import cgutils, typing
 
 intrinsic: Any = numba.extending.intrinsic
+_PACKED = types.StarArgTuple, types.StarArgUniTuple
+"""numba's types of the arguments of a star parameter, which it passes as one."""
 
 
 class Rules(typing.Context):
@@ -85,7 +87,7 @@ def _extreme(function: Any, sign: str) -> Any:
 
     @intrinsic
     def extreme(context: Any, *numbers: Any) -> Any:
-        given = tuple(numbers[0]) if isinstance(numbers[0], types.BaseTuple) else numbers
+        given = tuple(numbers[0]) if isinstance(numbers[0], _PACKED) else numbers
         given = tuple(types.unliteral(kind) for kind in given)
         packed = types.StarArgTuple(given)
         if len(given) > 1 and len(set(given)) == 1 and isinstance(given[0], types.Integer):
@@ -106,14 +108,18 @@ def _extreme(function: Any, sign: str) -> Any:
         def call(context: Any, builder: Any, _: Any, values: Any) -> Any:
             called = context.get_function(kind, signature)
             context.add_linking_libs(getattr(called, "libs", ()))
-            return called(builder, cgutils.unpack_tuple(builder, values[0]))
+            # numba's own takes the numbers one by one or, from some version on, as a tuple.
+            if not isinstance(signature.args[0], _PACKED):
+                values = cgutils.unpack_tuple(builder, values[0])
+            return called(builder, values)
 
         return signature.return_type(packed), call
 
     return extreme
 
 
-_OWN = {min: _extreme(min, "<"), max: _extreme(max, ">")}
+_BUILTIN = type(min)
+_OWN: Any = {min: _extreme(min, "<"), max: _extreme(max, ">")}
 
 
 def use_own(state: Any) -> None:
@@ -123,6 +129,3 @@ def use_own(state: Any) -> None:
             named = getattr(line, "value", None)
             if isinstance(named, numba.core.ir.Global) and type(named.value) is _BUILTIN:
                 named.value = _OWN.get(named.value, named.value)
-
-
-_BUILTIN = type(min)
