@@ -123,28 +123,24 @@ class Op:
 
         Inputs may be given by name, too.
         """
-        absent = len(self.inputs) - len(inputs)
-        if absent > 0:
+        if len(inputs) < len(self.inputs):
             for name in self.inputs[len(inputs) :]:
                 if name in attrs:
                     inputs += (attrs.pop(name),)
                 elif name in self.optional:
                     inputs += (None,)
-        return _apply(self, inputs, self.bind(attrs) if attrs or self.attrs else ())
+        return _apply(self, inputs, self.bind(attrs) if self.names or attrs else ())
 
     def bind(self, attrs: dict[str, Any]) -> tuple[Any, ...]:
         """Attribute values in declaration order, defaults filled in, lists turned to tuples."""
-        if tuple(attrs) == self.names:
-            given = tuple(attrs.values())
-            if _THAWED.isdisjoint(map(type, given)):
-                return given
-            return tuple([freeze(v) if v.__class__ in _THAWED else v for v in given])
+        if (*attrs,) == self.names:
+            return (*[v if v.__class__ in _PLAIN else freeze(v) for v in attrs.values()],)
         values = []
         for name, default in self.attrs.items():
             value = attrs.pop(name, default)
             if value is inspect.Parameter.empty:
                 raise TypeError(f"{self.name}() needs the keyword argument {name!r}")
-            values.append(freeze(value) if value.__class__ in _THAWED else value)
+            values.append(freeze(value))
         if attrs:
             raise TypeError(
                 f"{self.name}() has no keyword argument {next(iter(attrs))!r}; "
@@ -197,8 +193,12 @@ class Op:
 
 def freeze(value: Any) -> Any:
     """A hashable twin of an attribute value: lists become tuples, numpy numbers Python's."""
-    if value.__class__ is tuple and _PLAIN.issuperset(map(type, value)):
-        return value
+    if value.__class__ is tuple:
+        for item in value:
+            if item.__class__ not in _PLAIN:
+                break
+        else:
+            return value
     if isinstance(value, (list, tuple)):
         return tuple(freeze(item) for item in value)
     if isinstance(value, np.generic):
@@ -207,7 +207,6 @@ def freeze(value: Any) -> Any:
 
 
 _PLAIN = frozenset({int, str, float, bool, type(None)})
-_THAWED = frozenset({list, tuple, np.int64, np.int32, np.float64, np.float32, np.bool_})
 
 
 def op(
