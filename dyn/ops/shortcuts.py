@@ -21,7 +21,10 @@ _DTYPES = frozenset(map(np.dtype, ("float32", "float64", "int32", "int64", "bool
 
 def _direct(ufunc: Callable[..., Any], enough: int, *types: Type) -> Callable[..., Any] | None:
     """The ufunc itself, if it does for inputs of these types what the kernel does."""
-    if any(t.dtype not in _DTYPES or math.prod(t.shape) >= enough for t in types):
+    if any(t.dtype not in _DTYPES for t in types):
+        return None
+    # A column times a row is far larger than either.
+    if math.prod(np.broadcast_shapes(*(t.shape for t in types))) >= enough:
         return None
     # Of nothing but 0-d arrays a ufunc makes a scalar, not an array.
     return ufunc if any(t.shape for t in types) else None

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from dyn.kernels import elementwise
 from dyn.kernels.elementwise import nest
 from dyn.kernels.elementwise.apply import CASTS, FAST, GENERAL, UFUNC_SIZE
+from dyn.kernels.elementwise.pointwise import formula_kernel
 from dyn.kernels.runtime import threads
+from dyn.kernels.vector import half
 
 F32 = np.dtype(np.float32)
 PARAMS: dict[str, dict[str, float]] = {
@@ -184,6 +186,7 @@ def test_operands_broadcast_in_any_layout(case: Any, seed: int) -> None:
         ((8, 1, 1000), (8, 16, 1)),
         ((100000,), ()),
         ((), (100000,)),
+        ((300, 1), (1, 500)),
         ((90, 7, 170), (7, 1)),
         ((2, 3, 2, 3, 2, 3, 400), (1, 3, 1, 3, 1, 3, 1)),
     ],
@@ -194,6 +197,13 @@ def test_large_operands_that_repeat(
     x = np.asarray(rng.standard_normal(first), np.float32)
     y = np.asarray(rng.standard_normal(second), np.float32)
     np.testing.assert_array_equal(elementwise.binary("multiply", x, y), x * y)
+
+
+def test_what_runs_backwards_keeps_its_memory_order(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((300, 200)).astype(np.float32)[:, ::-1].T
+    out = elementwise.binary("multiply", x, np.asarray(np.float32(2)))
+    np.testing.assert_array_equal(out, x * np.float32(2))
+    assert out.T.flags.c_contiguous
 
 
 def test_channels_last_stays_channels_last(rng: np.random.Generator) -> None:
@@ -236,15 +246,29 @@ def test_where(y: tuple[int, ...], z: tuple[int, ...], rng: np.random.Generator)
 def test_cast(old: np.dtype, new: np.dtype, rng: np.random.Generator) -> None:
     x = (rng.standard_normal(UFUNC_SIZE + 5) * 1e4).astype(old)
     x[:3] = [0, 1, 1]
+    if old.kind == "f" and new.kind == "b":
+        x[3:5] = [np.nan, -0.0]
     out = elementwise.cast(x, new)
     assert out.dtype == new
     np.testing.assert_array_equal(out, x.astype(new))
 
 
-def test_float16_is_converted_as_numpy_converts_it(rng: np.random.Generator) -> None:
+HALVES = {
+    "processor": (CASTS[np.dtype("f2"), F32], CASTS[F32, np.dtype("f2")]),
+    "integers": (
+        formula_kernel("widened_f2", half.widened, ("f2",), "f4"),
+        formula_kernel("narrowed_f4", half.narrowed, ("f4",), "f2"),
+    ),
+}
+
+
+@pytest.mark.parametrize("by", HALVES)
+def test_float16_is_converted_as_numpy_converts_it(by: str, rng: np.random.Generator) -> None:
+    to_wide, to_half = HALVES[by]
     halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     wide = halves.astype(np.float32)
-    found = elementwise.cast(halves, F32)
+    found = nest.run_one(to_wide, halves)
+    assert found is not None
     np.testing.assert_array_equal(found, wide)
     np.testing.assert_array_equal(np.signbit(found), np.signbit(wide))
     finite = np.sort(wide[np.isfinite(wide)])
@@ -253,7 +277,8 @@ def test_float16_is_converted_as_numpy_converts_it(rng: np.random.Generator) -> 
     x = np.concatenate([wide, between, *near, numbers(rng, 200_000)])
     with np.errstate(over="ignore"):
         wanted = x.astype(np.float16)
-    found = elementwise.cast(x, np.float16)
+    found = nest.run_one(to_half, x)
+    assert found is not None
     np.testing.assert_array_equal(found, wanted)
     np.testing.assert_array_equal(np.signbit(found), np.signbit(wanted))
 

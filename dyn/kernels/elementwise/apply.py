@@ -82,11 +82,19 @@ FAST = _compiled()
 _WHERE = formula_kernel("where_f4", simd.choose, ("b1", "f4", "f4"), "f4")
 
 _CODES = {"f4": simd.F32, "f8": simd.F64, "i4": simd.INT32, "i8": simd.WORD}
+_PAIRS = (
+    ("b1", "f4"), ("i4", "f4"), ("i8", "f4"), ("f8", "f4"), ("f4", "f8"), ("f4", "i4"),
+    ("f4", "i8"), ("f8", "i8"), ("i4", "i8"), ("i8", "i4"), ("b1", "i8"),
+)  # fmt: skip
 CASTS = {
     (np.dtype(a), np.dtype(b)): formula_kernel(
         f"cast_{a}_{b}", lambda x, to=_CODES[b]: x.to(to), (a,), b
     )
-    for a, b in (("b1", "f4"), ("i4", "f4"), ("i8", "f4"), ("f8", "f4"), ("f4", "f8"))
+    for a, b in _PAIRS
+}
+CASTS |= {
+    (np.dtype(a), np.dtype("b1")): formula_kernel(f"cast_{a}_b1", lambda x: x != 0, (a,), "b1")
+    for a in ("f4", "f8", "i4", "i8")
 }
 CASTS[np.dtype("f4"), np.dtype("f2")] = formula_kernel("cast_f4_f2", half.to_half, ("f4",), "f2")
 CASTS[np.dtype("f2"), np.dtype("f4")] = formula_kernel("cast_f2_f4", half.from_half, ("f2",), "f4")
@@ -134,11 +142,17 @@ def unary(name, x, **params):
     return out if out.__class__ is np.ndarray else np.asarray(out)
 
 
+def _spread_size(x, y):
+    """Number of elements of two arrays that broadcast, or more."""
+    return x.size if x.shape == y.shape else x.size * y.size
+
+
 def binary(name, x, y, **params):
     """Function `name` of the elements of `x` and `y`, which broadcast; `params` as in `unary`."""
     if x.dtype is _F32:
         enough = _KERNEL_SIZE[name]
-        if x.size >= enough or y.size >= enough:
+        # A column times a row is far larger than either.
+        if x.size >= enough or y.size >= enough or _spread_size(x, y) >= enough:
             fast = FAST.get(name)
             if fast is not None and y.dtype is _F32:
                 out = nest.run_two(fast, x, y, *params.values())

@@ -89,9 +89,9 @@ def plan(*layouts: Layout) -> Plan | None:
 def _order(shape: tuple[int, ...], layouts: tuple[Layout, ...]) -> tuple[int, ...]:
     """Memory order of the first operand that has the output's shape; row-major without one."""
     for own, strides, _ in layouts:
-        if own == shape and min(strides, default=0) > 0:
+        if own == shape and all(strides):
             # Axes of one element come last: they have no place of their own.
-            keys = [(n == 1, -s) for n, s in zip(shape, strides, strict=True)]
+            keys = [(n == 1, -abs(s)) for n, s in zip(shape, strides, strict=True)]
             order = sorted(range(len(shape)), key=keys.__getitem__)
             real = [a for a in order if shape[a] != 1]
             return tuple(range(len(shape))) if real == sorted(real) else tuple(order)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dyn.kernels.copy import contiguous
+from dyn.kernels.elementwise import apply as elementwise
 from dyn.kernels.gemm.product import batched, product
 from dyn.kernels.gemm.tile import RELU
 from dyn.kernels.runtime import memory
@@ -40,6 +41,9 @@ def matmul(
     if dtype != np.float32 and dtype != np.float64:
         return _of_other_dtype(a, b, bias, activation)
     flags = RELU if activation == "relu" else 0
+    if a.ndim > 1 and b.ndim > 1 and a.shape[-1] == 1:
+        outer = elementwise.binary("multiply", a, b)
+        return _finished(contiguous(outer), bias, flags)
     if bias is not None and not bias.flags.c_contiguous:
         bias = np.ascontiguousarray(bias)
     if a.ndim == 2 and b.ndim == 2:

@@ -1,4 +1,4 @@
-"""float16 as 16 bits, to float32 and back, in integer instructions that every processor has.
+"""float16 as 16 bits, to float32 and back: by the processor where it can, else in integers.
 
 Rounds to even as IEEE 754 says; denormal numbers, infinities and NaN included.
 Source: F. Giesen, half-precision conversions (float_to_half_fast3_rtne, half_to_float), 2012.
@@ -6,9 +6,11 @@ Source: F. Giesen, half-precision conversions (float_to_half_fast3_rtne, half_to
 
 from __future__ import annotations
 
+import llvmlite.binding
 import numpy as np
+from llvmlite import ir
 
-from dyn.kernels.vector.value import F32, INT16, INT32, Value, choose
+from dyn.kernels.vector.value import F32, INT16, INT32, Value, choose, vector_type
 
 _BIAS = (127 - 15) << 23
 _SIGN = -(1 << 31)
@@ -16,10 +18,32 @@ _DENORMAL = 0.5
 """The number whose last place is float16's smallest step, 2 ** -24."""
 _TINY = 2.0**-14
 """float16's smallest number that is not denormal."""
+NATIVE = bool(llvmlite.binding.get_host_cpu_features().get("f16c"))
+"""Whether the processor converts; where it does not, LLVM would call a function that is absent."""
 
 
 def from_half(bits: Value) -> Value:
     """float32 numbers of the bits of float16."""
+    return _by_processor(bits) if NATIVE else widened(bits)
+
+
+def to_half(x: Value) -> Value:
+    """The bits of the float16 nearest to float32 numbers."""
+    return _rounded_by_processor(x) if NATIVE else narrowed(x)
+
+
+def _by_processor(bits: Value) -> Value:
+    half = bits.builder.bitcast(bits.value, vector_type(ir.HalfType(), bits.lanes))
+    return bits.made(bits.builder.fpext(half, vector_type(F32, bits.lanes)))
+
+
+def _rounded_by_processor(x: Value) -> Value:
+    half = x.builder.fptrunc(x.value, vector_type(ir.HalfType(), x.lanes))
+    return x.made(x.builder.bitcast(half, vector_type(INT16, x.lanes)))
+
+
+def widened(bits: Value) -> Value:
+    """`from_half` in integers."""
     wide = bits.to(INT32)
     kept = (wide & 0x7FFF) << 13
     exponent = kept & (0x7C00 << 13)
@@ -30,8 +54,8 @@ def from_half(bits: Value) -> Value:
     return (number | (wide & _SIGN)).bits(F32)
 
 
-def to_half(x: Value) -> Value:
-    """The bits of the float16 nearest to float32 numbers."""
+def narrowed(x: Value) -> Value:
+    """`to_half` in integers."""
     bits = x.bits(INT32)
     sign = bits & _SIGN
     size = bits ^ sign
