@@ -110,6 +110,7 @@ from dyn.ops.creation import (
     zeros_like,
 )
 from dyn.ops.decompose import cholesky, inverse
+from dyn.ops.distance import cdist
 from dyn.ops.elementwise import (
     add,
     add_n,
@@ -186,7 +187,6 @@ from dyn.ops.random import (
     standard_normal,
     uniform,
 )
-from dyn.ops.ranking import cdist
 from dyn.ops.reduce import (
     all,
     amax,

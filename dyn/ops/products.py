@@ -1,6 +1,6 @@
-"""Sums of products in other shapes than a matrix product: einsum, tensordot, kron, distances, det.
+"""Sums of products in other shapes than a matrix product: einsum, tensordot, kron, det.
 
-Everything but `einsum` and `det` is composed of other ops.
+Everything but `einsum` and `det` is composed of other ops. Distances are in `distance.py`.
 """
 
 from __future__ import annotations

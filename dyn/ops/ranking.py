@@ -1,4 +1,4 @@
-"""Losses that compare: margins, pairs and triplets; and the distances they are made of."""
+"""Losses that compare: margins, pairs and triplets."""
 
 from __future__ import annotations
 
@@ -7,39 +7,9 @@ from typing import Any
 from dyn.core.errors import AttributeValueError
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
-from dyn.ops.infer import axis_of
+from dyn.ops.distance import cosine_similarity, pairwise_distance
 from dyn.ops.loss import reduce_loss
-from dyn.ops.reduce import norm
 from dyn.ops.softmax import log_softmax
-
-# ---- distances ---------------------------------------------------------------------------------
-
-
-def cosine_similarity(x1: Tensor, x2: Tensor, axis: int = 1, eps: float = 1e-8) -> Tensor:
-    """x1 . x2 / (|x1| |x2|) along an axis; each length counts as at least `eps`."""
-    product = x1 * x2
-    axes = (axis_of(axis, product.ndim),)
-
-    def length(x: Tensor) -> Tensor:
-        if x.ndim < product.ndim:
-            x = OPS["reshape"](x, shape=(1,) * (product.ndim - x.ndim) + tuple(x.shape))
-        return OPS["maximum"](OPS["norm"](x, axes=axes, keepdims=False), float(eps))
-
-    dot = OPS["sum"](product, axes=axes, keepdims=False)
-    return dot / (length(x1) * length(x2))
-
-
-def pairwise_distance(
-    x: Tensor, y: Tensor, p: float = 2.0, epsilon: float = 1e-6, keepdim: bool = False
-) -> Tensor:
-    """p-norm of x - y + epsilon along the last axis."""
-    return norm(x - y + epsilon, p, -1, keepdim)
-
-
-def cdist(x: Tensor, y: Tensor, p: float = 2.0) -> Tensor:
-    """Distances of all pairs of rows: (..., m, k) and (..., n, k) give (..., m, n)."""
-    return norm(x.unsqueeze(-2) - y.unsqueeze(-3), p, -1)
-
 
 # ---- losses ------------------------------------------------------------------------------------
 
@@ -186,15 +156,12 @@ def npair_loss(anchor: Tensor, positive: Tensor, labels: Tensor, l2_reg: float =
 
 
 __all__ = [
-    "cdist",
     "cosine_embedding_loss",
-    "cosine_similarity",
     "hinge_embedding_loss",
     "margin_ranking_loss",
     "multi_label_soft_margin_loss",
     "multi_margin_loss",
     "npair_loss",
-    "pairwise_distance",
     "soft_margin_loss",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",

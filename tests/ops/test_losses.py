@@ -11,7 +11,7 @@ import pytest
 
 from dyn.core.errors import AttributeValueError, DTypeError, IndexRangeError, ShapeError
 from dyn.core.tensor import Tensor
-from dyn.ops import ctc, likelihood, loss, ranking
+from dyn.ops import ctc, distance, likelihood, loss, ranking
 
 RECORDED = json.loads((Path(__file__).parent / "losses.json").read_text())
 INPUTS = {name: np.array(values) for name, values in RECORDED["inputs"].items()}
@@ -196,10 +196,10 @@ def test_distances() -> None:
     x, y = logits(3, 4), logits(3, 4) * 0.5 + 1.0
     a, b = x.numpy(), y.numpy()
     cos = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-    np.testing.assert_allclose(ranking.cosine_similarity(x, y).numpy(), cos, rtol=1e-9)
+    np.testing.assert_allclose(distance.cosine_similarity(x, y).numpy(), cos, rtol=1e-9)
     for p in (0.0, 1.0, 2.0, 3.0, np.inf):
         wanted = np.linalg.norm(a - b + 1e-6, ord=p, axis=1)
-        found = ranking.pairwise_distance(x, y, p)
+        found = distance.pairwise_distance(x, y, p)
         np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-9)
 
 

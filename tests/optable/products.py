@@ -1,11 +1,10 @@
-"""Rows of `dyn/ops/products.py`, and of the distances in `dyn/ops/ranking.py`."""
+"""Rows of `dyn/ops/products.py`."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from dyn.ops import products as ops
-from dyn.ops import ranking
 from tests.optable.case import OpCase, array
 
 EQUATIONS = {
@@ -75,17 +74,6 @@ ROWS = [
             note=f"diagonal_{k}",
         )
         for k in (0, 1, -2)
-    ),
-    *(
-        OpCase(
-            "norm",
-            [array("n", 2, 3), array("n", 4, 3)],
-            run=lambda x, y, p=p: ranking.cdist(x, y, p),
-            reference=lambda x, y, p=p: np.linalg.norm(x[:, :, None] - y[:, None], ord=p, axis=-1),
-            note=f"cdist_{p}",
-            gradient_tol=1e-6,
-        )
-        for p in (1.0, 2.0, 3.0)
     ),
     OpCase(
         "matmul",

@@ -11,10 +11,10 @@ from dyn.ops import (
     activation,
     angles,
     compare,
+    distance,
     elementwise,
     linalg,
     products,
-    ranking,
     smooth,
     unary,
 )
@@ -31,7 +31,7 @@ SAME: dict[Any, str] = {
     activation: "relu",
     linalg: "bmm dot inner mv outer",
     products: "det kron matrix_power",
-    ranking: "cdist",
+    distance: "cdist",
 }
 """Functions with the same name and arguments, by the room they are in."""
 

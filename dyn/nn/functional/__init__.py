@@ -40,6 +40,7 @@ from dyn.ops.convolutions import (
 )
 from dyn.ops.creation import one_hot, sequence_mask
 from dyn.ops.ctc import ctc_loss
+from dyn.ops.distance import cosine_similarity, pairwise_distance
 from dyn.ops.dropout import alpha_dropout, dropout, dropout2d, dropout3d
 from dyn.ops.embedding import embedding
 from dyn.ops.grid import affine_grid, grid_sample
@@ -73,13 +74,11 @@ from dyn.ops.pool import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_poo
 from dyn.ops.products import bilinear
 from dyn.ops.ranking import (
     cosine_embedding_loss,
-    cosine_similarity,
     hinge_embedding_loss,
     margin_ranking_loss,
     multi_label_soft_margin_loss,
     multi_margin_loss,
     npair_loss,
-    pairwise_distance,
     soft_margin_loss,
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
