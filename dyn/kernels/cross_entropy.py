@@ -1,4 +1,4 @@
-"""Cross entropy of logits with labels, together with its gradient; the same of log probabilities.
+"""Cross entropy of logits with labels, together with its gradient.
 
 The softmax is at hand while the loss is computed, so its gradient is written in the same pass, and
 the backward pass is left with one product (none at all where it starts from the loss). Rows whose
@@ -119,7 +119,7 @@ PARAMETERS = COUNT + 1 + ARRAYS
 
 
 @task
-def _begin(args, chunk, chunks):
+def begin(args, chunk, chunks):
     """The classes and shares of all rows; stands before the rows themselves."""
     rows = argument(args, ROWS)
     label = pointer(data(argument(args, LABEL)), _I64)
@@ -134,7 +134,7 @@ def _begin(args, chunk, chunks):
 
 
 @task
-def _end(args, chunk, chunks):
+def end(args, chunk, chunks):
     """The sum of the losses."""
     losses = pointer(data(argument(args, LOSS)), _F32)
     total = 0.0
@@ -150,18 +150,18 @@ def _plan(
     step = 4 * classes
     return _ENTROPY.plan(
         rows, classes, (step, step, 8, 4, 4, 0, 0, 0), float_word(smoothing), ignore_index,
-        reduction == "mean", weighted, before=[_begin], after=[] if reduction == "none" else [_end],
+        reduction == "mean", weighted, before=[begin], after=[] if reduction == "none" else [end],
     )  # fmt: skip
 
 
-def _integers(label: np.ndarray) -> np.ndarray:
+def integers(label: np.ndarray) -> np.ndarray:
     """Labels in C order as int64."""
     if label.dtype == np.int64 and label.flags.c_contiguous:
         return label
     return np.ascontiguousarray(label, np.int64)
 
 
-def _prepared(
+def prepared(
     label: np.ndarray,
     weight: np.ndarray | None,
     classes: int,
@@ -170,25 +170,27 @@ def _prepared(
     dtype: np.dtype,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(class, share) per row; IndexError if a label is neither a class nor ignored."""
-    flat = _integers(label).reshape(-1)
+    flat = integers(label).reshape(-1)
     weighted = weight is not None
     weight = np.ascontiguousarray(weight) if weighted else np.empty(0, dtype)
     chosen, share = np.empty(flat.shape, np.int64), np.empty(flat.shape, dtype)
     mean = reduction == "mean"
     bad = _shares(flat.size, flat, weight, weighted, ignore_index, classes, mean, chosen, share)
     if bad >= 0:
-        raise _bad_label(flat, bad, classes, ignore_index)
+        raise bad_label(flat, bad, classes, ignore_index)
     return chosen, share
 
 
-def _bad_label(label: np.ndarray, row: int, classes: int, ignore_index: int) -> IndexError:
+def bad_label(label: np.ndarray, row: int, classes: int, ignore_index: int) -> IndexError:
+    """The complaint about the first label that is no class."""
     return IndexError(
         f"label {label.flat[row]} of row {row} is not in 0..{classes - 1}, nor is it "
         f"ignore_index ({ignore_index})"
     )
 
 
-def _reduced(losses: np.ndarray, shape: tuple[int, ...], reduction: str) -> np.ndarray:
+def reduced(losses: np.ndarray, shape: tuple[int, ...], reduction: str) -> np.ndarray:
+    """The losses of all rows in their shape, or their sum (a share makes it a mean)."""
     if reduction == "none":
         return losses.reshape(shape)
     return np.asarray(np.add.reduce(losses, None, np.float64), losses.dtype)
@@ -241,7 +243,7 @@ def softmax_cross_entropy(
     table = _as_rows(logits, axis)
     classes, shape = table.shape[-1], label.shape
     if logits.dtype == FLOAT:
-        label = _integers(label)
+        label = integers(label)
         plan = _plan(
             label.size, classes, label_smoothing, ignore_index, reduction, weight is not None
         )
@@ -252,12 +254,12 @@ def softmax_cross_entropy(
         plan(table, grad, chosen, share, losses, label, weight, loss)
         bad = chosen.item(-1)
         if bad >= 0:
-            raise _bad_label(label, bad, classes, ignore_index)
+            raise bad_label(label, bad, classes, ignore_index)
         return loss, _back(grad, axis), share
-    chosen, share = _prepared(label, weight, classes, ignore_index, reduction, logits.dtype)
+    chosen, share = prepared(label, weight, classes, ignore_index, reduction, logits.dtype)
     losses = np.empty(chosen.shape, logits.dtype)
     grad = _of_any(table, chosen, share, losses, label_smoothing)
-    return _reduced(losses, shape, reduction), _back(grad, axis), share.reshape(shape)
+    return reduced(losses, shape, reduction), _back(grad, axis), share.reshape(shape)
 
 
 def _of_any(
@@ -299,23 +301,3 @@ def _scaling(shape: tuple[int, ...], each: bool) -> Launch:
     """Rows times a factor for each one, or the same for all."""
     count = shape[-1]
     return _SCALED.plan(math.prod(shape[:-1]), count, (4 * count, 4 if each else 0, 4 * count))
-
-
-def negative_log_likelihood(
-    x: np.ndarray,
-    label: np.ndarray,
-    weight: np.ndarray | None,
-    *,
-    axis: int,
-    ignore_index: int,
-    reduction: str,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Loss -x at the label, and the share by which each row counts."""
-    classes = x.shape[axis]
-    chosen, share = _prepared(label, weight, classes, ignore_index, reduction, x.dtype)
-    shape = label.shape
-    counted = chosen.reshape(shape) != IGNORED
-    index = np.expand_dims(np.where(counted, chosen.reshape(shape), 0), axis)
-    picked = np.take_along_axis(x, index, axis).reshape(shape)
-    losses = np.where(counted, -picked * share.reshape(shape), x.dtype.type(0))
-    return _reduced(losses, shape, reduction), share.reshape(shape)

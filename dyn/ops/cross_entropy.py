@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.core.dispatch import scalar
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.op import OPS, op
+from dyn.core.tensor import Tensor
 from dyn.kernels import cross_entropy as kernels
+from dyn.kernels import negative_log_likelihood as likelihood
 from dyn.ops.infer import Type, need_float, need_same_dtype, same_size, show
 
 REDUCTIONS = ("none", "sum", "mean")
@@ -175,24 +178,49 @@ def negative_log_likelihood(x, label, weight=None, *, axis=1, ignore_index=-100,
     Arguments are those of `softmax_cross_entropy`, with log probabilities in the place of logits.
     ONNX: NegativeLogLikelihoodLoss.
     """
-    return kernels.negative_log_likelihood(
+    return likelihood.negative_log_likelihood(
         x, label, weight, axis=axis, ignore_index=ignore_index, reduction=reduction
     )
 
 
 @negative_log_likelihood.vjp("x")
 def _(g, *, label, share, x_shape, axis, ignore_index):
-    rows = -(g * share)
-    kept = label != ignore_index
-    where = OPS["where"](kept, label, OPS["zeros_like"](label))
-    zeros = OPS["full"](shape=tuple(x_shape), value=0, dtype=g.dtype.name)
-    return OPS["put_along_axis"](
-        zeros,
-        OPS["unsqueeze"](where, axes=(axis,)),
-        OPS["unsqueeze"](rows, axes=(axis,)),
-        axis=axis,
-        reduction="add",
+    return _negative_log_likelihood_grad(
+        g, label, share, classes=x_shape[axis], axis=axis, ignore_index=ignore_index
     )
+
+
+def _infer_nll_grad(
+    g: Type, label: Type, share: Type, *, classes: Any, axis: int, ignore_index: int
+) -> Type:
+    return Type((*label.shape[:axis], classes, *label.shape[axis:]), share.dtype)
+
+
+@op(infer=_infer_nll_grad)
+def _negative_log_likelihood_grad(g, label, share, *, classes, axis, ignore_index):
+    """Zeros with -g * share at the label of each row. ONNX: ScatterElements."""
+    return likelihood.negative_log_likelihood_grad(g, label, share, classes, axis, ignore_index)
+
+
+def _at_label(x: Tensor, label: Tensor, axis: int, ignore_index: int) -> Tensor:
+    """The element of each row at its label; 0 for a row that does not count."""
+    kept = label != ignore_index
+    index = OPS["where"](kept, label, OPS["zeros_like"](label))
+    found = OPS["take_along_axis"](x, OPS["unsqueeze"](index, axes=(axis,)), axis=axis)
+    return OPS["where"](kept, OPS["squeeze"](found, axes=(axis,)), scalar(0.0, x._array.dtype))
+
+
+@_negative_log_likelihood_grad.vjp("g")
+def _(gg, *, label, share, g_shape, axis, ignore_index):
+    rows = -(_at_label(gg, label, axis, ignore_index) * share)
+    if g_shape:
+        return rows
+    return OPS["sum"](rows, axes=tuple(range(rows.ndim)), keepdims=False)
+
+
+@_negative_log_likelihood_grad.vjp("share")
+def _(gg, *, g, label, axis, ignore_index):
+    return -(_at_label(gg, label, axis, ignore_index) * g)
 
 
 __all__ = ["negative_log_likelihood", "softmax_cross_entropy"]

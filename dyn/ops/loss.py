@@ -248,9 +248,8 @@ def nll_loss(
 
     ONNX: NegativeLogLikelihoodLoss.
     """
-    return negative_log_likelihood(
-        input, label, weight, axis=1, ignore_index=int(ignore_index), reduction=reduction
-    )
+    given = 1, int(ignore_index), reduction
+    return apply(negative_log_likelihood, (input, label, weight), given)
 
 
 # ---- differences -------------------------------------------------------------------------------

@@ -54,6 +54,18 @@ def _(b: Any, node: NodeView) -> Any:
     return b.op("Mul", dlogits, g)
 
 
+@lowers("negative_log_likelihood_grad")
+def _(b: Any, node: NodeView) -> Any:
+    g, label, share = node.inputs
+    axis, dtype, kind = node.attrs["axis"], node.out.dtype, node.input_types[1].dtype  # type: ignore[union-attr]
+    kept = b.op("Not", b.op("Equal", label, b.const(node.attrs["ignore_index"], kind)))
+    index = b.op("Where", kept, label, b.const(0, kind))
+    value = b.op("Where", kept, b.op("Neg", b.op("Mul", g, share)), b.const(0, dtype))
+    zeros = b.op("Expand", b.const(0, dtype), b.shape_vector(node.out.shape))
+    index, value = b.unsqueeze(b.cast(index, np.int64), axis), b.unsqueeze(value, axis)
+    return b.op("ScatterElements", zeros, index, value, axis=axis)
+
+
 class _Rows:
     """Which rows count, and by what share. Values are made when they are first asked for."""
 

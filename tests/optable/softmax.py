@@ -56,6 +56,12 @@ def ref_cross_entropy(
     return reduced(*row_losses(logs, label, weight, axis, ignore_index, label_smoothing), reduction)
 
 
+def ref_likelihood_grad(g, label, share, classes, axis, ignore_index):
+    number = np.arange(classes).reshape(-1, *[1] * (label.ndim - axis))
+    hot = (np.expand_dims(label, axis) == number) & np.expand_dims(label != ignore_index, axis)
+    return np.where(hot, np.expand_dims(-(g * share), axis), 0)
+
+
 def ref_likelihood(x, label, weight=None, *, axis=1, ignore_index=-100, reduction="mean"):
     return reduced(*row_losses(x, label, weight, axis, ignore_index), reduction)
 
@@ -162,6 +168,21 @@ ENTROPY = [
         [array("n", 2, 5), labels("n", 2, ignored=4)],
         {"axis": 2, "ignore_index": 4},
         ref_likelihood,
+        note="mean-last",
+    ),
+    OpCase(
+        "negative_log_likelihood_grad",
+        [array("n", 3), labels("n", 3, ignored=-100), array("n", 3)],
+        {"classes": 5, "axis": 1, "ignore_index": -100},
+        ref_likelihood_grad,
+        note="rows",
+        onnx="ScatterElements",
+    ),
+    OpCase(
+        "negative_log_likelihood_grad",
+        [array(), labels("n", 2, ignored=4), array("n", 2)],
+        {"classes": 5, "axis": 2, "ignore_index": 4},
+        ref_likelihood_grad,
         note="mean-last",
     ),
 ]  # fmt: skip

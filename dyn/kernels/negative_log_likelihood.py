@@ -1,0 +1,153 @@
+"""Negative log likelihood: minus the log probability at the label of each row, and its gradient.
+
+Only the elements at the labels are read; what each row counts is found as for cross entropy
+(`cross_entropy.py`). float32 runs in compiled code, other dtypes in numpy.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from dyn.kernels.copy import contiguous, filled
+from dyn.kernels.cross_entropy import (
+    ARRAYS,
+    CLASS,
+    COUNT,
+    FLOAT,
+    IGNORED,
+    LOGITS,
+    LOSS,
+    ROWS,
+    SHARE,
+    bad_label,
+    begin,
+    end,
+    integers,
+    prepared,
+    reduced,
+)
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.drive import Launch, chunks_of
+from dyn.kernels.runtime.jit import task
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.threads import argument, bounds
+from dyn.kernels.vector.runs import pointer
+
+GRAIN = 4096
+"""Rows worth a chunk."""
+INNER = COUNT + 1
+"""Word with the number of rows between neighbouring classes; the rest is as for cross entropy."""
+_I64, _F32 = np.int64(0), np.float32(0)
+
+
+@task
+def _pick(args, chunk, chunks):
+    """The loss of some rows."""
+    x, losses = (
+        pointer(data(argument(args, LOGITS)), _F32),
+        pointer(data(argument(args, LOSS)), _F32),
+    )
+    chosen = pointer(data(argument(args, CLASS)), _I64)
+    share = pointer(data(argument(args, SHARE)), _F32)
+    classes, inner = argument(args, COUNT), argument(args, INNER)
+    start, stop = bounds(argument(args, ROWS), chunk, chunks, 16)
+    for row in range(start, stop):
+        which = chosen[row]
+        losses[row] = _F32
+        if which != IGNORED:
+            losses[row] = -x[(row // inner * classes + which) * inner + row % inner] * share[row]
+
+
+@task
+def _put(args, chunk, chunks):
+    """Minus g times share at the labels: (out, label, g, share, rows, classes, inner, step of g,
+    ignored label)."""
+    out, g = pointer(data(argument(args, 0)), _F32), pointer(data(argument(args, 2)), _F32)
+    label, share = pointer(data(argument(args, 1)), _I64), pointer(data(argument(args, 3)), _F32)
+    classes, inner, step = argument(args, 5), argument(args, 6), argument(args, 7)
+    start, stop = bounds(argument(args, 4), chunk, chunks, 16)
+    for row in range(start, stop):
+        which = label[row]
+        # A label that is no class stopped the loss; here it must not write outside.
+        if which != argument(args, 8) and 0 <= which < classes:
+            place = (row // inner * classes + which) * inner + row % inner
+            out[place] = -(g[row * step] * share[row])
+
+
+@lru_cache(1024)
+def _plan(
+    rows: int, classes: int, inner: int, ignore_index: int, reduction: str, weighted: bool
+) -> Launch:
+    stages = [(begin, 1), (_pick, chunks_of(rows, GRAIN))]
+    if reduction != "none":
+        stages.append((end, 1))
+    unused = (0,) * (ARRAYS - 1)
+    return Launch(
+        stages,
+        ARRAYS,
+        rows,
+        classes,
+        inner,
+        *unused,
+        0,
+        ignore_index,
+        reduction == "mean",
+        weighted,
+    )
+
+
+@lru_cache(1024)
+def _plan_grad(rows: int, classes: int, inner: int, step: int, ignore_index: int) -> Launch:
+    return Launch([(_put, chunks_of(rows, GRAIN))], 4, rows, classes, inner, step, ignore_index)
+
+
+def negative_log_likelihood(
+    x: np.ndarray,
+    label: np.ndarray,
+    weight: np.ndarray | None,
+    *,
+    axis: int,
+    ignore_index: int,
+    reduction: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Loss -x at the label, and the share by which each row counts; as `softmax_cross_entropy`."""
+    classes, shape = x.shape[axis], label.shape
+    if x.dtype == FLOAT:
+        x, label = contiguous(x), integers(label)
+        inner = math.prod(x.shape[axis + 1 :])
+        plan = _plan(label.size, classes, inner, ignore_index, reduction, weight is not None)
+        share, chosen, losses = empty(shape), empty((label.size + 1,), np.int64), empty(shape)
+        loss = losses if reduction == "none" else empty(())
+        weight = x if weight is None else np.ascontiguousarray(weight)
+        plan(x, x, chosen, share, losses, label, weight, loss)
+        bad = chosen.item(-1)
+        if bad >= 0:
+            raise bad_label(label, bad, classes, ignore_index)
+        return loss, share
+    chosen, share = prepared(label, weight, classes, ignore_index, reduction, x.dtype)
+    counted = chosen.reshape(shape) != IGNORED
+    index = np.expand_dims(np.where(counted, chosen.reshape(shape), 0), axis)
+    picked = np.take_along_axis(x, index, axis).reshape(shape)
+    losses = np.where(counted, -picked * share.reshape(shape), x.dtype.type(0))
+    return reduced(losses, shape, reduction), share.reshape(shape)
+
+
+def negative_log_likelihood_grad(
+    g: np.ndarray, label: np.ndarray, share: np.ndarray, classes: int, axis: int, ignore_index: int
+) -> np.ndarray:
+    """Zeros with -g * share at the label of each row; `g` is 0-d or has one value per row."""
+    rows = label.shape
+    out = filled((*rows[:axis], classes, *rows[axis:]), 0, share.dtype)
+    if share.dtype == FLOAT and out.size:
+        plan = _plan_grad(
+            label.size, classes, math.prod(rows[axis:]), 1 if g.ndim else 0, ignore_index
+        )
+        plan(out, integers(label), contiguous(g), contiguous(share))
+        return out
+    counted = label != ignore_index
+    index = np.expand_dims(np.where(counted, label, 0), axis)
+    np.put_along_axis(out, index, np.expand_dims(np.where(counted, -(g * share), 0), axis), axis)
+    return out
