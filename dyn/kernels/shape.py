@@ -31,6 +31,14 @@ def reshape(x, shape):
         return contiguous(x).reshape(shape)
 
 
+def unsqueeze(x, axes):
+    """A view with axes of size 1 at the given positions of the result, in ascending order."""
+    sizes = list(x.shape)
+    for axis in axes:
+        sizes.insert(axis, 1)
+    return x.reshape(sizes)
+
+
 def _order(*xs):
     """The memory order of results: that of activations that all lie channels last, or row-major."""
     first = xs[0]
@@ -81,6 +89,18 @@ def concat(xs, axis):
         place(out[(*before, slice(start, stop))], x)
         start = stop
     return out
+
+
+def stack(xs, axis):
+    """Arrays of one shape one after the other along a new axis."""
+    at = (*(slice(None),) * axis, None)
+    return concat([x[at] for x in xs], axis)
+
+
+def unbind(x, axis):
+    """Views of the slices along `axis`, without it."""
+    before = (slice(None),) * axis
+    return tuple([x[(*before, i, Ellipsis)] for i in range(x.shape[axis])])
 
 
 def split(x, sizes, axis):

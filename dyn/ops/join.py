@@ -16,7 +16,7 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
 from dyn.ops.infer import Type, axes_of, axis_of, broadcast_shapes, same_size, show
-from dyn.ops.shape import _reshape, _squeeze, _unsqueeze, flatten, sizes_of, swapaxes
+from dyn.ops.shape import _reshape, _unsqueeze, flatten, sizes_of, swapaxes
 
 # ---- concat, split -----------------------------------------------------------------------------
 
@@ -66,13 +66,34 @@ def concat(x: Sequence[Tensor], axis: int = 0) -> Tensor:
     return _concat(*tensors, axis=axis_of(axis, tensors[0].ndim))
 
 
+def _infer_stack(*xs: Type, axis: int) -> Type:
+    first = xs[0].shape
+    for i, x in enumerate(xs):
+        if len(x.shape) != len(first) or not all(map(same_size, x.shape, first)):
+            raise ShapeError(
+                f"tensor {i} has shape {show(x.shape)}, tensor 0 {show(first)}; tensors that are "
+                "stacked have one shape"
+            )
+    return Type((*first[:axis], len(xs), *first[axis:]), xs[0].dtype)
+
+
+@op(infer=_infer_stack, promote=True)
+def _stack(*xs, axis):
+    """Tensors one after the other along a new axis. ONNX: Unsqueeze, Concat."""
+    return kernels.stack(xs, axis)
+
+
+@_stack.vjp("xs")
+def _(g, *, axis):
+    return list(_unbind(g, axis=axis))
+
+
 def stack(x: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Join tensors of equal shape along a new axis."""
     tensors = list(x)
     if not tensors:
         raise AttributeValueError("stack needs at least one tensor, got an empty list")
-    axis = axis_of(axis, tensors[0].ndim + 1)
-    return _concat(*(_unsqueeze(v, axes=(axis,)) for v in tensors), axis=axis)
+    return _stack(*tensors, axis=axis_of(axis, tensors[0].ndim + 1))
 
 
 def hstack(x: Sequence[Tensor]) -> Tensor:
@@ -150,6 +171,28 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> list[Tensor]:
     return list(_split(x, sizes=tuple(sections), axis=axis))
 
 
+def _infer_unbind(x: Type, *, axis: int) -> list[Type]:
+    part = Type((*x.shape[:axis], *x.shape[axis + 1 :]), x.dtype)
+    return [part] * x.shape[axis].__index__()
+
+
+@op(infer=_infer_unbind, outputs=("outs",), public=None, view=True)
+def _unbind(x, *, axis):
+    """The slices along `axis`, without it. ONNX: Split, Squeeze."""
+    return kernels.unbind(x, axis)
+
+
+@_unbind.vjp("x")
+def _(g, *, axis):
+    return _stack(*g, axis=axis)
+
+
+@_unbind.writes
+def _(base, value, *, axis, index):
+    before = (("slice", None, None, None),) * axis
+    return OPS["setitem"](base, value, index=(*before, ("int", index)))
+
+
 def unstack(x: Tensor, axis: int = 0, num: int | None = None) -> list[Tensor]:
     """The slices of x along an axis, without it; `num`, how many there are, may be given."""
     return unbind(x, axis)
@@ -158,9 +201,7 @@ def unstack(x: Tensor, axis: int = 0, num: int | None = None) -> list[Tensor]:
 def unbind(x: Tensor, axis: int = 0) -> list[Tensor]:
     """The slices along an axis, without that axis (views). Its size must be static."""
     axis = axis_of(axis, x.ndim)
-    count = x.shape[axis].__index__()
-    parts = _split(x, sizes=(1,) * count, axis=axis) if count else ()
-    return [_squeeze(part, axes=(axis,)) for part in parts]
+    return list(_unbind(x, axis=axis)) if x.shape[axis].__index__() else []
 
 
 # ---- repeat ------------------------------------------------------------------------------------

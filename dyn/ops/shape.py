@@ -252,7 +252,7 @@ def _infer_unsqueeze(x: Type, *, axes: tuple[int, ...]) -> Type:
 @op(infer=_infer_unsqueeze, view=True)
 def _unsqueeze(x, *, axes):
     """With axes of size 1 at the given positions of the result. ONNX: Unsqueeze."""
-    return np.expand_dims(x, axes)
+    return kernels.unsqueeze(x, axes)
 
 
 @_unsqueeze.vjp("x")

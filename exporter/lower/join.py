@@ -19,6 +19,21 @@ def _(b, node):
     return b.op("Split", node.x, b.shape_vector(sizes), outputs=len(sizes), axis=axis)
 
 
+@lowers("stack")
+def _(b, node):
+    axis = node.attrs["axis"]
+    return b.op("Concat", *(b.unsqueeze(x, axis) for x in node.inputs), axis=axis)
+
+
+@lowers("unbind")
+def _(b, node):
+    axis, count = node.attrs["axis"], len(node.output_types)
+    if count == 1:
+        return (b.squeeze(node.x, axis),)
+    parts = b.op("Split", node.x, b.shape_vector((1,) * count), outputs=count, axis=axis)
+    return tuple(b.squeeze(part, axis) for part in parts)
+
+
 @lowers("expand")
 def _(b, node):
     return b.op("Expand", node.x, b.shape_vector(node.attrs["shape"]))
