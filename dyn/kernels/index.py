@@ -21,6 +21,7 @@ from dyn.kernels.runtime.memory import empty
 
 GRAIN = 65536
 """Bytes worth a chunk."""
+_INT64 = np.dtype(np.int64)
 NEAR = 131072
 """Bytes of an array that are read or written at random places at a time: they stay in cache."""
 
@@ -37,6 +38,8 @@ def checked(index: np.ndarray, size: int, what: str = "index") -> np.ndarray:
 
 
 def _indices(index: np.ndarray) -> np.ndarray:
+    if index.dtype == _INT64 and index.flags.c_contiguous:
+        return index
     return np.ascontiguousarray(index, np.int64)
 
 
@@ -92,7 +95,7 @@ def gather(x: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
 def _put(out: np.ndarray, index: np.ndarray, value: np.ndarray, n: int) -> bool:
     """Write rows of `value` to the rows of `out` [n, ...]; whether every index is a row."""
     if not value.size:
-        return True
+        return bool(((index >= -n) & (index < n)).all())
     failed = np.zeros(1, np.int64)
     size = value.nbytes // index.size
     chunks = min(drive.chunks_of(value.nbytes, GRAIN), max(1, size // tasks.LINE))
@@ -143,9 +146,15 @@ def gather_grad(g: np.ndarray, index: np.ndarray, axis: int, shape: tuple[int, .
 
 
 def _flat_positions(index: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Row number of each coordinate tuple in the last axis of `index`, as a vector."""
+    """Row number of each coordinate tuple in the last axis of `index`, as a vector.
+
+    Single coordinates are row numbers as they are: negative ones still count from the back, and
+    whoever uses them finds those outside.
+    """
     depth = index.shape[-1]
     given = _indices(index)
+    if depth == 1:
+        return given.reshape(-1)
     out = np.empty(math.prod(index.shape[:-1]), np.int64)
     failed = np.zeros(1, np.int64)
     sizes = np.array(shape[:depth], np.int64)
@@ -154,9 +163,14 @@ def _flat_positions(index: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         id(failed), out.size, depth,
     )  # fmt: skip
     if failed[0]:
-        for axis in range(depth):
-            checked(index[..., axis], shape[axis], f"index on axis {axis}:")
+        _complain(index, shape)
     return out
+
+
+def _complain(index: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise IndexError if a coordinate is outside its axis."""
+    for axis in range(index.shape[-1]):
+        checked(index[..., axis], shape[axis], f"index on axis {axis}:")
 
 
 def gather_nd(x: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -166,7 +180,8 @@ def gather_nd(x: np.ndarray, index: np.ndarray) -> np.ndarray:
     at = _flat_positions(index, x.shape)
     out = empty((*index.shape[:-1], *rest), x.dtype)
     n = math.prod(x.shape[:depth])
-    take_rows(contiguous(x), at, 1, n, math.prod(rest) * x.itemsize, out, False)
+    if not take_rows(contiguous(x), at, 1, n, math.prod(rest) * x.itemsize, out, depth == 1):
+        _complain(index, x.shape)
     return out
 
 
@@ -175,10 +190,9 @@ def scatter_nd(x: np.ndarray, index: np.ndarray, value: np.ndarray, reduction: s
     n = math.prod(x.shape[: index.shape[-1]])
     at = _flat_positions(index, x.shape)
     out, value = copied(x), contiguous(value)
-    if reduction == "add":
-        add_rows(out, at, value, 1, n)
-    else:
-        _put(out, at, value, n)
+    done = add_rows(out, at, value, 1, n) if reduction == "add" else _put(out, at, value, n)
+    if not done:
+        _complain(index, x.shape)
     return out
 
 

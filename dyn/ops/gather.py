@@ -199,8 +199,8 @@ def index_add(x: Tensor, index: Tensor, axis: int, value: Tensor) -> Tensor:
 def index_put(x: Tensor, indices: Any, value: Any, accumulate: bool = False) -> Tensor:
     """x with value written (or added) where `x[indices]` selects; all axes by index tensors."""
     shape = broadcast_shapes(*(tuple(i.shape) for i in indices))
-    parts = [_unsqueeze(OPS["expand"](i, shape=shape), axes=(len(shape),)) for i in indices]
-    where = OPS["concat"](*parts, axis=len(shape))
+    parts = [i if tuple(i.shape) == shape else OPS["expand"](i, shape=shape) for i in indices]
+    where = OPS["stack"](*parts, axis=len(shape))
     wanted = (*shape, *x.shape[len(indices) :])
     if not isinstance(value, Tensor):
         value = Tensor(np.asarray(value, x._read().dtype))
@@ -296,7 +296,8 @@ def put_along_axis(
         raise AttributeValueError(f"reduce {reduce!r} is not one of {', '.join(names)}")
     if not isinstance(values, Tensor):
         values = Tensor(np.asarray(values, x._read().dtype))
-    values = OPS["expand"](values, shape=tuple(indices.shape))
+    if values.shape != indices.shape:
+        values = OPS["expand"](values, shape=tuple(indices.shape))
     return _put_along_axis(x, indices, values, axis=axis, reduction=names[reduce])
 
 

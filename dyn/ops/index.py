@@ -14,14 +14,14 @@ import numpy as np
 
 from dyn.core.dim import Dim
 from dyn.core.dispatch import cast_to, scalar
-from dyn.core.dtype import BOOL, promote, rank, scalar_dtype
+from dyn.core.dtype import BOOL, I64, promote, rank, scalar_dtype
 from dyn.core.errors import DTypeError, IndexRangeError, ShapeError
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
 from dyn.ops.basic_index import _getitem, _setitem, canonical
 from dyn.ops.gather import _gather, _gather_nd, _scatter_nd, _where
 from dyn.ops.infer import axis_of, broadcast_shapes, show
-from dyn.ops.join import _concat, _expand
+from dyn.ops.join import _expand, _stack
 from dyn.ops.shape import _reshape, _transpose, _unsqueeze
 
 FULL = ("slice", None, None, None)
@@ -211,8 +211,8 @@ def _aligned(tensors: dict[int, Tensor]) -> tuple[list[int], list[Tensor], tuple
 
 
 def _stack_last(parts: Sequence[Tensor], ndim: int) -> Tensor:
-    wide = [_unsqueeze(cast_to(p, np.dtype(np.int64)), axes=(ndim,)) for p in parts]
-    return wide[0] if len(wide) == 1 else _concat(*wide, axis=ndim)
+    whole = [cast_to(p, I64) for p in parts]
+    return _unsqueeze(whole[0], axes=(ndim,)) if len(whole) == 1 else _stack(*whole, axis=ndim)
 
 
 def _adjacent(axes: list[int]) -> bool:
@@ -245,15 +245,22 @@ def _write_at(x: Tensor, tensors: dict[int, Tensor], value: Tensor) -> Tensor:
         # numpy puts adjacent index axes where they were; bring the value's to the front.
         first = axes[0]
         wanted = (*rest_shape[:first], *shape, *rest_shape[first:])
-        value = _expand(_drop_lead(value, len(wanted)), shape=wanted)
         value = _transpose(
-            value, perm=(*range(first, first + k), *range(first), *range(first + k, len(wanted)))
+            _spread(value, wanted),
+            perm=(*range(first, first + k), *range(first), *range(first + k, len(wanted))),
         )
     else:
         wanted = (*shape, *rest_shape)
-        value = _expand(_drop_lead(value, len(wanted)), shape=wanted)
+        value = _spread(value, wanted)
     out = _scatter_nd(front, _stack_last(parts, k), value, reduction="none")
     return _transpose(out, perm=tuple(int(i) for i in np.argsort(perm))) if moved else out
+
+
+def _spread(value: Tensor, shape: tuple[Any, ...]) -> Tensor:
+    """A value that broadcasts to `shape` in that shape."""
+    if tuple(value.shape) == shape:
+        return value
+    return _expand(_drop_lead(value, len(shape)), shape=shape)
 
 
 def _drop_lead(value: Tensor, ndim: int) -> Tensor:
