@@ -244,7 +244,9 @@ def _align(x: Tensor, index: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """Expand both operands over all axes but `axis`."""
     if index.ndim != x.ndim:
         return x, index
-    xs, ixs = list(x.shape), list(index.shape)
+    xs, ixs = x.shape, index.shape
+    if xs[:axis] == ixs[:axis] and xs[axis + 1 :] == ixs[axis + 1 :]:
+        return x, index
     common = broadcast_shapes((*xs[:axis], 1, *xs[axis + 1 :]), (*ixs[:axis], 1, *ixs[axis + 1 :]))
     wide_x = (*common[:axis], xs[axis], *common[axis + 1 :])
     wide_i = (*common[:axis], ixs[axis], *common[axis + 1 :])

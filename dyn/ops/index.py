@@ -40,8 +40,12 @@ def getitem(x: Tensor, item: Any) -> Tensor:
     plain = _plain_index(item, x.ndim) if item.__class__ is tuple else None
     if plain is not None:
         return _getitem(x, index=plain)
-    if isinstance(item, Tensor) and item._read().dtype == BOOL and item.ndim:
-        return _gather_nd(x, _places(x, item, 0))
+    if isinstance(item, Tensor) and x.ndim:
+        kind = item._read().dtype.kind
+        if kind in "iu":
+            return _gather(x, item, axis=0)
+        if kind == "b" and item.ndim:
+            return _gather_nd(x, _places(x, item, 0))
     basic, tensors = _split_index(x, item)
     out = _getitem(x, index=basic) if any(e != FULL for e in basic) else x
     if not tensors:
@@ -84,6 +88,9 @@ def setitem(x: Tensor, item: Any, value: Any) -> None:
         value = value.scope.lift(value)
     value = value if isinstance(value, Tensor) else Tensor(value, dtype=own)
     value = cast_to(value, own)
+    if isinstance(item, Tensor) and x.ndim and item._read().dtype.kind in "iu":
+        x._write(_write_at(x, {0: item}, value))
+        return
     basic, tensors = _split_index(x, item)
     if not tensors:
         x._write(_setitem(x, value, index=basic))
@@ -205,6 +212,8 @@ def _aligned(tensors: dict[int, Tensor]) -> tuple[list[int], list[Tensor], tuple
     """Axes, index tensors expanded to their common shape, and that shape."""
     axes = sorted(tensors)
     parts = [tensors[a] for a in axes]
+    if len(parts) == 1:
+        return axes, parts, tuple(parts[0].shape)
     shape = broadcast_shapes(*(tuple(p.shape) for p in parts))
     parts = [p if tuple(p.shape) == shape else _expand(p, shape=shape) for p in parts]
     return axes, parts, shape
