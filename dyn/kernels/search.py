@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
 
+from dyn.kernels.copy import contiguous
 from dyn.kernels.order import ordered
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.drive import Launch, chunks_of
+from dyn.kernels.runtime.jit import instance, kernel, task
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.threads import argument, bounds
+from dyn.kernels.vector.runs import pointer
+
+GRAIN = 4096
+"""Elements worth a chunk."""
+TABLES = 8
+"""Most chunks of a count: each has a table of its own."""
+MANY = 1 << 16
+"""Bins from which on a count is done in one chunk."""
+_I64 = np.int64(0)
+ZERO = np.float32(0)
+"""What instances of a task have of their own: a zero of the elements."""
 
 
 def topk(x, k, axis, largest):
@@ -27,12 +47,37 @@ def bincount(x, weights, minlength):
     """How often (or with what weight) each integer occurs."""
     if x.size and x.min() < 0:
         raise ValueError(f"bincount counts integers from 0 on, got {x.min()}")
-    counts = np.bincount(x, weights, minlength)
-    return counts if weights is None else counts.astype(weights.dtype)
+    if weights is not None:
+        return np.bincount(x, weights, minlength).astype(weights.dtype)
+    if x.dtype != np.int64 or x.size < GRAIN:
+        return np.bincount(x, None, minlength)
+    bins = max(minlength, int(x.max()) + 1)
+    chunks = 1 if bins > MANY else chunks_of(x.size, 16 * GRAIN, TABLES)
+    tables = np.zeros((chunks, bins), np.int64)
+    Launch([(_count, chunks)], 2, x.size, bins)(contiguous(x), tables)
+    return tables.sum(0)
+
+
+@task
+def _count(args, chunk, chunks):
+    """How often each integer occurs in a chunk: (x, a table for each chunk, size, bins)."""
+    x = pointer(data(argument(args, 0)), _I64)
+    table = pointer(data(argument(args, 1)) + 8 * chunk * argument(args, 3), _I64)
+    start, stop = bounds(argument(args, 2), chunk, chunks, 8)
+    for i in range(start, stop):
+        table[x[i]] += 1
 
 
 def searchsorted(edges, x, right):
     """How many elements of the last axis of `edges` lie below (or, `right`, not above) `x`."""
+    places = PLACES.get(x.dtype)
+    if places is not None:
+        out = empty(x.shape, np.int64)
+        if out.size:
+            each = x.size if edges.ndim == 1 else x.shape[-1]
+            plan = _plan_places(x.dtype, x.size, each, edges.shape[-1], right)
+            plan(contiguous(edges), contiguous(x), out)
+        return out
     side = "right" if right else "left"
     if edges.ndim == 1:
         return np.asarray(np.searchsorted(edges, x, side))
@@ -40,3 +85,42 @@ def searchsorted(edges, x, right):
     for at in np.ndindex(x.shape[:-1]):
         out[at] = np.searchsorted(edges[at], x[at], side)
     return out
+
+
+@kernel
+def _below(a, b):
+    """a < b, where NaN is larger than all numbers."""
+    return (a < b) | ((b != b) & (a == a))
+
+
+def _places(args, chunk, chunks):
+    """(edges, x, out, size, elements of x for each sequence of edges, edges of one, right)."""
+    size, each, count = argument(args, 3), argument(args, 4), argument(args, 5)
+    right = argument(args, 6) != 0
+    every = pointer(data(argument(args, 0)), ZERO)
+    x, out = pointer(data(argument(args, 1)), ZERO), pointer(data(argument(args, 2)), _I64)
+    start, stop = bounds(size, chunk, chunks, 8)
+    for i in range(start, stop):
+        value, first = x[i], i // each * count
+        low, left = first, count
+        # Without a branch: which way is as good as random.
+        while left > 0:
+            half = (left + 1) // 2
+            edge = every[low + half - 1]
+            passes = not _below(value, edge) if right else _below(edge, value)
+            low += half if passes else 0
+            left = left - half if passes else half - 1
+        out[i] = low - first
+
+
+PLACES = {
+    np.dtype(code): instance(f"places_{code}", _places, ZERO=np.zeros((), code)[()])
+    for code in ("f4", "f8", "i4", "i8")
+}
+
+
+@lru_cache(256)
+def _plan_places(dtype: np.dtype, size: int, each: int, count: int, right: bool) -> Launch:
+    steps = max(1, math.ceil(math.log2(count + 1)))
+    chunks = chunks_of(size * steps, 8 * GRAIN)
+    return Launch([(PLACES[dtype], chunks)], 3, size, each, count, right)

@@ -18,6 +18,7 @@ from dyn.core.dtype import I64, default_float, is_float
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
+from dyn.kernels import ranges
 from dyn.kernels.copy import filled
 from dyn.ops.compare import less_than
 from dyn.ops.elementwise import add, multiply, subtract
@@ -162,7 +163,10 @@ def _infer_arange(*, start: Any, stop: Any, step: Any, dtype: str) -> Type:
 @op(infer=_infer_arange, differentiable=False)
 def _arange(*, start, stop, step, dtype):
     """start, start + step, ... below stop. ONNX: Range."""
-    return np.arange(start, stop, step).astype(as_numpy(dtype), copy=False)
+    wanted = as_numpy(dtype)
+    if wanted == I64 and type(start) is type(stop) is type(step) is int:
+        return ranges.arange(max(0, -((start - stop) // step)), start, step)
+    return np.arange(start, stop, step).astype(wanted, copy=False)
 
 
 def arange(start: Any = 0, end: Any = None, step: Any = 1, dtype: Any = None) -> Tensor:
@@ -194,14 +198,7 @@ def _linspace(*, start, stop, num, dtype):
     """Numbers at equal distances, from both ends to the middle. ONNX: Range, Mul, Add, Where."""
     wanted = as_numpy(dtype)
     work = wanted if wanted.itemsize > 2 and is_float(wanted) else np.dtype(np.float64)
-    step = work.type((stop - start) / max(num - 1, 1))
-    count = np.arange(num, dtype=work)
-    # So the last number is exactly `stop`.
-    half = (num + 1) // 2
-    out = np.multiply(count, step, dtype=work)
-    out[:half] += work.type(start)
-    np.add((count[half:] - (num - 1)) * step, work.type(stop), out=out[half:])
-    return out.astype(wanted, copy=False)
+    return ranges.linspace(num, start, stop, work).astype(wanted, copy=False)
 
 
 def linspace(start: Any, stop: Any, num: Any, dtype: Any = None) -> Tensor:

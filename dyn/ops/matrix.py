@@ -11,6 +11,7 @@ from dyn.core.dtype import default_float
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
+from dyn.kernels.copy import filled
 from dyn.kernels.triangle import embedded, triangle
 from dyn.ops.creation import need_sizes
 from dyn.ops.infer import Type, as_numpy, show
@@ -26,7 +27,9 @@ def _infer_eye(*, rows: Any, columns: Any, dtype: str) -> Type:
 @op(infer=_infer_eye, differentiable=False)
 def _eye(*, rows, columns, dtype):
     """Ones where row and column are equal, else zeros. ONNX: EyeLike."""
-    return np.eye(rows, columns, dtype=as_numpy(dtype))
+    out = filled((rows, columns), 0, as_numpy(dtype))
+    out.reshape(-1)[: min(rows, columns) * columns : columns + 1] = 1
+    return out
 
 
 def eye(num_rows: Any, num_columns: Any = None, dtype: Any = None) -> Tensor:

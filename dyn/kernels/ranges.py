@@ -1,0 +1,77 @@
+"""Numbers at equal distances, written by all threads."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.drive import Launch, chunks_of, float_word
+from dyn.kernels.runtime.jit import instance, task
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.threads import argument, argument_float, bounds
+from dyn.kernels.vector.runs import pointer
+
+GRAIN = 16384
+"""Numbers worth a chunk."""
+_I64 = np.int64(0)
+NUMBER = np.float32
+"""What instances of a task have of their own: the type of the numbers."""
+
+
+@task
+def _count(args, chunk, chunks):
+    """start, start + step ...: (out, count, start, step), integers."""
+    out = pointer(data(argument(args, 0)), _I64)
+    first, step = argument(args, 2), argument(args, 3)
+    start, stop = bounds(argument(args, 1), chunk, chunks, 16)
+    for i in range(start, stop):
+        out[i] = first + i * step
+
+
+def _spread(args, chunk, chunks):
+    """From both ends to the middle, so that the last number is exact: (out, count, first, last,
+    step)."""
+    out = pointer(data(argument(args, 0)), NUMBER(0))
+    count = argument(args, 1)
+    first, last = NUMBER(argument_float(args, 2)), NUMBER(argument_float(args, 3))
+    step = NUMBER(argument_float(args, 4))
+    start, stop = bounds(count, chunk, chunks, 16)
+    half, end = (count + 1) // 2, NUMBER(count - 1)
+    for i in range(start, min(half, stop)):
+        out[i] = NUMBER(i) * step + first
+    for i in range(max(half, start), stop):
+        out[i] = (NUMBER(i) - end) * step + last
+
+
+SPREAD = {
+    np.dtype(number): instance(f"spread_{np.dtype(number).str[1:]}", _spread, NUMBER=number)
+    for number in (np.float32, np.float64)
+}
+
+
+@lru_cache(256)
+def _plan_count(count: int, start: int, step: int) -> Launch:
+    return Launch([(_count, chunks_of(count, GRAIN))], 1, count, start, step)
+
+
+@lru_cache(256)
+def _plan_spread(count: int, start: float, stop: float, dtype: np.dtype) -> Launch:
+    step = (stop - start) / max(count - 1, 1)
+    words = [float_word(number) for number in (start, stop, step)]
+    return Launch([(SPREAD[dtype], chunks_of(count, GRAIN))], 1, count, *words)
+
+
+def arange(count: int, start: int, step: int) -> np.ndarray:
+    """`count` int64 numbers start, start + step ..."""
+    out = empty((count,), np.int64)
+    _plan_count(count, start, step)(out)
+    return out
+
+
+def linspace(count: int, start: float, stop: float, dtype: np.dtype) -> np.ndarray:
+    """`count` float32 or float64 numbers from `start` to `stop`, both exactly."""
+    out = empty((count,), dtype)
+    _plan_spread(count, start, stop, dtype)(out)
+    return out
