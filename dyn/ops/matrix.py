@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from dyn.core.dispatch import dtype_attr
 from dyn.core.dtype import default_float
 from dyn.core.errors import ShapeError

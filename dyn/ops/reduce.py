@@ -20,7 +20,7 @@ from dyn.ops.elementwise import add, divide, keep_where, multiply, pow, subtract
 from dyn.ops.index import where
 from dyn.ops.infer import Type, axes_of, need_float, product, reduced_shape
 from dyn.ops.products import diagonal
-from dyn.ops.unary import abs, cast, exp, sqrt
+from dyn.ops.unary import abs, cast, exp
 
 
 def spread(g: Tensor, x_shape: Any, axes: tuple[int, ...], keepdims: bool) -> Tensor:
@@ -260,14 +260,26 @@ def var(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = Fals
     return apply(_var, (x,), (axes_of(axis, x.ndim), bool(keepdim), int(unbiased)))
 
 
+@op(infer=_infer_reduced, promote="float")
+def _std(x, *, axes, keepdims, correction):
+    """Square root of `var`; its gradient at 0 is 0. ONNX: ReduceMean, Sub, Mul, Sqrt."""
+    return kernels.std(x, axes, keepdims, correction)
+
+
+@_std.vjp("x")
+def _(g, *, x, out, x_shape, axes, keepdims, correction):
+    away = subtract(x, _mean(x, axes=axes, keepdims=True))
+    safe = where(OPS["equal"](out, 0), 1, out)
+    scaled = divide(g, multiply(safe, subtract(count(x_shape, axes), correction)))
+    return multiply(spread(scaled, x_shape, axes, keepdims), away)
+
+
 def std(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
     """Standard deviation over all axes or the given ones: the root of `var`.
 
     The gradient where all elements are equal is 0.
     """
-    variance = var(x, axis, unbiased, keepdim)
-    constant = OPS["equal"](variance, 0)
-    return where(constant, variance, sqrt(where(constant, 1, variance)))
+    return apply(_std, (x,), (axes_of(axis, x.ndim), bool(keepdim), int(unbiased)))
 
 
 @op(infer=_infer_reduced, promote="float")

@@ -95,8 +95,13 @@ def _(b, node):
     return b.op("Greater", _count(b, node, lambda x: x), b.const(0, np.int64))
 
 
-@lowers("var")
+@lowers("std")
 def _(b, node):
+    return b.op("Sqrt", _variance(b, node))
+
+
+@lowers("var")
+def _variance(b, node):
     axes, correction = node.attrs["axes"], node.attrs["correction"]
     away = b.op("Sub", node.x, b.axes("ReduceMean", node.x, axes))
     square = b.op("Mul", away, away)

@@ -186,6 +186,16 @@ ROWS = [
         )
     ),
     OpCase("std", [X], reference=lambda x: x.std(2, ddof=1), run=lambda x: ops.std(x, 2)),
+    OpCase(
+        "std",
+        [X],
+        {"axes": (0, 2), "keepdims": True, "correction": 0},
+        lambda x, axes, keepdims, correction: x.std(axes, keepdims=keepdims, ddof=correction),
+        dtypes=FLOATS,
+        empty=False,
+        note="biased",
+        onnx="Sqrt",
+    ),
     *family("logsumexp", logsumexp, X, "ReduceLogSumExp", dtypes=FLOATS),
     OpCase(
         "logsumexp",

@@ -88,6 +88,11 @@ def var(x, axes, keepdims, correction):
     return np.asarray(total / x.dtype.type(_count(x, axes) - correction))
 
 
+def std(x, axes, keepdims, correction):
+    """Square root of `var`."""
+    return np.asarray(np.sqrt(var(x, axes, keepdims, correction)))
+
+
 def norm(x, axes, keepdims):
     """Square root of the sum of squares over `axes`."""
     found = folded("norm", x, axes, keepdims)
