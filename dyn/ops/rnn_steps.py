@@ -7,8 +7,9 @@ from typing import Any
 from dyn.core.autograd import grad
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
+from dyn.kernels.rnn import gates as formulas
 from dyn.ops.composite import differentiate_as
-from dyn.ops.join import stack
+from dyn.ops.join import split, stack
 from dyn.ops.rnn import _gru_grad, _lstm_grad, _simple_rnn_grad
 
 
@@ -19,18 +20,13 @@ def _zeros(x: Tensor, r: Tensor) -> Tensor:
 
 def _step(mode: str, a: Tensor, back: Tensor, h: Tensor, c: Any) -> tuple[Tensor, Any]:
     """State and cell after one step, from what inputs and state contribute to the gates."""
-    n = h.shape[1]
-    part = [slice(k * n, (k + 1) * n) for k in range(4)]
-    sigmoid, tanh = OPS["sigmoid"], OPS["tanh"]
+    maths = formulas.Maths(OPS["sigmoid"], OPS["tanh"])
     if mode == "lstm":
-        total = a + back
-        i, f, o = (sigmoid(total[:, part[k]]) for k in (0, 1, 3))
-        cell = f * c + i * tanh(total[:, part[2]])
-        return o * tanh(cell), cell
+        _, cell, new = formulas.lstm(split(a + back, 4, axis=1), c, maths)
+        return new, cell
     if mode == "gru":
-        reset, z = (sigmoid(a[:, part[k]] + back[:, part[k]]) for k in (0, 1))
-        new = tanh(a[:, part[2]] + reset * back[:, part[2]])
-        return (1.0 - z) * new + z * h, None
+        (ar, az, an), (br, bz, bn) = split(a, 3, axis=1), split(back, 3, axis=1)
+        return formulas.gru(ar + br, az + bz, an, bn, h, maths)[1], None
     return OPS[mode](a + back), None
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from exporter.lower.rnn_scan import ACTIVATIONS, scan_backward, scan_forward
+from exporter.lower.rnn_gates import ACTIVATIONS
+from exporter.lower.rnn_scan import scan_backward, scan_forward
 from exporter.registry import NodeView, lowers
 
 ORDERS = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "tanh": (0,), "relu": (0,)}

@@ -11,10 +11,9 @@ import numpy as np
 from onnx import helper
 
 from exporter.builder import Val, tensor_type
+from exporter.lower.rnn_gates import Gates
 from exporter.registry import NodeView
 from exporter.windows import filled
-
-ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu"}
 
 
 class _Body:
@@ -23,6 +22,7 @@ class _Body:
     def __init__(self, b: Any, dtype: Any):
         self.b = b.child()
         self.dtype = dtype
+        self.gates = Gates(self.b, dtype)
         self.inputs: list[Any] = []
 
     def input(self, name: str, rank: int, dtype: Any = None) -> Val:
@@ -40,18 +40,6 @@ class _Body:
             own = self.b.copy(value)
             infos.append(helper.make_tensor_value_info(own.name, kind, [None, None]))
         return helper.make_graph(self.b.nodes, "step", self.inputs, infos)
-
-    def maths(self, op_type: str, *operands: Any) -> Val:
-        """A node; numbers among its operands become constants."""
-        values = [self.b.const(x, self.dtype) if isinstance(x, int) else x for x in operands]
-        return self.b.op(op_type, *values)
-
-    def cut(self, value: Val, parts: int) -> list[Val]:
-        """A [batch, parts * hidden] value cut into its gates."""
-        if parts == 1:
-            return [value]
-        sizes = {"num_outputs": parts} if self.b.has("Split", since=18) else {}
-        return list(self.b.op("Split", value, outputs=parts, axis=1, **sizes))
 
     def alive(self, lengths: Val | None, t: Val | None) -> Val | None:
         """[batch, 1]: whether each sample still runs; None if all do."""
@@ -143,23 +131,17 @@ def _forward(
         t = body.input("t", 0, np.int64)
     alive = body.alive(lengths, t)
     back = _plus(body.b, body.b.op("MatMul", h, turned), back_bias)
-    m = body.maths
+    gates = body.gates
     if mode == "lstm":
-        i, f, g, o = body.cut(m("Add", a, back), 4)
-        i, f, o, g = m("Sigmoid", i), m("Sigmoid", f), m("Sigmoid", o), m("Tanh", g)
-        cell = m("Add", m("Mul", f, c), m("Mul", i, g))
-        new = m("Mul", o, m("Tanh", cell))
+        values, cell, new = gates.lstm(a, back, c)  # type: ignore[arg-type]
         cell = body.select(alive, cell, c)
-        gates = body.b.op("Concat", i, f, g, o, axis=1)
-        kept, after = [gates, cell], [cell]
+        kept, after = [gates.joined(values), cell], [cell]
     elif mode == "gru":
-        (ar, az, an), (br, bz, bn) = body.cut(a, 3), body.cut(back, 3)
-        reset, z = m("Sigmoid", m("Add", ar, br)), m("Sigmoid", m("Add", az, bz))
-        n = m("Tanh", m("Add", an, m("Mul", reset, bn)))
-        new = m("Add", m("Mul", m("Sub", 1, z), n), m("Mul", z, h))
-        kept, after = [body.b.op("Concat", reset, z, n, axis=1), bn], []
+        hidden = node.input_types[2].shape[1]  # type: ignore[union-attr]
+        values, bn, new = gates.gru(a, back, h, hidden)
+        kept, after = [gates.joined(values), bn], []
     else:
-        new = m(ACTIVATIONS[mode], m("Add", a, back))
+        new = gates.plain(mode, a, back)
         kept, after = [new], []
     state = body.select(alive, new, h)
     graph = body.close(state, *after, body.select(alive, new), *kept)
@@ -242,54 +224,28 @@ def _frozen(b: Any, before: Any, start: Any, node: NodeView, run: Any, reverse: 
 
 def _backward_step(body: _Body, mode: str, r: Any, lengths: Any) -> Any:
     """Gradients that enter a step from the steps after it, turned into those that leave it."""
-    m = body.maths
+    gates, m = body.gates, body.gates.maths
     gh = body.input("gh", 2)
     gc = body.input("gc", 2) if mode == "lstm" else None
-    gy, gates, before = (body.input(name, 2) for name in ("gy", "gates", "before"))
+    gy, values, before = (body.input(name, 2) for name in ("gy", "gates", "before"))
     extra = body.input("extra", 2) if mode in ("lstm", "gru") else None
     cell_before = body.input("cell", 2) if mode == "lstm" else None
     t = body.input("t", 0, np.int64) if lengths is not None else None
     alive = body.alive(lengths, t)
     g = body.select(alive, m("Add", gh, gy))
-    carried = None if alive is None else body.b.op("Where", alive, body.b.const(0, body.dtype), gh)
-
-    def slope(s: Val) -> Val:
-        return m("Mul", s, m("Sub", 1, s))
-
-    def bend(s: Val) -> Val:
-        return m("Sub", 1, m("Mul", s, s))
-
+    carried = None if alive is None else m("Where", alive, 0, gh)
     after: list[Val] = []
     through = None
     if mode == "lstm":
-        i, f, n, o = body.cut(gates, 4)
-        squashed = m("Tanh", extra)
-        gcell = m(
-            "Add",
-            body.select(alive, gc),  # type: ignore[arg-type]
-            m("Mul", m("Mul", g, o), bend(squashed)),
-        )
-        parts = [
-            m("Mul", m("Mul", gcell, n), slope(i)),
-            m("Mul", m("Mul", gcell, cell_before), slope(f)),
-            m("Mul", m("Mul", gcell, i), bend(n)),
-            m("Mul", m("Mul", g, squashed), slope(o)),
-        ]
-        ga = back = body.b.op("Concat", *parts, axis=1)
-        after = [body.select(alive, m("Mul", gcell, f), gc)]
+        assert gc is not None and cell_before is not None and extra is not None
+        gcell = body.select(alive, gc)
+        ga, gcell = gates.lstm_grad(values, g, gcell, cell_before, extra)
+        back, after = ga, [body.select(alive, gcell, gc)]
     elif mode == "gru":
-        reset, z, n = body.cut(gates, 3)
-        gn = m("Mul", m("Mul", g, m("Sub", 1, z)), bend(n))
-        gz = m("Mul", m("Mul", g, m("Sub", before, n)), slope(z))
-        gr = m("Mul", m("Mul", gn, extra), slope(reset))
-        ga = body.b.op("Concat", gr, gz, gn, axis=1)
-        back = body.b.op("Concat", gr, gz, m("Mul", gn, reset), axis=1)
-        through = m("Mul", g, z)
-    elif mode == "tanh":
-        ga = back = m("Mul", g, bend(gates))
+        assert extra is not None
+        ga, back, through = gates.gru_grad(values, g, extra, before)
     else:
-        on = m("Greater", gates, 0)
-        ga = back = body.b.op("Where", on, g, body.b.const(0, body.dtype))
+        ga = back = gates.plain_grad(mode, values, g)
     leaving = body.b.op("MatMul", back, r)
     for more in (through, carried):
         leaving = leaving if more is None else m("Add", leaving, more)

@@ -3,19 +3,54 @@
 x is [steps, batch, inputs]; weights are [gates * hidden, inputs] and [gates * hidden, hidden].
 `lengths`, where given, freezes the state of a sample after its last step and zeroes the outputs
 beyond. A reversed pass runs from the last step to the first. float32 has kernels of its own, which
-`rnn.py` drives.
+`sequence.py` and `cell.py` drive.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from dyn.kernels.rnn import gates as formulas
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
+
+
+MATHS = formulas.Maths(_sigmoid, np.tanh)
+
+
+def cut(x: np.ndarray, parts: int) -> list[np.ndarray]:
+    """Views of the gates of [batch, parts * hidden]."""
+    hidden = x.shape[1] // parts
+    return [x[:, k * hidden : (k + 1) * hidden] for k in range(parts)]
+
+
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """[batch, gates * hidden] of the gates."""
+    return np.concatenate(parts, axis=1)
+
+
+def step(
+    mode: str, a: np.ndarray, back: np.ndarray, h: np.ndarray, c: Any
+) -> tuple[np.ndarray, Any, np.ndarray]:
+    """Next state, next cell (LSTM only) and values of the gates.
+
+    `a` and `back` are what inputs and state contribute to the gates, [batch, gates * hidden].
+    """
+    if mode == "lstm":
+        values, cell, new = formulas.lstm(cut(a + back, 4), c, MATHS)
+        return new, cell, joined(values)
+    if mode == "gru":
+        (ar, az, an), (br, bz, bn) = cut(a, 3), cut(back, 3)
+        values, new = formulas.gru(ar + br, az + bz, an, bn, h, MATHS)
+        return new, None, joined(values)
+    new = np.tanh(a + back) if mode == "tanh" else np.maximum(a + back, 0)
+    return new, None, new
 
 
 def _order(steps: int, reverse: bool) -> range:
@@ -59,30 +94,14 @@ def forward(
     y = np.zeros((steps, batch, hidden), x.dtype)
     extra = np.zeros((steps, batch, hidden), x.dtype)
     for t in _order(steps, reverse):
-        a = gates[t]
         back = h @ r.T
         if rb is not None:
             back += rb
-        if mode == "gru":
-            a[:, : 2 * hidden] = _sigmoid(a[:, : 2 * hidden] + back[:, : 2 * hidden])
+        new, cell, gates[t] = step(mode, gates[t], back, h, c)
+        if mode == "lstm":
+            c = extra[t] = np.where(_alive(lengths, t), cell, c)
+        elif mode == "gru":
             extra[t] = back[:, 2 * hidden :]
-            a[:, 2 * hidden :] = np.tanh(a[:, 2 * hidden :] + a[:, :hidden] * extra[t])
-            z, n = a[:, hidden : 2 * hidden], a[:, 2 * hidden :]
-            new = (1 - z) * n + z * h
-        elif mode == "lstm":
-            a += back
-            a[:, : 2 * hidden] = _sigmoid(a[:, : 2 * hidden])
-            a[:, 2 * hidden : 3 * hidden] = np.tanh(a[:, 2 * hidden : 3 * hidden])
-            a[:, 3 * hidden :] = _sigmoid(a[:, 3 * hidden :])
-            i, f, g, o = (a[:, k * hidden : (k + 1) * hidden] for k in range(4))
-            cell = f * c + i * g
-            new = o * np.tanh(cell)
-            c = np.where(_alive(lengths, t), cell, c)
-            extra[t] = c
-        else:
-            a += back
-            new = np.tanh(a) if mode == "tanh" else np.maximum(a, 0)
-            a[:] = new
         alive = _alive(lengths, t)
         h = np.where(alive, new, h)
         y[t] = np.where(alive, new, 0)
@@ -129,24 +148,16 @@ def backward(
         g = np.where(alive, gh + gy[t], 0)
         kept = np.where(alive, 0, gh)
         if mode == "lstm":
-            i, f, n, o = (a[:, k * hidden : (k + 1) * hidden] for k in range(4))
-            squashed = np.tanh(extra[t])
-            gcell = np.where(alive, gc, 0) + g * o * (1 - squashed * squashed)
-            ga[t, :, :hidden] = gcell * n * i * (1 - i)
-            ga[t, :, hidden : 2 * hidden] = gcell * cell_before * f * (1 - f)
-            ga[t, :, 2 * hidden : 3 * hidden] = gcell * i * (1 - n * n)
-            ga[t, :, 3 * hidden :] = g * squashed * o * (1 - o)
-            gc = np.where(alive, gcell * f, gc)
+            gcell, squashed = np.where(alive, gc, 0), np.tanh(extra[t])
+            parts, gcell = formulas.lstm_grad(cut(a, 4), g, gcell, cell_before, squashed)
+            ga[t] = joined(parts)
+            gc = np.where(alive, gcell, gc)
             gh = ga[t] @ r + kept
         elif mode == "gru":
-            reset, z, n = (a[:, k * hidden : (k + 1) * hidden] for k in range(3))
-            gn = g * (1 - z) * (1 - n * n)
-            ga[t, :, :hidden] = gn * extra[t] * reset * (1 - reset)
-            ga[t, :, hidden : 2 * hidden] = g * (before - n) * z * (1 - z)
-            ga[t, :, 2 * hidden :] = gn
-            gback[t] = ga[t]
-            gback[t, :, 2 * hidden :] = gn * reset
-            gh = gback[t] @ r + g * z + kept
+            parts, gnew, through = formulas.gru_grad(cut(a, 3), g, extra[t], before)
+            ga[t] = joined(parts)
+            gback[t] = joined([*parts[:2], gnew])
+            gh = gback[t] @ r + through + kept
         else:
             ga[t] = g * (1 - a * a) if mode == "tanh" else g * (a > 0)
             gh = ga[t] @ r + kept

@@ -13,9 +13,10 @@ from typing import Any
 
 from numba import types
 
+from dyn.kernels.rnn import gates
 from dyn.kernels.runtime.jit import Microkernel, microkernel
 from dyn.kernels.vector.rows import word_at
-from dyn.kernels.vector.simd import F32, WORD, Emitter, Value, choose, fma, intrinsic, loop, maximum
+from dyn.kernels.vector.simd import F32, WORD, Emitter, Value, choose, intrinsic, loop, maximum
 from dyn.kernels.vector.vmath import sigmoid, tanh
 
 (
@@ -32,6 +33,7 @@ state before START.
 """
 WORDS, ARRAYS = 20, 13
 """Number of words, and how many of them are addresses."""
+MATHS = gates.Maths(sigmoid, tanh)
 
 
 class Step:
@@ -132,12 +134,10 @@ def _step(alive: Write, over: Write) -> Any:
 
 
 def _lstm(step: Step) -> None:
-    i, f, o = (sigmoid(step.load(GATES, k)) for k in (0, 1, 3))
-    n = tanh(step.load(GATES, 2))
-    cell = fma(f, step.load(C), i * n)
-    new = o * tanh(cell)
-    for k, gate in enumerate((i, f, n, o)):
-        step.store(gate, GATES, k)
+    entering = [step.load(GATES, k) for k in range(4)]
+    values, cell, new = gates.lstm(entering, step.load(C), MATHS)
+    for k, value in enumerate(values):
+        step.store(value, GATES, k)
     step.store(cell, EXTRA)
     step.store(cell, C)
     step.store(new, H)
@@ -150,11 +150,10 @@ def _lstm_over(step: Step) -> None:
 
 
 def _gru(step: Step) -> None:
-    reset, z = (sigmoid(step.load(GATES, k)) for k in (0, 1))
-    n = tanh(fma(reset, step.load(EXTRA), step.load(GATES, 2)))
-    new = fma(1.0 - z, n, z * step.load(H))
-    for k, gate in enumerate((reset, z, n)):
-        step.store(gate, GATES, k)
+    entering = [step.load(GATES, k) for k in range(3)]
+    values, new = gates.gru(*entering, step.load(EXTRA), step.load(H), MATHS)
+    for k, value in enumerate(values):
+        step.store(value, GATES, k)
     step.store(new, H)
     step.store(new, Y)
 
@@ -176,27 +175,24 @@ def _over(step: Step) -> None:
 
 
 def _lstm_grad(step: Step) -> None:
-    i, f, n, o = (step.load(GATES, k) for k in range(4))
+    values = [step.load(GATES, k) for k in range(4)]
     g = step.load(GH) + step.load(GY)
-    squashed = tanh(step.load(EXTRA))
-    gcell = fma(g * o, 1.0 - squashed * squashed, step.load(GC))
-    step.store(gcell * n * (i * (1.0 - i)), GA, 0)
-    step.store(gcell * step.before(EXTRA, C0) * (f * (1.0 - f)), GA, 1)
-    step.store(gcell * i * (1.0 - n * n), GA, 2)
-    step.store(g * squashed * (o * (1.0 - o)), GA, 3)
-    step.store(gcell * f, GC)
+    before, squashed = step.before(EXTRA, C0), tanh(step.load(EXTRA))
+    entering, gc = gates.lstm_grad(values, g, step.load(GC), before, squashed)
+    for k, gradient in enumerate(entering):
+        step.store(gradient, GA, k)
+    step.store(gc, GC)
     step.store(step.emit.numbers(0), GH)
 
 
 def _gru_grad(step: Step) -> None:
-    reset, z, n = (step.load(GATES, k) for k in range(3))
+    values = [step.load(GATES, k) for k in range(3)]
     g = step.load(GH) + step.load(GY)
-    gn = g * (1.0 - z) * (1.0 - n * n)
-    step.store(gn * step.load(EXTRA) * (reset * (1.0 - reset)), GA, 0)
-    step.store(g * (step.before(Y, H0) - n) * (z * (1.0 - z)), GA, 1)
-    step.store(gn, GA, 2)
-    step.store(gn * reset, GBACK)
-    step.store(g * z, GH)
+    entering, gback, gh = gates.gru_grad(values, g, step.load(EXTRA), step.before(Y, H0))
+    for k, gradient in enumerate(entering):
+        step.store(gradient, GA, k)
+    step.store(gback, GBACK)
+    step.store(gh, GH)
 
 
 def _plain_grad(slope: Callable[[Value, Value], Value]) -> Write:
@@ -208,9 +204,9 @@ def _plain_grad(slope: Callable[[Value, Value], Value]) -> Write:
     return write
 
 
-def _grad_over(gates: int, is_gru: bool = False) -> Write:
+def _grad_over(count: int, is_gru: bool = False) -> Write:
     def write(step: Step) -> None:
-        for k in range(gates):
+        for k in range(count):
             step.store(step.emit.numbers(0), GA, k)
         if is_gru:
             step.store(step.emit.numbers(0), GBACK)
