@@ -7,6 +7,7 @@ from typing import Any
 
 from dyn.core.dim import Dim
 from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
 from dyn.nn import initializer as init
@@ -14,8 +15,11 @@ from dyn.nn.layer import Layer
 from dyn.ops import rnn as ops
 from dyn.ops.control import scan
 from dyn.ops.creation import full
+from dyn.ops.infer import need_shape
 from dyn.ops.join import concat, flip, stack, unbind
-from dyn.ops.shape import squeeze, transpose, unsqueeze
+from dyn.ops.linalg import linear
+from dyn.ops.rnn_cell import gru_cell, lstm_cell
+from dyn.ops.shape import transpose
 
 
 class _Weights(Layer):
@@ -45,6 +49,10 @@ class _Weights(Layer):
         """The op over a sequence [steps, batch, inputs]: outputs and last states."""
         raise NotImplementedError
 
+    def _step(self, a: Tensor, back: Tensor, states: Any) -> Any:
+        """The next states, from what inputs and state contribute to the gates."""
+        raise NotImplementedError
+
 
 class _Simple(_Weights):
     _gates = 1
@@ -52,6 +60,10 @@ class _Simple(_Weights):
 
     def _call(self, x: Tensor, *inputs: Any, reverse: bool = False) -> tuple[Tensor, ...]:
         return ops.simple_rnn(x, *inputs, activation=self.activation, reverse=reverse)
+
+    def _step(self, a: Tensor, back: Tensor, states: Any) -> Any:
+        need_shape("states", states, *a.shape)
+        return OPS[self.activation](a + back)
 
 
 class _Long(_Weights):
@@ -61,12 +73,18 @@ class _Long(_Weights):
     def _call(self, x: Tensor, *inputs: Any, reverse: bool = False) -> tuple[Tensor, ...]:
         return ops.lstm(x, *inputs, reverse=reverse)
 
+    def _step(self, a: Tensor, back: Tensor, states: Any) -> Any:
+        return lstm_cell(a, back, states[1])
+
 
 class _Gated(_Weights):
     _gates = 3
 
     def _call(self, x: Tensor, *inputs: Any, reverse: bool = False) -> tuple[Tensor, ...]:
         return ops.gru(x, *inputs, reverse=reverse)
+
+    def _step(self, a: Tensor, back: Tensor, states: Any) -> Any:
+        return gru_cell(a, back, states)
 
 
 # ---- whole sequences ---------------------------------------------------------------------------
@@ -249,14 +267,12 @@ class _Cell(RNNCellBase, _Weights):
         Returns:
             The output (batch, hidden_size), which is the next h, and the next states.
         """
-        given = [None] * (1 + self._has_cell)
-        if states is not None:
-            given = list(states) if self._has_cell else [states]
-            given = [unsqueeze(state, 0) for state in given]
-        none = (None,) * 4
-        found = self._call(unsqueeze(inputs, 0), *self._of(""), *none, *given, None)[1:]
-        ends = tuple(squeeze(end, 0) for end in found)
-        return ends[0], ends if self._has_cell else ends[0]
+        if states is None:
+            states = self.get_initial_states(inputs)
+        h = states[0] if self._has_cell else states
+        a = linear(inputs, self.weight_ih, self.bias_ih, True)
+        after = self._step(a, linear(h, self.weight_hh, self.bias_hh, True), states)
+        return (after[0] if self._has_cell else after), after
 
     @property
     def state_shape(self) -> Any:

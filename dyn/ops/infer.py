@@ -101,6 +101,15 @@ def need_rank(name: str, x: Type, *ranks: int) -> None:
         raise ShapeError(f"{name} must have {wanted} axes, got shape {show(x.shape)}")
 
 
+def need_shape(name: str, x: Type | None, *shape: Any) -> None:
+    """Raise ShapeError unless `x` is absent or has exactly this shape."""
+    if x is not None and (
+        len(x.shape) != len(shape)
+        or not all(same_size(a, b) for a, b in zip(x.shape, shape, strict=True))
+    ):
+        raise ShapeError(f"{name} must have shape {show(shape)}, got {show(x.shape)}")
+
+
 def axis_of(axis: int, ndim: int) -> int:
     """An axis counted from the front; IndexRangeError when there is no such axis."""
     if axis.__class__ is int and -ndim <= axis < ndim:
@@ -182,6 +191,7 @@ __all__ = [
     "need_int",
     "need_rank",
     "need_same_dtype",
+    "need_shape",
     "product",
     "reduced_shape",
     "same",

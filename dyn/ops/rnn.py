@@ -8,24 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyn.core.errors import ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import rnn as kernels
-from dyn.ops.infer import Type, need_float, need_int, need_rank, need_same_dtype, same_size, show
+from dyn.ops.infer import Type, need_float, need_int, need_rank, need_same_dtype, need_shape
 from dyn.ops.join import stack
 from dyn.ops.linalg import matmul
 
 INPUTS = ("x", "w", "r", "b", "rb", "w_back", "r_back", "b_back", "rb_back", "h", "c")
 """What a recurrent op is differentiated by (GRU and RNN have no c)."""
-
-
-def _need(name: str, x: Type | None, *shape: Any) -> None:
-    if x is not None and (
-        len(x.shape) != len(shape)
-        or not all(same_size(a, b) for a, b in zip(x.shape, shape, strict=True))
-    ):
-        raise ShapeError(f"{name} must have shape {show(shape)}, got {show(x.shape)}")
 
 
 def _infer(gates: int, inputs: tuple[Any, ...], c: Any, lengths: Any) -> tuple[Type, Type, Any]:
@@ -39,16 +30,16 @@ def _infer(gates: int, inputs: tuple[Any, ...], c: Any, lengths: Any) -> tuple[T
     hidden = r.shape[1]
     both = w_back is not None
     for end, ws in (("", (w, r, b, rb)), ("_back", (w_back, r_back, b_back, rb_back))):
-        _need(f"w{end}", ws[0], gates * hidden, width)
-        _need(f"r{end}", ws[1], gates * hidden, hidden)
-        _need(f"b{end}", ws[2], gates * hidden)
-        _need(f"rb{end}", ws[3], gates * hidden)
+        need_shape(f"w{end}", ws[0], gates * hidden, width)
+        need_shape(f"r{end}", ws[1], gates * hidden, hidden)
+        need_shape(f"b{end}", ws[2], gates * hidden)
+        need_shape(f"rb{end}", ws[3], gates * hidden)
     directions = 2 if both else 1
-    _need("h", h, directions, batch, hidden)
-    _need("c", c, directions, batch, hidden)
+    need_shape("h", h, directions, batch, hidden)
+    need_shape("c", c, directions, batch, hidden)
     if lengths is not None:
         need_int("lengths", lengths)
-        _need("lengths", lengths, batch)
+        need_shape("lengths", lengths, batch)
     y = Type((steps, batch, directions * hidden), x.dtype)
     return y, Type((directions, batch, hidden), x.dtype), (directions, steps, batch)
 

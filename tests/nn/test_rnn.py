@@ -158,6 +158,31 @@ def test_loops_over_cells_equal_the_layers(rng):
     np.testing.assert_allclose(both.numpy()[..., :4], loop.numpy(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", CELLS)
+def test_gradients_of_a_loop_over_a_cell_equal_those_of_the_layer(kind, rng):
+    cell, layer = CELLS[kind](), MAKE[kind]()
+    for p, q in zip(layer.parameters(), cell.parameters(), strict=True):
+        p.set_value(q)
+    data = rng.standard_normal((2, 5, 3)).astype(np.float32)
+    seed = dyn.to_tensor(rng.standard_normal((2, 5, 4)).astype(np.float32))
+    found = []
+    for module in (nn.RNN(cell), layer):
+        x = dyn.to_tensor(data, stop_gradient=False)
+        (module(x)[0] * seed).sum().backward()
+        found.append([x.grad, *(p.grad for p in module.parameters())])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_states_of_another_batch_are_an_error(kind):
+    h = dyn.zeros([3, 4])
+    with pytest.raises(dyn.ShapeError, match=r"must have shape \[2, \d+\](?s:.*)in layer"):
+        CELLS[kind]()(dyn.ones([2, 3]), (h, h) if kind == "lstm" else h)
+    with pytest.raises(dyn.ShapeError, match="in layer"):
+        CELLS[kind]()(dyn.ones([2, 5]))
+
+
 @pytest.mark.parametrize(
     "make",
     [
