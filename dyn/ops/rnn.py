@@ -12,7 +12,7 @@ from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import rnn as kernels
 from dyn.ops.infer import Type, need_float, need_int, need_rank, need_same_dtype, need_shape
-from dyn.ops.join import stack
+from dyn.ops.join import concat
 from dyn.ops.linalg import matmul
 
 INPUTS = ("x", "w", "r", "b", "rb", "w_back", "r_back", "b_back", "rb_back", "h", "c")
@@ -141,55 +141,40 @@ def _joined(
 
     That of x, a product for all steps, is made only if it is `wanted`: data wants none.
     """
-    made = []
-    hidden = ways[0][1].shape[1]
-    both = ways[1][0] is not None
-    for d, (w, r, b, rb) in enumerate(ways):
-        if w is None:
-            made.append((None,) * 7)
-            continue
-        part = slice(d * hidden, (d + 1) * hidden)
-        made.append(
-            grad_op(
-                g[0][:, :, part] if both else g[0],
-                *(state[d] for state in g[1:]),
-                x,
-                w,
-                r,
-                b,
-                rb,
-                None if h is None else h[d],
-                *(() if grad_op is not _lstm_grad else (None if c is None else c[d],)),
-                lengths,
-                y[:, :, part] if both else y,
-                gates[d],
-                *(() if extra is None else (extra[d],)),
-                reverse=reverse or d == 1,
-            )
-        )
+    states = (h, c) if grad_op is _lstm_grad else (h,)
+    kept = (lengths, y, gates) if extra is None else (lengths, y, gates, extra)
+    made: list[Any] = [
+        (None,) * 7
+        if way[0] is None
+        else grad_op(*g, x, *way, *states, *kept, direction=d, reverse=reverse or d == 1)
+        for d, way in enumerate(ways)
+    ]
     one, two = made
-    gx = None
-    if "x" in wanted:
-        gx = matmul(one[0], ways[0][0])
-        gx = gx + matmul(two[0], ways[1][0]) if both else gx
-    states = [stack([one[i], two[i]] if both else [one[i]]) for i in range(5, len(one))]
-    return (gx, *one[1:5], *two[1:5], *states)
+    gx, ends = matmul(one[0], ways[0][0]) if "x" in wanted else None, one[5:]
+    if two[0] is not None:
+        gx = None if gx is None else gx + matmul(two[0], ways[1][0])
+        ends = tuple(concat(pair) for pair in zip(ends, two[5:], strict=True))
+    return (gx, *one[1:5], *two[1:5], *ends)
 
 
 def _infer_lstm_grad(gy: Type, gh: Type, gc: Type, x: Type, w: Type, r: Type, *rest: Any, **_: Any):
-    return [*_infer_grad(gy, gh, x, w, r), gh]
+    made = _infer_grad(gy, gh, x, w, r)
+    return [*made, made[-1]]
 
 
 GRADS = ("g_gates", "gw", "gr", "gb", "grb", "gh")
 
 
 @op(infer=_infer_lstm_grad, outputs=(*GRADS, "gc"), public=7)
-def _lstm_grad(gy, gh, gc, x, w, r, b, rb, h, c, lengths, y, gates, cells, *, reverse):
+def _lstm_grad(gy, gh, gc, x, w, r, b, rb, h, c, lengths, y, gates, cells, *, direction, reverse):
     """Gradients of one direction of `lstm`; what it kept is taken as a function of its inputs.
 
-    `g_gates` is the gradient of what enters the gates from x: [steps, batch, gates * hidden].
+    Weights are those of the direction; of all else the part of the direction is read. `g_gates` is
+    the gradient of what enters the gates from x: [steps, batch, gates * hidden]; those of the
+    states are [1, batch, hidden].
     """
-    return kernels.run_grad("lstm", gy, gh, gc, x, w, r, h, c, lengths, y, gates, cells, reverse)
+    kept = (lengths, y, gates, cells, direction, reverse)
+    return kernels.run_grad("lstm", gy, gh, gc, x, w, r, h, c, *kept)
 
 
 # ---- GRU ---------------------------------------------------------------------------------------
@@ -260,13 +245,14 @@ def _(
 
 def _infer_grad(gy: Type, gh: Type, x: Type, w: Type, r: Type, *rest: Any, **_: Any):
     bias, gates = Type((w.shape[0],), w.dtype), Type((*x.shape[:2], w.shape[0]), x.dtype)
-    return [gates, w, r, bias, bias, gh]
+    return [gates, w, r, bias, bias, Type((1, *gh.shape[1:]), gh.dtype)]
 
 
 @op(infer=_infer_grad, outputs=GRADS, public=6)
-def _gru_grad(gy, gh, x, w, r, b, rb, h, lengths, y, gates, back, *, reverse):
-    """Gradients of one direction of `gru`; what it kept is taken as a function of its inputs."""
-    return kernels.run_grad("gru", gy, gh, None, x, w, r, h, None, lengths, y, gates, back, reverse)
+def _gru_grad(gy, gh, x, w, r, b, rb, h, lengths, y, gates, back, *, direction, reverse):
+    """Gradients of one direction of `gru`, as those of `_lstm_grad`."""
+    kept = (lengths, y, gates, back, direction, reverse)
+    return kernels.run_grad("gru", gy, gh, None, x, w, r, h, None, *kept)
 
 
 # ---- simple RNN --------------------------------------------------------------------------------
@@ -323,16 +309,17 @@ def _(
     reverse,
     wanted,
 ):
-    def grad_op(*inputs: Any, reverse: bool) -> Any:
-        return _simple_rnn_grad(*inputs, activation=activation, reverse=reverse)
+    def grad_op(*inputs: Any, **way: Any) -> Any:
+        return _simple_rnn_grad(*inputs, activation=activation, **way)
 
     ways = ((w, r, b, rb), (w_back, r_back, b_back, rb_back))
     return _joined(grad_op, g, x, ways, h, None, lengths, y, states, None, reverse, wanted)
 
 
 @op(infer=_infer_grad, outputs=GRADS, public=6)
-def _simple_rnn_grad(gy, gh, x, w, r, b, rb, h, lengths, y, states, *, activation, reverse):
-    """Gradients of one direction of `simple_rnn`; what it kept is a function of its inputs."""
-    return kernels.run_grad(
-        activation, gy, gh, None, x, w, r, h, None, lengths, y, states, None, reverse
-    )
+def _simple_rnn_grad(
+    gy, gh, x, w, r, b, rb, h, lengths, y, states, *, activation, direction, reverse
+):
+    """Gradients of one direction of `simple_rnn`, as those of `_lstm_grad`."""
+    kept = (lengths, y, states, None, direction, reverse)
+    return kernels.run_grad(activation, gy, gh, None, x, w, r, h, None, *kept)

@@ -48,36 +48,50 @@ def _run(mode: str, a: Any, r: Any, rb: Any, h: Any, c: Any, lengths: Any, rever
     return stack([outputs[t] for t in steps]), h, c
 
 
-def _gradients(mode: str, seeds: Any, x: Any, weights: Any, h: Any, c: Any, lengths: Any, reverse):
+def _gradients(
+    mode: str,
+    seeds: Any,
+    x: Any,
+    weights: Any,
+    states: Any,
+    lengths: Any,
+    direction: int,
+    reverse: bool,
+) -> tuple[Tensor, ...]:
     """What the gradient op of `mode` returns, as differentiable Tensors."""
-    h = _zeros(x, weights[1]) if h is None else h
-    given = [x, *weights, h]
-    if mode == "lstm":
-        c = _zeros(x, weights[1]) if c is None else c
-        given.append(c)
+    hidden = weights[1].shape[1]
+    part = slice(direction * hidden, (direction + 1) * hidden)
+    seeds = [seeds[0][:, :, part], *(g[direction] for g in seeds[1:])]
+    starts = [_zeros(x, weights[1]) if s is None else s[direction] for s in states]
     # Each input stands for itself; a missing bias still has a gradient: that of zeros.
     wide = OPS["full"](shape=(weights[0].shape[0],), value=0.0, dtype=x.dtype.name)
-    own = [OPS["reshape"](wide if t is None else t, shape=tuple((wide if t is None else t).shape))
-           for t in given]  # fmt: skip
+    given = [wide if t is None else t for t in (x, *weights, *starts)]
+    own = [OPS["reshape"](t, shape=tuple(t.shape)) for t in given]
     for t in own:
         t.stop_gradient = False
     x, w, r, b, rb, h, *cell = own
     a = OPS["matmul"](x, OPS["transpose"](w, perm=(1, 0))) + b
     made = _run(mode, a, r, rb, h, cell[0] if cell else None, lengths, reverse)
     outputs = [out for out in made if out is not None]
-    return tuple(grad(outputs, [a, *own[1:]], list(seeds), create_graph=True, allow_unused=True))
+    found = grad(outputs, [a, *own[1:]], seeds, create_graph=True, allow_unused=True)
+    return (*found[:5], *(stack([g]) for g in found[5:]))
 
 
-def _lstm_grad_of_ops(gy, gh, gc, x, w, r, b, rb, h, c, lengths, y, gates, cells, *, reverse):
-    return _gradients("lstm", (gy, gh, gc), x, (w, r, b, rb), h, c, lengths, reverse)
+def _lstm_grad_of_ops(
+    gy, gh, gc, x, w, r, b, rb, h, c, lengths, y, gates, cells, *, direction, reverse
+):
+    given = (x, (w, r, b, rb), (h, c), lengths, direction, reverse)
+    return _gradients("lstm", (gy, gh, gc), *given)
 
 
-def _gru_grad_of_ops(gy, gh, x, w, r, b, rb, h, lengths, y, gates, back, *, reverse):
-    return _gradients("gru", (gy, gh), x, (w, r, b, rb), h, None, lengths, reverse)
+def _gru_grad_of_ops(gy, gh, x, w, r, b, rb, h, lengths, y, gates, back, *, direction, reverse):
+    return _gradients("gru", (gy, gh), x, (w, r, b, rb), (h,), lengths, direction, reverse)
 
 
-def _simple_rnn_grad_of_ops(gy, gh, x, w, r, b, rb, h, lengths, y, states, *, activation, reverse):
-    return _gradients(activation, (gy, gh), x, (w, r, b, rb), h, None, lengths, reverse)
+def _simple_rnn_grad_of_ops(
+    gy, gh, x, w, r, b, rb, h, lengths, y, states, *, activation, direction, reverse
+):
+    return _gradients(activation, (gy, gh), x, (w, r, b, rb), (h,), lengths, direction, reverse)
 
 
 differentiate_as(_lstm_grad, _lstm_grad_of_ops)

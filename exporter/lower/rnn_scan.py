@@ -163,6 +163,16 @@ def scan_backward(b: Any, node: NodeView, mode: str) -> tuple[Any, ...]:
     lengths, y, gates, *extra = node.inputs[8 + 2 * cell_states :]
     hidden = node.input_types[4 + cell_states].shape[1]  # type: ignore[union-attr]
     batch = node.shape[1]
+    direction = node.attrs["direction"]
+
+    def own(state: Any) -> Any:
+        """The part of this direction of what has the directions first."""
+        return None if state is None else b.op("Gather", state, b.const(direction), axis=0)
+
+    gh, gc, h, c, gates, *extra = (own(v) for v in (gh, gc, h, c, gates, *extra))
+    if node.shape[2] != hidden:
+        start, end = b.ints(direction * hidden), b.ints((direction + 1) * hidden)
+        gy, y = (b.op("Slice", v, start, end, b.ints(2)) for v in (gy, y))
     zeros = filled(b, [batch, hidden], 0, node.dtype)
     reverse = node.attrs["reverse"]
     before = _shifted(b, y, zeros if h is None else h, reverse)
@@ -191,7 +201,7 @@ def scan_backward(b: Any, node: NodeView, mode: str) -> tuple[Any, ...]:
     gw = b.op("MatMul", _turned(b, flat_a), flat_x)
     gr = b.op("MatMul", _turned(b, flat_back), flat_h)
     gb, grb = (b.axes("ReduceSum", v, [0], keepdims=False) for v in (flat_a, flat_back))
-    return (ga, gw, gr, gb, grb, *last)
+    return (ga, gw, gr, gb, grb, *(b.unsqueeze(state, 0) for state in last))
 
 
 def _order(mode: str) -> range:

@@ -69,16 +69,13 @@ def gradients(mode, x, weights, h, c, lengths, reverse, seeds):
     """What `run_grad` gives for the one direction that `run` does here, and the gradient of x."""
     y, _, *kept = rnn.run(mode, x, weights, NOTHING, h, c, lengths, reverse)
     gy, gh, gc = (s.astype(x.dtype) for s in seeds)
-    cell = None
-    if mode == "lstm":
-        kept = kept[1:]
-        cell = c[0]
-    extra = kept[1][0] if len(kept) > 1 else None
+    is_lstm = mode == "lstm"
+    gates, *extra = kept[1:] if is_lstm else kept
     ga, *others = rnn.run_grad(
-        mode, gy, gh, gc if mode == "lstm" else None, x, weights[0], weights[1], h[0], cell,
-        lengths, y, kept[0][0], extra, reverse,
+        mode, gy, gh[None], gc[None] if is_lstm else None, x, weights[0], weights[1], h,
+        c if is_lstm else None, lengths, y, gates, extra[0] if extra else None, 0, reverse,
     )  # fmt: skip
-    return ga @ weights[0], *others
+    return ga @ weights[0], *others[:4], *(state[0] for state in others[4:])
 
 
 def lengths_of(steps, batch, seed):

@@ -98,17 +98,19 @@ SEQUENCE = {"t": (4, 6), "n": (3, 2)}
 RECURRENT = []
 for op, onnx, gates in (("lstm", "LSTM", 4), ("gru", "GRU", 3), ("simple_rnn", "RNN", 1)):
     extra = {"activation": "tanh"} if gates == 1 else {}
-    RECURRENT.append(
-        OpCase(
-            f"{op}_grad",
-            recurrent(gates, False, True, True, False),
-            run=gradients(op, {"reverse": False, **extra}),
-            sizes=SEQUENCE,
-            empty=False,
-            order=0,
-            wrt=(),
+    for note, both in (("", False), ("both", True)):
+        RECURRENT.append(
+            OpCase(
+                f"{op}_grad",
+                recurrent(gates, both, True, True, False),
+                run=gradients(op, {"reverse": False, **extra}),
+                sizes=SEQUENCE,
+                empty=False,
+                order=0,
+                wrt=(),
+                note=note,
+            )
         )
-    )
     for note, flags, reverse in (
         ("", (False, True, True, False), False),
         ("plain", (False, False, False, False), False),

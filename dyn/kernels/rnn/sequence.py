@@ -207,12 +207,49 @@ def run_grad(
     y: np.ndarray,
     gates: np.ndarray,
     extra: np.ndarray | None,
+    direction: int,
     reverse: bool,
 ) -> tuple[np.ndarray, ...]:
     """Gradients of one direction: (ga, gw, gr, gb, grb, gh) and, for LSTM, gc.
 
-    ga [steps, batch, gates * hidden] is that of what enters the gates from x: ga @ w is that of x.
+    Args:
+        gy, gh, gc: gradients of the results of `run`; x, h, c, lengths: its inputs.
+        w, r: weights of the direction.
+        y, gates, extra: results of `run`.
+        direction: 0 or 1; the part of this direction is read of all that has several.
+        reverse: this direction runs from the last step to the first.
+
+    Returns:
+        ga [steps, batch, gates * hidden] is that of what enters the gates from x: ga @ w is that of
+        x. gh and gc are [1, batch, hidden].
     """
+    own = slice(direction * r.shape[1], (direction + 1) * r.shape[1])
+    gy, y = gy[:, :, own], y[:, :, own]
+    gh, gc, h, c, gates, extra = (
+        None if v is None else v[direction] for v in (gh, gc, h, c, gates, extra)
+    )
+    given = (gy, gh, gc, x, w, r, h, c, lengths, y, gates, extra, reverse)
+    made = _direction_grad(mode, *given)
+    return (*made[:5], *(state[None] for state in made[5:]))
+
+
+def _direction_grad(
+    mode: str,
+    gy: np.ndarray,
+    gh: np.ndarray,
+    gc: np.ndarray | None,
+    x: np.ndarray,
+    w: np.ndarray,
+    r: np.ndarray,
+    h: np.ndarray | None,
+    c: np.ndarray | None,
+    lengths: np.ndarray | None,
+    y: np.ndarray,
+    gates: np.ndarray,
+    extra: np.ndarray | None,
+    reverse: bool,
+) -> tuple[np.ndarray, ...]:
+    """`run_grad` of arrays of one direction."""
     before = _state(h, x, r)
     cells = _state(c, x, r)
     if _is_general(x, r):
