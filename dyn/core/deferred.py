@@ -91,7 +91,18 @@ def settled(forward: Callable[..., Any], inputs: tuple[Any, ...], kwargs: dict[s
     if isinstance(found, Tensor):
         found._read()
     else:
-        for _, tensor in tree.flatten(found, lambda item: isinstance(item, Tensor))[1]:
-            if tensor._alias is not None and tensor._alias.deferred:
-                tensor._read()
+        _settle(found)
     return found
+
+
+def _settle(found: Any) -> None:
+    """Compute what is pending among tensors in containers."""
+    if isinstance(found, Tensor):
+        if found._alias is not None and found._alias.deferred:
+            found._read()
+    elif found.__class__ in (tuple, list):
+        for item in found:
+            _settle(item)
+    else:
+        for _, tensor in tree.flatten(found, lambda item: isinstance(item, Tensor))[1]:
+            _settle(tensor)
