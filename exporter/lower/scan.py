@@ -20,7 +20,7 @@ def _(b, node):
     return b.op("CumSum", x, axis, reverse=int(node.attrs["reverse"]))
 
 
-def _scan(
+def scanned(
     b: Any,
     step: Callable[..., tuple[Sequence[Val], Val]],
     states: Sequence[tuple[Val, Any]],
@@ -93,7 +93,7 @@ def _(b, node):
         return (after,), before if exclusive else after
 
     ones = filled(b, _slice_shape(node), 1, dtype)
-    return _scan(b, step, [(ones, dtype)], [(x, dtype)], dtype, node.rank, node.attrs["axis"])
+    return scanned(b, step, [(ones, dtype)], [(x, dtype)], dtype, node.rank, node.attrs["axis"])
 
 
 @lowers("recurrence")
@@ -113,7 +113,7 @@ def _(b, node):
 
     zeros = [(filled(b, _slice_shape(node), 0, dtype), dtype)]
     axis, reverse = node.attrs["axis"], node.attrs["reverse"]
-    return _scan(b, step, zeros, inputs, dtype, len(node.out.shape), axis, reverse)
+    return scanned(b, step, zeros, inputs, dtype, len(node.out.shape), axis, reverse)
 
 
 @lowers("cummax_index")
@@ -137,4 +137,4 @@ def _(b, node):
         (filled(b, shape, 0, np.int64), np.int64),
     ]
     axis = node.attrs["axis"]
-    return _scan(b, step, states, [(node.x, node.dtype)], np.int64, node.rank, axis)
+    return scanned(b, step, states, [(node.x, node.dtype)], np.int64, node.rank, axis)

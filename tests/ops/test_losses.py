@@ -11,6 +11,7 @@ import pytest
 
 from dyn.core.errors import AttributeValueError, DTypeError, IndexRangeError, ShapeError
 from dyn.core.tensor import Tensor
+from dyn.kernels.runtime.threads import get_num_threads, set_num_threads
 from dyn.ops import ctc, distance, likelihood, loss, ranking
 
 RECORDED = json.loads((Path(__file__).parent / "losses.json").read_text())
@@ -217,3 +218,66 @@ def test_squared_errors_of_any_size(shape, reduction):
     found.sum().backward()
     slope = 2 * away / (away.size if reduction == "mean" else 1)
     np.testing.assert_allclose(x.grad.numpy(), slope, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_ctc_does_not_depend_on_threads(dtype: str) -> None:
+    rng = np.random.default_rng(5)
+    x, labels = rng.standard_normal((60, 9, 30)).astype(dtype), rng.integers(1, 30, (9, 12))
+    steps, lengths = rng.integers(40, 61, 9), rng.integers(0, 13, 9)
+
+    def run() -> list[np.ndarray]:
+        t = Tensor(x, stop_gradient=False)
+        found = ctc.ctc_loss(t, Tensor(labels), Tensor(steps), Tensor(lengths), reduction="none")
+        found.sum().backward()
+        assert t.grad is not None
+        return [found.numpy(), t.grad.numpy()]
+
+    before, made = get_num_threads(), []
+    try:
+        for count in (1, 2, 4):
+            set_num_threads(count)
+            made.append(run())
+    finally:
+        set_num_threads(before)
+    for others in made[1:]:
+        for a, b in zip(made[0], others, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_ctc_of_what_cannot_be() -> None:
+    x = Tensor(np.random.default_rng(6).standard_normal((4, 3, 5)), stop_gradient=False)
+    labels = Tensor(np.array([[1, 1, 1], [1, 2, 3], [4, 4, 0]]))
+    steps, lengths = Tensor(np.array([4, 0, 4])), Tensor(np.array([3, 0, 2]))
+    found = ctc.ctc_loss(x, labels, steps, lengths, reduction="none")
+    assert found.numpy()[0] == np.inf and found.numpy()[1] == 0
+    found.sum().backward()
+    assert x.grad is not None
+    assert np.isnan(x.grad.numpy()[:, 0]).all() and (x.grad.numpy()[:, 1] == 0).all()
+    assert np.isfinite(x.grad.numpy()[:, 2]).all()
+
+
+def test_ctc_of_a_class_that_cannot_be() -> None:
+    scores = np.random.default_rng(7).standard_normal((6, 1, 4))
+    scores[2:4, 0, 3] = -np.inf
+    x = Tensor(scores, stop_gradient=False)
+    labels, steps, lengths = (Tensor(np.array(v)) for v in ([[1, 2]], [6], [2]))
+    found = ctc.ctc_loss(x, labels, steps, lengths, reduction="sum")
+    found.backward()
+    assert x.grad is not None
+    assert np.isfinite(found.numpy()) and (x.grad.numpy()[2:4, 0, 3] == 0).all()
+    assert np.isfinite(x.grad.numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "steps", "lengths", "message"),
+    [
+        ([[1, 5]], [4], [2], "label 5 of sample 0 is not in 0..4"),
+        ([[1, 2]], [7], [2], "input length 7 of sample 0 is not in 0..4"),
+        ([[1, 2]], [4], [3], "label length 3 of sample 0 is not in 0..2"),
+    ],
+)
+def test_ctc_refuses_what_is_out_of_range(labels, steps, lengths, message: str) -> None:
+    given = (Tensor(np.array(v)) for v in (labels, steps, lengths))
+    with pytest.raises(IndexRangeError, match=message):
+        ctc.ctc_loss(Tensor(np.zeros((4, 1, 5))), *given)

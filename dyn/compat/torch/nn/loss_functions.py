@@ -227,20 +227,16 @@ def ctc_loss(
         zero_infinity: whether a sequence too short for its labels costs nothing.
     """
     alone, targets = log_probs.ndim == 2, as_tensor(targets)
-    steps = reshape(as_tensor(input_lengths), [-1])
-    lengths = reshape(as_tensor(target_lengths), [-1])
+    steps, lengths = as_tensor(input_lengths), as_tensor(target_lengths)
     if alone:
         log_probs, targets = unsqueeze(log_probs, 1), unsqueeze(targets, 0)
+        steps, lengths = reshape(steps, [1]), reshape(lengths, [1])
     if targets.ndim == 1:
         parts = split(targets, lengths.tolist())
         targets = pad_sequence(parts, batch_first=True)
-    loss = F.ctc_loss(log_probs, targets, steps, lengths, blank, "none")
-    # What cannot be is very improbable in dyn's, and impossible here.
-    loss = where(loss > _IMPOSSIBLE, 0.0 if zero_infinity else math.inf, loss)
+    loss = F.ctc_loss(log_probs, targets, steps, lengths, blank, "none", normalised=True)
+    if zero_infinity:
+        loss = where(loss >= math.inf, 0.0, loss)
     if reduction == "mean":
         loss = loss / cast(maximum(lengths, 1), loss._array.dtype)
     return reduce_loss(loss[0] if alone else loss, reduction)
-
-
-_IMPOSSIBLE = 1e20
-"""A loss that no sequence of float32 reaches."""
