@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from exporter.export import export
     from exporter.report import Report
     from exporter.serving import Predictor, PredictorError, TensorInfo
+    from exporter.training import export_training
     from tracer import InputSpec
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "check",
     "diff",
     "export",
+    "export_training",
 ]
 
 _ROOMS = {
@@ -51,6 +53,7 @@ _ROOMS = {
     "check": "exporter.check",
     "diff": "exporter.diff",
     "export": "exporter.export",
+    "export_training": "exporter.training",
 }
 
 

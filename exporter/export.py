@@ -66,7 +66,7 @@ def export(
             onnx's own tests have it (`test_data_set_0`).
         metadata: entries for the file's metadata.
         progress: called with the name of each step when it begins.
-        tracing: more for `tracer.trace`: `sizes`, `output_names`, `layers`, `state`.
+        tracing: more for `tracer.trace`: `sizes`, `output_names`, `layers`, `state`, `optimizers`.
 
     Returns:
         What was written and how well it agrees.
@@ -134,12 +134,15 @@ class Traced:
         return self.live
 
 
+_OF_MODEL = ("training", "layers", "state", "optimizers")
+
+
 def capture(model: Any, input_spec: Any, **tracing: Any) -> Traced:
     """Step "trace": the graph of one forward, and the means to run the model again."""
     if isinstance(model, Graph):
         return Traced(model, None)
     specs, named = inputs_of(input_spec)
-    of_model = {key: tracing[key] for key in ("training", "layers", "state") if key in tracing}
+    of_model = {key: tracing[key] for key in _OF_MODEL if key in tracing}
     live = tracer.Live(model, *specs, **of_model, **named)
     return Traced(tracer.trace(model, *specs, **tracing, **named), live)
 

@@ -12,9 +12,11 @@ import numpy as np
 
 from dyn.core.tensor import Tensor
 from dyn.nn.layer import Layer
+from dyn.optimizer import Optimizer
 from tracer.call import Call, Modes
 from tracer.names import Model
 from tracer.preserve import Snapshot
+from tracer.spec import bind
 from tracer.steady import arrays_of
 from tracer.trace import need_same_twice
 
@@ -33,12 +35,13 @@ class Live:
         training: bool = False,
         layers: Mapping[str, Layer] | None = None,
         state: Mapping[str, Tensor] | None = None,
+        optimizers: Mapping[str, Optimizer] | None = None,
         **kwargs: Any,
     ):
-        self._model = Model(model, layers, state)
+        self._model = Model(model, layers, state, optimizers)
         self._call = Call(model, inputs, kwargs)
         self._training = training
-        self._snapshot = Snapshot(self._model.layers.values(), self._model.tensors.values())
+        self._snapshot = Snapshot(self._model)
         for tensor in self._model.temporaries().values():
             self._snapshot.save(tensor)
 
@@ -52,6 +55,11 @@ class Live:
         args, kwargs = self._call.arguments(tensors)
         with Modes(self._model.layers, self._training):
             return arrays_of(self._model.function(*args, **kwargs))
+
+    def samples(self, sizes: Mapping[str, int] | None = None) -> list[np.ndarray]:
+        """An array for each input, as `trace` would draw it; `sizes` are those of `trace`."""
+        bound, _ = bind(self._call.specs, sizes)
+        return [one.sample for one in bound]
 
     def classes(self) -> dict[str, str]:
         """Class names by path of the layers that have a forward of their own, outer ones first."""

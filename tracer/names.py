@@ -7,12 +7,14 @@ guessed from the run.
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dyn.core.tensor import Tensor
 from dyn.nn.layer import Layer
 from dyn.nn.state import Buffer, Parameter
+from dyn.optimizer import Optimizer
 from tracer.errors import TraceError
 from tracer.graph import Block, Graph, Value
 
@@ -25,7 +27,9 @@ class Model:
         name: class name of the model, or name of the function.
         closed: whether all state must be registered; a plain function may use any parameter.
         layers: all layers by path, outer before inner.
-        tensors: parameters and persistable buffers by name, each once.
+        optimizers: those of a training step.
+        tensors: parameters, persistable buffers and what optimisers keep by name, each once.
+        carried: names of learning rates, which are state though nothing but a schedule writes them.
     """
 
     def __init__(
@@ -33,14 +37,16 @@ class Model:
         function: Callable[..., Any],
         layers: Mapping[str, Layer] | None = None,
         state: Mapping[str, Tensor] | None = None,
+        optimizers: Mapping[str, Optimizer] | None = None,
     ):
         """Walk the model.
 
         Args:
-            function: a Layer, a method of one, or any function; the layers that a function uses
-                are found in its closure and in the globals that it names.
+            function: a Layer, a method of one, or any function; the layers and optimisers that a
+                function uses are found in its closure and in the globals that it names.
             layers: layers of a function by name, instead of those found.
             state: more tensors that are state, by name.
+            optimizers: optimisers of a training step by name, instead of those found.
 
         Raises:
             TraceError: it cannot be called.
@@ -50,6 +56,7 @@ class Model:
                 f"{type(function).__name__} cannot be called; pass a Layer or a function of tensors"
             )
         self.function = function
+        function = inspect.unwrap(function)
         owner = function if isinstance(function, Layer) else getattr(function, "__self__", None)
         self.closed = isinstance(owner, Layer)
         self.name = _name_of(function, owner if self.closed else None)
@@ -69,6 +76,12 @@ class Model:
                 self._add_tensor(name, item)
         for name, layer in roots.items():
             self._add_layer("" if len(roots) == 1 and not layers else name, layer)
+        stepped = {name: item for name, item in found.items() if isinstance(item, Optimizer)}
+        stepped = stepped if optimizers is None else dict(optimizers)
+        self.optimizers = list(stepped.values())
+        self.carried: set[str] = set()
+        for name, optimizer in stepped.items():
+            self._add_optimizer(f"{name}." if len(stepped) > 1 else "", optimizer)
 
     def _add_layer(self, prefix: str, root: Layer) -> None:
         for path, layer in root.named_sublayers(prefix, include_self=True):
@@ -81,6 +94,26 @@ class Model:
         if tensor.persistable and id(tensor) not in self._known:
             self._known.add(id(tensor))
             self.tensors[name] = tensor
+
+    def _add_optimizer(self, prefix: str, optimizer: Optimizer) -> None:
+        """Its parameters that no layer holds; slots as `<parameter>.<slot>`; what groups share."""
+        for p in optimizer._parameter_list:
+            if id(p) not in self._known:
+                self._add_state(p.name, p)
+        paths = {id(tensor): name for name, tensor in self.tensors.items()}
+        for kind, parameter, buffer in optimizer.state_buffers():
+            before = prefix if parameter is None else f"{paths[id(parameter)]}."
+            name = self._add_state(before + kind, buffer)
+            if kind == "learning_rate":
+                self.carried.add(name)
+
+    def _add_state(self, stem: str, tensor: Tensor) -> str:
+        """The name that a tensor gets: `stem`, with a number behind it if that is taken."""
+        numbered = (f"{stem}_{i}" for i in itertools.count(1))
+        name = next(n for n in itertools.chain([stem], numbered) if n not in self.tensors)
+        self._known.add(id(tensor))
+        self.tensors[name] = tensor
+        return name
 
     def temporaries(self) -> dict[str, Tensor]:
         """Tensors that hang on layers without being registered (also in lists and dicts), by path.
@@ -126,7 +159,7 @@ def _name_of(function: Any, owner: Layer | None) -> str:
 
 
 def _used_by(function: Any) -> dict[str, Any]:
-    """Layers, parameters and buffers that a function can reach, by variable name."""
+    """Layers, parameters, buffers and optimisers that a function can reach, by variable name."""
     found: dict[str, Any] = {}
     inner = getattr(function, "func", None)
     if inner is not None:  # functools.partial
@@ -152,7 +185,7 @@ def _used_by(function: Any) -> dict[str, Any]:
 
 def _collect(name: str, item: Any, found: dict[str, Any], depth: int = 0) -> None:
     """Add what is state, also inside containers; not deeper than models are ever kept."""
-    if isinstance(item, (Layer, Parameter, Buffer)):
+    if isinstance(item, (Layer, Parameter, Buffer, Optimizer)):
         found[name] = item
     elif isinstance(item, (list, tuple, dict)) and depth < 3:
         pairs = item.items() if isinstance(item, dict) else enumerate(item)

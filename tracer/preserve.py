@@ -1,17 +1,18 @@
 """Puts a model back as it was: tracing runs the forward for real, and leaves no trace of it.
 
 Saved and restored are the tensors of the model, every tensor that is written, the attributes of
-all layers, and the random state.
+all layers and optimisers, and the random state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from dyn.core import rng
 from dyn.core.tensor import Tensor
 from dyn.nn.layer import Layer
+from tracer.names import Model
 
 _CONTAINERS = (list, dict, set)
 _PLAIN = (bool, int, float, str)
@@ -21,17 +22,19 @@ _ABSENT = object()
 class Snapshot:
     """The state of a model at one moment."""
 
-    def __init__(self, layers: Iterable[Layer], tensors: Iterable[Tensor]):
+    def __init__(self, model: Model):
         self._tensors: dict[int, tuple[Tensor, dict[str, Any]]] = {}
-        self._layers = [(layer, dict(layer.__dict__)) for layer in layers]
+        self._layers = [(layer, dict(layer.__dict__)) for layer in model.layers.values()]
+        keepers = [k for optimizer in model.optimizers for k in (optimizer, *optimizer._groups)]
+        self._keepers = [*self._layers, *((keeper, dict(keeper.__dict__)) for keeper in keepers)]
         self._contents = [
             (value, value.copy())
-            for _, attributes in self._layers
+            for _, attributes in self._keepers
             for value in attributes.values()
             if type(value) in _CONTAINERS
         ]
         self._random = rng.get_rng_state()
-        for tensor in tensors:
+        for tensor in model.tensors.values():
             self.save(tensor)
 
     def save(self, tensor: Tensor) -> None:
@@ -68,9 +71,9 @@ class Snapshot:
         rng.set_rng_state(self._random)
         if not attributes:
             return
-        for layer, saved in self._layers:
-            layer.__dict__.clear()
-            layer.__dict__.update(saved)
+        for keeper, saved in self._keepers:
+            keeper.__dict__.clear()
+            keeper.__dict__.update(saved)
         for container, content in self._contents:
             container.clear()
             if isinstance(container, list):

@@ -88,7 +88,7 @@ class Session:
         self._by_array: dict[int, tuple[np.ndarray, Value]] = {}
         self._unknown_sizes: dict[Any, Expr] = {}
         self.layer_paths = {id(layer): path for path, layer in model.layers.items()}
-        self.snapshot = Snapshot(model.layers.values(), model.tensors.values())
+        self.snapshot = Snapshot(model)
         self.temporaries = {id(t): (path, t) for path, t in model.temporaries().items()}
         self.inputs: list[tuple[BoundInput, Value, np.ndarray]] = []
         for one in inputs:

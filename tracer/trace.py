@@ -16,6 +16,7 @@ from dyn.core.observe import current, observing
 from dyn.core.tensor import Tensor
 from dyn.core.tree import flatten
 from dyn.nn.layer import Layer
+from dyn.optimizer import Optimizer
 from tracer.branch import End, Path, Segment, assumptions, ends, explore
 from tracer.call import Call, Modes, is_output
 from tracer.errors import TraceError
@@ -38,6 +39,7 @@ def trace(
     output_names: Sequence[str] | None = None,
     layers: Mapping[str, Layer] | None = None,
     state: Mapping[str, Tensor] | None = None,
+    optimizers: Mapping[str, Optimizer] | None = None,
     problems: list[TraceError] | None = None,
     **kwargs: Any,
 ) -> Graph:
@@ -54,6 +56,8 @@ def trace(
             keys in what it returns.
         layers: the layers that a function uses, by name, where they cannot be found by looking.
         state: tensors that are to be state beside those of the layers, by name.
+        optimizers: the optimisers whose steps a function takes, by name, where they cannot be
+            found by looking. Slots, counters and learning rates are state.
         problems: a list to collect what is wrong with the model, instead of raising the first.
         kwargs: keyword arguments of the model, given like `inputs`.
 
@@ -66,11 +70,11 @@ def trace(
     """
     if any(isinstance(observer, Recorder) for observer in current()):
         raise TraceError("a model is traced while another trace runs; trace one after the other")
-    found = Model(model, layers, state)
+    found = Model(model, layers, state, optimizers)
     call = Call(model, inputs, kwargs)
     bound, chosen = bind(call.specs, sizes)
     with Modes(found.layers, training):
-        written: frozenset[str] = frozenset()
+        written = frozenset(found.carried)
         while True:
             session = Session(found, bound, dict(chosen), written, problems)
             graph = _trace(session, call, output_names)
@@ -201,7 +205,8 @@ def _graph(
     need_same_structure(root)
     structure = finished[0].structure
     names = _output_names(paths, output_names, {value.name for _, value, _ in session.inputs})
-    written = [h for h in session.handles.values() if any(h.name in end.states for end in finished)]
+    carried = session.model.carried.union(*(end.states for end in finished))
+    written = [h for h in session.handles.values() if h.name in carried]
     lines = {name: line for end in finished for name, (_, line) in end.states.items()}
 
     def results(end: End) -> list[Value]:
@@ -231,7 +236,7 @@ def _graph(
         buffers=[h.value for h in session.handles.values() if h.value and h.value.kind == "buffer"],
         constants=session.constants,
         states=[
-            State(h.name, h.value, value, lines[h.name])
+            State(h.name, h.value, value, lines.get(h.name))
             for h, value in zip(written, values[len(names) :], strict=True)
         ],
         guards=list(session.guards.values()),
@@ -240,6 +245,7 @@ def _graph(
         samples=[spec.sample for spec, _, _ in session.inputs],
         results=session.results,
     )
+    _drop_idle_states(graph)
     _settle_states(graph)
     collect_state(graph)
     drop_sizes(graph)
@@ -266,6 +272,12 @@ def _output_names(paths: list[str], wanted: Sequence[str] | None, taken: set[str
     if twice:
         raise TraceError(f"the name {twice[0]!r} of an output is that of another input or output")
     return names
+
+
+def _drop_idle_states(graph: Graph) -> None:
+    """Forget state that stays what it is and that nothing reads."""
+    read = {value for node in graph.walk() for value in node.inputs}
+    graph.states = [s for s in graph.states if s.next is not s.value or s.value in read]
 
 
 def _settle_states(graph: Graph) -> None:

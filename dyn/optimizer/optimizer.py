@@ -167,11 +167,15 @@ class Optimizer:
             ready[i][1][j] = g
         return ready
 
-    def _step_group(self, group: Group, grads: list[Any]) -> None:
-        params = group.parameters
+    def _prepare(self, group: Group) -> Tensor:
+        """See to it that a group has its state; its learning rate."""
         if group.lr is None:
             group.start(dict(self._slots), self._counters)
-        lr = group.learning_rate(self.get_lr())
+        return group.learning_rate(self.get_lr())
+
+    def _step_group(self, group: Group, grads: list[Any]) -> None:
+        params = group.parameters
+        lr = self._prepare(group)
         decay = 0.0
         if isinstance(group.decay, L2Decay):
             decay = group.decay.coeff
@@ -231,19 +235,24 @@ class Optimizer:
 
     # -- state -------------------------------------------------------------------------------
 
-    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
-        """Everything that the next step reads beside parameters and gradients, by name.
+    def state_buffers(self) -> Iterator[tuple[str, Any, Tensor]]:
+        """Everything that the next step reads beside parameters and gradients, each once.
 
-        Slots and counters as in `state_dict`, each once, and learning rates. They are made if no
-        step was taken yet, so that a traced step finds its state in place.
+        It is made if no step was taken yet, so that a traced step finds its state in place. While
+        some parameters have a gradient, only what belongs to them: the step leaves the others.
+
+        Yields:
+            (kind, parameter, buffer): the name of a slot with its parameter, or, with None, what a
+            whole group shares: "learning_rate" and the names of counters.
         """
-        for group in self._groups:
-            group.start(dict(self._slots), self._counters)
-            tensors = [group.learning_rate(self.get_lr()), *group.counters.values()]
-            for buffers in group.slots.values():
-                tensors.extend(buffers)
-            for tensor in tensors:
-                yield tensor.name, tensor
+        moving = [self._active(group) for group in list(self._groups)]
+        for group in [group for group in moving if group is not None] or self._groups:
+            yield "learning_rate", None, self._prepare(group)
+            for name, counter in group.counters.items():
+                yield name, None, counter
+            for name, buffers in group.slots.items():
+                for p, buffer in zip(group.parameters, buffers, strict=True):
+                    yield name, p, buffer
 
     def state_dict(self) -> dict[str, Any]:
         """Slots and counters by parameter name, and the scheduler's state under "LR_Scheduler"."""

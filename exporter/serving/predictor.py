@@ -59,7 +59,7 @@ class Predictor:
         self._state = CarriedState(self._file)
         states = self._file.states
         self._inputs = tuple(info for info in self._file.inputs if info.name not in states)
-        self._signature = Signature(self._inputs, self._file.name)
+        self._signature = Signature(self._file.inputs, self._file.name)
         hidden = set(states.values())
         self._outputs = tuple(info for info in self._file.outputs if info.name not in hidden)
         self._fetches = [info.name for info in self._outputs] + self._state.outputs
@@ -118,7 +118,8 @@ class Predictor:
 
         Args:
             inputs: a value for every input in file order, or one mapping of names to values. By
-                name, inputs that have a default may be given too.
+                name, inputs that have a default may be given too, and states: the call then starts
+                from that value (the learning rate of a training step, say).
 
         Returns:
             One array for every output, in file order. They belong to the caller.
@@ -133,7 +134,7 @@ class Predictor:
         if not self._state:
             return self._compute(feeds)
         with self._lock:
-            results = self._compute(feeds | self._state.values)
+            results = self._compute(self._state.values | feeds)
             count = len(self._outputs)
             self._state.keep(results[count:])
         return results[:count]

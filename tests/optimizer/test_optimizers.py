@@ -420,17 +420,25 @@ def test_a_deep_copy_trains_on_its_own():
 
 
 @pytest.mark.parametrize("name", MAKE)
-def test_state_can_be_made_ahead_and_named(name):
+def test_state_can_be_made_ahead(name):
     params, again = parameters(), parameters()
     opt, plain = MAKE[name](params), MAKE[name](again)
-    named = dict(opt.named_buffers())
-    assert all(isinstance(buffer, nn.Buffer) for buffer in named.values())
-    assert sum(key.startswith("learning_rate") for key in named) == 1
-    assert set(opt.state_dict()) <= set(named) | {
-        f"{p.name}_{k}_0" for p in params for k in opt._counters
+    made = list(opt.state_buffers())
+    assert all(isinstance(buffer, nn.Buffer) for _, _, buffer in made)
+    assert [kind for kind, p, _ in made if p is None] == ["learning_rate", *opt._counters]
+    slots = {f"{p.name}_{kind}_0" for kind, p, _ in made if p is not None}
+    assert slots == {key for key in opt.state_dict() if key.endswith("_0")} - {
+        f"{p.name}_{kind}_0" for p in params for kind in opt._counters
     }
     for both, one in ((params, opt), (again, plain)):
         feed(both, 1.0)
         one.step()
     assert np.array_equal(flat(params), flat(again))
-    assert all(buffer is dict(opt.named_buffers())[key] for key, buffer in named.items())
+    assert all(a[2] is b[2] for a, b in zip(made, opt.state_buffers(), strict=True))
+
+
+def test_state_of_parameters_without_a_gradient_is_left_out():
+    params = parameters()
+    opt = optimizer.Adam(0.1, parameters=params)
+    feed(params[:1], 1.0)
+    assert {id(p) for _, p, _ in opt.state_buffers() if p is not None} == {id(params[0])}

@@ -98,7 +98,7 @@ class TorchOptimizer(Optimizer):
         if params:
             self._add_all(list(params))
 
-    def _step_group(self, group: Group, grads: list[Any]) -> None:
+    def _prepare(self, group: Group) -> Tensor:
         settings = self._owner[id(group.parameters[0])]
         if group.rate != settings["lr"]:
             group.rate, group._lr_value = float(settings["lr"]), None
@@ -110,7 +110,10 @@ class TorchOptimizer(Optimizer):
             else:
                 for one, item in zip(attribute, value, strict=True):
                     setattr(self, one, item)
-        if settings.get("maximize"):
+        return super()._prepare(group)
+
+    def _step_group(self, group: Group, grads: list[Any]) -> None:
+        if self._owner[id(group.parameters[0])].get("maximize"):
             grads = [-g for g in grads]
         super()._step_group(group, grads)
         for p in group.parameters:
