@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def timed(python: str, library: str, names: list[str], seconds: float) -> list[dict[str, Any]]:
     """What one process of a library measures."""
     own = {"NETWORKS_LIBRARY": library, "PYTHONPATH": str(ROOT), "OMP_PROC_BIND": "true"}
+    own |= {"DYN_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
     command = [python, "-m", "benchmarks.networks.worker", str(seconds), *names]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **own})
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

@@ -191,8 +191,7 @@ def _zeros(shape: Sequence[Any], dtype: np.dtype) -> Any:
 
 def _fit(g: Any, shape: Sequence[Any], dtype: np.dtype) -> Any:
     """Bring a gradient to its input's dtype and, if the input was broadcast, to its shape."""
-    if g._array.dtype != dtype:
-        g = OPS["cast"](g, dtype=dtype.name)
+    g = _of_dtype(g, dtype)
     if tuple(g.shape) != tuple(shape):
         g = OPS["sum_to"](g, shape=tuple(shape))
     return g
@@ -209,7 +208,7 @@ def _call_hooks(hooks: HookList, g: Any) -> Any:
                 f"a gradient hook returned {given}; it must return None or a Tensor of shape "
                 f"{list(g._array.shape)}"
             )
-        g = replaced
+        g = _of_dtype(replaced, g._array.dtype)
     return g
 
 
@@ -239,7 +238,12 @@ def _seed(tensor: Tensor, gradient: Any) -> Any:
             f"the gradient has shape {list(gradient._read().shape)}, the tensor "
             f"{list(tensor._read().shape)}; they must be equal"
         )
-    return gradient
+    return _of_dtype(gradient, tensor._read().dtype)
+
+
+def _of_dtype(g: Any, dtype: np.dtype) -> Any:
+    """A gradient in the dtype of what it is the gradient of: kernels rely on it."""
+    return g if g._array.dtype == dtype else OPS["cast"](g, dtype=dtype.name)
 
 
 def backward(

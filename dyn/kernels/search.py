@@ -1,4 +1,4 @@
-"""Positions and order: the k largest, unique, nonzero, counts, places among edges."""
+"""Positions and order: the k largest, unique, counts, places among edges."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from dyn.core.autograd import grad
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
@@ -131,12 +129,10 @@ def _of_ops(
     skip = states[:, 2:] != states[:, :-2]
     skip = OPS["concat"](OPS["zeros_like"](states[:, :2]).astype("bool"), skip, axis=1)
     hidden = OPS["full"](shape=(batch, 2 * count + 1), value=HIDDEN, dtype=logs.dtype.name)
-    a: Any = None
+    # Before the first step nothing is read: the same as to be in the first blank.
+    a = OPS["where"](number < 1, OPS["zeros_like"](hidden), hidden)
     for t in range(steps):
         seen = OPS["take_along_axis"](logs[t], states, axis=1)
-        if a is None:
-            a = OPS["where"](number < 2, seen, hidden)
-            continue
         jump = OPS["where"](skip, _shifted(a, 2), hidden)
         moved = _add(a, _shifted(a, 1), jump) + seen
         running = OPS["unsqueeze"](input_lengths > t, axes=(1,))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import dyn.ops
+from dyn import nn
 from dyn.core import autograd
 from dyn.core.errors import GradError, ShapeError
 from dyn.core.modes import enable_grad, no_grad
@@ -120,6 +121,41 @@ def test_hooks_see_the_sum_in_order_and_may_replace_it():
     assert first.remove() is True and first.remove() is False
     (x * 1.0).backward()
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("given", ["seed", "hook"])
+@pytest.mark.parametrize("kind", ["nll", "layer_norm", "cdist", "cell", "ctc", "matmul"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_gradient_of_another_dtype_is_brought_to_that_of_its_tensor(kind, given, dtype):
+    """Kernels read a gradient by its address, so it must be of the dtype that they expect."""
+    other = "float64" if dtype == "float32" else "float32"
+    rng = np.random.default_rng(0)
+    label = Tensor(rng.integers(0, 4, 64))
+    cell = nn.GRUCell(4, 3).astype(dtype)
+    classes, lengths = Tensor(np.full((4, 1), 2)), (Tensor(np.full(4, 9)), Tensor(np.full(4, 1)))
+    function = {
+        "nll": lambda x: nn.functional.nll_loss(x, label, reduction="none"),
+        "layer_norm": lambda x: nn.functional.layer_norm(x, [4]),
+        "cdist": lambda x: dyn.cdist(x, x[:5]),
+        "cell": lambda x: cell(x)[0],
+        "ctc": lambda x: nn.functional.ctc_loss(
+            x.reshape([16, 4, 4]), classes, *lengths, reduction="none"
+        ),
+        "matmul": lambda x: x @ x.T,
+    }[kind]
+    data = rng.standard_normal((64, 4)).astype(dtype)
+    x, y = leaf(*data), leaf(*data)
+    out = function(x)
+    g = rng.standard_normal(tuple(out.shape)).astype(dtype)
+    out.backward(Tensor(g))
+    out = function(y)
+    if given == "hook":
+        out.register_hook(lambda _: Tensor(g.astype(other)))
+        out.backward()
+    else:
+        out.backward(Tensor(g.astype(other)))
+    assert y.grad.numpy().dtype == dtype
+    np.testing.assert_allclose(y.grad.numpy(), x.grad.numpy(), rtol=2e-5, atol=1e-5)
 
 
 def test_hook_of_wrong_shape_is_refused():

@@ -123,6 +123,41 @@ def test_nan_and_infinity_go_where_they_belong():
     assert np.isnan(relu[3]).all() and (relu[0, 11] == 0)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [2, 64])
+def test_an_infinite_dot_product(dtype, rows):
+    a = np.ones((rows, 2048), dtype)
+    a[0, 0], a[1, 5] = np.inf, -np.inf
+    x = np.ones((2048, 1), dtype)
+    np.testing.assert_array_equal(gemm.matmul(a, x), np.matmul(a, x))
+    np.testing.assert_array_equal(gemm.matmul(x.T, a.T), np.matmul(x.T, a.T))
+
+
+@given(
+    st.lists(st.integers(1, 4), max_size=2),
+    st.integers(1, 40),
+    st.integers(1, 70),
+    st.booleans(),
+    st.sampled_from(["f4", "f8"]),
+    st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_vector_for_each_matrix(batch, m, k, turned, dtype, seed):
+    rng = np.random.default_rng(seed)
+    a = rng.standard_normal((*batch, k, m) if turned else (*batch, m, k)).astype(dtype)
+    a = a.swapaxes(-1, -2) if turned else a
+    x = rng.standard_normal((*batch, k, 1)).astype(dtype)
+    bound = k * np.finfo(dtype).eps * 8
+    np.testing.assert_allclose(gemm.matmul(a, x), a @ x, rtol=0, atol=bound * 4)
+    xt, at = x.swapaxes(-1, -2), a.swapaxes(-1, -2)
+    np.testing.assert_allclose(gemm.matmul(xt, at), xt @ at, rtol=0, atol=bound * 4)
+    # One vector for all matrices, one matrix for all vectors.
+    first = x.reshape(-1, k, 1)[0]
+    np.testing.assert_allclose(gemm.matmul(a, first), a @ first, rtol=0, atol=bound * 4)
+    whole = a.reshape(-1, m, k)[0]
+    np.testing.assert_allclose(gemm.matmul(whole, x), whole @ x, rtol=0, atol=bound * 4)
+
+
 def test_nothing_is_written_beyond_the_result():
     rng = np.random.default_rng(3)
     for m, k, n in [(13, 5, 31), (29, 300, 33), (200, 64, 100)]:

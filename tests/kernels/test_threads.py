@@ -222,6 +222,31 @@ def test_the_number_of_threads_can_change_under_running_kernels():
     assert wrong == []
 
 
+def test_the_number_of_threads_can_change_between_the_shares_of_a_job():
+    """A job keeps the shares that it was cut into, however many workers there are by now."""
+    before = threads.get_num_threads()
+    stop = threading.Event()
+    found = []
+
+    def work():
+        while not stop.is_set():
+            counts = np.zeros(9, np.int64)
+            found.append((counts, storm(threads.pool(), mark.address, counts, 5_000)))
+
+    caller = threading.Thread(target=work)
+    caller.start()
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        threads.set_num_threads(8)
+        threads.pool()
+        threads.set_num_threads(2)
+        threads.pool()
+    stop.set()
+    caller.join()
+    threads.set_num_threads(before)
+    assert found and all(counts.sum() == asked for counts, asked in found)
+
+
 @posix
 def test_threads_are_named_and_counted(four):
     threads.pool()

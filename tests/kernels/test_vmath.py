@@ -205,6 +205,22 @@ def test_on_a_processor_without_fused_multiply_add():
     assert done.returncode == 0, done.stdout[-3000:]
 
 
+def test_half_precision_on_a_named_processor():
+    """What numba compiles for decides, not what the host could do."""
+    script = """
+import numpy as np
+from dyn.kernels.elementwise.apply import cast
+x = np.linspace(-3, 3, 1 << 17, dtype=np.float32)
+y = cast(x, np.dtype(np.float16))
+assert np.array_equal(y, x.astype(np.float16))
+assert np.array_equal(cast(y, np.dtype(np.float32)), y.astype(np.float32))
+"""
+    environment = dict(os.environ, NUMBA_CPU_NAME="generic")
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_on_a_processor_with_more_lanes():
     done = processor(DYN_LANES="16")
     assert done.returncode == 0, done.stdout[-3000:]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dyn.core.autograd import grad
 from dyn.core.errors import AttributeValueError, DTypeError, IndexRangeError, ShapeError
 from dyn.core.tensor import Tensor
 from dyn.kernels.runtime.threads import get_num_threads, set_num_threads
@@ -16,6 +17,18 @@ from dyn.ops import ctc, distance, likelihood, loss, ranking
 
 RECORDED = json.loads((Path(__file__).parent / "losses.json").read_text())
 INPUTS = {name: np.array(values) for name, values in RECORDED["inputs"].items()}
+
+
+def test_ctc_of_a_sample_without_steps_has_no_gradient_of_any_order():
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.normal(size=(4, 2, 3)))
+    x.stop_gradient = False
+    steps, counts = Tensor(np.array([0, 4])), Tensor(np.array([0, 1]))
+    made = ctc.ctc_loss(x, Tensor(np.array([[1], [1]])), steps, counts, reduction="none")
+    (g,) = grad(made.sum(), x, create_graph=True)
+    (h,) = grad((g * Tensor(rng.normal(size=(4, 2, 3)))).sum(), x)
+    assert not g.numpy()[:, 0].any() and not h.numpy()[:, 0].any()
+    assert np.abs(h.numpy()[:, 1]).max() > 1e-3
 
 
 def compute(name: str, reduction: str) -> Tensor:

@@ -126,7 +126,7 @@ def _scores(p, image, head, top, queries, first, keys, shift, q, s):
     bias, scale = argument(p, BIAS), argument(p, SCALE)
     if bias == 0 and shift >= keys - 1:
         return scale
-    # Without a bias the zero that follows the words is added: see `attention.py`.
+    # Without a bias the zero that follows the words is added: see `scaled_dot_product.py`.
     at, by_key, wide = p + 8 * (CODES + 13), 0, 0
     if bias:
         # Its axes are batch, heads, keys, queries.

@@ -1,7 +1,7 @@
 """Attention and its gradient in numpy, for float64. Arrays are [batch, heads, length, width].
 
 Queries are taken a block at a time, so that the scores of long sequences are never all in memory.
-What `attention.py` says of masks, shared heads and rows that see nothing holds here too.
+What `scaled_dot_product.py` says of masks, shared heads and rows that see nothing holds here too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Arithmetic element by element, by op name: `unary`, `binary`, `where`, `cast`.
 
-float32 goes through our own kernels, in two threads where the arrays are large; every other dtype,
+float32 goes through our own kernels, on all threads where the arrays are large; every other dtype,
 and small arrays of what numpy has a ufunc for, through numpy. float16 and bfloat16 are computed in
 float32. Inputs broadcast as in numpy. Nothing here reduces or looks at neighbours.
 """

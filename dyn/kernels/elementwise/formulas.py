@@ -1,6 +1,6 @@
 """Every element-wise function of real numbers, written once for numpy arrays and for registers.
 
-A formula takes a namespace `m` (numpy's functions, or those of `Value`s: `elementwise.py` has
+A formula takes a namespace `m` (numpy's functions, or those of `Value`s: `apply.py` has
 both), its operands and, keyword-only, numbers. What numpy has a ufunc for is in `UFUNCS`, too.
 """
 

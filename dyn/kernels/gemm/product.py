@@ -47,7 +47,7 @@ from dyn.kernels.gemm.pack import (
     N,
     pitch,
 )
-from dyn.kernels.gemm.thin import thin
+from dyn.kernels.gemm.thin import thin, times_vectors
 from dyn.kernels.gemm.tile import ACCUMULATE, HEIGHTS, RELU
 from dyn.kernels.runtime import memory, threads
 from dyn.kernels.runtime.arrays import data, size, stride
@@ -358,6 +358,10 @@ def _steps(x: np.ndarray, batch: tuple[int, ...]) -> tuple[int, ...]:
 
 def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
     """c = a @ b over the leading axes of c, along which a and b are broadcast."""
+    if c.shape[-1] == 1 and times_vectors(a, b[..., 0], c):
+        return
+    if c.shape[-2] == 1 and times_vectors(b.swapaxes(-1, -2), a[..., 0, :], c):
+        return
     a, b = _with_unit_step(a), _with_unit_step(b)
     batch = c.shape[:-2]
     count = math.prod(batch)

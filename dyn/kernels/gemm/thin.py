@@ -22,39 +22,56 @@ GRAIN = 32768
 """Multiplications worth a chunk."""
 
 
-@kernel(fastmath=SUM)
-def _dots(a, x, out):
-    """out[i] = a[i, :] . x for contiguous rows."""
-    for i in range(a.shape[0]):
-        total = x[0] * a[i, 0] * 0
-        for j in range(a.shape[1]):
-            total += a[i, j] * x[j]
-        out[i] = total
-
-
 @kernel(fastmath=("contract", "nsz"))
-def _combine(a, x, out):
-    """out[:] = sum over i of x[i] * a[i, :] for contiguous rows."""
-    for j in range(a.shape[1]):
-        out[j] = a[0, j] * x[0]
-    for i in range(1, a.shape[0]):
-        factor = x[i]
-        for j in range(a.shape[1]):
-            out[j] += a[i, j] * factor
-
-
-@kernel(fastmath=SUM)
-def _dot_rows(args, chunk, chunks, zero):
-    """`_dots` for a share of the rows: (a, x, out, rows, columns)."""
-    columns = argument(args, 4)
+def _combine(args, chunk, chunks, zero):
+    """out[i, :] = sum over r of x[i, r] * a[i, r, :] for some matrices: (a, x, out, matrices, rows,
+    columns). Four rows at a time, so that the sums are read and written less often."""
+    rows, columns = argument(args, 4), argument(args, 5)
     a, x = pointer(data(argument(args, 0)), zero), pointer(data(argument(args, 1)), zero)
     out = pointer(data(argument(args, 2)), zero)
     first, last = bounds(argument(args, 3), chunk, chunks, 1)
     for i in range(first, last):
-        at, total = i * columns, zero
+        to = i * columns
         for j in range(columns):
-            total += a[at + j] * x[j]
+            out[to + j] = zero
+        r, at, by = 0, i * rows * columns, i * rows
+        while r + 3 < rows:
+            p, q, s, t = x[by + r], x[by + r + 1], x[by + r + 2], x[by + r + 3]
+            b, c, d = at + columns, at + 2 * columns, at + 3 * columns
+            for j in range(columns):
+                out[to + j] += a[at + j] * p + a[b + j] * q + a[c + j] * s + a[d + j] * t
+            r, at = r + 4, at + 4 * columns
+        while r < rows:
+            p = x[by + r]
+            for j in range(columns):
+                out[to + j] += a[at + j] * p
+            r, at = r + 1, at + columns
+
+
+@kernel(fastmath=SUM)
+def _dot_rows(args, chunk, chunks, zero):
+    """out[i] = a[i, :] . x[i // each, :] for some rows: (a, x, out, rows, columns, each)."""
+    columns, each = argument(args, 4), argument(args, 5)
+    a, x = pointer(data(argument(args, 0)), zero), pointer(data(argument(args, 1)), zero)
+    out = pointer(data(argument(args, 2)), zero)
+    first, last = bounds(argument(args, 3), chunk, chunks, 1)
+    for i in range(first, last):
+        at, by, total = i * columns, i // each * columns, zero
+        for j in range(columns):
+            total += a[at + j] * x[by + j]
         out[i] = total
+
+
+@task
+def _combine_single(args, chunk, chunks):
+    """Sums of rows in float32."""
+    _combine(args, chunk, chunks, np.float32(0))
+
+
+@task
+def _combine_double(args, chunk, chunks):
+    """Sums of rows in float64."""
+    _combine(args, chunk, chunks, np.float64(0))
 
 
 @task
@@ -69,27 +86,54 @@ def _dot_rows_double(args, chunk, chunks):
     _dot_rows(args, chunk, chunks, np.float64(0))
 
 
+_COMBINE = {np.dtype(np.float32): _combine_single, np.dtype(np.float64): _combine_double}
 _DOT_ROWS = {np.dtype(np.float32): _dot_rows_single, np.dtype(np.float64): _dot_rows_double}
 
 
-def _dot_all(a: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    """out = a @ x for a contiguous matrix, its rows shared by all threads if there are many."""
-    if a.size < 2 * GRAIN:
-        _dots(a, x, out)
-    else:
-        chunks = min(len(a), drive.chunks_of(a.size, GRAIN))
-        drive.run(_DOT_ROWS[a.dtype], chunks, id(a), id(x), id(out), *a.shape)
+def _combine_all(a: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    """Vectors times contiguous matrices (..., rows, columns); one matrix is not shared."""
+    rows, columns = a.shape[-2:]
+    count = a.size // (rows * columns)
+    chunks = min(count, drive.chunks_of(a.size, GRAIN))
+    drive.run(_COMBINE[a.dtype], chunks, id(a), id(x), id(out), count, rows, columns)
+
+
+def _dot_all(a: np.ndarray, x: np.ndarray, out: np.ndarray, each: int) -> None:
+    """Rows of contiguous matrices times vectors, one for every `each` of them."""
+    columns = a.shape[-1]
+    rows = a.size // columns
+    chunks = min(rows, drive.chunks_of(a.size, GRAIN))
+    drive.run(_DOT_ROWS[a.dtype], chunks, id(a), id(x), id(out), rows, columns, each)
 
 
 def times_vector(a: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     """out = a @ x for a matrix of any strides, a vector and a contiguous result."""
     x = contiguous(x)
     if a.flags.c_contiguous:
-        _dot_all(a, x, out)
+        _dot_all(a, x, out, len(a))
     elif a.flags.f_contiguous:
-        _combine(a.T, x, out)
+        _combine_all(a.T, x, out)
     else:
-        _dot_all(contiguous(a), x, out)
+        _dot_all(contiguous(a), x, out, len(a))
+
+
+def times_vectors(a: np.ndarray, x: np.ndarray, c: np.ndarray) -> bool:
+    """c = a @ x for matrices (..., m, k), each with a vector (..., k) of its own, c contiguous.
+
+    Returns:
+        Whether it was done: not where a vector serves several matrices, or neither the rows nor the
+        columns of the matrices follow one another in memory.
+    """
+    if a.shape[:-2] != x.shape[:-1]:
+        return False
+    turned = a.swapaxes(-1, -2)
+    if a.flags.c_contiguous:
+        _dot_all(a, contiguous(x), c, a.shape[-2])
+    elif turned.flags.c_contiguous:
+        _combine_all(turned, contiguous(x), c)
+    else:
+        return False
+    return True
 
 
 def thin(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, relu: bool) -> None:

@@ -3,7 +3,7 @@
 A tile is a block of C held in registers while the sum over k runs over it: each element of A is
 broadcast and multiplied with a row of B, two vectors wide. A is read where it lies, with any
 strides, and so is B as long as its rows are contiguous; nothing needs packing to be correct. Loops
-over tiles are in `gemm.py`.
+over tiles are in `product.py`.
 
 Method: Goto & van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008.
 """

@@ -80,6 +80,7 @@ JOB = 0 * LINE  # number of the last job; workers watch it
 TASK = 1 * LINE
 ARGS = TASK + 8
 CHUNKS = TASK + 16
+SHARES = TASK + 24  # into which the chunks are divided
 DONE = 3 * LINE  # chunks finished
 WAITING = 4 * LINE  # the caller sleeps until the last chunk is done
 SLEEPERS = 5 * LINE  # workers asleep
@@ -87,7 +88,6 @@ BUSY = 6 * LINE  # a job is running
 WORKERS = 7 * LINE
 GENERATION = WORKERS + 8  # workers of another generation leave
 ENTRY = WORKERS + 16  # address of _fork_join, so that drivers need not compile it into themselves
-SHARES = WORKERS + 24  # into which chunks are divided
 MUTEX = 8 * LINE
 OFFERED = 9 * LINE  # condition: there is a new job
 FINISHED = 10 * LINE  # condition: the last chunk is done
@@ -132,9 +132,10 @@ def _watch(address: int, wanted: int, patience: int) -> bool:
 @kernel
 def _draw(state: int, own: int) -> None:
     """Do chunks of the present job until none is left to draw, those of share `own` first."""
-    shares = atomic_load(state + SHARES)
-    for turn in range(shares):
-        share = (own + turn) % shares
+    # Perhaps those of the job before: the caller, who knows, visits all shares of its job.
+    visited = max(1, atomic_load(state + SHARES))
+    for turn in range(visited):
+        share = (own + turn) % visited
         address = state + TICKETS + share * LINE
         chunks, drawn = 0, 0
         while True:
@@ -145,7 +146,7 @@ def _draw(state: int, own: int) -> None:
             # Read after the ticket: were they those of another job, the share would have been
             # closed before they changed, and the swap would fail.
             code, args = atomic_load(state + TASK), atomic_load(state + ARGS)
-            count = atomic_load(state + CHUNKS)
+            count, shares = atomic_load(state + CHUNKS), atomic_load(state + SHARES)
             last = chunk + 1 == count * (share + 1) // shares
             if compare_swap(address, ticket, ticket | LIMIT if last else ticket + 1):
                 call_address(code, args, chunk, count)
@@ -160,15 +161,17 @@ def _draw(state: int, own: int) -> None:
 @microkernel(4)
 def _fork_join(state: int, code: int, args: int, chunks: int) -> None:
     """Run a job on the pool; in this thread alone if the pool is busy or has no workers."""
-    if atomic_load(state + WORKERS) == 0 or chunks >= LIMIT or not compare_swap(state + BUSY, 0, 1):
+    workers = atomic_load(state + WORKERS)
+    if workers == 0 or chunks >= LIMIT or not compare_swap(state + BUSY, 0, 1):
         for chunk in range(chunks):
             call_address(code, args, chunk, chunks)
         return
-    job, shares = atomic_load(state + JOB) + 1, atomic_load(state + SHARES)
+    job, shares = atomic_load(state + JOB) + 1, min(workers + 1, MAX_SHARES)
     # All shares are closed, so nobody draws while the parameters change.
     atomic_store(state + TASK, code)
     atomic_store(state + ARGS, args)
     atomic_store(state + CHUNKS, chunks)
+    atomic_store(state + SHARES, shares)
     atomic_store(state + DONE, 0)
     for share in range(shares):
         first = chunks * share // shares
@@ -278,7 +281,6 @@ class _Pool:
                 )
                 for number in range(1, self.count)
             ]
-            words[SHARES // 8] = min(self.count, MAX_SHARES)
             for thread in self.threads:
                 thread.start()
             words[ENTRY // 8] = _fork_join.address

@@ -6,10 +6,10 @@ Source: F. Giesen, half-precision conversions (float_to_half_fast3_rtne, half_to
 
 from __future__ import annotations
 
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 
+from dyn.kernels.vector.lanes import has
 from dyn.kernels.vector.value import F32, INT16, INT32, Value, choose, vector_type
 
 _BIAS = (127 - 15) << 23
@@ -18,7 +18,7 @@ _DENORMAL = 0.5
 """The number whose last place is float16's smallest step, 2 ** -24."""
 _TINY = 2.0**-14
 """float16's smallest number that is not denormal."""
-NATIVE = bool(llvmlite.binding.get_host_cpu_features().get("f16c"))
+NATIVE = has("f16c")
 """Whether the processor converts; where it does not, LLVM would call a function that is absent."""
 
 

@@ -1,6 +1,6 @@
 """Plans of Winograd's filtering for given shapes: the words that the stages read, and the weights.
 
-What the stages do with the words stands in `winograd.py`; the transforms are in
+What the stages do with the words stands in `filtering.py` and `weight.py`; the transforms are in
 `transform.py`.
 """
 
