@@ -11,7 +11,7 @@ Method: Goto & van de Geijn 2008; blocks follow the cache, sums never follow the
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +38,6 @@ from dyn.kernels.gemm.pack import (
     TILE_ROWS,
     TOGETHER,
     WHOLE,
-    WORDS,
     A,
     B,
     C,
@@ -49,11 +48,12 @@ from dyn.kernels.gemm.pack import (
 )
 from dyn.kernels.gemm.thin import thin, times_vectors
 from dyn.kernels.gemm.tile import ACCUMULATE, HEIGHTS, RELU
-from dyn.kernels.runtime import memory, threads
+from dyn.kernels.runtime import memory
 from dyn.kernels.runtime.arrays import data, size, stride
-from dyn.kernels.runtime.bytes import copy_bytes, put_word
+from dyn.kernels.runtime.bytes import put_word
+from dyn.kernels.runtime.drive import Launch
 from dyn.kernels.runtime.jit import call_address, kernel, microkernel, task
-from dyn.kernels.runtime.threads import argument, bounds, pack, parallel_for
+from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.runtime.words import room
 from dyn.kernels.vector.transpose import transpose_f32, transpose_f64
 
@@ -70,6 +70,8 @@ MAX_CHUNKS = 40
 RESIDENT, LONG, FEW_CHUNKS = 1 << 18, 128, 16
 """Every chunk reads all of one operand. If that has more elements than RESIDENT, which the second-
 level cache keeps, chunks are LONG rows or columns, unless that makes less than FEW_CHUNKS."""
+BATCH_GRAIN = 1 << 17
+"""Multiplications of a batch worth a chunk: small matrices reach less of the processor's speed."""
 BATCH_CHUNKS = 16
 """Those of a batch have memory for packing each."""
 PACK_GRAIN = 1 << 15
@@ -126,140 +128,118 @@ def multiply(p):
                 i += rows
 
 
+# Words of the tasks: `id`s of arrays, then what follows from shapes and layouts. The table holds
+# the offsets of the matrices of a batch.
+(
+    IN_A, IN_B, IN_C, IN_BIAS, SCRATCH, TABLE, AXIS_A, AXIS_B, AXIS_C, READ_WHOLE, A_AT, PACKED,
+    BIASED, KIND, BY_ROWS, COUNT, SCRATCH_STEP, MULTIPLY, PACK_STEPS, TILES,
+) = range(20)  # fmt: skip
+ARRAYS = AXIS_A
+
+
+@kernel(forceinline=True)
+def _describe(p, args):
+    """Fill in the words of a product (`pack.py`) from those of a task."""
+    a, b, c = argument(args, IN_A), argument(args, IN_B), argument(args, IN_C)
+    rows, inner, c_rows = argument(args, AXIS_A), argument(args, AXIS_B), argument(args, AXIS_C)
+    packed = argument(args, PACKED)
+    scratch = data(argument(args, SCRATCH)) if packed else 0
+    put_word(p, M, size(c, c_rows))
+    put_word(p, N, size(c, c_rows + 1))
+    put_word(p, K, size(a, rows + 1))
+    put_word(p, A, data(a))
+    put_word(p, A_ROW, stride(a, rows))
+    put_word(p, A_STEP, stride(a, rows + 1))
+    put_word(p, B, data(b))
+    put_word(p, B_STEP, stride(b, inner))
+    put_word(p, B_COLUMN, stride(b, inner + 1))
+    put_word(p, C, data(c))
+    put_word(p, C_ROW, stride(c, c_rows))
+    put_word(p, ELEMENT, stride(c, c_rows + 1))
+    put_word(p, BIAS, data(argument(args, IN_BIAS)) if argument(args, BIASED) else 0)
+    put_word(p, FLAGS, argument(args, KIND))
+    put_word(p, WHOLE, argument(args, READ_WHOLE))
+    put_word(p, PACKED_A, scratch + argument(args, A_AT) if argument(args, A_AT) else 0)
+    put_word(p, PACKED_B, scratch + PANEL_BYTES)
+    for i in range(CODES):
+        put_word(p, TALL + i, argument(args, TILES + i))
+
+
 @task
 def _pack_part(args, chunk, chunks):
-    """A share of the packing: words of the product, the address of `pack_steps`."""
-    first, last = bounds(argument(argument(args, 0), K), chunk, chunks, TOGETHER)
-    call_address(argument(args, 1), argument(args, 0), first, last)
+    """A share of the packing."""
+    own = room()
+    _describe(own, args)
+    first, last = bounds(argument(own, K), chunk, chunks, TOGETHER)
+    call_address(argument(args, PACK_STEPS), own, first, last)
 
 
 @task
 def _part(args, chunk, chunks):
-    """One chunk of a product: its words, the address of `multiply`, the side."""
-    p, by_rows = argument(args, 0), argument(args, 2)
-    between, element = pitch(argument(p, K)), argument(p, ELEMENT)
+    """Some rows or columns of a product, once its operands are packed."""
     own = room()
-    copy_bytes(own, p, 8 * WORDS)
+    _describe(own, args)
+    by_rows = argument(args, BY_ROWS)
+    between, element = pitch(argument(own, K)), argument(own, ELEMENT)
     unit = HEIGHTS[0] if by_rows else PANEL_BYTES // element
-    first, last = bounds(argument(p, M if by_rows else N), chunk, chunks, unit)
+    first, last = bounds(argument(own, M if by_rows else N), chunk, chunks, unit)
     if first >= last:
         return
     if by_rows:
         put_word(own, M, last - first)
-        put_word(own, A, argument(p, A) + first * argument(p, A_ROW))
-        put_word(own, C, argument(p, C) + first * argument(p, C_ROW))
-        if argument(p, PACKED_A):
+        put_word(own, A, argument(own, A) + first * argument(own, A_ROW))
+        put_word(own, C, argument(own, C) + first * argument(own, C_ROW))
+        if argument(own, PACKED_A):
             tiles_before = first // HEIGHTS[0] * between * TILE_ROWS * element
-            put_word(own, PACKED_A, argument(p, PACKED_A) + tiles_before)
+            put_word(own, PACKED_A, argument(own, PACKED_A) + tiles_before)
     else:
-        whole = argument(p, WHOLE)
+        whole = argument(own, WHOLE)
         put_word(own, N, last - first)
-        put_word(own, B, argument(p, B) + first * argument(p, B_COLUMN))
-        put_word(own, C, argument(p, C) + first * element)
-        if argument(p, BIAS):
-            put_word(own, BIAS, argument(p, BIAS) + first * element)
+        put_word(own, B, argument(own, B) + first * argument(own, B_COLUMN))
+        put_word(own, C, argument(own, C) + first * element)
+        if argument(own, BIAS):
+            put_word(own, BIAS, argument(own, BIAS) + first * element)
         panels_before = max(0, first - whole) // unit * between * PANEL_BYTES
-        put_word(own, PACKED_B, argument(p, PACKED_B) + panels_before)
+        put_word(own, PACKED_B, argument(own, PACKED_B) + panels_before)
         put_word(own, WHOLE, max(0, min(whole, last) - first))
-    call_address(argument(args, 1), own)
+    call_address(argument(args, MULTIPLY), own)
 
 
 @task
 def _batch_part(args, chunk, chunks):
-    """Some matrices of a batch: (words of one product, multiply, pack_steps, table of offsets,
-    matrices, numbers packed, scratch bytes of a chunk)."""
-    p, table = argument(args, 0), argument(args, 3)
+    """Some matrices of a batch; every chunk packs into scratch memory of its own."""
     own = room()
-    copy_bytes(own, p, 8 * WORDS)
-    put_word(own, PACKED_B, argument(p, PACKED_B) + chunk * argument(args, 6))
-    if argument(p, PACKED_A):
-        put_word(own, PACKED_A, argument(p, PACKED_A) + chunk * argument(args, 6))
-    first, last = bounds(argument(args, 4), chunk, chunks, 1)
+    _describe(own, args)
+    table, scratch = data(argument(args, TABLE)), chunk * argument(args, SCRATCH_STEP)
+    a, b, c = argument(own, A), argument(own, B), argument(own, C)
+    put_word(own, PACKED_B, argument(own, PACKED_B) + scratch)
+    if argument(own, PACKED_A):
+        put_word(own, PACKED_A, argument(own, PACKED_A) + scratch)
+    first, last = bounds(argument(args, COUNT), chunk, chunks, 1)
     for i in range(first, last):
-        put_word(own, A, argument(p, A) + argument(table, 3 * i))
-        put_word(own, B, argument(p, B) + argument(table, 3 * i + 1))
-        put_word(own, C, argument(p, C) + argument(table, 3 * i + 2))
-        if argument(args, 5):
-            call_address(argument(args, 2), own, 0, argument(p, K))
-        call_address(argument(args, 1), own)
-
-
-@kernel(forceinline=True)
-def _describe(p, codes, a, a_axis, b, b_axis, c, c_axis, cut):
-    """Fill in the words of a product of arrays given by `id`; their rows are the axes named.
-
-    `cut` is (whole, offset of the packed A in the scratch or 0, `id` of the scratch or 0).
-    """
-    whole, a_at, scratch = cut
-    at = data(scratch) if scratch else 0
-    put_word(p, M, size(c, c_axis))
-    put_word(p, N, size(c, c_axis + 1))
-    put_word(p, K, size(a, a_axis + 1))
-    put_word(p, A, data(a))
-    put_word(p, A_ROW, stride(a, a_axis))
-    put_word(p, A_STEP, stride(a, a_axis + 1))
-    put_word(p, B, data(b))
-    put_word(p, B_STEP, stride(b, b_axis))
-    put_word(p, B_COLUMN, stride(b, b_axis + 1))
-    put_word(p, C, data(c))
-    put_word(p, C_ROW, stride(c, c_axis))
-    put_word(p, ELEMENT, stride(c, c_axis + 1))
-    put_word(p, BIAS, 0)
-    put_word(p, FLAGS, 0)
-    put_word(p, WHOLE, whole)
-    put_word(p, PACKED_A, at + a_at if a_at else 0)
-    put_word(p, PACKED_B, at + PANEL_BYTES)
-    for i in range(CODES):
-        put_word(p, TALL + i, codes[3 + i])
-
-
-@kernel
-def _drive(pool, part, codes, a, b, c, bias, flags, cut, packed, chunks, side):
-    """A product of two matrices; codes are addresses of tasks and microkernels."""
-    p = room()
-    _describe(p, codes, a, 0, b, 0, c, 0, cut)
-    if bias:
-        put_word(p, BIAS, data(bias))
-    put_word(p, FLAGS, flags)
-    if packed:
-        parallel_for(pool, codes[2], pack(p, codes[1]), max(1, min(packed // PACK_GRAIN, chunks)))
-    if chunks == 1:
-        call_address(codes[0], p)
-    else:
-        parallel_for(pool, part, pack(p, codes[0], side), chunks)
-
-
-@kernel
-def _drive_batch(
-    pool, part, codes, a, a_axis, b, b_axis, c, c_axis, cut, table, count, packed, step, chunks
-):
-    """Many products of the same sizes, at the offsets in the array `table`."""
-    p = room()
-    _describe(p, codes, a, a_axis, b, b_axis, c, c_axis, cut)
-    args = pack(p, codes[0], codes[1], data(table), count, packed, step)
-    parallel_for(pool, part, args, chunks)
+        put_word(own, A, a + argument(table, 3 * i))
+        put_word(own, B, b + argument(table, 3 * i + 1))
+        put_word(own, C, c + argument(table, 3 * i + 2))
+        if argument(args, PACKED):
+            call_address(argument(args, PACK_STEPS), own, 0, argument(own, K))
+        call_address(argument(args, MULTIPLY), own)
 
 
 # ---- from Python -------------------------------------------------------------------------------
 
-_CODES: dict[str, tuple[int, ...]] = {}
 
-
+@cache
 def _codes(dtype: np.dtype) -> tuple[int, ...]:
-    """Addresses of `multiply`, `pack_steps`, its task, and of the microkernels for a dtype."""
-    found = _CODES.get(dtype.char)
-    if found is None:
-        single = dtype == np.float32
-        of_dtype = (
-            (tiles.tall_f32, tiles.middle_f32, tiles.low_f32, transpose_f32,
-             packs.copy_tile_f32, packs.copy_panel_f32)
-            if single
-            else (tiles.tall_f64, tiles.middle_f64, tiles.low_f64, transpose_f64,
-                  packs.copy_tile_f64, packs.copy_panel_f64)
-        )  # fmt: skip
-        made = (multiply, packs.pack_steps, _pack_part, *of_dtype)
-        found = _CODES[dtype.char] = tuple(k.address for k in made)
-    return found
+    """Addresses of `multiply`, `pack_steps` and of the microkernels for a dtype."""
+    single = dtype == np.float32
+    of_dtype = (
+        (tiles.tall_f32, tiles.middle_f32, tiles.low_f32, transpose_f32,
+         packs.copy_tile_f32, packs.copy_panel_f32)
+        if single
+        else (tiles.tall_f64, tiles.middle_f64, tiles.low_f64, transpose_f64,
+              packs.copy_tile_f64, packs.copy_panel_f64)
+    )  # fmt: skip
+    return tuple(k.address for k in (multiply, packs.pack_steps, *of_dtype))
 
 
 class _Cut(NamedTuple):
@@ -305,31 +285,58 @@ def _cut(m: int, n: int, k: int, element: int, steps_in_a: bool, columns_in_b: b
     return _Cut(chunks, by_rows, whole, a_at if packs_a else 0, packed, scratch)
 
 
+class _Ready(NamedTuple):
+    """A product of given sizes and layouts, ready to run.
+
+    Attributes:
+        launch: runs it; None if an operand must be copied first, as no axis of it is contiguous.
+        scratch: bytes of memory for packing.
+        table: the offsets of the matrices of a batch.
+    """
+
+    launch: Launch | None
+    scratch: int
+    table: np.ndarray
+
+
+Layout = tuple[tuple[int, ...], tuple[int, ...]]
+"""Shape and strides of an array."""
+
+
+@lru_cache(4096)
+def _ready(a: Layout, b: Layout, biased: bool, flags: int, dtype: np.dtype) -> _Ready:
+    ((m, k), a_steps), ((_, n), b_steps) = a, b
+    element = dtype.itemsize
+    if element not in a_steps or element not in b_steps:
+        return _Ready(None, 0, _NONE)
+    cut = _cut(m, n, k, element, a_steps[1] == element, b_steps[1] == element)
+    stages = [(_part, cut.chunks)]
+    if cut.packed:
+        stages.insert(0, (_pack_part, max(1, min(cut.packed // PACK_GRAIN, cut.chunks))))
+    words = (0, 0, 0, cut.whole, cut.a_at, cut.packed, int(biased), flags, int(cut.by_rows), 1, 0)
+    launch = Launch(stages, ARRAYS, *words, *_codes(dtype))
+    return _Ready(launch, cut.scratch if cut.packed else 0, _NONE)
+
+
+_NONE = np.zeros(1, np.uint8)
+"""Stands for an array that there is not."""
+
+
 def product(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, flags: int) -> None:
-    """c = a @ b (+ bias) for matrices of one floating-point dtype; `flags` are those of a tile."""
-    m, k = a.shape
-    n = b.shape[1]
-    if m == 1 or n == 1 or k == 1:
+    """c = a @ b (+ bias) for matrices of one floating-point dtype, c with contiguous rows.
+
+    `flags` are those of a tile.
+    """
+    if 1 in a.shape or b.shape[1] == 1:
         thin(a, b, c, bias, bool(flags & RELU))
         return
-    a, b = _with_unit_step(a), _with_unit_step(b)
-    element = c.itemsize
-    cut = _cut(m, n, k, element, a.strides[1] == element, b.strides[1] == element)
-    scratch = memory.empty((cut.scratch,), np.uint8) if cut.packed else None
-    _drive(
-        threads.pool() if cut.chunks > 1 else 0,
-        _part.address,
-        _codes(c.dtype),
-        id(a),
-        id(b),
-        id(c),
-        0 if bias is None else id(bias),
-        flags,
-        (cut.whole, cut.a_at, 0 if scratch is None else id(scratch)),
-        cut.packed,
-        cut.chunks,
-        cut.by_rows,
-    )
+    layouts = (a.shape, a.strides), (b.shape, b.strides)
+    ready = _ready(*layouts, bias is not None, flags, c.dtype)
+    if ready.launch is None:
+        product(_with_unit_step(a), _with_unit_step(b), c, bias, flags)
+        return
+    scratch = memory.empty((ready.scratch,), np.uint8) if ready.scratch else _NONE
+    ready.launch(a, b, c, _NONE if bias is None else bias, scratch, _NONE)
 
 
 def _with_unit_step(x: np.ndarray) -> np.ndarray:
@@ -337,54 +344,45 @@ def _with_unit_step(x: np.ndarray) -> np.ndarray:
     return x if x.itemsize in x.strides[-2:] else contiguous(x)
 
 
-@lru_cache(1024)
-def _offsets(batch: tuple[int, ...], *steps: tuple[int, ...]) -> np.ndarray:
-    """Bytes from the first matrix to each of a batch, in A, B and C in turn: [matrices * 3]."""
-    found = np.zeros((*batch, len(steps)), np.int64)
-    for axis, length in enumerate(batch):
-        shape = [1] * len(batch)
-        shape[axis] = length
-        by = np.array([own[axis] for own in steps], np.int64)
-        found += np.arange(length).reshape(*shape, 1) * by
+def _offsets(batch: tuple[int, ...], *layouts: Layout) -> np.ndarray:
+    """Bytes from the first matrix to each of a batch, in each operand in turn: [matrices * 3]."""
+    found = np.zeros((*batch, len(layouts)), np.int64)
+    for place, (shape, strides) in enumerate(layouts):
+        for i, (n, step) in enumerate(zip(shape[-3::-1], strides[-3::-1], strict=True)):
+            axis = len(batch) - 1 - i
+            if n != 1:  # else it is repeated
+                along = [-1 if one == axis else 1 for one in range(len(batch))]
+                found[..., place] += (np.arange(n) * step).reshape(along)
     return found.reshape(-1)
 
 
-def _steps(x: np.ndarray, batch: tuple[int, ...]) -> tuple[int, ...]:
-    """Bytes between matrices along each axis of the batch; 0 where x is repeated."""
-    missing = len(batch) - (x.ndim - 2)
-    own = [s if n != 1 else 0 for s, n in zip(x.strides[:-2], x.shape[:-2], strict=True)]
-    return (0,) * missing + tuple(own)
+@lru_cache(4096)
+def _ready_batch(a: Layout, b: Layout, c: Layout) -> _Ready:
+    """The product of batches; c is contiguous."""
+    (*batch, m, n), (*_, element) = c
+    k, a_steps, b_steps = a[0][-1], a[1][-2:], b[1][-2:]
+    if element not in a_steps or element not in b_steps:
+        return _Ready(None, 0, _NONE)
+    cut = _cut(m, n, k, element, a_steps[1] == element, b_steps[1] == element)
+    count = math.prod(batch)
+    chunks = max(1, min(m * n * k * count // BATCH_GRAIN, count, BATCH_CHUNKS))
+    step = -(-cut.scratch // 64) * 64 if cut.packed else 0
+    axes = [len(shape) - 2 for shape, _ in (a, b, c)]
+    words = (cut.whole, cut.a_at, cut.packed, 0, 0, 0, count, step)
+    dtype = np.dtype(f"f{element}")
+    launch = Launch([(_batch_part, chunks)], ARRAYS, *axes, *words, *_codes(dtype))
+    return _Ready(launch, chunks * step, _offsets(tuple(batch), a, b, c))
 
 
 def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
-    """c = a @ b over the leading axes of c, along which a and b are broadcast."""
+    """c = a @ b over the leading axes of c, along which a and b are broadcast; c is contiguous."""
     if c.shape[-1] == 1 and times_vectors(a, b[..., 0], c):
         return
     if c.shape[-2] == 1 and times_vectors(b.swapaxes(-1, -2), a[..., 0, :], c):
         return
-    a, b = _with_unit_step(a), _with_unit_step(b)
-    batch = c.shape[:-2]
-    count = math.prod(batch)
-    offsets = _offsets(batch, _steps(a, batch), _steps(b, batch), _steps(c, batch))
-    (m, n), k, element = c.shape[-2:], a.shape[-1], c.itemsize
-    cut = _cut(m, n, k, element, a.strides[-1] == element, b.strides[-1] == element)
-    chunks = max(1, min(m * n * k * count // GRAIN, count, BATCH_CHUNKS))
-    step = -(-cut.scratch // 64) * 64
-    scratch = memory.empty((chunks * step,), np.uint8) if cut.packed else None
-    _drive_batch(
-        threads.pool() if chunks > 1 else 0,
-        _batch_part.address,
-        _codes(c.dtype),
-        id(a),
-        a.ndim - 2,
-        id(b),
-        b.ndim - 2,
-        id(c),
-        c.ndim - 2,
-        (cut.whole, cut.a_at, 0 if scratch is None else id(scratch)),
-        id(offsets),
-        count,
-        cut.packed,
-        step,
-        chunks,
-    )
+    ready = _ready_batch((a.shape, a.strides), (b.shape, b.strides), (c.shape, c.strides))
+    if ready.launch is None:
+        batched(_with_unit_step(a), _with_unit_step(b), c)
+        return
+    scratch = memory.empty((ready.scratch,), np.uint8) if ready.scratch else _NONE
+    ready.launch(a, b, c, _NONE, scratch, ready.table)
