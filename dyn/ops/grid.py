@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.core.errors import AttributeValueError, ShapeError
-from dyn.core.op import OPS, op
+from dyn.core.op import op
 from dyn.core.tensor import Tensor
+from dyn.kernels import affine_grid as affine_kernels
 from dyn.kernels import grid as kernels
+from dyn.kernels.grid_places import PADDINGS
 from dyn.ops.infer import Type, need_float, need_rank, need_same_dtype, same_size, show
 
 MODES = ("bilinear", "nearest")
-PADDINGS = ("zeros", "border", "reflection")
 
 
 def _infer_grid_sample(
@@ -36,19 +37,55 @@ def _grid_sample(x, grid, *, mode, padding, align_corners):
     return kernels.grid_sample(x, grid, mode=mode, padding=padding, align_corners=align_corners)
 
 
-@_grid_sample.vjp("x", "grid")
+@_grid_sample.vjp("x")
+def _(g, *, grid, x_shape, mode, padding, align_corners):
+    return _grid_sample_grad_x(
+        g, grid, x_shape=x_shape, mode=mode, padding=padding, align_corners=align_corners
+    )
+
+
+@_grid_sample.vjp("grid")
 def _(g, *, x, grid, mode, padding, align_corners):
-    return _grid_sample_grad(g, x, grid, mode=mode, padding=padding, align_corners=align_corners)
+    return _grid_sample_grad_grid(
+        g, x, grid, mode=mode, padding=padding, align_corners=align_corners
+    )
 
 
-def _infer_grid_sample_grad(g: Type, x: Type, grid: Type, **attrs: Any) -> list[Type]:
-    return [x, grid]
+def _infer_grid_sample_grad_x(g: Type, grid: Type, *, x_shape: Any, **attrs: Any) -> Type:
+    return Type(tuple(x_shape), g.dtype)
 
 
-@op(infer=_infer_grid_sample_grad, outputs=("gx", "ggrid"), public=2, differentiable=False)
-def _grid_sample_grad(g, x, grid, *, mode, padding, align_corners):
-    """Gradients of `grid_sample`; that of the grid is zero for mode "nearest". ONNX: composed."""
-    return kernels.grid_sample_grad(
+@op(infer=_infer_grid_sample_grad_x)
+def _grid_sample_grad_x(g, grid, *, x_shape, mode, padding, align_corners):
+    """g given back to the pixels that were read. ONNX: ScatterElements."""
+    return kernels.grid_sample_grad_x(
+        g, grid, x_shape=x_shape, mode=mode, padding=padding, align_corners=align_corners
+    )
+
+
+# What is given back is linear in g, and by g as steep in the grid as what was read.
+
+
+@_grid_sample_grad_x.vjp("g")
+def _(gg, *, grid, x_shape, mode, padding, align_corners):
+    return _grid_sample(gg, grid, mode=mode, padding=padding, align_corners=align_corners)
+
+
+@_grid_sample_grad_x.vjp("grid")
+def _(gg, *, g, grid, x_shape, mode, padding, align_corners):
+    return _grid_sample_grad_grid(
+        g, gg, grid, mode=mode, padding=padding, align_corners=align_corners
+    )
+
+
+def _infer_grid_sample_grad_grid(g: Type, x: Type, grid: Type, **attrs: Any) -> Type:
+    return grid
+
+
+@op(infer=_infer_grid_sample_grad_grid, differentiable=False)
+def _grid_sample_grad_grid(g, x, grid, *, mode, padding, align_corners):
+    """What moving the places would change; zeros for mode "nearest". ONNX: GatherElements."""
+    return kernels.grid_sample_grad_grid(
         g, x, grid, mode=mode, padding=padding, align_corners=align_corners
     )
 
@@ -77,6 +114,42 @@ def grid_sample(
     return _grid_sample(x, grid, mode=mode, padding=padding_mode, align_corners=bool(align_corners))
 
 
+def _infer_affine_grid(theta: Type, *, sizes: Any, align_corners: bool) -> Type:
+    need_float("theta", theta)
+    need_rank("theta", theta, 3)
+    n = theta.shape[0]
+    fits = all(same_size(a, b) for a, b in zip(theta.shape, (sizes[0], 2, 3), strict=True))
+    if not fits:
+        raise ShapeError(f"theta {show(theta.shape)} must be [{sizes[0]}, 2, 3]")
+    return Type((n, *sizes[1:], 2), theta.dtype)
+
+
+@op(infer=_infer_affine_grid)
+def _affine_grid(theta, *, sizes, align_corners):
+    """The places that maps take pixels to. ONNX: Mul, Add."""
+    return affine_kernels.affine_grid(theta, sizes=sizes, align_corners=align_corners)
+
+
+@_affine_grid.vjp("theta")
+def _(g, *, align_corners):
+    return _affine_grid_grad(g, align_corners=align_corners)
+
+
+def _infer_affine_grid_grad(g: Type, *, align_corners: bool) -> Type:
+    return Type((g.shape[0], 2, 3), g.dtype)
+
+
+@op(infer=_infer_affine_grid_grad)
+def _affine_grid_grad(g, *, align_corners):
+    """Sums of g times (x, y, 1). ONNX: ReduceSum."""
+    return affine_kernels.affine_grid_grad(g, align_corners=align_corners)
+
+
+@_affine_grid_grad.vjp("g")
+def _(gg, *, g_shape, align_corners):
+    return _affine_grid(gg, sizes=tuple(g_shape[:3]), align_corners=align_corners)
+
+
 def affine_grid(theta: Tensor, out_shape: Any, align_corners: bool = True) -> Tensor:
     """The grid of an affine map, for `grid_sample`.
 
@@ -86,23 +159,13 @@ def affine_grid(theta: Tensor, out_shape: Any, align_corners: bool = True) -> Te
         align_corners: as in `grid_sample`.
 
     Returns:
-        [N, H, W, 2]. ONNX: MatMul.
+        [N, H, W, 2]. ONNX: Mul, Add.
+
+    Raises:
+        ShapeError: theta is not [N, 2, 3].
     """
-    need_rank("theta", Type(tuple(theta.shape), theta._read().dtype), 3)
     n, _, h, w = tuple(out_shape)
-
-    def ends(size: Any) -> Tensor:
-        at = OPS["arange"](start=0, stop=size, step=1, dtype="int64").astype(theta.dtype)
-        if align_corners:
-            return at * 2.0 / (size - 1) - 1.0 if size != 1 else at
-        return (at * 2.0 + 1.0) / size - 1.0
-
-    zeros = OPS["full"](shape=(h, w), value=0.0, dtype=theta.dtype.name)
-    x, y = ends(w).reshape((1, w)) + zeros, ends(h).reshape((h, 1)) + zeros
-    places = [OPS["reshape"](v, shape=(h * w, 1)) for v in (x, y, zeros + 1.0)]
-    base = OPS["concat"](*places, axis=1)
-    moved = OPS["matmul"](base, OPS["transpose"](theta, perm=(0, 2, 1)))
-    return OPS["reshape"](moved, shape=(n, h, w, 2))
+    return _affine_grid(theta, sizes=(n, h, w), align_corners=bool(align_corners))
 
 
 __all__ = ["affine_grid", "grid_sample"]
