@@ -1,0 +1,1 @@
+"""Factors of matrices and what is solved with them: LU, Cholesky, triangles, QR."""
