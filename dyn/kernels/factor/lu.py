@@ -9,35 +9,34 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
 from dyn.kernels.copy import contiguous
+from dyn.kernels.factor.panel import eliminate_f32, eliminate_f64
 from dyn.kernels.factor.parts import (
     BACKWARD,
-    NEGATED,
     END,
+    NEGATED,
     PANEL,
     SUBSTITUTE,
     UNIT,
+    Plan,
     accumulate,
-    chunks_for,
     codes,
     fail,
     failure,
     failures,
     fill,
     pitch_of,
+    planned,
     prepare,
     put_out,
     room_of,
 )
-from dyn.kernels.factor.panel import eliminate_f32, eliminate_f64
 from dyn.kernels.gemm.pack import PANEL_BYTES
-from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.arrays import data
-from dyn.kernels.runtime.drive import Launch
+from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.jit import call_address, instance, kernel
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
@@ -53,7 +52,9 @@ X, Y, OUT, SIZES, FAILED, SCRATCH = range(6)
 ARRAYS = 6
 """Arrays of the tasks: matrices, right-hand sides, results, logarithms; the note of the first
 failure; buffers."""
-BATCH, ROWS, COLUMNS, PITCH, PITCH_OF_Y, FLAG, SPACE, FACTOR, STEP, CODES = range(ARRAYS, ARRAYS + 10)
+BATCH, ROWS, COLUMNS, PITCH, PITCH_OF_Y, FLAG, SPACE, FACTOR, STEP, CODES = range(
+    ARRAYS, ARRAYS + 10
+)
 """Words: number of matrices, their rows, columns of right-hand sides, bytes from row to row of
 both; whether logarithms are wanted, or right-hand sides given; bytes of a buffer; the address of
 `factor` and of the step within a panel; from CODES on what `prepare` reads."""
@@ -189,9 +190,7 @@ def _solutions(args, chunk, chunks):
             else:
                 pointer(row, ONE)[rows[j]] = ONE
         for how in (UNIT | NEGATED, BACKWARD):
-            call_address(
-                argument(p, SUBSTITUTE), p, b, pitch_of_b, columns, a, pitch, SIZE, n, how
-            )
+            call_address(argument(p, SUBSTITUTE), p, b, pitch_of_b, columns, a, pitch, SIZE, n, how)
         put_out(b, pitch_of_b, out + i * n * columns * SIZE, n, columns, -ONE)
     leave(memory, slot)
 
@@ -213,27 +212,16 @@ _FACTOR = {np.dtype(np.float32): factor_f32, np.dtype(np.float64): factor_f64}
 # ---- from Python -------------------------------------------------------------------------------
 
 
-class _Plan(NamedTuple):
-    """A launch, its chunks, and the bytes of a buffer for each thread."""
-
-    launch: Launch
-    chunks: int
-    space: int
-
-
 @lru_cache(1024)
-def _plan(
-    tasks: str, dtype: np.dtype, batch: int, n: int, columns: int, flag: int
-) -> _Plan:
+def _plan(tasks: str, dtype: np.dtype, batch: int, n: int, columns: int, flag: int) -> Plan:
     """For `batch` matrices; `columns` is 0 for determinants."""
     task = (_SOLUTIONS if tasks == "solutions" else _DETERMINANTS)[dtype]
     size = dtype.itemsize
     space = room_of(n, n, size) + room_of(n, columns, size) + _room_of_order(n)
-    chunks = chunks_for(batch, n, n + columns, n)
     words = batch, n, columns, pitch_of(n, size), pitch_of(columns, size), flag, space
     own = (code[dtype].address for code in (_FACTOR, _ELIMINATE))
-    launch = Launch([(task, chunks)], ARRAYS, *words, *own, *codes(dtype))
-    return _Plan(launch, chunks, space)
+    every = *words, *own, *codes(dtype)
+    return planned(task, ARRAYS, every, space, batch, n, n + columns, n)
 
 
 def determinants(x: np.ndarray) -> np.ndarray:

@@ -11,8 +11,9 @@ Method: Golub & Van Loan, Matrix Computations, 3.1 and 3.2 (blocks), 5.2 (reflec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,7 +45,7 @@ from dyn.kernels.gemm.pack import (
 from dyn.kernels.gemm.product import multiply
 from dyn.kernels.gemm.tile import ACCUMULATE, HEIGHTS
 from dyn.kernels.runtime.bytes import put_word
-from dyn.kernels.runtime.drive import chunks_of
+from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.jit import call_address, instance, kernel
 from dyn.kernels.runtime.threads import argument, atomic_load, compare_swap
 from dyn.kernels.vector.runs import clear_run, copy_elements, pointer
@@ -83,10 +84,23 @@ def room_of(rows: int, columns: int, element: int) -> int:
     return rows * pitch_of(columns, element) + PANEL_BYTES
 
 
-def chunks_for(batch: int, rows: int, columns: int, depth: int) -> int:
-    """Into how many chunks a batch of matrices is cut, if `depth` steps go over each of them."""
+class Plan(NamedTuple):
+    """A launch, its chunks, and the bytes of a buffer for each thread."""
+
+    launch: Launch
+    chunks: int
+    space: int
+
+
+def planned(
+    task: Any, arrays: int, words: Sequence[int], space: int, batch: int, rows: int, columns: int,
+    depth: int,
+) -> Plan:  # fmt: skip
+    """The plan of a task, `depth` steps of which go over every one of `batch` matrices."""
     # Tiles go through many numbers at a time, but a row costs something, however short it is.
-    return max(1, min(batch, chunks_of(batch * rows * columns * (4 + depth // 16), GRAIN)))
+    work = batch * rows * columns * (4 + depth // 16)
+    chunks = max(1, min(batch, chunks_of(work, GRAIN)))
+    return Plan(Launch([(task, chunks)], arrays, *words), chunks, space)
 
 
 @kernel
@@ -154,7 +168,7 @@ def _substitute(p, b, pitch, wide, t, t_row, t_step, n, how):
     What is solved is added to the rows that follow, so one of both has the other sign. T is
     triangular; what lies beyond its diagonal is not read.
     """
-    element, backward = argument(p, ELEMENT), how & BACKWARD
+    backward = how & BACKWARD
     for done in range(0, n, BLOCK):
         count = min(BLOCK, n - done)
         first = n - done - count if backward else done
@@ -206,10 +220,3 @@ def failure(failed: np.ndarray) -> tuple[int, int] | None:
     """The first matrix that cannot be factored and the element that it goes up to."""
     key = int(failed[0])
     return None if key == _NONE else divmod(key, PLACE)
-
-
-def wide_enough(x: np.ndarray) -> Any:
-    """float32 or float64 to compute in; None for complex numbers, which are left to numpy."""
-    if x.dtype.kind == "c":
-        return None
-    return x.dtype if x.dtype.itemsize >= 4 else np.dtype(np.float32)
