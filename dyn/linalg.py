@@ -10,13 +10,14 @@ from typing import Any
 
 from dyn.core.errors import AttributeValueError
 from dyn.core.tensor import Tensor
-from dyn.ops import decompose, products, reduce
-from dyn.ops.decompose import cholesky, cholesky_solve, inverse, solve, triangular_solve
+from dyn.ops import decompose, products, reduce, solutions
+from dyn.ops.decompose import cholesky
 from dyn.ops.join import stack
 from dyn.ops.linalg import matmul
 from dyn.ops.matrix import eye
-from dyn.ops.products import cross, det
+from dyn.ops.products import cross
 from dyn.ops.shape import squeeze, swapaxes
+from dyn.ops.solutions import cholesky_solve, det, inverse, solve, triangular_solve
 
 inv = inverse
 
@@ -59,7 +60,7 @@ def norm(x: Tensor, p: Any = None, axis: Any = None, keepdim: bool = False) -> T
 
 def slogdet(x: Tensor) -> Tensor:
     """Sign and logarithm of the size of determinants, stacked along a new first axis."""
-    return stack(list(decompose.slogdet(x)), 0)
+    return stack(list(solutions.slogdet(x)), 0)
 
 
 def cholesky_inverse(x: Tensor, upper: bool = False) -> Tensor:

@@ -33,6 +33,7 @@ from dyn.ops import (
     search,
     shape,
     smooth,
+    solutions,
     sort,
     unary,
 )
@@ -62,7 +63,8 @@ METHODS: dict[Any, str] = {
     gather: """gather gather_nd index_add index_put index_sample index_select put_along_axis scatter
         scatter_nd_add take take_along_axis""",
     index: "index_fill masked_fill masked_select slice strided_slice where",
-    decompose: "cholesky inverse",
+    decompose: "cholesky",
+    solutions: "inverse",
     linalg: "addmm bmm dot inner matmul mm mv outer",
     products: "bilinear cross diagonal kron tensordot",
 }

@@ -1,6 +1,6 @@
-"""Sums of products in other shapes than a matrix product: einsum, tensordot, kron, det.
+"""Sums of products in other shapes than a matrix product: einsum, tensordot, kron.
 
-Everything but `einsum` and `det` is composed of other ops. Distances are in `distance.py`.
+Everything but `einsum` is composed of other ops. Distances are in `distance.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import einsum as kernels
-from dyn.ops.infer import Type, axis_of, need_float, product, same_size, show
+from dyn.ops.infer import Type, axis_of, product, same_size, show
 from dyn.ops.linalg import _matmul
 from dyn.ops.shape import _reshape, _transpose
 
@@ -196,28 +196,9 @@ def bilinear(x1: Tensor, x2: Tensor, weight: Tensor, bias: Tensor | None = None)
     return out if bias is None else out + bias
 
 
-def _infer_det(x: Type) -> Type:
-    need_float("x", x)
-    if len(x.shape) < 2 or not same_size(x.shape[-1], x.shape[-2]):
-        raise ShapeError(f"det needs square matrices, got {show(x.shape)}")
-    return Type(x.shape[:-2], x.dtype)
-
-
-@op(infer=_infer_det)
-def _det(x):
-    """Determinants of square matrices (..., n, n). ONNX: Det."""
-    return np.asarray(np.linalg.det(x), x.dtype)
-
-
-def det(x: Tensor) -> Tensor:
-    """Determinants of square matrices (..., n, n)."""
-    return _det(x)
-
-
 __all__ = [
     "bilinear",
     "cross",
-    "det",
     "diagonal",
     "einsum",
     "kron",

@@ -1,10 +1,8 @@
-"""Lowerings of `dyn/ops/products.py`: Einsum and Det."""
+"""Lowerings of `dyn/ops/products.py`: Einsum."""
 
 from __future__ import annotations
 
-from exporter.registry import lower_table, lowers
-
-lower_table(det="Det")
+from exporter.registry import lowers
 
 
 @lowers("einsum")

@@ -16,6 +16,7 @@ from dyn.ops import (
     linalg,
     products,
     smooth,
+    solutions,
     unary,
 )
 
@@ -30,7 +31,8 @@ SAME: dict[Any, str] = {
     smooth: "sigmoid",
     activation: "relu",
     linalg: "bmm dot inner mv outer",
-    products: "det kron matrix_power",
+    products: "kron matrix_power",
+    solutions: "det",
     distance: "cdist",
 }
 """Functions with the same name and arguments, by the room they are in."""
