@@ -169,8 +169,8 @@ from dyn.ops.join import (
     vstack,
 )
 from dyn.ops.linalg import addmm, bmm, dot, inner, matmul, mm, mv, outer
-from dyn.ops.matrix import diag, diag_embed, eye, tril, triu
-from dyn.ops.products import cross, diagonal, einsum, kron, matrix_power, tensordot
+from dyn.ops.matrix import diag, diag_embed, diagonal, eye, tril, triu
+from dyn.ops.products import cross, einsum, kron, matrix_power, tensordot
 from dyn.ops.random import (
     bernoulli,
     gaussian,

@@ -50,7 +50,7 @@ METHODS: dict[Any, str] = {
     smooth: "sigmoid",
     activation: "relu",
     creation: "clone numel",
-    matrix: "diag diag_embed tril triu",
+    matrix: "diag diag_embed diagonal tril triu",
     random: "bernoulli multinomial",
     reduce: """all amax amin any count_nonzero dist logsumexp max mean min nanmean nansum norm prod
         std sum trace var""",
@@ -66,7 +66,7 @@ METHODS: dict[Any, str] = {
     decompose: "cholesky",
     solutions: "inverse",
     linalg: "addmm bmm dot inner matmul mm mv outer",
-    products: "bilinear cross diagonal kron tensordot",
+    products: "bilinear cross kron tensordot",
 }
 """Names of the functions that are methods as well, by the room they are in."""
 

@@ -114,6 +114,26 @@ def test_large_and_small_numbers_keep_their_digits() -> None:
     np.testing.assert_allclose(found, [[1], [1]], rtol=1e-5)
 
 
+def test_chains_of_matrices_are_multiplied_in_any_order(rng: np.random.Generator) -> None:
+    shapes = [(3, 40), (40, 2), (2, 50), (50, 1)]
+    x = [rng.standard_normal(shape) for shape in shapes]
+    for first in (x[0], x[0][0]):
+        for last in (x[3], x[3][:, 0]):
+            given = [first, x[1], x[2], last]
+            found = dyn.linalg.multi_dot([dyn.to_tensor(a) for a in given]).numpy()
+            np.testing.assert_allclose(found, np.linalg.multi_dot(given), rtol=1e-10)
+    assert dyn.linalg.multi_dot([dyn.to_tensor(x[0])]).shape == [3, 40]
+
+
+@pytest.mark.parametrize("p", [1, -1, math.inf, -math.inf])
+@pytest.mark.parametrize("axes", [(0, 1), (1, 0), (2, 0), (-2, -1)])
+def test_norms_of_matrices(p: float, axes: tuple[int, int], rng: np.random.Generator) -> None:
+    x = rng.standard_normal((3, 4, 5))
+    for keep in (False, True):
+        found = dyn.linalg.matrix_norm(dyn.to_tensor(x), p, axes, keep).numpy()
+        np.testing.assert_allclose(found, np.linalg.norm(x, p, axes, keepdims=keep))
+
+
 # ---- what has no solution ----------------------------------------------------------------------
 
 SINGULAR = np.array([[1.0, 2.0], [2.0, 4.0]])

@@ -14,7 +14,7 @@ from dyn import linalg
 from dyn.compat.torch import pointwise, reduction, shape
 from dyn.compat.torch.tensor import flavoured
 from dyn.core.errors import AttributeValueError
-from dyn.ops import decompose, products, solutions
+from dyn.ops import decompose, matrix, solutions
 
 
 class SlogdetResult(NamedTuple):
@@ -105,7 +105,7 @@ def cholesky_solve(x: Any, factor: Any, upper: bool = False) -> Any:
 
 
 def _diagonals(x: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
-    return products.diagonal(x, offset, dim1, dim2)
+    return matrix.diagonal(x, offset, dim1, dim2)
 
 
 def _cholesky_of_old(x: Any, upper: bool = False) -> Any:

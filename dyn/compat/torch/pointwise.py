@@ -14,6 +14,7 @@ from dyn.ops import (
     distance,
     elementwise,
     linalg,
+    matrix,
     products,
     smooth,
     solutions,
@@ -80,7 +81,7 @@ def tensordot(x: Any, other: Any, dims: Any = 2) -> Any:
 
 def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     """The elements on a diagonal of two axes, as the last axis."""
-    return products.diagonal(x, offset, dim1, dim2)
+    return matrix.diagonal(x, offset, dim1, dim2)
 
 
 subtract, multiply, divide, true_divide = sub, mul, div, div

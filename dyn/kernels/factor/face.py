@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dyn.kernels.factor import cholesky as symmetric
-from dyn.kernels.factor import lu
-from dyn.kernels.factor import qr as reflections
+from dyn.kernels.factor import lu, reflections, symmetric
 
 Failure = tuple[int, int] | None
 _WIDE = {np.dtype(np.float32), np.dtype(np.float64)}

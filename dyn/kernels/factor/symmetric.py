@@ -34,7 +34,7 @@ from dyn.kernels.factor.parts import (
 )
 from dyn.kernels.gemm.pack import PANEL_BYTES
 from dyn.kernels.runtime.arrays import data
-from dyn.kernels.runtime.jit import call_address, instance
+from dyn.kernels.runtime.jit import call_address, instance, kernel
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, bounds
@@ -44,12 +44,38 @@ from dyn.kernels.vector.runs import clear_run, copy_elements, pointer
 ONE, SIZE = np.float32(1), 4
 """What instances have of their own: a number of their elements, bytes of one."""
 
+SMALL = 8
+"""Rows up to which the tiles would cost more than they save."""
+
 X, OUT, FAILED, SCRATCH = range(4)
 ARRAYS = 4
 BATCH, ROWS, PITCH, UPPER, SPACE, CODES = range(ARRAYS, ARRAYS + 6)
 """Arrays and words of the factorisation: matrices, factors, the note of the first failure, buffers;
 number of matrices, their size, bytes from row to row, whether the upper triangle is read and given,
 bytes of a buffer; from CODES on what `prepare` reads."""
+
+
+@kernel
+def _small(source, target, n, row, along, one):
+    """The factor of a small matrix, element by element; the first minor that is not positive, or 0.
+
+    `row` and `along` are the steps to the next row and column of the lower factor, in elements.
+    """
+    x, out = pointer(source, one), pointer(target, one)
+    for j in range(n):
+        for i in range(j):
+            out[i * row + j * along] = 0
+        for i in range(j, n):
+            total = x[i * row + j * along]
+            for k in range(j):
+                total -= out[i * row + k * along] * out[j * row + k * along]
+            if i == j:
+                if not total > 0:
+                    return j + 1
+                pivot = out[j * (row + along)] = np.sqrt(total)
+            else:
+                out[i * row + j * along] = total / pivot
+    return 0
 
 
 def _cholesky(args, chunk, chunks):
@@ -65,6 +91,13 @@ def _cholesky(args, chunk, chunks):
     row, along = n * SIZE, (SIZE if upper else n * SIZE)
     for matrix in range(first, last):
         source = data(argument(args, X)) + matrix * n * row
+        target = data(argument(args, OUT)) + matrix * n * row
+        if n <= SMALL:
+            steps = (1, n) if upper else (n, 1)
+            bad = _small(source, target, n, steps[0], steps[1], ONE)
+            if bad:
+                fail(data(argument(args, FAILED)), matrix, bad)
+            continue
         clear_run(a, argument(args, SPACE))
         for i in range(n):
             diagonal = i * (row + SIZE)
@@ -97,7 +130,6 @@ def _cholesky(args, chunk, chunks):
         if bad:
             fail(data(argument(args, FAILED)), matrix, bad)
             continue
-        target = data(argument(args, OUT)) + matrix * n * row
         for i in range(n):
             if upper:
                 clear_run(target, i * SIZE)
