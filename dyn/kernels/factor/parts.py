@@ -52,6 +52,8 @@ from dyn.kernels.vector.runs import clear_run, copy_elements, pointer
 
 BLOCK = 2 * HEIGHTS[0]
 """Rows that substitution solves before the next ones are brought up to date."""
+FEW = 16
+"""Multiplications that are done one by one."""
 GRAIN = 1 << 12
 """Work that is worth a chunk, in units of a few nanoseconds."""
 PRODUCT, SUBSTITUTE, END = range(WORDS, WORDS + 3)
@@ -180,15 +182,23 @@ def _substitute(p, b, pitch, wide, t, t_row, t_step, n, how):
         for k in range(count):
             row = first + (count - 1 - k if backward else k)
             known = row + 1 if backward else first
-            accumulate(
-                p, 1, wide, k, t + row * t_row + known * t_step, t_row, t_step,
-                b + known * pitch, pitch, b + row * pitch, pitch,
-            )  # fmt: skip
+            numbers = pointer(b + row * pitch, ONE)
+            if k * wide <= FEW:
+                # Less than a call of the tiles costs.
+                for other in range(known, known + k):
+                    factor = pointer(t + row * t_row + other * t_step, ONE)[0]
+                    solved = pointer(b + other * pitch, ONE)
+                    for c in range(wide):
+                        numbers[c] += factor * solved[c]
+            else:
+                accumulate(
+                    p, 1, wide, k, t + row * t_row + known * t_step, t_row, t_step,
+                    b + known * pitch, pitch, b + row * pitch, pitch,
+                )  # fmt: skip
             divisor = ONE if how & NEGATED else -ONE
             if not how & UNIT:
                 divisor *= pointer(t + row * (t_row + t_step), ONE)[0]
             if divisor != ONE:
-                numbers = pointer(b + row * pitch, ONE)
                 for c in range(wide):
                     numbers[c] /= divisor
 
