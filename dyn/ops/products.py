@@ -183,7 +183,9 @@ def cross(x: Tensor, y: Tensor, axis: int | None = None) -> Tensor:
 def matrix_power(x: Tensor, n: int) -> Tensor:
     """The product of n copies of a square matrix (n >= 0)."""
     if n < 0:
-        raise AttributeValueError(f"matrix_power needs n >= 0, got {n}; there is no inverse op")
+        raise AttributeValueError(
+            f"matrix_power needs n >= 0, got {n}; dyn.linalg.matrix_power takes powers of inverses"
+        )
     if n == 0:
         eye = Tensor(np.eye(x._read().shape[-1], dtype=x._read().dtype))
         return OPS["expand"](eye, shape=tuple(x.shape))
