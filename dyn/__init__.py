@@ -109,7 +109,7 @@ from dyn.ops.creation import (
     zeros,
     zeros_like,
 )
-from dyn.ops.decompose import cholesky, inverse
+from dyn.ops.decompose import cholesky
 from dyn.ops.distance import cdist
 from dyn.ops.elementwise import (
     add,
@@ -169,8 +169,8 @@ from dyn.ops.join import (
     vstack,
 )
 from dyn.ops.linalg import addmm, bmm, dot, inner, matmul, mm, mv, outer
-from dyn.ops.matrix import diag, diag_embed, eye, tril, triu
-from dyn.ops.products import cross, det, diagonal, einsum, kron, matrix_power, tensordot
+from dyn.ops.matrix import diag, diag_embed, diagonal, eye, tril, triu
+from dyn.ops.products import cross, einsum, kron, matrix_power, tensordot
 from dyn.ops.random import (
     bernoulli,
     gaussian,
@@ -221,6 +221,7 @@ from dyn.ops.shape import (
     unsqueeze,
 )
 from dyn.ops.smooth import sigmoid
+from dyn.ops.solutions import det, inverse
 from dyn.ops.sort import argsort, kthvalue, median, mode, quantile, sort, topk
 from dyn.ops.unary import (
     abs,

@@ -10,13 +10,14 @@ from typing import Any
 
 from dyn.core.errors import AttributeValueError
 from dyn.core.tensor import Tensor
-from dyn.ops import decompose, products, reduce
-from dyn.ops.decompose import cholesky, cholesky_solve, inverse, solve, triangular_solve
+from dyn.ops import decompose, products, reduce, solutions
+from dyn.ops.decompose import cholesky
 from dyn.ops.join import stack
 from dyn.ops.linalg import matmul
 from dyn.ops.matrix import eye
-from dyn.ops.products import cross, det
-from dyn.ops.shape import squeeze, swapaxes
+from dyn.ops.products import cross, multi_dot
+from dyn.ops.shape import swapaxes
+from dyn.ops.solutions import cholesky_solve, det, inverse, solve, triangular_solve
 
 inv = inverse
 
@@ -48,8 +49,10 @@ def matrix_norm(x: Tensor, p: Any = "fro", axis: Any = (-2, -1), keepdim: bool =
         )
     summed, sought = (rows, columns) if p in (1, -1) else (columns, rows)
     extreme = reduce.amax if p > 0 else reduce.amin
-    found = extreme(reduce.sum(abs(x), summed, keepdim=True), sought, True)
-    return found if keepdim else squeeze(found, [rows, columns])
+    if not keepdim:
+        # One axis is gone when the other is sought.
+        sought -= int(summed < sought)
+    return extreme(reduce.sum(abs(x), summed, keepdim=keepdim), sought, keepdim)
 
 
 def norm(x: Tensor, p: Any = None, axis: Any = None, keepdim: bool = False) -> Tensor:
@@ -59,7 +62,7 @@ def norm(x: Tensor, p: Any = None, axis: Any = None, keepdim: bool = False) -> T
 
 def slogdet(x: Tensor) -> Tensor:
     """Sign and logarithm of the size of determinants, stacked along a new first axis."""
-    return stack(list(decompose.slogdet(x)), 0)
+    return stack(list(solutions.slogdet(x)), 0)
 
 
 def cholesky_inverse(x: Tensor, upper: bool = False) -> Tensor:
@@ -81,14 +84,6 @@ def qr(x: Tensor, mode: str = "reduced") -> Any:
 def matrix_transpose(x: Tensor) -> Tensor:
     """The last two axes exchanged."""
     return swapaxes(x, -1, -2)
-
-
-def multi_dot(x: list[Tensor]) -> Tensor:
-    """The product of matrices, from left to right."""
-    first, *rest = x
-    for y in rest:
-        first = matmul(first, y)
-    return first
 
 
 def vecdot(x: Tensor, y: Tensor, axis: int = -1) -> Tensor:

@@ -124,6 +124,16 @@ def composing() -> list[Case]:
     return [(name, size) for name in names for size in MATRICES]
 
 
+def solving() -> list[Case]:
+    """Systems of equations and factors of (batch, n, n); what is near a diagonal."""
+    sizes = [(1, 3, 3), (1, 8, 8), (1, 32, 32), (1, 100, 100), (1, 300, 300), (1000, 4, 4),
+             (64, 32, 32)]  # fmt: skip
+    names = ("inverse", "det", "slogdet", "solve", "cholesky", "triangular_solve", "qr")
+    cases: list[Case] = [(name, size) for name in names for size in sizes]
+    names = ("trace", "diagonal", "cross", "kron", "matrix_power")
+    return cases + [(name, (n, n)) for name in names for n in (8, 500)]
+
+
 MATRICES = [(4, 10), (64, 1000), (1000, 2000)]
 IMAGES = [(1, 3, 8, 8), (4, 16, 28, 28), (32, 64, 28, 28)]
 
@@ -138,4 +148,5 @@ GROUPS = {
     "indexing": indexing,
     "creating": creating,
     "composing": composing,
+    "solving": solving,
 }

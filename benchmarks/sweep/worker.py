@@ -54,7 +54,9 @@ def main(peer):
     """Time every case."""
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     module = importlib.import_module(f"{peer}_ops")
-    made = {**module.OPS, **importlib.import_module(f"{peer}_moves").OPS}
+    made = dict(module.OPS)
+    for more in ("moves", "solving"):
+        made |= importlib.import_module(f"{peer}_{more}").OPS
     gc.disable()
     for name, numbers in json.load(sys.stdin):
         gc.collect()

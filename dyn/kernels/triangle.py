@@ -58,10 +58,17 @@ def triangle(x: np.ndarray, diagonal: int, upper: bool) -> np.ndarray:
 
 def embedded(x: np.ndarray, offset: int, beside: float) -> np.ndarray:
     """Square matrices with the last axis of x on a diagonal and a number everywhere else."""
+    size = x.shape[-1] + abs(offset)
+    return on_diagonal(x, size, size, offset, beside)
+
+
+def on_diagonal(
+    x: np.ndarray, rows: int, columns: int, offset: int, beside: float = 0
+) -> np.ndarray:
+    """Matrices with the last axis of x on a diagonal and a number everywhere else."""
     n = x.shape[-1]
-    size = n + abs(offset)
-    out = filled((*x.shape[:-1], size, size), beside, x.dtype)
-    first = max(offset, 0) + max(-offset, 0) * size
-    rows = out.reshape(*x.shape[:-1], size * size)
-    rows[..., first : first + n * (size + 1) : size + 1] = x
+    out = filled((*x.shape[:-1], rows, columns), beside, x.dtype)
+    first = max(offset, 0) + max(-offset, 0) * columns
+    flat = out.reshape(*x.shape[:-1], rows * columns)
+    flat[..., first : first + n * (columns + 1) : columns + 1][..., :n] = x
     return out

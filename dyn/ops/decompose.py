@@ -1,49 +1,59 @@
-"""Matrices solved, inverted and factored: elimination and reflections, a column at a time.
-
-Made of products and choices, so every result has gradients and every file can hold them; the
-number of steps is the size of the matrix, which must be static.
-"""
+"""Factors of matrices: Cholesky and QR. Systems of equations are in `solutions.py`."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from dyn.core.errors import DynError, ShapeError
-from dyn.core.modes import no_grad
-from dyn.core.observe import unobserved
+from dyn.core.errors import ShapeError
+from dyn.core.op import op
 from dyn.core.tensor import Tensor
+from dyn.kernels import factor as kernels
 from dyn.ops import reduce, unary
-from dyn.ops.compare import equal, greater_equal, logical_and, logical_not
+from dyn.ops.compare import equal, greater_equal
+from dyn.ops.composite import differentiate_as
 from dyn.ops.index import where
-from dyn.ops.infer import broadcast_shapes, same_size, show
-from dyn.ops.join import concat, expand
-from dyn.ops.linalg import matmul
-from dyn.ops.matrix import tril, triu
-from dyn.ops.products import _det
-from dyn.ops.search import argmax
-from dyn.ops.shape import squeeze, swapaxes, unsqueeze
+from dyn.ops.infer import Type, need_float, show
+from dyn.ops.join import concat
+from dyn.ops.linalg import _matmul, matmul
+from dyn.ops.matrix import _tril, triu
+from dyn.ops.shape import swapaxes
+from dyn.ops.solutions import _triangular_solve, need_square, refuse
+
+# ---- Cholesky ----------------------------------------------------------------------------------
 
 
-class SingularError(DynError, RuntimeError, ValueError):
-    """A matrix that cannot be inverted or factored."""
+def _infer_cholesky(x: Type, *, upper: bool) -> Type:
+    need_square("x", x)
+    return x
 
 
-def _size_of(x: Tensor, name: str) -> int:
-    """n of square matrices (..., n, n)."""
-    if x.ndim < 2 or not same_size(x.shape[-1], x.shape[-2]):
-        raise ShapeError(f"{name} needs square matrices (..., n, n), got {show(x.shape)}")
-    return x.shape[-1].__index__()
+@op(infer=_infer_cholesky, promote="float")
+def _cholesky(x, *, upper):
+    """Cholesky factors of (..., n, n), of which one triangle is read. ONNX: Scan.
+
+    Raises:
+        SingularError: a matrix is not positive definite.
+    """
+    out, failed = kernels.cholesky(x, upper)
+    refuse(
+        "cholesky", x.shape, failed, "The factorization could not be completed because the input "
+        "is not positive-definite (the leading minor of order {element} is not positive-definite).",
+    )  # fmt: skip
+    return out
 
 
-def _need_finite(x: Tensor, message: str) -> None:
-    """Raise `message` for NaN or infinity; a traced file gives these instead."""
-    with unobserved(), no_grad():
-        if not np.isfinite(x._read()).all():
-            raise SingularError(message)
-
-
-def _rows(n: int) -> Tensor:
-    return Tensor(np.arange(n).reshape(n, 1))
+@_cholesky.vjp("x")
+def _(g, *, out, upper):
+    # One triangle gives the values, but both share the gradient, which stays symmetric.
+    # Source: Murray, Differentiation of the Cholesky decomposition, arXiv 1602.07527, (10).
+    lower, g = (swapaxes(out, -1, -2), swapaxes(g, -1, -2)) if upper else (out, g)
+    inner = _matmul(lower, g, transpose_x=True)
+    half = (_tril(inner, diagonal=0) + _tril(inner, diagonal=-1)) * 0.5
+    for _ in range(2):
+        half = _triangular_solve(
+            lower, swapaxes(half, -1, -2), upper=False, transpose=True, unitriangular=False
+        )
+    return (half + swapaxes(half, -1, -2)) * 0.5
 
 
 def cholesky(x: Tensor, upper: bool = False) -> Tensor:
@@ -56,140 +66,65 @@ def cholesky(x: Tensor, upper: bool = False) -> Tensor:
     Raises:
         SingularError: a matrix is not positive definite.
     """
-    n = _size_of(x, "cholesky")
-    mirrored = swapaxes(x, -1, -2)
-    # One triangle gives the values, but both share the gradient, which stays symmetric.
-    both = (x + mirrored) * 0.5
-    one = triu(x) + swapaxes(triu(x, 1), -1, -2) if upper else tril(x) + triu(mirrored, 1)
-    rest, rows, columns = both + (one - both).detach(), _rows(n), []
-    for i in range(n):
-        column = where(greater_equal(rows, i), rest[..., i : i + 1], 0.0)
-        column = column / unary.sqrt(rest[..., i : i + 1, i : i + 1])
-        rest = rest - column * swapaxes(column, -1, -2)
-        columns.append(column)
-    found = concat(columns, -1)
-    _need_finite(
-        found,
-        "linalg.cholesky: The factorization could not be completed because the input is not "
-        "positive-definite",
-    )
-    return swapaxes(found, -1, -2) if upper else found
+    return _cholesky(x, upper=bool(upper))
 
 
-def triangular_solve(
-    x: Tensor, y: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
-) -> Tensor:
-    """Solve x @ out = y where x is triangular.
-
-    Args:
-        x: (..., n, n); the other triangle is not read.
-        y: (..., n, k).
-        upper: which triangle x is.
-        transpose: solve x.T @ out = y.
-        unitriangular: the diagonal counts as ones.
-    """
-    n = _size_of(x, "triangular_solve")
-    x, backward = (swapaxes(x, -1, -2), not upper) if transpose else (x, upper)
-    rest, found = y, {}
-    for i in reversed(range(n)) if backward else range(n):
-        row = rest[..., i : i + 1, :]
-        found[i] = row if unitriangular else row / x[..., i : i + 1, i : i + 1]
-        rest = rest - x[..., i : i + 1] * found[i]
-    return concat([found[i] for i in range(n)], -2)
+# ---- QR ----------------------------------------------------------------------------------------
 
 
-def cholesky_solve(x: Tensor, y: Tensor, upper: bool = False) -> Tensor:
-    """Solve A @ out = x where y is the Cholesky factor of A."""
-    half = triangular_solve(y, x, upper, transpose=upper)
-    return triangular_solve(y, half, upper, transpose=not upper)
-
-
-def _eliminated(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Gauss and Jordan's elimination with the largest element of each column as the pivot.
-
-    Returns:
-        The solution of x @ out = y; which row was chosen in each step, one-hot (..., n, n); and the
-        pivots, (..., 1, 1) each.
-    """
-    n = _size_of(x, "solve")
-    rows = _rows(n)
-    lead = broadcast_shapes(tuple(x.shape[:-2]), tuple(y.shape[:-2]))
-    operands = [expand(t, [*lead, *t.shape[-2:]]) for t in (x, y)]
-    whole, free, picks, pivots = concat(operands, -1), None, [], []
-    for i in range(n):
-        column = whole[..., i : i + 1]
-        sizes = unary.abs(column)
-        sizes = sizes if free is None else where(free, sizes, -1.0)
-        chosen = equal(rows, argmax(sizes, -2, True))
-        pick = unary.cast(chosen, x.dtype)
-        row = matmul(swapaxes(pick, -1, -2), whole)
-        pivots.append(row[..., i : i + 1])
-        row = row / pivots[-1]
-        whole = where(chosen, row, whole - column * row)
-        others = logical_not(chosen)
-        free = others if free is None else logical_and(free, others)
-        picks.append(pick)
-    order = concat(picks, -1)
-    return matmul(swapaxes(order, -1, -2), whole[..., n:]), order, pivots
-
-
-def solve(x: Tensor, y: Tensor) -> Tensor:
-    """Solve x @ out = y.
-
-    Args:
-        x: (..., n, n).
-        y: (..., n, k), or one vector per matrix, (n,) or (..., n) with the leading sizes of x.
-
-    Raises:
-        SingularError: a matrix is singular.
-    """
-    vectors = y.ndim == 1 or (y.ndim == x.ndim - 1 and tuple(y.shape) == tuple(x.shape[:-1]))
-    found = _eliminated(x, unsqueeze(y, -1) if vectors else y)[0]
-    _need_finite(found, "linalg.solve: The solver failed because the input matrix is singular.")
-    return squeeze(found, -1) if vectors else found
-
-
-def inverse(x: Tensor) -> Tensor:
-    """The inverses of square matrices (..., n, n).
-
-    Raises:
-        SingularError: a matrix is singular.
-    """
-    unit = Tensor(np.eye(_size_of(x, "inverse"), dtype=x._read().dtype))
-    found = _eliminated(x, unit)[0]
-    _need_finite(
-        found,
-        "linalg.inv: The inversion could not be completed because the input matrix is singular.",
-    )
-    return found
-
-
-@_det.vjp("x")
-def _(g, *, x, out):
-    return unsqueeze(g * out, [-2, -1]) * swapaxes(inverse(x), -1, -2)
-
-
-def slogdet(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Sign and logarithm of the size of the determinants of (..., n, n), without overflow."""
-    _, order, pivots = _eliminated(x, x[..., :0])
-    values = squeeze(concat(pivots, -1), -2)
-    with no_grad():
-        sign = _det(order) * reduce.prod(unary.sign(values), -1)
-    return sign, reduce.sum(unary.log(unary.abs(values)), -1)
-
-
-def qr(x: Tensor, mode: str = "reduced") -> tuple[Tensor, Tensor]:
-    """Orthogonal and upper triangular factors, x = q @ r, by reflections as in LAPACK.
-
-    Args:
-        x: (..., m, n), both static.
-        mode: "reduced": q (..., m, k) and r (..., k, n), k the smaller size; "complete": q is
-            (..., m, m).
-    """
-    if x.ndim < 2:
+def _sizes(x: Type) -> tuple[int, int]:
+    need_float("x", x)
+    if len(x.shape) < 2:
         raise ShapeError(f"qr needs matrices (..., m, n), got {show(x.shape)}")
-    m, n = (x.shape[i].__index__() for i in (-2, -1))
-    kept, rows = m if mode == "complete" else min(m, n), _rows(m)
+    return x.shape[-2].__index__(), x.shape[-1].__index__()
+
+
+def _infer_qr(x: Type) -> list[Type]:
+    m, n = _sizes(x)
+    k, lead = min(m, n), x.shape[:-2]
+    return [Type((*lead, m, k), x.dtype), Type((*lead, k, n), x.dtype)]
+
+
+@op(infer=_infer_qr, outputs=("q", "r"), public=2, promote="float")
+def _qr(x):
+    """Q (..., m, k) and R (..., k, n) of (..., m, n), k the smaller of the two. ONNX: Scan."""
+    return kernels.qr(x, min(x.shape[-2:]))
+
+
+@_qr.vjp("x")
+def _(g, *, x, q, r):
+    # Source: Roberts & Roberts, QR and LQ decomposition matrix backpropagation algorithms,
+    # arXiv 2009.10071. A wide matrix is [x1 x2], r is [r1 r2]: q is that of x1, r2 = q.T @ x2.
+    m, n = x.shape[-2:]
+    gq, gr = (t * 0 if given is None else given for t, given in zip((q, r), g, strict=True))
+    first = r
+    if m < n:
+        first, gr, gr2 = r[..., :m], gr[..., :m], gr[..., m:]
+        gx2 = _matmul(q, gr2)
+        gq = gq + _matmul(x[..., m:], gr2, transpose_y=True)
+    inner = _matmul(first, gr, transpose_y=True) - _matmul(gq, q, transpose_x=True)
+    mirrored = _tril(inner, diagonal=0) + swapaxes(_tril(inner, diagonal=-1), -1, -2)
+    sides = swapaxes(gq + _matmul(q, mirrored), -1, -2)
+    solved = _triangular_solve(first, sides, upper=True, transpose=False, unitriangular=False)
+    gx = swapaxes(solved, -1, -2)
+    return concat([gx, gx2], -1) if m < n else gx
+
+
+def _infer_qr_complete(x: Type) -> list[Type]:
+    m, _ = _sizes(x)
+    return [Type((*x.shape[:-2], m, m), x.dtype), x]
+
+
+@op(infer=_infer_qr_complete, outputs=("q", "r"), public=2, promote="float")
+def _qr_complete(x):
+    """Q (..., m, m) and R (..., m, n) of (..., m, n). ONNX: Scan."""
+    return kernels.qr(x, x.shape[-2])
+
+
+def _reflected(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The same by reflections made of ops: what columns of Q beyond those of x depend on."""
+    m, n = x.shape[-2:]
+    rows = Tensor(np.arange(m).reshape(m, 1))
     q, r = Tensor(np.eye(m, dtype=x._read().dtype)), x
     for i in range(min(m - 1, n)):
         column = where(greater_equal(rows, i), r[..., i : i + 1], 0.0)
@@ -205,17 +140,22 @@ def qr(x: Tensor, mode: str = "reduced") -> tuple[Tensor, Tensor]:
         turned = swapaxes(mirror, -1, -2)
         r = r - (2.0 * mirror / square) * matmul(turned, r)
         q = q - matmul(q, mirror) * (2.0 * turned / square)
-    r = triu(r[..., :kept, :])
-    return q[..., :kept], r
+    return q, triu(r)
 
 
-__all__ = [
-    "SingularError",
-    "cholesky",
-    "cholesky_solve",
-    "inverse",
-    "qr",
-    "slogdet",
-    "solve",
-    "triangular_solve",
-]
+differentiate_as(_qr_complete, _reflected)
+
+
+def qr(x: Tensor, mode: str = "reduced") -> tuple[Tensor, Tensor]:
+    """Orthogonal and upper triangular factors, x = q @ r, by reflections as in LAPACK.
+
+    Args:
+        x: (..., m, n), both static.
+        mode: "reduced": q (..., m, k) and r (..., k, n), k the smaller size; "complete": q is
+            (..., m, m).
+    """
+    tall = x.ndim > 1 and bool(x.shape[-2] > x.shape[-1])
+    return _qr_complete(x) if mode == "complete" and tall else _qr(x)
+
+
+__all__ = ["cholesky", "qr"]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from dyn.core.dispatch import dtype_attr
 from dyn.core.dtype import default_float
 from dyn.core.errors import ShapeError
-from dyn.core.op import OPS, op
+from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels.copy import filled
-from dyn.kernels.triangle import embedded, triangle
+from dyn.kernels.triangle import embedded, on_diagonal, triangle
 from dyn.ops.creation import need_sizes
-from dyn.ops.infer import Type, as_numpy, show
-from dyn.ops.products import diagonal
-from dyn.ops.shape import reshape, sizes_of
+from dyn.ops.infer import Type, as_numpy, axis_of, show
+from dyn.ops.shape import _transpose, sizes_of
 
 
 def _infer_eye(*, rows: Any, columns: Any, dtype: str) -> Type:
@@ -89,19 +90,58 @@ def _diag_embed(x, *, offset, beside):
 
 
 @_diag_embed.vjp("x")
-def _(g, *, x_shape, offset):
-    # On a diagonal each place is a row and a column behind the one before.
-    size = x_shape[-1] + abs(offset)
-    rows = reshape(g, [*x_shape[:-1], size * size])
-    first = max(offset, 0) + max(-offset, 0) * size
-    last = first + (x_shape[-1] - 1) * (size + 1)
-    every = (("slice", None, None, None),) * (len(x_shape) - 1)
-    return OPS["getitem"](rows, index=(*every, ("slice", first, last + 1, size + 1)))
+def _(g, *, offset):
+    return _diagonal(g, offset=offset)
 
 
 def diag_embed(x: Tensor, offset: int = 0) -> Tensor:
     """Matrices with the last axis of x on a diagonal: (..., n) to (..., n + |offset|, same)."""
     return _diag_embed(x, offset=int(offset), beside=0)
+
+
+def _length(rows: int, columns: int, offset: int) -> int:
+    return max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
+
+
+def _infer_diagonal(x: Type, *, offset: int) -> Type:
+    rows, columns = (n.__index__() for n in x.shape[-2:])
+    return Type((*x.shape[:-2], _length(rows, columns, offset)), x.dtype)
+
+
+@op(infer=_infer_diagonal)
+def _diagonal(x, *, offset):
+    """A diagonal of the last two axes, as the last axis. ONNX: Reshape, Slice."""
+    return np.ascontiguousarray(x.diagonal(offset, -2, -1))
+
+
+@_diagonal.vjp("x")
+def _(g, *, x_shape, offset):
+    return _diagonal_grad(g, rows=x_shape[-2], columns=x_shape[-1], offset=offset)
+
+
+def _infer_diagonal_grad(g: Type, *, rows: int, columns: int, offset: int) -> Type:
+    return Type((*g.shape[:-1], rows, columns), g.dtype)
+
+
+@op(infer=_infer_diagonal_grad)
+def _diagonal_grad(g, *, rows, columns, offset):
+    """Gradient of `diagonal`: matrices of zeros with g on a diagonal. ONNX: Pad, Reshape."""
+    return on_diagonal(g, rows, columns, offset)
+
+
+@_diagonal_grad.vjp("g")
+def _(g, *, offset):
+    return _diagonal(g, offset=offset)
+
+
+def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The diagonals of the planes of two axes, as a new last axis. Both sizes must be static."""
+    a, b = axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
+    if x.ndim < 2 or a == b:
+        raise ShapeError(f"a diagonal needs two axes, got {axis1} and {axis2} of {show(x.shape)}")
+    if (a, b) != (x.ndim - 2, x.ndim - 1):
+        x = _transpose(x, perm=(*(i for i in range(x.ndim) if i not in (a, b)), a, b))
+    return _diagonal(x, offset=int(offset))
 
 
 def diag(x: Tensor, offset: int = 0, padding_value: float = 0) -> Tensor:
@@ -125,6 +165,7 @@ def diag(x: Tensor, offset: int = 0, padding_value: float = 0) -> Tensor:
 __all__ = [
     "diag",
     "diag_embed",
+    "diagonal",
     "eye",
     "tril",
     "triu",

@@ -33,6 +33,7 @@ from dyn.ops import (
     search,
     shape,
     smooth,
+    solutions,
     sort,
     unary,
 )
@@ -49,7 +50,7 @@ METHODS: dict[Any, str] = {
     smooth: "sigmoid",
     activation: "relu",
     creation: "clone numel",
-    matrix: "diag diag_embed tril triu",
+    matrix: "diag diag_embed diagonal tril triu",
     random: "bernoulli multinomial",
     reduce: """all amax amin any count_nonzero dist logsumexp max mean min nanmean nansum norm prod
         std sum trace var""",
@@ -62,9 +63,10 @@ METHODS: dict[Any, str] = {
     gather: """gather gather_nd index_add index_put index_sample index_select put_along_axis scatter
         scatter_nd_add take take_along_axis""",
     index: "index_fill masked_fill masked_select slice strided_slice where",
-    decompose: "cholesky inverse",
+    decompose: "cholesky",
+    solutions: "inverse",
     linalg: "addmm bmm dot inner matmul mm mv outer",
-    products: "bilinear cross diagonal kron tensordot",
+    products: "bilinear cross kron tensordot",
 }
 """Names of the functions that are methods as well, by the room they are in."""
 

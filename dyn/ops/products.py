@@ -1,11 +1,12 @@
-"""Sums of products in other shapes than a matrix product: einsum, tensordot, kron, det.
+"""Sums of products in other shapes than a matrix product: einsum, tensordot, kron, cross.
 
-Everything but `einsum` and `det` is composed of other ops. Distances are in `distance.py`.
+Everything but `einsum` and `cross` is composed of other ops. Distances are in `distance.py`.
 """
 
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +16,8 @@ from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import einsum as kernels
-from dyn.ops.infer import Type, axis_of, need_float, product, same_size, show
+from dyn.kernels import vectors
+from dyn.ops.infer import Type, axis_of, broadcast_shapes, product, same_size, show
 from dyn.ops.linalg import _matmul
 from dyn.ops.shape import _reshape, _transpose
 
@@ -145,36 +147,45 @@ def kron(x: Tensor, y: Tensor) -> Tensor:
     return _reshape(left * right, shape=tuple(a * b for a, b in zip(xs, ys, strict=True)))
 
 
+def _infer_cross(x: Type, y: Type, *, axis: int) -> Type:
+    shape = broadcast_shapes(x.shape, y.shape)
+    for name, t in (("x", x), ("y", y)):
+        place = axis - len(shape) + len(t.shape)
+        if place < 0 or not same_size(t.shape[place], 3):
+            raise ShapeError(f"cross needs size 3 at axis {axis} of {name}, got {show(t.shape)}")
+    return Type(shape, x.dtype)
+
+
+@op(infer=_infer_cross, promote=True)
+def _cross(x, y, *, axis):
+    """Vector products along an axis of size 3, others broadcast. ONNX: Gather, Mul, Sub."""
+    return vectors.cross(x, y, axis)
+
+
+@_cross.vjp("x")
+def _(g, *, y, axis):
+    return _cross(y, g, axis=axis)
+
+
+@_cross.vjp("y")
+def _(g, *, x, axis):
+    return _cross(g, x, axis=axis)
+
+
 def cross(x: Tensor, y: Tensor, axis: int | None = None) -> Tensor:
     """Vector product along an axis of size 3 (the first such axis by default)."""
     if axis is None:
         axis = next((i for i, n in enumerate(x.shape) if isinstance(n, int) and n == 3), -1)
-    axis = axis_of(axis, x.ndim)
-    if not same_size(x.shape[axis], 3):
-        raise ShapeError(f"cross needs size 3 at axis {axis}, got {show(x.shape)}")
-    first, second = np.array([1, 2, 0]), np.array([2, 0, 1])
-    gather = OPS["gather"]
-    a, b = (gather(x, Tensor(i), axis=axis) for i in (first, second))
-    c, d = (gather(y, Tensor(i), axis=axis) for i in (second, first))
-    return a * c - b * d
-
-
-def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The diagonals of the planes of two axes, as a new last axis. Both sizes must be static."""
-    a, b = axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
-    rest = [i for i in range(x.ndim) if i not in (a, b)]
-    moved = _transpose(x, perm=(a, b, *rest))
-    n, m = (moved.shape[i].__index__() for i in (0, 1))
-    length = max(0, min(n, m - offset) if offset >= 0 else min(n + offset, m))
-    rows = np.arange(length) + max(0, -offset)
-    picked = OPS["gather_nd"](moved, Tensor(np.stack([rows, rows + offset], 1)))
-    return _transpose(picked, perm=(*range(1, picked.ndim), 0))
+    # Counted from the front of the result, which may have more axes than x.
+    return _cross(x, y, axis=axis_of(axis, x.ndim) + max(y.ndim - x.ndim, 0))
 
 
 def matrix_power(x: Tensor, n: int) -> Tensor:
     """The product of n copies of a square matrix (n >= 0)."""
     if n < 0:
-        raise AttributeValueError(f"matrix_power needs n >= 0, got {n}; there is no inverse op")
+        raise AttributeValueError(
+            f"matrix_power needs n >= 0, got {n}; dyn.linalg.matrix_power takes powers of inverses"
+        )
     if n == 0:
         eye = Tensor(np.eye(x._read().shape[-1], dtype=x._read().dtype))
         return OPS["expand"](eye, shape=tuple(x.shape))
@@ -190,37 +201,63 @@ def matrix_power(x: Tensor, n: int) -> Tensor:
     return result
 
 
+def multi_dot(x: Sequence[Tensor]) -> Tensor:
+    """The product of matrices, in the order that takes the fewest multiplications.
+
+    Where a size is known only when a file runs, it is from left to right.
+
+    Args:
+        x: matrices; the first may be a row and the last a column, as vectors.
+    """
+    sizes = [*x[0].shape[:1], *(t.shape[-1] for t in x)] if x[0].ndim > 1 else [1]
+    if x[0].ndim == 1:
+        sizes += [t.shape[0] for t in x]
+        sizes.append(1 if x[-1].ndim == 1 else x[-1].shape[-1])
+    elif x[-1].ndim == 1:
+        sizes[-2:] = [x[-1].shape[0], 1]
+    splits = _splits(tuple(sizes)) if all(type(n) is int for n in sizes) else {}
+
+    def made(first: int, last: int) -> Tensor:
+        if first == last:
+            return x[first]
+        at = splits.get((first, last), last - 1)
+        return _matmul(made(first, at), made(at + 1, last))
+
+    return made(0, len(x) - 1)
+
+
+@lru_cache(1024)
+def _splits(sizes: tuple[int, ...]) -> dict[tuple[int, int], int]:
+    """For each run of matrices after which of them it is best cut; matrix i is [i, i + 1] wide.
+
+    Source: Cormen et al., Introduction to Algorithms, matrix-chain multiplication.
+    """
+    count = len(sizes) - 1
+    cost = {(i, i): 0 for i in range(count)}
+    best: dict[tuple[int, int], int] = {}
+    for length in range(1, count):
+        for i in range(count - length):
+            j = i + length
+            tried = [
+                (cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k)
+                for k in range(i, j)
+            ]
+            cost[i, j], best[i, j] = min(tried)
+    return best
+
+
 def bilinear(x1: Tensor, x2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """out[..., o] = sum of x1[..., i] * weight[o, i, j] * x2[..., j], plus bias."""
     out = einsum("...i,oij,...j->...o", x1, weight, x2)
     return out if bias is None else out + bias
 
 
-def _infer_det(x: Type) -> Type:
-    need_float("x", x)
-    if len(x.shape) < 2 or not same_size(x.shape[-1], x.shape[-2]):
-        raise ShapeError(f"det needs square matrices, got {show(x.shape)}")
-    return Type(x.shape[:-2], x.dtype)
-
-
-@op(infer=_infer_det)
-def _det(x):
-    """Determinants of square matrices (..., n, n). ONNX: Det."""
-    return np.asarray(np.linalg.det(x), x.dtype)
-
-
-def det(x: Tensor) -> Tensor:
-    """Determinants of square matrices (..., n, n)."""
-    return _det(x)
-
-
 __all__ = [
     "bilinear",
     "cross",
-    "det",
-    "diagonal",
     "einsum",
     "kron",
     "matrix_power",
+    "multi_dot",
     "tensordot",
 ]

@@ -19,7 +19,7 @@ from dyn.kernels.product_grad import product_grad
 from dyn.ops.elementwise import add, divide, keep_where, multiply, pow, subtract
 from dyn.ops.index import where
 from dyn.ops.infer import Type, axes_of, need_float, product, reduced_shape
-from dyn.ops.products import diagonal
+from dyn.ops.matrix import diagonal
 from dyn.ops.unary import abs, cast, exp
 
 

@@ -43,3 +43,35 @@ def _(b, node):
     held = b.op("Equal", distance, b.const(np.int64(offset)))
     beside = b.const(node.attrs["beside"], node.dtype)
     return b.op("Where", held, b.unsqueeze(rows, node.rank), beside)
+
+
+def _first(offset, columns):
+    """Where a diagonal begins among the elements of a matrix, one row after the other."""
+    return max(offset, 0) + max(-offset, 0) * columns
+
+
+@lowers("diagonal")
+def _(b, node):
+    # On a diagonal each place is a row and a column behind the one before.
+    *lead, rows, columns = node.shape
+    flat = b.reshape(node.x, [*lead, rows * columns])
+    first, step = _first(node.attrs["offset"], columns), columns + 1
+    end = min(first + node.out.shape[-1] * step, rows * columns)
+    axis = b.ints(len(lead))
+    return b.op("Slice", flat, b.ints(min(first, end)), b.ints(end), axis, b.ints(step))
+
+
+@lowers("diagonal_grad")
+def _(b, node):
+    # Behind each element as many zeros as a row has, then cut or filled up to whole matrices.
+    *lead, rows, columns = node.out.shape
+    count, none = node.shape[-1], b.const(0, node.dtype)
+    wide = b.unsqueeze(node.x, node.rank)
+    around = [0] * (node.rank + 1)
+    wide = b.op("Pad", wide, b.ints(*around, *around[:-1], columns), none)
+    flat = b.reshape(wide, [*lead, count * (columns + 1)])
+    first = min(_first(node.attrs["offset"], columns), rows * columns)
+    behind = rows * columns - count * (columns + 1) - first
+    around = [0] * len(lead)
+    flat = b.op("Pad", flat, b.ints(*around, first, *around, behind), none)
+    return b.reshape(flat, [*lead, rows, columns])

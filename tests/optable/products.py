@@ -35,13 +35,6 @@ ROWS = [
         note="dots",
     ),
     OpCase(
-        "det",
-        [array("n", 3, 3)],
-        reference=np.linalg.det,
-        tol=1e-5,
-        onnx="Det",
-    ),
-    OpCase(
         "matmul",
         [array("n", 2, 3), array(3, 2, 4)],
         run=lambda x, y: ops.tensordot(x, y, [[1, 2], [1, 0]]),
@@ -56,24 +49,25 @@ ROWS = [
         note="kron",
         empty=False,
     ),
+    *(
+        OpCase(
+            "cross",
+            [array(*x), array(*y)],
+            {"axis": axis},
+            reference=lambda x, y, axis: np.cross(*np.broadcast_arrays(x, y), axis=axis),
+            dtypes=("float32", "float64", "int64") if axis else ("float32", "float64"),
+            note=f"{len(x)}{len(y)}{axis}",
+        )
+        for x, y, axis in ((("n", 3), ("n", 3), 1), ((3, "n"), (3, 1), 0), ((3,), (2, "n", 3), 2))
+    ),
     OpCase(
-        "gather",
+        "cross",
         [array("n", 3), array("n", 3)],
         run=ops.cross,
         reference=np.cross,
-        note="cross",
+        note="first",
         sizes={"n": (4, 5)},
         empty=False,
-    ),
-    *(
-        OpCase(
-            "gather_nd",
-            [array(3, 4, "n")],
-            run=lambda x, k=k: ops.diagonal(x, k),
-            reference=lambda x, k=k: np.diagonal(x, k),
-            note=f"diagonal_{k}",
-        )
-        for k in (0, 1, -2)
     ),
     OpCase(
         "matmul",

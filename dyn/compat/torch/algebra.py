@@ -12,7 +12,7 @@ from typing import Any
 
 from dyn.compat.torch import creation
 from dyn.compat.torch.tensor import Base
-from dyn.ops import elementwise, gather, join, linalg, matrix, products, unary
+from dyn.ops import elementwise, gather, join, linalg, matrix, unary
 from dyn.ops import reduce as sums
 from dyn.ops import shape as ops
 from dyn.ops.creation import arange
@@ -140,7 +140,7 @@ def corrcoef(x: Any) -> Any:
     found = cov(x)
     if x.ndim < 2:
         return found / found
-    scale = unary.sqrt(products.diagonal(found))
+    scale = unary.sqrt(matrix.diagonal(found))
     found = found / ops.unsqueeze(scale, 1) / ops.unsqueeze(scale, 0)
     return unary.clip(found, -1.0, 1.0)
 

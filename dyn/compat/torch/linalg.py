@@ -14,7 +14,7 @@ from dyn import linalg
 from dyn.compat.torch import pointwise, reduction, shape
 from dyn.compat.torch.tensor import flavoured
 from dyn.core.errors import AttributeValueError
-from dyn.ops import decompose, products
+from dyn.ops import decompose, matrix, solutions
 
 
 class SlogdetResult(NamedTuple):
@@ -65,7 +65,7 @@ def norm(
 
 def solve(x: Any, other: Any, *, left: bool = True) -> Any:
     """The solution of x @ out = other, or of out @ x = other."""
-    return decompose.solve(x, other) if left else decompose.solve(x.mT, other.mT).mT
+    return solutions.solve(x, other) if left else solutions.solve(x.mT, other.mT).mT
 
 
 def solve_triangular(
@@ -73,8 +73,8 @@ def solve_triangular(
 ) -> Any:
     """The solution of x @ out = other, or of out @ x = other, x being triangular."""
     if left:
-        return decompose.triangular_solve(x, other, upper, unitriangular=unitriangular)
-    return decompose.triangular_solve(x, other.mT, upper, True, unitriangular).mT
+        return solutions.triangular_solve(x, other, upper, unitriangular=unitriangular)
+    return solutions.triangular_solve(x, other.mT, upper, True, unitriangular).mT
 
 
 def cholesky(x: Any, *, upper: bool = False) -> Any:
@@ -90,22 +90,22 @@ def qr(x: Any, mode: str = "reduced") -> Any:
 
 def slogdet(x: Any) -> Any:
     """Sign and logarithm of the size of determinants."""
-    return SlogdetResult(*decompose.slogdet(x))
+    return SlogdetResult(*solutions.slogdet(x))
 
 
 def logdet(x: Any) -> Any:
     """The logarithms of determinants, NaN of negative ones."""
-    sign, size = decompose.slogdet(x)
+    sign, size = solutions.slogdet(x)
     return shape.where(sign >= 0, size, math.nan)
 
 
 def cholesky_solve(x: Any, factor: Any, upper: bool = False) -> Any:
     """The solution of A @ out = x, given the Cholesky factor of A."""
-    return decompose.cholesky_solve(x, factor, upper)
+    return solutions.cholesky_solve(x, factor, upper)
 
 
 def _diagonals(x: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
-    return products.diagonal(x, offset, dim1, dim2)
+    return matrix.diagonal(x, offset, dim1, dim2)
 
 
 def _cholesky_of_old(x: Any, upper: bool = False) -> Any:
@@ -117,13 +117,13 @@ def _qr_of_old(x: Any, some: bool = True) -> Any:
 
 
 namespace = SimpleNamespace(
-    LinAlgError=decompose.SingularError,
+    LinAlgError=solutions.SingularError,
     **{
         name: flavoured(function)
         for name, function in {
             "cholesky": cholesky,
             "cross": pointwise.cross_along,
-            "det": products.det,
+            "det": solutions.det,
             "diagonal": _diagonals,
             "inv": linalg.inv,
             "matmul": linalg.matmul,

@@ -14,8 +14,10 @@ from dyn.ops import (
     distance,
     elementwise,
     linalg,
+    matrix,
     products,
     smooth,
+    solutions,
     unary,
 )
 
@@ -30,7 +32,8 @@ SAME: dict[Any, str] = {
     smooth: "sigmoid",
     activation: "relu",
     linalg: "bmm dot inner mv outer",
-    products: "det kron matrix_power",
+    products: "kron matrix_power",
+    solutions: "det",
     distance: "cdist",
 }
 """Functions with the same name and arguments, by the room they are in."""
@@ -78,7 +81,7 @@ def tensordot(x: Any, other: Any, dims: Any = 2) -> Any:
 
 def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     """The elements on a diagonal of two axes, as the last axis."""
-    return products.diagonal(x, offset, dim1, dim2)
+    return matrix.diagonal(x, offset, dim1, dim2)
 
 
 subtract, multiply, divide, true_divide = sub, mul, div, div

@@ -11,7 +11,7 @@ from dyn.compat.torch.distributions import constraints
 from dyn.compat.torch.distributions.distribution import Distribution, sum_rightmost
 from dyn.compat.torch.tensor import own
 from dyn.compat.torch.types import Size
-from dyn.ops import decompose, linalg
+from dyn.ops import decompose, linalg, solutions
 from dyn.ops.infer import broadcast_shapes
 from dyn.ops.matrix import eye
 
@@ -160,7 +160,7 @@ class MultivariateNormal(Distribution):
         flipped = own(decompose.cholesky(self.precision_matrix.flip(-2, -1)))
         factor, n = flipped.flip(-2, -1).mT, self._event_shape[0]
         unit = eye(n, dtype=self.loc.dtype)
-        return own(decompose.triangular_solve(factor, unit, upper=False))
+        return own(solutions.triangular_solve(factor, unit, upper=False))
 
     @cached_property
     def scale_tril(self) -> Any:
@@ -176,7 +176,7 @@ class MultivariateNormal(Distribution):
     def precision_matrix(self) -> Any:
         """The inverse of the covariance."""
         unit = eye(self._event_shape[0], dtype=self.loc.dtype)
-        return own(decompose.cholesky_solve(unit, self._factor))
+        return own(solutions.cholesky_solve(unit, self._factor))
 
     @property
     def mean(self) -> Any:
@@ -200,7 +200,7 @@ class MultivariateNormal(Distribution):
     def log_prob(self, value: Any) -> Any:
         self._validate_sample(value)
         away = (own(value) - self.loc).unsqueeze(-1)
-        white = own(decompose.triangular_solve(self._factor, away, upper=False))
+        white = own(solutions.triangular_solve(self._factor, away, upper=False))
         constant = self._event_shape[0] * math.log(2 * math.pi)
         return -0.5 * (constant + white.square().sum([-2, -1])) - self._half_log_det()
 

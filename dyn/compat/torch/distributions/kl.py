@@ -19,7 +19,7 @@ from dyn.compat.torch.distributions.distribution import Distribution, sum_rightm
 from dyn.compat.torch.distributions.joint import Independent, MultivariateNormal
 from dyn.compat.torch.nn import functional as F
 from dyn.compat.torch.tensor import own
-from dyn.ops import compare, decompose
+from dyn.ops import compare, solutions
 from dyn.ops.creation import full_like
 
 _PAIRS: dict[tuple[type, type], Callable[[Any, Any], Any]] = {}
@@ -113,9 +113,9 @@ def _(p: Any, q: Any) -> Any:
             "computed"
         )
     half = q._half_log_det() - p._half_log_det()
-    spread = own(decompose.triangular_solve(q.scale_tril, p.scale_tril, upper=False))
+    spread = own(solutions.triangular_solve(q.scale_tril, p.scale_tril, upper=False))
     away = (q.loc - p.loc).unsqueeze(-1)
-    white = own(decompose.triangular_solve(q.scale_tril, away, upper=False))
+    white = own(solutions.triangular_solve(q.scale_tril, away, upper=False))
     traces = spread.square().sum([-2, -1]) + white.square().sum([-2, -1])
     return half + 0.5 * (traces - p.event_shape[0])
 

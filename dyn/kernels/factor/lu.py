@@ -1,0 +1,267 @@
+"""LU factors with the largest element of each column as the pivot, and what is had from them:
+determinants, solutions, inverses.
+
+P @ x = L @ U; the factors stay in scratch memory, L with a negative sign. Source: Golub & Van Loan,
+Matrix Computations, 3.4.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from dyn.kernels.copy import contiguous
+from dyn.kernels.factor.panel import eliminate_f32, eliminate_f64
+from dyn.kernels.factor.parts import (
+    BACKWARD,
+    END,
+    NEGATED,
+    PANEL,
+    SUBSTITUTE,
+    UNIT,
+    Plan,
+    accumulate,
+    codes,
+    fail,
+    failure,
+    failures,
+    fill,
+    pitch_of,
+    planned,
+    prepare,
+    put_out,
+    room_of,
+)
+from dyn.kernels.gemm.pack import PANEL_BYTES
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.bytes import put_word
+from dyn.kernels.runtime.jit import call_address, instance, kernel
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.threads import argument, bounds
+from dyn.kernels.runtime.words import room
+from dyn.kernels.vector.runs import clear_run, copy_run, pointer
+
+ONE, SIZE = np.float32(1), 4
+"""What instances have of their own: a number of their elements, bytes of one."""
+_I64 = np.int64(0)
+
+X, Y, OUT, SIZES, FAILED, SCRATCH = range(6)
+ARRAYS = 6
+"""Arrays of the tasks: matrices, right-hand sides, results, logarithms; the note of the first
+failure; buffers."""
+BATCH, ROWS, COLUMNS, PITCH, PITCH_OF_Y, FLAG, SPACE, FACTOR, STEP, CODES = range(
+    ARRAYS, ARRAYS + 10
+)
+"""Words: number of matrices, their rows, columns of right-hand sides, bytes from row to row of
+both; whether logarithms are wanted, or right-hand sides given; bytes of a buffer; the address of
+`factor` and of the step within a panel; from CODES on what `prepare` reads."""
+ELIMINATE = END
+"""Word behind those of `prepare`: the address of the step within a panel."""
+LINE = 64
+
+
+def _room_of_order(n: int) -> int:
+    """Bytes of what `factor` writes beside the factors."""
+    return -(-8 * (n + 2) // LINE) * LINE
+
+
+@kernel
+def _pivot(x, pitch, n, j):
+    """The row of the largest element on and below the diagonal of a column; of NaN if there is."""
+    at, best = j, abs(x[j * pitch + j])
+    for i in range(j + 1, n):
+        size = abs(x[i * pitch + j])
+        if not size <= best:
+            at, best = i, size
+    return at
+
+
+@kernel(fastmath=("contract", "nsz"))
+def _exchange(x, pitch, i, j):
+    """Exchange two rows."""
+    for c in range(pitch):
+        x[i * pitch + c], x[j * pitch + c] = x[j * pitch + c], x[i * pitch + c]
+
+
+def _factor(p, a, pitch, n, order):
+    """Factor in place.
+
+    At `order` are written the rows in the order of the pivots, the sign of the exchanges, and the
+    place of the first pivot that is zero, counted from 1, or 0.
+    """
+    x, rows, eliminate = pointer(a, ONE), pointer(order, _I64), argument(p, ELIMINATE)
+    wide = pitch // SIZE
+    # Where `eliminate` writes the row of the next pivot: the sign's place is free until the end.
+    sign, bad, found = 1, 0, order + 8 * n
+    for i in range(n):
+        rows[i] = i
+    for start in range(0, n, PANEL):
+        stop = min(start + PANEL, n)
+        at = _pivot(x, wide, n, start)
+        for j in range(start, stop):
+            if at != j:
+                _exchange(x, wide, at, j)
+                rows[at], rows[j] = rows[j], rows[at]
+                sign = -sign
+            if x[j * wide + j] != 0:
+                panel_row = a + j * pitch + start * SIZE
+                call_address(eliminate, panel_row, pitch, n - 1 - j, j - start, found)
+                at = j + rows[n]
+            else:
+                bad = bad if bad else j + 1
+                at = _pivot(x, wide, n, j + 1) if j + 1 < stop else j
+        top, below, right = a + start * (pitch + SIZE), a + stop * pitch, stop * SIZE
+        beside = a + start * pitch + right
+        call_address(
+            argument(p, SUBSTITUTE), p, beside, pitch, n - stop, top, pitch, SIZE, stop - start,
+            UNIT | NEGATED,
+        )  # fmt: skip
+        accumulate(
+            p, n - stop, n - stop, PANEL, below + start * SIZE, pitch, SIZE, beside, pitch,
+            below + right, pitch,
+        )  # fmt: skip
+    rows[n], rows[n + 1] = sign, bad
+
+
+factor_f32 = instance("factor_f32", _factor)
+factor_f64 = instance("factor_f64", _factor, ONE=np.float64(1), SIZE=8)
+
+
+def _determinants(args, chunk, chunks):
+    """Determinants, or signs and logarithms."""
+    n, pitch, logarithm = argument(args, ROWS), argument(args, PITCH), argument(args, FLAG)
+    out = pointer(data(argument(args, OUT)), ONE)
+    sizes = pointer(data(argument(args, SIZES)), ONE)
+    p = room()
+    prepare(p, args, CODES, SIZE)
+    put_word(p, ELIMINATE, argument(args, STEP))
+    memory = data(argument(args, SCRATCH))
+    slot = take(memory)
+    a = buffer(memory, slot, argument(args, SPACE))
+    order = a + n * pitch + PANEL_BYTES
+    x, rows = pointer(a, ONE), pointer(order, _I64)
+    start, stop = bounds(argument(args, BATCH), chunk, chunks, 1)
+    for i in range(start, stop):
+        fill(a, pitch, data(argument(args, X)) + i * n * n * SIZE, n * SIZE, SIZE, n, n, SIZE)
+        call_address(argument(args, FACTOR), p, a, pitch, n, order)
+        sign, total = (ONE if rows[n] > 0 else -ONE), 0.0
+        for j in range(n):
+            value = x[j * (pitch // SIZE + 1)]
+            if logarithm:
+                total += math.log(abs(value))
+                sign = -sign if value < 0 else (sign if value > 0 else sign * value)
+            else:
+                sign *= value
+        out[i] = sign
+        if logarithm:
+            sizes[i] = total
+    leave(memory, slot)
+
+
+def _solutions(args, chunk, chunks):
+    """Solutions of x @ out = y; inverses where there are as many columns and no y."""
+    n, columns, given = argument(args, ROWS), argument(args, COLUMNS), argument(args, FLAG)
+    y, out = data(argument(args, Y)), data(argument(args, OUT))
+    p = room()
+    prepare(p, args, CODES, SIZE)
+    put_word(p, ELIMINATE, argument(args, STEP))
+    memory = data(argument(args, SCRATCH))
+    pitch, pitch_of_b = argument(args, PITCH), argument(args, PITCH_OF_Y)
+    slot = take(memory)
+    a = buffer(memory, slot, argument(args, SPACE))
+    b = a + n * pitch + PANEL_BYTES
+    order = b + n * pitch_of_b + PANEL_BYTES
+    rows = pointer(order, _I64)
+    start, stop = bounds(argument(args, BATCH), chunk, chunks, 1)
+    for i in range(start, stop):
+        fill(a, pitch, data(argument(args, X)) + i * n * n * SIZE, n * SIZE, SIZE, n, n, SIZE)
+        call_address(argument(args, FACTOR), p, a, pitch, n, order)
+        if rows[n + 1]:
+            fail(data(argument(args, FAILED)), i, rows[n + 1])
+            continue
+        clear_run(b, n * pitch_of_b + PANEL_BYTES)
+        for j in range(n):
+            row = b + j * pitch_of_b
+            if given:
+                copy_run(y + (i * n + rows[j]) * columns * SIZE, row, columns * SIZE)
+            else:
+                pointer(row, ONE)[rows[j]] = ONE
+        for how in (UNIT | NEGATED, BACKWARD):
+            call_address(argument(p, SUBSTITUTE), p, b, pitch_of_b, columns, a, pitch, SIZE, n, how)
+        put_out(b, pitch_of_b, out + i * n * columns * SIZE, n, columns, -ONE)
+    leave(memory, slot)
+
+
+determinants_f32, solutions_f32 = (
+    instance(f"{name}_f32", body)
+    for name, body in (("determinants", _determinants), ("solutions", _solutions))
+)
+determinants_f64, solutions_f64 = (
+    instance(f"{name}_f64", body, ONE=np.float64(1), SIZE=8)
+    for name, body in (("determinants", _determinants), ("solutions", _solutions))
+)
+_DETERMINANTS = {np.dtype(np.float32): determinants_f32, np.dtype(np.float64): determinants_f64}
+_SOLUTIONS = {np.dtype(np.float32): solutions_f32, np.dtype(np.float64): solutions_f64}
+_ELIMINATE = {np.dtype(np.float32): eliminate_f32, np.dtype(np.float64): eliminate_f64}
+_FACTOR = {np.dtype(np.float32): factor_f32, np.dtype(np.float64): factor_f64}
+
+
+# ---- from Python -------------------------------------------------------------------------------
+
+
+@lru_cache(1024)
+def _plan(tasks: str, dtype: np.dtype, batch: int, n: int, columns: int, flag: int) -> Plan:
+    """For `batch` matrices; `columns` is 0 for determinants."""
+    task = (_SOLUTIONS if tasks == "solutions" else _DETERMINANTS)[dtype]
+    size = dtype.itemsize
+    space = room_of(n, n, size) + room_of(n, columns, size) + _room_of_order(n)
+    words = batch, n, columns, pitch_of(n, size), pitch_of(columns, size), flag, space
+    own = (code[dtype].address for code in (_FACTOR, _ELIMINATE))
+    every = *words, *own, *codes(dtype)
+    return planned(task, ARRAYS, every, space, batch, n, n + columns, n)
+
+
+def determinants(x: np.ndarray) -> np.ndarray:
+    """Determinants of (..., n, n), float32 or float64."""
+    out = empty(x.shape[:-2], x.dtype)
+    _determine(contiguous(x), out, out, 0)
+    return out
+
+
+def logarithms(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sign and logarithm of the size of determinants of (..., n, n), float32 or float64."""
+    sign, sizes = empty(x.shape[:-2], x.dtype), empty(x.shape[:-2], x.dtype)
+    _determine(contiguous(x), sign, sizes, 1)
+    return sign, sizes
+
+
+def _determine(x: np.ndarray, out: np.ndarray, sizes: np.ndarray, flag: int) -> None:
+    if out.size:
+        plan = _plan("determinants", x.dtype, out.size, x.shape[-1], 0, flag)
+        memory = scratch(plan.space, plan.chunks)
+        plan.launch(x, x, out, sizes, memory, memory)
+
+
+def solutions(x: np.ndarray, y: np.ndarray | None) -> tuple[np.ndarray, tuple[int, int] | None]:
+    """The solutions of x @ out = y, or inverses without y.
+
+    Args:
+        x: (..., n, n), float32 or float64.
+        y: (..., n, k) with the same leading sizes and dtype.
+
+    Returns:
+        Them, and where a pivot was zero, if any was: number of the matrix and of the pivot.
+    """
+    shape = x.shape if y is None else y.shape
+    out, failed = empty(shape, x.dtype), failures()
+    if out.size:
+        n, columns = shape[-2:]
+        batch = out.size // (n * columns)
+        plan = _plan("solutions", x.dtype, batch, n, columns, int(y is not None))
+        memory = scratch(plan.space, plan.chunks)
+        x = contiguous(x)
+        plan.launch(x, x if y is None else contiguous(y), out, out, failed, memory)
+    return out, failure(failed)
