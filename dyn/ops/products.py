@@ -15,6 +15,7 @@ from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import einsum as kernels
+from dyn.ops.basic_index import _getitem
 from dyn.ops.infer import Type, axis_of, need_float, product, same_size, show
 from dyn.ops.linalg import _matmul
 from dyn.ops.shape import _reshape, _transpose
@@ -160,15 +161,23 @@ def cross(x: Tensor, y: Tensor, axis: int | None = None) -> Tensor:
 
 
 def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The diagonals of the planes of two axes, as a new last axis. Both sizes must be static."""
+    """The diagonals of the planes of two axes, as a new last axis (a view).
+
+    Both sizes must be static.
+    """
     a, b = axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
-    rest = [i for i in range(x.ndim) if i not in (a, b)]
-    moved = _transpose(x, perm=(a, b, *rest))
-    n, m = (moved.shape[i].__index__() for i in (0, 1))
+    perm = (*(i for i in range(x.ndim) if i not in (a, b)), a, b)
+    if perm != tuple(range(x.ndim)):
+        x = _transpose(x, perm=perm)
+    *lead, rows, columns = x.shape
+    n, m = rows.__index__(), columns.__index__()
     length = max(0, min(n, m - offset) if offset >= 0 else min(n + offset, m))
-    rows = np.arange(length) + max(0, -offset)
-    picked = OPS["gather_nd"](moved, Tensor(np.stack([rows, rows + offset], 1)))
-    return _transpose(picked, perm=(*range(1, picked.ndim), 0))
+    # On a diagonal each place is a row and a column behind the one before.
+    first = max(0, offset) + max(0, -offset) * m
+    stop = first + max(0, length * (m + 1) - m)
+    every = (("slice", None, None, None),) * len(lead)
+    flat = _reshape(x, shape=(*lead, n * m))
+    return _getitem(flat, index=(*every, ("slice", first, stop, m + 1)))
 
 
 def matrix_power(x: Tensor, n: int) -> Tensor:
