@@ -6,13 +6,16 @@ fused op. What must not go in here are layers.
 
 from __future__ import annotations
 
-from dyn.core.dispatch import scalar
+from dyn.core.dispatch import apply, scalar
 from dyn.core.dtype import is_inexact
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
+from dyn.kernels import gates
 from dyn.ops.angles import tanh
+from dyn.ops.bounds import clip
+from dyn.ops.composite import differentiate_as
 from dyn.ops.elementwise import (
     add,
     as_gradient,
@@ -24,11 +27,11 @@ from dyn.ops.elementwise import (
     subtract,
 )
 from dyn.ops.index import where
-from dyn.ops.infer import axis_of, broadcast, same, same_size, show
-from dyn.ops.join import split
+from dyn.ops.infer import Type, axis_of, broadcast, same, same_size, show
+from dyn.ops.join import concat, split
 from dyn.ops.shape import reshape
 from dyn.ops.smooth import sigmoid, silu
-from dyn.ops.unary import clip, log, neg
+from dyn.ops.unary import log, neg
 
 # ---- relu and its kin --------------------------------------------------------------------------
 
@@ -89,7 +92,7 @@ def _(g):
 
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
     """x where x > 0, else negative_slope * x."""
-    return _leaky_relu(x, slope=float(negative_slope))
+    return apply(_leaky_relu, (x,), (float(negative_slope),))
 
 
 def relu6(x: Tensor) -> Tensor:
@@ -101,7 +104,7 @@ def hardtanh(x: Tensor, min: float = -1.0, max: float = 1.0) -> Tensor:
     """x brought into [min, max]; the slope is 0 at both ends."""
     if not is_inexact(x._read().dtype):
         return clip(x, min, max)
-    return OPS["clip"](x, low=float(min), high=float(max), open=True)
+    return apply(OPS["clip"], (x,), (float(min), float(max), True))
 
 
 def thresholded_relu(x: Tensor, threshold: float = 1.0, value: float = 0.0) -> Tensor:
@@ -183,7 +186,7 @@ def _(g):
 
 def hardsigmoid(x: Tensor, slope: float = 1 / 6, offset: float = 0.5) -> Tensor:
     """slope * x + offset brought into [0, 1]."""
-    return _hardsigmoid(x, slope=float(slope), offset=float(offset))
+    return apply(_hardsigmoid, (x,), (float(slope), float(offset)))
 
 
 @op(infer=same, promote="float")
@@ -230,12 +233,12 @@ def _(g, *, x, threshold):
 
 def hardshrink(x: Tensor, threshold: float = 0.5) -> Tensor:
     """x where |x| > threshold, else 0."""
-    return _shrink(x, threshold=float(threshold), bias=0.0)
+    return apply(_shrink, (x,), (float(threshold), 0.0))
 
 
 def softshrink(x: Tensor, threshold: float = 0.5) -> Tensor:
     """x brought `threshold` nearer to 0, and 0 where it is nearer already."""
-    return _shrink(x, threshold=float(threshold), bias=float(threshold))
+    return apply(_shrink, (x,), (float(threshold), float(threshold)))
 
 
 def tanhshrink(x: Tensor) -> Tensor:
@@ -246,10 +249,43 @@ def tanhshrink(x: Tensor) -> Tensor:
 # ---- gates -------------------------------------------------------------------------------------
 
 
+def _infer_glu(x: Type, *, axis: int) -> Type:
+    size = x.shape[axis]
+    if not same_size(size % 2, 0):
+        raise ShapeError(f"axis {axis} of {show(x.shape)} cannot be cut into two halves")
+    return Type((*x.shape[:axis], size // 2, *x.shape[axis + 1 :]), x.dtype)
+
+
+@op(infer=_infer_glu, promote="float")
+def _glu(x, *, axis):
+    """The first half along an axis times the sigmoid of the second. ONNX: Split, Sigmoid, Mul."""
+    return gates.glu(x, axis)
+
+
+@_glu.vjp("x")
+def _(g, *, x, axis):
+    return glu_grad(g, x, axis=axis)
+
+
+@op(infer=lambda g, x, *, axis: x)
+def glu_grad(g, x, *, axis):
+    """(g s, g a s (1 - s)) for the halves a, b of x and s = sigmoid(b). ONNX: Split, Concat."""
+    return gates.glu_grad(g, x, axis)
+
+
+def _glu_grad_of_ops(g: Tensor, x: Tensor, axis: int) -> Tensor:
+    """`glu_grad` made of ops."""
+    a, b = split(x, 2, axis)
+    s = sigmoid(b)
+    return concat([multiply(g, s), multiply(multiply(g, a), multiply(s, subtract(1.0, s)))], axis)
+
+
+differentiate_as(glu_grad, _glu_grad_of_ops)
+
+
 def glu(x: Tensor, axis: int = -1) -> Tensor:
     """The first half along an axis times the sigmoid of the second. Source: arXiv 1612.08083."""
-    a, b = split(x, 2, axis)
-    return multiply(a, sigmoid(b))
+    return apply(_glu, (x,), (axis_of(axis, x.ndim),))
 
 
 def swiglu(x: Tensor, y: Tensor | None = None) -> Tensor:

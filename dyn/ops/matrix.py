@@ -9,7 +9,7 @@ import numpy as np
 from dyn.core.dispatch import dtype_attr
 from dyn.core.dtype import default_float
 from dyn.core.errors import ShapeError
-from dyn.core.op import op
+from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels.copy import filled
 from dyn.kernels.triangle import embedded, on_diagonal, triangle
@@ -108,7 +108,7 @@ def _infer_diagonal(x: Type, *, offset: int) -> Type:
     return Type((*x.shape[:-2], _length(rows, columns, offset)), x.dtype)
 
 
-@op(infer=_infer_diagonal)
+@op(infer=_infer_diagonal, view=True)
 def _diagonal(x, *, offset):
     """A diagonal of the last two axes, as the last axis. ONNX: Reshape, Slice."""
     return np.ascontiguousarray(x.diagonal(offset, -2, -1))
@@ -117,6 +117,13 @@ def _diagonal(x, *, offset):
 @_diagonal.vjp("x")
 def _(g, *, x_shape, offset):
     return _diagonal_grad(g, rows=x_shape[-2], columns=x_shape[-1], offset=offset)
+
+
+@_diagonal.writes
+def _(base, value, *, offset):
+    sizes = {"rows": base.shape[-2], "columns": base.shape[-1], "offset": offset}
+    place = _diagonal_grad(OPS["ones_like"](value), **sizes)
+    return OPS["where"](place.astype("bool"), _diagonal_grad(value, **sizes), base)
 
 
 def _infer_diagonal_grad(g: Type, *, rows: int, columns: int, offset: int) -> Type:
@@ -135,7 +142,10 @@ def _(g, *, offset):
 
 
 def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The diagonals of the planes of two axes, as a new last axis. Both sizes must be static."""
+    """The diagonals of the planes of two axes, as a new last axis (a view).
+
+    Both sizes must be static.
+    """
     a, b = axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
     if x.ndim < 2 or a == b:
         raise ShapeError(f"a diagonal needs two axes, got {axis1} and {axis2} of {show(x.shape)}")
@@ -156,7 +166,7 @@ def diag(x: Tensor, offset: int = 0, padding_value: float = 0) -> Tensor:
         ShapeError: x has neither one axis nor two.
     """
     if x.ndim == 2:
-        return diagonal(x, offset)
+        return OPS["clone"](diagonal(x, offset))
     if x.ndim != 1:
         raise ShapeError(f"diag() takes one or two axes, got shape {show(x.shape)}")
     return _diag_embed(x, offset=int(offset), beside=padding_value)

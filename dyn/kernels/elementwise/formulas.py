@@ -53,6 +53,14 @@ def clip(m, x, *, low, high):
     return m.minimum(m.maximum(x, low), high)
 
 
+def clip_between(m, x, low, high):
+    return clip(m, x, low=low, high=high)
+
+
+def nan_to_num(m, x, *, nan, high, low):
+    return m.where(x != x, nan, m.where(x == math.inf, high, m.where(x == -math.inf, low, x)))
+
+
 def hardsigmoid(m, x, *, slope, offset):
     return clip(m, x * slope + offset, low=0.0, high=1.0)
 
@@ -160,6 +168,15 @@ def softplus_grad(m, g, x, *, beta, threshold):
 # ---- several operands --------------------------------------------------------------------------
 
 
+def gated(m, x, y):
+    return x * sigmoid(m, y)
+
+
+def gated_grad(m, g, x, y):
+    s = sigmoid(m, y)
+    return g * x * (s * (1 - s))
+
+
 def prelu(m, x, w):
     return m.where(x > 0, x, w * x)
 
@@ -212,9 +229,12 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     for f in (
         binary_cross_entropy,
         clip,
+        clip_between,
         clip_grad,
         elu,
         elu_grad,
+        gated,
+        gated_grad,
         gelu,
         gelu_grad,
         gelu_tanh,
@@ -235,6 +255,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         logistic_cross_entropy,
         mish,
         mish_grad,
+        nan_to_num,
         prelu,
         relu_grad,
         rsqrt,
@@ -268,8 +289,11 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "equal": lambda m, x, y: x == y,
     "erf": lambda m, x: m.erf(x),
     "exp": lambda m, x: m.exp(x),
+    "exp2": lambda m, x: m.exp2(x),
     "expm1": lambda m, x: m.expm1(x),
     "floor": lambda m, x: m.floor(x),
+    "floor_divide": lambda m, x, y: m.floor_divide(x, y),
+    "fmod": lambda m, x, y: m.fmod(x, y),
     "greater_equal": lambda m, x, y: x >= y,
     "greater_than": lambda m, x, y: x > y,
     "isfinite": lambda m, x: m.abs(x) < math.inf,
@@ -289,6 +313,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "pow": lambda m, x, y: m.pow(x, y),
     "reciprocal": lambda m, x: 1 / x,
     "relu": lambda m, x: m.maximum(x, 0),
+    "remainder": lambda m, x, y: m.remainder(x, y),
     "round": lambda m, x: m.rint(x),
     "sin": lambda m, x: m.sin(x),
     "sinh": lambda m, x: m.sinh(x),

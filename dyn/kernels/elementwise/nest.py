@@ -8,6 +8,7 @@ What is computed is in `formulas.py`.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,27 +18,34 @@ from dyn.kernels.elementwise.pointwise import FormulaKernel
 from dyn.kernels.runtime import memory, threads
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.jit import call_address, kernel, task
-from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.scratch import Spare, buffer, leave, take
 from dyn.kernels.runtime.threads import argument, bounds, chunk_count, pack, parallel_for
 from dyn.kernels.runtime.words import room
+from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.runs import copy_elements, pointer
 
 GRAIN = 16384
 """Elements worth a chunk."""
 BLOCK = 2048
 """Elements computed at a time when an operand is not dense."""
+LONG = 512
+"""Elements of the fastest axis from which on an operand that is dense along it is not brought
+together: blocks end where the axis ends."""
 SPACE = 3 * BLOCK * 8
 """Bytes of the block of one operand; a cyclic one holds whole periods, up to three times BLOCK."""
 MAX_AXES = 6
 MAX_OPERANDS = 3
-DENSE, CYCLE, NEST = 0, 1, 2
-"""How an operand is read: as it lies; a short run over and over; along a nest of strides."""
+DENSE, CYCLE, NEST, SINGLE = 0, 1, 2, 3
+"""How an operand is read: as it lies; a short run over and over; along a nest of strides; one
+element for each long run of the fastest axis."""
 
 OPERAND = 2 + MAX_AXES
 """Words of a plan for one operand: mode, period, strides in bytes."""
 SIZES = 1
-FIRST = SIZES + MAX_AXES
-"""Where in a plan the sizes of the axes stand, and the first operand; the number of axes leads."""
+CUT, REPEATS, FIRST = range(SIZES + MAX_AXES, SIZES + MAX_AXES + 3)
+"""Where in a plan the sizes of the axes stand, after how many elements a block has to end, a bit
+for each operand of which a block has one element, and the first operand; the number of axes leads.
+"""
 
 
 # ---- plans -------------------------------------------------------------------------------------
@@ -77,10 +85,18 @@ def plan(*layouts: Layout) -> Plan | None:
     sizes, rows = _merged([shape[a] for a in axes], rows)
     if len(sizes) > MAX_AXES:
         return None
-    words = [len(sizes), *sizes, *[1] * (MAX_AXES - len(sizes))]
-    for row, (_, _, size) in zip(rows, layouts, strict=True):
-        words += [*_mode(sizes, row, size), *row, *[0] * (MAX_AXES - len(row))]
-    words += [0] * (OPERAND * (MAX_OPERANDS - len(rows)))
+    cut, repeats = math.prod(sizes), 0
+    operands: list[int] = []
+    for place, (row, (_, _, size)) in enumerate(zip(rows, layouts, strict=True)):
+        mode, period = _mode(sizes, row, size)
+        if mode == NEST and sizes[-1] >= LONG and row[-1] in (0, size):
+            cut = sizes[-1]
+            mode = NEST if row[-1] else SINGLE
+        if mode == SINGLE or period == 1:
+            repeats |= 1 << place
+        operands += [mode, period, *row, *[0] * (MAX_AXES - len(row))]
+    operands += [0] * (OPERAND * (MAX_OPERANDS - len(rows)))
+    words = [len(sizes), *sizes, *[1] * (MAX_AXES - len(sizes)), cut, repeats, *operands]
     natural = order == tuple(range(len(shape)))
     back = None if natural else tuple(order.index(a) for a in range(len(shape)))
     return Plan(shape, tuple(shape[a] for a in order), back, np.array(words, np.int64))
@@ -130,7 +146,11 @@ def _mode(sizes: list[int], strides: list[int], size: int) -> tuple[int, int]:
 
 @kernel
 def _gather(words, operand, source, target, size, start, count):
-    """Bring elements start to start + count of an operand, in the output's order, together."""
+    """Where elements start to start + count of an operand stand together, in the output's order.
+
+    In `target`, where they are copied to, unless they lie together already. Of an operand with one
+    element for all of them, where LANES such elements stand.
+    """
     strides = operand + 16
     last = argument(words, 0) - 1
     inner = argument(words, SIZES + last)
@@ -144,6 +164,11 @@ def _gather(words, operand, source, target, size, start, count):
         places[axis] = outer % n
         source += places[axis] * argument(strides, axis)
         outer //= n
+    if argument(operand, 0) == SINGLE:
+        copy_elements(source, 0, target, size, LANES)
+        return target
+    if step == size and place + count <= inner:
+        return source
     done = 0
     while True:
         run = min(inner - place, count - done)
@@ -160,6 +185,7 @@ def _gather(words, operand, source, target, size, start, count):
             source += by * argument(strides, axis)
             if by == 1:
                 break
+    return target
 
 
 @task
@@ -188,8 +214,7 @@ def _operand(args, words, number, space, start, count):
         return source + start * size
     if mode == CYCLE:
         return space + start % argument(operand, 1) * size
-    _gather(words, operand, source, space, size, start, count)
-    return space
+    return _gather(words, operand, source, space, size, start, count)
 
 
 @kernel
@@ -199,12 +224,9 @@ def _fill_cycle(args, words, number, space):
     if argument(operand, 0) == CYCLE:
         period = argument(operand, 1)
         size = argument(args, 5 + number)
-        whole = BLOCK + period
+        whole = LANES if period == 1 else BLOCK + period
         copy_elements(argument(args, 1 + number), size, space, size, period)
         done = period
-        if period == 1:
-            copy_elements(space, 0, space, size, whole)
-            done = whole
         while done < whole:  # whole periods, twice as many each time
             run = min(done, whole - done)
             copy_elements(space, size, space + done * size, size, run)
@@ -224,8 +246,10 @@ def _nested(args, chunk, chunks):
     _fill_cycle(args, words, 0, a)
     _fill_cycle(args, words, 1, b)
     _fill_cycle(args, words, 2, c)
-    for at in range(start, stop, BLOCK):
-        count = min(BLOCK, stop - at)
+    cut = argument(words, CUT)
+    at = start
+    while at < stop:
+        count = min(BLOCK, stop - at, cut - at % cut)
         call_address(
             argument(args, 0),
             _operand(args, words, 0, a, at, count),
@@ -235,13 +259,14 @@ def _nested(args, chunk, chunks):
             count,
             argument(args, 9),
         )
+        at += count
     leave(pool, slot)
 
 
 @kernel
 def _drive(pool, run, code, a, b, c, out, sizes, count, p, q, r, words, space):
     """Launch a task over arrays given by `id`; `sizes` holds their bytes per element."""
-    numbers = pack(p, q, r)
+    numbers = pack(p, q, r, argument(data(words), REPEATS))
     args = pack(
         code,
         data(a),
@@ -260,15 +285,16 @@ def _drive(pool, run, code, a, b, c, out, sizes, count, p, q, r, words, space):
     parallel_for(pool, run, args, chunk_count(count, GRAIN))
 
 
-_NONE = np.zeros(1, np.int64)
-_NO = id(_NONE)
+_NONE = np.zeros(FIRST, np.int64)
+_SPACES = Spare(MAX_OPERANDS * SPACE)
+NO = id(_NONE)
 """Stands for an operand or a plan that is not there."""
 
 
 @kernel
-def _once(code, a, b, c, out, count, p, q, r):
+def once(code, a, b, c, out, count, p, q, r):
     """Run a formula over few dense elements."""
-    call_address(code, data(a), data(b), data(c), data(out), count, pack(p, q, r))
+    call_address(code, data(a), data(b), data(c), data(out), count, pack(p, q, r, 0))
 
 
 def run_one(f: FormulaKernel, x: np.ndarray, p=0.0, q=0.0, r=0.0) -> np.ndarray | None:
@@ -286,7 +312,7 @@ def run_one(f: FormulaKernel, x: np.ndarray, p=0.0, q=0.0, r=0.0) -> np.ndarray 
     if x.flags.c_contiguous:
         if count < GRAIN:
             out = np.empty(x.shape, f.dtype)
-            _once(f.address, id(x), _NO, _NO, id(out), count, p, q, r)
+            once(f.address, id(x), NO, NO, id(out), count, p, q, r)
             return out
         out = memory.empty(x.shape, f.dtype)
     else:
@@ -294,8 +320,8 @@ def run_one(f: FormulaKernel, x: np.ndarray, p=0.0, q=0.0, r=0.0) -> np.ndarray 
         if out.strides != x.strides or out.itemsize != x.itemsize:
             return _irregular(f, (x,), p, q, r)
     _drive(
-        threads.pool(), _flat.address, f.address, id(x), _NO, _NO, id(out), f.sizes, count,
-        p, q, r, _NO, _NO,
+        threads.pool(), _flat.address, f.address, id(x), NO, NO, id(out), f.sizes, count,
+        p, q, r, NO, NO,
     )  # fmt: skip
     return out
 
@@ -308,7 +334,7 @@ def run_two(f: FormulaKernel, x: np.ndarray, y: np.ndarray, p=0.0, q=0.0, r=0.0)
     if x.flags.c_contiguous:
         if count < GRAIN:
             out = np.empty(x.shape, f.dtype)
-            _once(f.address, id(x), id(y), _NO, id(out), count, p, q, r)
+            once(f.address, id(x), id(y), NO, id(out), count, p, q, r)
             return out
         out = memory.empty(x.shape, f.dtype)
     else:
@@ -316,8 +342,8 @@ def run_two(f: FormulaKernel, x: np.ndarray, y: np.ndarray, p=0.0, q=0.0, r=0.0)
         if out.strides != x.strides or out.itemsize != x.itemsize:
             return _irregular(f, (x, y), p, q, r)
     _drive(
-        threads.pool(), _flat.address, f.address, id(x), id(y), _NO, id(out), f.sizes, count,
-        p, q, r, _NO, _NO,
+        threads.pool(), _flat.address, f.address, id(x), id(y), NO, id(out), f.sizes, count,
+        p, q, r, NO, NO,
     )  # fmt: skip
     return out
 
@@ -332,12 +358,12 @@ def run_three(
     count = x.size
     if count < GRAIN:
         out = np.empty(x.shape, f.dtype)
-        _once(f.address, id(x), id(y), id(z), id(out), count, p, q, r)
+        once(f.address, id(x), id(y), id(z), id(out), count, p, q, r)
         return out
     out = memory.empty(x.shape, f.dtype)
     _drive(
         threads.pool(), _flat.address, f.address, id(x), id(y), id(z), id(out), f.sizes, count,
-        p, q, r, _NO, _NO,
+        p, q, r, NO, NO,
     )  # fmt: skip
     return out
 
@@ -352,15 +378,11 @@ def _irregular(
     out = memory.empty(found.sizes, f.dtype)
     if found.back is not None:
         out = out.transpose(found.back)
-    space = scratch(MAX_OPERANDS * SPACE, chunks_of(out.size))
-    a, b, c = (*map(id, operands), _NO, _NO)[:MAX_OPERANDS]
+    space = _SPACES.borrow()
+    a, b, c = (*map(id, operands), NO, NO)[:MAX_OPERANDS]
     _drive(
         threads.pool(), _nested.address, f.address, a, b, c, id(out), f.sizes, out.size,
         p, q, r, id(found.words), id(space),
     )  # fmt: skip
+    _SPACES.give_back(space)
     return out
-
-
-def chunks_of(count: int) -> int:
-    """Into how many chunks a task over `count` elements is split."""
-    return max(1, min(threads.MAX_CHUNKS, count // GRAIN))

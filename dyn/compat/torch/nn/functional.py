@@ -34,8 +34,9 @@ def _lenient(function: Any) -> Any:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        for name in _IGNORED:
-            kwargs.pop(name, None)
+        if kwargs:
+            for name in _IGNORED:
+                kwargs.pop(name, None)
         return made(*args, **kwargs)
 
     return call
@@ -216,7 +217,7 @@ def _embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
 def _one_hot(tensor: Any, num_classes: int = -1) -> Any:
     """Zeros with a one at each index, as integers; -1 for as many classes as occur."""
     count = int(tensor.max()) + 1 if num_classes == -1 else num_classes
-    return F.one_hot(tensor, count).astype("int64")
+    return F.one_hot(tensor, count, "int64")
 
 
 def _pad(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:

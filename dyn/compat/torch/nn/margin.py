@@ -11,7 +11,7 @@ import numpy as np
 
 from dyn.compat.torch.nn.loss import named_loss
 from dyn.core.dispatch import cast_to
-from dyn.ops import compare, gather, ranking, scan, unary
+from dyn.ops import bounds, compare, gather, multi_margin, ranking, scan
 from dyn.ops.activation import relu
 from dyn.ops.creation import arange
 from dyn.ops.index import where
@@ -31,9 +31,9 @@ def multi_margin_loss(
 ) -> Any:
     """Sum over wrong classes of max(0, margin - input[target] + input[class]) ** p / C."""
     if input.ndim == 2:
-        return ranking.multi_margin_loss(input, target, p, margin, weight, reduction)
+        return multi_margin.multi_margin_loss(input, target, p, margin, weight, reduction)
     input, target = reshape(input, [1, -1]), reshape(target, [1])
-    found = ranking.multi_margin_loss(input, target, p, margin, weight, reduction)
+    found = multi_margin.multi_margin_loss(input, target, p, margin, weight, reduction)
     return reshape(found, [])
 
 
@@ -52,7 +52,7 @@ def _multilabel(input: Any, target: Any, reduction: str) -> Any:
     classes = arange(0, count, 1, target._array.dtype.name)
     same = unsqueeze(target, 2) == classes
     right = any_of(compare.logical_and(same, unsqueeze(counts, 2)), 1)
-    scores = gather.take_along_axis(input, unary.clip(target, 0, None), 1, broadcast=False)
+    scores = gather.take_along_axis(input, bounds.clip(target, 0, None), 1, broadcast=False)
     over = relu(1.0 - unsqueeze(scores, 2) + unsqueeze(input, 1))
     pairs = compare.logical_and(unsqueeze(counts, 2), compare.logical_not(unsqueeze(right, 1)))
     return reduce_loss(sum_of(where(pairs, over, 0.0), [1, 2]) / count, reduction)
