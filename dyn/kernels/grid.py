@@ -2,108 +2,131 @@
 
 Images are [N, C, H, W], grids [N, h, w, 2] with x and y between -1 and 1. Places between pixels are
 interpolated; places outside read zeros, the nearest border pixel, or the image reflected at its
-borders.
+borders. Images of many channels that lie channels last are done as they lie, others plane by plane
+(`grid_simd.py`). What is read is cut into places, what is given back into images and channels, so
+that results do not depend on threads.
 """
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 
+from dyn.kernels.copy import contiguous, filled
+from dyn.kernels.grid_places import ARRAYS, BLOCK, PADDINGS
+from dyn.kernels.grid_simd import TASKS
+from dyn.kernels.layout import channels_last, is_channels_last
+from dyn.kernels.runtime.drive import Launch, chunks_of
+from dyn.kernels.runtime.memory import empty
 
-def _unnormalised(at: np.ndarray, size: int, align_corners: bool) -> tuple[np.ndarray, float]:
-    """Coordinates in pixels, and pixels per unit of the grid."""
-    if align_corners:
-        return (at + 1) * ((size - 1) / 2), (size - 1) / 2
-    return ((at + 1) * size - 1) / 2, size / 2
+GRAIN = 8192
+"""Pixels read or written that are worth a chunk; a place reads four, of each channel."""
+FEW = 8
+"""Channels below which vectors of them would be mostly empty."""
+LINE = 64
+"""Bytes of neighbouring channels that are given back together."""
+SHARES = 8
+"""Into how many shares at least gradients are cut, where they are long enough."""
 
-
-def _bounded(
-    at: np.ndarray, size: int, padding: str, align_corners: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates brought into the image as the padding wants, and the slope of that."""
-    slope = np.ones_like(at)
-    if padding == "zeros":
-        return at, slope
-    if padding == "reflection":
-        low, high = (0.0, size - 1.0) if align_corners else (-0.5, size - 0.5)
-        span = high - low
-        if span <= 0:
-            return np.zeros_like(at), np.zeros_like(at)
-        far = np.abs(at - low)
-        turns = np.floor(far / span)
-        rest = far - turns * span
-        even = turns % 2 == 0
-        slope = np.where(even, 1.0, -1.0) * np.where(at < low, -1.0, 1.0)
-        at = np.where(even, rest + low, high - rest)
-    inside = (at > 0) & (at < size - 1)
-    return np.clip(at, 0, size - 1), np.where(inside, slope, 0.0)
+Shape = tuple[int, ...]
 
 
-def _coordinates(grid: np.ndarray, sizes: tuple[int, int], padding: str, align_corners: bool):
-    """x and y in pixels with their slopes by the grid, all [N, h, w]."""
-    found = []
-    for axis, size in ((0, sizes[1]), (1, sizes[0])):
-        at, unit = _unnormalised(grid[..., axis], size, align_corners)
-        at, slope = _bounded(at, size, padding, align_corners)
-        found.append((at, slope * unit))
-    return found
+@lru_cache(1024)
+def _launch(
+    way: str, shape: Shape, places: int, dtype: np.dtype, last: bool, attrs: tuple[Any, ...]
+) -> Launch:
+    """A task over images of `shape` and so many places of each."""
+    n, channels, height, width = shape
+    if height * width >= 2**31:
+        raise ValueError(f"an image of {height} x {width} pixels has more than 2**31 of them")
+    mode, padding, align = attrs
+    task = TASKS[way][dtype.name, mode, last]
+    # Finding a place costs about as much as reading it.
+    chunks = chunks_of(4 * n * (channels + 1) * places, GRAIN)
+    group = channels
+    if way == "give":
+        line = max(1, LINE // dtype.itemsize) if last else 1
+        groups = -(-min(chunks, SHARES) // n)
+        group = -(-channels // groups // line) * line
+        units = n * -(-channels // group)
+    else:
+        units = n * -(-places // BLOCK)
+    words = n, channels, group, height, width, places, PADDINGS.index(padding), int(align)
+    return Launch([(task, min(chunks, units))], ARRAYS, *words)
 
 
-def _read(x: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """x at integer places [N, h, w], zero outside: [N, C, h, w]."""
-    h, w = x.shape[2:]
-    inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
-    n = np.arange(len(x))[:, None, None]
-    if not h * w:
-        return np.zeros((*x.shape[:2], *row.shape[1:]), x.dtype)
-    picked = x[n, :, np.clip(row, 0, h - 1), np.clip(column, 0, w - 1)]
-    return np.moveaxis(np.where(inside[..., None], picked, 0), -1, 1)
+def _lies_last(x: np.ndarray, width: int) -> bool:
+    """Whether images so wide are done channels last; those of a single column always are."""
+    return width == 1 or (x.shape[1] >= FEW and is_channels_last(x))
 
 
-def _add(total: np.ndarray, row: np.ndarray, column: np.ndarray, g: np.ndarray) -> None:
-    """g [N, C, h, w] added to `total` at integer places, what lies outside being dropped."""
-    h, w = total.shape[2:]
-    inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
-    n, i, j = np.nonzero(inside)
-    np.add.at(total, (n, slice(None), row[n, i, j], column[n, i, j]), g[n, :, i, j])
+def _laid(x: np.ndarray, last: bool) -> np.ndarray:
+    return channels_last(x) if last else contiguous(x)
 
 
-def _corners(at: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, float]]:
-    """The two pixels around each coordinate: place, weight, slope of the weight."""
-    low = np.floor(at)
-    part = at - low
-    place = low.astype(np.int64)
-    return [(place, 1 - part, -1.0), (place + 1, part, 1.0)]
+def _empty(shape: Shape, dtype: Any, last: bool) -> np.ndarray:
+    return empty(shape, dtype, "channels_last" if last else "C")
 
 
 def grid_sample(
     x: np.ndarray, grid: np.ndarray, *, mode: str, padding: str, align_corners: bool
 ) -> np.ndarray:
     """x at the places of the grid: [N, C, h, w]. `mode` is "bilinear" or "nearest"."""
-    (column, _), (row, _) = _coordinates(grid, x.shape[2:], padding, align_corners)
-    if mode == "nearest":
-        return np.array(_read(x, np.rint(row).astype(np.int64), np.rint(column).astype(np.int64)))
-    total = np.zeros((*x.shape[:2], *grid.shape[1:3]), x.dtype)
-    for i, wi, _ in _corners(row):
-        for j, wj, _ in _corners(column):
-            total += _read(x, i, j) * (wi * wj)[:, None].astype(x.dtype)
-    return total
+    if x.dtype.itemsize < 4:
+        wide = (v.astype(np.float32) for v in (x, grid))
+        made = grid_sample(*wide, mode=mode, padding=padding, align_corners=align_corners)
+        return made.astype(x.dtype)
+    shape = (*x.shape[:2], *grid.shape[1:3])
+    if not x.size or not math.prod(shape):
+        return filled(shape, 0, x.dtype)
+    last = _lies_last(x, x.shape[3])
+    x, grid, out = _laid(x, last), contiguous(grid), _empty(shape, x.dtype, last)
+    attrs = mode, padding, align_corners
+    launch = _launch("sample", x.shape, math.prod(shape[2:]), x.dtype, last, attrs)
+    launch(x, grid, out, x)
+    return out
 
 
-def grid_sample_grad(
+def grid_sample_grad_x(
+    g: np.ndarray, grid: np.ndarray, *, x_shape: Shape, mode: str, padding: str, align_corners: bool
+) -> np.ndarray:
+    """Each gradient given to the pixels that its place read, by their weights: `x_shape`."""
+    if g.dtype.itemsize < 4:
+        wide = (v.astype(np.float32) for v in (g, grid))
+        made = grid_sample_grad_x(
+            *wide, x_shape=x_shape, mode=mode, padding=padding, align_corners=align_corners
+        )
+        return made.astype(g.dtype)
+    shape = tuple(x_shape)
+    if not g.size or not math.prod(shape):
+        return filled(shape, 0, g.dtype)
+    last = _lies_last(g, shape[3])
+    g, grid = _laid(g, last), contiguous(grid)
+    n, channels, height, width = shape
+    out = filled((n, height, width, channels) if last else shape, 0, g.dtype)
+    out = out.transpose(0, 3, 1, 2) if last else out
+    attrs = mode, padding, align_corners
+    _launch("give", shape, math.prod(g.shape[2:]), g.dtype, last, attrs)(g, grid, out, g)
+    return out
+
+
+def grid_sample_grad_grid(
     g: np.ndarray, x: np.ndarray, grid: np.ndarray, *, mode: str, padding: str, align_corners: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """(gx, ggrid)."""
-    (column, sx), (row, sy) = _coordinates(grid, x.shape[2:], padding, align_corners)
-    gx = np.zeros_like(x)
-    ggrid = np.zeros_like(grid)
-    if mode == "nearest":
-        _add(gx, np.rint(row).astype(np.int64), np.rint(column).astype(np.int64), g)
-        return gx, ggrid
-    for i, wi, di in _corners(row):
-        for j, wj, dj in _corners(column):
-            _add(gx, i, j, g * (wi * wj)[:, None].astype(x.dtype))
-            seen = (g * _read(x, i, j)).sum(axis=1)
-            ggrid[..., 0] += seen * wi * dj * sx
-            ggrid[..., 1] += seen * wj * di * sy
-    return gx, ggrid
+) -> np.ndarray:
+    """What moving each place would change, weighed by g: [N, h, w, 2]; zeros for "nearest"."""
+    if mode == "nearest" or not x.size or not g.size:
+        return filled(grid.shape, 0, grid.dtype)
+    if x.dtype.itemsize < 4:
+        wide = (v.astype(np.float32) for v in (g, x, grid))
+        made = grid_sample_grad_grid(*wide, mode=mode, padding=padding, align_corners=align_corners)
+        return made.astype(grid.dtype)
+    last = _lies_last(x, x.shape[3])
+    g, x, grid = _laid(g, last), _laid(x, last), contiguous(grid)
+    out = empty(grid.shape, grid.dtype)
+    attrs = mode, padding, align_corners
+    launch = _launch("slope", x.shape, math.prod(g.shape[2:]), x.dtype, last, attrs)
+    launch(x, grid, out, g)
+    return out

@@ -8,10 +8,10 @@ from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import grid as kernels
+from dyn.kernels.grid_places import PADDINGS
 from dyn.ops.infer import Type, need_float, need_rank, need_same_dtype, same_size, show
 
 MODES = ("bilinear", "nearest")
-PADDINGS = ("zeros", "border", "reflection")
 
 
 def _infer_grid_sample(
@@ -36,19 +36,55 @@ def _grid_sample(x, grid, *, mode, padding, align_corners):
     return kernels.grid_sample(x, grid, mode=mode, padding=padding, align_corners=align_corners)
 
 
-@_grid_sample.vjp("x", "grid")
+@_grid_sample.vjp("x")
+def _(g, *, grid, x_shape, mode, padding, align_corners):
+    return _grid_sample_grad_x(
+        g, grid, x_shape=x_shape, mode=mode, padding=padding, align_corners=align_corners
+    )
+
+
+@_grid_sample.vjp("grid")
 def _(g, *, x, grid, mode, padding, align_corners):
-    return _grid_sample_grad(g, x, grid, mode=mode, padding=padding, align_corners=align_corners)
+    return _grid_sample_grad_grid(
+        g, x, grid, mode=mode, padding=padding, align_corners=align_corners
+    )
 
 
-def _infer_grid_sample_grad(g: Type, x: Type, grid: Type, **attrs: Any) -> list[Type]:
-    return [x, grid]
+def _infer_grid_sample_grad_x(g: Type, grid: Type, *, x_shape: Any, **attrs: Any) -> Type:
+    return Type(tuple(x_shape), g.dtype)
 
 
-@op(infer=_infer_grid_sample_grad, outputs=("gx", "ggrid"), public=2, differentiable=False)
-def _grid_sample_grad(g, x, grid, *, mode, padding, align_corners):
-    """Gradients of `grid_sample`; that of the grid is zero for mode "nearest". ONNX: composed."""
-    return kernels.grid_sample_grad(
+@op(infer=_infer_grid_sample_grad_x)
+def _grid_sample_grad_x(g, grid, *, x_shape, mode, padding, align_corners):
+    """g given back to the pixels that were read. ONNX: ScatterElements."""
+    return kernels.grid_sample_grad_x(
+        g, grid, x_shape=x_shape, mode=mode, padding=padding, align_corners=align_corners
+    )
+
+
+# What is given back is linear in g, and by g as steep in the grid as what was read.
+
+
+@_grid_sample_grad_x.vjp("g")
+def _(gg, *, grid, x_shape, mode, padding, align_corners):
+    return _grid_sample(gg, grid, mode=mode, padding=padding, align_corners=align_corners)
+
+
+@_grid_sample_grad_x.vjp("grid")
+def _(gg, *, g, grid, x_shape, mode, padding, align_corners):
+    return _grid_sample_grad_grid(
+        g, gg, grid, mode=mode, padding=padding, align_corners=align_corners
+    )
+
+
+def _infer_grid_sample_grad_grid(g: Type, x: Type, grid: Type, **attrs: Any) -> Type:
+    return grid
+
+
+@op(infer=_infer_grid_sample_grad_grid, differentiable=False)
+def _grid_sample_grad_grid(g, x, grid, *, mode, padding, align_corners):
+    """What moving the places would change; zeros for mode "nearest". ONNX: GatherElements."""
+    return kernels.grid_sample_grad_grid(
         g, x, grid, mode=mode, padding=padding, align_corners=align_corners
     )
 

@@ -1,4 +1,4 @@
-"""Lowerings of `dyn/ops/grid.py`: GridSample, and its gradient by gathering and scattering."""
+"""Lowerings of `dyn/ops/grid.py`: GridSample, and its gradients by gathering and scattering."""
 
 from __future__ import annotations
 
@@ -29,11 +29,10 @@ def _(b: Any, node: NodeView) -> Any:
 class _Places:
     """Pixel coordinates along one axis, with their slope by the grid; [N, h * w]."""
 
-    def __init__(self, b: Any, node: NodeView, axis: int):
+    def __init__(self, b: Any, node: NodeView, size: Any, axis: int):
         self.b = b
         self.dtype = node.dtype
-        x, grid = node.input_types[-2:]
-        size = x.shape[3 - axis]  # type: ignore[union-attr]
+        grid = node.input_types[-1]
         self.length = b.cast(b.size(size), self.dtype)
         lead, count = grid.shape[0], volume(grid.shape[1:3])  # type: ignore[union-attr]
         flat = b.reshape(node.inputs[-1], [lead, count, 2])
@@ -102,17 +101,16 @@ class _Places:
 
 
 class _Pixels:
-    """The image with its spatial axes laid end to end, read at pairs of pixel coordinates."""
+    """Images of a shape, their spatial axes laid end to end, at pairs of pixel coordinates."""
 
-    def __init__(self, b: Any, node: NodeView):
+    def __init__(self, b: Any, node: NodeView, shape: Any):
         self.b = b
         self.node = node
-        x, grid = node.input_types[-2:]
-        n, c, h, w = x.shape  # type: ignore[union-attr]
+        n, c, h, w = shape
+        grid = node.input_types[-1]
         self.flat = [n, c, volume([h, w])]
         self.wide = [n, c, volume(grid.shape[1:3])]  # type: ignore[union-attr]
-        self.x = b.reshape(node.inputs[-2], self.flat)
-        self.columns, self.rows = _Places(b, node, 0), _Places(b, node, 1)
+        self.columns, self.rows = _Places(b, node, w, 0), _Places(b, node, h, 1)
         self.zero = b.const(0, node.dtype)
 
     def pairs(self) -> Any:
@@ -131,6 +129,10 @@ class _Pixels:
         index = b.cast(b.op("Where", inside, at, self.zero), np.int64)
         return inside, b.op("Expand", b.unsqueeze(index, 1), b.shape_vector(self.wide))
 
+    def read(self, image: Any, index: Any) -> Any:
+        """The pixels of a flat image at an index."""
+        return self.b.op("GatherElements", image, index, axis=2)
+
     def select(self, inside: Any, value: Any) -> Any:
         """`value` [N, C, places] where a pixel is inside, else zero."""
         return self.b.op("Where", self.b.unsqueeze(inside, 1), value, self.zero)
@@ -144,39 +146,47 @@ class _Pixels:
 
 def _sampled(b: Any, node: NodeView) -> Any:
     """GridSample in the dtypes that onnxruntime does not have it for."""
-    pixels = _Pixels(b, node)
+    pixels = _Pixels(b, node, node.shape)
+    x = b.reshape(node.x, pixels.flat)
     total = None
     for (i, wi, _), (j, wj, _) in pixels.pairs():
         inside, index = pixels.locate(i, j)
-        read = pixels.select(inside, b.op("GatherElements", pixels.x, index, axis=2))
+        read = pixels.select(inside, pixels.read(x, index))
         part = pixels.weigh(read, wi, wj)
         total = part if total is None else b.op("Add", total, part)
     return b.reshape(total, node.out.shape)
 
 
-@lowers("grid_sample_grad")
+@lowers("grid_sample_grad_x")
 def _(b: Any, node: NodeView) -> Any:
-    x_shape, grid_shape = (t.shape for t in node.input_types[-2:])  # type: ignore[union-attr]
-    pixels = _Pixels(b, node)
-    m = pixels.rows.maths
+    shape = node.attrs["x_shape"]
+    pixels = _Pixels(b, node, shape)
     g = b.reshape(node.x, pixels.wide)
     total = filled(b, pixels.flat, 0, node.dtype)
-    to_grid: list[Any] = [None, None]
-    for (i, wi, di), (j, wj, dj) in pixels.pairs():
+    for (i, wi, _), (j, wj, _) in pixels.pairs():
         inside, index = pixels.locate(i, j)
         share = pixels.select(inside, pixels.weigh(g, wi, wj))
         total = b.op("ScatterElements", total, index, share, axis=2, reduction="add")
-        if wi is None:
-            continue
-        read = b.op("GatherElements", pixels.x, index, axis=2)
+    return b.reshape(total, shape)
+
+
+@lowers("grid_sample_grad_grid")
+def _(b: Any, node: NodeView) -> Any:
+    x, grid = (t.shape for t in node.input_types[-2:])  # type: ignore[union-attr]
+    if node.attrs["mode"] == "nearest":
+        return filled(b, grid, 0, node.dtype)
+    pixels = _Pixels(b, node, x)
+    m = pixels.rows.maths
+    g, image = b.reshape(node.x, pixels.wide), b.reshape(node.inputs[1], pixels.flat)
+    made: list[Any] = [None, None]
+    for (i, wi, di), (j, wj, dj) in pixels.pairs():
+        inside, index = pixels.locate(i, j)
+        read = pixels.read(image, index)
         seen = b.axes("ReduceSum", b.op("Mul", g, read), [1], keepdims=False)
         seen = b.op("Where", inside, seen, pixels.zero)
         ways = ((wi, dj, pixels.columns.slope), (wj, di, pixels.rows.slope))
         for axis, (weight, sign, slope) in enumerate(ways):
             part = m("Mul", m("Mul", m("Mul", seen, weight), sign), slope)
-            to_grid[axis] = part if to_grid[axis] is None else b.op("Add", to_grid[axis], part)
-    gx = b.reshape(total, x_shape)
-    if to_grid[0] is None:
-        return gx, filled(b, grid_shape, 0, node.dtype)
-    stacked = b.op("Concat", *(b.unsqueeze(v, 2) for v in to_grid), axis=2)
-    return gx, b.reshape(stacked, grid_shape)
+            made[axis] = part if made[axis] is None else b.op("Add", made[axis], part)
+    stacked = b.op("Concat", *(b.unsqueeze(v, 2) for v in made), axis=2)
+    return b.reshape(stacked, grid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -276,6 +277,23 @@ def ref_grid_sample_grad(g, x, grid, *, mode, padding, align_corners):
     return gx, ggrid
 
 
+def ref_grid_sample_grad_x(g, grid, **attrs):
+    return ref_grid_sample_grad(g, np.zeros((g.shape[0], 2, 4, 5)), grid, **attrs)[0]
+
+
+def run_grid_sample_grad_x(g, grid, **attrs):
+    return OPS["grid_sample_grad_x"](g, grid, x_shape=(g.shape[0], 2, 4, 5), **attrs)
+
+
+def kinks(align_corners: bool) -> tuple[float, ...]:
+    """Places at which another pixel of a 4 x 5 image begins to count."""
+    found = []
+    for size in (4, 5):
+        unit, shift = ((size - 1) / 2, 0.0) if align_corners else (size / 2, 0.5)
+        found += [(pixel + shift) / unit - 1 for pixel in range(-2, size + 2)]
+    return tuple(found)
+
+
 GRID = [
     row
     for mode in ("bilinear", "nearest")
@@ -295,10 +313,21 @@ GRID = [
             tol=2e-5,
         ),
         OpCase(
-            "grid_sample_grad",
+            "grid_sample_grad_x",
+            [array("n", 2, 3, 2), array("n", 3, 2, 2, low=-1.7, high=1.7, away=kinks(align))],
+            {"mode": mode, "padding": padding, "align_corners": align},
+            ref_grid_sample_grad_x,
+            run=partial(run_grid_sample_grad_x, mode=mode, padding=padding, align_corners=align),
+            order=1 if mode == "bilinear" else 0,
+            wrt=() if mode == "nearest" else (0, 1) if padding == "zeros" else (0,),
+            note=f"{mode}-{padding}-{align}",
+            tol=2e-5,
+        ),
+        OpCase(
+            "grid_sample_grad_grid",
             [array("n", 2, 3, 2), array("n", 2, 4, 5), array("n", 3, 2, 2, low=-1.7, high=1.7)],
             {"mode": mode, "padding": padding, "align_corners": align},
-            ref_grid_sample_grad,
+            lambda g, x, grid, **attrs: ref_grid_sample_grad(g, x, grid, **attrs)[1],
             order=0,
             note=f"{mode}-{padding}-{align}",
             tol=2e-5,

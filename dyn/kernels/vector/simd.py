@@ -275,7 +275,9 @@ class Emitter:
         chains = loop(builder, WORD(0), whole, turn, several, flat)
         # The rest goes through the first chain: whole vectors, then one with a mask.
         vectors = builder.mul(builder.sdiv(end, WORD(self.bytes)), WORD(self.bytes))
-        first = loop(builder, whole, vectors, WORD(self.bytes), single, chains[::unroll])
+        first = chains[::unroll]
+        if unroll > 1:
+            first = loop(builder, whole, vectors, WORD(self.bytes), single, first)
         before = builder.block
         with builder.if_then(builder.icmp_signed("<", vectors, end)):
             mask = self.mask_below(builder.sdiv(builder.sub(end, vectors), WORD(self.size)))
