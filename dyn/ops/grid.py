@@ -122,23 +122,24 @@ def affine_grid(theta: Tensor, out_shape: Any, align_corners: bool = True) -> Te
         align_corners: as in `grid_sample`.
 
     Returns:
-        [N, H, W, 2]. ONNX: MatMul.
+        [N, H, W, 2]. ONNX: Mul, Add.
     """
     need_rank("theta", Type(tuple(theta.shape), theta._read().dtype), 3)
     n, _, h, w = tuple(out_shape)
 
     def ends(size: Any) -> Tensor:
-        at = OPS["arange"](start=0, stop=size, step=1, dtype="int64").astype(theta.dtype)
+        at = OPS["arange"](start=0, stop=size, step=1, dtype=theta.dtype.name)
         if align_corners:
             return at * 2.0 / (size - 1) - 1.0 if size != 1 else at
         return (at * 2.0 + 1.0) / size - 1.0
 
-    zeros = OPS["full"](shape=(h, w), value=0.0, dtype=theta.dtype.name)
-    x, y = ends(w).reshape((1, w)) + zeros, ends(h).reshape((h, 1)) + zeros
-    places = [OPS["reshape"](v, shape=(h * w, 1)) for v in (x, y, zeros + 1.0)]
-    base = OPS["concat"](*places, axis=1)
-    moved = OPS["matmul"](base, OPS["transpose"](theta, perm=(0, 2, 1)))
-    return OPS["reshape"](moved, shape=(n, h, w, 2))
+    # The map is a sum of what goes along a row and what goes down, so only the sum is large.
+    x, y = OPS["reshape"](ends(w), shape=(1, 1, w, 1)), OPS["reshape"](ends(h), shape=(1, h, 1, 1))
+    along, down, origin = (
+        OPS["reshape"](part, shape=(n, 1, 1, 2))
+        for part in OPS["split"](theta, axis=2, sizes=(1, 1, 1))
+    )
+    return x * along + (y * down + origin)
 
 
 __all__ = ["affine_grid", "grid_sample"]
