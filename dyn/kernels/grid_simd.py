@@ -251,7 +251,7 @@ def _read(args, chunk, chunks):
     for unit in range(start, stop):
         n, first = unit // blocks, unit % blocks * BLOCK
         count = min(BLOCK, places - first)
-        tabulate(args, n, first, count, 0, channels, table)  # type: ignore
+        tabulate(args, n, first, count, 0, channels, table)  # type: ignore  # noqa: F821
         work(args, n, first, count, 0, channels, table)  # type: ignore  # noqa: F821
 
 
@@ -267,7 +267,7 @@ def _write(args, chunk, chunks):
         high = min(low + group, channels)
         for first in range(0, places, BLOCK):
             count = min(BLOCK, places - first)
-            tabulate(args, n, first, count, low, high, table)  # type: ignore
+            tabulate(args, n, first, count, low, high, table)  # type: ignore  # noqa: F821
             work(args, n, first, count, low, high, table)  # type: ignore  # noqa: F821
 
 

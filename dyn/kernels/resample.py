@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dyn.kernels import resample_simd as code
 from dyn.kernels.layout import dense
 from dyn.kernels.runtime import drive
+from dyn.kernels.runtime.drive import Launch
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import scratch
 
@@ -141,46 +142,89 @@ def _axis(
 # ---- runs --------------------------------------------------------------------------------------
 
 
-def _planes(x: np.ndarray, planes: int, inner: int, rows: _Axis, columns: _Axis) -> np.ndarray:
-    """x, which lies as [planes, rows, columns, inner], resampled along rows and columns."""
-    out = empty((planes, rows.count, columns.count, inner), x.dtype)
-    if not out.size:
-        return out
-    combine, columns_of = code.CODES[x.dtype]
+class _Pass(NamedTuple):
+    """A run over one axis or two; `axes` are kept because the launch holds their addresses."""
+
+    launch: Launch
+    chunks: int
+    space: int
+    """Bytes of a chunk's scratch."""
+    shape: tuple[int, ...]
+    order: str
+    """How the result lies in memory."""
+    axes: tuple[_Axis, _Axis]
+
+
+def _pass(planes: int, inner: int, rows: _Axis, columns: _Axis, dtype: np.dtype) -> _Pass:
+    """Images [planes, rows, columns, inner] resampled along rows and columns."""
+    combine, columns_of = code.CODES[dtype]
+    shape = planes, rows.count, columns.count, inner
+    read, made = planes * rows.size * columns.size * inner, math.prod(shape)
     per_plane = -(-rows.count // code.BAND)
-    chunks = min(planes * per_plane, drive.chunks_of(max(x.size, out.size), GRAIN))
+    chunks = min(planes * per_plane, drive.chunks_of(max(read, made), GRAIN)) if made else 0
     lines = min(rows.size, code.BAND + int(rows.words[code.TAPS]) + 1)
-    space = max(lines * columns.count, columns.size) * inner * x.itemsize
-    memory = scratch(space, chunks)
-    drive.run(
-        code.bands, chunks, id(x), id(out), id(memory), space, planes, rows.size, columns.size,
-        rows.count, columns.count, inner, x.itemsize, id(rows.words), id(columns.words),
-        combine.address, columns_of.address,
+    space = max(lines * columns.count, columns.size) * inner * dtype.itemsize
+    launch = Launch(
+        [(code.bands, chunks)], 3, space, planes, rows.size, columns.size, rows.count,
+        columns.count, inner, dtype.itemsize, id(rows.words), id(columns.words), combine.address,
+        columns_of.address,
     )  # fmt: skip
-    return out
+    return _Pass(launch, chunks, space, shape, "C", (rows, columns))
 
 
-def _resampled(x: np.ndarray, axes: Sequence[_Axis]) -> np.ndarray:
-    """x along all spatial axes, in the memory layout of x."""
-    x = dense(x)
-    shape, channels = x.shape[:2], x.shape[1]
-    last = x.ndim > 2 and not x.flags.c_contiguous
-    sizes = [axis.size for axis in axes]
-    samples, inner = (shape[0], channels) if last else (shape[0] * channels, 1)
-    left = list(axes)
+@lru_cache(1024)
+def _passes(
+    images: tuple[int, int],
+    spatial: tuple[int, ...],
+    counts: tuple[int, ...],
+    scales: tuple[float | None, ...],
+    mode: str,
+    transform: str,
+    turned: bool,
+    dtype: np.dtype,
+    last: bool,
+) -> list[_Pass]:
+    """The passes from spatial sizes to others, by the arguments of `interpolate`.
+
+    Args:
+        images: N and C.
+        turned: for the gradient, from `counts` to `spatial`.
+        last: whether images lie channels last.
+    """
+    axes = [
+        _axis(size, count, scale, mode, transform, turned, dtype)
+        for size, count, scale in zip(spatial, counts, scales, strict=True)
+    ]
+    samples, inner = images if last else (images[0] * images[1], 1)
+    left, passes = list(axes), []
     while left:
         # The last two axes at once, then one by one, with all behind it as one run.
         columns = left.pop() if len(left) == len(axes) else None
         rows = left.pop() if left else _kept(1)
-        planes = samples * math.prod(sizes[: len(left)])
+        planes = samples * math.prod(axis.size for axis in axes[: len(left)])
         if columns is None:
             columns = _kept(math.prod(axis.count for axis in axes[len(left) + 1 :]))
-        x = _planes(x, planes, inner, rows, columns)
-    counts = [axis.count for axis in axes]
-    if not last:
-        return x.reshape(*shape, *counts)
-    x = x.reshape(shape[0], *counts, channels)
-    return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+        passes.append(_pass(planes, inner, rows, columns, dtype))
+    shape = (*images, *(axis.count for axis in axes))
+    passes[-1] = passes[-1]._replace(shape=shape, order="channels_last" if last else "C")
+    return passes
+
+
+def _resampled(
+    x: np.ndarray, spatial: Any, counts: Any, scales: Any, mode: str, transform: str, turned: bool
+) -> np.ndarray:
+    """x along all spatial axes, in the memory layout of x."""
+    if x.dtype not in code.CODES:
+        wide = x.astype(np.float32)
+        return _resampled(wide, spatial, counts, scales, mode, transform, turned).astype(x.dtype)
+    x = dense(x)
+    last = x.ndim > 2 and not x.flags.c_contiguous
+    sizes = tuple(spatial), tuple(counts), tuple(scales)
+    for one in _passes(x.shape[:2], *sizes, mode, transform, turned, x.dtype, last):
+        out = empty(one.shape, x.dtype, one.order)
+        one.launch(x, out, scratch(one.space, one.chunks))
+        x = out
+    return x
 
 
 def interpolate(
@@ -192,15 +236,7 @@ def interpolate(
     transform: str,
 ) -> np.ndarray:
     """x at other spatial sizes."""
-    if x.dtype not in code.CODES:
-        wide = x.astype(np.float32)
-        made = interpolate(wide, sizes=sizes, scales=scales, mode=mode, transform=transform)
-        return made.astype(x.dtype)
-    axes = [
-        _axis(n, count, scale, mode, transform, False, x.dtype)
-        for n, count, scale in zip(x.shape[2:], sizes, scales, strict=True)
-    ]
-    return _resampled(x, axes)
+    return _resampled(x, x.shape[2:], sizes, scales, mode, transform, False)
 
 
 def interpolate_grad(
@@ -212,14 +248,4 @@ def interpolate_grad(
     transform: str,
 ) -> np.ndarray:
     """Each gradient given to the elements it came from, by their weights."""
-    if g.dtype not in code.CODES:
-        wide = g.astype(np.float32)
-        made = interpolate_grad(
-            wide, x_shape=x_shape, scales=scales, mode=mode, transform=transform
-        )
-        return made.astype(g.dtype)
-    axes = [
-        _axis(size, count, scale, mode, transform, True, g.dtype)
-        for size, count, scale in zip(x_shape[2:], g.shape[2:], scales, strict=True)
-    ]
-    return _resampled(g, axes)
+    return _resampled(g, x_shape[2:], g.shape[2:], scales, mode, transform, True)
