@@ -68,7 +68,8 @@ def elementwise() -> list[Case]:
 def images() -> list[Case]:
     """Functions of (N, C, H, W)."""
     names = ("max_pool", "avg_pool", "adaptive_pool", "batch_norm", "batch_norm_infer",
-             "group_norm", "upsample", "pad", "transpose", "concat", "slice", "flip")  # fmt: skip
+             "group_norm", "upsample", "bilinear", "affine_grid", "grid_sample",
+             "grid_sample_nearest", "pad", "transpose", "concat", "slice", "flip")  # fmt: skip
     sizes = [(1, 3, 32, 32), (8, 16, 28, 28), (32, 64, 14, 14), (4, 64, 56, 56), (2, 7, 61, 45)]
     return [(name, size) for name in names for size in sizes]
 

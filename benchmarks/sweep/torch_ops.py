@@ -71,6 +71,20 @@ def given(function, *fixed):
     return lambda *tensors: function(*tensors, *fixed)
 
 
+def sampled(mode):
+    """Sampling at the places of a grid that is turned a little."""
+
+    def make(n, c, h, w):
+        theta = torch.tensor([[[0.9, -0.4, 0.0], [0.4, 0.9, 0.1]]]).repeat(n, 1, 1)
+        grid = F.affine_grid(theta, [n, c, h, w], align_corners=False).requires_grad_()
+        return (
+            lambda x, grid: F.grid_sample(x, grid, mode, align_corners=False),
+            [t(n, c, h, w), grid],
+        )
+
+    return make
+
+
 def normed(make):
     def build(n, c, h, w):
         return make(c), [t(n, c, h, w)]
@@ -128,6 +142,13 @@ OPS = {
     "batch_norm_infer": normed(lambda c: nn.BatchNorm2d(c).eval()),
     "group_norm": normed(lambda c: nn.GroupNorm(1 if c % 4 else 4, c)),
     "upsample": unary(lambda x: F.interpolate(x, scale_factor=2, mode="nearest")),
+    "bilinear": unary(lambda x: F.interpolate(x, scale_factor=2, mode="bilinear")),
+    "affine_grid": lambda n, *sizes: (
+        lambda theta: F.affine_grid(theta, [n, *sizes], align_corners=False),
+        [t(n, 2, 3)],
+    ),
+    "grid_sample": sampled("bilinear"),
+    "grid_sample_nearest": sampled("nearest"),
     "pad": unary(lambda x: F.pad(x, [1, 1, 1, 1])),
     "transpose": unary(lambda x: x.permute(0, 2, 3, 1) * 1.0),
     "concat": lambda *s: (lambda x, y: torch.cat([x, y], 1), [t(*s), t(*s)]),
