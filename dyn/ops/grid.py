@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.core.errors import AttributeValueError, ShapeError
-from dyn.core.op import OPS, op
+from dyn.core.op import op
 from dyn.core.tensor import Tensor
+from dyn.kernels import affine_grid as affine_kernels
 from dyn.kernels import grid as kernels
 from dyn.kernels.grid_places import PADDINGS
 from dyn.ops.infer import Type, need_float, need_rank, need_same_dtype, same_size, show
@@ -113,6 +114,42 @@ def grid_sample(
     return _grid_sample(x, grid, mode=mode, padding=padding_mode, align_corners=bool(align_corners))
 
 
+def _infer_affine_grid(theta: Type, *, sizes: Any, align_corners: bool) -> Type:
+    need_float("theta", theta)
+    need_rank("theta", theta, 3)
+    n = theta.shape[0]
+    fits = all(same_size(a, b) for a, b in zip(theta.shape, (sizes[0], 2, 3), strict=True))
+    if not fits:
+        raise ShapeError(f"theta {show(theta.shape)} must be [{sizes[0]}, 2, 3]")
+    return Type((n, *sizes[1:], 2), theta.dtype)
+
+
+@op(infer=_infer_affine_grid)
+def _affine_grid(theta, *, sizes, align_corners):
+    """The places that maps take pixels to. ONNX: Mul, Add."""
+    return affine_kernels.affine_grid(theta, sizes=sizes, align_corners=align_corners)
+
+
+@_affine_grid.vjp("theta")
+def _(g, *, align_corners):
+    return _affine_grid_grad(g, align_corners=align_corners)
+
+
+def _infer_affine_grid_grad(g: Type, *, align_corners: bool) -> Type:
+    return Type((g.shape[0], 2, 3), g.dtype)
+
+
+@op(infer=_infer_affine_grid_grad)
+def _affine_grid_grad(g, *, align_corners):
+    """Sums of g times (x, y, 1). ONNX: ReduceSum."""
+    return affine_kernels.affine_grid_grad(g, align_corners=align_corners)
+
+
+@_affine_grid_grad.vjp("g")
+def _(gg, *, g_shape, align_corners):
+    return _affine_grid(gg, sizes=tuple(g_shape[:3]), align_corners=align_corners)
+
+
 def affine_grid(theta: Tensor, out_shape: Any, align_corners: bool = True) -> Tensor:
     """The grid of an affine map, for `grid_sample`.
 
@@ -123,23 +160,12 @@ def affine_grid(theta: Tensor, out_shape: Any, align_corners: bool = True) -> Te
 
     Returns:
         [N, H, W, 2]. ONNX: Mul, Add.
+
+    Raises:
+        ShapeError: theta is not [N, 2, 3].
     """
-    need_rank("theta", Type(tuple(theta.shape), theta._read().dtype), 3)
     n, _, h, w = tuple(out_shape)
-
-    def ends(size: Any) -> Tensor:
-        at = OPS["arange"](start=0, stop=size, step=1, dtype=theta.dtype.name)
-        if align_corners:
-            return at * 2.0 / (size - 1) - 1.0 if size != 1 else at
-        return (at * 2.0 + 1.0) / size - 1.0
-
-    # The map is a sum of what goes along a row and what goes down, so only the sum is large.
-    x, y = OPS["reshape"](ends(w), shape=(1, 1, w, 1)), OPS["reshape"](ends(h), shape=(1, h, 1, 1))
-    along, down, origin = (
-        OPS["reshape"](part, shape=(n, 1, 1, 2))
-        for part in OPS["split"](theta, axis=2, sizes=(1, 1, 1))
-    )
-    return x * along + (y * down + origin)
+    return _affine_grid(theta, sizes=(n, h, w), align_corners=bool(align_corners))
 
 
 __all__ = ["affine_grid", "grid_sample"]

@@ -1,4 +1,5 @@
-"""Lowerings of `dyn/ops/grid.py`: GridSample, and its gradients by gathering and scattering."""
+"""Lowerings of `dyn/ops/grid.py`: grids of affine maps as sums; GridSample, and its gradients by
+gathering and scattering."""
 
 from __future__ import annotations
 
@@ -190,3 +191,43 @@ def _(b: Any, node: NodeView) -> Any:
             made[axis] = part if made[axis] is None else b.op("Add", made[axis], part)
     stacked = b.op("Concat", *(b.unsqueeze(v, 2) for v in made), axis=2)
     return b.reshape(stacked, grid)
+
+
+# ---- affine maps -------------------------------------------------------------------------------
+
+
+def _ends(b: Any, size: Any, align_corners: bool, dtype: Any) -> Any:
+    """Where the pixels of an axis lie; a single one lies in the middle."""
+    one, two = (b.const(n, np.int64) for n in (1, 2))
+    count = b.size(size)
+    inner = b.const(0, np.int64)
+    if align_corners:
+        inner = b.op("Min", b.op("Sub", count, one), one)
+    places = b.op("Mul", b.op("Range", b.size(0), count, b.size(1)), two)
+    places = b.op("Add", places, b.op("Sub", one, inner))
+    share = b.op("Div", b.cast(places, dtype), b.cast(b.op("Sub", count, inner), dtype))
+    return b.op("Sub", share, b.const(1, dtype))
+
+
+def _axes(b: Any, node: NodeView, sizes: Any) -> tuple[Any, Any]:
+    """x and y of all pixels, to go with [N, h, w, 2]."""
+    x, y = (_ends(b, size, node.attrs["align_corners"], node.dtype) for size in sizes[::-1])
+    return b.unsqueeze(x, 0, 1, 3), b.unsqueeze(y, 0, 2, 3)
+
+
+@lowers("affine_grid")
+def _(b: Any, node: NodeView) -> Any:
+    x, y = _axes(b, node, node.attrs["sizes"][1:])
+    parts = (
+        b.unsqueeze(b.op("Gather", node.x, b.const(k, np.int64), axis=2), 1, 2) for k in range(3)
+    )
+    along, down, origin = parts
+    return b.op("Add", b.op("Mul", x, along), b.op("Add", b.op("Mul", y, down), origin))
+
+
+@lowers("affine_grid_grad")
+def _(b: Any, node: NodeView) -> Any:
+    x, y = _axes(b, node, node.shape[1:3])
+    weighed = [b.op("Mul", node.x, x), b.op("Mul", node.x, y), node.x]
+    sums = [b.axes("ReduceSum", v, [1, 2], keepdims=False) for v in weighed]
+    return b.op("Concat", *(b.unsqueeze(v, 2) for v in sums), axis=2)

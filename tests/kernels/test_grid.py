@@ -1,4 +1,4 @@
-"""Sampling at the places of a grid, and its gradients, over random sizes, layouts and modes."""
+"""Sampling at the places of a grid, its gradients, and grids of affine maps, over random sizes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dyn.kernels import affine_grid as affine
 from dyn.kernels import grid as kernels
 from dyn.kernels.runtime import threads
 from tests.kernels import guard
 from tests.kernels.test_resample import laid
-from tests.optable.resample import ref_grid_sample, ref_grid_sample_grad
+from tests.optable.resample import ref_base, ref_grid_sample, ref_grid_sample_grad
 
 MODES = ("bilinear", "nearest")
 PADDINGS = ("zeros", "border", "reflection")
@@ -83,6 +84,29 @@ def test_results_do_not_depend_on_threads(shape: Any, mode: str, layout: str) ->
     finally:
         threads.set_num_threads(before)
     assert made[0] == made[1] == made[2]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_affine_grids_of_many_chunks(align_corners: bool, dtype: str) -> None:
+    rng = np.random.default_rng(2)
+    theta = rng.standard_normal((3, 2, 3)).astype(dtype)
+    g = rng.standard_normal((3, 211, 190, 2)).astype(dtype)
+    base = ref_base(211, 190, align_corners)
+    before, made = threads.get_num_threads(), []
+    try:
+        for count in (1, 2, 4):
+            threads.set_num_threads(count)
+            places = affine.affine_grid(theta, sizes=g.shape[:3], align_corners=align_corners)
+            made.append((places, affine.affine_grid_grad(g, align_corners=align_corners)))
+    finally:
+        threads.set_num_threads(before)
+    wanted = np.einsum("hwk,nik->nhwi", base, theta), np.einsum("hwk,nhwi->nik", base, g)
+    for found in zip(*made, strict=True):
+        assert len({v.tobytes() for v in found}) == 1
+    for got, expected in zip(made[0], wanted, strict=True):
+        tol = {"float32": 2e-5, "float64": 1e-12}[dtype]
+        np.testing.assert_allclose(got, expected, rtol=tol, atol=tol)
 
 
 @pytest.mark.parametrize("layout", ["planes", "last"])

@@ -335,4 +335,46 @@ GRID = [
     )
 ]
 
-ROWS = [*INTERPOLATE, *REARRANGE, *GRID]
+
+def ref_base(h: int, w: int, align_corners: bool) -> np.ndarray:
+    """(x, y, 1) of all pixels, [h, w, 3]."""
+    ends = []
+    for size in (w, h):
+        last = 1 if align_corners else 1 - 1 / max(size, 1)
+        ends.append(np.linspace(-last, last, size) if size > 1 else np.zeros(size))
+    x, y = np.meshgrid(*ends)
+    return np.stack([x, y, np.ones_like(x)], -1)
+
+
+AFFINE = [
+    row
+    for align in (True, False)
+    for h, w in ((3, 5), (4, 1))
+    for row in (
+        OpCase(
+            "affine_grid",
+            [array("n", 2, 3)],
+            {"align_corners": align},
+            lambda theta, h=h, w=w, align_corners=align: np.einsum(
+                "hwk,nik->nhwi", ref_base(h, w, align_corners), theta
+            ),
+            run=lambda theta, h=h, w=w, align=align: OPS["affine_grid"](
+                theta, sizes=(theta.shape[0], h, w), align_corners=align
+            ),
+            note=f"{h}x{w}-{align}",
+        ),
+        OpCase(
+            "affine_grid_grad",
+            [array("n", "h", w, 2)],
+            {"align_corners": align},
+            lambda g, align_corners: np.einsum(
+                "hwk,nhwi->nik", ref_base(g.shape[1], g.shape[2], align_corners), g
+            ),
+            sizes={"h": (h, h + 2)},
+            tol=2e-6,
+            note=f"{h}x{w}-{align}",
+        ),
+    )
+]
+
+ROWS = [*INTERPOLATE, *REARRANGE, *GRID, *AFFINE]
