@@ -138,6 +138,7 @@ class Block:
         return self.sum(self.start(array), self.plane(self.word(PLACES), channel), own)
 
     def plane(self, pixels: Any, channel: Any) -> Any:
+        """Bytes before this image, or before a plane of it, where planes have so many pixels."""
         number = self.product(self.n, self.word(CHANNELS))
         number = number if channel is None else self.sum(number, channel)
         return self.product(number, pixels, self.emit.size)
