@@ -8,6 +8,7 @@ floating-point dtype first.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import ml_dtypes
@@ -280,6 +281,7 @@ def _(g, *, x, low, high, open):
     return clip_grad(g, x, low=low, high=high)
 
 
+@lru_cache(256)
 def _after(bound: float, sign: int, dtype: Any) -> float:
     """The next number in the direction of a sign, without those too small to be normal."""
     limits = ml_dtypes.finfo(dtype)

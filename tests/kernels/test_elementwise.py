@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dyn.kernels import elementwise
 from dyn.kernels.elementwise import nest
 from dyn.kernels.elementwise.apply import CASTS, FAST, GENERAL, UFUNC_SIZE
+from dyn.kernels.elementwise.formulas import UFUNCS
 from dyn.kernels.elementwise.pointwise import formula_kernel
 from dyn.kernels.runtime import threads
 from dyn.kernels.vector import half
@@ -95,6 +96,29 @@ def test_atan2_keeps_its_bound_and_its_signs(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(out, wanted, rtol=3e-7)
     known = ~np.isnan(wanted)
     np.testing.assert_array_equal(np.signbit(out[known]), np.signbit(wanted[known]))
+
+
+def test_powers_of_two_keep_their_bound(rng: np.random.Generator) -> None:
+    x = np.concatenate([numbers(rng, 100_000), rng.uniform(-160, 140, 100_000).astype(F32)])
+    error = ulps(call("exp2", x), exact("exp2", x))
+    assert error.max() <= 1.1, f"{error.max():.2f} ulp"
+
+
+@pytest.mark.parametrize("name", ["fmod", "remainder", "floor_divide"])
+def test_whole_quotients_are_those_of_numpy(name: str, rng: np.random.Generator) -> None:
+    x, y = (rng.permutation(numbers(rng, 100_000))[:250_000] for _ in range(2))
+    near = rng.integers(1, 40, x.size).astype(F32)
+    special = np.array([0.0, -0.0, 1.0, -3.0, 7.0, np.inf, -np.inf, np.nan, 1e-45, 3e38], F32)
+    a, b = (g.ravel() for g in np.meshgrid(special, special))
+    with np.errstate(over="ignore"):
+        whole = near * y
+    for first, second in ((x, y), (x, near), (whole, y), (a, b), (-near, near[::-1] / 8)):
+        with np.errstate(all="ignore"):
+            wanted = UFUNCS[name](first, second)
+        out = call(name, first, second)
+        np.testing.assert_array_equal(out, wanted)
+        known = ~np.isnan(wanted)
+        np.testing.assert_array_equal(np.signbit(out[known]), np.signbit(wanted[known]))
 
 
 @pytest.mark.parametrize("name", sorted(FAST))
@@ -197,6 +221,14 @@ def test_large_operands_that_repeat(
     x = np.asarray(rng.standard_normal(first), np.float32)
     y = np.asarray(rng.standard_normal(second), np.float32)
     np.testing.assert_array_equal(elementwise.binary("multiply", x, y), x * y)
+
+
+@pytest.mark.parametrize("length", [255, 256, 300, 2048, 5000])
+def test_long_rows_that_lie_apart(length: int, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((60, length + 1)).astype(np.float32)
+    column, three = x[:, :1], np.broadcast_to(x[:20], (3, 20, length + 1))
+    for a, b in ((x[:, 1:], x[:, :-1]), (x[:, 1:], column), (column, x[::-1, :-1]), (three, x[0])):
+        np.testing.assert_array_equal(call("subtract", a, b), a - b)
 
 
 def test_what_runs_backwards_keeps_its_memory_order(rng: np.random.Generator) -> None:

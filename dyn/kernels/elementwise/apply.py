@@ -19,7 +19,7 @@ from dyn.kernels.elementwise import nest
 from dyn.kernels.elementwise.formulas import FORMULAS, TESTS, UFUNCS
 from dyn.kernels.elementwise.pointwise import FormulaKernel, formula_kernel
 from dyn.kernels.elementwise.special import erf
-from dyn.kernels.vector import half, simd, vmath, vmath_inverse
+from dyn.kernels.vector import half, simd, vmath, vmath_division, vmath_inverse
 
 _F32 = np.dtype(np.float32)
 _EXACT = frozenset({"abs", "neg", "isnan", "isinf", "isfinite", "logical_not", "sign"})
@@ -30,7 +30,9 @@ def _normal_cdf(x):
     return 0.5 * (1 + erf(x * math.sqrt(0.5)))
 
 
-ARRAYS = SimpleNamespace(**UFUNCS, where=np.where, rint=np.rint, erf=erf, normal_cdf=_normal_cdf)
+ARRAYS = SimpleNamespace(
+    **UFUNCS, where=np.where, rint=np.rint, exp2=np.exp2, erf=erf, normal_cdf=_normal_cdf
+)
 """Functions of arrays for formulas."""
 
 
@@ -44,6 +46,10 @@ REGISTERS = SimpleNamespace(
     **{name: _call(name) for name in ("sqrt", "floor", "ceil", "rint", "trunc")},
     abs=abs,
     atan2=vmath_inverse.atan2,
+    exp2=vmath.exp2,
+    floor_divide=vmath_division.floor_divide,
+    fmod=vmath_division.fmod,
+    remainder=vmath_division.remainder,
     maximum=simd.maximum,
     minimum=simd.minimum,
     normal_cdf=vmath.normal_cdf,
@@ -182,11 +188,13 @@ _PRODUCTS = {2.0: "square", 3.0: "cube", -1.0: "reciprocal"}
 
 
 def power(x, y):
-    """x to the power y; a single simple exponent costs no logarithm."""
+    """x to the power y; a single simple exponent, and a base of 2, cost no logarithm."""
     if not y.ndim and y.dtype == x.dtype and y.dtype.kind == "f":
         name = _PRODUCTS.get(float(y))
         if name is not None:
             return unary(name, x)
+    if not x.ndim and y.ndim and y.dtype == x.dtype == _F32 and x == 2:
+        return unary("exp2", y)
     return binary("pow", x, y)
 
 

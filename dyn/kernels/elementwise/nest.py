@@ -8,6 +8,7 @@ What is computed is in `formulas.py`.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -26,6 +27,9 @@ GRAIN = 16384
 """Elements worth a chunk."""
 BLOCK = 2048
 """Elements computed at a time when an operand is not dense."""
+LONG = 256
+"""Elements of the fastest axis from which on an operand that is dense along it is not brought
+together: blocks end where the axis ends."""
 SPACE = 3 * BLOCK * 8
 """Bytes of the block of one operand; a cyclic one holds whole periods, up to three times BLOCK."""
 MAX_AXES = 6
@@ -36,8 +40,10 @@ DENSE, CYCLE, NEST = 0, 1, 2
 OPERAND = 2 + MAX_AXES
 """Words of a plan for one operand: mode, period, strides in bytes."""
 SIZES = 1
-FIRST = SIZES + MAX_AXES
-"""Where in a plan the sizes of the axes stand, and the first operand; the number of axes leads."""
+CUT = SIZES + MAX_AXES
+FIRST = CUT + 1
+"""Where in a plan the sizes of the axes stand, after how many elements a block has to end, and the
+first operand; the number of axes leads."""
 
 
 # ---- plans -------------------------------------------------------------------------------------
@@ -77,10 +83,15 @@ def plan(*layouts: Layout) -> Plan | None:
     sizes, rows = _merged([shape[a] for a in axes], rows)
     if len(sizes) > MAX_AXES:
         return None
-    words = [len(sizes), *sizes, *[1] * (MAX_AXES - len(sizes))]
+    cut = math.prod(sizes)
+    operands: list[int] = []
     for row, (_, _, size) in zip(rows, layouts, strict=True):
-        words += [*_mode(sizes, row, size), *row, *[0] * (MAX_AXES - len(row))]
-    words += [0] * (OPERAND * (MAX_OPERANDS - len(rows)))
+        mode, period = _mode(sizes, row, size)
+        operands += [mode, period, *row, *[0] * (MAX_AXES - len(row))]
+        if mode == NEST and row[-1] == size and sizes[-1] >= LONG:
+            cut = sizes[-1]
+    operands += [0] * (OPERAND * (MAX_OPERANDS - len(rows)))
+    words = [len(sizes), *sizes, *[1] * (MAX_AXES - len(sizes)), cut, *operands]
     natural = order == tuple(range(len(shape)))
     back = None if natural else tuple(order.index(a) for a in range(len(shape)))
     return Plan(shape, tuple(shape[a] for a in order), back, np.array(words, np.int64))
@@ -130,7 +141,10 @@ def _mode(sizes: list[int], strides: list[int], size: int) -> tuple[int, int]:
 
 @kernel
 def _gather(words, operand, source, target, size, start, count):
-    """Bring elements start to start + count of an operand, in the output's order, together."""
+    """Where elements start to start + count of an operand stand together, in the output's order.
+
+    In `target`, where they are copied to, unless they lie together already.
+    """
     strides = operand + 16
     last = argument(words, 0) - 1
     inner = argument(words, SIZES + last)
@@ -144,6 +158,8 @@ def _gather(words, operand, source, target, size, start, count):
         places[axis] = outer % n
         source += places[axis] * argument(strides, axis)
         outer //= n
+    if step == size and place + count <= inner:
+        return source
     done = 0
     while True:
         run = min(inner - place, count - done)
@@ -160,6 +176,7 @@ def _gather(words, operand, source, target, size, start, count):
             source += by * argument(strides, axis)
             if by == 1:
                 break
+    return target
 
 
 @task
@@ -188,8 +205,7 @@ def _operand(args, words, number, space, start, count):
         return source + start * size
     if mode == CYCLE:
         return space + start % argument(operand, 1) * size
-    _gather(words, operand, source, space, size, start, count)
-    return space
+    return _gather(words, operand, source, space, size, start, count)
 
 
 @kernel
@@ -224,8 +240,10 @@ def _nested(args, chunk, chunks):
     _fill_cycle(args, words, 0, a)
     _fill_cycle(args, words, 1, b)
     _fill_cycle(args, words, 2, c)
-    for at in range(start, stop, BLOCK):
-        count = min(BLOCK, stop - at)
+    cut = argument(words, CUT)
+    at = start
+    while at < stop:
+        count = min(BLOCK, stop - at, cut - at % cut)
         call_address(
             argument(args, 0),
             _operand(args, words, 0, a, at, count),
@@ -235,6 +253,7 @@ def _nested(args, chunk, chunks):
             count,
             argument(args, 9),
         )
+        at += count
     leave(pool, slot)
 
 

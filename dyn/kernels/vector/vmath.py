@@ -76,10 +76,23 @@ def exp(x: Value) -> Value:
     # Beyond these the result is 0 or infinity; NaN passes.
     x = choose(x < -104.0, -104.0, x)
     x = choose(x > 89.0, 89.0, x)
-    n, less = _reduced(x)
+    return _scaled(*_reduced(x))
+
+
+def _scaled(n: Value, less: Value) -> Value:
+    """2^n * (less + 1)."""
     # In two steps, as 2^n may be too large or too small for a float32 while the result is not.
     half = n >> 1
     return (less + 1.0) * _power_of_two(half) * _power_of_two(n - half)
+
+
+def exp2(x: Value) -> Value:
+    """2^x within 1.1 ulp."""
+    x = choose(x < -151.0, -151.0, x)
+    x = choose(x > 129.0, 129.0, x)
+    n = x.call("rint")
+    r = (x - n) * math.log(2.0)
+    return _scaled(n.to(INT32), fma(r * r, _polynomial(r, _EXP), r))
 
 
 def expm1(x: Value) -> Value:
