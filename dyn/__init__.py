@@ -61,6 +61,7 @@ from dyn.ops.angles import (
     tan,
     tanh,
 )
+from dyn.ops.bounds import clip, logit, nan_to_num
 from dyn.ops.compare import (
     allclose,
     bitwise_and,
@@ -227,7 +228,6 @@ from dyn.ops.unary import (
     abs,
     cast,
     ceil,
-    clip,
     deg2rad,
     exp,
     expm1,
@@ -237,8 +237,6 @@ from dyn.ops.unary import (
     log1p,
     log2,
     log10,
-    logit,
-    nan_to_num,
     neg,
     rad2deg,
     reciprocal,

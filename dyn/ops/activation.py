@@ -13,6 +13,7 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
 from dyn.ops.angles import tanh
+from dyn.ops.bounds import clip
 from dyn.ops.elementwise import (
     add,
     as_gradient,
@@ -28,7 +29,7 @@ from dyn.ops.infer import axis_of, broadcast, same, same_size, show
 from dyn.ops.join import split
 from dyn.ops.shape import reshape
 from dyn.ops.smooth import sigmoid, silu
-from dyn.ops.unary import clip, log, neg
+from dyn.ops.unary import log, neg
 
 # ---- relu and its kin --------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from dyn.core.tensor import Tensor
 from dyn.ops import (
     activation,
     angles,
+    bounds,
     compare,
     creation,
     decompose,
@@ -41,8 +42,9 @@ from dyn.ops import (
 METHODS: dict[Any, str] = {
     elementwise: """add atan2 divide floor_divide floor_mod fmax fmin fmod heaviside hypot lerp
         logaddexp maximum minimum mod multiply pow remainder subtract""",
-    unary: """abs cast ceil clip deg2rad exp expm1 floor frac log log10 log1p log2 logit nan_to_num
-        neg rad2deg reciprocal round rsqrt scale sign sqrt square trunc""",
+    bounds: "clip logit nan_to_num",
+    unary: """abs cast ceil deg2rad exp expm1 floor frac log log10 log1p log2 neg
+        rad2deg reciprocal round rsqrt scale sign sqrt square trunc""",
     angles: "acos acosh asin asinh atan atanh cos cosh erf sin sinh tan tanh",
     compare: """allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
         bitwise_xor equal equal_all greater_equal greater_than isclose isfinite isinf isnan

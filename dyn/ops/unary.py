@@ -1,25 +1,21 @@
-"""Functions of one tensor, element by element: cast, rounding, powers, exponentials, ranges.
+"""Functions of one tensor, element by element: cast, rounding, powers, exponentials, scales.
 
-Angles and hyperbolic functions are in `angles.py`, activations of networks in `activation.py`.
-Integers given to a function that is not defined on them (exp, sqrt ...) become the default
-floating-point dtype first.
+Angles and hyperbolic functions are in `angles.py`, ranges in `bounds.py`, activations of networks
+in `activation.py`. Integers given to a function that is not defined on them (exp, sqrt ...) become
+the default floating-point dtype first.
 """
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any
 
-import ml_dtypes
-
-from dyn.core.dtype import is_inexact, name_of, rank
+from dyn.core.dtype import name_of, rank
 from dyn.core.errors import DTypeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
-from dyn.ops.elementwise import add, as_gradient, divide, multiply, subtract
-from dyn.ops.index import where
+from dyn.ops.elementwise import add, divide, multiply, subtract
 from dyn.ops.infer import Type, as_numpy, same
 
 
@@ -251,77 +247,7 @@ def _(g, *, x):
     return divide(g, add(x, 1))
 
 
-def logit(x: Tensor, eps: float | None = None) -> Tensor:
-    """log(x / (1 - x)); with `eps`, x is first clipped to [eps, 1 - eps]."""
-    if eps is not None:
-        x = clip(x, eps, 1 - eps)
-    return log(divide(x, subtract(1, x)))
-
-
-# ---- ranges and scales -------------------------------------------------------------------------
-
-
-def _infer_clip(x: Type, **attrs: Any) -> Type:
-    return _infer_number(x)
-
-
-@op(infer=_infer_clip)
-def _clip(x, *, low, high, open=False):
-    """x brought into [low, high]; None is no bound; NaN stays. ONNX: Clip.
-
-    The slope at the bounds is 1, or with `open` 0.
-    """
-    return kernels.clip(x, low, high)
-
-
-@_clip.vjp("x")
-def _(g, *, x, low, high, open):
-    if open:
-        low, high = _after(low, 1, g._array.dtype), _after(high, -1, g._array.dtype)
-    return clip_grad(g, x, low=low, high=high)
-
-
-@lru_cache(256)
-def _after(bound: float, sign: int, dtype: Any) -> float:
-    """The next number in the direction of a sign, without those too small to be normal."""
-    limits = ml_dtypes.finfo(dtype)
-    if abs(bound) < limits.tiny:
-        return sign * float(limits.tiny)
-    return bound + sign * abs(bound) * float(limits.eps)
-
-
-@op(infer=as_gradient)
-def clip_grad(g, x, *, low, high):
-    """g where low <= x <= high, else 0. ONNX: GreaterOrEqual, LessOrEqual, And, Where."""
-    return kernels.clip_grad(g, x, low, high)
-
-
-@clip_grad.vjp("g")
-def _(g, *, x, low, high):
-    return clip_grad(g, x, low=low, high=high)
-
-
-@clip_grad.vjp("x")
-def _(g):
-    return None
-
-
-def clip(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    """x brought into [min, max]; NaN stays NaN.
-
-    Args:
-        x: any shape. Integers with a floating-point bound become floating point.
-        min, max: a number, a tensor that broadcasts, or None for no bound.
-    """
-    if isinstance(min, Tensor) or isinstance(max, Tensor):
-        # At a bound the gradient is that of x.
-        over = x if min is None else where(OPS["greater_equal"](x, min), x, OPS["maximum"](x, min))
-        if max is None:
-            return over
-        return where(OPS["less_equal"](over, max), over, OPS["minimum"](over, max))
-    if not is_inexact(x._read().dtype) and any(isinstance(v, float) for v in (min, max)):
-        x = add(x, 0.0)
-    return _clip(x, low=min, high=max)
+# ---- scales ------------------------------------------------------------------------------------
 
 
 def scale(x: Tensor, scale: Any = 1.0, bias: float = 0.0, bias_after_scale: bool = True) -> Tensor:
@@ -342,26 +268,10 @@ def rad2deg(x: Tensor) -> Tensor:
     return multiply(x, 180 / math.pi)
 
 
-def nan_to_num(
-    x: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
-) -> Tensor:
-    """x with NaN and infinities replaced; by default by 0 and the largest finite numbers."""
-    dtype = x._read().dtype
-    if not is_inexact(dtype):
-        return OPS["clone"](x)
-    limits = kernels.limits(dtype)
-    high = limits[1] if posinf is None else posinf
-    low = limits[0] if neginf is None else neginf
-    x = where(OPS["isnan"](x), nan, x)
-    x = where(OPS["equal"](x, math.inf), high, x)
-    return where(OPS["equal"](x, -math.inf), low, x)
-
-
 __all__ = [
     "abs",
     "cast",
     "ceil",
-    "clip",
     "deg2rad",
     "exp",
     "expm1",
@@ -371,8 +281,6 @@ __all__ = [
     "log1p",
     "log2",
     "log10",
-    "logit",
-    "nan_to_num",
     "neg",
     "rad2deg",
     "reciprocal",

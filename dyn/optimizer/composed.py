@@ -10,9 +10,10 @@ from typing import Any
 
 from dyn.core.errors import AttributeValueError
 from dyn.core.tensor import Tensor
+from dyn.ops.bounds import clip
 from dyn.ops.compare import greater_than, less_than
 from dyn.ops.index import where
-from dyn.ops.unary import clip, rsqrt, sign, sqrt, square
+from dyn.ops.unary import rsqrt, sign, sqrt, square
 from dyn.optimizer.group import Group
 from dyn.optimizer.optimizer import Optimizer
 

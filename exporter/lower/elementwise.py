@@ -101,21 +101,22 @@ def _(b, node):
     return b.op("Add", b.op("Max", x, y), more)
 
 
-def _extreme(b, node, target, logic):
-    if _kind(node) == "b":
-        return b.op(logic, *node.inputs)
-    if node.dtype.itemsize == 1:
+def extreme(b, x, y, dtype, target):
+    """The larger ("Max") or smaller ("Min") of two numbers."""
+    if dtype.itemsize == 1:
         # onnxruntime compares integers of 32 bits and more.
-        wide = [b.cast(x, np.int32) for x in node.inputs]
-        return b.cast(b.op(target, *wide), node.dtype)
-    return b.op(target, *node.inputs)
+        wide = [b.cast(t, np.int32) for t in (x, y)]
+        return b.cast(b.op(target, *wide), dtype)
+    return b.op(target, x, y)
 
 
 @lowers("maximum")
 def _(b, node):
-    return _extreme(b, node, "Max", "Or")
+    x, y = node.inputs
+    return b.op("Or", x, y) if _kind(node) == "b" else extreme(b, x, y, node.dtype, "Max")
 
 
 @lowers("minimum")
 def _(b, node):
-    return _extreme(b, node, "Min", "And")
+    x, y = node.inputs
+    return b.op("And", x, y) if _kind(node) == "b" else extreme(b, x, y, node.dtype, "Min")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from exporter.registry import lower_table, lowers
 
 lower_table(
@@ -79,32 +77,3 @@ def _(b, node):
 @lowers("log10")
 def _(b, node):
     return b.op("Mul", b.op("Log", node.x), b.const(1 / math.log(10), node.dtype))
-
-
-def _bound(b, value, dtype):
-    """A bound as a constant; one that no integer of the type reaches bounds nothing."""
-    if value is None:
-        return None
-    if dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        value = min(max(value, info.min), info.max)
-    return b.const(value, dtype)
-
-
-@lowers("clip")
-def _(b, node):
-    low, high = (_bound(b, node.attrs[name], node.dtype) for name in ("low", "high"))
-    return b.op("Clip", node.x, low, high)
-
-
-@lowers("clip_grad")
-def _(b, node):
-    g, x = node.inputs
-    low, high = (_bound(b, node.attrs[name], node.dtype) for name in ("low", "high"))
-    tests = [] if low is None else [b.op("GreaterOrEqual", x, low)]
-    if high is not None:
-        tests.append(b.op("LessOrEqual", x, high))
-    if not tests:
-        return b.op("Identity", g)
-    inside = tests[0] if len(tests) == 1 else b.op("And", *tests)
-    return b.op("Where", inside, g, b.const(0, node.dtype))

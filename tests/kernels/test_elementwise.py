@@ -26,6 +26,7 @@ PARAMS: dict[str, dict[str, float]] = {
     "huber": {"delta": 1.5},
     "huber_grad": {"delta": 1.5},
     "lerp_by": {"weight": 0.3},
+    "nan_to_num": {"nan": 1.0, "high": 2.0, "low": -2.0},
     "scaled_difference": {"factor": 0.3},
     "hardsigmoid": {"slope": 0.2, "offset": 0.4},
     "hardsigmoid_grad": {"slope": 0.2},

@@ -12,7 +12,7 @@ from typing import Any
 
 from dyn.compat.torch import creation
 from dyn.compat.torch.tensor import Base
-from dyn.ops import elementwise, gather, join, linalg, matrix, unary
+from dyn.ops import bounds, elementwise, gather, join, linalg, matrix, unary
 from dyn.ops import reduce as sums
 from dyn.ops import shape as ops
 from dyn.ops.creation import arange
@@ -130,7 +130,7 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
         weighted = apart * weights
         # Frequencies are observations; of other weights only their spread says how many there are.
         spread = 1 if aweights is None else sums.sum(weights * given[-1]) / count
-        divisor = unary.clip(count - correction * spread, 0)
+        divisor = bounds.clip(count - correction * spread, 0)
     found = linalg.matmul(weighted, apart, transpose_y=True) / divisor
     return found if x.ndim == 2 else ops.reshape(found, [])
 
@@ -142,7 +142,7 @@ def corrcoef(x: Any) -> Any:
         return found / found
     scale = unary.sqrt(matrix.diagonal(found))
     found = found / ops.unsqueeze(scale, 1) / ops.unsqueeze(scale, 0)
-    return unary.clip(found, -1.0, 1.0)
+    return bounds.clip(found, -1.0, 1.0)
 
 
 def _steps(y: Any, x: Any, dx: Any, dim: int) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from dyn.ops import (
     activation,
     angles,
+    bounds,
     compare,
     distance,
     elementwise,
@@ -22,8 +23,9 @@ from dyn.ops import (
 )
 
 SAME: dict[Any, str] = {
-    unary: """abs ceil deg2rad exp expm1 floor frac log log10 log1p log2 logit nan_to_num neg
+    unary: """abs ceil deg2rad exp expm1 floor frac log log10 log1p log2 neg
         rad2deg reciprocal rsqrt sign sqrt square trunc""",
+    bounds: "logit nan_to_num",
     angles: "acos acosh asin asinh atan atanh cos cosh erf sin sinh tan tanh",
     elementwise: """atan2 floor_divide fmax fmin fmod heaviside hypot lerp logaddexp maximum minimum
         pow remainder""",
@@ -89,7 +91,7 @@ subtract, multiply, divide, true_divide = sub, mul, div, div
 
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     """x, but no less than `min` and no more than `max`."""
-    return unary.clip(x, min, max)
+    return bounds.clip(x, min, max)
 
 
 clip = clamp

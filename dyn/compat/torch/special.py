@@ -12,7 +12,7 @@ import numpy as np
 
 from dyn.compat.torch.tensor import Base
 from dyn.core.dispatch import cast_to
-from dyn.ops import angles, compare, elementwise, reduce, unary
+from dyn.ops import angles, bounds, compare, elementwise, reduce, unary
 from dyn.ops.control import while_loop
 from dyn.ops.creation import full_like, ones_like
 from dyn.ops.index import where
@@ -93,12 +93,12 @@ def xlogy(x: Any, other: Any) -> Any:
 
 def clamp_min(x: Any, min: Any) -> Any:
     """x, but no less than `min`, a number or a tensor."""
-    return unary.clip(x, min, None)
+    return bounds.clip(x, min, None)
 
 
 def clamp_max(x: Any, max: Any) -> Any:
     """x, but no more than `max`, a number or a tensor."""
-    return unary.clip(x, None, max)
+    return bounds.clip(x, None, max)
 
 
 def rsub(x: Any, other: Any, *, alpha: Any = 1) -> Any:

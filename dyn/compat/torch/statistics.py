@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from dyn.compat.torch import reduction
 from dyn.compat.torch.tensor import Base
 from dyn.core.dispatch import cast_to
-from dyn.ops import compare, elementwise, gather, join, reduce, scan, search, unary
+from dyn.ops import bounds, compare, elementwise, gather, join, reduce, scan, search, unary
 from dyn.ops import index as indices
 from dyn.ops import shape as ops
 from dyn.ops import sort as sorts
@@ -66,7 +66,7 @@ def nanmedian(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     number = compare.logical_not(compare.isnan(flat))
     order = sorts.argsort(indices.where(number, flat, float("inf")), axis)
     count = reduce.sum(cast_to(number, order._array.dtype), axis, keepdim=True)
-    middle = unary.clip(elementwise.floor_divide(count - 1, 2), 0, None)
+    middle = bounds.clip(elementwise.floor_divide(count - 1, 2), 0, None)
     place = gather.take_along_axis(order, middle, axis, broadcast=False)
     found = gather.take_along_axis(flat, place, axis, broadcast=False)
     if not keepdim or dim is None:
@@ -120,7 +120,7 @@ def histc(x: Any, bins: int = 100, min: Any = 0, max: Any = 0) -> Any:
         low, high = low - 1, high + 1
     inside = indices.masked_select(flat, compare.logical_and(flat >= low, flat <= high))
     place = unary.floor((inside - low) * (bins / (high - low)))
-    counts = search.bincount(cast_to(unary.clip(place, 0, bins - 1), _int64), None, bins)
+    counts = search.bincount(cast_to(bounds.clip(place, 0, bins - 1), _int64), None, bins)
     return cast_to(counts, x._array.dtype)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dyn.compat.torch.tensor import Base
 from dyn.core.dispatch import cast_to
-from dyn.ops import compare, creation, elementwise, gather, scan, unary
+from dyn.ops import bounds, compare, creation, elementwise, gather, scan
 from dyn.ops import index as indices
 from dyn.ops import reduce as reduce_ops
 from dyn.ops import shape as ops
@@ -66,7 +66,7 @@ def masked_scatter(x: Any, mask: Any, source: Any) -> Any:
     """The elements of `source` in order where the mask is true."""
     mask = mask if tuple(mask.shape) == tuple(x.shape) else mask.expand(*x.shape)
     order = scan.cumsum(cast_to(ops.reshape(mask, [-1]), np.dtype(np.int64)), 0) - 1
-    values = gather.take(source, unary.clip(order, 0, None))
+    values = gather.take(source, bounds.clip(order, 0, None))
     return indices.where(mask, ops.reshape(values, list(x.shape)), x)
 
 

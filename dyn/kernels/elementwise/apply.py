@@ -213,6 +213,15 @@ def clip(x, low, high):
     return unary("clip", x, low=low, high=high)
 
 
+def clip_between(x, low, high):
+    """min(max(x, low), high) of arrays that broadcast; None is no bound."""
+    if low is None or high is None:
+        return binary("minimum", x, high) if low is None else binary("maximum", x, low)
+    if x.dtype.kind == "f":
+        return ternary("clip_between", x, low, high)
+    return binary("minimum", binary("maximum", x, low), high)
+
+
 def clip_grad(g, x, low, high):
     """`g` where low <= x <= high, else 0; None is no bound."""
     low, high = _bounds(low, high)

@@ -53,6 +53,14 @@ def clip(m, x, *, low, high):
     return m.minimum(m.maximum(x, low), high)
 
 
+def clip_between(m, x, low, high):
+    return clip(m, x, low=low, high=high)
+
+
+def nan_to_num(m, x, *, nan, high, low):
+    return m.where(x != x, nan, m.where(x == math.inf, high, m.where(x == -math.inf, low, x)))
+
+
 def hardsigmoid(m, x, *, slope, offset):
     return clip(m, x * slope + offset, low=0.0, high=1.0)
 
@@ -212,6 +220,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     for f in (
         binary_cross_entropy,
         clip,
+        clip_between,
         clip_grad,
         elu,
         elu_grad,
@@ -235,6 +244,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         logistic_cross_entropy,
         mish,
         mish_grad,
+        nan_to_num,
         prelu,
         relu_grad,
         rsqrt,

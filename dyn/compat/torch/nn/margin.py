@@ -11,7 +11,7 @@ import numpy as np
 
 from dyn.compat.torch.nn.loss import named_loss
 from dyn.core.dispatch import cast_to
-from dyn.ops import compare, gather, ranking, scan, unary
+from dyn.ops import bounds, compare, gather, ranking, scan
 from dyn.ops.activation import relu
 from dyn.ops.creation import arange
 from dyn.ops.index import where
@@ -52,7 +52,7 @@ def _multilabel(input: Any, target: Any, reduction: str) -> Any:
     classes = arange(0, count, 1, target._array.dtype.name)
     same = unsqueeze(target, 2) == classes
     right = any_of(compare.logical_and(same, unsqueeze(counts, 2)), 1)
-    scores = gather.take_along_axis(input, unary.clip(target, 0, None), 1, broadcast=False)
+    scores = gather.take_along_axis(input, bounds.clip(target, 0, None), 1, broadcast=False)
     over = relu(1.0 - unsqueeze(scores, 2) + unsqueeze(input, 1))
     pairs = compare.logical_and(unsqueeze(counts, 2), compare.logical_not(unsqueeze(right, 1)))
     return reduce_loss(sum_of(where(pairs, over, 0.0), [1, 2]) / count, reduction)
