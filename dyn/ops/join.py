@@ -15,6 +15,7 @@ from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
+from dyn.kernels.roll import turned
 from dyn.ops.infer import Type, axes_of, axis_of, broadcast_shapes, same_size, show
 from dyn.ops.shape import _reshape, _unsqueeze, flatten, sizes_of, swapaxes
 
@@ -318,6 +319,17 @@ def flip(x: Tensor, axis: Any) -> Tensor:
     return _flip(x, axes=axes_of(axis, x.ndim))
 
 
+@op(infer=lambda x, *, cut, axis: x)
+def _roll(x, *, cut, axis):
+    """What lies from `cut` on along an axis, then what lies before. ONNX: Split, Concat."""
+    return turned(x, cut, axis)
+
+
+@_roll.vjp("x")
+def _(g, *, x_shape, cut, axis):
+    return _roll(g, cut=x_shape[axis] - cut, axis=axis)
+
+
 def roll(x: Tensor, shifts: Any, axis: Any = None) -> Tensor:
     """Shift elements along axes; what leaves at one end comes in at the other."""
     if axis is None:
@@ -331,8 +343,7 @@ def roll(x: Tensor, shifts: Any, axis: Any = None) -> Tensor:
         cut = (size - shift) % size
         if isinstance(cut, int) and cut == 0:
             continue
-        head, tail = _split(x, sizes=(cut, size - cut), axis=a)
-        x = _concat(tail, head, axis=a)
+        x = _roll(x, cut=cut, axis=a)
     return x
 
 

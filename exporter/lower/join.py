@@ -44,6 +44,14 @@ def _(b, node):
     return b.op("Tile", node.x, b.shape_vector(node.attrs["repeats"]))
 
 
+@lowers("roll")
+def _(b, node):
+    axis, cut = node.attrs["axis"], node.attrs["cut"]
+    sizes = (cut, node.shape[axis] - cut)
+    head, tail = b.op("Split", node.x, b.shape_vector(sizes), outputs=2, axis=axis)
+    return b.op("Concat", tail, head, axis=axis)
+
+
 def reverse(b, x, axes):
     """x with its elements in reverse order along `axes`."""
     n = len(axes)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyn.kernels import copy, layout, shape
+from dyn.kernels import copy, layout, roll, shape
 from tests.kernels import guard
 
 DTYPES = ("float32", "float64", "float16", "int8", "bool", "int64", "complex128")
@@ -19,6 +19,7 @@ DTYPES = ("float32", "float64", "float16", "int8", "bool", "int64", "complex128"
 def small(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """All sizes take our way, in many chunks; or those of numpy's way do."""
     monkeypatch.setattr(copy, "SMALL", request.param)
+    monkeypatch.setattr(roll, "SMALL", request.param)
     monkeypatch.setattr(shape, "SMALL", request.param)
     monkeypatch.setattr(shape, "FEW", request.param)
     monkeypatch.setattr(copy, "GRAIN", 64 if request.param == 0 else copy.GRAIN)
@@ -147,3 +148,19 @@ def test_only_what_lies_one_after_the_other_is_joined_without_a_copy(rows, axis,
     big = [p for p in parts if p.size]
     if len(big) > 1 and big[0].nbytes >= copy.SMALL:
         assert np.shares_memory(shape.concat(big, axis), x)
+
+
+@settings(max_examples=100, deadline=None)
+@given(arrays(), st.data())
+def test_parts_of_rows_change_places(x: np.ndarray, data: Any) -> None:
+    if x.ndim:
+        axis = data.draw(st.integers(0, x.ndim - 1))
+        cut = data.draw(st.integers(0, x.shape[axis]))
+        np.testing.assert_array_equal(roll.turned(x, cut, axis), np.roll(x, -cut, axis))
+
+
+def test_long_rows_change_places() -> None:
+    for sizes, axis in (((300, 500), 0), ((300, 500), 1), ((150_000,), 0), ((3, 500, 40), 1)):
+        x = np.arange(150_000 if len(sizes) < 3 else 60_000, dtype=np.float32).reshape(sizes)
+        for cut in (1, sizes[axis] // 2, sizes[axis] - 1):
+            np.testing.assert_array_equal(roll.turned(x, cut, axis), np.roll(x, -cut, axis))

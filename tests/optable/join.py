@@ -122,11 +122,12 @@ ROWS = [
         onnx="Slice",
     ),
     OpCase(
-        "split",
+        "roll",
         [X],
         run=lambda x: ops.roll(x, [1, -1], [0, 2]),
         reference=lambda x: np.roll(x, [1, -1], [0, 2]),
-        note="roll",
+        dtypes=ANY,
+        onnx="Concat",
     ),
     *(
         OpCase(
