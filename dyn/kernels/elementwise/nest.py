@@ -18,32 +18,34 @@ from dyn.kernels.elementwise.pointwise import FormulaKernel
 from dyn.kernels.runtime import memory, threads
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.jit import call_address, kernel, task
-from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.scratch import Spare, buffer, leave, take
 from dyn.kernels.runtime.threads import argument, bounds, chunk_count, pack, parallel_for
 from dyn.kernels.runtime.words import room
+from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.runs import copy_elements, pointer
 
 GRAIN = 16384
 """Elements worth a chunk."""
 BLOCK = 2048
 """Elements computed at a time when an operand is not dense."""
-LONG = 256
+LONG = 512
 """Elements of the fastest axis from which on an operand that is dense along it is not brought
 together: blocks end where the axis ends."""
 SPACE = 3 * BLOCK * 8
 """Bytes of the block of one operand; a cyclic one holds whole periods, up to three times BLOCK."""
 MAX_AXES = 6
 MAX_OPERANDS = 3
-DENSE, CYCLE, NEST = 0, 1, 2
-"""How an operand is read: as it lies; a short run over and over; along a nest of strides."""
+DENSE, CYCLE, NEST, SINGLE = 0, 1, 2, 3
+"""How an operand is read: as it lies; a short run over and over; along a nest of strides; one
+element for each long run of the fastest axis."""
 
 OPERAND = 2 + MAX_AXES
 """Words of a plan for one operand: mode, period, strides in bytes."""
 SIZES = 1
-CUT = SIZES + MAX_AXES
-FIRST = CUT + 1
-"""Where in a plan the sizes of the axes stand, after how many elements a block has to end, and the
-first operand; the number of axes leads."""
+CUT, REPEATS, FIRST = range(SIZES + MAX_AXES, SIZES + MAX_AXES + 3)
+"""Where in a plan the sizes of the axes stand, after how many elements a block has to end, a bit
+for each operand of which a block has one element, and the first operand; the number of axes leads.
+"""
 
 
 # ---- plans -------------------------------------------------------------------------------------
@@ -83,15 +85,18 @@ def plan(*layouts: Layout) -> Plan | None:
     sizes, rows = _merged([shape[a] for a in axes], rows)
     if len(sizes) > MAX_AXES:
         return None
-    cut = math.prod(sizes)
+    cut, repeats = math.prod(sizes), 0
     operands: list[int] = []
-    for row, (_, _, size) in zip(rows, layouts, strict=True):
+    for place, (row, (_, _, size)) in enumerate(zip(rows, layouts, strict=True)):
         mode, period = _mode(sizes, row, size)
-        operands += [mode, period, *row, *[0] * (MAX_AXES - len(row))]
-        if mode == NEST and row[-1] == size and sizes[-1] >= LONG:
+        if mode == NEST and sizes[-1] >= LONG and row[-1] in (0, size):
             cut = sizes[-1]
+            mode = NEST if row[-1] else SINGLE
+        if mode == SINGLE or period == 1:
+            repeats |= 1 << place
+        operands += [mode, period, *row, *[0] * (MAX_AXES - len(row))]
     operands += [0] * (OPERAND * (MAX_OPERANDS - len(rows)))
-    words = [len(sizes), *sizes, *[1] * (MAX_AXES - len(sizes)), cut, *operands]
+    words = [len(sizes), *sizes, *[1] * (MAX_AXES - len(sizes)), cut, repeats, *operands]
     natural = order == tuple(range(len(shape)))
     back = None if natural else tuple(order.index(a) for a in range(len(shape)))
     return Plan(shape, tuple(shape[a] for a in order), back, np.array(words, np.int64))
@@ -143,7 +148,8 @@ def _mode(sizes: list[int], strides: list[int], size: int) -> tuple[int, int]:
 def _gather(words, operand, source, target, size, start, count):
     """Where elements start to start + count of an operand stand together, in the output's order.
 
-    In `target`, where they are copied to, unless they lie together already.
+    In `target`, where they are copied to, unless they lie together already. Of an operand with one
+    element for all of them, where LANES such elements stand.
     """
     strides = operand + 16
     last = argument(words, 0) - 1
@@ -158,6 +164,9 @@ def _gather(words, operand, source, target, size, start, count):
         places[axis] = outer % n
         source += places[axis] * argument(strides, axis)
         outer //= n
+    if argument(operand, 0) == SINGLE:
+        copy_elements(source, 0, target, size, LANES)
+        return target
     if step == size and place + count <= inner:
         return source
     done = 0
@@ -215,12 +224,9 @@ def _fill_cycle(args, words, number, space):
     if argument(operand, 0) == CYCLE:
         period = argument(operand, 1)
         size = argument(args, 5 + number)
-        whole = BLOCK + period
+        whole = LANES if period == 1 else BLOCK + period
         copy_elements(argument(args, 1 + number), size, space, size, period)
         done = period
-        if period == 1:
-            copy_elements(space, 0, space, size, whole)
-            done = whole
         while done < whole:  # whole periods, twice as many each time
             run = min(done, whole - done)
             copy_elements(space, size, space + done * size, size, run)
@@ -260,7 +266,7 @@ def _nested(args, chunk, chunks):
 @kernel
 def _drive(pool, run, code, a, b, c, out, sizes, count, p, q, r, words, space):
     """Launch a task over arrays given by `id`; `sizes` holds their bytes per element."""
-    numbers = pack(p, q, r)
+    numbers = pack(p, q, r, argument(data(words), REPEATS))
     args = pack(
         code,
         data(a),
@@ -279,7 +285,8 @@ def _drive(pool, run, code, a, b, c, out, sizes, count, p, q, r, words, space):
     parallel_for(pool, run, args, chunk_count(count, GRAIN))
 
 
-_NONE = np.zeros(1, np.int64)
+_NONE = np.zeros(FIRST, np.int64)
+_SPACES = Spare(MAX_OPERANDS * SPACE)
 _NO = id(_NONE)
 """Stands for an operand or a plan that is not there."""
 
@@ -287,7 +294,7 @@ _NO = id(_NONE)
 @kernel
 def _once(code, a, b, c, out, count, p, q, r):
     """Run a formula over few dense elements."""
-    call_address(code, data(a), data(b), data(c), data(out), count, pack(p, q, r))
+    call_address(code, data(a), data(b), data(c), data(out), count, pack(p, q, r, 0))
 
 
 def run_one(f: FormulaKernel, x: np.ndarray, p=0.0, q=0.0, r=0.0) -> np.ndarray | None:
@@ -371,15 +378,11 @@ def _irregular(
     out = memory.empty(found.sizes, f.dtype)
     if found.back is not None:
         out = out.transpose(found.back)
-    space = scratch(MAX_OPERANDS * SPACE, chunks_of(out.size))
+    space = _SPACES.borrow()
     a, b, c = (*map(id, operands), _NO, _NO)[:MAX_OPERANDS]
     _drive(
         threads.pool(), _nested.address, f.address, a, b, c, id(out), f.sizes, out.size,
         p, q, r, id(found.words), id(space),
     )  # fmt: skip
+    _SPACES.give_back(space)
     return out
-
-
-def chunks_of(count: int) -> int:
-    """Into how many chunks a task over `count` elements is split."""
-    return max(1, min(threads.MAX_CHUNKS, count // GRAIN))

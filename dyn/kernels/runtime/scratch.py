@@ -28,6 +28,29 @@ def scratch(size: int, chunks: int) -> np.ndarray:
     return memory
 
 
+class Spare:
+    """Scratch memory of one size for all threads, kept from call to call: for what is called often.
+
+    Args:
+        size: bytes of a buffer.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.waiting: dict[int, list[np.ndarray]] = {}
+
+    def borrow(self) -> np.ndarray:
+        """Memory as from `scratch`, to be given back; whoever calls meanwhile gets other memory."""
+        try:
+            return self.waiting[get_num_threads()].pop()
+        except LookupError:
+            return scratch(self.size, HEAD)
+
+    def give_back(self, memory: np.ndarray) -> None:
+        """Let the next call have it."""
+        self.waiting.setdefault(get_num_threads(), []).append(memory)
+
+
 @kernel
 def take(memory: int) -> int:
     """The number of a buffer that is nobody else's until it is left."""
