@@ -232,7 +232,7 @@ def make_plan(op: Op, inputs: tuple[Any, ...], key: tuple[Any, ...]) -> Plan:
             op.plans[key] = plan
             return plan
     inferred = run_infer(op, types, attrs)
-    run = op.shortcut(*types) if op.shortcut is not None and not attrs else None
+    run = op.shortcut(*types, **attrs) if op.shortcut is not None else None
     if run is None:
         run = functools.partial(op.kernel, **attrs) if attrs else op.kernel
     result = (tuple(inferred[0].shape), np.dtype(inferred[0].dtype)) if op.deferrable else None

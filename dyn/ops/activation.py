@@ -6,7 +6,7 @@ fused op. What must not go in here are layers.
 
 from __future__ import annotations
 
-from dyn.core.dispatch import scalar
+from dyn.core.dispatch import apply, scalar
 from dyn.core.dtype import is_inexact
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
@@ -90,7 +90,7 @@ def _(g):
 
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
     """x where x > 0, else negative_slope * x."""
-    return _leaky_relu(x, slope=float(negative_slope))
+    return apply(_leaky_relu, (x,), (float(negative_slope),))
 
 
 def relu6(x: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def hardtanh(x: Tensor, min: float = -1.0, max: float = 1.0) -> Tensor:
     """x brought into [min, max]; the slope is 0 at both ends."""
     if not is_inexact(x._read().dtype):
         return clip(x, min, max)
-    return OPS["clip"](x, low=float(min), high=float(max), open=True)
+    return apply(OPS["clip"], (x,), (float(min), float(max), True))
 
 
 def thresholded_relu(x: Tensor, threshold: float = 1.0, value: float = 0.0) -> Tensor:
@@ -184,7 +184,7 @@ def _(g):
 
 def hardsigmoid(x: Tensor, slope: float = 1 / 6, offset: float = 0.5) -> Tensor:
     """slope * x + offset brought into [0, 1]."""
-    return _hardsigmoid(x, slope=float(slope), offset=float(offset))
+    return apply(_hardsigmoid, (x,), (float(slope), float(offset)))
 
 
 @op(infer=same, promote="float")
@@ -231,12 +231,12 @@ def _(g, *, x, threshold):
 
 def hardshrink(x: Tensor, threshold: float = 0.5) -> Tensor:
     """x where |x| > threshold, else 0."""
-    return _shrink(x, threshold=float(threshold), bias=0.0)
+    return apply(_shrink, (x,), (float(threshold), 0.0))
 
 
 def softshrink(x: Tensor, threshold: float = 0.5) -> Tensor:
     """x brought `threshold` nearer to 0, and 0 where it is nearer already."""
-    return _shrink(x, threshold=float(threshold), bias=float(threshold))
+    return apply(_shrink, (x,), (float(threshold), float(threshold)))
 
 
 def tanhshrink(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 
 import ml_dtypes
 
+from dyn.core.dispatch import apply, freeze
 from dyn.core.dtype import is_inexact, rank
 from dyn.core.errors import DTypeError
 from dyn.core.op import OPS, op
@@ -122,7 +123,7 @@ def clip(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
         return _clip_between(x, min, max)
     if not is_inexact(x._read().dtype) and any(isinstance(v, float) for v in (min, max)):
         x = add(x, 0.0)
-    return _clip(x, low=min, high=max)
+    return apply(_clip, (x,), (freeze(min), freeze(max), False))
 
 
 def logit(x: Tensor, eps: float | None = None) -> Tensor:

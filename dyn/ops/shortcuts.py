@@ -1,25 +1,29 @@
-"""Small arrays go straight to numpy's ufunc where an op is one: half the cost of a tiny call.
+"""Small arrays go straight to numpy's ufunc, or to the compiled formula, where an op is one.
 
-The rule is asked once per op, shapes and dtypes; kernels remain the reference.
+That halves the cost of a tiny call. The rule is asked once per op, attributes, shapes and dtypes;
+kernels remain the reference.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from dyn.core.op import OPS, Type
-from dyn.kernels.elementwise import kernel_size
-from dyn.kernels.elementwise.formulas import UFUNCS
+from dyn.core.op import OPS, Op, Type
+from dyn.kernels import elementwise as kernels
+from dyn.kernels.elementwise.formulas import FORMULAS, UFUNCS
 
+Run = Callable[..., Any]
+_F32 = np.dtype(np.float32)
 _DTYPES = frozenset(map(np.dtype, ("float32", "float64", "int32", "int64", "bool")))
 
 
-def _direct(ufunc: Callable[..., Any], enough: int, *types: Type) -> Callable[..., Any] | None:
+def _as_ufunc(ufunc: Run, enough: int, *types: Type) -> Run | None:
     """The ufunc itself, if it does for inputs of these types what the kernel does."""
     if any(t.dtype not in _DTYPES for t in types):
         return None
@@ -30,14 +34,61 @@ def _direct(ufunc: Callable[..., Any], enough: int, *types: Type) -> Callable[..
     return ufunc if any(t.shape for t in types) else None
 
 
-for _name, _ufunc in UFUNCS.items():
-    OPS[_name].shortcut = partial(_direct, _ufunc, kernel_size(_name))
-OPS["relu"].shortcut = partial(_direct, lambda x: np.maximum(x, 0), kernel_size("relu"))
+def _as_formula(
+    op: Op, name: str, numbers: Iterable[float], types: tuple[Type, ...], attrs: dict[str, Any]
+) -> Run | None:
+    """A formula for dense float32 arrays of one shape."""
+    shape = types[0].shape
+    if any(t.dtype != _F32 or t.shape != shape for t in types) or not kernels.is_small(shape):
+        return None
+    return kernels.bound(name, shape, tuple(numbers), partial(op.kernel, **attrs))
 
 
-def _power(x: Type, y: Type) -> Callable[..., Any] | None:
-    """As for the others, but a single exponent may have a shorter way in the kernel."""
-    return _direct(np.power, kernel_size("pow"), x, y) if y.shape else None
+def _plain(op: Op, *types: Type, **attrs: Any) -> Run | None:
+    return _as_formula(op, op.name, attrs.values(), types, attrs)
 
 
-OPS["pow"].shortcut = _power
+def _clipped(op: Op, *types: Type, **attrs: Any) -> Run | None:
+    """A missing bound is infinite."""
+    low, high = attrs["low"], attrs["high"]
+    numbers = -math.inf if low is None else low, math.inf if high is None else high
+    return _as_formula(op, op.name, numbers, types, attrs)
+
+
+def _gelu(op: Op, *types: Type, **attrs: Any) -> Run | None:
+    name = op.name.replace("gelu", "gelu_tanh") if attrs["approximate"] else op.name
+    return _as_formula(op, name, (), types, attrs)
+
+
+def _either(op: Op, ufunc: Run, *types: Type) -> Run | None:
+    """The ufunc where it is quicker or the only one, else the formula."""
+    found = _as_ufunc(ufunc, kernels.kernel_size(op.name), *types)
+    return _plain(op, *types) if found is None and op.name in FORMULAS else found
+
+
+def _relu(op: Op, x: Type) -> Run | None:
+    return _plain(op, x) or _as_ufunc(lambda x: np.maximum(x, 0), kernels.kernel_size("relu"), x)
+
+
+def _power(op: Op, x: Type, y: Type) -> Run | None:
+    """A single base or exponent may have a shorter way in the kernel."""
+    return _either(op, np.power, x, y) if x.shape and y.shape else None
+
+
+def _bind() -> None:
+    for name, formula in FORMULAS.items():
+        parameters = list(inspect.signature(formula).parameters.values())[1:]
+        numbers = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        op = OPS.get(name)
+        if op is not None and [*op.names] == numbers and len(op.inputs) < 3:
+            op.shortcut = partial(_plain, op)
+    for name, ufunc in UFUNCS.items():
+        OPS[name].shortcut = partial(_either, OPS[name], ufunc)
+    for rule, names in ((_clipped, "clip clip_grad"), (_gelu, "gelu gelu_grad")):
+        for name in names.split():
+            OPS[name].shortcut = partial(rule, OPS[name])
+    OPS["relu"].shortcut = partial(_relu, OPS["relu"])
+    OPS["pow"].shortcut = partial(_power, OPS["pow"])
+
+
+_bind()

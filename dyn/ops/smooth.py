@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -50,14 +51,14 @@ def _(gx, *, g, x, alpha, scale, rate):
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x where x > 0, else alpha * (e^x - 1). Source: Clevert et al., arXiv 1511.07289."""
-    return _elu(x, alpha=float(alpha), scale=1.0, rate=1.0)
+    return apply(_elu, (x,), (float(alpha), 1.0, 1.0))
 
 
 def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x where x > 0, else alpha * (e^(x / alpha) - 1). Source: Barron, arXiv 1704.07483."""
     if alpha == 0:
         raise AttributeValueError("alpha of celu must not be 0")
-    return _elu(x, alpha=float(alpha), scale=1.0, rate=1 / alpha)
+    return apply(_elu, (x,), (float(alpha), 1.0, 1 / alpha))
 
 
 SELU_SCALE = 1.0507009873554805
@@ -66,7 +67,7 @@ SELU_ALPHA = 1.6732632423543772
 
 def selu(x: Tensor, scale: float = SELU_SCALE, alpha: float = SELU_ALPHA) -> Tensor:
     """scale * elu(x, alpha). Source: Klambauer et al., arXiv 1706.02515."""
-    return _elu(x, alpha=float(alpha), scale=float(scale), rate=1.0)
+    return apply(_elu, (x,), (float(alpha), float(scale), 1.0))
 
 
 # ---- sigmoid and its kin ----------------------------------------------------------------------
@@ -192,7 +193,7 @@ def gelu(x: Tensor, approximate: bool = False) -> Tensor:
 
     Source: Hendrycks & Gimpel, arXiv 1606.08415.
     """
-    return _gelu(x, approximate=approximate in (True, "tanh"))
+    return apply(_gelu, (x,), (approximate in (True, "tanh"),))
 
 
 @op(infer=same, promote="float")
@@ -258,7 +259,7 @@ def _(gx, *, g, x, beta, threshold):
 
 def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e^(beta * x)) / beta; x itself where beta * x > threshold."""
-    return _softplus(x, beta=float(beta), threshold=float(threshold))
+    return apply(_softplus, (x,), (float(beta), float(threshold)))
 
 
 @op(infer=same, promote="float")

@@ -277,11 +277,17 @@ def flavoured(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
-        if "input" in kwargs:
-            args = (kwargs.pop("input"), *args)
-        if kwargs and renamed:
-            kwargs = {renamed.get(name, name): value for name, value in kwargs.items()}
-        found = own(function(*args, **kwargs))
+        if kwargs:
+            if "input" in kwargs:
+                args = (kwargs.pop("input"), *args)
+            if renamed:
+                kwargs = {renamed.get(name, name): value for name, value in kwargs.items()}
+        found = function(*args, **kwargs)
+        # One tensor is nearly all results: a call less.
+        if found.__class__ is Base:
+            found.__class__ = Tensor
+        else:
+            own(found)
         return found if out is None else write(out, found)
 
     return call

@@ -14,13 +14,16 @@ from dyn.kernels.elementwise.apply import (
     unary,
     where,
 )
+from dyn.kernels.elementwise.small import bound, is_small
 
 __all__ = [
     "binary",
+    "bound",
     "cast",
     "clip",
     "clip_between",
     "clip_grad",
+    "is_small",
     "kernel_size",
     "lerp",
     "limits",

@@ -287,12 +287,12 @@ def _drive(pool, run, code, a, b, c, out, sizes, count, p, q, r, words, space):
 
 _NONE = np.zeros(FIRST, np.int64)
 _SPACES = Spare(MAX_OPERANDS * SPACE)
-_NO = id(_NONE)
+NO = id(_NONE)
 """Stands for an operand or a plan that is not there."""
 
 
 @kernel
-def _once(code, a, b, c, out, count, p, q, r):
+def once(code, a, b, c, out, count, p, q, r):
     """Run a formula over few dense elements."""
     call_address(code, data(a), data(b), data(c), data(out), count, pack(p, q, r, 0))
 
@@ -312,7 +312,7 @@ def run_one(f: FormulaKernel, x: np.ndarray, p=0.0, q=0.0, r=0.0) -> np.ndarray 
     if x.flags.c_contiguous:
         if count < GRAIN:
             out = np.empty(x.shape, f.dtype)
-            _once(f.address, id(x), _NO, _NO, id(out), count, p, q, r)
+            once(f.address, id(x), NO, NO, id(out), count, p, q, r)
             return out
         out = memory.empty(x.shape, f.dtype)
     else:
@@ -320,8 +320,8 @@ def run_one(f: FormulaKernel, x: np.ndarray, p=0.0, q=0.0, r=0.0) -> np.ndarray 
         if out.strides != x.strides or out.itemsize != x.itemsize:
             return _irregular(f, (x,), p, q, r)
     _drive(
-        threads.pool(), _flat.address, f.address, id(x), _NO, _NO, id(out), f.sizes, count,
-        p, q, r, _NO, _NO,
+        threads.pool(), _flat.address, f.address, id(x), NO, NO, id(out), f.sizes, count,
+        p, q, r, NO, NO,
     )  # fmt: skip
     return out
 
@@ -334,7 +334,7 @@ def run_two(f: FormulaKernel, x: np.ndarray, y: np.ndarray, p=0.0, q=0.0, r=0.0)
     if x.flags.c_contiguous:
         if count < GRAIN:
             out = np.empty(x.shape, f.dtype)
-            _once(f.address, id(x), id(y), _NO, id(out), count, p, q, r)
+            once(f.address, id(x), id(y), NO, id(out), count, p, q, r)
             return out
         out = memory.empty(x.shape, f.dtype)
     else:
@@ -342,8 +342,8 @@ def run_two(f: FormulaKernel, x: np.ndarray, y: np.ndarray, p=0.0, q=0.0, r=0.0)
         if out.strides != x.strides or out.itemsize != x.itemsize:
             return _irregular(f, (x, y), p, q, r)
     _drive(
-        threads.pool(), _flat.address, f.address, id(x), id(y), _NO, id(out), f.sizes, count,
-        p, q, r, _NO, _NO,
+        threads.pool(), _flat.address, f.address, id(x), id(y), NO, id(out), f.sizes, count,
+        p, q, r, NO, NO,
     )  # fmt: skip
     return out
 
@@ -358,12 +358,12 @@ def run_three(
     count = x.size
     if count < GRAIN:
         out = np.empty(x.shape, f.dtype)
-        _once(f.address, id(x), id(y), id(z), id(out), count, p, q, r)
+        once(f.address, id(x), id(y), id(z), id(out), count, p, q, r)
         return out
     out = memory.empty(x.shape, f.dtype)
     _drive(
         threads.pool(), _flat.address, f.address, id(x), id(y), id(z), id(out), f.sizes, count,
-        p, q, r, _NO, _NO,
+        p, q, r, NO, NO,
     )  # fmt: skip
     return out
 
@@ -379,7 +379,7 @@ def _irregular(
     if found.back is not None:
         out = out.transpose(found.back)
     space = _SPACES.borrow()
-    a, b, c = (*map(id, operands), _NO, _NO)[:MAX_OPERANDS]
+    a, b, c = (*map(id, operands), NO, NO)[:MAX_OPERANDS]
     _drive(
         threads.pool(), _nested.address, f.address, a, b, c, id(out), f.sizes, out.size,
         p, q, r, id(found.words), id(space),

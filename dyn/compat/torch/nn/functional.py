@@ -34,8 +34,9 @@ def _lenient(function: Any) -> Any:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        for name in _IGNORED:
-            kwargs.pop(name, None)
+        if kwargs:
+            for name in _IGNORED:
+                kwargs.pop(name, None)
         return made(*args, **kwargs)
 
     return call

@@ -1,0 +1,57 @@
+"""Formulas bound to a shape of few elements: a call makes the result and runs the code.
+
+What `apply.py` and `nest.py` choose for every call (the kernel, the number of chunks, the memory)
+is chosen once for arrays that are dense; others go the general way. Half of what a tiny function
+costs is choosing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from dyn.kernels.elementwise import nest
+from dyn.kernels.elementwise.apply import FAST
+
+ENTRY = "(int64, int64, int64, int64, int64, int64, float64, float64, float64)"
+
+
+def is_small(shape: Sequence[int]) -> bool:
+    """Whether there are elements, but so few that one thread does them all."""
+    return 0 < math.prod(shape) < nest.GRAIN
+
+
+def bound(
+    name: str, shape: Sequence[int], numbers: Sequence[float], otherwise: Callable[..., Any]
+) -> Callable[..., Any]:
+    """The formula for float32 arrays of one shape.
+
+    Args:
+        name: of the formula; it has one operand or two.
+        shape: of all operands; `is_small` holds.
+        numbers: of the formula, up to three.
+        otherwise: what does the same for arrays that are not dense.
+    """
+    formula = FAST[name]
+    enter, code, dtype = nest.once.compile(ENTRY), formula.address, formula.dtype
+    shape, count, no, empty = tuple(shape), math.prod(shape), nest.NO, np.empty
+    p, q, r = (*map(float, numbers), 0.0, 0.0, 0.0)[:3]
+
+    def one(x: np.ndarray) -> np.ndarray:
+        if not x.flags.c_contiguous:
+            return otherwise(x)
+        out = empty(shape, dtype)
+        enter(code, id(x), no, no, id(out), count, p, q, r)
+        return out
+
+    def two(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        if not (x.flags.c_contiguous and y.flags.c_contiguous):
+            return otherwise(x, y)
+        out = empty(shape, dtype)
+        enter(code, id(x), id(y), no, id(out), count, p, q, r)
+        return out
+
+    return one if formula.inputs == 1 else two
