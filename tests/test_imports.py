@@ -40,7 +40,6 @@ MIRRORS = ("dyn/kernels/", "exporter/lower/")
 """Folders that mirror `dyn/ops` file by file, so that a small family makes a small file."""
 
 LENGTH_EXCEPTIONS = {
-    "dyn/ops/shortcuts.py": "one rule for several families of ops",
     "dyn/regularizer.py": "a public module of Paddle's API with two classes",
     "exporter/errors.py": "one room for the errors of a package",
     "tracer/errors.py": "one room for the errors of a package",
