@@ -2,7 +2,7 @@
 
 Running sums of floats are vector code: within a vector by log2 steps of adding the vector moved by
 1, 2, 4 ... places (Hillis and Steele, Data Parallel Algorithms), from vector to vector by the last
-sum. Everything else is numpy's.
+sum. The others go element after element (`scan_tasks.py`), or through numpy.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime.drive import Launch
 from dyn.kernels.runtime.memory import empty
+from dyn.kernels.scan_tasks import EXTREME, PRODUCT, RECURRENCE, plan
 from dyn.kernels.vector.rows import Row, RowKernel
 from dyn.kernels.vector.simd import F32, F64, WORD, Value
 
@@ -66,7 +67,7 @@ _KERNELS = {
 
 
 @lru_cache(1024)
-def _plan(kernel: RowKernel, shape: tuple[int, ...], size: int) -> Launch:
+def _sum_plan(kernel: RowKernel, shape: tuple[int, ...], size: int) -> Launch:
     count = shape[-1]
     return kernel.plan(math.prod(shape[:-1]) if count else 0, count, [count * size] * 2)
 
@@ -87,14 +88,24 @@ def cumsum(x, axis, reverse):
             return np.moveaxis(cumsum(np.moveaxis(x, axis, -1), x.ndim - 1, reverse), -1, axis)
         x = contiguous(x)
         out = empty(x.shape, x.dtype)
-        _plan(kernel, x.shape, x.itemsize)(x, out)
+        _sum_plan(kernel, x.shape, x.itemsize)(x, out)
         return out
     out = np.cumsum(_flip(x, axis, reverse), axis=axis, dtype=_work(x))
     return _flip(out, axis, reverse)
 
 
+def _sizes(shape, axis):
+    """Elements before an axis, along it, and behind it."""
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+
+
 def cumprod(x, axis, exclusive):
     """Product of all elements up to each one along `axis`, without it if `exclusive`."""
+    if x.dtype in PRODUCT:
+        x = contiguous(x)
+        out = empty(x.shape, x.dtype)
+        plan("product", x.dtype, _sizes(x.shape, axis), int(exclusive))(x, out)
+        return out
     if not exclusive:
         return np.cumprod(x, axis=axis, dtype=_work(x))
     out = np.ones(x.shape, _work(x))
@@ -107,6 +118,11 @@ def cumprod(x, axis, exclusive):
 def recurrence(a, b, axis, reverse):
     """s[k] = a[k] * s[k - 1] + b[k] along `axis`, starting from zero."""
     a, b = np.broadcast_arrays(a, b)
+    if a.dtype == b.dtype and b.dtype in RECURRENCE:
+        a, b = contiguous(a), contiguous(b)
+        out = empty(b.shape, b.dtype)
+        plan("recurrence", b.dtype, _sizes(b.shape, axis), int(reverse))(a, b, out)
+        return out
     a, b = (np.moveaxis(_flip(x, axis, reverse), axis, 0) for x in (a, b))
     out = np.empty(b.shape, b.dtype)
     state = np.zeros(b.shape[1:], b.dtype)
@@ -121,6 +137,11 @@ def cummax_index(x, axis, largest):
 
     NaN counts as larger (or smaller) than anything, as in numpy's running maximum.
     """
+    if x.dtype in EXTREME:
+        x = contiguous(x)
+        out = empty(x.shape, np.int64)
+        plan("extreme", x.dtype, _sizes(x.shape, axis), 1 if largest else -1)(x, out)
+        return out
     running = (np.maximum if largest else np.minimum).accumulate(x, axis=axis)
     places = np.arange(x.shape[axis]).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
     here = (x == running) | (x != x)

@@ -75,3 +75,77 @@ def test_adding_along_an_axis(axis: int, dtype: str, rng: np.random.Generator) -
         to[axis] = at[place]
         wanted[tuple(to)] += value[place]
     np.testing.assert_array_equal(index.put_along_axis(x, at, value, axis, "add"), wanted)
+
+
+def _drawn(data: st.DataObject, dtypes: list[str]) -> tuple[np.ndarray, int]:
+    """An array that may be strided, and an axis of it."""
+    shape = tuple(data.draw(st.lists(st.integers(0, 40), min_size=1, max_size=3)))
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    x = (rng.standard_normal((*shape[:-1], 2 * shape[-1])) * 2).astype(
+        data.draw(st.sampled_from(dtypes))
+    )
+    x[rng.random(x.shape) < 0.02] = math.nan if x.dtype.kind == "f" else 7
+    x = x[..., ::2] if data.draw(st.booleans()) else np.ascontiguousarray(x[..., : shape[-1]])
+    return x, axis
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_cumprod(data: st.DataObject) -> None:
+    x, axis = _drawn(data, ["float32", "float64", "int64"])
+    tol = {"float32": 1e-5, "float64": 1e-12}.get(x.dtype.name, 0)
+    with np.errstate(all="ignore"):
+        wanted = np.cumprod(x.astype(np.float64) if x.dtype.kind == "f" else x, axis=axis)
+        np.testing.assert_allclose(scan.cumprod(x, axis, False), wanted.astype(x.dtype), tol)
+        moved = np.moveaxis(wanted, axis, 0)
+        moved[1:] = moved[:-1].copy()
+        moved[:1] = 1
+        np.testing.assert_allclose(scan.cumprod(x, axis, True), wanted.astype(x.dtype), tol)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_recurrence(data: st.DataObject) -> None:
+    x, axis = _drawn(data, ["float32", "float64"])
+    reverse = data.draw(st.booleans())
+    a = np.tanh(np.nan_to_num(x)) if data.draw(st.booleans()) else np.full((), 0.5, x.dtype)
+    out = scan.recurrence(a, x, axis, reverse)
+    full = np.broadcast_to(a, x.shape)
+    pairs = [np.moveaxis(np.flip(t, axis) if reverse else t, axis, 0) for t in (full, x)]
+    state, wanted = np.zeros(pairs[1].shape[1:]), np.zeros(pairs[1].shape)
+    for k, (one, more) in enumerate(zip(*pairs, strict=True)):
+        state = one.astype(np.float64) * state + more
+        wanted[k] = state
+    wanted = np.moveaxis(wanted, 0, axis)
+    wanted = np.flip(wanted, axis) if reverse else wanted
+    tol = 1e-5 if x.dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(out, wanted, rtol=tol, atol=tol)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_running_extremes(data: st.DataObject) -> None:
+    x, axis = _drawn(data, ["float32", "float64", "float16", "int32", "int64", "int8"])
+    x = np.round(x) if x.dtype.kind == "f" else x
+    for largest, accumulate in ((True, np.maximum.accumulate), (False, np.minimum.accumulate)):
+        at = scan.cummax_index(x, axis, largest)
+        np.testing.assert_array_equal(np.take_along_axis(x, at, axis), accumulate(x, axis=axis))
+        places = np.moveaxis(at, axis, 0)
+        lines = np.moveaxis(x, axis, 0)
+        best = np.moveaxis(accumulate(x, axis=axis), axis, 0)
+        for i, line in enumerate(lines):
+            # The last of equal ones counts.
+            same = (line == best[i]) | (line != line)
+            assert np.all(places[i][same] == i)
+
+
+def test_long_running_products_do_not_depend_on_chunks(rng: np.random.Generator) -> None:
+    x = (1 + 0.01 * rng.standard_normal((200, 300))).astype(np.float32)
+    for axis in (0, 1):
+        wanted = np.cumprod(x.astype(np.float64), axis=axis)
+        np.testing.assert_allclose(scan.cumprod(x, axis, False), wanted, rtol=1e-5)
+        at = scan.cummax_index(x, axis, True)
+        np.testing.assert_array_equal(
+            np.take_along_axis(x, at, axis), np.maximum.accumulate(x, axis=axis)
+        )

@@ -1,0 +1,147 @@
+"""Running products, recurrences and extremes along an axis, element after element: the tasks.
+
+An array counts as [outer, n, inner] with `n` the axis. What lies behind the axis is walked in
+blocks side by side, of which the compiler makes vectors; where nothing does, one element after the
+other with what is carried in registers. Products are carried in float64, so that numbers that are
+too large or too small for a while do no harm. Sums are in `scan.py`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.drive import Launch, chunks_of
+from dyn.kernels.runtime.jit import instance
+from dyn.kernels.runtime.threads import argument, bounds
+from dyn.kernels.runtime.words import room
+from dyn.kernels.vector.runs import pointer
+
+BLOCK = 32
+"""Elements side by side: as many as there are words on the stack for them."""
+GRAIN = 16384
+"""Elements worth a chunk."""
+ZERO, CARRIED = np.float32(0), np.float64(0)
+"""Stand for the types of the elements and of what is carried: those of the instances below."""
+
+
+def _product(args, chunk, chunks):
+    """Words: (x, out, outer, n, inner, whether the element itself is left out)."""
+    n, inner, exclusive = argument(args, 3), argument(args, 4), argument(args, 5) != 0
+    x, out = pointer(data(argument(args, 0)), ZERO), pointer(data(argument(args, 1)), ZERO)
+    blocks = (inner + BLOCK - 1) // BLOCK
+    carried = pointer(room(), CARRIED)
+    first, last = bounds(argument(args, 2) * blocks, chunk, chunks, 1)
+    for block in range(first, last):
+        at = block // blocks * n * inner + block % blocks * BLOCK
+        width = min(BLOCK, inner - block % blocks * BLOCK)
+        if width == 1:
+            one = CARRIED + 1
+            for _ in range(n):
+                before = one
+                one = one * x[at]
+                out[at] = before if exclusive else one
+                at += inner
+        else:
+            for j in range(width):
+                carried[j] = CARRIED + 1
+            for _ in range(n):
+                for j in range(width):
+                    before = carried[j]
+                    found = before * x[at + j]
+                    carried[j] = found
+                    out[at + j] = before if exclusive else found
+                at += inner
+
+
+def _recurrence(args, chunk, chunks):
+    """Words: (a, b, out, outer, n, inner, whether backwards)."""
+    n, inner = argument(args, 4), argument(args, 5)
+    a, b = pointer(data(argument(args, 0)), ZERO), pointer(data(argument(args, 1)), ZERO)
+    out = pointer(data(argument(args, 2)), ZERO)
+    start, step = 0, inner
+    if argument(args, 6) != 0:
+        start, step = (n - 1) * inner, -inner
+    blocks = (inner + BLOCK - 1) // BLOCK
+    carried = pointer(room(), CARRIED)
+    first, last = bounds(argument(args, 3) * blocks, chunk, chunks, 1)
+    for block in range(first, last):
+        at = block // blocks * n * inner + block % blocks * BLOCK + start
+        width = min(BLOCK, inner - block % blocks * BLOCK)
+        if width == 1:
+            one = CARRIED
+            for _ in range(n):
+                one = a[at] * one + b[at]
+                out[at] = one
+                at += step
+        else:
+            for j in range(width):
+                carried[j] = CARRIED
+            for _ in range(n):
+                for j in range(width):
+                    found = a[at + j] * carried[j] + b[at + j]
+                    carried[j] = found
+                    out[at + j] = found
+                at += step
+
+
+def _extreme(args, chunk, chunks):
+    """Words: (x, out, outer, n, inner, 1 for the largest, -1 for the smallest)."""
+    n, inner, largest = argument(args, 3), argument(args, 4), argument(args, 5) > 0
+    x = pointer(data(argument(args, 0)), ZERO)
+    out = pointer(data(argument(args, 1)), np.int64(0))
+    blocks = (inner + BLOCK - 1) // BLOCK
+    best, where = pointer(room(), ZERO), pointer(room(), np.int64(0))
+    first, last = bounds(argument(args, 2) * blocks, chunk, chunks, 1)
+    for block in range(first, last):
+        at = block // blocks * n * inner + block % blocks * BLOCK
+        width = min(BLOCK, inner - block % blocks * BLOCK)
+        if width == 1:
+            top, place = x[at], 0
+            for i in range(n):
+                new = x[at]
+                # The last of equal ones counts, and NaN is more than anything.
+                better = ((new >= top) if largest else (new <= top)) | (new != new)
+                top = new if better else top
+                place = i if better else place
+                out[at] = place
+                at += inner
+        else:
+            for j in range(width):
+                best[j] = x[at + j]
+                where[j] = 0
+            for i in range(n):
+                for j in range(width):
+                    new, old = x[at + j], best[j]
+                    better = ((new >= old) if largest else (new <= old)) | (new != new)
+                    best[j] = new if better else old
+                    where[j] = i if better else where[j]
+                    out[at + j] = where[j]
+                at += inner
+
+
+_FLOATS = ("f4", "f8")
+PRODUCT = {
+    np.dtype(code): instance(f"product_{code}", _product, ZERO=np.zeros((), code)[()])
+    for code in _FLOATS
+}
+RECURRENCE = {
+    np.dtype(code): instance(f"recurrence_{code}", _recurrence, ZERO=np.zeros((), code)[()])
+    for code in _FLOATS
+}
+EXTREME = {
+    np.dtype(code): instance(f"extreme_{code}", _extreme, ZERO=np.zeros((), code)[()])
+    for code in (*_FLOATS, "i4", "i8")
+}
+
+
+@lru_cache(1024)
+def plan(kind: str, dtype: np.dtype, sizes: tuple[int, int, int], option: int) -> Launch:
+    """A launch over arrays [outer, n, inner]: "product", "recurrence" or "extreme"."""
+    tables = {"product": PRODUCT, "recurrence": RECURRENCE, "extreme": EXTREME}
+    outer, n, inner = sizes
+    units = outer * -(-inner // BLOCK)
+    chunks = max(1, min(units, chunks_of(outer * n * inner, GRAIN)))
+    return Launch([(tables[kind][dtype], chunks)], 3 if kind == "recurrence" else 2, *sizes, option)
