@@ -164,3 +164,18 @@ def test_long_rows_change_places() -> None:
         x = np.arange(150_000 if len(sizes) < 3 else 60_000, dtype=np.float32).reshape(sizes)
         for cut in (1, sizes[axis] // 2, sizes[axis] - 1):
             np.testing.assert_array_equal(roll.turned(x, cut, axis), np.roll(x, -cut, axis))
+
+
+@pytest.mark.parametrize("count", [256, 257, 300, 2047, 5000, 20000])
+def test_runs_near_their_own_place_in_a_page(count: int) -> None:
+    pages = np.zeros(60_000, np.uint8)
+    start = -pages.ctypes.data % 4096
+    source = pages[start : start + count]
+    source[:] = np.random.default_rng(count).integers(0, 255, count)
+    for near in (1, 4, 31, 63, 64, 4095):
+        begin = start + 28672 + near
+        pages[begin - 64 : begin + count + 64] = 255
+        copy.place(pages[begin : begin + count], source)
+        np.testing.assert_array_equal(pages[begin : begin + count], source)
+        assert np.all(pages[begin - 64 : begin] == 255)
+        assert np.all(pages[begin + count : begin + count + 64] == 255)

@@ -19,6 +19,11 @@ _SHORT = (ir.VectorType(INT32, 4), 16), (WORD, 8), (INT32, 4), (ir.IntType(16), 
 MANY = 2048
 """Bytes from which on the system's memcpy is faster than a plain loop."""
 _LONG = ir.VectorType(INT32, 8), 32
+PAGE, NEAR, SHORT = 4096, 64, 256
+"""A processor compares the addresses of loads and of stores before them modulo PAGE: a run that is
+copied to less than NEAR bytes behind its own place there waits for itself and takes ten times as
+long, unless it is copied from its end. Runs up to SHORT bytes do not matter.
+"""
 
 
 @extending.intrinsic
@@ -67,6 +72,17 @@ def copy_run(typing: Any, source: Any, target: Any, count: Any) -> Any:
                 with no:
                     short(rest)
 
+        def backwards() -> None:
+            kind, size = _LONG
+            last = builder.sub(count, WORD(size))
+
+            def one(at: Any, _: Any) -> list[Any]:
+                move(kind, builder.sub(last, at))
+                return []
+
+            loop(builder, WORD(0), last, WORD(size), one)
+            move(kind, WORD(0))
+
         def some() -> None:
             kind, size = _LONG
             with builder.if_else(builder.icmp_signed(">", count, WORD(size))) as (yes, no):
@@ -77,12 +93,22 @@ def copy_run(typing: Any, source: Any, target: Any, count: Any) -> Any:
                 with no:
                     short(_SHORT)
 
-        with builder.if_else(builder.icmp_signed(">", count, WORD(MANY))) as (yes, no):
+        def forwards() -> None:
+            with builder.if_else(builder.icmp_signed(">", count, WORD(MANY))) as (yes, no):
+                with yes:
+                    pointers = [builder.inttoptr(a, BYTE.as_pointer()) for a in (target, source)]
+                    cgutils.raw_memcpy(builder, *pointers, count, 1)
+                with no:
+                    some()
+
+        apart = builder.and_(builder.sub(target, source), WORD(PAGE - 1))
+        near = builder.icmp_unsigned("<", builder.sub(apart, WORD(1)), WORD(NEAR - 1))
+        near = builder.and_(near, builder.icmp_signed(">", count, WORD(SHORT)))
+        with builder.if_else(near) as (yes, no):
             with yes:
-                pointers = [builder.inttoptr(a, BYTE.as_pointer()) for a in (target, source)]
-                cgutils.raw_memcpy(builder, *pointers, count, 1)
+                backwards()
             with no:
-                some()
+                forwards()
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), generate
