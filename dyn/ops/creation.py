@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from dyn.core.dim import Dim, maximum
-from dyn.core.dispatch import dtype_attr
+from dyn.core.dispatch import apply, dtype_attr
 from dyn.core.dtype import I64, default_float, is_float
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import ranges
 from dyn.kernels.copy import filled
+from dyn.kernels.one_hot import one_hot as one_hot_rows
 from dyn.ops.compare import less_than
 from dyn.ops.elementwise import add, multiply, subtract
 from dyn.ops.index import where
@@ -252,11 +253,7 @@ def _infer_one_hot(x: Type, *, classes: Any, dtype: str) -> Type:
 @op(infer=_infer_one_hot, differentiable=False)
 def _one_hot(x, *, classes, dtype):
     """A vector of zeros with a one at position x, along a new last axis. ONNX: OneHot."""
-    if x.size and (x.min() < 0 or x.max() >= classes):
-        raise IndexError(f"{x.min()} to {x.max()} are not all in [0, {classes})")
-    out = filled((x.size, classes), 0, as_numpy(dtype))
-    out[np.arange(x.size), x.reshape(-1)] = 1
-    return out.reshape(*x.shape, classes)
+    return one_hot_rows(x, classes, as_numpy(dtype))
 
 
 def sequence_mask(x: Tensor, maxlen: Any = None, dtype: Any = "int64") -> Tensor:
@@ -281,21 +278,23 @@ def tolist(x: Tensor) -> Any:
     return x.tolist()
 
 
-def one_hot(x: Tensor, num_classes: Any) -> Tensor:
+def one_hot(x: Tensor, num_classes: Any, dtype: Any = None) -> Tensor:
     """Each integer as a vector of zeros with a one at its position.
 
     Args:
         x: integers in [0, num_classes), any shape.
         num_classes: length of the vectors.
+        dtype: of the vectors; the default floating-point dtype unless given.
 
     Returns:
-        Floating point, x's shape and a last axis of size num_classes.
+        x's shape and a last axis of size num_classes.
 
     Raises:
         IndexRangeError: an integer lies outside [0, num_classes).
     """
     (classes,) = sizes_of(num_classes)
-    return _one_hot(x, classes=classes, dtype=default_float().name)
+    wanted = default_float() if dtype is None else dtype
+    return apply(_one_hot, (x,), (classes, dtype_attr(wanted)))
 
 
 # ---- the same again ----------------------------------------------------------------------------

@@ -52,6 +52,9 @@ def embedding_bag(
         raise ValueError("embedding_bag: per_sample_weights is for mode='sum' alone")
     if (input.ndim == 2) == (offsets is not None):
         raise ValueError("embedding_bag takes 2-D input, or 1-D input with offsets")
+    plain = offsets is None and padding_idx is None and per_sample_weights is None
+    if plain and input._array.shape[1]:
+        return _PLAIN[mode](F.embedding(input, weight), 1)
     counts = creation.ones_like(input, weight._array.dtype.name)
     if padding_idx is not None:
         counts = where(input == padding_idx % weight.shape[0], 0.0, counts)
@@ -62,6 +65,10 @@ def embedding_bag(
     if include_last_offset:
         offsets = offsets[:-1]
     return _of_offsets(rows, counts, shares, offsets, mode)
+
+
+_PLAIN = {"sum": sums.sum, "mean": sums.mean, "max": sums.amax}
+"""What is made of bags of one size in which every row counts once."""
 
 
 def _of_rows(rows: Any, counts: Any, shares: Any, mode: str) -> Any:

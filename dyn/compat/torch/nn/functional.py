@@ -217,7 +217,7 @@ def _embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
 def _one_hot(tensor: Any, num_classes: int = -1) -> Any:
     """Zeros with a one at each index, as integers; -1 for as many classes as occur."""
     count = int(tensor.max()) + 1 if num_classes == -1 else num_classes
-    return F.one_hot(tensor, count).astype("int64")
+    return F.one_hot(tensor, count, "int64")
 
 
 def _pad(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:
