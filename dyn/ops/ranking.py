@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyn.core.errors import AttributeValueError
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
 from dyn.ops.distance import cosine_similarity, pairwise_distance
@@ -105,36 +104,6 @@ def multi_label_soft_margin_loss(
     return reduce_loss(OPS["mean"](loss, axes=(loss.ndim - 1,), keepdims=False), reduction)
 
 
-def multi_margin_loss(
-    input: Tensor,
-    label: Tensor,
-    p: int = 1,
-    margin: float = 1.0,
-    weight: Tensor | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """sum over wrong classes of max(0, margin - input[label] + input[class]) ** p / C.
-
-    Args:
-        input: [N, C].
-        label: [N] integers.
-        p: 1 or 2.
-        weight: [C] weight of each right class.
-    """
-    if p not in (1, 2):
-        raise AttributeValueError(f"p must be 1 or 2, got {p}", op="multi_margin_loss")
-    classes = input.shape[1]
-    column = OPS["unsqueeze"](label, axes=(1,))
-    right = OPS["take_along_axis"](input, column, axis=1)
-    over = OPS["relu"](float(margin) - right + input)
-    over = OPS["square"](over) if p == 2 else over
-    if weight is not None:
-        over = over * OPS["unsqueeze"](OPS["gather"](weight, label, axis=0), axes=(1,))
-    number = OPS["arange"](start=0, stop=classes, step=1, dtype=label.dtype.name)
-    over = OPS["where"](number == column, OPS["zeros_like"](over), over)
-    return reduce_loss(OPS["sum"](over, axes=(1,), keepdims=False) / classes, reduction)
-
-
 def npair_loss(anchor: Tensor, positive: Tensor, labels: Tensor, l2_reg: float = 0.002) -> Tensor:
     """Cross entropy of which positive belongs to each anchor, and a penalty of their lengths.
 
@@ -160,7 +129,6 @@ __all__ = [
     "hinge_embedding_loss",
     "margin_ranking_loss",
     "multi_label_soft_margin_loss",
-    "multi_margin_loss",
     "npair_loss",
     "soft_margin_loss",
     "triplet_margin_loss",

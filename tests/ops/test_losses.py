@@ -13,7 +13,7 @@ from dyn.core.autograd import grad
 from dyn.core.errors import AttributeValueError, DTypeError, IndexRangeError, ShapeError
 from dyn.core.tensor import Tensor
 from dyn.kernels.runtime.threads import get_num_threads, set_num_threads
-from dyn.ops import ctc, distance, likelihood, loss, ranking
+from dyn.ops import ctc, distance, likelihood, loss, multi_margin, ranking
 
 RECORDED = json.loads((Path(__file__).parent / "losses.json").read_text())
 INPUTS = {name: np.array(values) for name, values in RECORDED["inputs"].items()}
@@ -66,8 +66,10 @@ def compute(name: str, reduction: str) -> Tensor:
         "triplet cubic": lambda: ranking.triplet_margin_loss(x, y, z, p=3, margin=2.0, **r),
         "soft_margin": lambda: ranking.soft_margin_loss(x, sign, **r),
         "multi_label": lambda: ranking.multi_label_soft_margin_loss(x, q, weight=w, **r),
-        "multi_margin": lambda: ranking.multi_margin_loss(x, label, weight=w, **r),
-        "multi_margin squared": lambda: ranking.multi_margin_loss(x, label, p=2, margin=0.5, **r),
+        "multi_margin": lambda: multi_margin.multi_margin_loss(x, label, weight=w, **r),
+        "multi_margin squared": lambda: multi_margin.multi_margin_loss(
+            x, label, p=2, margin=0.5, **r
+        ),
         "ctc": lambda: ctc.ctc_loss(t["sequence"], t["targets"], t["steps"], t["lengths"], **r),
     }
     return calls[name]()

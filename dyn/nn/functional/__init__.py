@@ -68,6 +68,7 @@ from dyn.ops.loss import (
     square_error_cost,
 )
 from dyn.ops.matrix import diag_embed
+from dyn.ops.multi_margin import multi_margin_loss
 from dyn.ops.norm import layer_norm
 from dyn.ops.pad import pad, zeropad2d
 from dyn.ops.pool import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
@@ -77,7 +78,6 @@ from dyn.ops.ranking import (
     hinge_embedding_loss,
     margin_ranking_loss,
     multi_label_soft_margin_loss,
-    multi_margin_loss,
     npair_loss,
     soft_margin_loss,
     triplet_margin_loss,

@@ -11,7 +11,7 @@ import numpy as np
 
 from dyn.compat.torch.nn.loss import named_loss
 from dyn.core.dispatch import cast_to
-from dyn.ops import bounds, compare, gather, ranking, scan
+from dyn.ops import bounds, compare, gather, multi_margin, ranking, scan
 from dyn.ops.activation import relu
 from dyn.ops.creation import arange
 from dyn.ops.index import where
@@ -31,9 +31,9 @@ def multi_margin_loss(
 ) -> Any:
     """Sum over wrong classes of max(0, margin - input[target] + input[class]) ** p / C."""
     if input.ndim == 2:
-        return ranking.multi_margin_loss(input, target, p, margin, weight, reduction)
+        return multi_margin.multi_margin_loss(input, target, p, margin, weight, reduction)
     input, target = reshape(input, [1, -1]), reshape(target, [1])
-    found = ranking.multi_margin_loss(input, target, p, margin, weight, reduction)
+    found = multi_margin.multi_margin_loss(input, target, p, margin, weight, reduction)
     return reshape(found, [])
 
 

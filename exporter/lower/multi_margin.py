@@ -1,0 +1,48 @@
+"""Lowerings of `dyn/ops/multi_margin.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from exporter.registry import NodeView, lowers
+
+
+def _parts(b: Any, node: NodeView, first: int) -> tuple[Any, Any, Any]:
+    """Which classes are wrong, how far each goes beyond its margin, what a row is multiplied by."""
+    x, label, weight = node.inputs[first : first + 3]
+    kind, dtype = node.input_types[first], node.out.dtype
+    label = b.cast(label, np.int64)
+    column, classes = b.unsqueeze(label, 1), b.size(kind.shape[1])  # type: ignore[union-attr]
+    number = b.op("Range", b.const(0, np.int64), classes, b.const(1, np.int64))
+    wrong = b.op("Not", b.op("Equal", column, number))
+    right = b.op("GatherElements", x, column, axis=1)
+    less = b.op("Sub", b.const(node.attrs["margin"], dtype), right)
+    over = b.op("Relu", b.op("Add", less, x))
+    factor = b.op("Div", b.const(1, dtype), b.cast(classes, dtype))
+    if weight is not None:
+        factor = b.op("Mul", factor, b.op("Gather", weight, label, axis=0))
+    return wrong, over, factor
+
+
+@lowers("multi_margin")
+def _(b: Any, node: NodeView) -> Any:
+    wrong, over, factor = _parts(b, node, 0)
+    loss = b.op("Mul", over, over) if node.attrs["p"] == 2 else over
+    loss = b.op("Where", wrong, loss, b.const(0, node.dtype))
+    return b.op("Mul", b.axes("ReduceSum", loss, (1,), keepdims=False), factor)
+
+
+@lowers("multi_margin_grad")
+def _(b: Any, node: NodeView) -> Any:
+    dtype = node.out.dtype
+    wrong, over, factor = _parts(b, node, 1)
+    if node.attrs["p"] == 2:
+        slopes = b.op("Add", over, over)
+    else:
+        slopes = b.cast(b.op("Greater", over, b.const(0, dtype)), dtype)
+    slopes = b.op("Where", wrong, slopes, b.const(0, dtype))
+    total = b.op("Neg", b.axes("ReduceSum", slopes, (1,)))
+    factor = b.op("Mul", factor, node.x)
+    return b.op("Mul", b.op("Where", wrong, slopes, total), b.unsqueeze(factor, 1))
