@@ -307,23 +307,16 @@ def _along(name: str, shape: tuple[int, ...]) -> Launch:
 
 def _run(name: str, axis: int, x: np.ndarray, *others: np.ndarray) -> np.ndarray:
     """Run a kernel over arrays of one shape; returns a new array of the layout of the first."""
-    shape = x.shape
-    if axis == len(shape) - 1 and all([a.flags.c_contiguous for a in (x, *others)]):
-        made = empty(shape)
-        _along(name, shape)(x, *others, made)
+    if all([a.flags.c_contiguous for a in (x, *others)]):
+        made = empty(x.shape)
+        _run_dense(name, (x, *others, made), axis)
         return made
     order = sorted(range(x.ndim), key=lambda a: -abs(x.strides[a]))
     if not x.transpose(order).flags.c_contiguous:
         order = list(range(x.ndim))
-    dense = [a.transpose(order) for a in (x, *others)]
-    dense = [contiguous(a) for a in dense]
+    dense = [contiguous(a.transpose(order)) for a in (x, *others)]
     made = empty_like(dense[0])
-    if made.size:
-        place, shape = order.index(axis), made.shape
-        if math.prod(shape[place + 1 :]) == 1:
-            _along(name, shape[: place + 1])(*dense, made)
-        else:
-            _run_across(name + "_across", (*dense, made), place)
+    _run_dense(name, (*dense, made), order.index(axis))
     return made.transpose([order.index(a) for a in range(len(order))])
 
 
@@ -352,14 +345,19 @@ def _across_plan(name: str, shape: tuple[int, ...], place: int) -> _Across:
     return _Across(launch, buffers, None if whole else (outer, count, inner))
 
 
-def _run_across(name: str, table: tuple[np.ndarray, ...], place: int) -> None:
-    plan = _across_plan(name, table[0].shape, place)
-    buffers = empty(plan.buffers)
-    if plan.planes is None:
-        plan.launch(*table, buffers)
-        return
-    for planes in zip(*[x.reshape(plan.planes) for x in table], strict=True):
-        plan.launch(*planes, buffers)
+def _run_dense(name: str, table: tuple[np.ndarray, ...], axis: int) -> None:
+    shape = table[0].shape
+    if math.prod(shape[axis + 1 :]) == 1:
+        _along(name, shape[: axis + 1])(*table)
+    elif table[0].size:
+        plan = _across_plan(name + "_across", shape, axis)
+        buffers = empty(plan.buffers)
+        planes = plan.planes
+        tables = (
+            [table] if planes is None else zip(*[x.reshape(planes) for x in table], strict=True)
+        )
+        for arrays in tables:
+            plan.launch(*arrays, buffers)
 
 
 def softmax(x: np.ndarray, axis: int) -> np.ndarray:

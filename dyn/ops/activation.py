@@ -12,8 +12,10 @@ from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
+from dyn.kernels import gates
 from dyn.ops.angles import tanh
 from dyn.ops.bounds import clip
+from dyn.ops.composite import differentiate_as
 from dyn.ops.elementwise import (
     add,
     as_gradient,
@@ -25,8 +27,8 @@ from dyn.ops.elementwise import (
     subtract,
 )
 from dyn.ops.index import where
-from dyn.ops.infer import axis_of, broadcast, same, same_size, show
-from dyn.ops.join import split
+from dyn.ops.infer import Type, axis_of, broadcast, same, same_size, show
+from dyn.ops.join import concat, split
 from dyn.ops.shape import reshape
 from dyn.ops.smooth import sigmoid, silu
 from dyn.ops.unary import log, neg
@@ -247,10 +249,43 @@ def tanhshrink(x: Tensor) -> Tensor:
 # ---- gates -------------------------------------------------------------------------------------
 
 
+def _infer_glu(x: Type, *, axis: int) -> Type:
+    size = x.shape[axis]
+    if not same_size(size % 2, 0):
+        raise ShapeError(f"axis {axis} of {show(x.shape)} cannot be cut into two halves")
+    return Type((*x.shape[:axis], size // 2, *x.shape[axis + 1 :]), x.dtype)
+
+
+@op(infer=_infer_glu, promote="float")
+def _glu(x, *, axis):
+    """The first half along an axis times the sigmoid of the second. ONNX: Split, Sigmoid, Mul."""
+    return gates.glu(x, axis)
+
+
+@_glu.vjp("x")
+def _(g, *, x, axis):
+    return glu_grad(g, x, axis=axis)
+
+
+@op(infer=lambda g, x, *, axis: x)
+def glu_grad(g, x, *, axis):
+    """(g s, g a s (1 - s)) for the halves a, b of x and s = sigmoid(b). ONNX: Split, Concat."""
+    return gates.glu_grad(g, x, axis)
+
+
+def _glu_grad_of_ops(g: Tensor, x: Tensor, axis: int) -> Tensor:
+    """`glu_grad` made of ops."""
+    a, b = split(x, 2, axis)
+    s = sigmoid(b)
+    return concat([multiply(g, s), multiply(multiply(g, a), multiply(s, subtract(1.0, s)))], axis)
+
+
+differentiate_as(glu_grad, _glu_grad_of_ops)
+
+
 def glu(x: Tensor, axis: int = -1) -> Tensor:
     """The first half along an axis times the sigmoid of the second. Source: arXiv 1612.08083."""
-    a, b = split(x, 2, axis)
-    return multiply(a, sigmoid(b))
+    return apply(_glu, (x,), (axis_of(axis, x.ndim),))
 
 
 def swiglu(x: Tensor, y: Tensor | None = None) -> Tensor:

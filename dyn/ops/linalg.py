@@ -163,7 +163,8 @@ def inner(x: Tensor, y: Tensor) -> Tensor:
 
 def outer(x: Tensor, y: Tensor) -> Tensor:
     """All products of the elements of two flattened tensors: (m,) and (n,) give (m, n)."""
-    return _reshape(x, shape=(product(x.shape), 1)) * _reshape(y, shape=(1, product(y.shape)))
+    column = _reshape(x, shape=(product(x.shape), 1))
+    return column * (y if y.ndim == 1 else _reshape(y, shape=(product(y.shape),)))
 
 
 def addmm(input: Tensor, x: Tensor, y: Tensor, beta: float = 1.0, alpha: float = 1.0) -> Tensor:

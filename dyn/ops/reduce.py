@@ -27,7 +27,8 @@ def spread(g: Tensor, x_shape: Any, axes: tuple[int, ...], keepdims: bool) -> Te
     """What was reduced over `axes`, repeated along them to the shape it was reduced from."""
     if not axes:
         return g
-    if not keepdims:
+    # What was reduced over leading axes lacks only what broadcasting adds.
+    if not keepdims and axes != tuple(range(len(axes))):
         g = OPS["reshape"](g, shape=reduced_shape(tuple(x_shape), axes, True))
     return OPS["expand"](g, shape=tuple(x_shape))
 

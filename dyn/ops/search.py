@@ -25,7 +25,7 @@ from dyn.ops.infer import (
     same_size,
     show,
 )
-from dyn.ops.shape import reshape
+from dyn.ops.shape import _reshape, reshape
 from dyn.ops.unary import cast
 
 # ---- positions of extremes ---------------------------------------------------------------------
@@ -52,7 +52,8 @@ def _argmin(x, *, axis, keepdims):
 def _position(chosen: Any, x: Tensor, axis: int | None, keepdim: bool, dtype: Any) -> Tensor:
     ndim = x.ndim
     if axis is None or ndim == 0:
-        found = chosen(reshape(x, [-1]), axis=0, keepdims=False)
+        flat = x if ndim == 1 else _reshape(x, shape=(product(x.shape),))
+        found = apply(chosen, (flat,), (0, False))
         found = reshape(found, [1] * ndim) if keepdim else found
     else:
         found = apply(chosen, (x,), (axis_of(axis, ndim), bool(keepdim)))

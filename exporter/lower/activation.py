@@ -78,3 +78,25 @@ def _(b, node):
 @lowers("shrink")
 def _(b, node):
     return b.op("Shrink", node.x, lambd=node.attrs["threshold"], bias=node.attrs["bias"])
+
+
+def _halves(b, node, x):
+    axis = node.attrs["axis"]
+    half = node.input_types[-1].shape[axis] // 2
+    return b.op("Split", x, b.shape_vector((half, half)), outputs=2, axis=axis)
+
+
+@lowers("glu")
+def _(b, node):
+    first, second = _halves(b, node, node.x)
+    return b.op("Mul", first, b.op("Sigmoid", second))
+
+
+@lowers("glu_grad")
+def _(b, node):
+    g, x = node.inputs
+    first, second = _halves(b, node, x)
+    s = b.op("Sigmoid", second)
+    slope = b.op("Mul", s, b.op("Sub", b.const(1, node.dtype), s))
+    rest = b.op("Mul", b.op("Mul", g, first), slope)
+    return b.op("Concat", b.op("Mul", g, s), rest, axis=node.attrs["axis"])

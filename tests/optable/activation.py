@@ -228,8 +228,30 @@ ROWS = [
     OpCase(
         "glu",
         [array("n", 6)],
-        reference=lambda x: x[:, :3] * sigmoid(x[:, 3:]),
-        run=ops.glu,
+        {"axis": 1},
+        lambda x, axis: x[:, :3] * sigmoid(x[:, 3:]),
+        dtypes=FLOATS,
+        onnx="Sigmoid",
+    ),
+    OpCase(
+        "glu",
+        [array(4, "n", 3)],
+        {"axis": 0},
+        lambda x, axis: x[:2] * sigmoid(x[2:]),
+        note="first",
+    ),
+    OpCase(
+        "glu_grad",
+        [array("n", 3), array("n", 6)],
+        {"axis": 1},
+        lambda g, x, axis: np.concatenate(
+            [
+                g * sigmoid(x[:, 3:]),
+                g * x[:, :3] * sigmoid(x[:, 3:]) * (1 - sigmoid(x[:, 3:])),
+            ],
+            1,
+        ),
+        onnx="Concat",
     ),
     OpCase(
         "swiglu",

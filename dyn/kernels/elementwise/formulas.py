@@ -168,6 +168,15 @@ def softplus_grad(m, g, x, *, beta, threshold):
 # ---- several operands --------------------------------------------------------------------------
 
 
+def gated(m, x, y):
+    return x * sigmoid(m, y)
+
+
+def gated_grad(m, g, x, y):
+    s = sigmoid(m, y)
+    return g * x * (s * (1 - s))
+
+
 def prelu(m, x, w):
     return m.where(x > 0, x, w * x)
 
@@ -224,6 +233,8 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         clip_grad,
         elu,
         elu_grad,
+        gated,
+        gated_grad,
         gelu,
         gelu_grad,
         gelu_tanh,
