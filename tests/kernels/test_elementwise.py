@@ -19,6 +19,8 @@ from dyn.kernels.vector import half
 
 F32 = np.dtype(np.float32)
 PARAMS: dict[str, dict[str, float]] = {
+    "addcdiv": {"value": 0.3},
+    "addcmul": {"value": 0.3},
     "clip": {"low": -0.5, "high": 1.0},
     "clip_grad": {"low": -0.5, "high": 1.0},
     "elu": {"alpha": 1.5, "scale": 1.1, "rate": 0.7},
@@ -126,7 +128,7 @@ def test_whole_quotients_are_those_of_numpy(name: str, rng: np.random.Generator)
 def test_fast_functions_agree_with_float64(name: str, rng: np.random.Generator) -> None:
     size = 3001
     inputs = FAST[name].inputs
-    low, high = (0.05, 3) if name in ("pow", "rsqrt", "log", "acosh") else (-4, 4)
+    low, high = (0.05, 3) if name in ("addcdiv", "pow", "rsqrt", "log", "acosh") else (-4, 4)
     arrays = [rng.uniform(low, high, size).astype(np.float32) for _ in range(inputs)]
     out, wanted = call(name, *arrays), exact(name, *arrays)
     if out.dtype == np.bool_:

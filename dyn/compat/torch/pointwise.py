@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.compat.torch.types import INTEGERS
 from dyn.ops import (
     activation,
     angles,
     bounds,
+    combined,
     compare,
     distance,
     elementwise,
@@ -130,14 +132,14 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) ->
 
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
     """input + value * tensor1 * tensor2."""
-    product = tensor1 * tensor2
-    return input + (product if value == 1 else product * value)
+    if isinstance(value, INTEGERS) and not input.dtype.is_floating_point:
+        return input + tensor1 * tensor2 * value
+    return combined.addcmul(input, tensor1, tensor2, value=float(value))
 
 
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
     """input + value * tensor1 / tensor2."""
-    quotient = tensor1 / tensor2
-    return input + (quotient if value == 1 else quotient * value)
+    return combined.addcdiv(input, tensor1, tensor2, value=float(value))
 
 
 def einsum(equation: str, *operands: Any) -> Any:

@@ -273,6 +273,8 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     )
 } | {
     "abs": lambda m, x: m.abs(x),
+    "addcdiv": lambda m, x, a, b, *, value: x + a / b * value,
+    "addcmul": lambda m, x, a, b, *, value: x + a * b * value,
     "acos": lambda m, x: m.acos(x),
     "acosh": lambda m, x: m.acosh(x),
     "add": lambda m, x, y: x + y,
