@@ -3,8 +3,7 @@
 A group is several runs of equally many arrays that lie side by side: parameters, their gradients,
 their slots. A formula gives new values from the numbers at the same place of each. All elements of
 a group are shared out evenly, however small its arrays are. Results are new arrays, because
-tensors that users hold may refer to the old ones. What is computed is said elsewhere: `update.py`,
-`gradients.py`.
+tensors that users hold may refer to the old ones. Formulas of optimisers are in `update.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,18 @@ from dyn.kernels.runtime.memory import LARGE, empty_like, is_dense
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.runtime.words import put
 from dyn.kernels.vector.rows import emitted_task, word_at
-from dyn.kernels.vector.simd import F32, F64, WORD, Emitter, Value, intrinsic, loop, total
+from dyn.kernels.vector.simd import (
+    F32,
+    F64,
+    WORD,
+    Emitter,
+    Value,
+    intrinsic,
+    loop,
+    maximum,
+    minimum,
+    total,
+)
 
 Arrays = Sequence[np.ndarray]
 
@@ -122,6 +132,18 @@ def square_sums(tensors: Arrays) -> np.ndarray:
     parts = np.zeros((chunks, count))
     run(code, chunks, id(table), count, elements, id(parts))
     return parts[0] if chunks == 1 else parts.sum(0)
+
+
+def scale(tensors: Arrays, factors: np.ndarray) -> list[np.ndarray]:
+    """Each of the arrays times its factor: factors [count], or one for all."""
+    own = np.empty(len(tensors))
+    own[:] = factors
+    return _SCALE.run(tensors, (), own)
+
+
+def clip(tensors: Arrays, low: float, high: float) -> list[np.ndarray]:
+    """The arrays with every element brought into [low, high]."""
+    return _CLIP.run(tensors, (low, high))
 
 
 @kernel(warm=[f"({', '.join(['int64'] * 5)})"])
@@ -317,3 +339,8 @@ _SQUARES = {
     dtype: emitted_task(f"square_sums_{suffix}", _emitted(element, 1, _summed))
     for dtype, (suffix, element) in _SUFFIXES.items()
 }
+
+_SCALE = GroupKernel("scale_each", lambda x, numbers, own: [x[0] * own()], 1, 1)
+_CLIP = GroupKernel(
+    "clip_each", lambda x, numbers, own: [minimum(maximum(x[0], numbers[0]), numbers[1])], 1, 1, 2
+)
