@@ -42,8 +42,9 @@ GRAIN = 32768
 """Elements worth a chunk."""
 BLOCK = 4096
 """Elements that are summed in their own precision."""
-STREAM = 24 << 20
-"""Bytes of results that no cache keeps until they are read: they are written past it."""
+STREAM = 16 << 20
+"""Bytes read and written of which no cache keeps the results until they are read: they are written
+past it, which saves reading what they replace."""
 
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
 _SUFFIXES = {_F32: ("f4", F32), _F64: ("f8", F64)}
@@ -110,8 +111,15 @@ class GroupKernel:
             # What does not lie side by side is copied first.
             given = tuple([like(x, made[i % count]) for i, x in enumerate(given)])
         floats = np.array(numbers, np.float64)
-        past = int(elements * dtype.itemsize * self.results >= STREAM)
-        words = id(table), count, elements, id(floats), id(floats if own is None else own), past
+        touched = elements * dtype.itemsize * (self.inputs + self.results)
+        words = (
+            id(table),
+            count,
+            elements,
+            id(floats),
+            id(floats if own is None else own),
+            int(touched >= STREAM),
+        )
         run(code, chunks_of(elements, GRAIN), *words)
         return made
 

@@ -39,7 +39,7 @@ class ClipGradByNorm(ClipGrad):
         self.clip_norm = _positive(clip_norm)
 
     def __call__(self, grads: Sequence[Tensor]) -> list[Tensor]:
-        def shrunk(own: list[Tensor]) -> Any:
+        def shrunk(own: Sequence[Tensor]) -> Any:
             return scale_each(_shrink(square_sums(*own), self.clip_norm), *own)
 
         return _by_dtype(shrunk, grads)
@@ -63,7 +63,7 @@ class ClipGradByGlobalNorm(ClipGrad):
         """The gradients clipped, given the sum of all their squares."""
         factor = _shrink(square_sum, self.clip_norm)
 
-        def scaled(own: list[Tensor]) -> Any:
+        def scaled(own: Sequence[Tensor]) -> Any:
             return scale_each(cast_to(factor, own[0]._read().dtype), *own)
 
         return _by_dtype(scaled, grads)
@@ -75,12 +75,14 @@ def _positive(norm: float) -> float:
     return float(norm)
 
 
-def _by_dtype(apply: Callable[[list[Tensor]], Any], grads: Sequence[Tensor]) -> list[Any]:
+def _by_dtype(apply: Callable[[Sequence[Tensor]], Any], grads: Sequence[Tensor]) -> list[Any]:
     """What `apply` makes of the gradients of each dtype, put back in order."""
+    kinds = by_dtype(grads)
+    if len(kinds) == 1:
+        return list(apply(grads))
     out: list[Any] = list(grads)
-    for places in by_dtype(grads):
-        own = apply([grads[i] for i in places])
-        for i, g in zip(places, own, strict=True):
+    for places in kinds:
+        for i, g in zip(places, apply([grads[i] for i in places]), strict=True):
             out[i] = g
     return out
 

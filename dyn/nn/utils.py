@@ -37,7 +37,7 @@ def clip_grad_norm_(parameters: Any, max_norm: float) -> Tensor:
     with no_grad():
         total = total_square(grads)
         for p, g in zip(params, ClipGradByGlobalNorm(max_norm).shrunk(grads, total), strict=True):
-            p.grad = g
+            p._grad = g  # of the shape that it had
         return sqrt(total)
 
 
@@ -46,7 +46,7 @@ def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     params, grads = _with_grad(parameters)
     with no_grad():
         for p, g in zip(params, ClipGradByValue(clip_value)(grads), strict=True):
-            p.grad = g
+            p._grad = g  # of the shape that it had
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:

@@ -89,7 +89,7 @@ def by_dtype(tensors: Any) -> list[list[int]]:
     """The places of the tensors of each dtype: what goes into one call."""
     found: dict[Any, list[int]] = {}
     for i, x in enumerate(tensors):
-        found.setdefault(x._typed().dtype, []).append(i)
+        found.setdefault(x._read().dtype, []).append(i)
     return list(found.values())
 
 
