@@ -90,7 +90,10 @@ def _by_dtype(apply: Callable[[Sequence[Tensor]], Any], grads: Sequence[Tensor])
 def total_square(grads: Sequence[Tensor]) -> Tensor:
     """Sum of the squares of all elements of all gradients, 0-d."""
     parts = [square_sums(*[grads[i] for i in places]).sum() for places in by_dtype(grads)]
-    return sum(parts[1:], parts[0])
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
 
 
 def _shrink(square_sum: Tensor, norm: float) -> Tensor:
