@@ -134,6 +134,13 @@ def solving() -> list[Case]:
     return cases + [(name, (n, n)) for name in names for n in (8, 500)]
 
 
+def stepping() -> list[Case]:
+    """Steps of optimisers, and clipping, over (parameters, elements of each)."""
+    names = ("sgd", "momentum", "adam", "adam_amsgrad", "adamw", "adagrad", "adadelta", "rmsprop",
+             "rprop", "adamax", "nadam", "radam", "clip_norm", "clip_value")  # fmt: skip
+    return [(name, size) for name in names for size in [(6, 1000), (60, 2000), (20, 200_000)]]
+
+
 MATRICES = [(4, 10), (64, 1000), (1000, 2000)]
 IMAGES = [(1, 3, 8, 8), (4, 16, 28, 28), (32, 64, 28, 28)]
 
@@ -149,4 +156,5 @@ GROUPS = {
     "creating": creating,
     "composing": composing,
     "solving": solving,
+    "stepping": stepping,
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from dyn.core.dispatch import cast_to
 from dyn.core.errors import AttributeValueError
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
+from dyn.ops.groups import by_dtype, clip_each, scale_each, square_sums
 
 
 class ClipGrad:
@@ -26,7 +29,7 @@ class ClipGradByValue(ClipGrad):
             raise AttributeValueError(f"min={self.min} is above max={self.max}")
 
     def __call__(self, grads: Sequence[Tensor]) -> list[Tensor]:
-        return [OPS["minimum"](OPS["maximum"](g, self.min), self.max) for g in grads]
+        return _by_dtype(lambda own: clip_each(*own, low=self.min, high=self.max), grads)
 
 
 class ClipGradByNorm(ClipGrad):
@@ -36,7 +39,10 @@ class ClipGradByNorm(ClipGrad):
         self.clip_norm = _positive(clip_norm)
 
     def __call__(self, grads: Sequence[Tensor]) -> list[Tensor]:
-        return [g * _shrink(_square_sum(g), self.clip_norm) for g in grads]
+        def shrunk(own: Sequence[Tensor]) -> Any:
+            return scale_each(_shrink(square_sums(*own), self.clip_norm), *own)
+
+        return _by_dtype(shrunk, grads)
 
 
 class ClipGradByGlobalNorm(ClipGrad):
@@ -51,8 +57,16 @@ class ClipGradByGlobalNorm(ClipGrad):
     def __call__(self, grads: Sequence[Tensor]) -> list[Tensor]:
         if not grads:
             return []
-        factor = _shrink(total_square(grads), self.clip_norm)
-        return [g * (factor if g.dtype == factor.dtype else factor.astype(g.dtype)) for g in grads]
+        return self.shrunk(grads, total_square(grads))
+
+    def shrunk(self, grads: Sequence[Tensor], square_sum: Tensor) -> list[Tensor]:
+        """The gradients clipped, given the sum of all their squares."""
+        factor = _shrink(square_sum, self.clip_norm)
+
+        def scaled(own: Sequence[Tensor]) -> Any:
+            return scale_each(cast_to(factor, own[0]._read().dtype), *own)
+
+        return _by_dtype(scaled, grads)
 
 
 def _positive(norm: float) -> float:
@@ -61,15 +75,24 @@ def _positive(norm: float) -> float:
     return float(norm)
 
 
-def _square_sum(g: Tensor) -> Tensor:
-    return (g * g).sum()
+def _by_dtype(apply: Callable[[Sequence[Tensor]], Any], grads: Sequence[Tensor]) -> list[Any]:
+    """What `apply` makes of the gradients of each dtype, put back in order."""
+    kinds = by_dtype(grads)
+    if len(kinds) == 1:
+        return list(apply(grads))
+    out: list[Any] = list(grads)
+    for places in kinds:
+        for i, g in zip(places, apply([grads[i] for i in places]), strict=True):
+            out[i] = g
+    return out
 
 
 def total_square(grads: Sequence[Tensor]) -> Tensor:
     """Sum of the squares of all elements of all gradients, 0-d."""
-    total = _square_sum(grads[0])
-    for g in grads[1:]:
-        total = total + _square_sum(g)
+    parts = [square_sums(*[grads[i] for i in places]).sum() for places in by_dtype(grads)]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
     return total
 
 

@@ -14,9 +14,11 @@ from dyn.ops.shape import reshape
 from dyn.ops.unary import sqrt
 
 
-def _with_grad(parameters: Any) -> list[Any]:
-    listed: Iterable[Tensor] = [parameters] if isinstance(parameters, Tensor) else parameters
-    return [p for p in listed if p.grad is not None]
+def _with_grad(parameters: Any) -> tuple[list[Any], list[Tensor]]:
+    """The parameters that have a gradient, and their gradients."""
+    listed: Iterable[Any] = [parameters] if isinstance(parameters, Tensor) else parameters
+    found = [(p, g) for p in listed if (g := p.grad) is not None]
+    return [p for p, _ in found], [g for _, g in found]
 
 
 def clip_grad_norm_(parameters: Any, max_norm: float) -> Tensor:
@@ -29,24 +31,22 @@ def clip_grad_norm_(parameters: Any, max_norm: float) -> Tensor:
     Returns:
         The norm before clipping, 0-d.
     """
-    params = _with_grad(parameters)
+    params, grads = _with_grad(parameters)
     if not params:
         return Tensor(0.0)
     with no_grad():
-        grads = [p.grad for p in params]
-        total = sqrt(total_square(grads))
-        for p, g in zip(params, ClipGradByGlobalNorm(max_norm)(grads), strict=True):
-            p.grad = g
-    return total
+        total = total_square(grads)
+        for p, g in zip(params, ClipGradByGlobalNorm(max_norm).shrunk(grads, total), strict=True):
+            p._grad = g  # of the shape that it had
+        return sqrt(total)
 
 
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     """Bring every element of the gradients of parameters into [-clip_value, clip_value]."""
-    params = _with_grad(parameters)
+    params, grads = _with_grad(parameters)
     with no_grad():
-        clipped = ClipGradByValue(clip_value)([p.grad for p in params])
-        for p, g in zip(params, clipped, strict=True):
-            p.grad = g
+        for p, g in zip(params, ClipGradByValue(clip_value)(grads), strict=True):
+            p._grad = g  # of the shape that it had
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:

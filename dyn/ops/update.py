@@ -1,25 +1,20 @@
 """Optimiser steps: new parameters and slots of a whole parameter group by one op.
 
-Nothing is changed in place; the optimiser assigns what comes back. Learning rate and step powers
-are tensors, so that an exported training step can be fed them.
+Nothing is changed in place; the optimiser assigns what comes back. Learning rate and counters are
+tensors, so that an exported training step can be fed them. Formulas are in `update_rules.py`; those
+that follow means of the gradient, as Adam does, have their ops in `moments.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from dyn.core.errors import DTypeError, ShapeError
 from dyn.core.op import op
-from dyn.kernels import update as kernels
+from dyn.kernels.update import update
+from dyn.kernels.update_rules import RULES
 from dyn.ops.infer import Type, need_float, same_size, show
-
-
-def _groups(tensors: tuple[Any, ...], kinds: int) -> list[tuple[Any, ...]]:
-    """`tensors` cut into `kinds` runs of equal length: parameters, gradients, slots ..."""
-    count = len(tensors) // kinds
-    return [tensors[i * count : (i + 1) * count] for i in range(kinds)]
 
 
 def _need_groups(scalars: dict[str, Type], tensors: tuple[Type, ...], kinds: int) -> None:
@@ -32,50 +27,62 @@ def _need_groups(scalars: dict[str, Type], tensors: tuple[Type, ...], kinds: int
         raise DTypeError(
             f"needs as many of each of {kinds} kinds of tensors, was given {len(tensors)} in all"
         )
-    params, *others = _groups(tensors, kinds)
-    for i, p in enumerate(params):
+    count = len(tensors) // kinds
+    for i, p in enumerate(tensors[:count]):
         need_float(f"parameter {i}", p)
-        for run in others:
+        for other in tensors[i + count :: count]:
             if (
-                run[i].dtype != p.dtype
-                or len(run[i].shape) != len(p.shape)
-                or not all(same_size(a, b) for a, b in zip(run[i].shape, p.shape, strict=True))
+                other.dtype != p.dtype
+                or len(other.shape) != len(p.shape)
+                or not all(same_size(a, b) for a, b in zip(other.shape, p.shape, strict=True))
             ):
                 raise ShapeError(
                     f"parameter {i} is {p.dtype.name}{show(p.shape)}, but its gradient or slot is "
-                    f"{run[i].dtype.name}{show(run[i].shape)}"
+                    f"{other.dtype.name}{show(other.shape)}"
                 )
 
 
-def _infer_sgd(lr: Type, *tensors: Type, weight_decay: float) -> list[Type]:
-    _need_groups({"lr": lr}, tensors, 2)
-    return list(_groups(tensors, 2)[0])
+def update_op(*scalars: str) -> Callable[[Callable[..., Any]], Any]:
+    """Declare the op of a rule: its kernel takes `scalars`, of which all but the learning rate are
+    counters, then n parameters, n gradients and n of each slot. It gives new parameters and slots
+    and the next counters.
+    """
+
+    def declare(kernel: Callable[..., Any]) -> Any:
+        rule = RULES[kernel.__name__]
+
+        def infer(*types: Type, **attrs: Any) -> list[Type]:
+            given, tensors = types[: len(scalars)], types[len(scalars) :]
+            flags = {name: value for name, value in attrs.items() if isinstance(value, bool)}
+            slots = rule.slots(**flags)
+            _need_groups(dict(zip(scalars, given, strict=True)), tensors, 2 + slots)
+            params = tensors[: len(tensors) // (2 + slots)]
+            return [*params * (1 + slots), *given[1:]]
+
+        outputs = ("params_and_slots",)
+        return op(infer=infer, outputs=outputs, public=None, differentiable=False)(kernel)
+
+    return declare
 
 
-@op(infer=_infer_sgd, outputs=("params",), public=None, differentiable=False)
-def sgd_update(lr, *tensors, weight_decay=0.0):
+@update_op("lr")
+def sgd_update(lr, *tensors, weight_decay=0.0, maximize=False):
     """p - lr * (g + weight_decay * p).
 
     Args:
         lr: learning rate, 0-d.
         tensors: n parameters, then their n gradients.
         weight_decay: L2 coefficient.
+        maximize: go up the gradient: its sign is changed before anything else.
 
     Returns:
         n new parameters. ONNX: Mul, Sub.
     """
-    params, grads = _groups(tensors, 2)
-    return tuple(kernels.sgd(lr, params, grads, weight_decay=weight_decay))
+    return update("sgd_update", (lr,), tensors, weight_decay=weight_decay, maximize=maximize)
 
 
-def _infer_momentum(lr: Type, *tensors: Type, **attrs: Any) -> list[Type]:
-    _need_groups({"lr": lr}, tensors, 3)
-    params = _groups(tensors, 3)[0]
-    return [*params, *params]
-
-
-@op(infer=_infer_momentum, outputs=("params_and_slots",), public=None, differentiable=False)
-def momentum_update(lr, *tensors, momentum=0.9, nesterov=False, weight_decay=0.0):
+@update_op("lr")
+def momentum_update(lr, *tensors, momentum=0.9, nesterov=False, weight_decay=0.0, maximize=False):
     """Gradient descent with momentum.
 
     v' = momentum * v + g; p' = p - lr * v', or with Nesterov p - lr * (g + momentum * v').
@@ -86,90 +93,168 @@ def momentum_update(lr, *tensors, momentum=0.9, nesterov=False, weight_decay=0.0
         momentum: share of the old velocity.
         nesterov: look ahead along the velocity.
         weight_decay: L2 coefficient, added to the gradient as weight_decay * p.
+        maximize: as in `sgd_update`.
 
     Returns:
         n new parameters, n new velocities.
 
     Source: Sutskever et al., ICML 2013. ONNX: Mul, Add, Sub.
     """
-    new_p, new_v = kernels.momentum(
-        lr,
-        *_groups(tensors, 3),
+    return update(
+        "momentum_update",
+        (lr,),
+        tensors,
+        weight_decay=weight_decay,
         momentum=momentum,
         nesterov=nesterov,
-        weight_decay=weight_decay,
+        maximize=maximize,
     )
-    return (*new_p, *new_v)
 
 
-def _infer_adam(
-    lr: Type, beta1_pow: Type, beta2_pow: Type, *tensors: Type, **attrs: Any
-) -> list[Type]:
-    _need_groups({"lr": lr, "beta1_pow": beta1_pow, "beta2_pow": beta2_pow}, tensors, 4)
-    params = _groups(tensors, 4)[0]
-    return [*params, *params, *params, beta1_pow, beta2_pow]
-
-
-def _adam(
-    decoupled: bool, scalars: tuple[Any, ...], tensors: tuple[Any, ...], **attrs: Any
-) -> tuple[Any, ...]:
-    """Kernel call of both variants."""
-    _, beta1_pow, beta2_pow = scalars
-    new = kernels.adam(*scalars, *_groups(tensors, 4), decoupled=decoupled, **attrs)
-    next1 = np.asarray(beta1_pow * beta1_pow.dtype.type(attrs["beta1"]))
-    next2 = np.asarray(beta2_pow * beta2_pow.dtype.type(attrs["beta2"]))
-    return (*new[0], *new[1], *new[2], next1, next2)
-
-
-@op(infer=_infer_adam, outputs=("params_and_slots",), public=None, differentiable=False)
-def adam_update(
-    lr, beta1_pow, beta2_pow, *tensors, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0
-):
-    """Adam with bias correction.
-
-    m' = beta1 * m + (1 - beta1) * g; v' = beta2 * v + (1 - beta2) * g * g;
-    p' = p - lr / (1 - beta1**t) * m' / (sqrt(v' / (1 - beta2**t)) + epsilon).
+@update_op("lr")
+def adagrad_update(lr, *tensors, epsilon=1e-6, weight_decay=0.0, maximize=False):
+    """s' = s + g * g; p' = p - lr * g / (sqrt(s') + epsilon).
 
     Args:
         lr: learning rate, 0-d.
-        beta1_pow, beta2_pow: beta1 ** t and beta2 ** t in step t, 0-d: beta itself in the first.
-        tensors: n parameters, n gradients, n first moments, n second moments.
-        weight_decay: L2 coefficient, added to the gradient as weight_decay * p.
+        tensors: n parameters, n gradients, n sums of squares.
+        epsilon: added to the root.
+        weight_decay, maximize: as in `momentum_update`.
 
     Returns:
-        n new parameters, n new first moments, n new second moments, and the powers for the
-        next step.
+        n new parameters, n new sums.
 
-    Source: Kingma & Ba, arXiv 1412.6980. ONNX: Mul, Add, Sub, Sqrt, Div.
+    Source: Duchi et al., JMLR 2011. ONNX: Mul, Add, Sqrt, Div, Sub.
     """
-    return _adam(
-        False,
-        (lr, beta1_pow, beta2_pow),
+    return update(
+        "adagrad_update",
+        (lr,),
         tensors,
-        beta1=beta1,
-        beta2=beta2,
-        epsilon=epsilon,
         weight_decay=weight_decay,
+        epsilon=epsilon,
+        maximize=maximize,
     )
 
 
-@op(infer=_infer_adam, outputs=("params_and_slots",), public=None, differentiable=False)
-def adamw_update(
-    lr, beta1_pow, beta2_pow, *tensors, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.01
+@update_op("lr")
+def adadelta_update(lr, *tensors, rho=0.95, epsilon=1e-6, weight_decay=0.0, maximize=False):
+    """Steps whose units are those of the parameter.
+
+    a' = rho * a + (1 - rho) * g * g; d = g * sqrt((u + epsilon) / (a' + epsilon));
+    u' = rho * u + (1 - rho) * d * d; p' = p - lr * d.
+
+    Args:
+        lr: learning rate, 0-d.
+        tensors: n parameters, n gradients, n means of squared gradients, n of squared steps.
+        rho: share of the old means.
+        epsilon: added below and above the line.
+        weight_decay, maximize: as in `momentum_update`.
+
+    Returns:
+        n new parameters, n and n new means.
+
+    Source: Zeiler, arXiv 1212.5701. ONNX: Mul, Add, Sqrt, Div, Sub.
+    """
+    return update(
+        "adadelta_update",
+        (lr,),
+        tensors,
+        weight_decay=weight_decay,
+        rho=rho,
+        epsilon=epsilon,
+        maximize=maximize,
+    )
+
+
+@update_op("lr")
+def rmsprop_update(
+    lr,
+    *tensors,
+    rho=0.95,
+    epsilon=1e-6,
+    momentum=0.0,
+    heavy=True,
+    centered=False,
+    outside=False,
+    weight_decay=0.0,
+    maximize=False,
 ):
-    """Adam with decoupled weight decay: p is multiplied by 1 - lr * weight_decay first.
+    """Steps by the gradient over the root of its mean square.
 
-    Arguments and results are those of `adam_update`. Source: Loshchilov & Hutter, arXiv 1711.05101.
+    s' = rho * s + (1 - rho) * g * g; v' = momentum * v + lr * g / sqrt(s' + epsilon); p' = p - v'.
+
+    Args:
+        lr: learning rate, 0-d.
+        tensors: n parameters, n gradients, n velocities if `heavy`, n mean squares, n mean
+            gradients if `centered`.
+        rho: share of the old means.
+        epsilon: added to the mean square.
+        momentum: share of the old velocity.
+        heavy: whether there are velocities.
+        centered: take the square of the mean gradient off the mean square.
+        outside: add epsilon to the root, and lr to the velocity, from outside (PyTorch):
+            v' = momentum * v + g / (sqrt(s') + epsilon); p' = p - lr * v'.
+        weight_decay, maximize: as in `momentum_update`.
+
+    Returns:
+        n new parameters, n of each new slot.
+
+    Source: Hinton, lecture 6e of "Neural Networks for Machine Learning", 2012. ONNX: Mul, Add,
+    Sqrt, Div, Sub.
     """
-    return _adam(
-        True,
-        (lr, beta1_pow, beta2_pow),
+    return update(
+        "rmsprop_update",
+        (lr,),
         tensors,
-        beta1=beta1,
-        beta2=beta2,
-        epsilon=epsilon,
         weight_decay=weight_decay,
+        rho=rho,
+        epsilon=epsilon,
+        momentum=momentum,
+        heavy=heavy,
+        centered=centered,
+        outside=outside,
+        maximize=maximize,
     )
 
 
-__all__ = ["adam_update", "adamw_update", "momentum_update", "sgd_update"]
+@update_op()
+def rprop_update(
+    *tensors, less=0.5, more=1.2, least=1e-5, most=50.0, weight_decay=0.0, maximize=False
+):
+    """Steps of a size per element, by the sign of the gradient.
+
+    The size is multiplied by `less` where the sign has changed, which skips the step, and by `more`
+    where it stays, and brought into [least, most].
+
+    Args:
+        tensors: n parameters, n gradients, n gradients of the step before, n sizes.
+        less, more: factors on the size.
+        least, most: its range.
+        weight_decay, maximize: as in `momentum_update`.
+
+    Returns:
+        n new parameters, n gradients that were followed, n new sizes.
+
+    Source: Riedmiller & Braun, ICNN 1993. ONNX: Mul, Less, Greater, Where, Sub.
+    """
+    return update(
+        "rprop_update",
+        (),
+        tensors,
+        weight_decay=weight_decay,
+        less=less,
+        more=more,
+        least=least,
+        most=most,
+        maximize=maximize,
+    )
+
+
+__all__ = [
+    "adadelta_update",
+    "adagrad_update",
+    "momentum_update",
+    "rmsprop_update",
+    "rprop_update",
+    "sgd_update",
+]

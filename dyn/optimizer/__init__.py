@@ -2,7 +2,7 @@
 
 from dyn.optimizer import lr
 from dyn.optimizer.adam import Adam, AdamW
-from dyn.optimizer.composed import Adadelta, Adagrad, RMSProp, Rprop
+from dyn.optimizer.adaptive import Adadelta, Adagrad, RMSProp, Rprop
 from dyn.optimizer.moments import Adamax, Lamb, NAdam, RAdam
 from dyn.optimizer.optimizer import Optimizer
 from dyn.optimizer.sgd import SGD, Momentum

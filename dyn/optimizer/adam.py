@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dyn.core.errors import AttributeValueError, DTypeError
-from dyn.core.tensor import Tensor
-from dyn.ops.elementwise import maximum
-from dyn.ops.unary import rsqrt, sqrt, square
-from dyn.ops.update import adam_update, adamw_update
-from dyn.optimizer.composed import ComposedOptimizer, Values, check_beta
-from dyn.optimizer.group import Group
+from dyn.ops.moments import adam_update, adamw_update
+from dyn.optimizer.adaptive import check_beta
+from dyn.optimizer.optimizer import Optimizer
 from dyn.regularizer import L2Decay, WeightDecay
 
 
-class Adam(ComposedOptimizer):
+class Adam(Optimizer):
     """Steps by the mean gradient over the root of the mean squared gradient, bias-corrected.
 
     Args:
@@ -28,6 +25,8 @@ class Adam(ComposedOptimizer):
 
     Source: Kingma & Ba, arXiv 1412.6980.
     """
+
+    _op = adam_update
 
     def __init__(
         self,
@@ -62,46 +61,13 @@ class Adam(ComposedOptimizer):
     def _counters(self) -> dict[str, float]:
         return {"beta1_pow_acc": self._beta1, "beta2_pow_acc": self._beta2}
 
-    _step_op = adam_update
-
-    def _update(
-        self, group: Group, lr: Tensor, params: list[Any], grads: list[Any], decay: float
-    ) -> Sequence[Tensor]:
-        if self._amsgrad:
-            return super()._update(group, lr, params, grads, decay)
-        slots, counters = group.slots, group.counters
-        return self._step_op(
-            lr,
-            counters["beta1_pow_acc"],
-            counters["beta2_pow_acc"],
-            *params,
-            *grads,
-            *slots["moment1"],
-            *slots["moment2"],
-            beta1=self._beta1,
-            beta2=self._beta2,
-            epsilon=self._epsilon,
-            weight_decay=decay,
-        )
-
-    def _scalars(self, counters: Values) -> tuple[Values, Values]:
-        power1, power2 = counters["beta1_pow_acc"], counters["beta2_pow_acc"]
-        scalars = {"first": 1.0 / (1.0 - power1), "second": rsqrt(1.0 - power2)}
-        return scalars, {
-            "beta1_pow_acc": power1 * self._beta1,
-            "beta2_pow_acc": power2 * self._beta2,
+    def _attributes(self) -> dict[str, Any]:
+        return {
+            "beta1": self._beta1,
+            "beta2": self._beta2,
+            "epsilon": self._epsilon,
+            "amsgrad": self._amsgrad,
         }
-
-    def _rule(
-        self, p: Tensor, g: Tensor, lr: Tensor, slots: Values, scalars: Values
-    ) -> tuple[Tensor, Values]:
-        # With amsgrad; the op does without.
-        moment1 = self._beta1 * slots["moment1"] + (1 - self._beta1) * g
-        moment2 = self._beta2 * slots["moment2"] + (1 - self._beta2) * square(g)
-        largest = maximum(slots["moment2_max"], moment2)
-        root = sqrt(largest) * scalars["second"] + self._epsilon
-        step = lr * scalars["first"] * (moment1 / root)
-        return p - step, {"moment1": moment1, "moment2": moment2, "moment2_max": largest}
 
 
 class AdamW(Adam):
@@ -116,7 +82,7 @@ class AdamW(Adam):
     Source: Loshchilov & Hutter, arXiv 1711.05101.
     """
 
-    _step_op = adamw_update
+    _op = adamw_update
 
     def __init__(
         self,
@@ -143,14 +109,6 @@ class AdamW(Adam):
         super().__init__(
             learning_rate, beta1, beta2, epsilon, parameters, weight_decay, grad_clip, name, amsgrad
         )
-
-    def _update(
-        self, group: Group, lr: Tensor, params: list[Any], grads: list[Any], decay: float
-    ) -> Sequence[Tensor]:
-        if self._amsgrad and decay:
-            shrunk = 1.0 - lr.astype(params[0].dtype) * decay
-            params, decay = [p * shrunk for p in params], 0.0
-        return super()._update(group, lr, params, grads, decay)
 
     def _decay_of(self, parameter: Any, decay: WeightDecay | None) -> WeightDecay | None:
         return decay if self._decays is None or self._decays(parameter.name) else None

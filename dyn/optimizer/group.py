@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,28 +19,44 @@ class Group:
         parameters: the parameters.
         rate: factor on the learning rate.
         decay: weight decay, or None.
+        own_decay: coefficient of a decay that is part of the rule itself (Lamb).
         slots: per slot name, one buffer per parameter.
         counters: 0-d buffers that advance with every step, such as powers of beta.
         lr: the learning rate times `rate` as a 0-d buffer.
     """
 
-    def __init__(self, parameters: list[Any], rate: float, decay: WeightDecay | None):
+    def __init__(
+        self, parameters: list[Any], rate: float, decay: WeightDecay | None, own_decay: float = 0.0
+    ):
         self.parameters = parameters
         self.rate = rate
         self.decay = decay
+        self.own_decay = own_decay
         self.slots: dict[str, list[Buffer]] = {}
         self.counters: dict[str, Buffer] = {}
         self.lr: Buffer | None = None
         self._lr_value: float | None = None
+        self._state: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
 
     def start(self, slots: dict[str, float], counters: dict[str, float]) -> None:
         """Make the state of a first step: slots filled with a number, counters."""
         for name, value in slots.items():
             if name not in self.slots:
+                self._state = None
                 self.slots[name] = [_slot(p, name, value) for p in self.parameters]
         for name, value in counters.items():
             if name not in self.counters:
+                self._state = None
                 self.counters[name] = self._counter(name, value)
+
+    def state(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """All slots one kind after the other; and what a step gives new values to, in the order
+        in which update ops give them: parameters, slots, counters.
+        """
+        if self._state is None:
+            slots = tuple([buffer for buffers in self.slots.values() for buffer in buffers])
+            self._state = slots, (*self.parameters, *slots, *self.counters.values())
+        return self._state
 
     def learning_rate(self, value: float) -> Buffer:
         """The learning rate as a tensor; made anew only when the number has changed."""
@@ -55,7 +72,8 @@ class Group:
 
     def split(self, chosen: list[bool]) -> Group:
         """Move the chosen parameters with their state into a group of their own."""
-        out = Group(_where(self.parameters, chosen, True), self.rate, self.decay)
+        out = Group(_where(self.parameters, chosen, True), self.rate, self.decay, self.own_decay)
+        self._state = None
         self.parameters = _where(self.parameters, chosen, False)
         for name, buffers in self.slots.items():
             out.slots[name] = _where(buffers, chosen, True)
@@ -71,6 +89,18 @@ class Group:
         counter = Buffer(np.asarray(value, np.float64))
         counter.name = f"{self.parameters[0].name}_{name}_0"
         return counter
+
+
+def assign_all(tensors: Sequence[Tensor], arrays: Sequence[np.ndarray]) -> None:
+    """Bind tensors to arrays of their shapes and dtypes as state, with nobody watching."""
+    for tensor, array in zip(tensors, arrays, strict=True):
+        if tensor._alias is None:
+            tensor._array = array
+            tensor._node = None
+            tensor._version += 1
+            tensor._assigned = True
+        else:
+            tensor._assign(Tensor._of(array))
 
 
 def _where(items: list[Any], chosen: list[bool], wanted: bool) -> list[Any]:

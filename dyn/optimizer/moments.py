@@ -1,18 +1,16 @@
-"""Relatives of Adam, made of ordinary ops: moments of the gradient, powers of the betas."""
+"""Relatives of Adam: means of the gradient and of its square, powers of the betas."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from dyn.core.tensor import Tensor
-from dyn.ops.compare import greater_than
-from dyn.ops.elementwise import maximum
-from dyn.ops.index import where
-from dyn.ops.unary import abs, sqrt, square
-from dyn.optimizer.composed import ComposedOptimizer, Values, check_beta
+from dyn.ops.moments import adamax_update, lamb_update, nadam_update, radam_update
+from dyn.optimizer.adaptive import check_beta
+from dyn.optimizer.group import Group
+from dyn.optimizer.optimizer import Optimizer
 
 
-class _Moments(ComposedOptimizer):
+class _Moments(Optimizer):
     """What the relatives of Adam share."""
 
     _slots = {"moment1": 0.0, "moment2": 0.0}  # noqa: RUF012
@@ -36,18 +34,8 @@ class _Moments(ComposedOptimizer):
     def _counters(self) -> dict[str, float]:
         return {"beta1_pow_acc": self._beta1, "beta2_pow_acc": self._beta2}
 
-    def _next(self, counters: Values) -> Values:
-        return {
-            "beta1_pow_acc": counters["beta1_pow_acc"] * self._beta1,
-            "beta2_pow_acc": counters["beta2_pow_acc"] * self._beta2,
-        }
-
-    def _moments(self, g: Tensor, slots: Values) -> Values:
-        beta1, beta2 = self._beta1, self._beta2
-        return {
-            "moment1": beta1 * slots["moment1"] + (1 - beta1) * g,
-            "moment2": beta2 * slots["moment2"] + (1 - beta2) * square(g),
-        }
+    def _attributes(self) -> dict[str, Any]:
+        return {"beta1": self._beta1, "beta2": self._beta2, "epsilon": self._epsilon}
 
 
 class Adamax(_Moments):
@@ -57,6 +45,9 @@ class Adamax(_Moments):
     p <- p - lr / (1 - beta1**t) * m / u. Source: Kingma & Ba, arXiv 1412.6980, section 7.
     """
 
+    _op = adamax_update
+    _beside = False
+    """Whether epsilon is added to the new gradient, as in PyTorch, instead of the old ones."""
     _slots = {"moment": 0.0, "inf_norm": 0.0}  # noqa: RUF012
 
     def __init__(
@@ -78,17 +69,8 @@ class Adamax(_Moments):
     def _counters(self) -> dict[str, float]:
         return {"beta1_pow_acc": self._beta1}
 
-    def _scalars(self, counters: Values) -> tuple[Values, Values]:
-        power = counters["beta1_pow_acc"]
-        return {"factor": 1.0 / (1.0 - power)}, {"beta1_pow_acc": power * self._beta1}
-
-    def _rule(
-        self, p: Tensor, g: Tensor, lr: Tensor, slots: Values, scalars: Values
-    ) -> tuple[Tensor, Values]:
-        moment = self._beta1 * slots["moment"] + (1 - self._beta1) * g
-        largest = maximum(self._beta2 * slots["inf_norm"] + self._epsilon, abs(g))
-        step = lr * scalars["factor"] * (moment / largest)
-        return p - step, {"moment": moment, "inf_norm": largest}
+    def _attributes(self) -> dict[str, Any]:
+        return {**super()._attributes(), "beside": self._beside}
 
 
 class Lamb(_Moments):
@@ -100,6 +82,8 @@ class Lamb(_Moments):
 
     Source: You et al., arXiv 1904.00962.
     """
+
+    _op = lamb_update
 
     def __init__(
         self,
@@ -115,27 +99,18 @@ class Lamb(_Moments):
         *,
         multi_precision: bool = False,
     ):
-        super().__init__(learning_rate, beta1, beta2, epsilon, parameters, None, grad_clip, name)
         self._lamb_decay = float(lamb_weight_decay)
         self._excludes = exclude_from_weight_decay_fn
+        super().__init__(learning_rate, beta1, beta2, epsilon, parameters, None, grad_clip, name)
 
-    def _scalars(self, counters: Values) -> tuple[Values, Values]:
-        first = 1.0 / (1.0 - counters["beta1_pow_acc"])
-        second = 1.0 / (1.0 - counters["beta2_pow_acc"])
-        return {"first": first, "second": second}, self._next(counters)
+    def _own_decay_of(self, parameter: Any) -> float:
+        return 0.0 if self._excludes and self._excludes(parameter) else self._lamb_decay
 
-    def _rule(
-        self, p: Tensor, g: Tensor, lr: Tensor, slots: Values, scalars: Values
-    ) -> tuple[Tensor, Values]:
-        after = self._moments(g, slots)
-        root = sqrt(after["moment2"] * scalars["second"]) + self._epsilon
-        step = after["moment1"] * scalars["first"] / root
-        if self._lamb_decay and not (self._excludes and self._excludes(p)):
-            step = step + self._lamb_decay * p
-        long, short = sqrt(square(p).sum()), sqrt(square(step).sum())
-        known = greater_than(long * short, 0.0)
-        ratio = where(known, long / where(known, short, 1.0), 1.0)
-        return p - lr * ratio * step, after
+    def _decayed(self, group: Group, grads: list[Any]) -> tuple[list[Any], float]:
+        grads, decay = super()._decayed(group, grads)
+        if decay:
+            grads = [g + decay * p for g, p in zip(grads, group.parameters, strict=True)]
+        return grads, group.own_decay
 
 
 class NAdam(_Moments):
@@ -145,6 +120,8 @@ class NAdam(_Moments):
         momentum_decay: how fast the momentum of step t, beta1 * (1 - 0.5 * 0.96**(t * decay)),
             approaches beta1.
     """
+
+    _op = nadam_update
 
     def __init__(
         self,
@@ -171,30 +148,8 @@ class NAdam(_Moments):
             "mu_product": 1.0,
         }
 
-    def _scalars(self, counters: Values) -> tuple[Values, Values]:
-        fade = 0.96**self._momentum_decay
-        now = counters["momentum_decay_pow"]
-        later = now * fade
-        mu, mu_next = self._beta1 * (1.0 - 0.5 * now), self._beta1 * (1.0 - 0.5 * later)
-        product = counters["mu_product"] * mu
-        scalars = {
-            "of_gradient": (1.0 - mu) / (1.0 - product),
-            "of_moment": mu_next / (1.0 - product * mu_next),
-            "second": 1.0 / (1.0 - counters["beta2_pow_acc"]),
-        }
-        return scalars, {
-            "momentum_decay_pow": later,
-            "beta2_pow_acc": counters["beta2_pow_acc"] * self._beta2,
-            "mu_product": product,
-        }
-
-    def _rule(
-        self, p: Tensor, g: Tensor, lr: Tensor, slots: Values, scalars: Values
-    ) -> tuple[Tensor, Values]:
-        after = self._moments(g, slots)
-        root = sqrt(after["moment2"] * scalars["second"]) + self._epsilon
-        ahead = scalars["of_gradient"] * g + scalars["of_moment"] * after["moment1"]
-        return p - lr * (ahead / root), after
+    def _attributes(self) -> dict[str, Any]:
+        return {**super()._attributes(), "momentum_decay": self._momentum_decay}
 
 
 class RAdam(_Moments):
@@ -202,6 +157,8 @@ class RAdam(_Moments):
 
     Source: Liu et al., arXiv 1908.03265.
     """
+
+    _op = radam_update
 
     def __init__(
         self,
@@ -221,25 +178,3 @@ class RAdam(_Moments):
     @property
     def _counters(self) -> dict[str, float]:
         return {"beta1_pow_acc": self._beta1, "beta2_pow_acc": self._beta2, "step": 1.0}
-
-    def _scalars(self, counters: Values) -> tuple[Values, Values]:
-        step, power = counters["step"], counters["beta2_pow_acc"]
-        limit = 2.0 / (1.0 - self._beta2) - 1.0
-        length = limit - 2.0 * step * power / (1.0 - power)
-        trusted = greater_than(length, 5.0)
-        held = where(trusted, length, 6.0)
-        grown = (held - 4.0) * (held - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * held)
-        scalars = {
-            "first": 1.0 / (1.0 - counters["beta1_pow_acc"]),
-            "trusted": trusted,
-            "rectified": sqrt(grown * (1.0 - power)),
-        }
-        return scalars, {**self._next(counters), "step": step + 1.0}
-
-    def _rule(
-        self, p: Tensor, g: Tensor, lr: Tensor, slots: Values, scalars: Values
-    ) -> tuple[Tensor, Values]:
-        after = self._moments(g, slots)
-        scaled = scalars["rectified"] / (sqrt(after["moment2"]) + self._epsilon)
-        factor = where(greater_than(scalars["trusted"], 0.0), scaled, 1.0)
-        return p - lr * (after["moment1"] * scalars["first"] * factor), after

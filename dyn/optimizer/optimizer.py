@@ -1,25 +1,27 @@
 """Optimizer: what all optimisers share. Groups, steps, learning rates, state dictionaries.
 
-A subclass says which slots it keeps and computes new values from old ones in `_update`; everything
-that is state is bound by assignment, so a step can be traced and exported.
+A subclass says which slots and counters it keeps and which op updates a group; everything that is
+state is bound by assignment, so a step can be traced and exported.
 """
 
 from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from dyn.core import observe
 from dyn.core.errors import AttributeValueError, DTypeError, DynError, StateError
 from dyn.core.modes import no_grad
-from dyn.core.op import OPS
+from dyn.core.op import OPS, Op
 from dyn.core.tensor import ZERO, Tensor
+from dyn.kernels.groups import alike
 from dyn.nn.clip import ClipGrad
 from dyn.nn.state import Buffer
-from dyn.optimizer.group import Group
+from dyn.optimizer.group import Group, assign_all
 from dyn.optimizer.lr import LRScheduler
 from dyn.regularizer import L1Decay, L2Decay, WeightDecay, as_decay
 
@@ -49,6 +51,10 @@ class Optimizer:
 
     _slots: Mapping[str, float] = {}
     """Initial value by slot name; a slot is one tensor beside each parameter."""
+    _op: Op
+    """The op of a step: see `dyn/ops/update.py`."""
+    _maximize = False
+    """Whether steps go up the gradient."""
 
     def __init__(
         self,
@@ -84,9 +90,10 @@ class Optimizer:
                 decay = as_decay(getattr(p, "regularizer", None)) or shared
                 factor = rate * getattr(p, "learning_rate", 1.0) * self._rate_of(p)
                 decay = self._decay_of(p, decay)
-                key = (factor, type(decay), decay and decay.coeff, p._read().dtype)
+                own = self._own_decay_of(p)
+                key = (factor, type(decay), decay and decay.coeff, own, p._read().dtype)
                 if key not in keyed:
-                    keyed[key] = Group([], factor, decay)
+                    keyed[key] = Group([], factor, decay, own)
                     self._groups.append(keyed[key])
                 keyed[key].parameters.append(p)
                 self._parameter_list.append(p)
@@ -105,6 +112,10 @@ class Optimizer:
         """A factor on the learning rate of one parameter, when a subclass has rules of its own."""
         return 1.0
 
+    def _own_decay_of(self, parameter: Any) -> float:
+        """Coefficient of the decay of one parameter that is part of a subclass's rule."""
+        return 0.0
+
     # -- the step ----------------------------------------------------------------------------
 
     @property
@@ -112,16 +123,9 @@ class Optimizer:
         """Initial value by name of the 0-d tensors that advance with every step."""
         return {}
 
-    def _update(
-        self,
-        group: Group,
-        lr: Tensor,
-        params: list[Tensor],
-        grads: list[Tensor],
-        decay: float,
-    ) -> Sequence[Tensor]:
-        """New values: of the parameters, then of each slot in turn, then of the counters."""
-        raise NotImplementedError
+    def _attributes(self) -> dict[str, Any]:
+        """Attributes of the op besides weight decay and direction."""
+        return {}
 
     def _keeps_still(self, group: Group) -> bool:
         """Whether a parameter with a gradient of zero does not move, and neither does its state."""
@@ -130,30 +134,35 @@ class Optimizer:
     def step(self) -> None:
         """Update all parameters that have a gradient; the others keep value and state."""
         with no_grad():
-            ready = []
-            for group in list(self._groups):
-                active = self._active(group)
-                if active is not None:
-                    ready.append((active, [p.grad for p in active.parameters]))
+            ready = [found for group in list(self._groups) if (found := self._active(group))]
             if self._grad_clip is not None:
                 ready = self._clip(ready)
             for group, grads in ready:
                 self._step_group(group, grads)
 
-    def _active(self, group: Group) -> Group | None:
-        """The part of a group that takes part in this step, split off if it is not all of it."""
+    def _active(self, group: Group) -> tuple[Group, list[Any]] | None:
+        """The part of a group that takes part in this step, split off if it is not all of it, and
+        its gradients.
+        """
+        grads = []
+        for p in group.parameters:
+            g = p._grad
+            if g is None or g is ZERO or p.stop_gradient:
+                break
+            grads.append(g)
+        else:
+            return group, grads
         still = self._keeps_still(group)
         moves = [
             p._grad is not None and not (still and p._grad is ZERO) and not p.stop_gradient
             for p in group.parameters
         ]
-        if all(moves):
-            return group
         if not any(moves):
             return None
-        part = group.split(moves)
-        self._groups.append(part)
-        return part
+        if not all(moves):
+            group = group.split(moves)
+            self._groups.append(group)
+        return group, [p.grad for p in group.parameters]
 
     def _clip(self, ready: list[tuple[Group, list[Any]]]) -> list[tuple[Group, list[Any]]]:
         clips = [
@@ -169,26 +178,33 @@ class Optimizer:
 
     def _prepare(self, group: Group) -> Tensor:
         """See to it that a group has its state; its learning rate."""
-        if group.lr is None:
+        if group.lr is None or len(group.slots) < len(self._slots):
             group.start(dict(self._slots), self._counters)
         return group.learning_rate(self.get_lr())
 
     def _step_group(self, group: Group, grads: list[Any]) -> None:
-        params = group.parameters
         lr = self._prepare(group)
-        decay = 0.0
-        if isinstance(group.decay, L2Decay):
-            decay = group.decay.coeff
-        elif isinstance(group.decay, L1Decay):
-            coeff = group.decay.coeff
-            grads = [g + coeff * OPS["sign"](p) for g, p in zip(grads, params, strict=True)]
-        fresh = self._update(group, lr, params, grads, decay)
-        targets = list(params)
-        for buffers in group.slots.values():
-            targets.extend(buffers)
-        targets.extend(group.counters.values())
-        for target, value in zip(targets, fresh, strict=True):
-            target._assign(value)
+        grads, decay = self._decayed(group, grads)
+        attrs = {**self._attributes(), "weight_decay": decay, "maximize": self._maximize}
+        op = self._op
+        slots, targets = group.state()
+        # An op without scalars keeps sizes of steps among its slots.
+        scalars = (lr, *group.counters.values()) if len(op.inputs) > 1 else ()
+        inputs = (*scalars, *group.parameters, *grads, *slots)
+        arrays = tuple([x._array if x._alias is None else x._read() for x in inputs])
+        # What dispatch looks up about hundreds of inputs takes longer than to update small ones.
+        if not observe.current() and alike(arrays[len(scalars) :], 2 + len(group.slots)):
+            assign_all(targets, op.kernel(*arrays, **attrs))
+        else:
+            for target, value in zip(targets, op(*inputs, **attrs), strict=True):
+                target._assign(value)
+
+    def _decayed(self, group: Group, grads: list[Any]) -> tuple[list[Any], float]:
+        """Gradients, and the weight decay that is left to the op."""
+        if isinstance(group.decay, L1Decay):
+            pairs = zip(grads, group.parameters, strict=True)
+            return [g + group.decay.coeff * OPS["sign"](p) for g, p in pairs], 0.0
+        return grads, group.decay.coeff if isinstance(group.decay, L2Decay) else 0.0
 
     def clear_grad(self, set_to_zero: bool = True) -> None:
         """Clear the gradients of all parameters (see `Tensor.clear_grad`)."""
@@ -246,7 +262,7 @@ class Optimizer:
             whole group shares: "learning_rate" and the names of counters.
         """
         moving = [self._active(group) for group in list(self._groups)]
-        for group in [group for group in moving if group is not None] or self._groups:
+        for group in [found[0] for found in moving if found is not None] or self._groups:
             yield "learning_rate", None, self._prepare(group)
             for name, counter in group.counters.items():
                 yield name, None, counter

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from dyn.core.errors import AttributeValueError
-from dyn.core.tensor import Tensor
 from dyn.ops.update import momentum_update, sgd_update
 from dyn.optimizer.group import Group
 from dyn.optimizer.optimizer import Optimizer
@@ -15,13 +13,10 @@ from dyn.optimizer.optimizer import Optimizer
 class SGD(Optimizer):
     """p <- p - lr * g. See `Optimizer` for the arguments."""
 
+    _op = sgd_update
+
     def _keeps_still(self, group: Group) -> bool:
         return group.decay is None
-
-    def _update(
-        self, group: Group, lr: Tensor, params: list[Any], grads: list[Any], decay: float
-    ) -> Sequence[Tensor]:
-        return sgd_update(lr, *params, *grads, weight_decay=decay)
 
 
 class Momentum(Optimizer):
@@ -36,6 +31,7 @@ class Momentum(Optimizer):
     Source: Sutskever et al., ICML 2013.
     """
 
+    _op = momentum_update
     _slots = {"velocity": 0.0}  # noqa: RUF012
 
     def __init__(
@@ -57,15 +53,5 @@ class Momentum(Optimizer):
         self._momentum = float(momentum)
         self._nesterov = bool(use_nesterov)
 
-    def _update(
-        self, group: Group, lr: Tensor, params: list[Any], grads: list[Any], decay: float
-    ) -> Sequence[Tensor]:
-        return momentum_update(
-            lr,
-            *params,
-            *grads,
-            *group.slots["velocity"],
-            momentum=self._momentum,
-            nesterov=self._nesterov,
-            weight_decay=decay,
-        )
+    def _attributes(self) -> dict[str, Any]:
+        return {"momentum": self._momentum, "nesterov": self._nesterov}

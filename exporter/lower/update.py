@@ -1,98 +1,127 @@
-"""Lowerings of `dyn/ops/update.py`: one chain of element-wise operators per parameter."""
+"""Lowerings of `dyn/ops/update.py`: a chain of element-wise operators per parameter.
+
+The rules of `update_rules.py` are run over ONNX values instead of numbers. What is the same for all
+elements is computed in double, as the kernels do.
+"""
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
+from dyn.core.op import OPS
+from dyn.kernels.update_rules import RULES, trust_ratio
 from exporter.registry import NodeView, lowers
 
 
-class _Maths:
-    """Arithmetic on values of one dtype, numbers made constants."""
+class _Number:
+    """An ONNX value in a formula: operators add nodes, Python's numbers become constants."""
 
-    def __init__(self, b: Any, dtype: Any):
+    def __init__(self, b: Any, value: Any, dtype: Any):
         self.b = b
+        self.value = value
         self.dtype = dtype
 
-    def __call__(self, op_type: str, *operands: Any) -> Any:
-        values = [
-            self.b.const(x, self.dtype) if isinstance(x, (int, float)) else x for x in operands
-        ]
-        return self.b.op(op_type, *values)
+    def op(self, op_type: str, *operands: Any) -> _Number:
+        """An operator on numbers of this dtype."""
+        return _Number(self.b, self.b.op(op_type, *[self.like(x) for x in operands]), self.dtype)
+
+    def like(self, x: Any) -> Any:
+        """A number as an ONNX value of this dtype; truth values as they are."""
+        return x.value if isinstance(x, _Number) else self.b.const(x, self.dtype)
+
+    def to(self, dtype: Any) -> _Number:
+        """The number as another dtype."""
+        value = self.value if dtype == self.dtype else self.b.cast(self.value, dtype)
+        return _Number(self.b, value, dtype)
+
+    def __add__(self, other: Any) -> _Number:
+        return self.op("Add", self, other)
+
+    def __radd__(self, other: Any) -> _Number:
+        return self.op("Add", other, self)
+
+    def __sub__(self, other: Any) -> _Number:
+        return self.op("Sub", self, other)
+
+    def __rsub__(self, other: Any) -> _Number:
+        return self.op("Sub", other, self)
+
+    def __mul__(self, other: Any) -> _Number:
+        return self.op("Mul", self, other)
+
+    def __rmul__(self, other: Any) -> _Number:
+        return self.op("Mul", other, self)
+
+    def __truediv__(self, other: Any) -> _Number:
+        return self.op("Div", self, other)
+
+    def __rtruediv__(self, other: Any) -> _Number:
+        return self.op("Div", other, self)
+
+    def __neg__(self) -> _Number:
+        return self.op("Neg", self)
+
+    def __lt__(self, other: Any) -> _Number:
+        return self.op("Less", self, other)
+
+    def __gt__(self, other: Any) -> _Number:
+        return self.op("Greater", self, other)
 
 
-def _groups(values: Any, kinds: int) -> list[Any]:
-    count = len(values) // kinds
-    return [values[i * count : (i + 1) * count] for i in range(kinds)]
+def _where(condition: _Number, a: Any, b: Any) -> _Number:
+    # Of two constants neither says a dtype; the condition was made of numbers that have one.
+    kind = next((x for x in (a, b) if isinstance(x, _Number)), condition)
+    chosen = kind.b.op("Where", condition.value, kind.like(a), kind.like(b))
+    return _Number(kind.b, chosen, kind.dtype)
 
 
-def _scalar(b: Any, value: Any, given: Any, dtype: Any) -> Any:
-    return value if given.dtype == dtype else b.cast(value, dtype)
+MATHS = SimpleNamespace(
+    abs=lambda x: x.op("Abs", x),
+    maximum=lambda x, y: x.op("Max", x, y),
+    minimum=lambda x, y: x.op("Min", x, y),
+    sqrt=lambda x: x.op("Sqrt", x) if isinstance(x, _Number) else math.sqrt(x),
+    where=_where,
+)
+"""Functions of formulas, on ONNX values."""
 
 
-def _decayed(f: _Maths, g: Any, p: Any, coefficient: float) -> Any:
-    """The gradient with L2 decay."""
-    return f("Add", g, f("Mul", p, coefficient)) if coefficient else g
+def _length(x: _Number) -> _Number:
+    total = _Number(x.b, x.b.op("ReduceSumSquare", x.value, keepdims=0), x.dtype)
+    return MATHS.sqrt(total)
 
 
-@lowers("sgd_update")
-def _(b: Any, node: NodeView) -> Any:
-    lr, *tensors = node.inputs
-    out = []
-    for p, g, type_ in zip(*_groups(tensors, 2), node.output_types, strict=True):
-        f = _Maths(b, type_.dtype)
-        rate = _scalar(b, lr, node.input_types[0], type_.dtype)
-        out.append(f("Sub", p, f("Mul", rate, _decayed(f, g, p, node.attrs["weight_decay"]))))
-    return tuple(out)
-
-
-@lowers("momentum_update")
-def _(b: Any, node: NodeView) -> Any:
-    lr, *tensors = node.inputs
-    attrs = node.attrs
-    new_p, new_v = [], []
-    types = _groups(node.output_types, 2)[0]
-    for p, g, v, type_ in zip(*_groups(tensors, 3), types, strict=True):
-        f = _Maths(b, type_.dtype)
-        rate = _scalar(b, lr, node.input_types[0], type_.dtype)
-        g = _decayed(f, g, p, attrs["weight_decay"])
-        velocity = f("Add", f("Mul", v, attrs["momentum"]), g)
-        step = velocity
-        if attrs["nesterov"]:
-            step = f("Add", g, f("Mul", velocity, attrs["momentum"]))
-        new_v.append(velocity)
-        new_p.append(f("Sub", p, f("Mul", rate, step)))
-    return (*new_p, *new_v)
-
-
-@lowers("adam_update", "adamw_update")
-def _(b: Any, node: NodeView) -> Any:
-    scalars, tensors = node.inputs[:3], node.inputs[3:]
-    attrs = node.attrs
-    beta1, beta2, decay = attrs["beta1"], attrs["beta2"], attrs["weight_decay"]
-    new_p, new_m, new_v = [], [], []
-    types = _groups(node.output_types[:-2], 3)[0]
-    for p, g, m, v, type_ in zip(*_groups(tensors, 4), types, strict=True):
-        f = _Maths(b, type_.dtype)
-        lr, pow1, pow2 = (
-            _scalar(b, s, t, type_.dtype)
-            for s, t in zip(scalars, node.input_types[:3], strict=True)
-        )
-        if node.op == "adam_update":
-            g = _decayed(f, g, p, decay)
-        elif decay:
-            p = f("Mul", p, f("Sub", 1, f("Mul", lr, decay)))
-        first = f("Add", f("Mul", m, beta1), f("Mul", g, 1 - beta1))
-        second = f("Add", f("Mul", v, beta2), f("Mul", f("Mul", g, g), 1 - beta2))
-        root = f("Sqrt", f("Sub", 1, pow2))
-        rate = f("Div", f("Mul", lr, root), f("Sub", 1, pow1))
-        below = f("Add", f("Sqrt", second), f("Mul", root, attrs["epsilon"]))
-        new_p.append(f("Sub", p, f("Div", f("Mul", rate, first), below)))
-        new_m.append(first)
-        new_v.append(second)
-    powers = [
-        _Maths(b, t.dtype)("Mul", s, beta)
-        for s, t, beta in zip(scalars[1:], node.input_types[1:3], (beta1, beta2), strict=True)
-        if t is not None
+@lowers("sgd_update", "momentum_update", "adagrad_update", "adadelta_update", "rmsprop_update",
+        "rprop_update")  # fmt: skip
+def update(b: Any, node: NodeView) -> Any:
+    """The rule of an op, parameter by parameter."""
+    rule = RULES[node.op]
+    flags = {name: x for name, x in node.attrs.items() if isinstance(x, bool)}
+    settings = {name: x for name, x in node.attrs.items() if name not in flags}
+    given = [
+        _Number(b, x, t.dtype) for x, t in zip(node.inputs, node.input_types, strict=True) if t
     ]
-    return (*new_p, *new_m, *new_v, *powers)
+    first = len(OPS[node.op].inputs) - 1
+    scalars, tensors = given[:first], given[first:]
+    runs = 2 + rule.slots(**flags)
+    wide = [x.to(np.dtype(np.float64)) for x in scalars]
+    numbers, after = rule.settled(MATHS, wide, settings.pop("weight_decay", 0.0), settings)
+    rate = numbers.pop("lr") if rule.measured else None
+    made: list[list[Any]] = [[] for _ in range(runs - 1)]
+    count = len(tensors) // runs
+    for i in range(count):
+        row = tensors[i::count]
+        dtype = row[0].dtype
+        own = {k: x.to(dtype) if isinstance(x, _Number) else x for k, x in numbers.items()}
+        fresh = list(rule.new_values(MATHS, row, own, flags))
+        if rate is not None:
+            p, step = row[0], fresh[0]
+            ratio = trust_ratio(MATHS, _length(p), _length(step))
+            fresh[0] = p - rate.to(dtype) * ratio * step
+        for values, value in zip(made, fresh, strict=True):
+            values.append(value.value)
+    counters = [x.to(old.dtype).value for x, old in zip(after, scalars[1:], strict=True)]
+    return (*[value for values in made for value in values], *counters)

@@ -1,171 +1,258 @@
-"""Rows of `dyn/ops/update.py`, `embedding.py` and `dropout.py`."""
+"""Rows of `dyn/ops/update.py` and `moments.py`: formulas of papers and of PyTorch, in numpy."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tests.optable.case import OpCase, array, bools, ints
+from tests.optable.case import OpCase, Spec, array
 
 SHAPES = ((3, 4), (5,))
 """Shapes of the parameters in a group."""
+FREE, POSITIVE = {}, {"low": 0.1}
 
 
-def group(kinds: int, **last: Any) -> list[Any]:
-    """Parameters, gradients, slots ...; fields of the last kind may differ."""
-    found = []
-    for kind in range(kinds):
-        fields = last if kind == kinds - 1 else {}
-        found += [array(*shape, **fields) for shape in SHAPES]
-    return found
+def group(*kinds: dict[str, Any]) -> list[Any]:
+    """Parameters, gradients, and each kind of slots with the range of its numbers."""
+    return [array(*shape, **fields) for fields in (FREE, FREE, *kinds) for shape in SHAPES]
 
 
-def cut(tensors: Any, kinds: int) -> list[Any]:
-    count = len(tensors) // kinds
-    return [tensors[i * count : (i + 1) * count] for i in range(kinds)]
+def rowwise(scalars: int, runs: int, decay: str = "gradient") -> Callable[..., Any]:
+    """A reference for groups from a function of one parameter, its gradient and slots.
+
+    Args:
+        scalars: how many inputs stand before the group.
+        runs: kinds of tensors.
+        decay: whether decay joins the "gradient", or is an affair of the "rule".
+    """
+
+    def wrap(step: Callable[..., Any]) -> Callable[..., Any]:
+        def reference(
+            *inputs: Any, weight_decay: float = 0.0, maximize: bool = False, **attrs: Any
+        ):
+            given, tensors = inputs[:scalars], inputs[scalars:]
+            count = len(tensors) // runs
+            made: list[list[Any]] = [[] for _ in range(runs - 1)]
+            after: tuple[Any, ...] = ()
+            for i in range(count):
+                p, g, *slots = tensors[i::count]
+                g = -g if maximize else g
+                if decay == "gradient":
+                    g = g + weight_decay * p
+                else:
+                    attrs["weight_decay"] = weight_decay
+                values, after = step(given, p, g, *slots, **attrs)
+                for kind, value in zip(made, values, strict=True):
+                    kind.append(value)
+            return [*[value for values in made for value in values], *after]
+
+        return reference
+
+    return wrap
 
 
-def ref_sgd(lr, *tensors, weight_decay):
-    return [p - lr * (g + weight_decay * p) for p, g in zip(*cut(tensors, 2), strict=True)]
+@rowwise(1, 2)
+def ref_sgd(given, p, g):
+    return (p - given[0] * g,), ()
 
 
-def ref_momentum(lr, *tensors, momentum, nesterov, weight_decay):
-    new_p, new_v = [], []
-    for p, g, v in zip(*cut(tensors, 3), strict=True):
-        g = g + weight_decay * p
-        v = momentum * v + g
-        new_v.append(v)
-        new_p.append(p - lr * (g + momentum * v if nesterov else v))
-    return [*new_p, *new_v]
+@rowwise(1, 3)
+def ref_momentum(given, p, g, v, *, momentum, nesterov):
+    v = momentum * v + g
+    return (p - given[0] * (g + momentum * v if nesterov else v), v), ()
 
 
-def ref_adam(decoupled):
+@rowwise(1, 3)
+def ref_adagrad(given, p, g, total, *, epsilon):
+    total = total + g**2
+    return (p - given[0] * g / (np.sqrt(total) + epsilon), total), ()
+
+
+@rowwise(1, 4)
+def ref_adadelta(given, p, g, square, update, *, rho, epsilon):
+    square = rho * square + (1 - rho) * g**2
+    step = np.sqrt(update + epsilon) / np.sqrt(square + epsilon) * g
+    update = rho * update + (1 - rho) * step**2
+    return (p - given[0] * step, square, update), ()
+
+
+def rmsprop_step(given, p, g, *slots, rho, epsilon, momentum, heavy, centered, outside):
+    slots = list(slots)
+    velocity = slots.pop(0) if heavy else None
+    square = rho * slots[0] + (1 - rho) * g**2
+    mean = rho * slots[1] + (1 - rho) * g if centered else 0.0
+    spread = square - np.square(mean)
+    below = np.sqrt(spread) + epsilon if outside else np.sqrt(spread + epsilon)
+    step = g / below if outside else given[0] * g / below
+    if heavy:
+        step = velocity = momentum * velocity + step
+    kept = [velocity] * heavy + [square] + [mean] * centered
+    return (p - (given[0] * step if outside else step), *kept), ()
+
+
+@rowwise(0, 4)
+def ref_rprop(given, p, g, before, size, *, less, more, least, most):
+    sign = np.sign(g * before)
+    size = np.clip(size * np.select([sign > 0, sign < 0], [more, less], 1.0), least, most)
+    g = np.where(sign < 0, 0.0, g)
+    return (p - np.sign(g) * size, g, size.astype(p.dtype)), ()
+
+
+def ref_adam(decoupled: bool, amsgrad: bool) -> Callable[..., Any]:
     """Adam as in the paper: corrected moments, then the step."""
 
-    def reference(lr, pow1, pow2, *tensors, beta1, beta2, epsilon, weight_decay):
-        new: list[list[Any]] = [[], [], []]
-        for p, g, m, v in zip(*cut(tensors, 4), strict=True):
-            if decoupled:
-                p = p - lr * weight_decay * p
-            else:
-                g = g + weight_decay * p
-            m = beta1 * m + (1 - beta1) * g
-            v = beta2 * v + (1 - beta2) * g**2
-            step = lr * (m / (1 - pow1)) / (np.sqrt(v / (1 - pow2)) + epsilon)
-            for kind, value in zip(new, (p - step, m, v), strict=True):
-                kind.append(value)
-        return [*new[0], *new[1], *new[2], pow1 * beta1, pow2 * beta2]
+    @rowwise(3, 4 + amsgrad, "rule")
+    def reference(given, p, g, m, v, *largest, beta1, beta2, epsilon, weight_decay, amsgrad):
+        lr, pow1, pow2 = given
+        if decoupled:
+            p = p - lr * weight_decay * p
+        else:
+            g = g + weight_decay * p
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        largest = [np.maximum(old, v) for old in largest]
+        second = largest[0] if amsgrad else v
+        p = p - lr * (m / (1 - pow1)) / (np.sqrt(second / (1 - pow2)) + epsilon)
+        return (p, m, v, *largest), (pow1 * beta1, pow2 * beta2)
 
     return reference
 
 
-ADAM = {"beta1": 0.9, "beta2": 0.99, "epsilon": 1e-3}
-SCALARS = [array(low=0.01, high=0.1), array(low=0.5, high=0.9), array(low=0.9, high=0.99)]
+@rowwise(2, 4)
+def ref_adamax(given, p, g, m, u, *, beta1, beta2, epsilon, beside):
+    lr, pow1 = given
+    m = beta1 * m + (1 - beta1) * g
+    u = (
+        np.maximum(beta2 * u, np.abs(g) + epsilon)
+        if beside
+        else np.maximum(beta2 * u + epsilon, np.abs(g))
+    )
+    return (p - lr / (1 - pow1) * m / u, m, u), (pow1 * beta1,)
 
-STEPS = [
+
+@rowwise(3, 4, "rule")
+def ref_lamb(given, p, g, m, v, *, beta1, beta2, epsilon, weight_decay):
+    lr, pow1, pow2 = given
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    r = m / (1 - pow1) / (np.sqrt(v / (1 - pow2)) + epsilon) + weight_decay * p
+    ratio = np.linalg.norm(p) / np.linalg.norm(r)
+    return (p - lr * ratio * r, m, v), (pow1 * beta1, pow2 * beta2)
+
+
+@rowwise(4, 4)
+def ref_nadam(given, p, g, m, v, *, beta1, beta2, epsilon, momentum_decay):
+    lr, fade, pow2, product = given
+    later = fade * 0.96**momentum_decay
+    mu, mu_next = beta1 * (1 - 0.5 * fade), beta1 * (1 - 0.5 * later)
+    product = product * mu
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    below = np.sqrt(v / (1 - pow2)) + epsilon
+    p = p - lr * (1 - mu) / (1 - product) * g / below
+    p = p - lr * mu_next / (1 - product * mu_next) * m / below
+    return (p, m, v), (later, pow2 * beta2, product)
+
+
+@rowwise(4, 4)
+def ref_radam(given, p, g, m, v, *, beta1, beta2, epsilon):
+    lr, pow1, pow2, t = given
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    limit = 2 / (1 - beta2) - 1
+    length = limit - 2 * t * pow2 / (1 - pow2)
+    step = m / (1 - pow1)
+    if length > 5:
+        grown = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
+        step = step * np.sqrt(grown * (1 - pow2)) / (np.sqrt(v) + epsilon)
+    return (p - lr * step, m, v), (pow1 * beta1, pow2 * beta2, t + 1)
+
+
+LR = array(low=0.01, high=0.1)
+POW1, POW2 = array(low=0.5, high=0.9), array(low=0.9, high=0.99)
+ADAM = {"beta1": 0.9, "beta2": 0.99, "epsilon": 1e-3}
+UP = {"weight_decay": 0.1, "maximize": True}
+"""Decay of a gradient that is gone up."""
+
+
+def number(value: float) -> Spec:
+    """A 0-d input of a certain value."""
+    return array(low=value, high=value)
+
+
+def row(
+    op: str, scalars: list[Any], kinds: tuple[Any, ...], reference: Any, note: str, **attrs: Any
+):
+    """A row of an update op."""
+    attrs = {"weight_decay": 0.0, "maximize": False, **attrs}
+    return OpCase(op, [*scalars, *group(*kinds)], attrs, reference, order=0, note=note)
+
+
+def both(op: str, scalars: list[Any], kinds: tuple[Any, ...], reference: Any, **attrs: Any):
+    """Rows without and with weight decay and the other direction."""
+    return [
+        row(op, scalars, kinds, reference, "plain", **attrs),
+        row(op, scalars, kinds, reference, "decay-up", **attrs, **UP),
+    ]
+
+
+RPROP = {"less": 0.5, "more": 1.2, "least": 0.2, "most": 1.0}
+RMSPROP = {"rho": 0.9, "epsilon": 1e-2, "momentum": 0.8}
+ABOVE = {"low": 4.0, "high": 5.0}
+"""Mean squares that no squares of means exceed."""
+
+
+def rmsprop(heavy: int, centered: int, outside: int) -> OpCase:
+    """A row of one of the variants."""
+    flags = {"heavy": bool(heavy), "centered": bool(centered), "outside": bool(outside)}
+    kinds = (*[FREE] * heavy, ABOVE, *[FREE] * centered)
+    reference = rowwise(1, 3 + heavy + centered)(rmsprop_step)
+    note = "-".join([name for name, flag in flags.items() if flag])
+    decay = 0.1 * centered
+    return row(
+        "rmsprop_update", [LR], kinds, reference, note, weight_decay=decay, **RMSPROP, **flags
+    )
+
+
+ROWS = [
+    *both("sgd_update", [LR], (), ref_sgd),
+    *both("momentum_update", [LR], (FREE,), ref_momentum, momentum=0.8, nesterov=False),
+    row("momentum_update", [LR], (FREE,), ref_momentum, "nesterov", momentum=0.8, nesterov=True),
+    *both("adagrad_update", [LR], (POSITIVE,), ref_adagrad, epsilon=1e-3),
+    *both("adadelta_update", [LR], (POSITIVE,) * 2, ref_adadelta, rho=0.9, epsilon=1e-2),
+    *(rmsprop(*flags) for flags in ((1, 0, 0), (1, 1, 0), (0, 0, 1), (1, 1, 1))),
+    row("rprop_update", [], (FREE, POSITIVE), ref_rprop, "plain", **RPROP),
+    row("rprop_update", [], (FREE, POSITIVE), ref_rprop, "decay-up", **RPROP, **UP),
     *(
-        OpCase("sgd_update", [SCALARS[0], *group(2)], {"weight_decay": decay}, ref_sgd, order=0,
-               note=f"decay-{decay}")
-        for decay in (0.0, 0.1)
-    ),
-    *(
-        OpCase(
-            "momentum_update",
-            [SCALARS[0], *group(3)],
-            {"momentum": 0.8, "nesterov": nesterov, "weight_decay": decay},
-            ref_momentum,
-            order=0,
-            note=note,
-        )
-        for note, nesterov, decay in (("plain", False, 0.0), ("nesterov", True, 0.1))
-    ),
-    *(
-        OpCase(
+        row(
             op,
-            [*SCALARS, *group(4, low=0.0)],
-            {**ADAM, "weight_decay": decay},
-            ref_adam(op == "adamw_update"),
-            order=0,
-            note=f"decay-{decay}",
+            [LR, POW1, POW2],
+            (FREE, POSITIVE, POSITIVE) if amsgrad else (FREE, POSITIVE),
+            ref_adam(op == "adamw_update", amsgrad),
+            f"decay-{decay}" + "-amsgrad" * amsgrad + "-up" * up,
+            **ADAM,
+            weight_decay=decay,
+            amsgrad=amsgrad,
+            maximize=up,
         )
         for op in ("adam_update", "adamw_update")
-        for decay in (0.0, 0.1)
+        for decay, amsgrad, up in ((0.0, False, False), (0.1, False, False), (0.1, True, True))
+    ),
+    *both("adamax_update", [LR, POW1], (FREE, POSITIVE), ref_adamax, **ADAM, beside=False),
+    row("adamax_update", [LR, POW1], (FREE, POSITIVE), ref_adamax, "beside", **ADAM, beside=True),
+    *both("lamb_update", [LR, POW1, POW2], (FREE, POSITIVE), ref_lamb, **ADAM),
+    *both(
+        "nadam_update",
+        [LR, POW2, POW2, POW1],
+        (FREE, POSITIVE),
+        ref_nadam,
+        **ADAM,
+        momentum_decay=0.004,
+    ),
+    *(
+        row("radam_update", [LR, POW1, POW2, number(t)], (FREE, POSITIVE), ref_radam, note, **ADAM)
+        for note, t in (("trusted", 1.0), ("untrusted", 40.0))
     ),
 ]  # fmt: skip
-
-
-def ref_embedding_grad(g, x, *, shape, padding_idx):
-    out = np.zeros(shape)
-    for at in np.ndindex(*x.shape):
-        if x[at] != padding_idx:
-            out[x[at]] += g[at]
-    return out
-
-
-TABLE = [
-    OpCase(
-        "embedding",
-        [ints("n", 3, low=0, high=6), array(6, 4)],
-        {"padding_idx": None},
-        lambda x, w, padding_idx: w[x],
-        onnx="Gather",
-    ),
-    OpCase(
-        "embedding",
-        [ints("n", low=0, high=6, dtype="int32"), array(6, 4)],
-        {"padding_idx": 2},
-        lambda x, w, padding_idx: w[x],
-        note="padded",
-        order=0,
-        wrt=(),
-    ),
-    *(
-        OpCase(
-            "embedding_grad",
-            [array("n", 3, 4), ints("n", 3, low=0, high=6)],
-            {"shape": (6, 4), "padding_idx": padding},
-            ref_embedding_grad,
-            onnx="ScatterND",
-            note=f"padding-{padding}",
-        )
-        for padding in (None, 2)
-    ),
-]
-
-
-def ref_dropout_grad(g, mask, *, p, mode):
-    scale = 1 / (1 - p) if mode == "upscale_in_train" and p < 1 else 1
-    return np.where(mask, g * scale, 0)
-
-
-def nothing_kept(x, *, p, mode):
-    return np.zeros_like(x)
-
-
-DROPPED = [
-    *(
-        OpCase("dropout", [array("n", 6)], {"p": 0.4, "mode": mode}, order=0, wrt=(),
-               onnx="Dropout", note=mode)
-        for mode in ("upscale_in_train", "downscale_in_infer")
-    ),
-    OpCase(
-        "dropout",
-        [array("n", 6)],
-        {"p": 1.0, "mode": "upscale_in_train"},
-        nothing_kept,
-        note="all",
-    ),
-    *(
-        OpCase(
-            "dropout_grad",
-            [array("n", 6), bools("n", 6)],
-            {"p": 0.4, "mode": mode},
-            ref_dropout_grad,
-            note=mode,
-        )
-        for mode in ("upscale_in_train", "downscale_in_infer")
-    ),
-]  # fmt: skip
-
-ROWS = [*STEPS, *TABLE, *DROPPED]

@@ -5,8 +5,9 @@ A kernel that takes arrays is compiled for every memory layout of every argument
 calling it costs no unpacking. The caller keeps the arrays alive.
 
 The words read are the public head of every numpy array (`PyArrayObject_fields` in numpy's headers):
-after the object header come data, number of axes, sizes, strides. A tuple of arrays is looked into
-likewise: after its header comes its length, and its items are what it ends with.
+after the object header come data, number of axes, sizes, strides, owner of the memory, dtype. A
+tuple of arrays is looked into likewise: after its header comes its length, and its items are what
+it ends with.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dyn.kernels.runtime.jit import kernel
 from dyn.kernels.runtime.threads import argument
 
 _HEAD = object.__basicsize__ // 8
-DATA, SIZES, STRIDES = _HEAD, _HEAD + 2, _HEAD + 3
+DATA, AXES, SIZES, STRIDES, TYPE = _HEAD, _HEAD + 1, _HEAD + 2, _HEAD + 3, _HEAD + 5
 LENGTH, ITEMS = _HEAD, tuple.__basicsize__ // 8
 
 
@@ -25,6 +26,12 @@ LENGTH, ITEMS = _HEAD, tuple.__basicsize__ // 8
 def data(array: int) -> int:
     """Address of the first element of the array with this `id`."""
     return argument(array, DATA)
+
+
+@kernel(forceinline=True)
+def axes(array: int) -> int:
+    """Number of axes of the array with this `id`."""
+    return argument(array, AXES) & 0xFFFFFFFF  # a C int, with nothing meant beside it
 
 
 @kernel(forceinline=True)

@@ -239,6 +239,11 @@ def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
     )
 
 
+def is_dense(x: np.ndarray) -> bool:
+    """Whether the elements fill their memory without gaps, in whatever order of axes."""
+    return x.flags.c_contiguous or _plan_like(x.shape, x.strides, x.dtype, x.dtype)[2] is not None
+
+
 def memory_info() -> dict[str, int]:
     """What the free list holds and has done.
 

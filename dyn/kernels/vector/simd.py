@@ -211,11 +211,18 @@ class Emitter:
             value = call_llvm(self.builder, name, self.vector, [pointer, *rest])
         return Value(self.builder, value)
 
-    def store(self, value: Value, address: Any, mask: Any = None) -> None:
-        """Store a vector, or those of its lanes where the mask is on."""
+    def store(self, value: Value, address: Any, mask: Any = None, aside: bool = False) -> None:
+        """Store a vector, or those of its lanes where the mask is on.
+
+        `aside`, the whole vector goes past the cache to an address that is a multiple of its size.
+        """
         pointer = self.pointer(address, self.vector)
         if mask is None:
-            self.builder.store(value.value, pointer).align = self.size
+            written = self.builder.store(value.value, pointer)
+            written.align = self.bytes if aside else self.size
+            if aside:
+                mark = self.builder.module.add_metadata([INT32(1)])
+                written.set_metadata("nontemporal", mark)
         else:
             arguments = [value.value, pointer, INT32(self.size), mask.value]
             name = f"llvm.masked.store.{self._suffix}"

@@ -110,11 +110,10 @@ class TorchOptimizer(Optimizer):
             else:
                 for one, item in zip(attribute, value, strict=True):
                     setattr(self, one, item)
+        self._maximize = bool(settings.get("maximize"))
         return super()._prepare(group)
 
     def _step_group(self, group: Group, grads: list[Any]) -> None:
-        if self._owner[id(group.parameters[0])].get("maximize"):
-            grads = [-g for g in grads]
         super()._step_group(group, grads)
         for p in group.parameters:
             self._steps[id(p)] = self._steps.get(id(p), 0) + 1

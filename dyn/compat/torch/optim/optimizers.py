@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from dyn import optimizer
 from dyn.compat.torch.optim.base import TorchOptimizer
-from dyn.core.tensor import Tensor
-from dyn.ops.update import sgd_update
-from dyn.optimizer.group import Group
+from dyn.core.op import Op
+from dyn.ops.update import momentum_update, sgd_update
 
 
 def rest(names: str, maximize: bool) -> dict[str, Any]:
@@ -53,14 +52,15 @@ class SGD(TorchOptimizer, optimizer.Momentum):
     @property
     def _slots(self) -> Mapping[str, float]:  # type: ignore[override]
         # Without momentum nothing is kept.
-        return {"velocity": 0.0} if any(g["momentum"] for g in self.param_groups) else {}
+        kept = any(g["momentum"] for g in self.param_groups) or any(g.slots for g in self._groups)
+        return {"velocity": 0.0} if kept else {}
 
-    def _update(
-        self, group: Group, lr: Tensor, params: list[Any], grads: list[Any], decay: float
-    ) -> Sequence[Tensor]:
-        if not self._momentum and not group.slots:
-            return sgd_update(lr, *params, *grads, weight_decay=decay)
-        return super()._update(group, lr, params, grads, decay)
+    @property
+    def _op(self) -> Op:  # type: ignore[override]
+        return momentum_update if self._slots else sgd_update
+
+    def _attributes(self) -> dict[str, Any]:
+        return super()._attributes() if self._slots else {}
 
 
 class _Adam(TorchOptimizer):

@@ -1,6 +1,6 @@
 """Optimisers used less than those in `optimizers.py`: PyTorch's arguments, dyn's updates.
 
-A rule stands here where PyTorch's formula differs from the one that dyn has from Paddle.
+Where PyTorch's formula differs from the one that dyn has from Paddle, a flag of the op says so.
 """
 
 from __future__ import annotations
@@ -11,10 +11,6 @@ from typing import Any
 from dyn import optimizer
 from dyn.compat.torch.optim.base import TorchOptimizer
 from dyn.compat.torch.optim.optimizers import rest
-from dyn.core.tensor import Tensor
-from dyn.ops.elementwise import maximum
-from dyn.ops.unary import abs, sqrt, square
-from dyn.optimizer.composed import Values
 
 _BETAS: Any = {"betas": ("_beta1", "_beta2"), "eps": "_epsilon"}
 
@@ -25,6 +21,7 @@ class RMSprop(TorchOptimizer, optimizer.RMSProp):
     s <- alpha * s + (1 - alpha) * g**2; b <- momentum * b + g / (sqrt(s) + eps); p <- p - lr * b.
     """
 
+    _outside = True
     _settings = {"alpha": "_rho", "eps": "_epsilon", "momentum": "_momentum"}  # noqa: RUF012
     _state_names = {  # noqa: RUF012
         "square_avg": "mean_square", "momentum_buffer": "momentum", "grad_avg": "mean_grad",
@@ -52,19 +49,6 @@ class RMSprop(TorchOptimizer, optimizer.RMSProp):
         if not any(group["momentum"] for group in self.param_groups):
             self._slots = {k: v for k, v in self._slots.items() if k != "momentum"}
 
-    def _rule(
-        self, p: Tensor, g: Tensor, lr: Tensor, slots: Values, scalars: Values
-    ) -> tuple[Tensor, Values]:
-        rho, after = self._rho, {}
-        spread = after["mean_square"] = rho * slots["mean_square"] + (1 - rho) * square(g)
-        if self._centered:
-            after["mean_grad"] = rho * slots["mean_grad"] + (1 - rho) * g
-            spread = spread - square(after["mean_grad"])
-        step = g / (sqrt(spread) + self._epsilon)
-        if "momentum" in slots:
-            step = after["momentum"] = self._momentum * slots["momentum"] + step
-        return p - lr * step, {name: after[name] for name in slots}
-
 
 class Adamax(TorchOptimizer, optimizer.Adamax):
     """Adam with the largest recent gradient; `eps` is added to the new gradient.
@@ -73,6 +57,7 @@ class Adamax(TorchOptimizer, optimizer.Adamax):
     p <- p - lr / (1 - beta1**t) * m / u.
     """
 
+    _beside = True
     _settings = _BETAS
     _state_names = {"exp_avg": "moment", "exp_inf": "inf_norm"}  # noqa: RUF012
 
@@ -92,14 +77,6 @@ class Adamax(TorchOptimizer, optimizer.Adamax):
             **rest("foreach maximize differentiable capturable", maximize),
         }  # fmt: skip
         self._start(params, defaults, beta1=betas[0], beta2=betas[1], epsilon=eps)
-
-    def _rule(
-        self, p: Tensor, g: Tensor, lr: Tensor, slots: Values, scalars: Values
-    ) -> tuple[Tensor, Values]:
-        moment = self._beta1 * slots["moment"] + (1 - self._beta1) * g
-        largest = maximum(self._beta2 * slots["inf_norm"], abs(g) + self._epsilon)
-        step = lr * scalars["factor"] * (moment / largest)
-        return p - step, {"moment": moment, "inf_norm": largest}
 
 
 class NAdam(TorchOptimizer, optimizer.NAdam):
