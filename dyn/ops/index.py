@@ -14,7 +14,7 @@ import numpy as np
 
 from dyn.core.dim import Dim
 from dyn.core.dispatch import cast_to, scalar
-from dyn.core.dtype import BOOL, I64, promote, rank, scalar_dtype
+from dyn.core.dtype import BOOL, I64, common_dtype, rank, scalar_dtype
 from dyn.core.errors import DTypeError, IndexRangeError, ShapeError
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
@@ -291,7 +291,7 @@ def where(condition: Tensor, x: Any = None, y: Any = None) -> Any:
         return tuple(_getitem(found, index=(FULL, ("int", i))) for i in range(condition.ndim))
     if isinstance(condition, Tensor) and condition._read().dtype != BOOL:
         condition = cast_to(condition, BOOL)
-    x, y = _promoted(x, y)
+    x, y = promoted(x, y)
     return _where(condition, x, y)
 
 
@@ -302,14 +302,15 @@ def _beside(value: Any, other: Tensor) -> Tensor:
     return Tensor(value, dtype=known)
 
 
-def _promoted(x: Any, y: Any) -> tuple[Tensor, Tensor]:
+def promoted(x: Any, y: Any) -> tuple[Tensor, Tensor]:
+    """Two tensors, or one and a number, in their common dtype."""
     if not isinstance(x, Tensor) and not isinstance(y, Tensor):
         x, y = Tensor(x), Tensor(y)
     if not isinstance(x, Tensor):
         x = _beside(x, y)
     if not isinstance(y, Tensor):
         y = _beside(y, x)
-    dtype = promote(x._read().dtype, y._read().dtype)
+    dtype = common_dtype([(a.shape, a.dtype) for a in (x._read(), y._read())])
     return cast_to(x, dtype), cast_to(y, dtype)
 
 
