@@ -18,13 +18,12 @@ from dyn.core.dtype import BOOL, I64, common_dtype, rank, scalar_dtype
 from dyn.core.errors import DTypeError, IndexRangeError, ShapeError
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
-from dyn.ops.basic_index import _getitem, _setitem, canonical
+from dyn.ops.basic_index import FULL, _getitem, _setitem, canonical
 from dyn.ops.gather import _gather, _gather_nd, _scatter_nd, _where
 from dyn.ops.infer import axis_of, broadcast_shapes, show
 from dyn.ops.join import _expand, _stack
 from dyn.ops.shape import _reshape, _transpose, _unsqueeze
 
-FULL = ("slice", None, None, None)
 PythonSlice = slice
 """Python's own; `slice` below is Paddle's function of that name."""
 
@@ -345,12 +344,12 @@ def strided_slice(
 
 
 def crop(x: Tensor, shape: Any = None, offsets: Any = None) -> Tensor:
-    """The block of `shape` that starts at `offsets` (a view); -1 means to the end."""
+    """The block of `shape` that starts at `offsets` (a copy); -1 means to the end."""
     offsets = [0] * x.ndim if offsets is None else list(offsets)
     sizes = list(x.shape) if shape is None else list(shape)
     ends = [None if n == -1 else o + n for o, n in zip(offsets, sizes, strict=True)]
     index = tuple(("slice", o, e, None) for o, e in zip(offsets, ends, strict=True))
-    return _getitem(x, index=index)
+    return OPS["clone"](_getitem(x, index=index))
 
 
 def index_fill(x: Tensor, index: Tensor, axis: int, value: Any) -> Tensor:

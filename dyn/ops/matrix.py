@@ -105,7 +105,7 @@ def diag_embed(x: Tensor, offset: int = 0) -> Tensor:
 
 
 def diag(x: Tensor, offset: int = 0, padding_value: float = 0) -> Tensor:
-    """A vector on a diagonal of a square matrix, or a diagonal of a matrix as a vector.
+    """A vector on a diagonal of a square matrix, or a diagonal of a matrix as a vector (a copy).
 
     Args:
         x: (n,) or (rows, columns).
@@ -116,7 +116,7 @@ def diag(x: Tensor, offset: int = 0, padding_value: float = 0) -> Tensor:
         ShapeError: x has neither one axis nor two.
     """
     if x.ndim == 2:
-        return diagonal(x, offset)
+        return OPS["clone"](diagonal(x, offset))
     if x.ndim != 1:
         raise ShapeError(f"diag() takes one or two axes, got shape {show(x.shape)}")
     return _diag_embed(x, offset=int(offset), beside=padding_value)

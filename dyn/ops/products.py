@@ -15,9 +15,10 @@ from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import einsum as kernels
+from dyn.ops.basic_index import FULL, _getitem
 from dyn.ops.infer import Type, axis_of, need_float, product, same_size, show
 from dyn.ops.linalg import _matmul
-from dyn.ops.shape import _reshape, _transpose
+from dyn.ops.shape import _reshape, _transpose, moveaxis
 
 # ---- einsum ------------------------------------------------------------------------------------
 
@@ -160,15 +161,25 @@ def cross(x: Tensor, y: Tensor, axis: int | None = None) -> Tensor:
 
 
 def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The diagonals of the planes of two axes, as a new last axis. Both sizes must be static."""
+    """The diagonals of the planes of two axes, as a new last axis (a view).
+
+    The size of `axis2` must be static: it is how far apart the elements of a diagonal lie.
+    """
     a, b = axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
+    if a == b:
+        raise AttributeValueError(f"diagonal needs two axes, got {axis1} and {axis2}")
     rest = [i for i in range(x.ndim) if i not in (a, b)]
-    moved = _transpose(x, perm=(a, b, *rest))
-    n, m = (moved.shape[i].__index__() for i in (0, 1))
-    length = max(0, min(n, m - offset) if offset >= 0 else min(n + offset, m))
-    rows = np.arange(length) + max(0, -offset)
-    picked = OPS["gather_nd"](moved, Tensor(np.stack([rows, rows + offset], 1)))
-    return _transpose(picked, perm=(*range(1, picked.ndim), 0))
+    at = sum(i < a for i in rest) if b == a + 1 else len(rest)
+    planes = x if b == a + 1 else _transpose(x, perm=(*rest, a, b))
+    n, m = planes.shape[at], planes.shape[at + 1].__index__()
+    # In a row of the plane's elements, those of a diagonal are m + 1 apart.
+    before, behind = planes.shape[:at], planes.shape[at + 2 :]
+    flat = _reshape(planes, shape=(*before, n * m, *behind))
+    first = max(offset, 0) + max(-offset, 0) * m
+    last = first + max(0, m - max(offset, 0)) * (m + 1)
+    along = (FULL,) * at + (("slice", first, last, m + 1),) + (FULL,) * len(behind)
+    found = _getitem(flat, index=along)
+    return moveaxis(found, at, -1) if behind else found
 
 
 def matrix_power(x: Tensor, n: int) -> Tensor:

@@ -12,14 +12,17 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import torch  # noqa: E402
-from tables import OPERATIONS, dtypes_of  # noqa: E402
+from tables import OPERATIONS, WRITES, dtypes_of, expressions, written  # noqa: E402
 
 
 def main() -> None:
     """Write tables.json."""
     warnings.simplefilter("ignore")
-    found = {"dtypes": {name: dtypes_of(name, torch) for name in OPERATIONS}}
-    (HERE / "tables.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    lines = [f'"{name}": "{dtypes_of(name, torch)}"' for name in OPERATIONS]
+    for expression in expressions():
+        held = " ".join(written(expression, how, torch, torch.nn) for how in WRITES)
+        lines.append(f'{json.dumps(expression)}: "{held}"')
+    (HERE / "tables.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ ROWS = [
     ),
     *(
         OpCase(
-            "gather_nd",
+            "getitem",
             [array(3, 4, "n")],
             run=lambda x, k=k: ops.diagonal(x, k),
             reference=lambda x, k=k: np.diagonal(x, k),
