@@ -1,13 +1,18 @@
 """How a view follows the tensor it is a view of, and how a write to it reaches that tensor.
 
 A view keeps an alias; nothing is copied and nobody is told of a write: the view notices when it is
-read that its base has another version.
+read that its base has another version. What is a view and what a copy is as in numpy and PyTorch:
+it depends on where elements would lie if every tensor that is no view lay in row-major order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from dyn.core.dim import plain
 from dyn.core.errors import GradError
 from dyn.core.op import Op
 
@@ -15,42 +20,8 @@ if TYPE_CHECKING:
     from dyn.core.tensor import Tensor
 
 
-class Alias:
-    """How a view follows its base: `view = op(base, **attrs)[index]`, derived anew when stale."""
-
-    __slots__ = ("attrs", "base", "index", "op", "version")
-
-    deferred = False
-
-    def __init__(self, base: Tensor, op: Op, attrs: tuple[Any, ...], index: int):
-        self.base = base
-        self.op = op
-        self.attrs = attrs
-        self.index = index
-        self.version = base._version
-
-    def refresh(self, view: Tensor) -> None:
-        """Derive the view anew if its base was written since."""
-        _follow(self, view)
-
-    def derive(self) -> Tensor:
-        """The view of the base as it is now."""
-        made = self.op(self.base, **dict(zip(self.op.attrs, self.attrs, strict=True)))
-        self.version = self.base._version
-        return made[self.index] if isinstance(made, tuple) else made
-
-    def write(self, value: Tensor) -> None:
-        """Give the base a new value, with `value` in the place of this view."""
-        if self.op.writer is None:
-            raise GradError(f"a result of {self.op.name} cannot be written in place; clone() it")
-        named = dict(zip(self.op.attrs, self.attrs, strict=True))
-        if self.op.public != 1:
-            named["index"] = self.index
-        self.base._write(self.op.writer(self.base, value, **named))
-
-
-class DetachedAlias:
-    """How a detached tensor follows its base: the same array, never the same history."""
+class Link:
+    """What all aliases do: derive a view anew if its base was written since it was read."""
 
     __slots__ = ("base", "version")
 
@@ -61,26 +32,155 @@ class DetachedAlias:
         self.version = base._version
 
     def refresh(self, view: Tensor) -> None:
-        """Take over the array of the base if it was written since."""
-        _follow(self, view)
+        """Bring the view up to date with its base."""
+        base = self.base
+        if base._alias is not None:
+            base._refresh()
+        if self.version == base._version:
+            return
+        if self.is_copy():
+            view._alias = None
+            return
+        self.version = base._version
+        view._bind(self.derive())
+        view._version += 1
+
+    def is_copy(self) -> bool:
+        """Whether elements had to move, so that this is a view no more than a clone is."""
+        return False
+
+    def derive(self) -> Tensor:
+        """The view of the base as it is now."""
+        raise NotImplementedError
+
+    def lay(self, base: np.ndarray) -> np.ndarray:
+        """The view of an array that lies in memory as the base does."""
+        return base
+
+    def write(self, view: Tensor, value: Tensor) -> None:
+        """Give the base a new value, with `value` in the place of this view."""
+        raise NotImplementedError
+
+
+class Alias(Link):
+    """How the result of a view op follows: `view = op(base, **attrs)[index]`."""
+
+    __slots__ = ("attrs", "index", "may_copy", "op")
+
+    def __init__(self, base: Tensor, op: Op, attrs: tuple[Any, ...], index: int):
+        self.base = base
+        self.version = base._version
+        self.op = op
+        self.attrs = attrs
+        self.index = index
+        # A view only if no element has to move for it: set by what is documented so (`reshape`).
+        self.may_copy = False
+
+    def is_copy(self) -> bool:
+        """Whether elements had to move, so that this is a view no more than a clone is."""
+        if not self.may_copy:
+            return False
+        base = layout(self.base)
+        return not np.may_share_memory(self.lay(base), base)
+
+    def derive(self) -> Tensor:
+        """The view of the base as it is now."""
+        made = self.op(self.base, **self._named(self.attrs))
+        return made[self.index] if isinstance(made, tuple) else made
+
+    def lay(self, base: np.ndarray) -> np.ndarray:
+        """The view of an array that lies in memory as the base does."""
+        made = self.op.kernel(base, **self._named(plain(self.attrs)))
+        return made[self.index] if isinstance(made, tuple) else made
+
+    def write(self, view: Tensor, value: Tensor) -> None:
+        """Give the base a new value, with `value` in the place of this view."""
+        if self.is_copy():
+            view._alias = None
+            view._bind(value)
+            return
+        if self.op.writer is None:
+            raise GradError(f"a result of {self.op.name} cannot be written in place; clone() it")
+        named = self._named(self.attrs)
+        if self.op.public != 1:
+            named["index"] = self.index
+        self.base._write(self.op.writer(self.base, value, **named))
+        self.refresh(view)
+
+    def _named(self, attrs: tuple[Any, ...]) -> dict[str, Any]:
+        return dict(zip(self.op.attrs, attrs, strict=True))
+
+
+class DetachedAlias(Link):
+    """How a detached tensor follows its base: the same array, never the same history."""
+
+    __slots__ = ()
 
     def derive(self) -> Tensor:
         """The value of the base as it is now."""
-        self.version = self.base._version
         return self.base._of(self.base._read())
 
-    def write(self, value: Tensor) -> None:
+    def write(self, view: Tensor, value: Tensor) -> None:
         """Give the base a new value; as state if it is a leaf that wants a gradient."""
         if self.base._is_wanted_leaf():
             self.base._assign(value)
         else:
             self.base._write(value)
+        self.refresh(view)
 
 
-def _follow(alias: Alias | DetachedAlias, view: Tensor) -> None:
-    base = alias.base
-    if base._alias is not None:
-        base._refresh()
-    if alias.version != base._version:
-        view._bind(alias.derive())
-        view._version += 1
+class SharedAlias(Link):
+    """How a view follows several elements of which are one element of the base: never written."""
+
+    __slots__ = ("derived", "laid")
+
+    def __init__(
+        self,
+        base: Tensor,
+        derived: Callable[[Tensor], Tensor],
+        laid: Callable[[np.ndarray], np.ndarray],
+    ):
+        super().__init__(base)
+        self.derived = derived
+        self.laid = laid
+
+    def derive(self) -> Tensor:
+        """The view of the base as it is now."""
+        return self.derived(self.base)
+
+    def lay(self, base: np.ndarray) -> np.ndarray:
+        """The view of an array that lies in memory as the base does."""
+        return self.laid(base)
+
+    def write(self, view: Tensor, value: Tensor) -> None:
+        """Always a GradError."""
+        raise GradError(
+            "unsupported operation: more than one element of the written-to tensor refers to a "
+            "single memory location, as in what expand() or unfold() return. Please clone() the "
+            "tensor before performing the operation"
+        )
+
+
+def shared(
+    base: Tensor,
+    derived: Callable[[Tensor], Tensor],
+    laid: Callable[[np.ndarray], np.ndarray],
+) -> Tensor:
+    """`derived(base)` as a view that follows its base and cannot be written.
+
+    Args:
+        base: what it is a view of.
+        derived: makes the view, of ops.
+        laid: the same of an array, as a view of its memory.
+    """
+    out = derived(base)
+    out._alias = SharedAlias(base, derived, laid)
+    return out
+
+
+def layout(x: Tensor) -> np.ndarray:
+    """An array of no meaning that lies in memory as PyTorch would lay out the tensor."""
+    alias = x._alias
+    if alias is None or alias.deferred:
+        return np.empty(x._array.shape, np.bool_)
+    return alias.lay(layout(alias.base))

@@ -63,7 +63,7 @@ class Deferred:
         # Last, so that another thread that reads meanwhile computes rather than finds nothing.
         tensor._alias = None
 
-    def write(self, value: Tensor) -> None:
+    def write(self, tensor: Tensor, value: Tensor) -> None:
         """Never called: a tensor is read, and so computed, before it is written."""
         raise AssertionError("a deferred value was written before it was read")
 

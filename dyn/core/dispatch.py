@@ -18,7 +18,7 @@ from dyn.core import observe
 from dyn.core.alias import Alias
 from dyn.core.deferred import Deferred, is_deferring, pending
 from dyn.core.dim import Dim, plain
-from dyn.core.dtype import as_numpy, default_float, is_inexact, name_of, promote, scalar_dtype
+from dyn.core.dtype import as_numpy, common_dtype, default_float, is_inexact, name_of, scalar_dtype
 from dyn.core.errors import (
     AttributeValueError,
     DTypeError,
@@ -221,13 +221,13 @@ def make_plan(op: Op, inputs: tuple[Any, ...], key: tuple[Any, ...]) -> Plan:
         raise DTypeError(f"takes {len(op.inputs)} tensors, was given {len(inputs)}", op=op.name)
     types = [None if s is None else Type(s, d) for s, d in zip(key[1::2], key[2::2], strict=True)]
     if op.promote:
-        dtypes = [t.dtype for t in types if t is not None]
-        if not dtypes:
+        given = [t for t in types if t is not None]
+        if not given:
             raise _missing(op, types)
-        common = functools.reduce(promote, dtypes)
+        common = common_dtype(given)
         if op.promote == "float" and not is_inexact(common):
             common = default_float()
-        if any(d != common for d in dtypes):
+        if any(t.dtype != common for t in given):
             plan = Plan(op.kernel, common, ())
             op.plans[key] = plan
             return plan
@@ -270,8 +270,8 @@ def _missing(op: Op, types: Sequence[Type | None]) -> DTypeError:
 
 def lift(op: Op, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """Turn Python numbers, lists and arrays among the operands into Tensors."""
-    beside = [x._array.dtype for x in inputs if isinstance(x, Tensor) and x._array is not None]
-    common = functools.reduce(promote, beside) if beside and op.promote else None
+    beside = [x._array for x in inputs if isinstance(x, Tensor) and x._array is not None]
+    common = common_dtype([_signature(a) for a in beside]) if beside and op.promote else None
     return tuple(_lift_one(op, i, x, common) for i, x in enumerate(inputs))
 
 

@@ -6,6 +6,7 @@ bfloat16 is storage (`ml_dtypes`, loaded only when it is used): arithmetic goes 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, ClassVar
 
@@ -200,6 +201,30 @@ def promote(a: np.dtype, b: np.dtype) -> np.dtype:
         other = b if a.name == "bfloat16" else a
         return other if other.itemsize > 2 else F32
     return np.promote_types(a, b)
+
+
+def common_dtype(operands: Iterable[tuple[tuple[Any, ...], np.dtype]]) -> np.dtype:
+    """Common dtype of operands given as (shape, dtype): a 0-d one does not widen the others.
+
+    0-d operands only count where their kind of number is higher, as in PyTorch's promotion and in
+    that of Paddle's arithmetic: float32 of shape [2] with 0-d float64 is float32.
+    """
+    sized: np.dtype | None = None
+    single: np.dtype | None = None
+    for shape, dtype in operands:
+        if shape:
+            sized = dtype if sized is None else promote(sized, dtype)
+        else:
+            single = dtype if single is None else promote(single, dtype)
+    if sized is None or single is None:
+        found = single if sized is None else sized
+        assert found is not None
+        return found
+    if rank(single) <= rank(sized):
+        return sized
+    # Real numbers keep their width beside a complex one.
+    wide = rank(sized) == 2 and rank(single) == 3
+    return promote(sized, _numpy_of("complex64") if wide else single)
 
 
 def scalar_dtype(value: bool | int | float | complex, other: np.dtype) -> np.dtype:

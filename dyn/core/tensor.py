@@ -139,8 +139,7 @@ class Tensor(PythonValue):
                 f"dtype {self._array.dtype.name}; cast() it first"
             )
         if self._alias is not None:
-            self._alias.write(value)
-            self._refresh()
+            self._alias.write(self, value)
         elif self._is_wanted_leaf():
             if is_grad_enabled():
                 raise GradError(

@@ -67,7 +67,7 @@ def _write(args, chunk, chunks):
 def nonzero(x: np.ndarray) -> np.ndarray:
     """Coordinates of the nonzero elements in row-major order, one row each."""
     if x.size < GRAIN or x.ndim > MAX_AXES:
-        return np.argwhere(x).reshape(-1, x.ndim)
+        return np.argwhere(x)
     mask = contiguous(x if x.dtype == np.bool_ else x != 0)
     chunks = drive.chunks_of(mask.size, GRAIN)
     ends = np.empty(chunks, np.int64)

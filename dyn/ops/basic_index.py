@@ -17,6 +17,8 @@ from dyn.kernels import shape as kernels
 from dyn.ops.infer import Type, same_size, show
 
 Index = tuple[tuple[Any, ...], ...]
+FULL = ("slice", None, None, None)
+"""The entry that takes a whole axis."""
 
 
 def as_slices(index: Index) -> tuple[Any, ...]:

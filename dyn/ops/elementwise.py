@@ -201,9 +201,20 @@ def _squared_distance(x: Tensor, y: Tensor) -> Tensor:
     return where(OPS["equal"](squares, 0), 1, squares)
 
 
-def hypot(x: Any, y: Any) -> Tensor:
-    """sqrt(x^2 + y^2)."""
-    return OPS["sqrt"](add(multiply(x, x), multiply(y, y)))
+@op(infer=broadcast, promote="float")
+def hypot(x, y):
+    """sqrt(x^2 + y^2), without overflow. ONNX: Abs, Max, Min, Div, Mul, Add, Sqrt, Where."""
+    return kernels.binary("hypot", x, y)
+
+
+@hypot.vjp("x")
+def _(g, *, x, out):
+    return multiply(g, divide(x, out))
+
+
+@hypot.vjp("y")
+def _(g, *, y, out):
+    return multiply(g, divide(y, out))
 
 
 @op(infer=broadcast, promote="float")

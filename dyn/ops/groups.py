@@ -12,7 +12,7 @@ from dyn.core.op import op
 from dyn.kernels import groups as kernels
 from dyn.ops.infer import Type, need_float, same_size, show
 from dyn.ops.join import _stack
-from dyn.ops.unary import clip_grad
+from dyn.ops.bounds import clip_grad
 
 
 def _need_one_dtype(xs: tuple[Type, ...]) -> None:

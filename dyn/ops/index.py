@@ -14,17 +14,16 @@ import numpy as np
 
 from dyn.core.dim import Dim
 from dyn.core.dispatch import cast_to, scalar
-from dyn.core.dtype import BOOL, I64, promote, rank, scalar_dtype
+from dyn.core.dtype import BOOL, I64, common_dtype, rank, scalar_dtype
 from dyn.core.errors import DTypeError, IndexRangeError, ShapeError
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
-from dyn.ops.basic_index import _getitem, _setitem, canonical
+from dyn.ops.basic_index import FULL, _getitem, _setitem, canonical
 from dyn.ops.gather import _gather, _gather_nd, _scatter_nd, _where
 from dyn.ops.infer import axis_of, broadcast_shapes, show
 from dyn.ops.join import _expand, _stack
 from dyn.ops.shape import _reshape, _transpose, _unsqueeze
 
-FULL = ("slice", None, None, None)
 PythonSlice = slice
 """Python's own; `slice` below is Paddle's function of that name."""
 
@@ -291,7 +290,7 @@ def where(condition: Tensor, x: Any = None, y: Any = None) -> Any:
         return tuple(_getitem(found, index=(FULL, ("int", i))) for i in range(condition.ndim))
     if isinstance(condition, Tensor) and condition._read().dtype != BOOL:
         condition = cast_to(condition, BOOL)
-    x, y = _promoted(x, y)
+    x, y = promoted(x, y)
     return _where(condition, x, y)
 
 
@@ -302,14 +301,15 @@ def _beside(value: Any, other: Tensor) -> Tensor:
     return Tensor(value, dtype=known)
 
 
-def _promoted(x: Any, y: Any) -> tuple[Tensor, Tensor]:
+def promoted(x: Any, y: Any) -> tuple[Tensor, Tensor]:
+    """Two tensors, or one and a number, in their common dtype."""
     if not isinstance(x, Tensor) and not isinstance(y, Tensor):
         x, y = Tensor(x), Tensor(y)
     if not isinstance(x, Tensor):
         x = _beside(x, y)
     if not isinstance(y, Tensor):
         y = _beside(y, x)
-    dtype = promote(x._read().dtype, y._read().dtype)
+    dtype = common_dtype([(a.shape, a.dtype) for a in (x._read(), y._read())])
     return cast_to(x, dtype), cast_to(y, dtype)
 
 
@@ -344,12 +344,12 @@ def strided_slice(
 
 
 def crop(x: Tensor, shape: Any = None, offsets: Any = None) -> Tensor:
-    """The block of `shape` that starts at `offsets` (a view); -1 means to the end."""
+    """The block of `shape` that starts at `offsets` (a copy); -1 means to the end."""
     offsets = [0] * x.ndim if offsets is None else list(offsets)
     sizes = list(x.shape) if shape is None else list(shape)
     ends = [None if n == -1 else o + n for o, n in zip(offsets, sizes, strict=True)]
     index = tuple(("slice", o, e, None) for o, e in zip(offsets, ends, strict=True))
-    return _getitem(x, index=index)
+    return OPS["clone"](_getitem(x, index=index))
 
 
 def index_fill(x: Tensor, index: Tensor, axis: int, value: Any) -> Tensor:

@@ -136,6 +136,11 @@ def axes_of(axes: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+def reduced_axes(axes: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """The axes that a reduction is over: None means all, and so does an empty list."""
+    return axes_of(axes, ndim) or tuple(range(ndim))
+
+
 def reduced_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
     """The shape after reducing over `axes` (counted from the front)."""
     if keepdims:

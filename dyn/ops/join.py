@@ -1,6 +1,7 @@
 """Joining, cutting and repeating: concat, split, expand, tile, flip, roll.
 
-Ops move elements and never compute with them. Parts of a split are views of what was cut.
+Ops move elements and never compute with them. As in Paddle, `unbind` gives views of what was cut
+and `split`, `chunk` and `unstack` copies; `expand` gives copies too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
 from dyn.kernels.roll import turned
-from dyn.ops.infer import Type, axes_of, axis_of, broadcast_shapes, same_size, show
+from dyn.ops.infer import Type, axes_of, axis_of, broadcast_shapes, product, same_size, show
 from dyn.ops.shape import _reshape, _unsqueeze, flatten, sizes_of, swapaxes
 
 # ---- concat, split -----------------------------------------------------------------------------
@@ -135,8 +136,25 @@ def _(base, value, *, sizes, axis, index):
     return _concat(*parts, axis=axis)
 
 
+def sections_of(x: Tensor, num_or_sections: Any, axis: int) -> tuple[Any, ...]:
+    """The sizes of so many equal parts of an axis, or the given ones, of which one may be -1."""
+    size = x.shape[axis]
+    if isinstance(num_or_sections, int):
+        if num_or_sections < 1 or not same_size(size % num_or_sections, 0):
+            raise ShapeError(
+                f"axis {axis} of {show(x.shape)} cannot be cut into {num_or_sections} equal parts"
+            )
+        return (size // num_or_sections,) * num_or_sections
+    sections = sizes_of(num_or_sections)
+    rest = [i for i, n in enumerate(sections) if isinstance(n, int) and n == -1]
+    if len(rest) == 1:
+        known = sum(n for i, n in enumerate(sections) if i != rest[0])
+        sections = tuple(size - known if i == rest[0] else n for i, n in enumerate(sections))
+    return sections
+
+
 def split(x: Tensor, num_or_sections: Any, axis: int = 0) -> list[Tensor]:
-    """Cut along an axis into equal parts or into parts of given sizes (views).
+    """Cut along an axis into equal parts or into parts of given sizes, which are copies.
 
     Args:
         num_or_sections: number of equal parts, or a list of sizes of which one may be -1.
@@ -145,20 +163,20 @@ def split(x: Tensor, num_or_sections: Any, axis: int = 0) -> list[Tensor]:
         ShapeError: the parts do not add up to the size of the axis.
     """
     axis = axis_of(axis, x.ndim)
-    size = x.shape[axis]
-    if isinstance(num_or_sections, int):
-        if num_or_sections < 1 or not same_size(size % num_or_sections, 0):
-            raise ShapeError(
-                f"axis {axis} of {show(x.shape)} cannot be cut into {num_or_sections} equal parts"
-            )
-        sections: tuple[Any, ...] = (size // num_or_sections,) * num_or_sections
-    else:
-        sections = sizes_of(num_or_sections)
-        rest = [i for i, n in enumerate(sections) if isinstance(n, int) and n == -1]
-        if len(rest) == 1:
-            known = sum(n for i, n in enumerate(sections) if i != rest[0])
-            sections = tuple(size - known if i == rest[0] else n for i, n in enumerate(sections))
-    return list(_split(x, sizes=sections, axis=axis))
+    return _unlinked(_split(x, sizes=sections_of(x, num_or_sections, axis), axis=axis))
+
+
+def parts(x: Tensor, sizes: Sequence[Any], axis: int) -> tuple[Tensor, ...]:
+    """`split` into parts of given sizes that are views, as PyTorch has it."""
+    axis = axis_of(axis, x.ndim)
+    return _split(x, sizes=sections_of(x, sizes, axis), axis=axis)
+
+
+def _unlinked(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors, no longer views of another one: values are never changed in place."""
+    for tensor in tensors:
+        tensor._alias = None
+    return list(tensors)
 
 
 def chunk(x: Tensor, chunks: int, axis: int = 0) -> list[Tensor]:
@@ -168,8 +186,7 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> list[Tensor]:
     if isinstance(size, Dim):
         return split(x, chunks, axis)
     step = max(1, -(-size // chunks))
-    sections = [min(step, size - at) for at in range(0, size, step)] or [0]
-    return list(_split(x, sizes=tuple(sections), axis=axis))
+    return split(x, [min(step, size - at) for at in range(0, size, step)] or [0], axis)
 
 
 def _infer_unbind(x: Type, *, axis: int) -> list[Type]:
@@ -195,8 +212,8 @@ def _(base, value, *, axis, index):
 
 
 def unstack(x: Tensor, axis: int = 0, num: int | None = None) -> list[Tensor]:
-    """The slices of x along an axis, without it; `num`, how many there are, may be given."""
-    return unbind(x, axis)
+    """Copies of the slices of x along an axis; `num`, how many there are, may be given."""
+    return _unlinked(unbind(x, axis))
 
 
 def unbind(x: Tensor, axis: int = 0) -> list[Tensor]:
@@ -333,8 +350,10 @@ def _(g, *, x_shape, cut, axis):
 def roll(x: Tensor, shifts: Any, axis: Any = None) -> Tensor:
     """Shift elements along axes; what leaves at one end comes in at the other."""
     if axis is None:
-        return _reshape(roll(flatten(x), shifts, 0), shape=tuple(x.shape))
+        row = roll(_reshape(x, shape=(product(x.shape),)), shifts, 0)
+        return _unlinked([_reshape(row, shape=tuple(x.shape))])[0]
     pairs = [(shifts, axis)] if isinstance(axis, int) else zip(shifts, axis, strict=True)
+    moved = x
     for shift, a in pairs:
         a = axis_of(a, x.ndim)
         size = x.shape[a]
@@ -343,8 +362,8 @@ def roll(x: Tensor, shifts: Any, axis: Any = None) -> Tensor:
         cut = (size - shift) % size
         if isinstance(cut, int) and cut == 0:
             continue
-        x = _roll(x, cut=cut, axis=a)
-    return x
+        moved = _roll(moved, cut=cut, axis=a)
+    return OPS["clone"](x) if moved is x else moved
 
 
 def rot90(x: Tensor, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
@@ -355,7 +374,7 @@ def rot90(x: Tensor, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
         return _flip(x, axes=tuple(sorted((a, b))))
     if k == 1:
         return swapaxes(_flip(x, axes=(b,)), a, b)
-    return _flip(swapaxes(x, a, b), axes=(b,)) if k == 3 else x
+    return _flip(swapaxes(x, a, b), axes=(b,)) if k == 3 else OPS["clone"](x)
 
 
 __all__ = [

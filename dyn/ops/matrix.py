@@ -155,7 +155,7 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
 
 
 def diag(x: Tensor, offset: int = 0, padding_value: float = 0) -> Tensor:
-    """A vector on a diagonal of a square matrix, or a diagonal of a matrix as a vector.
+    """A vector on a diagonal of a square matrix, or a diagonal of a matrix as a vector (a copy).
 
     Args:
         x: (n,) or (rows, columns).

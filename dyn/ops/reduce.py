@@ -18,7 +18,7 @@ from dyn.kernels import reduce as kernels
 from dyn.kernels.product_grad import product_grad
 from dyn.ops.elementwise import add, divide, keep_where, multiply, pow, subtract
 from dyn.ops.index import where
-from dyn.ops.infer import Type, axes_of, need_float, product, reduced_shape
+from dyn.ops.infer import Type, need_float, product, reduced_axes, reduced_shape
 from dyn.ops.matrix import diagonal
 from dyn.ops.unary import abs, cast, exp
 
@@ -72,7 +72,7 @@ def sum(x: Tensor, axis: Any = None, dtype: Any = None, keepdim: bool = False) -
     """
     if dtype is not None:
         x = cast(x, dtype)
-    return apply(_sum, (x,), (axes_of(axis, x.ndim), bool(keepdim)))
+    return apply(_sum, (x,), (reduced_axes(axis, x.ndim), bool(keepdim)))
 
 
 @op(infer=_infer_reduced, promote="float")
@@ -88,7 +88,7 @@ def _(g, *, x_shape, axes, keepdims):
 
 def mean(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Arithmetic mean over all axes or the given ones; integers give floating point."""
-    return apply(_mean, (x,), (axes_of(axis, x.ndim), bool(keepdim)))
+    return apply(_mean, (x,), (reduced_axes(axis, x.ndim), bool(keepdim)))
 
 
 def _infer_sum_to(x: Type, *, shape: tuple[Any, ...]) -> Type:
@@ -146,12 +146,12 @@ def _(g, *, x, out, axes, keepdims, shared):
 
 def max(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Largest element over all axes or the given ones; equal ones share the gradient."""
-    return apply(_max, (x,), (axes_of(axis, x.ndim), bool(keepdim), True))
+    return apply(_max, (x,), (reduced_axes(axis, x.ndim), bool(keepdim), True))
 
 
 def min(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Smallest element over all axes or the given ones; equal ones share the gradient."""
-    return apply(_min, (x,), (axes_of(axis, x.ndim), bool(keepdim), True))
+    return apply(_min, (x,), (reduced_axes(axis, x.ndim), bool(keepdim), True))
 
 
 amax, amin = max, min
@@ -195,7 +195,7 @@ def prod(x: Tensor, axis: Any = None, keepdim: bool = False, dtype: Any = None) 
     """Product over all axes or the given ones; integers are multiplied as int64."""
     if dtype is not None:
         x = cast(x, dtype)
-    return _prod(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
+    return _prod(x, axes=reduced_axes(axis, x.ndim), keepdims=bool(keepdim))
 
 
 # ---- logic -------------------------------------------------------------------------------------
@@ -219,12 +219,12 @@ def _any(x, *, axes, keepdims):
 
 def all(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Whether all elements over all axes or the given ones are nonzero; True of none."""
-    return _all(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
+    return _all(x, axes=reduced_axes(axis, x.ndim), keepdims=bool(keepdim))
 
 
 def any(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Whether any element over all axes or the given ones is nonzero; False of none."""
-    return _any(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdim))
+    return _any(x, axes=reduced_axes(axis, x.ndim), keepdims=bool(keepdim))
 
 
 def count_nonzero(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
@@ -258,7 +258,7 @@ def var(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = Fals
         unbiased: divide by count - 1 instead of count (NaN where the count is 1).
         keepdim: leave the reduced axes with size 1.
     """
-    return apply(_var, (x,), (axes_of(axis, x.ndim), bool(keepdim), int(unbiased)))
+    return apply(_var, (x,), (reduced_axes(axis, x.ndim), bool(keepdim), int(unbiased)))
 
 
 @op(infer=_infer_reduced, promote="float")
@@ -280,7 +280,7 @@ def std(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = Fals
 
     The gradient where all elements are equal is 0.
     """
-    return apply(_std, (x,), (axes_of(axis, x.ndim), bool(keepdim), int(unbiased)))
+    return apply(_std, (x,), (reduced_axes(axis, x.ndim), bool(keepdim), int(unbiased)))
 
 
 @op(infer=_infer_reduced, promote="float")
@@ -297,7 +297,7 @@ def _(g, *, x, out, x_shape, axes, keepdims):
 
 def logsumexp(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """log of the sum of e^x over all axes or the given ones, without overflow."""
-    return apply(_logsumexp, (x,), (axes_of(axis, x.ndim), bool(keepdim)))
+    return apply(_logsumexp, (x,), (reduced_axes(axis, x.ndim), bool(keepdim)))
 
 
 def nansum(x: Tensor, axis: Any = None, dtype: Any = None, keepdim: bool = False) -> Tensor:
@@ -342,7 +342,7 @@ def norm(x: Tensor, p: Any = None, axis: Any = None, keepdim: bool = False) -> T
         axis: an axis, several, or None for all.
         keepdim: leave the reduced axes with size 1.
     """
-    axes = axes_of(axis, x.ndim)
+    axes = reduced_axes(axis, x.ndim)
     keep = bool(keepdim)
     if p in (None, "fro", 2):
         return _norm(x, axes=axes, keepdims=keep)

@@ -1,8 +1,8 @@
 """The same elements under another shape: reshape, transpose, squeeze and what is made of them.
 
 All are views: they follow their base when it is written, and a write to them reaches the base by
-the inverse given under `writes`. Joining, cutting and repeating are in `join.py`, indexing in
-`index.py`.
+the inverse given under `writes`. Public `reshape` and `flatten` are copies where numpy's are.
+Joining, cutting and repeating are in `join.py`, indexing in `index.py`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,10 @@ def _(base, value, *, shape):
 
 
 def reshape(x: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
-    """The same elements in row-major order under another shape (a view).
+    """The same elements in row-major order under another shape.
+
+    It is a view; a copy of those views whose elements have to move for it, such as a transposed
+    matrix in a row.
 
     Args:
         x: any shape.
@@ -87,7 +90,15 @@ def reshape(x: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
         ShapeError: the numbers of elements differ, or -1 cannot be inferred.
     """
     wanted = sizes if shape is None else (shape,)
-    return _reshape(x, shape=resolve_shape(x.shape, sizes_of(_flat(wanted))))
+    return _reshaped(x, resolve_shape(x.shape, sizes_of(_flat(wanted))))
+
+
+def _reshaped(x: Tensor, shape: tuple[Any, ...]) -> Tensor:
+    """Reshaped: a copy where a view of x does not lie so that its axes can be joined."""
+    out = _reshape(x, shape=shape)
+    if x._alias is not None and out._alias is not None:
+        out._alias.may_copy = True
+    return out
 
 
 def resolve_shape(old: Sequence[Any], new: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -119,7 +130,7 @@ def resolve_shape(old: Sequence[Any], new: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def flatten(x: Tensor, start_axis: int = 0, stop_axis: int = -1) -> Tensor:
-    """Merge the axes from `start_axis` to `stop_axis` (both included) into one (a view)."""
+    """Merge the axes from `start_axis` to `stop_axis` (both included) into one, as `reshape`."""
     shape = list(x.shape)
     if not shape:
         return _reshape(x, shape=(1,))
@@ -127,7 +138,7 @@ def flatten(x: Tensor, start_axis: int = 0, stop_axis: int = -1) -> Tensor:
     if first > last:
         raise AttributeValueError(f"start_axis {start_axis} lies behind stop_axis {stop_axis}")
     merged = product(shape[first : last + 1])
-    return _reshape(x, shape=(*shape[:first], merged, *shape[last + 1 :]))
+    return _reshaped(x, (*shape[:first], merged, *shape[last + 1 :]))
 
 
 def unflatten(x: Tensor, axis: int, shape: Any) -> Tensor:

@@ -91,6 +91,19 @@ def _(b, node):
     return b.op("Where", b.op("Equal", y, zero), upright, angle)
 
 
+@lowers("hypot")
+def _(b, node):
+    one, infinity = b.const(1, node.dtype), b.const(math.inf, node.dtype)
+    x, y = (b.op("Abs", operand) for operand in node.inputs)
+    most = b.op("Max", x, y)
+    zero = b.op("Equal", most, b.const(0, node.dtype))
+    share = b.op("Div", b.op("Min", x, y), b.op("Where", zero, one, most))
+    found = b.op("Mul", most, b.op("Sqrt", b.op("Add", b.op("Mul", share, share), one)))
+    # Infinity beats NaN.
+    infinite = b.op("Or", b.op("Equal", x, infinity), b.op("Equal", y, infinity))
+    return b.op("Where", infinite, infinity, found)
+
+
 @lowers("logaddexp")
 def _(b, node):
     x, y = node.inputs

@@ -40,3 +40,13 @@ def test_none_for_an_input_that_may_be_absent() -> None:
 def test_dtypes_without_a_counterpart_name_those_that_there_are(dtype: str) -> None:
     with pytest.raises(DTypeError, match="has no counterpart in dyn; it has float16"):
         dyn.to_tensor(np.zeros(3, dtype))
+
+
+def test_a_0d_operand_widens_nothing_of_its_kind() -> None:
+    single, double = dyn.ones([2]), dyn.ones([], "float64")
+    assert (single + double).dtype == (double * single).dtype == dyn.float32
+    assert (dyn.ones([], "float32") - dyn.ones([2], "float64")).dtype == dyn.float64
+    assert (dyn.ones([2], "int32") * dyn.ones([], "int64")).dtype == dyn.int32
+    assert (dyn.ones([2], "int32") * double).dtype == dyn.float64
+    assert (double + dyn.ones([])).dtype == dyn.float64
+    assert (single * dyn.to_tensor(1j)).dtype == dyn.complex64

@@ -5,12 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import dyn.ops
+import dyn
 from dyn.core.errors import GradError, ShapeError
 from dyn.core.modes import no_grad
 from dyn.core.tensor import Tensor
-
-assert dyn.ops
 
 
 def pair(*shape):
@@ -84,6 +82,37 @@ def test_wrong_value_shape_names_both():
     x, _ = pair(3, 4)
     with pytest.raises(ShapeError, match=r"\[5\].*\[4\]"):
         x[0] = np.zeros(5, np.float32)
+
+
+VIEWS = """
+x.diagonal() | x.diagonal(1) | x.t().diagonal() | x.reshape([9]) | x.flatten() | x.t() | x.T | x[0]
+x[::-1] | x[...] | x[None] | x[0, 1] | x.unsqueeze(0) | x.squeeze() | x.unbind()[0] | x.detach()
+dyn.slice(x, [0], [0], [2]) | dyn.strided_slice(x, [0], [0], [3], [2]) | x.moveaxis(0, 1)
+x.swapaxes(0, 1) | x.unflatten(0, [3, 1]) | x.transpose([1, 0]) | x.t().t().reshape([9])
+"""
+COPIES = """
+x.expand([2, 3, 3]) | x.expand([3, 3]) | x.expand_as(dyn.ones([2, 3, 3]))
+x.broadcast_to([1, 3, 3]) | dyn.broadcast_tensors([x, x])[0] | x.t().reshape([9]) | x.t().flatten()
+x[:, :2].flatten() | x.chunk(3)[0] | x.split(3)[0] | x.split([1, -1])[1] | dyn.unstack(x)[0]
+dyn.crop(x, [2, 2]) | x.flip(0) | x.roll(0, 0) | x.roll(0) | x.roll(3) | dyn.diag(x) | x.clone()
+x.tile([1, 1]) | x.tril(5) | dyn.assign(x) | dyn.meshgrid(x[0])[0] | x.repeat_interleave(1, 0)
+x.sum(axis=[])
+"""
+
+
+def _expressions(text):
+    return [part.strip() for line in text.strip().splitlines() for part in line.split(" | ")]
+
+
+@pytest.mark.parametrize("expression", _expressions(VIEWS) + _expressions(COPIES))
+def test_what_is_a_view_in_paddle_is_one_and_nothing_else(expression):
+    x, a = pair(3, 3)
+    v = eval(expression, {"dyn": dyn, "x": x})
+    v[...] = 50.0
+    linked = expression in _expressions(VIEWS)
+    assert ((x.numpy() == 50.0).sum() == v.numpy().size) if linked else (x.numpy() == a).all()
+    x[...] = 7.0
+    assert (v.numpy() == (7.0 if linked else 50.0)).all()
 
 
 SLICES = st.builds(

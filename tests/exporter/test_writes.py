@@ -32,8 +32,8 @@ BATCH_SLICES = (*ENDS, slice(0, 1), slice(-1, None))
 SLICES = (*ENDS, slice(0, 2), slice(None, None, 2))
 
 KINDS = (
-    "view", "view", "move", "fold", "new", "set", "set", "copy", "add", "mul", "mask", "where",
-    "scatter", "pair", "die",
+    "view", "view", "move", "fold", "diagonal", "new", "set", "set", "copy", "add", "mul", "mask",
+    "where", "scatter", "pair", "die",
 )  # fmt: skip
 """Kinds of steps; those named twice are drawn twice as often."""
 
@@ -70,8 +70,12 @@ def fitted(program: list[Any]) -> list[Step]:
                 step = ("copy", i, index, j, variables[j].shape == target)
         elif kind == "move" and x.ndim > 1:
             step = ("move", i, tuple(np.roll(range(x.ndim), 1 + place % (x.ndim - 1))))
-        elif kind == "fold" and x.ndim > 1 and shares(x):
+        elif kind == "fold" and x.ndim > 1:
             step = ("fold", i)
+        elif kind == "diagonal" and x.ndim > 1:
+            axes = [n for n in range(x.ndim) if x.shape[n] < 5]
+            if len(axes) > 1:
+                step = ("diagonal", i, (0, 1, -1)[place % 3], axes[place % 2 - 1], axes[place % 2])
         elif kind == "new":
             step = ("new", i, number)
         elif kind in ("add", "mul", "where"):
@@ -100,15 +104,6 @@ def chosen(x: np.ndarray, place: int, number: float) -> Any:
     return (*[ALL] * axis, item) if number < 1 else (..., item, *[ALL] * (x.ndim - axis - 1))
 
 
-def shares(x: np.ndarray) -> bool:
-    """Whether the axes behind the first can be joined without copying, as tensors always do."""
-    try:
-        joined = x.reshape(x.shape[0], -1)
-    except ValueError:
-        return False
-    return x.size == 0 or np.shares_memory(x, joined)
-
-
 def start(x: Any) -> list[Any]:
     return [x * 1, x[:, 0] * 2]
 
@@ -121,10 +116,17 @@ def run_step(step: Step, v: list[Any]) -> None:
         v.append(x[rest[0]])
     elif kind == "move":
         v.append(x.transpose(rest[0]) if isinstance(x, np.ndarray) else x.transpose(list(rest[0])))
+    elif kind == "diagonal":
+        v.append(x.diagonal(*rest))
+        if isinstance(x, np.ndarray):
+            v[-1].flags.writeable = True
     elif kind == "fold":
         v.append(x.reshape((x.shape[0], math.prod(x.shape[1:]))))
     elif kind == "new":
-        v.append((dyn.tanh if isinstance(x, dyn.Tensor) else np.tanh)(x * rest[0]))
+        if isinstance(x, np.ndarray):
+            v.append(np.ascontiguousarray(np.tanh(x * rest[0])))
+        else:
+            v.append(dyn.tanh(x * rest[0]))
     elif kind == "set":
         x[rest[0]] = rest[1]
     elif kind == "copy":

@@ -102,7 +102,14 @@ ROWS = [
         "hypot",
         [X, array("n", 3, **FAR)],
         reference=np.hypot,
-        run=ops.hypot,
+        points=SPECIAL,
+    ),
+    OpCase(
+        "hypot",
+        [array("n", 3, low=1e30, high=2e30), array("n", 3, low=1e29, high=3e30)],
+        reference=np.hypot,
+        order=0,
+        note="large",
     ),
     OpCase("logaddexp", [X, Y], reference=np.logaddexp, points=SPECIAL),
     OpCase(

@@ -26,9 +26,11 @@ def run_step(step: tuple[Any, ...], v: list[Any]) -> None:
     elif kind == "move":
         v.append(x.permute(rest[0]))
     elif kind == "fold":
-        v.append(x.view(x.shape[0], math.prod(x.shape[1:])))
+        v.append(x.reshape(x.shape[0], math.prod(x.shape[1:])))
+    elif kind == "diagonal":
+        v.append(x.diagonal(*rest))
     elif kind == "new":
-        v.append(torch.tanh(x * rest[0]))
+        v.append(torch.tanh(x * rest[0]).contiguous())
     elif kind == "set":
         x[rest[0]] = rest[1]
     elif kind == "copy":

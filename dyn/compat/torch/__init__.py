@@ -21,6 +21,7 @@ from dyn.compat.torch import (
     utils,
     vocabulary,
 )
+from dyn.compat.torch.arranging import meshgrid
 from dyn.compat.torch.creation import (
     BoolTensor,
     DoubleTensor,
@@ -40,7 +41,6 @@ from dyn.compat.torch.creation import (
     is_floating_point,
     is_tensor,
     linspace,
-    meshgrid,
     multinomial,
     normal,
     numel,

@@ -15,7 +15,7 @@ from dyn.compat.torch.tensor import Base
 from dyn.ops import bounds, elementwise, gather, join, linalg, matrix, unary
 from dyn.ops import reduce as sums
 from dyn.ops import shape as ops
-from dyn.ops.creation import arange
+from dyn.ops.creation import arange, meshgrid
 from dyn.ops.index import slice as cut
 from dyn.ops.index import where
 
@@ -87,7 +87,7 @@ def cartesian_prod(*tensors: Any) -> Any:
     """All tuples of elements of vectors, (n1 * n2 * ..., number of vectors)."""
     if len(tensors) == 1:
         return tensors[0]
-    grid = creation.meshgrid(*tensors)
+    grid = meshgrid(*tensors)
     return join.stack([ops.reshape(t, [-1]) for t in grid], 1)
 
 

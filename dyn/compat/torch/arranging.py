@@ -9,14 +9,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided as as_strided_array
+from numpy.lib.stride_tricks import sliding_window_view
 
 from dyn.compat.torch import creation, shape
 from dyn.compat.torch.algebra import tensors_of
-from dyn.compat.torch.tensor import Base
+from dyn.compat.torch.tensor import Base, own
 from dyn.compat.torch.types import Size
+from dyn.core.alias import shared
 from dyn.core.dispatch import cast_to
 from dyn.ops import gather, index, join, scan, search
 from dyn.ops import shape as ops
+from dyn.ops.infer import broadcast_shapes as broadcast
 
 
 def swapaxes(x: Any, axis0: int, axis1: int) -> Any:
@@ -46,7 +50,8 @@ def flipud(x: Any) -> Any:
 
 def rot90(x: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
     """Turned by k quarters in the plane of two axes."""
-    return join.rot90(x, k, tuple(dims))
+    turned = join.rot90(x, k, tuple(dims))
+    return turned.clone() if turned is x else turned
 
 
 def ravel(x: Any) -> Any:
@@ -87,7 +92,7 @@ def tensor_split(x: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, .
     else:
         ends = [*(min(n % total if n < 0 else n, total) for n in given), total]
         sizes = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-    return tuple(join.split(x, sizes, dim))
+    return tuple(join.parts(x, sizes, dim))
 
 
 def hsplit(x: Any, indices_or_sections: Any) -> tuple[Any, ...]:
@@ -107,26 +112,47 @@ def dsplit(x: Any, indices_or_sections: Any) -> tuple[Any, ...]:
 
 def split_with_sizes(x: Any, split_sizes: Sequence[int], dim: int = 0) -> tuple[Any, ...]:
     """Pieces of the listed sizes."""
-    return tuple(join.split(x, list(split_sizes), dim))
+    return tuple(join.parts(x, list(split_sizes), dim))
 
 
 def unfold(x: Any, dimension: int, size: int, step: int) -> Any:
-    """Windows of `size` elements, `step` apart along an axis, as a new last axis."""
+    """Windows of `size` elements, `step` apart along an axis, as a new last axis.
+
+    A view, read-only unless windows follow on each other.
+    """
     axis = dimension % x.ndim
     count = (x.shape[axis] - size) // step + 1
-    pieces = [
-        index.strided_slice(x, [axis], [start], [start + (count - 1) * step + 1], [step])
-        for start in range(size)
-    ]
-    return join.stack(pieces, x.ndim)
+    if step == size:
+        rows = ops.unflatten(shape.narrow(x, axis, 0, count * size), axis, [count, size])
+        return ops.moveaxis(rows, axis + 1, -1)
+
+    def windows(base: Any) -> Any:
+        ends = [start + (count - 1) * step + 1 for start in range(size)]
+        return join.stack(
+            [index.strided_slice(base, [axis], [n], [end], [step]) for n, end in enumerate(ends)],
+            base.ndim,
+        )
+
+    return shared(x, windows, lambda a: sliding_window_view(a, size, axis)[_every(axis, step)])
+
+
+def _every(axis: int, step: int) -> Any:
+    return (*(slice(None),) * axis, slice(None, None, step))
 
 
 def as_strided(x: Any, size: Any, stride: Any, storage_offset: int = 0) -> Any:
-    """The elements at offset + sum(index * stride) of the flattened tensor: a copy, no view."""
-    places = np.full((), storage_offset or 0, np.int64)
+    """The elements at offset + sum(index * stride) of the flattened tensor: a read-only view."""
+    first = storage_offset or 0
+    places = np.full((), first, np.int64)
     for count, step in zip(size, stride, strict=True):
         places = places[..., None] + np.arange(count, dtype=np.int64) * step
-    return gather.take(x, Base(np.ascontiguousarray(places)))
+    index = Base(np.ascontiguousarray(places))
+    # Strides are in bytes, of which a flag takes one.
+    return shared(
+        x,
+        lambda base: gather.take(base, index),
+        lambda a: as_strided_array(a.reshape(-1)[first:], tuple(size), tuple(stride)),
+    )
 
 
 def sum_to_size(x: Any, *size: Any) -> Any:
@@ -181,7 +207,23 @@ def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None
 
 def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
     """The tensors, expanded to their common shape."""
-    return tuple(join.broadcast_tensors(tensors_of(tensors)))
+    listed = tensors_of(tensors)
+    sizes = broadcast(*(tuple(t.shape) for t in listed))
+    return tuple(shape.expanded(t, sizes) for t in listed)
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
+    """Coordinate tensors of a grid, the first along the first axis: read-only views."""
+    alone = len(tensors) == 1 and not isinstance(tensors[0], Base)
+    listed: list[Any] = list(tensors[0]) if alone else list(tensors)
+    if indexing == "xy":
+        first, second, *rest = meshgrid(listed[1], listed[0], *listed[2:])
+        return (second, first, *rest)
+    sizes = [x.shape[0] if x.ndim else 1 for x in listed]
+    return tuple(
+        own(shape.expanded(ops.reshape(x, [n if i == j else 1 for j in range(len(sizes))]), sizes))
+        for i, (x, n) in enumerate(zip(listed, sizes, strict=True))
+    )
 
 
 def broadcast_shapes(*shapes: Any) -> Size:

@@ -172,16 +172,6 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, **named: Any) -> T
         return own(draws.normal(mean, std, None if size is None else list(size)))
 
 
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Coordinate tensors of a grid, the first along the first axis."""
-    alone = len(tensors) == 1 and not isinstance(tensors[0], Base)
-    listed: list[Any] = list(tensors[0]) if alone else list(tensors)
-    if indexing == "xy":
-        first, second, *rest = meshgrid(listed[1], listed[0], *listed[2:])
-        return (second, first, *rest)
-    return tuple(own(ops.meshgrid(*listed)))
-
-
 def get_default_dtype() -> Any:
     """The dtype that Python floats become."""
     return own(Base(0.0)).dtype

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from dyn.compat.torch.creation import sizes_of
 from dyn.compat.torch.tensor import Base
 from dyn.compat.torch.types import INTEGERS
+from dyn.core.alias import shared
+from dyn.core.dim import plain
 from dyn.ops import gather as gathers
 from dyn.ops import index as indices
 from dyn.ops import join, matrix, scan, search
 from dyn.ops import shape as ops
+from dyn.ops.infer import same_size
 
 
 def view(x: Any, *shape: Any) -> Any:
@@ -73,18 +78,39 @@ def movedim(x: Any, source: Any, destination: Any) -> Any:
 
 
 def expand(x: Any, *sizes: Any) -> Any:
-    """Axes of size 1 repeated; -1 keeps a size."""
-    return join.expand(x, sizes_of(sizes))
+    """Axes of size 1 repeated; -1 keeps a size. A view, read-only if an axis is repeated."""
+    return expanded(x, sizes_of(sizes))
 
 
 def expand_as(x: Any, other: Any) -> Any:
     """Axes of size 1 repeated to the shape of `other`."""
-    return join.expand(x, list(other.shape))
+    return expanded(x, list(other.shape))
 
 
 def broadcast_to(x: Any, size: Any) -> Any:
     """The values broadcast to `size`."""
-    return join.expand(x, list(size))
+    return expanded(x, list(size))
+
+
+def expanded(x: Any, sizes: Sequence[Any]) -> Any:
+    """A view of x in which axes of size 1 are repeated: it is read-only where one is."""
+    lead = len(sizes) - x.ndim
+    olds = [1] * lead + list(x.shape)
+    if lead >= 0 and all(map(_kept, sizes, olds)):
+        return ops.unsqueeze(x, range(lead))
+    shape = tuple(old if _is(n, -1) else n for n, old in zip(sizes, olds, strict=False))
+    return shared(
+        x, lambda base: join.expand(base, sizes), lambda a: np.broadcast_to(a, plain(shape))
+    )
+
+
+def _kept(n: Any, old: Any) -> bool:
+    """Whether an axis of size `old` is not repeated; a symbolic size is never taken for 1."""
+    return _is(n, -1) or (_is(n, 1) if _is(old, 1) else same_size(n, old))
+
+
+def _is(n: Any, number: int) -> bool:
+    return isinstance(n, int) and n == number
 
 
 def repeat(x: Any, *sizes: Any) -> Any:
@@ -114,7 +140,7 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
         total = x.shape[dim]
         whole, rest = divmod(int(total), int(sections))
         sections = [sections] * whole + ([rest] if rest else [])
-    return tuple(join.split(x, list(sections), dim))
+    return tuple(join.parts(x, list(sections), dim))
 
 
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:

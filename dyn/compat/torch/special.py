@@ -12,10 +12,11 @@ import numpy as np
 
 from dyn.compat.torch.tensor import Base
 from dyn.core.dispatch import cast_to
+from dyn.core.dtype import F32
 from dyn.ops import angles, bounds, compare, elementwise, reduce, unary
 from dyn.ops.control import while_loop
-from dyn.ops.creation import full_like, ones_like
-from dyn.ops.index import where
+from dyn.ops.creation import ones_like
+from dyn.ops.index import promoted, where
 from dyn.ops.join import broadcast_tensors
 from dyn.ops.shape import reshape, unsqueeze
 
@@ -24,14 +25,13 @@ LN2 = math.log(2.0)
 
 def as_floats(x: Any) -> Any:
     """The tensor, integers and bools as float32."""
-    return x if x.dtype.is_floating_point else cast_to(x, np.dtype(np.float32))
+    return x if x.dtype.is_floating_point else cast_to(x, F32)
 
 
 def _both(x: Any, y: Any) -> tuple[Any, Any]:
-    """Two floating-point tensors of what may be a tensor and a number."""
-    like = as_floats(x if isinstance(x, Base) else y)
-    made = [as_floats(t) if isinstance(t, Base) else full_like(like, float(t)) for t in (x, y)]
-    return made[0], made[1]
+    """Two tensors, or one and a number, in their common floating-point dtype."""
+    first, second = promoted(x, y)
+    return as_floats(first), as_floats(second)
 
 
 def signbit(x: Any) -> Any:
@@ -67,7 +67,8 @@ def float_power(x: Any, exponent: Any) -> Any:
 
 def ldexp(x: Any, other: Any) -> Any:
     """x * 2 ** other."""
-    return as_floats(x) * exp2(other)
+    x, other = _both(x, other)
+    return x * exp2(other)
 
 
 def logaddexp2(x: Any, other: Any) -> Any:
@@ -123,7 +124,7 @@ def gcd(x: Any, other: Any) -> Any:
         done = compare.equal(b, 0)
         return where(done, a, b), where(done, b, elementwise.remainder(a, where(done, 1, b)))
 
-    pair = broadcast_tensors([x, other])
+    pair = broadcast_tensors(promoted(x, other))
     found, _ = while_loop(lambda a, b: reduce.any(compare.not_equal(b, 0)), divided, pair)
     return unary.abs(found)
 

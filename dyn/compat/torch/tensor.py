@@ -17,6 +17,7 @@ import numpy as np
 from dyn.compat.torch.graph import GradFn, backward
 from dyn.compat.torch.types import INTEGERS, Size, device, dtype, need_cpu, of_name
 from dyn.core import tensor as core
+from dyn.core.alias import layout
 from dyn.core.dispatch import cast_to
 from dyn.core.modes import is_grad_enabled
 from dyn.nn import state
@@ -107,8 +108,8 @@ class Tensor(Base):
         return self.dtype.itemsize
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
-        """True: how values lie in memory is not visible here."""
-        return True
+        """Whether PyTorch would lay the elements out row by row: not so in a transposed view."""
+        return self._alias is None or bool(layout(self).flags.c_contiguous)
 
     # -- gradients ---------------------------------------------------------------------------
 
@@ -200,10 +201,16 @@ class Tensor(Base):
         return self
 
     def contiguous(self, memory_format: Any = None) -> Tensor:
-        """The tensor itself: how values lie in memory is not visible here."""
+        """The tensor itself, or a copy of a view that is not contiguous."""
+        return self if self.is_contiguous() else self.clone()
+
+    def pin_memory(self, device: Any = None) -> Tensor:
+        """The tensor itself."""
         return self
 
-    pin_memory = share_memory_ = contiguous
+    def share_memory_(self) -> Tensor:
+        """The tensor itself."""
+        return self
 
     def type(self, dtype: Any = None) -> Any:
         """The legacy name of the type, such as "torch.FloatTensor"; or the tensor in a dtype."""

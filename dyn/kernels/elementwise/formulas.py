@@ -186,6 +186,15 @@ def logaddexp(m, x, y):
     return m.maximum(x, y) + m.log1p(m.exp(-apart))
 
 
+def hypot(m, x, y):
+    # Scaled by the larger one, so that no square overflows or vanishes. Infinity beats NaN.
+    a, b = m.abs(x), m.abs(y)
+    most = m.maximum(a, b)
+    share = m.minimum(a, b) / m.where(most == 0, 1.0, most)
+    found = most * m.sqrt(1.0 + share * share)
+    return m.where(a == math.inf, a, m.where(b == math.inf, b, found))
+
+
 def huber(m, x, y, *, delta):
     # With n = min(|d|, delta): n * (|d| - n / 2) is both branches at once.
     size = m.abs(x - y)
@@ -243,6 +252,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         hardsigmoid_grad,
         hardswish,
         hardswish_grad,
+        hypot,
         huber,
         huber_grad,
         kl_div,
@@ -359,6 +369,7 @@ UFUNCS: dict[str, Callable[..., Any]] = {
     "fmod": np.fmod,
     "greater_equal": np.greater_equal,
     "greater_than": np.greater,
+    "hypot": np.hypot,
     "isfinite": np.isfinite,
     "isinf": np.isinf,
     "isnan": np.isnan,
