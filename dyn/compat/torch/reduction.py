@@ -36,7 +36,17 @@ def _pair(name: str) -> Any:
 MaxResult, MinResult, SortResult, TopkResult, MedianResult, KthResult, ModeResult = map(
     _pair, ("max", "min", "sort", "topk", "median", "kthvalue", "mode")
 )
-CummaxResult, CumminResult = _pair("cummax"), _pair("cummin")
+CummaxResult, CumminResult, NanmedianResult = map(_pair, ("cummax", "cummin", "nanmedian"))
+
+
+class _Ends(NamedTuple):
+    min: Any
+    max: Any
+
+
+AminmaxResult: Any = type(
+    "aminmax", (_Printed, _Ends), {"__slots__": (), "__doc__": "What `aminmax` returns."}
+)
 
 
 def _plain(function: Any) -> Any:
@@ -147,10 +157,8 @@ def mode(x: Any, dim: int = -1, keepdim: bool = False) -> Any:
 
 
 def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The lower of the middle values; with `dim` a pair with where it was."""
-    axis = 0 if dim is None else dim
-    flat = shape.flatten(x) if dim is None else x
-    found = sorts.kthvalue(flat, (int(flat.shape[axis]) + 1) // 2, axis, keepdim)
+    """The lower of the middle values, NaN where one is NaN; with `dim` a pair with where it was."""
+    found = sorts.lower_median(x, dim, keepdim)
     return found[0] if dim is None else MedianResult(*found)
 
 

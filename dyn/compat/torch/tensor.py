@@ -37,6 +37,13 @@ class Tensor(Base):
 
     # -- what it is --------------------------------------------------------------------------
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        out = super().__deepcopy__(memo)
+        # As in PyTorch, a tensor's gradient is copied with it, that of a parameter is not.
+        if self.grad is not None and not isinstance(self, Parameter):
+            out.grad = self.grad.detach()
+        return out
+
     @property
     def requires_grad(self) -> bool:
         """Whether gradients are wanted: the opposite of `stop_gradient`."""

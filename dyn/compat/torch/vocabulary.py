@@ -38,7 +38,8 @@ ROOMS: dict[Any, str] = {
         column_stack concatenate diff dsplit dstack fliplr flipud hsplit ravel rot90
         split_with_sizes sum_to_size swapaxes swapdims take_along_dim tensor_split tile tril_indices
         triu_indices unfold vsplit""",
-    statistics: """aminmax bucketize histc logcumsumexp msort nanmedian quantile searchsorted
+    statistics: """aminmax bucketize histc logcumsumexp msort nanmedian nanquantile quantile
+        searchsorted
         std_mean unique_consecutive var_mean""",
     writing: """diagonal_scatter fill index_copy index_fill index_put masked_scatter put
         scatter_reduce select_scatter slice_scatter""",

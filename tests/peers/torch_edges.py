@@ -1,0 +1,105 @@
+"""PyTorch code at the edges: missing numbers, sizes that do not fit, settings out of range."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+from tests.peers.snippets import kind, message, ramp, snippet, warned
+
+NAN = float("nan")
+
+
+@snippet(flavour="torch")
+def cross_entropy_of_probabilities(torch: Any) -> Any:
+    F = torch.nn.functional
+    scores = torch.tensor(ramp(3, 5, 4), requires_grad=True)
+    target = torch.tensor(ramp(3, 5, 4, scale=2.0)).softmax(1)
+    weight = torch.tensor([0.5, 1.0, 2.0, 0.1, 3.0])
+    found = [
+        F.cross_entropy(scores, target, reduction="none"),
+        F.cross_entropy(scores[..., 0], target[..., 0], reduction="none"),
+        F.cross_entropy(scores[0, :, 0], target[0, :, 0], reduction="none"),
+        F.cross_entropy(scores, target, weight, reduction="none", label_smoothing=0.2),
+        torch.nn.CrossEntropyLoss(reduction="none", label_smoothing=0.3)(scores, target),
+        F.cross_entropy(scores, target), F.cross_entropy(scores, target, reduction="sum"),
+    ]  # fmt: skip
+    sum(loss.sum() for loss in found).backward()
+    refused = kind(lambda: F.cross_entropy(scores, target[:1]), ValueError)
+    return [loss.detach() for loss in found], scores.grad, refused
+
+
+@snippet(flavour="torch")
+def mean_of_no_labels(torch: Any) -> Any:
+    F = torch.nn.functional
+    scores = torch.tensor(ramp(3, 4), requires_grad=True)
+    none, some = torch.tensor([-100] * 3), torch.tensor([1, -100, 2])
+    weight = torch.ones(4)
+    losses = [
+        F.cross_entropy(scores, none), F.nll_loss(scores, none),
+        F.cross_entropy(scores, none, weight),
+        F.cross_entropy(scores, none, reduction="sum"), F.cross_entropy(scores[:0], none[:0]),
+        F.cross_entropy(scores, none, label_smoothing=0.1),
+        F.cross_entropy(scores, torch.tensor([0, 0, 0]), torch.tensor([0.0, 1, 1, 1])),
+    ]  # fmt: skip
+    F.cross_entropy(scores, none).backward()
+    slopes = [scores.grad.clone()]
+    for smoothing in (0.5, 1.0):
+        scores.grad = None
+        losses.append(F.cross_entropy(scores, some, label_smoothing=smoothing))
+        losses[-1].backward()
+        slopes.append(scores.grad.clone())
+    return [loss.detach() for loss in losses], slopes
+
+
+@snippet(flavour="torch")
+def targets_that_do_not_fit(torch: Any) -> Any:
+    F, nn = torch.nn.functional, torch.nn
+    x, column, row = torch.tensor(ramp(3, 4)), torch.ones(3, 1), torch.ones(4)
+    errors = [
+        message(call, ValueError)
+        for call in (
+            lambda: F.binary_cross_entropy_with_logits(x, column),
+            lambda: F.binary_cross_entropy(x.sigmoid(), row),
+            lambda: nn.BCEWithLogitsLoss()(x, row), lambda: nn.BCELoss()(x.sigmoid(), column),
+        )
+    ]  # fmt: skip
+    warnings_, losses = [], []
+    for name in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"):
+        loss = getattr(F, name)
+        warnings_.append(warned(lambda loss=loss: loss(x, column)))
+        warnings_.append(warned(lambda loss=loss: loss(x, x * 2)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            losses += [loss(x, column), loss(x, row, reduction="none"), loss(column, x)]
+    return errors, warnings_, losses
+
+
+@snippet(flavour="torch")
+def medians_of_missing_numbers(torch: Any) -> Any:
+    x = torch.tensor([[NAN, 1.0, 2.0, 0.5], [3.0, 1.0, 2.0, 2.0]], requires_grad=True)
+    (x.median(1)[0].nan_to_num(7.0) * torch.tensor([2.0, 3.0])).sum().backward()
+    slope = x.grad
+    x = x.detach()
+    q = torch.tensor([0.1, 0.5, 0.9])
+    ways = ("linear", "lower", "higher", "midpoint", "nearest")
+    return (
+        slope, x.median(), x[1].median(), tuple(x.median(0)), tuple(x.median(1, keepdim=True)),
+        torch.tensor([4, 2, 3, 1]).median(), torch.tensor([NAN, float("inf")]).median(),
+        x.nanmedian(), tuple(x.nanmedian(1)), torch.tensor([NAN, NAN]).nanmedian(),
+        [x.quantile(q, 1, interpolation=way) for way in ways],
+        [torch.nanquantile(x, q, 1, True, interpolation=way) for way in ways],
+        torch.nanquantile(torch.tensor([NAN, NAN]), 0.5), x.nanquantile(0.3), x.quantile(0.3, 0),
+        repr(x.aminmax()), repr(x.median(1)), repr(x.nanmedian(1)),
+    )  # fmt: skip
+
+
+@snippet(flavour="torch")
+def copies_and_gradients(torch: Any) -> Any:
+    layer = torch.nn.Linear(2, 2)
+    layer(torch.ones(1, 2)).sum().backward()
+    x = torch.ones(2, requires_grad=True)
+    (x * 2).sum().backward()
+    grads = [copy.deepcopy(layer).weight.grad, copy.deepcopy(layer.weight).grad, copy.copy(x).grad]
+    return grads, copy.deepcopy(x).grad, copy.deepcopy({"x": x})["x"].grad, layer.weight.grad
