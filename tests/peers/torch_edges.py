@@ -6,6 +6,8 @@ import copy
 import warnings
 from typing import Any
 
+import numpy as np
+
 from tests.peers.snippets import kind, message, ramp, snippet, warned
 
 NAN = float("nan")
@@ -103,3 +105,96 @@ def copies_and_gradients(torch: Any) -> Any:
     (x * 2).sum().backward()
     grads = [copy.deepcopy(layer).weight.grad, copy.deepcopy(layer.weight).grad, copy.copy(x).grad]
     return grads, copy.deepcopy(x).grad, copy.deepcopy({"x": x})["x"].grad, layer.weight.grad
+
+
+@snippet(flavour="torch")
+def packed_lengths(torch: Any) -> Any:
+    pack, x = torch.nn.utils.rnn.pack_padded_sequence, torch.zeros(3, 4, 2)
+    refused = [
+        message(lambda lengths=lengths: pack(x, lengths, batch_first=True))
+        for lengths in ([4, 3], [4, 3, 2, 1], [4, 3, 0], [2, 4, 3])
+    ]
+    unsorted = torch.tensor([-1, 4, 2])
+    refused.append(message(lambda: pack(x, unsorted, batch_first=True, enforce_sorted=False)))
+    return (
+        refused,
+        kind(lambda: pack(x, [4, 4, 1], True)),
+        kind(lambda: pack(x, [1, 4, 2], True, False)),
+    )
+
+
+@snippet(flavour="torch")
+def offsets_of_bags(torch: Any) -> Any:
+    bag, i, w = torch.nn.functional.embedding_bag, torch.tensor([0, 1, 2]), torch.eye(4)
+    refused = [
+        kind(lambda at=at: bag(i, w, torch.tensor(at)), RuntimeError)
+        for at in ([0, 5], [1, 2], [0, 2, 1])
+    ]
+    return refused, bag(i, w, torch.tensor([0, 3]))
+
+
+@snippet(flavour="torch")
+def numbers_that_do_not_fit(torch: Any) -> Any:
+    tensor = torch.tensor
+    refused = [
+        message(lambda n=n, d=d: tensor(n, dtype=getattr(torch, d)))
+        for n, d in (
+            ([300], "uint8"), ([[1], [128]], "int8"), (2**31, "int32"), ([NAN], "int32"),
+            ([300.5], "uint8"), (-256, "uint8"),
+        )
+    ]  # fmt: skip
+    refused.append(message(lambda: torch.as_tensor([300], dtype=torch.uint8)))
+    refused.append(message(lambda: torch.ones(1, dtype=torch.uint8).new_tensor([300])))
+    return refused, [
+        tensor([-1], dtype=torch.uint8), tensor([1.5], dtype=torch.int32),
+        tensor([1e40]), tensor([2], dtype=torch.bool), tensor([300]).to(torch.uint8),
+        tensor(np.array([300]), dtype=torch.uint8), tensor([16777217.0], dtype=torch.int32),
+        tensor([], dtype=torch.int8),
+    ]  # fmt: skip
+
+
+@snippet(flavour="torch")
+def output_padding_within_the_dilation(torch: Any) -> Any:
+    found = []
+    for padding, stride, dilation, extra in (
+        (0, 1, 3, 2), (1, 2, 4, 3), (2, 1, 3, (2, 1)), (1, 2, 1, 1),
+    ):  # fmt: skip
+        x = torch.tensor(ramp(2, 4, 5, 4), requires_grad=True)
+        w = torch.tensor(ramp(4, 3, 2, 3), requires_grad=True)
+        b = torch.tensor(ramp(6), requires_grad=True)
+        y = torch.nn.functional.conv_transpose2d(x, w, b, stride, padding, extra, 2, dilation)
+        (y * torch.tensor(ramp(*y.shape, scale=0.5))).sum().backward()
+        found.append((y.detach(), x.grad, w.grad, b.grad))
+    layer = torch.nn.ConvTranspose2d(4, 4, 3, 2, output_padding=2)
+    return found, kind(lambda: layer(torch.ones(1, 4, 3, 3)), RuntimeError, ValueError)
+
+
+@snippet(flavour="torch")
+def rates_that_grow(torch: Any) -> Any:
+    schedules, rows = torch.optim.lr_scheduler, []
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.5)
+    for make in (
+        lambda o: schedules.StepLR(o, 2, gamma=1.5), lambda o: schedules.StepLR(o, 1, gamma=1.0),
+        lambda o: schedules.MultiStepLR(o, [3, 1, 1], gamma=2.0),
+        lambda o: schedules.MultiStepLR(o, [2, 4]),
+    ):  # fmt: skip
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.5)
+        schedule = make(optimizer)
+        rows.append([])
+        for _ in range(5):
+            optimizer.step()
+            schedule.step()
+            rows[-1].append(schedule.get_last_lr()[0])
+    return rows, message(lambda: schedules.ConstantLR(optimizer, 2.0))
+
+
+@snippet(flavour="torch")
+def masks_of_the_default_dtype(torch: Any) -> Any:
+    mask = torch.nn.Transformer.generate_square_subsequent_mask
+    kinds = [str(mask(2).dtype), str(mask(2, dtype=torch.float16).dtype)]
+    torch.set_default_dtype(torch.float64)
+    try:
+        kinds.append(str(mask(2).dtype))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    return kinds

@@ -208,4 +208,4 @@ class Transformer(Module):
     @staticmethod
     def generate_square_subsequent_mask(sz: Any, device: Any = None, dtype: Any = None) -> Any:
         """(sz, sz): -inf above the diagonal, so that no position sees a later one, else 0."""
-        return own(triu(full([sz, sz], float("-inf"), dtype or "float32"), 1))
+        return own(triu(full([sz, sz], float("-inf"), dtype), 1))
