@@ -198,3 +198,53 @@ def masks_of_the_default_dtype(torch: Any) -> Any:
     finally:
         torch.set_default_dtype(torch.float32)
     return kinds
+
+
+@snippet(flavour="torch")
+def norms_that_are_not_finite(torch: Any) -> Any:
+    utils = torch.nn.utils
+    p = torch.nn.Parameter(torch.ones(2))
+    p.grad = torch.tensor([NAN, 1.0])
+    refused = [
+        message(lambda n=n: utils.clip_grad_norm_([p], 1.0, n, error_if_nonfinite=True))
+        for n in (2.0, 1.0)
+    ]
+    kept = p.grad.clone()
+    norms = [utils.clip_grad_norm_([p], 1.0), utils.get_total_norm([torch.ones(4), torch.ones(5)])]
+    p.grad = torch.tensor([3.0, 4.0])
+    norms.append(utils.clip_grad_norm_(p, 1.0, error_if_nonfinite=True))
+    return refused, kept, norms, p.grad
+
+
+@snippet(flavour="torch")
+def keys_and_values_of_other_widths(torch: Any) -> Any:
+    net = torch.nn.MultiheadAttention(6, 2, kdim=3, vdim=5, batch_first=True)
+    with torch.no_grad():
+        for i, p in enumerate(net.parameters()):
+            p.copy_(torch.tensor(ramp(*p.shape, scale=0.5 + 0.1 * i)))
+    q, k, v = (torch.tensor(ramp(2, n, w)) for n, w in ((3, 6), (4, 3), (4, 5)))
+    out, weights = net(q, k, v)
+    (out * torch.tensor(ramp(*out.shape))).sum().backward()
+    named = [(name, p.grad) for name, p in net.named_parameters()]
+    same = torch.nn.MultiheadAttention(6, 2, 0.0, True, False, False, None, None, True)
+    return out.detach(), weights.detach(), named, list(same.state_dict()), same.batch_first
+
+
+@snippet(flavour="torch")
+def anomalies(torch: Any) -> Any:
+    def run() -> None:
+        x = torch.tensor([-1.0], requires_grad=True)
+        torch.sqrt(x).sum().backward()
+
+    found = [message(run)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with torch.autograd.detect_anomaly():
+            found.append(message(run)[:70])
+        with torch.autograd.set_detect_anomaly(True):
+            found.append(message(run)[:70])
+            enabled = torch.is_anomaly_enabled()
+    torch.autograd.set_detect_anomaly(True)
+    found.append(message(run)[:70])
+    torch.autograd.set_detect_anomaly(False)
+    return found, message(run), enabled, torch.is_anomaly_enabled()

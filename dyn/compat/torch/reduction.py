@@ -29,8 +29,8 @@ class _Printed:
         return f"torch.return_types.{type(self).__name__}(\n{fields})"
 
 
-def _pair(name: str) -> Any:
-    return type(name, (_Printed, _Pair), {"__slots__": (), "__doc__": f"What `{name}` returns."})
+def _pair(name: str, fields: Any = _Pair) -> Any:
+    return type(name, (_Printed, fields), {"__slots__": (), "__doc__": f"What `{name}` returns."})
 
 
 MaxResult, MinResult, SortResult, TopkResult, MedianResult, KthResult, ModeResult = map(
@@ -44,9 +44,12 @@ class _Ends(NamedTuple):
     max: Any
 
 
-AminmaxResult: Any = type(
-    "aminmax", (_Printed, _Ends), {"__slots__": (), "__doc__": "What `aminmax` returns."}
-)
+class _Bins(NamedTuple):
+    hist: Any
+    bin_edges: Any
+
+
+AminmaxResult, HistogramResult = _pair("aminmax", _Ends), _pair("histogram", _Bins)
 
 
 def _plain(function: Any) -> Any:

@@ -11,7 +11,18 @@ from typing import Any
 from dyn.compat.torch import reduction
 from dyn.compat.torch.tensor import Base
 from dyn.core.dispatch import cast_to
-from dyn.ops import bounds, compare, elementwise, gather, join, reduce, scan, search, unary
+from dyn.ops import (
+    bounds,
+    compare,
+    creation,
+    elementwise,
+    gather,
+    join,
+    reduce,
+    scan,
+    search,
+    unary,
+)
 from dyn.ops import index as indices
 from dyn.ops import shape as ops
 from dyn.ops import sort as sorts
@@ -77,7 +88,7 @@ def nanquantile(
     numbers = compare.logical_not(compare.isnan(flat))
     count = reduce.sum(cast_to(numbers, flat._array.dtype), axis, keepdim=True)
     # Of no numbers at all the first element is taken, a NaN.
-    place = unary.clip((count - 1) * q, 0, None)
+    place = bounds.clip((count - 1) * q, 0, None)
     low, high = _BETWEEN[interpolation](place)
     found = _at(ordered, low, axis)
     if high is not low:
@@ -167,6 +178,37 @@ def histc(x: Any, bins: int = 100, min: Any = 0, max: Any = 0) -> Any:
     place = unary.floor((inside - low) * (bins / (high - low)))
     counts = search.bincount(cast_to(bounds.clip(place, 0, bins - 1), _int64), None, bins)
     return cast_to(counts, x._array.dtype)
+
+
+def histogram(
+    x: Any, bins: Any, *, range: Any = None, weight: Any = None, density: bool = False
+) -> Any:
+    """How many elements, or how much weight, falls into each bin; and the edges of the bins.
+
+    Args:
+        bins: how many equal bins, or their edges in ascending order; the last one has both edges.
+        range: (lowest, highest) edge of equal bins; those of the elements by default.
+        weight: the shape of x.
+        density: divide by the sum and by the widths, so that the integral is 1.
+    """
+    flat = ops.reshape(x.detach(), [-1])
+    edges = bins
+    if not isinstance(bins, Base):
+        low, high = range or (float(reduce.min(flat)), float(reduce.max(flat)))
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        edges = creation.linspace(low, high, bins + 1, x._array.dtype.name)
+    count = int(edges.shape[0]) - 1
+    kept = compare.logical_and(flat >= edges[0], flat <= edges[count])
+    place = search.searchsorted(edges, indices.masked_select(flat, kept), right=True) - 1
+    shares = None
+    if weight is not None:
+        shares = indices.masked_select(ops.reshape(weight.detach(), [-1]), kept)
+    found = search.bincount(bounds.clip(place, 0, count - 1), shares, count)
+    found = cast_to(found, x._array.dtype)
+    if density:
+        found = found / reduce.sum(found) / (edges[1:] - edges[:-1])
+    return reduction.HistogramResult(found, edges)
 
 
 _int64 = Base([0])._array.dtype
