@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="dyn", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("info", help="versions, vector width, threads, kernel cache")
-    commands.add_parser("warmup", help="compile all kernels now, with a progress bar")
+    commands.add_parser("warmup", help="compile the kernels now, with a progress bar")
     own = {"info": info, "warmup": warmup}
     others = {entry.name: entry.load() for entry in metadata.entry_points(group="dyn.commands")}
     for name, command in others.items():
@@ -64,7 +64,7 @@ def _cache_rows() -> list[tuple[str, str]]:
     found = jit.cache_info()
     return [
         ("kernel cache", f"{found['folder'] or 'none'}"),
-        ("cache state", f"{found['state']}, {found['files']} kernels, {_size(found['bytes'])}"),
+        ("cache state", f"{found['state']}, {found['files']} files, {_size(found['bytes'])}"),
     ]
 
 
@@ -73,7 +73,7 @@ def _size(count: int) -> str:
 
 
 def warmup() -> int:
-    """Compile every kernel, or load it from the cache, and say how long it took."""
+    """Compile the kernels, or load them from the cache, and say how long it took."""
     start = time.perf_counter()
     with tqdm(unit="kernel", desc="compiling", file=sys.stderr, dynamic_ncols=True) as bar:
 
@@ -84,11 +84,7 @@ def warmup() -> int:
 
         count = jit.warmup(progress)
     seconds = time.perf_counter() - start
-    print(f"{count} kernels are ready after {seconds:.1f} s")
+    print(f"{count} kernels are ready after {seconds:.1f} s; rarer ones compile when first used")
     for name, value in _cache_rows():
         print(f"{name}: {value}")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

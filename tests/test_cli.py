@@ -1,6 +1,7 @@
 """The command `dyn`."""
 
 import re
+import subprocess
 import sys
 
 import pytest
@@ -21,7 +22,12 @@ def test_info_tells_what_is_installed(capsys):
     assert re.match(r"(4|8|16) float32", lines["lanes"])
     assert re.match(r"\d+ of \d+ processors", lines["threads"])
     assert lines["kernel cache"] == str(jit.cache_info()["folder"] or "none")
-    assert "kernels, " in lines["cache state"]
+    assert "files, " in lines["cache state"]
+
+
+def test_the_package_runs_as_the_command():
+    done = subprocess.run([sys.executable, "-m", "dyn", "info"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("dyn-onnx"), done.stderr
 
 
 def test_a_package_that_is_missing(capsys, monkeypatch):

@@ -120,6 +120,8 @@ class _Walk:
                     # While a model is traced, sizes are compared as symbols: in `_fit`.
                     if self.watched or gx._array.shape != shape or gx._array.dtype != dtype:
                         gx = _fit(gx, shape, dtype)
+                        for observer in observe.current():
+                            observer.on_gradient(node, position, gx)
                     self.deliver(edge[0], edge[1], gx)
         if not self.retain_graph:
             node.release()

@@ -28,6 +28,9 @@ class Observer:
     ) -> None:
         """An op ran. `outputs` holds private outputs too; attribute values may hold `Dim`s."""
 
+    def on_gradient(self, node: Any, position: int, gradient: Tensor) -> None:
+        """The rule of a node on the tape gave the gradient of the input at `position`."""
+
     def on_create(self, tensor: Tensor) -> None:
         """A tensor was made from numbers rather than by an op."""
 

@@ -285,8 +285,6 @@ class Tensor(PythonValue):
         out = type(self).__new__(type(self))
         own = ("_leaf", "_alias", "_grad")
         out.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
-        if self._grad is not None and self._grad is not ZERO:
-            out._grad = self._grad.detach()
         memo[id(self)] = out
         return out
 

@@ -196,6 +196,13 @@ def reduced(losses: np.ndarray, shape: tuple[int, ...], reduction: str) -> np.nd
     return np.asarray(np.add.reduce(losses, None, np.float64), losses.dtype)
 
 
+def of_none(loss: np.ndarray, share: np.ndarray, reduction: str) -> np.ndarray:
+    """A loss that is NaN if it is the mean of no rows at all."""
+    if reduction == "mean" and loss == 0 and not share.any():
+        return np.full_like(loss, np.nan)
+    return loss
+
+
 def _back(rows: np.ndarray, axis: int) -> np.ndarray:
     """What was made of `_as_rows`, with its last axis at `axis`."""
     return rows if axis == rows.ndim - 1 else np.moveaxis(rows, -1, axis)
@@ -216,6 +223,7 @@ def softmax_cross_entropy(
     ignore_index: int,
     reduction: str,
     label_smoothing: float,
+    nan_of_none: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Loss, its gradient to the logits, and the share by which each row counts.
 
@@ -224,7 +232,8 @@ def softmax_cross_entropy(
         label: integers, one per row.
         weight: [C] weight of each class, or None.
         reduction: "none", "sum" or "mean" (divided by the sum of the weights).
-        label_smoothing: s in [0, 1): the target is 1 - s at the label plus s / C everywhere.
+        label_smoothing: s: the target is 1 - s at the label plus s / C everywhere.
+        nan_of_none: the mean is NaN, not 0, if no row counts.
 
     Raises:
         IndexError: a label is neither a class nor `ignore_index`.
@@ -233,7 +242,7 @@ def softmax_cross_entropy(
         wide = (None if v is None else v.astype(np.float32) for v in (logits, weight))
         made = softmax_cross_entropy(
             next(wide), label, next(wide), axis=axis, ignore_index=ignore_index,
-            reduction=reduction, label_smoothing=label_smoothing,
+            reduction=reduction, label_smoothing=label_smoothing, nan_of_none=nan_of_none,
         )  # fmt: skip
         return (
             made[0].astype(logits.dtype),
@@ -255,11 +264,14 @@ def softmax_cross_entropy(
         bad = chosen.item(-1)
         if bad >= 0:
             raise bad_label(label, bad, classes, ignore_index)
+        loss = of_none(loss, share, reduction) if nan_of_none else loss
         return loss, _back(grad, axis), share
     chosen, share = prepared(label, weight, classes, ignore_index, reduction, logits.dtype)
     losses = np.empty(chosen.shape, logits.dtype)
     grad = _of_any(table, chosen, share, losses, label_smoothing)
-    return reduced(losses, shape, reduction), _back(grad, axis), share.reshape(shape)
+    loss = reduced(losses, shape, reduction)
+    loss = of_none(loss, share, reduction) if nan_of_none else loss
+    return loss, _back(grad, axis), share.reshape(shape)
 
 
 def _of_any(

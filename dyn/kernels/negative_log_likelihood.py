@@ -26,6 +26,7 @@ from dyn.kernels.cross_entropy import (
     begin,
     end,
     integers,
+    of_none,
     prepared,
     reduced,
 )
@@ -112,6 +113,7 @@ def negative_log_likelihood(
     axis: int,
     ignore_index: int,
     reduction: str,
+    nan_of_none: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Loss -x at the label, and the share by which each row counts; as `softmax_cross_entropy`."""
     classes, shape = x.shape[axis], label.shape
@@ -126,13 +128,14 @@ def negative_log_likelihood(
         bad = chosen.item(-1)
         if bad >= 0:
             raise bad_label(label, bad, classes, ignore_index)
-        return loss, share
+        return of_none(loss, share, reduction) if nan_of_none else loss, share
     chosen, share = prepared(label, weight, classes, ignore_index, reduction, x.dtype)
     counted = chosen.reshape(shape) != IGNORED
     index = np.expand_dims(np.where(counted, chosen.reshape(shape), 0), axis)
     picked = np.take_along_axis(x, index, axis).reshape(shape)
     losses = np.where(counted, -picked * share.reshape(shape), x.dtype.type(0))
-    return reduced(losses, shape, reduction), share.reshape(shape)
+    loss = reduced(losses, shape, reduction)
+    return of_none(loss, share, reduction) if nan_of_none else loss, share.reshape(shape)
 
 
 def negative_log_likelihood_grad(

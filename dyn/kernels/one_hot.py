@@ -57,5 +57,6 @@ def one_hot(x: np.ndarray, classes: int, dtype: np.dtype) -> np.ndarray:
     out, failed = empty((*x.shape, classes), dtype), np.zeros(1, np.int64)
     _plan(x.size, classes, out.dtype)(index, out, failed)
     if failed[0]:
-        raise IndexError(f"{x.min()} to {x.max()} are not all in [0, {classes})")
+        wrong = x.min() if x.min() < 0 else x.max()
+        raise IndexError(f"{wrong} is not one of the {classes} classes, 0 to {classes - 1}")
     return out

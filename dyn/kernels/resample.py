@@ -55,8 +55,9 @@ def taps(
     else:
         at = at * ratio
     if mode == "nearest":
-        # Rounding noise must not push an exact position below its element.
-        first = np.floor(at + 1e-9).astype(np.int64)[:, None]
+        # Centres lie half an element in. Rounding noise must not push a position below its element.
+        half = 0.5 if transform == "half_pixel" else 0.0
+        first = np.floor(at + half + 1e-9).astype(np.int64)[:, None]
         return np.clip(first, 0, size - 1), np.ones((count, 1))
     first = np.floor(at).astype(np.int64)
     part = at - first

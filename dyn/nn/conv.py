@@ -15,7 +15,7 @@ from dyn.nn import functional as F
 from dyn.nn import initializer as init
 from dyn.nn.layer import Layer
 from dyn.nn.state import in_order
-from dyn.ops.windows import padding_pairs
+from dyn.ops.windows import padding_pairs, per_axis
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -82,8 +82,8 @@ class _Conv(Layer):
                 f"'{padding_mode}'"
             )
         self._in_channels, self._out_channels, self._groups = in_channels, out_channels, groups
-        self._stride = _per_axis(stride, count)
-        self._dilation = _per_axis(dilation, count)
+        self._stride = per_axis("stride", stride, count)
+        self._dilation = per_axis("dilation", dilation, count)
         self._padding = freeze(padding)
         self._padding_mode = padding_mode
         self._output_padding = output_padding

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dyn.core.dtype import default_float
 from dyn.core.errors import AttributeValueError
 from dyn.core.tensor import Tensor
 from dyn.nn.container import LayerList
@@ -150,5 +151,5 @@ class Transformer(Layer):
 
     def generate_square_subsequent_mask(self, length: int) -> Tensor:
         """(length, length): 0 up to the diagonal, minus infinity above it."""
-        hidden = np.triu(np.full((length, length), -np.inf, np.float32), 1)
+        hidden = np.triu(np.full((length, length), -np.inf, default_float()), 1)
         return Tensor._of(hidden)

@@ -5,11 +5,13 @@ What is worked out here: layouts, one number for all axes, named padding, the si
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dyn.core.errors import AttributeValueError
 from dyn.core.tensor import Tensor
 from dyn.ops.conv import _conv, _conv_transpose
+from dyn.ops.pad import _pad
 from dyn.ops.shape import _transpose
 from dyn.ops.windows import padding_pairs, per_axis
 
@@ -117,6 +119,27 @@ def conv3d(
     return _conv_nd(3, x, weight, bias, stride, padding, dilation, groups, data_format)
 
 
+def _beyond(
+    extra: Sequence[int], pads: Sequence[int], steps: Sequence[int], gaps: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Padding, and how many places at the far ends no filter reaches.
+
+    As many places as a stride may be added to a transpose that a convolution still undoes. More of
+    them, up to the dilation, are first those that padding would cut off, and then hold the bias.
+    """
+    found, rest = list(pads), []
+    for i, (more, step, gap) in enumerate(zip(extra, steps, gaps, strict=True)):
+        if more >= max(step, gap):
+            raise AttributeValueError(
+                f"output_padding={more} must be smaller than stride={step} or dilation={gap}"
+            )
+        over = max(more - step + 1, 0)
+        shown = min(over, found[2 * i + 1])
+        found[2 * i + 1] -= shown
+        rest.append(over - shown)
+    return tuple(found), tuple(rest)
+
+
 def _conv_transpose_nd(
     count: int,
     x: Tensor,
@@ -142,18 +165,25 @@ def _conv_transpose_nd(
             (sizes[i] - 1) * steps[i] - pads[2 * i] - pads[2 * i + 1] + gaps[i] * (k - 1) + 1 + more
             for i, (k, more) in enumerate(zip(kernel, extra, strict=True))
         ]
+        pads, rest = _beyond(extra, pads, steps, gaps)
+        output_size = [n - more for n, more in zip(output_size, rest, strict=True)]
     elif output_padding not in (0, (0,) * count, [0] * count):
         raise AttributeValueError("give output_padding or output_size, not both")
+    else:
+        rest = (0,) * count
     y = _conv_transpose(
         x,
         weight,
-        bias,
+        None if any(rest) else bias,
         size=per_axis("output_size", output_size, count),
         stride=steps,
         padding=pads,
         dilation=gaps,
         groups=int(groups),
     )
+    if any(rest):
+        y = _pad(y, pads=((0, 0), (0, 0), *((0, more) for more in rest)), mode="constant", value=0)
+        y = y if bias is None else y + bias.reshape((-1, *([1] * count)))
     return _channels_last(y, count) if last else y
 
 
@@ -198,7 +228,7 @@ def conv2d_transpose(
         bias: [Co] or None.
         stride: step between the places where filters are added.
         padding: what is cut off the result at its borders, in the forms of `conv2d`.
-        output_padding: rows and columns added at the far end, fewer than `stride`.
+        output_padding: rows and columns added at the far end, fewer than `stride` or `dilation`.
         groups: channels are cut into so many groups that do not see each other.
         dilation: distance between the elements of a filter.
         output_size: [H', W'] instead of `output_padding`.

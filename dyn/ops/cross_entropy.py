@@ -63,9 +63,10 @@ def _infer(
     ignore_index: int,
     reduction: str,
     label_smoothing: float,
+    nan_of_none: bool,
 ) -> list[Type]:
-    if not 0 <= label_smoothing < 1:
-        raise AttributeValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
+    if not 0 <= label_smoothing <= 1:
+        raise AttributeValueError(f"label_smoothing must lie in [0, 1], got {label_smoothing}")
     rows = _infer_rows(logits, label, weight, axis, reduction)
     loss = Type(rows if reduction == "none" else (), logits.dtype)
     return [loss, logits, Type(rows, logits.dtype)]
@@ -81,6 +82,7 @@ def softmax_cross_entropy(
     ignore_index=-100,
     reduction="mean",
     label_smoothing=0.0,
+    nan_of_none=False,
 ):
     """-log(softmax(logits)) at the label, times the weight of the label's class.
 
@@ -93,8 +95,9 @@ def softmax_cross_entropy(
         axis: where the classes are (counted from the front).
         ignore_index: rows with this label count nothing.
         reduction: "none" gives one loss per row; "mean" divides by the sum of the weights of the
-            rows that count (and is 0 if none does).
-        label_smoothing: s, in [0, 1).
+            rows that count.
+        label_smoothing: s, in [0, 1].
+        nan_of_none: the mean is NaN, as 0 / 0 and in PyTorch, and not 0 where no row counts.
 
     Returns:
         loss, 0-d or the shape of label. Private: `dlogits`, the gradient of the loss (of each row's
@@ -113,6 +116,7 @@ def softmax_cross_entropy(
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
+        nan_of_none=nan_of_none,
     )
 
 
@@ -166,20 +170,29 @@ def _infer_nll(
     axis: int,
     ignore_index: int,
     reduction: str,
+    nan_of_none: bool,
 ) -> list[Type]:
     rows = _infer_rows(x, label, weight, axis, reduction)
     return [Type(rows if reduction == "none" else (), x.dtype), Type(rows, x.dtype)]
 
 
 @op(infer=_infer_nll, outputs=("loss", "share"))
-def negative_log_likelihood(x, label, weight=None, *, axis=1, ignore_index=-100, reduction="mean"):
+def negative_log_likelihood(
+    x, label, weight=None, *, axis=1, ignore_index=-100, reduction="mean", nan_of_none=False
+):
     """-x at the label, times the weight of the label's class.
 
     Arguments are those of `softmax_cross_entropy`, with log probabilities in the place of logits.
     ONNX: NegativeLogLikelihoodLoss.
     """
     return likelihood.negative_log_likelihood(
-        x, label, weight, axis=axis, ignore_index=ignore_index, reduction=reduction
+        x,
+        label,
+        weight,
+        axis=axis,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        nan_of_none=nan_of_none,
     )
 
 

@@ -195,9 +195,9 @@ def cross_entropy(
     given = axis, int(ignore_index), reduction
     if use_softmax:
         inputs = input, label, weight
-        loss = apply(softmax_cross_entropy, inputs, (*given, float(label_smoothing)))
+        loss = apply(softmax_cross_entropy, inputs, (*given, float(label_smoothing), False))
     else:
-        loss = apply(negative_log_likelihood, (OPS["log"](input), label, weight), given)
+        loss = apply(negative_log_likelihood, (OPS["log"](input), label, weight), (*given, False))
     if reduction == "none" and kept_axis:
         loss = OPS["unsqueeze"](loss, axes=(axis,))
     return loss
@@ -248,7 +248,7 @@ def nll_loss(
 
     ONNX: NegativeLogLikelihoodLoss.
     """
-    given = 1, int(ignore_index), reduction
+    given = 1, int(ignore_index), reduction, False
     return apply(negative_log_likelihood, (input, label, weight), given)
 
 

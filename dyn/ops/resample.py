@@ -13,7 +13,10 @@ from dyn.kernels import resample as kernels
 from dyn.ops.adaptive import _adaptive_avg_pool
 from dyn.ops.infer import Type, need_float, need_rank
 
-RANKS = {"nearest": None, "linear": 1, "bilinear": 2, "trilinear": 3, "bicubic": 2, "area": None}
+RANKS = {
+    "nearest": None, "nearest-exact": None, "linear": 1, "bilinear": 2, "trilinear": 3,
+    "bicubic": 2, "area": None,
+}  # fmt: skip
 """Modes, and the number of spatial axes that each is for (None: any)."""
 
 
@@ -80,7 +83,8 @@ def interpolate(
         x: [N, C, spatial...], floating point.
         size: new spatial sizes, an int for all.
         scale_factor: new over old size, a number for all. Give this or `size`, not both.
-        mode: "nearest"; "linear" (one spatial axis), "bilinear" (two), "trilinear" (three),
+        mode: "nearest" takes the element at or before i / scale, "nearest-exact" that at
+            (i + 0.5) / scale; "linear" (one spatial axis), "bilinear" (two), "trilinear" (three),
             "bicubic" (two); "area" (means over bins, as adaptive pooling).
         align_corners: first and last elements of old and new axis lie on each other.
         align_mode: 0 samples at (i + 0.5) / scale - 0.5, 1 at i / scale (linear modes).
@@ -104,7 +108,7 @@ def interpolate(
         )
     if (size is None) == (scale_factor is None):
         raise AttributeValueError("give either size or scale_factor", op="interpolate")
-    if align_corners and mode in ("nearest", "area"):
+    if align_corners and mode in ("nearest", "nearest-exact", "area"):
         raise AttributeValueError(f"align_corners has no meaning for {mode}", op="interpolate")
     wanted = scale_factor if size is None else size
     given = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted] * count
@@ -126,9 +130,11 @@ def interpolate(
     transform = "half_pixel"
     if align_corners:
         transform = "align_corners"
-    elif mode == "nearest" or (align_mode == 1 and mode != "bicubic"):
+    elif mode == "nearest" or (align_mode == 1 and mode not in ("bicubic", "nearest-exact")):
         transform = "asymmetric"
-    kind = {"nearest": "nearest", "bicubic": "cubic"}.get(mode, "linear")
+    kind = {"nearest": "nearest", "nearest-exact": "nearest", "bicubic": "cubic"}.get(
+        mode, "linear"
+    )
     return _interpolate(x, sizes=sizes, scales=scales, mode=kind, transform=transform)
 
 

@@ -8,10 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.core.errors import ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import rnn as kernels
-from dyn.ops.infer import Type, need_float, need_int, need_rank, need_same_dtype, need_shape
+from dyn.ops.infer import (
+    Type,
+    need_float,
+    need_int,
+    need_rank,
+    need_same_dtype,
+    need_shape,
+    same_size,
+    show,
+)
 from dyn.ops.join import concat
 from dyn.ops.linalg import matmul
 
@@ -29,6 +39,11 @@ def _infer(gates: int, inputs: tuple[Any, ...], c: Any, lengths: Any) -> tuple[T
     steps, batch, width = x.shape
     hidden = r.shape[1]
     both = w_back is not None
+    need_rank("w", w, 2)
+    if not same_size(w.shape[1], width):
+        raise ShapeError(
+            f"x {show(x.shape)} has {width} features, the weight {show(w.shape)} wants {w.shape[1]}"
+        )
     for end, ws in (("", (w, r, b, rb)), ("_back", (w_back, r_back, b_back, rb_back))):
         need_shape(f"w{end}", ws[0], gates * hidden, width)
         need_shape(f"r{end}", ws[1], gates * hidden, hidden)

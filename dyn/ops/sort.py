@@ -134,22 +134,44 @@ def _keep(found: Tensor, ndim: int, axis: Any, keepdim: bool) -> Tensor:
     return OPS["unsqueeze"](found, axes=(axis_of(axis, ndim),))
 
 
-def median(x: Tensor, axis: int | None = None, keepdim: bool = False, mode: str = "avg") -> Tensor:
-    """The middle element along an axis, or of all.
+def lower_median(
+    x: Tensor, axis: int | None = None, keepdim: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The lower of the elements in the middle of an axis, or of all, and where it stands.
+
+    Where there is a NaN, that is the median: the first one.
+    """
+    flat, at = _along(x, axis)
+    place = argsort(flat, at)
+    place = slice_at(place, at, (place.shape[at] - 1) // 2)
+    if x._array.dtype.kind == "f":
+        missing = cast(OPS["isnan"](flat), "int32")
+        place = where(sum(missing, at) > 0, argmax(missing, at), place)
+    place = OPS["unsqueeze"](place, axes=(at,))
+    value = OPS["squeeze"](OPS["take_along_axis"](flat, place, axis=at), axes=(at,))
+    place = OPS["squeeze"](place, axes=(at,))
+    return _keep(value, x.ndim, axis, keepdim), _keep(place, x.ndim, axis, keepdim)
+
+
+def median(x: Tensor, axis: int | None = None, keepdim: bool = False, mode: str = "avg") -> Any:
+    """The middle element along an axis, or of all; NaN where one is NaN.
 
     Args:
         mode: of an even number of elements "avg" takes the mean of the two in the middle (integers
             give floating point), "min" the smaller one.
+
+    Returns:
+        The medians; with an axis and mode "min" a pair with where they stand.
     """
     if mode not in ("avg", "min"):
         raise AttributeValueError(f"mode {mode!r} is not one of avg, min")
+    if mode == "min":
+        found = lower_median(x, axis, keepdim)
+        return found[0] if axis is None else found
     flat, at = _along(x, axis)
     ordered = sort(flat, at)
     n = ordered.shape[at]
-    low = slice_at(ordered, at, (n - 1) // 2)
-    if mode == "min":
-        return _keep(low, x.ndim, axis, keepdim)
-    found = multiply(add(low, slice_at(ordered, at, n // 2)), 0.5)
+    found = multiply(add(slice_at(ordered, at, (n - 1) // 2), slice_at(ordered, at, n // 2)), 0.5)
     # A NaN is sorted to the end and makes the median NaN.
     worst = slice_at(ordered, at, n - 1)
     return _keep(where(OPS["isnan"](worst), worst, found), x.ndim, axis, keepdim)

@@ -7,6 +7,7 @@ state is bound by assignment, so a step can be traced and exported.
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -68,6 +69,8 @@ class Optimizer:
             raise DTypeError(
                 f"learning rate should be float or LRScheduler, got {type(learning_rate)} here"
             )
+        if not isinstance(learning_rate, LRScheduler):
+            _need_rate(learning_rate)
         if grad_clip is not None and not isinstance(grad_clip, ClipGrad):
             raise DTypeError(
                 f"grad_clip should be a ClipGradByValue, ClipGradByNorm or ClipGradByGlobalNorm, "
@@ -241,6 +244,7 @@ class Optimizer:
             )
         if not isinstance(value, (int, float)):
             raise DTypeError(f"a learning rate is a number, not {value!r:.60}")
+        _need_rate(value)
         self._learning_rate = float(value)
 
     def set_lr_scheduler(self, scheduler: LRScheduler) -> None:
@@ -334,6 +338,12 @@ class Optimizer:
                 for p, buffer in zip(part.parameters, buffers, strict=True):
                     if name in saved[p.name]:
                         _fill(buffer, saved[p.name][name])
+
+
+def _need_rate(value: float) -> None:
+    """AttributeValueError for a rate that would climb; NaN and infinity are no rates either."""
+    if not 0 <= value < math.inf:
+        raise AttributeValueError(f"a learning rate is a number from 0 on, got {value}")
 
 
 def _checked(parameters: Any) -> list[Any]:

@@ -124,8 +124,15 @@ class _Rows:
         """Sum of the weights, 1 where it is 0: the mean of nothing is 0."""
         b, dtype = self.b, self.node.dtype
         total = b.op("ReduceSum", self.weights, keepdims=0)
-        none = b.op("Equal", total, b.const(0, dtype))
+        none = self.made["none"] = b.op("Equal", total, b.const(0, dtype))
         return b.op("Where", none, b.const(1, dtype), total)
+
+    def mean(self, loss: Any) -> Any:
+        """The mean loss, or NaN of nothing where that is asked for."""
+        if not self.node.attrs["nan_of_none"]:
+            return loss
+        nan = self.b.const(np.nan, self.node.dtype)
+        return self.b.op("Where", self.made["none"], nan, loss)
 
     @property
     def share(self) -> Any:
@@ -157,7 +164,8 @@ class _Rows:
         loss = self.select(b.op("Mul", loss, self.share), self.kept)
         if self.node.attrs["reduction"] == "none":
             return loss
-        return b.op("ReduceSum", loss, keepdims=0)
+        loss = b.op("ReduceSum", loss, keepdims=0)
+        return self.mean(loss) if self.node.attrs["reduction"] == "mean" else loss
 
     def fused(self, target: str) -> Any:
         """The loss by ONNX's operator; the mean apart, for ONNX has 0 / 0 where no row counts."""
@@ -171,4 +179,4 @@ class _Rows:
             ignore_index=attrs["ignore_index"],
             reduction="sum" if mean else attrs["reduction"],
         )
-        return b.op("Div", loss, self.total) if mean else loss
+        return self.mean(b.op("Div", loss, self.total)) if mean else loss

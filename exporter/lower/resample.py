@@ -17,6 +17,7 @@ def _resize(b: Any, x: Any, attrs: Any, scales: Any, sizes: Any) -> Any:
     """Resize all axes of x, by scales if they are given, else to sizes."""
     mode = attrs["mode"]
     given = all(s is not None for s in scales)
+    nearest = "round_prefer_ceil" if attrs["transform"] == "half_pixel" else "floor"
     return b.op(
         "Resize",
         x,
@@ -25,7 +26,7 @@ def _resize(b: Any, x: Any, attrs: Any, scales: Any, sizes: Any) -> Any:
         None if given else b.shape_vector(sizes),
         mode=mode,
         coordinate_transformation_mode=attrs["transform"],
-        nearest_mode="floor" if mode == "nearest" else None,
+        nearest_mode=nearest if mode == "nearest" else None,
         cubic_coeff_a=CUBIC if mode == "cubic" else None,
     )
 

@@ -240,7 +240,13 @@ def test_what_is_not_offered_says_what_to_use():
         (torch, "fft", "complex"), (torch, "svd", "numpy.linalg"), (torch, "jit", "exporter"),
         (torch, "nonsense", r"docs/compat-torch\.md"), (nn, "LazyLinear", "input features"),
         (nn.functional, "multi_head_attention_forward", "MultiheadAttention"),
-        (torch.optim, "LBFGS", "SGD"),
+        (torch.optim, "LBFGS", "SGD"), (torch.special, "gammaln", "scipy"),
+        (torch.ones(1), "lgamma", r"torch\.Tensor has no 'lgamma': use scipy"),
+        (torch.distributions, "Gamma", "of your own"),
+        *((place, "nonsense", r"docs/compat-torch\.md") for place in (
+            nn.init, nn.utils, torch.autograd, torch.autograd.functional, torch.utils.data,
+            torch.optim.lr_scheduler, torch.optim.swa_utils, torch.utils.checkpoint, torch.linalg,
+        )),
     ):  # fmt: skip
         with pytest.raises(AttributeError, match=hint):
             getattr(place, name)

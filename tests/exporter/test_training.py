@@ -92,6 +92,7 @@ def test_every_optimizer_steps_in_the_file(tmp_path, name):
         lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1),
         lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
         lambda p: torch.optim.AdamW([{"params": list(p)[:2], "lr": 0.1}], lr=0.01),
+        lambda p: torch.optim.NAdam(p, 0.01, weight_decay=0.3, decoupled_weight_decay=True),
     ],
 )
 def test_optimizers_of_pytorch(tmp_path, make):

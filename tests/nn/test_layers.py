@@ -466,6 +466,9 @@ def test_bad_convolutions():
     for make in (
         lambda: nn.Conv2D(3, 4, 3, groups=2),
         lambda: nn.Conv2D(3, 4, 3, padding_mode="mirror"),
+        lambda: nn.Conv2D(3, 4, 3, stride=0),
+        lambda: nn.Conv1D(3, 4, 3, dilation=-1),
+        lambda: nn.Conv3DTranspose(3, 4, 3, stride=(1, 0, 1)),
     ):
         with pytest.raises(dyn.AttributeValueError):
             make()

@@ -98,5 +98,7 @@ def test_bad_input(error, message, arguments):
 def test_impossible_output_size():
     with pytest.raises(AttributeValueError, match="it must be 17 to 18"):
         run(ops.conv2d_transpose, X, W[:4], stride=2, padding=1, output_size=[20, 15])
+    with pytest.raises(AttributeValueError, match="output_padding=2 must be smaller than stride=2"):
+        run(ops.conv2d_transpose, X, W[:4], stride=2, output_padding=2)
     with pytest.raises(AttributeValueError, match="not both"):
         run(ops.conv2d_transpose, X, W[:4], output_padding=1, output_size=[20, 15])

@@ -35,7 +35,7 @@ def matrix(size: int, count: int, scale: float | None, mode: str, transform: str
         }[transform]
         low = math.floor(at)
         if mode == "nearest":
-            found[i, min(low, size - 1)] = 1
+            found[i, min(math.floor(at + 0.5 * (transform == "half_pixel")), size - 1)] = 1
             continue
         near = range(low, low + 2) if mode == "linear" else range(low - 1, low + 3)
         for j in near:
@@ -67,6 +67,7 @@ def ref_interpolate_grad(g, *, x_shape, scales, mode, transform):
 INTERPOLATE = []
 for mode, transform in (
     ("nearest", "asymmetric"),
+    ("nearest", "half_pixel"),
     ("linear", "half_pixel"),
     ("linear", "align_corners"),
     ("linear", "asymmetric"),

@@ -40,6 +40,13 @@ def _unique(x, axis):
     return values, index, inverse.reshape(-1), counts
 
 
+def _gaps(rng, dtype, sizes):
+    """Rows of five numbers, some of them with NaN."""
+    found = rng.standard_normal((sizes.get("n", 3), 5)).astype(dtype)
+    found[::2, 1:3] = np.nan
+    return found
+
+
 ROWS = [
     *(
         OpCase(
@@ -130,9 +137,25 @@ ROWS = [
     OpCase(
         "median",
         [array("n", 4, distinct=True)],
-        reference=lambda x: np.sort(x, 1)[:, 1:2],
+        reference=lambda x: (np.sort(x, 1)[:, 1:2], np.argsort(x, 1, kind="stable")[:, 1:2]),
         run=lambda x: ops.median(x, 1, keepdim=True, mode="min"),
         note="min",
+    ),
+    OpCase(
+        "median",
+        [_gaps],
+        reference=lambda x: np.where(np.isnan(x).any(1), np.nan, np.sort(x, 1)[:, 2]),
+        run=lambda x: ops.median(x, 1, mode="min")[0],
+        note="min-of-missing",
+        order=0,
+    ),
+    OpCase(
+        "median",
+        [_gaps],
+        reference=lambda x: np.median(x, 1),
+        run=lambda x: ops.median(x, 1),
+        note="of-missing",
+        order=0,
     ),
     OpCase(
         "median",

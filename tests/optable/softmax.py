@@ -42,18 +42,22 @@ def row_losses(logs, label, weight, axis, ignore_index, smoothing=0.0):
     return losses, shares
 
 
-def reduced(losses, shares, reduction):
+def reduced(losses, shares, reduction, nan_of_none=False):
     if reduction == "none":
         return losses
     total = losses.sum()
-    return total if reduction == "sum" else total / (shares.sum() or 1)
+    if reduction == "sum":
+        return total
+    return total / (shares.sum() or (np.nan if nan_of_none else 1))
 
 
 def ref_cross_entropy(
-    logits, label, weight=None, *, axis=1, ignore_index=-100, reduction="mean", label_smoothing=0.0
-):
+    logits, label, weight=None, *, axis=1, ignore_index=-100, reduction="mean", label_smoothing=0.0,
+    nan_of_none=False,
+):  # fmt: skip
     logs = ref_log_softmax(logits, axis=axis)
-    return reduced(*row_losses(logs, label, weight, axis, ignore_index, label_smoothing), reduction)
+    rows = row_losses(logs, label, weight, axis, ignore_index, label_smoothing)
+    return reduced(*rows, reduction, nan_of_none)
 
 
 def ref_likelihood_grad(g, label, share, classes, axis, ignore_index):
@@ -62,8 +66,10 @@ def ref_likelihood_grad(g, label, share, classes, axis, ignore_index):
     return np.where(hot, np.expand_dims(-(g * share), axis), 0)
 
 
-def ref_likelihood(x, label, weight=None, *, axis=1, ignore_index=-100, reduction="mean"):
-    return reduced(*row_losses(x, label, weight, axis, ignore_index), reduction)
+def ref_likelihood(
+    x, label, weight=None, *, axis=1, ignore_index=-100, reduction="mean", nan_of_none=False
+):
+    return reduced(*row_losses(x, label, weight, axis, ignore_index), reduction, nan_of_none)
 
 
 def ref_huber(x, y, *, delta):
@@ -115,6 +121,18 @@ SOFTMAX = [
 ]  # fmt: skip
 
 ENTROPY = [
+    row
+    for name, wanted in (
+        ("softmax_cross_entropy", ref_cross_entropy),
+        ("negative_log_likelihood", ref_likelihood),
+    )
+    for row in (
+        OpCase(name, [array("n", 5), labels("n", classes=1)],
+               {"ignore_index": 0, "nan_of_none": True}, wanted, note="none-counts", order=0),
+        OpCase(name, [array("n", 5), labels("n", ignored=3)],
+               {"ignore_index": 3, "nan_of_none": True}, wanted, note="some-count"),
+    )
+] + [
     OpCase("softmax_cross_entropy", [array("n", 5), labels("n")], {}, ref_cross_entropy,
            onnx="SoftmaxCrossEntropyLoss"),
     OpCase(

@@ -227,6 +227,11 @@ def test_learning_rates():
     with pytest.raises(dyn.StateError, match="LRScheduler"):
         opt.set_lr(0.1)
     number: Any = 0.1
+    constant = optimizer.SGD(0.5, [p])
+    for wrong in (-0.1, float("nan"), float("inf")):
+        for call in (lambda: optimizer.SGD(wrong, [p]), lambda: constant.set_lr(wrong)):  # noqa: B023
+            with pytest.raises(dyn.AttributeValueError, match="number from 0 on"):
+                call()
     for wrong in (lambda: opt.set_lr_scheduler(number), lambda: optimizer.SGD("fast", [p])):
         with pytest.raises(TypeError):
             wrong()

@@ -486,3 +486,12 @@ def resnet_keys(paddle):
 def resnet_text(paddle):
     print(paddle.vision.models.resnet18())
     return np.int64(0)
+
+
+@snippet()
+def medians_of_missing_numbers(paddle):
+    nan = float("nan")
+    x = paddle.to_tensor([[nan, 1.0, 2.0, 0.5], [3.0, 1.0, 2.0, 0.2]])
+    pairs = [paddle.median(x, axis, mode="min") for axis in (0, 1)]
+    whole = [paddle.median(part, mode=mode) for part in (x, x[1]) for mode in ("avg", "min")]
+    return [tuple(pair) for pair in pairs], whole, [paddle.median(x, axis) for axis in (0, 1)]

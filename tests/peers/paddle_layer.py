@@ -479,3 +479,13 @@ def numpy_in_forward(paddle):
             return paddle.to_tensor(x.numpy().flatten())
 
     return Model()(paddle.to_tensor([[1, 2, 3], [4, 5, 6]]))
+
+
+@snippet()
+def copies_have_no_gradients(paddle):
+    model = paddle.nn.Linear(2, 2)
+    model(paddle.ones([1, 2])).sum().backward()
+    x = paddle.ones([2])
+    x.stop_gradient = False
+    (x * 2).sum().backward()
+    return [copy.deepcopy(t).grad for t in (model.weight, x)] + [copy.deepcopy(model).bias.grad]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.peers.snippets import message, ramp, snippet
+from tests.peers.snippets import kind, message, ramp, snippet
 
 
 def _net(torch: Any, *sizes: int) -> Any:
@@ -107,6 +107,39 @@ def nadam(torch: Any) -> Any:
 @snippet(flavour="torch")
 def radam(torch: Any) -> Any:
     return _walk(torch, lambda p: torch.optim.RAdam(p, lr=0.1), 9)
+
+
+@snippet(flavour="torch")
+def decoupled_weight_decay(torch: Any) -> Any:
+    apart: dict[str, Any] = {"weight_decay": 0.3, "decoupled_weight_decay": True}
+    walks = [
+        _walk(torch, lambda p, make=make, more=more: make(p, lr=0.1, **apart, **more), 7)
+        for make, more in (
+            (torch.optim.NAdam, {}), (torch.optim.RAdam, {"maximize": True}),
+            (torch.optim.Adam, {}), (torch.optim.Adam, {"amsgrad": True}),
+        )
+    ]  # fmt: skip
+    changed = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))], 0.1, weight_decay=0.5)
+    seen = []
+    for apart_now in (False, True, False):
+        changed.param_groups[0]["decoupled_weight_decay"] = apart_now
+        changed.param_groups[0]["params"][0].grad = torch.tensor([1.0, 0.0])
+        changed.step()
+        seen.append(changed.param_groups[0]["params"][0].detach().clone())
+    return [values for values, _ in walks], [keys[1] for _, keys in walks], seen
+
+
+@snippet(flavour="torch")
+def refused_settings(torch: Any) -> Any:
+    optim, p = torch.optim, [torch.zeros(1)]
+    return [
+        message(call, ValueError)
+        for call in (
+            lambda: optim.Adam(p, weight_decay=-1), lambda: optim.NAdam(p, eps=-1),
+            lambda: optim.RMSprop(p, momentum=-1), lambda: optim.Adamax(p, betas=(1.0, 0.9)),
+            lambda: optim.RAdam(p, lr=-0.5), lambda: optim.SGD(p, 0.1, momentum=-0.5),
+        )
+    ] + [kind(lambda: optim.Adam(p, decay=1), TypeError)]  # fmt: skip
 
 
 @snippet(flavour="torch")

@@ -9,8 +9,10 @@ from typing import Any
 
 from dyn.compat.torch import (
     absent,
+    anomaly,
     autograd,
     distributions,
+    elements,
     files,
     linalg,
     methods,
@@ -100,7 +102,8 @@ concat = cat
 einsum = flavoured(pointwise.einsum)
 
 globals().update(methods.functions() | vocabulary.functions())
-linalg = linalg.namespace
+linalg, special = linalg.namespace, elements.special
+is_anomaly_enabled = anomaly.is_anomaly_enabled
 
 
 def __getattr__(name: str) -> Any:
@@ -213,6 +216,7 @@ __all__ = [
     "set_printoptions",
     "set_rng_state",
     "short",
+    "special",
     "stack",
     "strided",
     "tensor",

@@ -12,7 +12,10 @@ _SCRIPT = "exporter.export writes the model to an ONNX file"
 _SPARSE = "tensors are dense"
 _ALGEBRA = """eig eigh eigvals eigvalsh geqrf lobpcg lstsq lu lu_factor lu_solve matrix_exp
     matrix_rank orgqr ormqr pinv pinverse svd svdvals svd_lowrank pca_lowrank triangular_solve"""
-_SPECIAL = "digamma erfinv i0 igamma igammac lgamma mvlgamma nextafter polygamma"
+_SPECIAL = """bessel_j0 bessel_j1 bessel_y0 bessel_y1 digamma erfcx erfinv gammainc gammaincc
+    gammaln i0 i0e i1 i1e igamma igammac lgamma log_ndtr mvlgamma multigammaln ndtri nextafter
+    polygamma psi zeta"""
+_PROCESSES = "Beta Binomial Cauchy Chi2 Dirichlet Gamma Gumbel NegativeBinomial Poisson StudentT"
 _LAZY_MODULES = " ".join(
     f"Lazy{kind}{n}d" for kind in ("BatchNorm", "Conv", "ConvTranspose", "InstanceNorm")
     for n in (1, 2, 3)
@@ -29,6 +32,7 @@ _ADVICE: dict[str, str] = {
         "quantise the exported file with onnxruntime.quantization",
     "profiler": "dyn observes ops by dyn.core.observe",
     "multiprocessing share_memory": "kernels use all cores by themselves",
+    _PROCESSES: "write it as a Distribution of your own",
     "SyncBatchNorm": "there is one process: use BatchNorm",
     f"LazyLinear UninitializedParameter UninitializedBuffer {_LAZY_MODULES}": _LAZY,
     "AdaptiveLogSoftmaxWithLoss": "use Linear and CrossEntropyLoss",

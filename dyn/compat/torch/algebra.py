@@ -1,6 +1,6 @@
 """Products of matrices and of collections that dyn composes from its own, under PyTorch's names.
 
-Elements alone are in `special.py`, order and shape in `arranging.py`.
+Elements alone are in `elements.py`, order and shape in `arranging.py`.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.compat.torch.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from dyn.compat.torch.function import Function, functional
 from dyn.compat.torch.graph import backward, seeds
 from dyn.compat.torch.tensor import Base, own
@@ -67,9 +68,12 @@ __all__ = [
     "Function",
     "Variable",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "functional",
     "grad",
+    "is_anomaly_enabled",
     "no_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from dyn.compat.torch.generator import drawing
 from dyn.compat.torch.tensor import LEGACY, Base, Tensor, of_name_or, own
 from dyn.compat.torch.types import INTEGERS, need_cpu
+from dyn.core.dtype import as_numpy
 from dyn.ops import creation as ops
 from dyn.ops import matrix
 from dyn.ops import random as draws
@@ -36,7 +37,25 @@ def tensor(
     """A tensor of numbers, nested lists or an array, copied; floats become the default dtype."""
     value = np.array(data._read()) if isinstance(data, Base) else data
     wanted = None if dtype is None else of_name_or(dtype)
-    return _finished(Base(value, wanted), requires_grad, device)
+    if wanted is not None and not isinstance(value, np.ndarray):
+        _need_to_fit(value, as_numpy(wanted))
+    # What is too large for a float is infinity, as in PyTorch.
+    with np.errstate(over="ignore"):
+        return _finished(Base(value, wanted), requires_grad, device)
+
+
+def _need_to_fit(data: Any, dtype: np.dtype) -> None:
+    """Complain of numbers that an integer dtype does not have; arrays wrap around, as in numpy."""
+    if dtype.kind not in "iu":
+        return
+    found = Base(data, None)._array
+    if found.dtype.kind == "f":
+        found = Base(data, "float64")._array
+    limits = np.iinfo(dtype)
+    # As in PyTorch, negative numbers have a place among unsigned ones.
+    least = limits.min or -limits.max
+    if found.size and not (found.min() >= least and found.max() <= limits.max):
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:

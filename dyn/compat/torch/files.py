@@ -107,8 +107,19 @@ def _publish(package: ModuleType, path: str, held: Mapping[str, Any]) -> None:
     setattr(parent, name, module)
 
 
+_MODULES = """autograd distributions nn.init nn.utils optim.lr_scheduler optim.swa_utils utils
+    utils.checkpoint utils.data"""
+"""Files of this package that programs know; a name they do not have is answered as elsewhere."""
+
+
 def publish(package: ModuleType) -> None:
     """Make the files importable below `package`; its namespaces become modules too."""
+    for path in _MODULES.split():
+        module = sys.modules[f"{package.__name__}.{path}"]
+        vars(module).setdefault("__getattr__", partial(_absent, f"torch.{path}"))
+        for name, value in list(vars(module).items()):
+            if isinstance(value, SimpleNamespace):
+                _publish(package, f"{path}.{name}", vars(value))
     for path, held in _FILES.items():
         _publish(package, path, held)
     for name, value in list(vars(package).items()):

@@ -29,14 +29,27 @@ class _Printed:
         return f"torch.return_types.{type(self).__name__}(\n{fields})"
 
 
-def _pair(name: str) -> Any:
-    return type(name, (_Printed, _Pair), {"__slots__": (), "__doc__": f"What `{name}` returns."})
+def _pair(name: str, fields: Any = _Pair) -> Any:
+    return type(name, (_Printed, fields), {"__slots__": (), "__doc__": f"What `{name}` returns."})
 
 
 MaxResult, MinResult, SortResult, TopkResult, MedianResult, KthResult, ModeResult = map(
     _pair, ("max", "min", "sort", "topk", "median", "kthvalue", "mode")
 )
-CummaxResult, CumminResult = _pair("cummax"), _pair("cummin")
+CummaxResult, CumminResult, NanmedianResult = map(_pair, ("cummax", "cummin", "nanmedian"))
+
+
+class _Ends(NamedTuple):
+    min: Any
+    max: Any
+
+
+class _Bins(NamedTuple):
+    hist: Any
+    bin_edges: Any
+
+
+AminmaxResult, HistogramResult = _pair("aminmax", _Ends), _pair("histogram", _Bins)
 
 
 def _plain(function: Any) -> Any:
@@ -147,10 +160,8 @@ def mode(x: Any, dim: int = -1, keepdim: bool = False) -> Any:
 
 
 def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The lower of the middle values; with `dim` a pair with where it was."""
-    axis = 0 if dim is None else dim
-    flat = shape.flatten(x) if dim is None else x
-    found = sorts.kthvalue(flat, (int(flat.shape[axis]) + 1) // 2, axis, keepdim)
+    """The lower of the middle values, NaN where one is NaN; with `dim` a pair with where it was."""
+    found = sorts.lower_median(x, dim, keepdim)
     return found[0] if dim is None else MedianResult(*found)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dyn.compat.torch import absent
 from dyn.compat.torch.graph import GradFn, backward
 from dyn.compat.torch.types import INTEGERS, Size, device, dtype, need_cpu, of_name
 from dyn.core import tensor as core
@@ -37,6 +38,16 @@ class Tensor(Base):
         super().__init__(value, None if isinstance(value, Base) else "float32")
 
     # -- what it is --------------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> Any:
+        raise absent.error("torch.Tensor", name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        out: Any = super().__deepcopy__(memo)
+        # As in PyTorch, a tensor's gradient is copied with it, that of a parameter is not.
+        if self.grad is not None and not isinstance(self, Parameter):
+            out.grad = self.grad.detach()
+        return out
 
     @property
     def requires_grad(self) -> bool:

@@ -15,10 +15,10 @@ from dyn.compat.torch import (
     algebra,
     arranging,
     creation,
+    elements,
     facts,
     methods,
     shape,
-    special,
     statistics,
     writing,
 )
@@ -30,7 +30,7 @@ from dyn.ops import creation as creation_ops
 from dyn.ops import random as draws
 
 ROOMS: dict[Any, str] = {
-    special: """clamp_max clamp_min conj copysign dist erfc exp2 float_power gcd isin isneginf
+    elements: """clamp_max clamp_min conj copysign dist erfc exp2 float_power gcd isin isneginf
         isposinf isreal lcm ldexp logaddexp2 positive rsub signbit sinc xlogy""",
     algebra: """addbmm addmv addr baddbmm block_diag cartesian_prod chain_matmul combinations
         corrcoef cov cumulative_trapezoid diag_embed diagflat renorm trace trapezoid vander""",
@@ -38,8 +38,8 @@ ROOMS: dict[Any, str] = {
         column_stack concatenate diff dsplit dstack fliplr flipud hsplit ravel rot90
         split_with_sizes sum_to_size swapaxes swapdims take_along_dim tensor_split tile tril_indices
         triu_indices unfold vsplit""",
-    statistics: """aminmax bucketize histc logcumsumexp msort nanmedian quantile searchsorted
-        std_mean unique_consecutive var_mean""",
+    statistics: """aminmax bucketize histc histogram logcumsumexp msort nanmedian nanquantile
+        quantile searchsorted std_mean unique_consecutive var_mean""",
     writing: """diagonal_scatter fill index_copy index_fill index_put masked_scatter put
         scatter_reduce select_scatter slice_scatter""",
     compare: "bitwise_left_shift bitwise_right_shift",

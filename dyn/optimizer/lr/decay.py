@@ -141,10 +141,10 @@ class StepDecay(LRScheduler):
         last_epoch: int = -1,
         verbose: bool = False,
     ):
-        if step_size < 1 or not gamma < 1:
-            raise AttributeValueError(
-                f"step_size={step_size} must be positive and gamma={gamma} below 1"
-            )
+        if step_size < 1:
+            raise AttributeValueError(f"step_size must be at least 1, got {step_size}")
+        if not gamma < 1:
+            raise AttributeValueError(f"gamma must be below 1, got {gamma}")
         self.step_size, self.gamma = step_size, gamma
         super().__init__(learning_rate, last_epoch, verbose)
 

@@ -35,7 +35,13 @@ class MultiheadAttention(Module):
         num_heads: number of heads.
         dropout: probability with which a weight is dropped in training.
         bias: whether the projections have biases.
+        add_bias_kv, add_zero_attn: must be False.
+        kdim, vdim: widths of keys and values, if they are not `embed_dim`; each of the three has
+            a weight of its own then.
         batch_first: whether the batch is the first axis instead of the second.
+
+    Raises:
+        NotImplementedError: `add_bias_kv` or `add_zero_attn` is asked for.
     """
 
     def __init__(
@@ -44,19 +50,31 @@ class MultiheadAttention(Module):
         num_heads: int,
         dropout: float = 0.0,
         bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
+        kdim: int | None = None,
+        vdim: int | None = None,
         batch_first: bool = False,
         device: Any = None,
         dtype: Any = None,
     ):
         super().__init__()
+        if add_bias_kv or add_zero_attn:
+            raise NotImplementedError(
+                "MultiheadAttention has neither add_bias_kv nor add_zero_attn: concatenate a "
+                "position to the keys and values"
+            )
         if embed_dim % num_heads:
             raise AssertionError("embed_dim must be divisible by num_heads")
         self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
         self.batch_first, self.head_dim = batch_first, embed_dim // num_heads
-        bound = math.sqrt(6.0 / (4 * embed_dim))
-        self.in_proj_weight = self.create_parameter(
-            [3 * embed_dim, embed_dim], init.Uniform(-bound, bound)
-        )
+        self.kdim = embed_dim if kdim is None else kdim
+        self.vdim = embed_dim if vdim is None else vdim
+        alike = self.kdim == self.vdim == embed_dim
+        self.in_proj_weight = _projection(self, 3 * embed_dim, embed_dim) if alike else None
+        for name, width in (("q", embed_dim), ("k", self.kdim), ("v", self.vdim)):
+            weight = None if alike else _projection(self, embed_dim, width)
+            setattr(self, f"{name}_proj_weight", weight)
         self.in_proj_bias = self.create_parameter(
             [3 * embed_dim], None if bias else False, is_bias=True
         )
@@ -79,8 +97,8 @@ class MultiheadAttention(Module):
         """Attend from queries to keys.
 
         Args:
-            query, key, value: (length, batch, embed_dim), or with `batch_first`
-                (batch, length, embed_dim), or without a batch (length, embed_dim).
+            query, key, value: (length, batch, width), or with `batch_first`
+                (batch, length, width), or without a batch (length, width).
             key_padding_mask: (batch, keys): true or -inf where a key must not be seen.
             need_weights: also return the weights, averaged over the heads unless
                 `average_attn_weights` is False.
@@ -129,12 +147,13 @@ class MultiheadAttention(Module):
         while len(made) < 3:
             x, first = given[len(made)], len(made)
             last = first + 1
-            while last < 3 and given[last] is x:
-                last += 1
+            weight = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)[first]
+            if self.in_proj_weight is not None:
+                while last < 3 and given[last] is x:
+                    last += 1
+                weight = self._part(self.in_proj_weight, first, last)
+            bias = self._part(self.in_proj_bias, first, last)
             x = x if self.batch_first else transpose(x, [1, 0, 2])
-            weight, bias = (
-                self._part(p, first, last) for p in (self.in_proj_weight, self.in_proj_bias)
-            )
             out = F.linear(x, weight, bias, transpose_weight=True)
             sizes = [*out.shape[:2], last - first, self.num_heads, self.head_dim]
             made += [transpose(part, [0, 2, 1, 3]) for part in unbind(reshape(out, sizes), 2)]
@@ -157,6 +176,12 @@ class MultiheadAttention(Module):
             padding = unsqueeze(_added(padding, query), [1, 2])
             mask = padding if mask is None else mask + padding
         return mask
+
+
+def _projection(module: Module, rows: int, columns: int) -> Any:
+    """A weight of uniform numbers, Xavier's bound."""
+    bound = math.sqrt(6.0 / (rows + columns))
+    return module.create_parameter([rows, columns], init.Uniform(-bound, bound))
 
 
 def _added(mask: Any, like: Any) -> Any:
@@ -183,7 +208,7 @@ class TransformerEncoderLayer(Module):
         dtype: Any = None,
     ):
         super().__init__()
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first)
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
         self.linear1 = Linear(d_model, dim_feedforward, bias)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias)

@@ -5,12 +5,14 @@ Single embeddings are in `linear.py`.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from dyn.compat.torch import writing
 from dyn.compat.torch.nn.linear import finish
 from dyn.compat.torch.nn.module import Module
 from dyn.core.dispatch import cast_to
+from dyn.core.observe import current as observers
 from dyn.nn import functional as F
 from dyn.nn import initializer as init
 from dyn.ops import creation, elementwise, gather, join, search
@@ -62,6 +64,8 @@ def embedding_bag(
     shares = counts if per_sample_weights is None else counts * per_sample_weights
     if offsets is None:
         return _of_rows(rows, counts, shares, mode)
+    if not observers():
+        _check(offsets.tolist(), input.shape[0])
     if include_last_offset:
         offsets = offsets[:-1]
     return _of_offsets(rows, counts, shares, offsets, mode)
@@ -69,6 +73,22 @@ def embedding_bag(
 
 _PLAIN = {"sum": sums.sum, "mean": sums.mean, "max": sums.amax}
 """What is made of bags of one size in which every row counts once."""
+
+
+def _check(offsets: list[int], count: int) -> None:
+    """Complain of offsets that do not cut `count` indices into bags."""
+    if offsets and offsets[0] != 0:
+        raise RuntimeError(
+            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from "
+            f"position 0. However, got {offsets[0]}"
+        )
+    if offsets and offsets[-1] > count:
+        raise RuntimeError(
+            f"offsets[-1] can not be greater than input's length {count} but got offsets[-1] of "
+            f"{offsets[-1]}"
+        )
+    if any(a > b for a, b in pairwise(offsets)):
+        raise RuntimeError(f"offsets must not decrease, got {offsets[:20]}")
 
 
 def _of_rows(rows: Any, counts: Any, shares: Any, mode: str) -> Any:

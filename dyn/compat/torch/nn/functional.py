@@ -216,6 +216,8 @@ def _embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
 
 def _one_hot(tensor: Any, num_classes: int = -1) -> Any:
     """Zeros with a one at each index, as integers; -1 for as many classes as occur."""
+    if num_classes == -1 and not tensor.numel():
+        raise RuntimeError("Can not infer total number of classes from empty tensor.")
     count = int(tensor.max()) + 1 if num_classes == -1 else num_classes
     return F.one_hot(tensor, count, "int64")
 

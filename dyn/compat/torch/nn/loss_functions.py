@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 from dyn.compat.torch.creation import as_tensor
 from dyn.compat.torch.nn.packing import pad_sequence
+from dyn.core.dispatch import apply
 from dyn.nn import functional as F
 from dyn.ops.creation import numel
+from dyn.ops.cross_entropy import negative_log_likelihood, softmax_cross_entropy
 from dyn.ops.elementwise import maximum
 from dyn.ops.gather import take, take_along_axis
 from dyn.ops.index import where
-from dyn.ops.join import split
+from dyn.ops.join import broadcast_tensors, split
 from dyn.ops.loss import reduce_loss
 from dyn.ops.reduce import sum as sum_of
-from dyn.ops.shape import reshape, unsqueeze
+from dyn.ops.shape import reshape, squeeze, unsqueeze
 from dyn.ops.unary import cast
 
 NAMES = (
@@ -38,15 +41,29 @@ def cross_entropy(
     label_smoothing: float = 0.0,
 ) -> Any:
     """Cross-entropy of scores [N, C, ...] with class numbers, or with probabilities of floats."""
-    soft = target.ndim == input.ndim and target.dtype.is_floating_point
+    soft = target.ndim == input.ndim
     axis = 0 if input.ndim == 1 else 1
+    if soft:
+        if not target.dtype.is_floating_point:
+            raise RuntimeError(
+                f"Expected floating point type for target with class probabilities, got "
+                f"{target.dtype}; class numbers have the shape of the input without axis {axis}"
+            )
+        if tuple(target.shape) != tuple(input.shape):
+            raise ValueError(
+                f"probabilities of {input.shape} are wanted as target, got {target.shape}"
+            )
     if weight is not None and (soft or label_smoothing):
         return _weighted(
             input, target, weight, ignore_index, reduction, soft, axis, label_smoothing
         )
-    return F.cross_entropy(
-        input, target, weight, ignore_index, reduction, soft, axis, label_smoothing=label_smoothing
-    )
+    if soft:
+        rows = F.cross_entropy(
+            input, target, None, ignore_index, "none", True, axis, label_smoothing=label_smoothing
+        )
+        return reduce_loss(squeeze(rows, axis), reduction)
+    given = axis, int(ignore_index), reduction, float(label_smoothing), True
+    return apply(softmax_cross_entropy, (input, target, weight), given)
 
 
 def _weighted(
@@ -90,36 +107,57 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Any:
     """Negative log-probability of the true class."""
-    return F.nll_loss(input, target, weight, ignore_index, reduction)
+    axis = 0 if input.ndim == 1 else 1
+    given = axis, int(ignore_index), reduction, True
+    return apply(negative_log_likelihood, (input, target, weight), given)
+
+
+def _broadcast(input: Any, target: Any) -> tuple[Any, Any]:
+    """Input and target of one shape; a warning if they had two, which is mostly a mistake."""
+    if tuple(target.shape) == tuple(input.shape):
+        return input, target
+    warnings.warn(
+        f"Using a target size ({target.shape}) that is different to the input size "
+        f"({input.shape}). This will likely lead to incorrect results due to broadcasting. "
+        "Please ensure they have the same size.",
+        stacklevel=4,
+    )
+    first, second = broadcast_tensors([input, target])
+    return first, second
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """(input - target) ** 2."""
-    return F.mse_loss(input, target, reduction)
+    return F.mse_loss(*_broadcast(input, target), reduction)
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """|input - target|."""
-    return F.l1_loss(input, target, reduction)
+    return F.l1_loss(*_broadcast(input, target), reduction)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
     """0.5 * d ** 2 / beta while |d| < beta, |d| - 0.5 * beta beyond."""
     if beta == 0:
-        return F.l1_loss(input, target, reduction)
+        return l1_loss(input, target, reduction)
     # Huber's loss is beta times as large.
-    return F.huber_loss(input, target, reduction, beta) / beta
+    return F.huber_loss(*_broadcast(input, target), reduction, beta) / beta
 
 
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
     """0.5 * d ** 2 while |d| < delta, delta * (|d| - 0.5 * delta) beyond."""
-    return F.huber_loss(input, target, reduction, delta)
+    return F.huber_loss(*_broadcast(input, target), reduction, delta)
 
 
 def binary_cross_entropy(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean"
 ) -> Any:
     """Binary cross-entropy of probabilities."""
+    if tuple(target.shape) != tuple(input.shape):
+        raise ValueError(
+            f"Using a target size ({target.shape}) that is different to the input size "
+            f"({input.shape}) is deprecated. Please ensure they have the same size."
+        )
     return F.binary_cross_entropy(input, target, weight, reduction)
 
 
@@ -127,6 +165,10 @@ def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
     """Binary cross-entropy of sigmoid(input), without overflow."""
+    if tuple(target.shape) != tuple(input.shape):
+        raise ValueError(
+            f"Target size ({target.shape}) must be the same as input size ({input.shape})"
+        )
     return F.binary_cross_entropy_with_logits(input, target, weight, reduction, pos_weight)
 
 

@@ -57,18 +57,39 @@ def pack_padded_sequence(
         enforce_sorted: whether the lengths must not grow.
 
     Raises:
-        RuntimeError: the lengths grow although `enforce_sorted`.
+        RuntimeError: the lengths grow although `enforce_sorted`, there is not one for each
+            sequence, or one is not between 1 and the steps of the input.
     """
     counts = own(lengths) if isinstance(lengths, Base) else as_tensor(list(lengths))
-    # Where the lengths are an input of a graph there is nothing to look at.
-    looked_at = enforce_sorted and not observers()
-    if looked_at and any(a < b for a, b in pairwise(counts.tolist())):
+    padded = _time_first(input, batch_first)
+    if not observers():
+        # Where the lengths are an input of a graph there is nothing to look at.
+        _check(counts.tolist(), enforce_sorted, *padded.shape[:2])
+    return PackedSequence(padded, counts)
+
+
+def _check(lengths: list[int], enforce_sorted: bool, steps: int, batch: int) -> None:
+    """Complain of lengths that no padded tensor of these sizes can have."""
+    if len(lengths) != batch:
+        raise RuntimeError(
+            f"Expected `len(lengths)` to be equal to batch_size, but got {len(lengths)} "
+            f"(batch_size={batch})"
+        )
+    if enforce_sorted and any(a < b for a, b in pairwise(lengths)):
         raise RuntimeError(
             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. "
             "You can pass `enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to "
             "sidestep this requirement if you do not need ONNX exportability."
         )
-    return PackedSequence(_time_first(input, batch_first), counts)
+    if min(lengths, default=1) <= 0:
+        raise RuntimeError(
+            "Length of all samples has to be greater than 0, but found an element in 'lengths' "
+            "that is <= 0"
+        )
+    if max(lengths, default=0) > steps:
+        raise RuntimeError(
+            f"a length of {max(lengths)} is more than the {steps} steps of the input"
+        )
 
 
 def pad_packed_sequence(

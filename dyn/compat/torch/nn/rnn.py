@@ -29,6 +29,14 @@ class _Recurrent(Mixin):
         dtype: Any = None,
         **settings: Any,
     ):
+        for name in settings.keys() - {"activation"}:
+            if name == "proj_size":
+                raise NotImplementedError(
+                    f"{type(self).__name__} has no proj_size: put a Linear behind it"
+                )
+            raise TypeError(
+                f"{type(self).__name__}.__init__() got an unexpected keyword argument {name!r}"
+            )
         # The recurrent layer of dyn comes next among the bases.
         super().__init__(
             input_size,

@@ -38,8 +38,10 @@ class TransformerDecoderLayer(Module):
         dtype: Any = None,
     ):
         super().__init__()
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first)
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
+        self.multihead_attn = MultiheadAttention(
+            d_model, nhead, dropout, bias, batch_first=batch_first
+        )
         self.linear1 = Linear(d_model, dim_feedforward, bias)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias)
@@ -208,4 +210,4 @@ class Transformer(Module):
     @staticmethod
     def generate_square_subsequent_mask(sz: Any, device: Any = None, dtype: Any = None) -> Any:
         """(sz, sz): -inf above the diagonal, so that no position sees a later one, else 0."""
-        return own(triu(full([sz, sz], float("-inf"), dtype or "float32"), 1))
+        return own(triu(full([sz, sz], float("-inf"), dtype), 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from dyn.compat.torch.nn.loading import without_prefix
@@ -19,33 +20,63 @@ from dyn.ops.join import stack
 from dyn.ops.reduce import norm
 
 
-def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0) -> Any:
+def clip_grad_norm_(
+    parameters: Any,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Any:
     """Scale the gradients of parameters down if their common norm is above `max_norm`.
 
     Args:
         parameters: a tensor or several; their `.grad` is replaced.
         max_norm: the norm they may have together.
         norm_type: which norm; 2 is Euclid's.
+        error_if_nonfinite: whether a norm that is NaN or infinite is an error.
+        foreach: accepted; it makes no difference.
 
     Returns:
         The norm before clipping, 0-d.
+
+    Raises:
+        RuntimeError: the norm is not finite and `error_if_nonfinite`; nothing was clipped then.
     """
     listed = [parameters] if isinstance(parameters, Base) else list(parameters)
-    if norm_type == 2.0:
-        return own(utils.clip_grad_norm_(listed, max_norm))
     grads = [p.grad for p in listed if p.grad is not None]
-    if not grads:
-        return own(Base(0.0))
+    if norm_type == 2.0 and not error_if_nonfinite:
+        return own(utils.clip_grad_norm_(listed, max_norm))
     with no_grad():
-        total = norm(stack([norm(g, norm_type) for g in grads]), norm_type)
+        total = get_total_norm(grads, norm_type, error_if_nonfinite)
         factor = min(1.0, max_norm / (float(total) + 1e-6))
         for p in listed:
             if p.grad is not None:
                 p.grad = p.grad * factor
-    return own(total)
+    return total
 
 
-def clip_grad_value_(parameters: Any, clip_value: float) -> None:
+def get_total_norm(
+    tensors: Any,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Any:
+    """The norm that several tensors have together, 0-d: see `clip_grad_norm_`."""
+    listed = [tensors] if isinstance(tensors, Base) else list(tensors)
+    if not listed:
+        return own(Base(0.0))
+    with no_grad():
+        total = own(norm(stack([norm(x, norm_type) for x in listed]), norm_type))
+    if error_if_nonfinite and not math.isfinite(total.item()):
+        raise RuntimeError(
+            f"The total norm of order {float(norm_type)} for gradients from `parameters` is "
+            "non-finite, so it cannot be clipped. To disable this error and scale the gradients "
+            "by the non-finite norm anyway, set `error_if_nonfinite=False`"
+        )
+    return total
+
+
+def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = None) -> None:
     """Bring every element of the gradients into [-clip_value, clip_value]."""
     utils.clip_grad_value_(
         [parameters] if isinstance(parameters, Base) else list(parameters), clip_value
@@ -73,6 +104,7 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "consume_prefix_in_state_dict_if_present",
+    "get_total_norm",
     "parameters_to_vector",
     "remove_spectral_norm",
     "remove_weight_norm",

@@ -41,6 +41,8 @@ class TorchOptimizer(Optimizer):
     """dyn's slot by PyTorch's name of it."""
     _counts = True
     """Whether PyTorch keeps the number of steps beside each parameter."""
+    _decays_apart = False
+    """Whether dyn's update itself keeps weight decay apart from the gradient."""
     _defaults: dict[str, Any]
 
     def __init__(self, params: Any, defaults: dict[str, Any]):
@@ -55,8 +57,7 @@ class TorchOptimizer(Optimizer):
                 "params argument given to the optimizer should be an iterable of Tensors or "
                 f"dicts, but got {params.type()}"
             )
-        if defaults.get("lr", 0) < 0:
-            raise ValueError(f"Invalid learning rate: {defaults['lr']}")
+        _check(defaults)
         given = list(params)
         if not given:
             raise ValueError(
@@ -102,7 +103,9 @@ class TorchOptimizer(Optimizer):
         settings = self._owner[id(group.parameters[0])]
         if group.rate != settings["lr"]:
             group.rate, group._lr_value = float(settings["lr"]), None
-        group.decay = as_decay(settings.get("weight_decay") or None)
+        group.decay = as_decay(
+            None if self._apart(settings) else settings.get("weight_decay") or None
+        )
         for name, attribute in self._settings.items():
             value = settings[name]
             if isinstance(attribute, str):
@@ -114,9 +117,19 @@ class TorchOptimizer(Optimizer):
         return super()._prepare(group)
 
     def _step_group(self, group: Group, grads: list[Any]) -> None:
+        settings = self._owner[id(group.parameters[0])]
+        if self._apart(settings):
+            shrunk = 1.0 - self._prepare(group) * settings["weight_decay"]
+            for p in group.parameters:
+                p._assign(p * shrunk.astype(p.dtype))
         super()._step_group(group, grads)
         for p in group.parameters:
             self._steps[id(p)] = self._steps.get(id(p), 0) + 1
+
+    def _apart(self, settings: Mapping[str, Any]) -> bool:
+        """Whether parameters of a group are shrunk before dyn's update of them."""
+        wanted = settings.get("weight_decay") and settings.get("decoupled_weight_decay")
+        return bool(wanted) and not self._decays_apart
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Update all parameters that have a gradient.
@@ -230,6 +243,19 @@ class TorchOptimizer(Optimizer):
                 if key != "params":
                     text += f"    {key}: {group[key]}\n"
         return text + ")"
+
+
+def _check(defaults: Mapping[str, Any]) -> None:
+    """Raise ValueError where PyTorch does: for numbers that no optimiser can work with."""
+    for name, what in (
+        ("lr", "learning rate:"), ("eps", "epsilon value:"), ("momentum", "momentum value:"),
+        ("weight_decay", "weight_decay value:"),
+    ):  # fmt: skip
+        if defaults.get(name, 0) < 0:
+            raise ValueError(f"Invalid {what} {defaults[name]}")
+    for i, beta in enumerate(defaults.get("betas", ())):
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
 
 
 def _listed(params: Any) -> list[Any]:

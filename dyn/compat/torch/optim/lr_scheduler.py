@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,12 @@ class StepLR(Scheduled):
     multiplies = True
 
     def __init__(self, optimizer: Any, step_size: int, gamma: float = 0.1, last_epoch: int = -1):
+        if step_size < 1:
+            raise ValueError(f"step_size must be positive, got {step_size}")
         super().__init__(
-            optimizer, lambda lr: schedules.StepDecay(lr, step_size, gamma), last_epoch
+            optimizer,
+            lambda lr: schedules.LambdaDecay(lr, lambda t: gamma ** (t // step_size)),
+            last_epoch,
         )
 
 
@@ -30,8 +35,11 @@ class MultiStepLR(Scheduled):
     multiplies = True
 
     def __init__(self, optimizer: Any, milestones: Any, gamma: float = 0.1, last_epoch: int = -1):
+        listed = sorted(milestones)
         super().__init__(
-            optimizer, lambda lr: schedules.MultiStepDecay(lr, list(milestones), gamma), last_epoch
+            optimizer,
+            lambda lr: schedules.LambdaDecay(lr, lambda t: gamma ** bisect_right(listed, t)),
+            last_epoch,
         )
 
 
@@ -103,6 +111,8 @@ class ConstantLR(Scheduled):
     def __init__(
         self, optimizer: Any, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
     ):
+        if not 0 <= factor <= 1:
+            raise ValueError("Constant multiplicative factor expected to be between 0 and 1.")
         super().__init__(
             optimizer,
             lambda lr: schedules.LambdaDecay(lr, lambda t: factor if t < total_iters else 1.0),

@@ -11,9 +11,24 @@ from dyn.core.op import Op
 from dyn.ops.update import momentum_update, sgd_update
 
 
-def rest(names: str, maximize: bool) -> dict[str, Any]:
-    """Settings that PyTorch prints in this order; of these, only `maximize` has an effect."""
-    values = {"maximize": maximize, "foreach": None, "fused": None}
+def rest(names: str, given: dict[str, Any], **known: Any) -> dict[str, Any]:
+    """Settings in the order in which PyTorch prints them.
+
+    Args:
+        names: all of them.
+        given: what was asked for by the names of ways to compute, which make no difference here.
+        known: those that do.
+
+    Raises:
+        TypeError: PyTorch does not know a name either.
+        ValueError: gradients of the step itself are asked for.
+    """
+    values = {"foreach": None, "fused": None, **given, **known}
+    for name in given:
+        if name not in names.split():
+            raise TypeError(f"the optimizer got an unexpected keyword argument {name!r}")
+    if values.get("differentiable"):
+        raise ValueError("differentiable=True is not available: a step is not on the tape")
     return {name: values.get(name, False) for name in names.split()}
 
 
@@ -38,14 +53,12 @@ class SGD(TorchOptimizer, optimizer.Momentum):
     ):
         if dampening:
             raise ValueError("dampening is not available; it must be 0")
-        if momentum < 0:
-            raise ValueError(f"Invalid momentum value: {momentum}")
         if nesterov and momentum <= 0:
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         defaults = {
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
             "nesterov": nesterov,
-            **rest("maximize foreach differentiable fused", maximize),
+            **rest("maximize foreach differentiable fused", unused, maximize=maximize),
         }  # fmt: skip
         self._start(params, defaults)
 
@@ -79,15 +92,15 @@ class _Adam(TorchOptimizer):
         amsgrad: bool,
         maximize: bool,
         decoupled: bool,
+        unused: dict[str, Any],
     ) -> None:
-        for i, beta in enumerate(betas):
-            if not 0.0 <= beta < 1.0:
-                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
             "amsgrad": amsgrad,
-            **rest("maximize foreach capturable differentiable fused", maximize),
-            "decoupled_weight_decay": decoupled,
+            **rest(
+                "maximize foreach capturable differentiable fused decoupled_weight_decay", unused,
+                maximize=maximize, decoupled_weight_decay=decoupled,
+            ),
         }  # fmt: skip
         self._start(params, defaults, beta1=betas[0], beta2=betas[1], epsilon=eps, amsgrad=amsgrad)
 
@@ -105,13 +118,18 @@ class Adam(_Adam, optimizer.Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
         **unused: Any,
     ):
-        self._begin(params, lr, betas, eps, weight_decay, amsgrad, maximize, False)
+        self._begin(
+            params, lr, betas, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay, unused
+        )
 
 
 class AdamW(_Adam, optimizer.AdamW):
     """Adam whose weight decay shrinks the parameters themselves: see `dyn.optimizer.AdamW`."""
+
+    _decays_apart = True
 
     def __init__(
         self,
@@ -125,7 +143,7 @@ class AdamW(_Adam, optimizer.AdamW):
         maximize: bool = False,
         **unused: Any,
     ):
-        self._begin(params, lr, betas, eps, weight_decay, amsgrad, maximize, True)
+        self._begin(params, lr, betas, eps, weight_decay, amsgrad, maximize, True, unused)
 
 
 class Adagrad(TorchOptimizer, optimizer.Adagrad):
@@ -151,7 +169,7 @@ class Adagrad(TorchOptimizer, optimizer.Adagrad):
         defaults = {
             "lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
             "initial_accumulator_value": initial_accumulator_value,
-            **rest("foreach maximize differentiable fused", maximize),
+            **rest("foreach maximize differentiable fused", unused, maximize=maximize),
         }  # fmt: skip
         self._start(
             params, defaults, epsilon=eps, initial_accumulator_value=initial_accumulator_value
@@ -179,6 +197,6 @@ class Adadelta(TorchOptimizer, optimizer.Adadelta):
     ):
         defaults = {
             "lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay,
-            **rest("maximize capturable foreach differentiable", maximize),
+            **rest("maximize capturable foreach differentiable", unused, maximize=maximize),
         }  # fmt: skip
         self._start(params, defaults, rho=rho, epsilon=eps)

@@ -43,7 +43,7 @@ class RMSprop(TorchOptimizer, optimizer.RMSProp):
         defaults = {
             "lr": lr, "momentum": momentum, "alpha": alpha, "eps": eps, "centered": centered,
             "weight_decay": weight_decay,
-            **rest("capturable foreach maximize differentiable", maximize),
+            **rest("capturable foreach maximize differentiable", unused, maximize=maximize),
         }  # fmt: skip
         self._start(params, defaults, rho=alpha, epsilon=eps, momentum=momentum, centered=centered)
         if not any(group["momentum"] for group in self.param_groups):
@@ -74,7 +74,7 @@ class Adamax(TorchOptimizer, optimizer.Adamax):
     ):
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-            **rest("foreach maximize differentiable capturable", maximize),
+            **rest("foreach maximize differentiable capturable", unused, maximize=maximize),
         }  # fmt: skip
         self._start(params, defaults, beta1=betas[0], beta2=betas[1], epsilon=eps)
 
@@ -93,14 +93,15 @@ class NAdam(TorchOptimizer, optimizer.NAdam):
         eps: float = 1e-8,
         weight_decay: float = 0,
         momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
         *,
         maximize: bool = False,
         **unused: Any,
     ):
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-            "momentum_decay": momentum_decay, "decoupled_weight_decay": False,
-            **rest("maximize foreach capturable differentiable", maximize),
+            "momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay,
+            **rest("maximize foreach capturable differentiable", unused, maximize=maximize),
         }  # fmt: skip
         self._start(
             params, defaults,
@@ -130,13 +131,17 @@ class RAdam(TorchOptimizer, optimizer.RAdam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
+        decoupled_weight_decay: bool = False,
         *,
         maximize: bool = False,
         **unused: Any,
     ):
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-            **rest("maximize foreach capturable decoupled_weight_decay differentiable", maximize),
+            **rest(
+                "maximize foreach capturable decoupled_weight_decay differentiable", unused,
+                maximize=maximize, decoupled_weight_decay=decoupled_weight_decay,
+            ),
         }  # fmt: skip
         self._start(params, defaults, beta1=betas[0], beta2=betas[1], epsilon=eps)
 
@@ -162,7 +167,7 @@ class Rprop(TorchOptimizer, optimizer.Rprop):
     ):
         defaults = {
             "lr": lr, "etas": etas, "step_sizes": step_sizes,
-            **rest("foreach maximize differentiable capturable", maximize),
+            **rest("foreach maximize differentiable capturable", unused, maximize=maximize),
         }  # fmt: skip
         self._start(params, defaults, learning_rate_range=step_sizes, etas=etas)
         self._slots = {"prevs": 0.0, "learning_rates": float(lr)}

@@ -6,14 +6,16 @@ What dyn has under another name is in `vocabulary.py`; no kernel and no op is ma
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from dyn.compat.torch.tensor import Base
+from dyn.compat.torch import reduction
+from dyn.compat.torch.tensor import Base, flavoured
 from dyn.core.dispatch import cast_to
 from dyn.core.dtype import F32
-from dyn.ops import angles, bounds, compare, elementwise, reduce, unary
+from dyn.ops import activation, angles, bounds, compare, elementwise, reduce, unary
 from dyn.ops.control import while_loop
 from dyn.ops.creation import ones_like
 from dyn.ops.index import promoted, where
@@ -92,6 +94,25 @@ def xlogy(x: Any, other: Any) -> Any:
     return x * unary.log(safe)
 
 
+def xlog1py(x: Any, other: Any) -> Any:
+    """x * log(1 + other), 0 where x is 0."""
+    x, other = _both(x, other)
+    outside = compare.logical_or(other <= -1, compare.isinf(other))
+    safe = where(compare.logical_and(x == 0, outside), 0.0, other)
+    return x * unary.log1p(safe)
+
+
+def entr(x: Any) -> Any:
+    """-x * log(x): 0 at 0, minus infinity below."""
+    x = as_floats(x)
+    return where(x < 0, -math.inf, -xlogy(x, where(x < 0, 1.0, x)))
+
+
+def ndtr(x: Any) -> Any:
+    """The share of the standard normal distribution that lies below x."""
+    return 0.5 * (1.0 + angles.erf(as_floats(x) / math.sqrt(2.0)))
+
+
 def clamp_min(x: Any, min: Any) -> Any:
     """x, but no less than `min`, a number or a tensor."""
     return bounds.clip(x, min, None)
@@ -164,3 +185,29 @@ def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Any:
 def dist(x: Any, other: Any, p: float = 2) -> Any:
     """The p-norm of x - other, 0-d."""
     return reduce.dist(x, other, p)
+
+
+special = SimpleNamespace(
+    **{
+        name: flavoured(function)
+        for name, function in {
+            "entr": entr,
+            "erf": angles.erf,
+            "erfc": erfc,
+            "exp2": exp2,
+            "expit": activation.sigmoid,
+            "expm1": unary.expm1,
+            "log1p": unary.log1p,
+            "log_softmax": reduction.log_softmax_along,
+            "logit": bounds.logit,
+            "logsumexp": reduction.logsumexp,
+            "ndtr": ndtr,
+            "round": unary.round,
+            "sinc": sinc,
+            "softmax": reduction.softmax_along,
+            "xlog1py": xlog1py,
+            "xlogy": xlogy,
+        }.items()
+    }
+)
+"""`torch.special`."""
