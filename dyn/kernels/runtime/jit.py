@@ -19,7 +19,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -37,6 +37,7 @@ from numba.np.numpy_support import from_dtype, map_layout
 
 from dyn.kernels.runtime.cache import PACKAGE, SOURCES, DiskCache, cache_info
 from dyn.kernels.runtime.compiler import Compiler, PartCompiler
+from dyn.kernels.runtime.interrupts import uninterrupted
 
 __all__ = ["KERNELS", "cache_info", "call_address", "kernel", "microkernel", "task", "warmup"]
 
@@ -64,8 +65,11 @@ class Kernel(CPUDispatcher):
         arguments, result = sigutils.normalize_signature(sig)
         if result is None and arguments in self.overloads:
             return self.overloads[arguments].entry_point
+        return uninterrupted(partial(self._compile, arguments if result is None else sig))
+
+    def _compile(self, sig: Any) -> Any:
         try:
-            return super().compile(arguments if result is None else sig)
+            return super().compile(sig)
         finally:
             self._cache.release()
 
@@ -148,6 +152,10 @@ class Microkernel:
 
     def compile_all(self) -> None:
         """Compile or load the code unless that has been done."""
+        if self.compiled is None:
+            uninterrupted(self._compile)
+
+    def _compile(self) -> None:
         with global_compiler_lock:
             if self.compiled is not None:
                 return
