@@ -43,6 +43,8 @@ __all__ = ["KERNELS", "cache_info", "call_address", "kernel", "microkernel", "ta
 
 intrinsic: Any = numba.extending.intrinsic  # a function with one parameter less than it seems
 FASTMATH = frozenset({"contract", "nsz", "reassoc", "arcp", "afn", "nnan", "ninf"})
+SUM = ("reassoc", "contract", "nsz")
+"""`fastmath` of a kernel whose sums may be taken in any order."""
 
 if hasattr(os, "register_at_fork"):
     # A child forked while another thread compiles would wait for ever for that thread's lock.
@@ -273,6 +275,24 @@ def instance(name: str, body: FunctionType, **bound: Any) -> Microkernel:
     function.__module__, function.__qualname__ = body.__module__, name
     made = Microkernel(function, body.__code__.co_argcount, files=_makers())
     return _register(function, made)
+
+
+def instances(
+    name: str, body: FunctionType, codes: str, **bound: Any
+) -> dict[np.dtype[Any], Microkernel]:
+    """An instance of `body` for each dtype, in which ZERO, ONE and SIZE are its numbers and bytes.
+
+    Args:
+        name: that of an instance goes on with numpy's code of its dtype.
+        body: as in `instance`.
+        codes: dtypes, "f4 f8".
+        bound: other globals, the same in all.
+    """
+    made = {}
+    for dtype in map(np.dtype, codes.split()):
+        numbers = {"ZERO": dtype.type(0), "ONE": dtype.type(1), "SIZE": dtype.itemsize}
+        made[dtype] = instance(f"{name}_{dtype.str[1:]}", body, **numbers, **bound)
+    return made
 
 
 @cache
