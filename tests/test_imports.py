@@ -7,6 +7,7 @@ A file that has to break a rule is listed here with its reason; the lists are me
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -201,6 +202,17 @@ def test_exceptions_are_still_needed():
 def test_a_room_opens_by_saying_what_it_is():
     silent = [module for module, (_, _, tree) in sources().items() if not ast.get_docstring(tree)]
     assert not silent, "\n".join(silent)
+
+
+def test_files_that_a_room_names_exist():
+    names = [f"/{path.relative_to(ROOT)}" for path, _, _ in sources().values()]
+    wrong = [
+        f"{module}: {named}"
+        for module, (_, text, _) in sources().items()
+        for named in re.findall(r"`([\w/]+\.py)`", text)
+        if not any(name.endswith(f"/{named}") for name in names)
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 @cache

@@ -12,10 +12,9 @@ from functools import lru_cache
 import numpy as np
 
 from dyn.kernels.copy import contiguous
-from dyn.kernels.gemm.thin import SUM
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
-from dyn.kernels.runtime.jit import instance, kernel
+from dyn.kernels.runtime.jit import SUM, instance, kernel
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.vector.runs import pointer

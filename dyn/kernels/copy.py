@@ -309,6 +309,13 @@ def contiguous(x: np.ndarray) -> np.ndarray:
     return copied(x)
 
 
+def integers(x: np.ndarray) -> np.ndarray:
+    """x as int64 in row-major order."""
+    if x.dtype == np.int64 and x.flags.c_contiguous:
+        return x
+    return np.ascontiguousarray(x, np.int64)
+
+
 def copied(x: np.ndarray) -> np.ndarray:
     """A copy of x in row-major order."""
     if x.nbytes < SMALL:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dyn.kernels.copy import contiguous
+from dyn.kernels.copy import contiguous, integers
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, float_word
 from dyn.kernels.runtime.jit import kernel, task
@@ -113,7 +113,7 @@ def _shares(rows, label, weight, weighted, ignore_index, classes, mean, chosen, 
     return bad
 
 
-_I64, _F32 = np.int64(0), np.float32(0)
+_I64, _ZERO = np.int64(0), np.float32(0)
 ROWS, COUNT = ARRAYS, ARRAYS + 1
 PARAMETERS = COUNT + 1 + ARRAYS
 
@@ -123,9 +123,9 @@ def begin(args, chunk, chunks):
     """The classes and shares of all rows; stands before the rows themselves."""
     rows = argument(args, ROWS)
     label = pointer(data(argument(args, LABEL)), _I64)
-    weight = pointer(data(argument(args, WEIGHT)), _F32)
+    weight = pointer(data(argument(args, WEIGHT)), _ZERO)
     chosen = pointer(data(argument(args, CLASS)), _I64)
-    share = pointer(data(argument(args, SHARE)), _F32)
+    share = pointer(data(argument(args, SHARE)), _ZERO)
     weighted, ignored = argument(args, PARAMETERS + WEIGHTED), argument(args, PARAMETERS + IGNORE)
     mean = argument(args, PARAMETERS + MEAN)
     chosen[rows] = _shares(
@@ -136,11 +136,11 @@ def begin(args, chunk, chunks):
 @task
 def end(args, chunk, chunks):
     """The sum of the losses."""
-    losses = pointer(data(argument(args, LOSS)), _F32)
+    losses = pointer(data(argument(args, LOSS)), _ZERO)
     total = 0.0
     for i in range(argument(args, ROWS)):
         total += losses[i]
-    pointer(data(argument(args, TOTAL)), _F32)[0] = total
+    pointer(data(argument(args, TOTAL)), _ZERO)[0] = total
 
 
 @lru_cache(1024)
@@ -152,13 +152,6 @@ def _plan(
         rows, classes, (step, step, 8, 4, 4, 0, 0, 0), float_word(smoothing), ignore_index,
         reduction == "mean", weighted, before=[begin], after=[] if reduction == "none" else [end],
     )  # fmt: skip
-
-
-def integers(label: np.ndarray) -> np.ndarray:
-    """Labels in C order as int64."""
-    if label.dtype == np.int64 and label.flags.c_contiguous:
-        return label
-    return np.ascontiguousarray(label, np.int64)
 
 
 def prepared(

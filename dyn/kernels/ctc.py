@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from dyn.kernels import ctc_tasks as code
-from dyn.kernels.copy import contiguous, filled
+from dyn.kernels.copy import contiguous, filled, integers
 from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import scratch
@@ -43,10 +43,6 @@ def _backward(dtype: np.dtype, shape: tuple[int, ...], labels: int, blank: int) 
     count = min(max(steps * batch, 1), chunks_of(steps * batch * classes, ROWS_GRAIN))
     stages = [(posterior, _chunks(shape, labels)), (rows, count)]
     return Launch(stages, code.ARRAYS, *shape, labels, blank)
-
-
-def _integers(x: np.ndarray) -> np.ndarray:
-    return contiguous(x) if x.dtype == np.int64 else np.ascontiguousarray(x, np.int64)
 
 
 def _norm(logits: np.ndarray) -> np.ndarray:
@@ -86,7 +82,7 @@ def ctc_loss(
     x = contiguous(logits)
     norm = filled(shape[:2], 0, dtype) if normalised or not x.size else _norm(x)
     alpha, loss = empty((*shape[:2], 2 * most + 1), dtype), empty(shape[1:2], dtype)
-    given = [_integers(v) for v in (labels, input_lengths, label_lengths)]
+    given = [integers(v) for v in (labels, input_lengths, label_lengths)]
     failed = np.zeros(1, np.int64)
     memory = scratch(4 * code.room(most, dtype.itemsize), _chunks(shape, most))
     _forward(dtype, shape, most, blank)(x, norm, *given, loss, alpha, memory, failed, x, x)
@@ -135,7 +131,7 @@ def ctc_loss_grad(
     given = [contiguous(v) for v in (g, logits, loss, alpha, norm)]
     g, x, loss, alpha, norm = given
     gx, posterior = empty(shape, dtype), empty(alpha.shape, dtype)
-    whole = [_integers(v) for v in (labels, input_lengths, label_lengths)]
+    whole = [integers(v) for v in (labels, input_lengths, label_lengths)]
     memory = scratch(4 * code.room(most, dtype.itemsize), _chunks(shape, most))
     launch = _backward(dtype, shape, most, blank)
     launch(x, norm, *whole, loss, alpha, memory, g, posterior, gx)

@@ -16,10 +16,9 @@ import numpy as np
 from dyn.kernels import gemm
 from dyn.kernels.copy import contiguous, filled
 from dyn.kernels.elementwise import cast
-from dyn.kernels.gemm.thin import SUM
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
-from dyn.kernels.runtime.jit import instance, kernel
+from dyn.kernels.runtime.jit import SUM, instances, kernel
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.vector.runs import pointer
@@ -130,18 +129,9 @@ def _weights(args, chunk, chunks):
                         gx[i] += part * (x[i] - y[i])
 
 
-def _instances(name, body):
-    """The task for each floating-point dtype."""
-    zeros = {np.dtype(code): np.zeros((), code)[()] for code in ("f4", "f8")}
-    return {
-        d: instance(f"{name}_{d.str[1:]}", body, ZERO=zero, SIZE=d.itemsize)
-        for d, zero in zeros.items()
-    }
-
-
-SQUARES = _instances("row_squares", _squares)
-DISTANCES = _instances("distances", _distances)
-WEIGHTS = _instances("distance_weights", _weights)
+SQUARES = instances("row_squares", _squares, "f4 f8")
+DISTANCES = instances("distances", _distances, "f4 f8")
+WEIGHTS = instances("distance_weights", _weights, "f4 f8")
 
 
 class _Plan(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
-from dyn.kernels.runtime.jit import kernel, task
+from dyn.kernels.runtime.jit import instances
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.runtime.words import room
@@ -24,16 +24,17 @@ BLOCK = 32
 """Elements side by side: as many as there are words on the stack for them."""
 GRAIN = 16384
 """Elements worth a chunk."""
+ZERO, ONE = np.float32(0), np.float32(1)
+"""Stand for the numbers of each dtype in its instance of the task."""
 
 
-@kernel
-def _walk(args, chunk, chunks, zero):
+def _walk(args, chunk, chunks):
     """Blocks of positions: (x, out, runs, length of the axis, elements behind it, sign)."""
     length, behind = argument(args, 3), argument(args, 4)
-    sign = zero + argument(args, 5)
+    sign = ONE if argument(args, 5) > 0 else -ONE
     blocks = (behind + BLOCK - 1) // BLOCK
-    best, where = pointer(room(), zero), pointer(room(), np.int64(0))
-    x, out = pointer(data(argument(args, 0)), zero), pointer(data(argument(args, 1)), np.int64(0))
+    best, where = pointer(room(), ZERO), pointer(room(), np.int64(0))
+    x, out = pointer(data(argument(args, 0)), ZERO), pointer(data(argument(args, 1)), np.int64(0))
     first, last = bounds(argument(args, 2) * blocks, chunk, chunks, 1)
     for block in range(first, last):
         run, start = block // blocks, block % blocks * BLOCK
@@ -55,19 +56,7 @@ def _walk(args, chunk, chunks, zero):
             out[to + j] = where[j]
 
 
-@task
-def _single(args, chunk, chunks):
-    """Positions in float32."""
-    _walk(args, chunk, chunks, np.float32(0))
-
-
-@task
-def _double(args, chunk, chunks):
-    """Positions in float64."""
-    _walk(args, chunk, chunks, np.float64(0))
-
-
-_TASKS = {np.dtype(np.float32): _single, np.dtype(np.float64): _double}
+_TASKS = instances("position", _walk, "f4 f8")
 
 
 @lru_cache(1024)

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from dyn.kernels import index_tasks as tasks
-from dyn.kernels.copy import contiguous, copied, filled
+from dyn.kernels.copy import contiguous, copied, filled, integers
 from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.memory import empty
 
 GRAIN = 65536
 """Bytes worth a chunk."""
-_INT64 = np.dtype(np.int64)
 NEAR = 131072
 """Bytes of an array that are read or written at random places at a time: they stay in cache."""
 
@@ -35,12 +34,6 @@ def checked(index: np.ndarray, size: int, what: str = "index") -> np.ndarray:
         bad = low if low < -size else high
         raise IndexError(f"{what} {bad} is out of range for an axis of size {size}")
     return np.where(index < 0, index + size, index) if low < 0 else index
-
-
-def _indices(index: np.ndarray) -> np.ndarray:
-    if index.dtype == _INT64 and index.flags.c_contiguous:
-        return index
-    return np.ascontiguousarray(index, np.int64)
 
 
 def _shared(inner: int, item: int, outer: int) -> int:
@@ -84,7 +77,7 @@ def take_rows(
 def gather(x: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
     """Slices of x along `axis` at `index` (any rank)."""
     shape, n = x.shape, x.shape[axis]
-    x, given = contiguous(x), _indices(index)
+    x, given = contiguous(x), integers(index)
     out = empty((*shape[:axis], *index.shape, *shape[axis + 1 :]), x.dtype)
     size = math.prod(shape[axis + 1 :]) * x.itemsize
     if not take_rows(x, given, math.prod(shape[:axis]), n, size, out, True):
@@ -136,7 +129,7 @@ def add_rows(out: np.ndarray, index: np.ndarray, value: np.ndarray, outer: int, 
 def gather_grad(g: np.ndarray, index: np.ndarray, axis: int, shape: tuple[int, ...]) -> np.ndarray:
     """Zeros of `shape` with g added where `gather` read."""
     out = filled(shape, 0, g.dtype)
-    given = _indices(index).reshape(-1)
+    given = integers(index).reshape(-1)
     if not add_rows(out, given, contiguous(g), math.prod(shape[:axis]), shape[axis]):
         checked(index, shape[axis])
     return out
@@ -152,7 +145,7 @@ def _flat_positions(index: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     whoever uses them finds those outside.
     """
     depth = index.shape[-1]
-    given = _indices(index)
+    given = integers(index)
     if depth == 1:
         return given.reshape(-1)
     out = np.empty(math.prod(index.shape[:-1]), np.int64)
@@ -228,7 +221,7 @@ def take_along_axis(x: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
     if task is None or not index.size:
         return np.take_along_axis(x[fit], checked(index, x.shape[axis]), axis)
     out = empty(index.shape, x.dtype)
-    if not _run_along(task, contiguous(x[fit]), _indices(index), out, axis, True):
+    if not _run_along(task, contiguous(x[fit]), integers(index), out, axis, True):
         checked(index, x.shape[axis])
     return out
 
@@ -247,7 +240,7 @@ def put_along_axis(
         and index.size
         and (*index.shape[:axis], *index.shape[axis + 1 :]) == beside
     ):
-        if not _run_along(task, out, _indices(index), contiguous(value), axis, False):
+        if not _run_along(task, out, integers(index), contiguous(value), axis, False):
             checked(index, n)
         return out
     where = list(np.ogrid[tuple(slice(size) for size in index.shape)])

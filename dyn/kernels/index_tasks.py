@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from dyn.kernels.runtime.arrays import data
-from dyn.kernels.runtime.jit import instance, kernel, task
+from dyn.kernels.runtime.jit import instances, kernel, task
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.vector.runs import copy_run, pointer
 
@@ -197,22 +197,15 @@ def _put_along(args, chunk, chunks):
             at += inner
 
 
-def _instances(name, body, codes, **bound):
-    """The task for elements of each kind, by numpy's code."""
-    made = {}
-    for code in codes:
-        zero = np.zeros((), code)[()]
-        made[code] = instance(f"{name}_{code}", body, ZERO=zero, SIZE=int(code[1]), **bound)
-    return made
+_NUMBERS, _WORDS = "f4 f8 i4 i8", "i1 i2 i4 i8"
 
 
-_NUMBERS = ("f4", "f8", "i4", "i8")
-_WORDS = ("i1", "i2", "i4", "i8")
-ADD_ROWS = {np.dtype(c): t for c, t in _instances("add_rows", _add_rows, _NUMBERS).items()}
-ADD_ALONG = {
-    np.dtype(c): t for c, t in _instances("add_along", _put_along, _NUMBERS, ADDS=True).items()
-}
-PUT_ALONG = {
-    int(c[1]): t for c, t in _instances("put_along", _put_along, _WORDS, ADDS=False).items()
-}
-TAKE_ALONG = {int(c[1]): t for c, t in _instances("take_along", _take_along, _WORDS).items()}
+def _by_size(tasks):
+    """Tasks that move elements of any kind, by their bytes."""
+    return {dtype.itemsize: task for dtype, task in tasks.items()}
+
+
+ADD_ROWS = instances("add_rows", _add_rows, _NUMBERS)
+ADD_ALONG = instances("add_along", _put_along, _NUMBERS, ADDS=True)
+PUT_ALONG = _by_size(instances("put_along", _put_along, _WORDS, ADDS=False))
+TAKE_ALONG = _by_size(instances("take_along", _take_along, _WORDS))

@@ -13,7 +13,7 @@ import numpy as np
 from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of, float_word
-from dyn.kernels.runtime.jit import instance
+from dyn.kernels.runtime.jit import instances
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, argument_float, bounds
 from dyn.kernels.vector.runs import pointer
@@ -66,15 +66,8 @@ def _gradient(args, chunk, chunks):
         result[at + own] = -factor * total
 
 
-_FLOATS = ("f4", "f8")
-_LOSSES = {
-    np.dtype(code): instance(f"losses_{code}", _losses, ZERO=np.zeros((), code)[()])
-    for code in _FLOATS
-}
-_GRADIENT = {
-    np.dtype(code): instance(f"gradient_{code}", _gradient, ZERO=np.zeros((), code)[()])
-    for code in _FLOATS
-}
+_LOSSES = instances("losses", _losses, "f4 f8")
+_GRADIENT = instances("gradient", _gradient, "f4 f8")
 
 
 @lru_cache(1024)

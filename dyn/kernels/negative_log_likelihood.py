@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from dyn.kernels.copy import contiguous, filled
+from dyn.kernels.copy import contiguous, filled, integers
 from dyn.kernels.cross_entropy import (
     ARRAYS,
     CLASS,
@@ -25,7 +25,6 @@ from dyn.kernels.cross_entropy import (
     bad_label,
     begin,
     end,
-    integers,
     of_none,
     prepared,
     reduced,
@@ -41,23 +40,23 @@ GRAIN = 4096
 """Rows worth a chunk."""
 INNER = COUNT + 1
 """Word with the number of rows between neighbouring classes; the rest is as for cross entropy."""
-_I64, _F32 = np.int64(0), np.float32(0)
+_I64, _ZERO = np.int64(0), np.float32(0)
 
 
 @task
 def _pick(args, chunk, chunks):
     """The loss of some rows."""
     x, losses = (
-        pointer(data(argument(args, LOGITS)), _F32),
-        pointer(data(argument(args, LOSS)), _F32),
+        pointer(data(argument(args, LOGITS)), _ZERO),
+        pointer(data(argument(args, LOSS)), _ZERO),
     )
     chosen = pointer(data(argument(args, CLASS)), _I64)
-    share = pointer(data(argument(args, SHARE)), _F32)
+    share = pointer(data(argument(args, SHARE)), _ZERO)
     classes, inner = argument(args, COUNT), argument(args, INNER)
     start, stop = bounds(argument(args, ROWS), chunk, chunks, 16)
     for row in range(start, stop):
         which = chosen[row]
-        losses[row] = _F32
+        losses[row] = _ZERO
         if which != IGNORED:
             losses[row] = -x[(row // inner * classes + which) * inner + row % inner] * share[row]
 
@@ -66,8 +65,8 @@ def _pick(args, chunk, chunks):
 def _put(args, chunk, chunks):
     """Minus g times share at the labels: (out, label, g, share, rows, classes, inner, step of g,
     ignored label)."""
-    out, g = pointer(data(argument(args, 0)), _F32), pointer(data(argument(args, 2)), _F32)
-    label, share = pointer(data(argument(args, 1)), _I64), pointer(data(argument(args, 3)), _F32)
+    out, g = pointer(data(argument(args, 0)), _ZERO), pointer(data(argument(args, 2)), _ZERO)
+    label, share = pointer(data(argument(args, 1)), _I64), pointer(data(argument(args, 3)), _ZERO)
     classes, inner, step = argument(args, 5), argument(args, 6), argument(args, 7)
     start, stop = bounds(argument(args, 4), chunk, chunks, 16)
     for row in range(start, stop):

@@ -9,14 +9,14 @@ axis alone, and only where that one is not padded: sums do not depend on threads
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.arrays import data
-from dyn.kernels.runtime.jit import instance, kernel
+from dyn.kernels.runtime.jit import instances, kernel
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.runtime.words import room
@@ -124,16 +124,11 @@ def _rows(args, chunk, chunks):
             at[axis] = 0
 
 
-def _instances(name: str, codes: str, adds: bool) -> dict[str, Any]:
-    found = {}
-    for code in codes.split():
-        zero = np.zeros((), code)[()]
-        found[code] = instance(f"{name}_{code}", _rows, ZERO=zero, SIZE=int(code[1]), ADDS=adds)
-    return found
-
-
-_COPY = {int(code[1]): t for code, t in _instances("pad", "i1 i2 i4 i8", False).items()}
-_ADD = {np.dtype(code): t for code, t in _instances("pad_grad", "f4 f8", True).items()}
+_COPY = {
+    dtype.itemsize: task
+    for dtype, task in instances("pad", _rows, "i1 i2 i4 i8", ADDS=False).items()
+}
+_ADD = instances("pad_grad", _rows, "f4 f8", ADDS=True)
 
 
 def pad(x: np.ndarray, pads: Pads, mode: str) -> np.ndarray:

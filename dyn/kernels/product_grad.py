@@ -15,7 +15,7 @@ import numpy as np
 from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.arrays import data
-from dyn.kernels.runtime.jit import instance
+from dyn.kernels.runtime.jit import instances
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, bounds
@@ -92,13 +92,7 @@ def _others(args, chunk, chunks):
     leave(data(pool), slot)
 
 
-_PARTS, _OTHERS = (
-    {
-        np.dtype(code): instance(f"{body.__name__[1:]}_{code}", body, ZERO=zero, SIZE=zero.itemsize)
-        for code, zero in (("f4", np.float32(0)), ("f8", np.float64(0)))
-    }
-    for body in (_parts, _others)
-)
+_PARTS, _OTHERS = (instances(body.__name__[1:], body, "f4 f8") for body in (_parts, _others))
 
 
 def _running(products: np.ndarray) -> np.ndarray:

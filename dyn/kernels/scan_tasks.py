@@ -14,7 +14,7 @@ import numpy as np
 
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
-from dyn.kernels.runtime.jit import instance
+from dyn.kernels.runtime.jit import instances
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.runtime.words import room
 from dyn.kernels.vector.runs import pointer
@@ -122,19 +122,9 @@ def _extreme(args, chunk, chunks):
                 at += inner
 
 
-_FLOATS = ("f4", "f8")
-PRODUCT = {
-    np.dtype(code): instance(f"product_{code}", _product, ZERO=np.zeros((), code)[()])
-    for code in _FLOATS
-}
-RECURRENCE = {
-    np.dtype(code): instance(f"recurrence_{code}", _recurrence, ZERO=np.zeros((), code)[()])
-    for code in _FLOATS
-}
-EXTREME = {
-    np.dtype(code): instance(f"extreme_{code}", _extreme, ZERO=np.zeros((), code)[()])
-    for code in (*_FLOATS, "i4", "i8")
-}
+PRODUCT = instances("product", _product, "f4 f8")
+RECURRENCE = instances("recurrence", _recurrence, "f4 f8")
+EXTREME = instances("extreme", _extreme, "f4 f8 i4 i8")
 
 
 @lru_cache(1024)

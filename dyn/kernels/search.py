@@ -11,7 +11,7 @@ from dyn.kernels.copy import contiguous
 from dyn.kernels.order import ordered
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
-from dyn.kernels.runtime.jit import instance, kernel, task
+from dyn.kernels.runtime.jit import instances, kernel, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.vector.runs import pointer
@@ -113,10 +113,7 @@ def _places(args, chunk, chunks):
         out[i] = low - first
 
 
-PLACES = {
-    np.dtype(code): instance(f"places_{code}", _places, ZERO=np.zeros((), code)[()])
-    for code in ("f4", "f8", "i4", "i8")
-}
+PLACES = instances("places", _places, "f4 f8 i4 i8")
 
 
 @lru_cache(256)

@@ -10,9 +10,9 @@ from typing import Any
 from dyn.core.errors import DTypeError, ShapeError
 from dyn.core.op import op
 from dyn.kernels import groups as kernels
+from dyn.ops.bounds import clip_grad
 from dyn.ops.infer import Type, need_float, same_size, show
 from dyn.ops.join import _stack
-from dyn.ops.bounds import clip_grad
 
 
 def _need_one_dtype(xs: tuple[Type, ...]) -> None:

@@ -67,7 +67,7 @@ def package(tmp_path):
     (kernels.parent / "__init__.py").write_text("")
     for name in ("", "runtime/"):
         shutil.copy(cache.SOURCES / f"{name}__init__.py", kernels / f"{name}__init__.py")
-    for name in ("jit", "cache", "compiler", "rules"):
+    for name in ("jit", "cache", "compiler", "interrupts", "rules"):
         shutil.copy(cache.SOURCES / f"runtime/{name}.py", kernels / f"runtime/{name}.py")
     (kernels / "helper.py").write_text(HELPER)
     (kernels / "tiny.py").write_text(TINY)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dyn.kernels import gemm
 from dyn.kernels.gemm import product as gemm_product
-from dyn.kernels.runtime import arrays, threads
+from dyn.kernels.runtime import threads
 
 LAYOUTS = ("C", "F", "sliced", "reversed")
 
@@ -202,7 +202,3 @@ for m, k, n in [(33, 70, 45), (64, 256, 256), (5, 3, 2), (300, 20, 9)]:
 def test_narrower_vectors(lanes):
     environment = dict(os.environ, DYN_LANES=lanes)
     subprocess.run([sys.executable, "-c", NARROW], check=True, env=environment)
-
-
-def test_array_objects_are_laid_out_as_believed():
-    arrays.check_layout()

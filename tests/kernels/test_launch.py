@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from dyn.kernels.batch_norm import MOMENTS
-from dyn.kernels.runtime import threads
+from dyn.kernels.runtime import arrays, threads
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch
-from dyn.kernels.runtime.jit import task
+from dyn.kernels.runtime.jit import kernel, task
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.runtime.words import ROOM
 from dyn.kernels.softmax import _KERNELS
@@ -78,3 +78,21 @@ def test_sums_of_columns_however_rows_are_joined_and_cut(
     away = x.astype(np.float64) - shift
     wanted = np.stack([away.sum(0), (away * away).sum(0)])
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * rows)
+
+
+@kernel
+def _look(array):
+    axes = arrays.size(array, 0), arrays.size(array, 1)
+    return arrays.data(array), axes, (arrays.stride(array, 0), arrays.stride(array, 1))
+
+
+@kernel
+def _look_inside(items):
+    return arrays.length(items), arrays.item(items, 0), arrays.item(items, 1)
+
+
+def test_arrays_and_tuples_are_laid_out_as_believed():
+    x = np.empty((3, 8))[:, ::2]
+    assert _look(id(x)) == (x.ctypes.data, x.shape, x.strides)
+    pair = x, x.base
+    assert _look_inside(id(pair)) == (2, *map(id, pair))

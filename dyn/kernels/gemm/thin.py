@@ -13,13 +13,14 @@ import numpy as np
 from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.arrays import data
-from dyn.kernels.runtime.jit import kernel, task
+from dyn.kernels.runtime.jit import SUM, instances, kernel
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.vector.runs import pointer
 
-SUM = ("reassoc", "contract", "nsz")
 GRAIN = 32768
 """Multiplications worth a chunk."""
+ZERO = np.float32(0)
+"""Stands for the zero of each dtype in its instance of a task."""
 
 
 @kernel(fastmath=("contract", "nsz"))
@@ -62,32 +63,16 @@ def _dot_rows(args, chunk, chunks, zero):
         out[i] = total
 
 
-@task
-def _combine_single(args, chunk, chunks):
-    """Sums of rows in float32."""
-    _combine(args, chunk, chunks, np.float32(0))
+def _combine_task(args, chunk, chunks):
+    _combine(args, chunk, chunks, ZERO)
 
 
-@task
-def _combine_double(args, chunk, chunks):
-    """Sums of rows in float64."""
-    _combine(args, chunk, chunks, np.float64(0))
+def _dot_rows_task(args, chunk, chunks):
+    _dot_rows(args, chunk, chunks, ZERO)
 
 
-@task
-def _dot_rows_single(args, chunk, chunks):
-    """Dot products in float32."""
-    _dot_rows(args, chunk, chunks, np.float32(0))
-
-
-@task
-def _dot_rows_double(args, chunk, chunks):
-    """Dot products in float64."""
-    _dot_rows(args, chunk, chunks, np.float64(0))
-
-
-_COMBINE = {np.dtype(np.float32): _combine_single, np.dtype(np.float64): _combine_double}
-_DOT_ROWS = {np.dtype(np.float32): _dot_rows_single, np.dtype(np.float64): _dot_rows_double}
+_COMBINE = instances("combine", _combine_task, "f4 f8")
+_DOT_ROWS = instances("dot_rows", _dot_rows_task, "f4 f8")
 
 
 def _combine_all(a: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:

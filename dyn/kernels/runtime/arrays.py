@@ -12,8 +12,6 @@ it ends with.
 
 from __future__ import annotations
 
-import numpy as np
-
 from dyn.kernels.runtime.jit import kernel
 from dyn.kernels.runtime.threads import argument
 
@@ -56,23 +54,3 @@ def length(items: int) -> int:
 def item(items: int, place: int) -> int:
     """`id` of an item of a tuple."""
     return argument(items, ITEMS + place)
-
-
-@kernel
-def _look(array: int) -> tuple[int, int, int, int, int]:
-    return data(array), size(array, 0), size(array, 1), stride(array, 0), stride(array, 1)
-
-
-@kernel
-def _look_inside(items: int) -> tuple[int, int, int]:
-    return length(items), item(items, 0), item(items, 1)
-
-
-def check_layout() -> None:
-    """Raise RuntimeError unless arrays and tuples are laid out as this file believes."""
-    x = np.empty((3, 8), np.float64)[:, ::2]
-    if _look(id(x)) != (x.ctypes.data, *x.shape, *x.strides):
-        raise RuntimeError("numpy's array objects have another layout than dyn was written for")
-    pair = x, x.base
-    if _look_inside(id(pair)) != (2, *map(id, pair)):
-        raise RuntimeError("Python's tuples have another layout than dyn was written for")

@@ -37,6 +37,8 @@ from numba.core.registry import cpu_target
 from numba.core.runtime import _nrt_python, rtsys  # pyright: ignore
 from numba.core.serialize import dumps
 
+from dyn.kernels.runtime.interrupts import interrupted
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -332,8 +334,8 @@ class DiskCache:
     def wait(self, path: Path) -> bool:
         """Become the one process that compiles `path`; True if another has meanwhile done it.
 
-        Only saves work: without locks, or after LOCK_SECONDS, several compile the same and the
-        last rename wins.
+        Only saves work: without locks, after LOCK_SECONDS or at an interrupt, several compile the
+        same and the last rename wins.
         """
         if fcntl is None:
             return False
@@ -349,6 +351,8 @@ class DiskCache:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 waited = True
+                if interrupted():
+                    break
                 time.sleep(0.01)
             else:
                 self.locks.append((handle, lock))

@@ -17,9 +17,10 @@ import numpy as np
 
 from dyn.kernels.runtime import threads
 from dyn.kernels.runtime.arrays import item, length
+from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.jit import kernel
 from dyn.kernels.runtime.threads import argument, pack, parallel_for
-from dyn.kernels.runtime.words import ROOM, put, room
+from dyn.kernels.runtime.words import ROOM, room
 
 WORDS = 18
 _ZEROS = [(0,) * (WORDS - count) for count in range(WORDS + 1)]
@@ -52,9 +53,9 @@ def _enter(plan, pool, arrays):
     stages = argument(plan, STAGES)
     given = FIRST + 2 * stages
     for k in range(argument(plan, COUNT)):
-        put(words, k, argument(plan, given + k))
+        put_word(words, k, argument(plan, given + k))
     for k in range(length(arrays)):
-        put(words, k, item(arrays, k))
+        put_word(words, k, item(arrays, k))
     for k in range(FIRST, given, 2):
         parallel_for(pool, argument(plan, k), words, argument(plan, k + 1))
 

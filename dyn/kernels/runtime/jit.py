@@ -19,7 +19,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -37,11 +37,14 @@ from numba.np.numpy_support import from_dtype, map_layout
 
 from dyn.kernels.runtime.cache import PACKAGE, SOURCES, DiskCache, cache_info
 from dyn.kernels.runtime.compiler import Compiler, PartCompiler
+from dyn.kernels.runtime.interrupts import uninterrupted
 
 __all__ = ["KERNELS", "cache_info", "call_address", "kernel", "microkernel", "task", "warmup"]
 
 intrinsic: Any = numba.extending.intrinsic  # a function with one parameter less than it seems
 FASTMATH = frozenset({"contract", "nsz", "reassoc", "arcp", "afn", "nnan", "ninf"})
+SUM = ("reassoc", "contract", "nsz")
+"""`fastmath` of a kernel whose sums may be taken in any order."""
 
 if hasattr(os, "register_at_fork"):
     # A child forked while another thread compiles would wait for ever for that thread's lock.
@@ -64,8 +67,11 @@ class Kernel(CPUDispatcher):
         arguments, result = sigutils.normalize_signature(sig)
         if result is None and arguments in self.overloads:
             return self.overloads[arguments].entry_point
+        return uninterrupted(partial(self._compile, arguments if result is None else sig))
+
+    def _compile(self, sig: Any) -> Any:
         try:
-            return super().compile(arguments if result is None else sig)
+            return super().compile(sig)
         finally:
             self._cache.release()
 
@@ -148,6 +154,10 @@ class Microkernel:
 
     def compile_all(self) -> None:
         """Compile or load the code unless that has been done."""
+        if self.compiled is None:
+            uninterrupted(self._compile)
+
+    def _compile(self) -> None:
         with global_compiler_lock:
             if self.compiled is not None:
                 return
@@ -265,6 +275,24 @@ def instance(name: str, body: FunctionType, **bound: Any) -> Microkernel:
     function.__module__, function.__qualname__ = body.__module__, name
     made = Microkernel(function, body.__code__.co_argcount, files=_makers())
     return _register(function, made)
+
+
+def instances(
+    name: str, body: FunctionType, codes: str, **bound: Any
+) -> dict[np.dtype[Any], Microkernel]:
+    """An instance of `body` for each dtype, in which ZERO, ONE and SIZE are its numbers and bytes.
+
+    Args:
+        name: that of an instance goes on with numpy's code of its dtype.
+        body: as in `instance`.
+        codes: dtypes, "f4 f8".
+        bound: other globals, the same in all.
+    """
+    made = {}
+    for dtype in map(np.dtype, codes.split()):
+        numbers = {"ZERO": dtype.type(0), "ONE": dtype.type(1), "SIZE": dtype.itemsize}
+        made[dtype] = instance(f"{name}_{dtype.str[1:]}", body, **numbers, **bound)
+    return made
 
 
 @cache

@@ -38,6 +38,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from dyn.kernels.runtime.interrupts import uninterrupted
 from dyn.kernels.runtime.jit import call_address, kernel, microkernel
 from dyn.kernels.runtime.limits import available_cpus
 from dyn.kernels.runtime.posix import POSIX, give_way, lock, now, unlock, wait, wake
@@ -338,7 +339,7 @@ if hasattr(os, "register_at_fork"):
 
 def pool() -> int:
     """The pool for `parallel_for`; starts the workers at the first call. Pass it to a driver."""
-    return _pool.address or _pool.start()
+    return _pool.address or uninterrupted(_pool.start)
 
 
 def launch(task: Any, args: np.ndarray, chunks: int) -> None:

@@ -126,18 +126,6 @@ def argument(typingctx: Any, args: Any, place: Any) -> Any:
 
 
 @intrinsic
-def put(typingctx: Any, block: Any, place: Any, word: Any) -> Any:
-    """Write the integer at `place` of a block."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        block, place, word = values
-        builder.store(word, builder.gep(_pointer(builder, block), [place]))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), generate
-
-
-@intrinsic
 def argument_float(typingctx: Any, args: Any, place: Any) -> Any:
     """The float64 at `place` of a packed block."""
 
