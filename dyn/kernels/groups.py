@@ -15,11 +15,11 @@ import numpy as np
 from numba import types
 
 from dyn.kernels.runtime.arrays import DATA, TYPE, axes, data, item, length, size, stride
+from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.drive import chunks_of, run
 from dyn.kernels.runtime.jit import kernel
 from dyn.kernels.runtime.memory import LARGE, empty_like, is_dense
 from dyn.kernels.runtime.threads import argument
-from dyn.kernels.runtime.words import put
 from dyn.kernels.vector.rows import emitted_task, word_at
 from dyn.kernels.vector.simd import (
     F32,
@@ -168,15 +168,15 @@ def _fill(given, fresh, count, inputs, table):
         for axis in range(rank):
             own *= size(pattern, axis)
         elements += own
-        put(out, 0, own)
+        put_word(out, 0, own)
         for k in range(inputs):
             array = item(given, k * count + i)
             for axis in range(rank):
                 if size(pattern, axis) > 1 and stride(array, axis) != stride(pattern, axis):
                     return -1
-            put(out, 1 + k, argument(array, DATA))
+            put_word(out, 1 + k, argument(array, DATA))
         for k in range(results):
-            put(out, 1 + inputs + k, argument(item(fresh, k * count + i), DATA))
+            put_word(out, 1 + inputs + k, argument(item(fresh, k * count + i), DATA))
         out += 8 * (1 + inputs + results)
     return elements
 
