@@ -21,6 +21,7 @@ from dyn.core.dim import Dim, plain
 from dyn.core.dtype import as_numpy, common_dtype, default_float, is_inexact, name_of, scalar_dtype
 from dyn.core.errors import (
     AttributeValueError,
+    DivisionError,
     DTypeError,
     DynError,
     IndexRangeError,
@@ -125,7 +126,7 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
 
     try:
         results = plan.run(*arrays) if op.random else _quiet.run(plan.run, *arrays)
-    except (IndexError, ValueError) as error:
+    except (IndexError, ValueError, ZeroDivisionError) as error:
         raise _kernel_error(op, error) from None
 
     single = results.__class__ is not tuple
@@ -383,10 +384,9 @@ def symbolic_key(inputs: tuple[Any, ...], key: tuple[Any, ...]) -> tuple[Any, ..
 
 
 def _kernel_error(op: Op, error: Exception) -> DynError:
-    if isinstance(error, DynError):
-        return error
-    kind = IndexRangeError if isinstance(error, IndexError) else AttributeValueError
-    return kind(str(error), op=op.name)
+    kind = DivisionError if isinstance(error, ZeroDivisionError) else AttributeValueError
+    kind = IndexRangeError if isinstance(error, IndexError) else kind
+    return error if isinstance(error, DynError) else kind(str(error), op=op.name)
 
 
 def dtype_attr(dtype: Any) -> str:

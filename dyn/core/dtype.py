@@ -240,3 +240,45 @@ def scalar_dtype(value: bool | int | float | complex, other: np.dtype) -> np.dty
     if kind <= rank(other):
         return other
     return (BOOL, I64, _default, _numpy_of("complex64"))[kind]
+
+
+def of_data(array: np.ndarray, typed: bool) -> np.dtype:
+    """The dtype of a tensor of what numpy made of data, which has dtypes of its own or not.
+
+    Raises:
+        AttributeValueError: an integer is too large for int64.
+        DTypeError: the data are no numbers.
+    """
+    dtype = array.dtype
+    if not typed and dtype == F64:
+        return _default
+    if not typed and dtype == np.complex128:
+        return _numpy_of("complex64")
+    if not typed and dtype.kind in "uO":
+        large = _large(array)
+        if large is not None:
+            raise _too_large(large, I64)
+    if dtype.kind in "OSU":
+        raise DTypeError(f"data of type {dtype} cannot become a tensor; numbers or booleans can")
+    of_numpy(dtype)
+    return dtype
+
+
+def convert(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Data of a user as another dtype."""
+    try:
+        return array.astype(dtype)
+    except OverflowError:
+        raise _too_large(_large(array), dtype) from None
+
+
+def _large(array: np.ndarray) -> int | None:
+    """The first integer that int64 cannot hold."""
+    whole = (n for n in array.reshape(-1).tolist() if isinstance(n, int))
+    return next((n for n in whole if not -(2**63) <= n < 2**63), None)
+
+
+def _too_large(number: int | None, dtype: np.dtype) -> AttributeValueError:
+    return AttributeValueError(
+        f"the number {number} does not fit into {dtype.name}; a floating-point dtype can hold it"
+    )

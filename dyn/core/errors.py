@@ -98,6 +98,10 @@ class AttributeValueError(DynError, ValueError):
     """An attribute (keyword argument) of an op or layer has a value that it cannot have."""
 
 
+class DivisionError(DynError, ZeroDivisionError, RuntimeError):
+    """An integer is divided by zero."""
+
+
 class IndexRangeError(DynError, IndexError):
     """An index or label lies outside the range that it selects from."""
 

@@ -354,17 +354,8 @@ def to_array(data: Any, dtype: Any = None) -> np.ndarray:
     except ValueError as error:
         raise DTypeError(f"rows of differing length cannot become a tensor: {error}") from None
     if wanted is None:
-        wanted = array.dtype
-        if not typed and array.dtype == np.float64:
-            wanted = dtypes.default_float()
-        elif not typed and array.dtype == np.complex128:
-            wanted = np.dtype(np.complex64)
-        elif array.dtype.kind == "O" or array.dtype.kind in "SU":
-            raise DTypeError(
-                f"data of type {array.dtype} cannot become a tensor; numbers or booleans can"
-            )
-        dtypes.of_numpy(wanted)
-    return array if array.dtype == wanted else array.astype(wanted)
+        wanted = dtypes.of_data(array, typed)
+    return array if array.dtype == wanted else dtypes.convert(array, wanted)
 
 
 def _holds_tensor(data: Any) -> bool:

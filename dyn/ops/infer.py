@@ -141,11 +141,27 @@ def reduced_axes(axes: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]
     return axes_of(axes, ndim) or tuple(range(ndim))
 
 
+def need_elements(x: Type, axes: Sequence[int]) -> None:
+    """Raise unless each axis that an extreme is sought along has elements."""
+    for axis in axes:
+        if isinstance(x.shape[axis], int) and x.shape[axis] == 0:
+            raise ShapeError(
+                f"axis {axis} of {show(x.shape)} has size 0: among no elements none is the largest "
+                "or smallest"
+            )
+
+
 def reduced_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
     """The shape after reducing over `axes` (counted from the front)."""
     if keepdims:
         return tuple(1 if i in axes else n for i, n in enumerate(shape))
     return tuple(n for i, n in enumerate(shape) if i not in axes)
+
+
+def infer_extreme(x: Type, *, axes: tuple[int, ...], keepdims: bool, **attrs: Any) -> Type:
+    """The largest or smallest elements over axes, none of which may be empty."""
+    need_elements(x, axes)
+    return Type(reduced_shape(x.shape, axes, keepdims), x.dtype)
 
 
 def product(sizes: Sequence[Any]) -> Any:

@@ -86,6 +86,10 @@ def _explicit(equation: str, ranks: tuple[int, ...]) -> str:
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")
+    if not set(text) <= {*string.ascii_letters, *",.->"} or text.count("->") > 1:
+        raise AttributeValueError(
+            f"{equation!r} is no equation of letters, commas, '...' and one '->', as 'ij,jk->ik'"
+        )
     if len(terms) != len(ranks):
         raise AttributeValueError(
             f"{equation!r} has {len(terms)} operands, {len(ranks)} were given"
@@ -108,7 +112,14 @@ def _explicit(equation: str, ranks: tuple[int, ...]) -> str:
         joined = "".join(full)
         right = "..." if "..." in text else ""
         right += "".join(sorted(c for c in set(joined) if joined.count(c) == 1 and c not in dots))
-    return f"{','.join(full)}->{right.replace('...', dots)}"
+    right = right.replace("...", dots)
+    for letter in right:
+        if right.count(letter) > 1 or not any(letter in term for term in full):
+            raise AttributeValueError(
+                f"{equation!r} has {letter!r} in its output, where every letter of an operand may "
+                "stand once and no other letter can"
+            )
+    return f"{','.join(full)}->{right}"
 
 
 # ---- made of products --------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from dyn.kernels import reduce as kernels
 from dyn.kernels.product_grad import product_grad
 from dyn.ops.elementwise import add, divide, keep_where, multiply, pow, subtract
 from dyn.ops.index import where
-from dyn.ops.infer import Type, need_float, product, reduced_axes, reduced_shape
+from dyn.ops.infer import Type, infer_extreme, need_float, product, reduced_axes, reduced_shape
 from dyn.ops.matrix import diagonal
 from dyn.ops.unary import abs, cast, exp
 
@@ -109,7 +109,7 @@ def _(g, *, x_shape):
 # ---- extremes ----------------------------------------------------------------------------------
 
 
-@op(infer=_infer_reduced)
+@op(infer=infer_extreme)
 def _max(x, *, axes, keepdims, shared=False):
     """Largest element over axes; NaN if there is one. ONNX: ReduceMax.
 
@@ -118,7 +118,7 @@ def _max(x, *, axes, keepdims, shared=False):
     return kernels.max(x, axes, keepdims)
 
 
-@op(infer=_infer_reduced)
+@op(infer=infer_extreme)
 def _min(x, *, axes, keepdims, shared=False):
     """Smallest element over axes; NaN if there is one. ONNX: ReduceMin.
 

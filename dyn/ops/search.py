@@ -18,6 +18,7 @@ from dyn.kernels.nonzero import nonzero as coordinates
 from dyn.ops.infer import (
     Type,
     axis_of,
+    need_elements,
     need_int,
     need_rank,
     product,
@@ -32,8 +33,7 @@ from dyn.ops.unary import cast
 
 
 def _infer_position(x: Type, *, axis: int, keepdims: bool) -> Type:
-    if isinstance(x.shape[axis], int) and x.shape[axis] == 0:
-        raise ShapeError(f"axis {axis} of {show(x.shape)} is empty and has no extreme")
+    need_elements(x, (axis,))
     return Type(reduced_shape(x.shape, (axis,), keepdims), I64)
 
 

@@ -93,3 +93,17 @@ def test_a_write_to_a_diagonal_runs_in_onnxruntime_and_has_gradients(tmp_path):
             wanted[:, n, n + 1] *= fed[:, n, 0]
         np.testing.assert_allclose(np.asarray(session.run(None, {"x": fed})[0]), wanted)
         np.testing.assert_allclose(Jittered()(torch.from_numpy(fed)).numpy(), wanted)
+
+
+def test_bits_are_not_viewed_and_division_of_integers_is_exact():
+    for call in (lambda x: x.view(torch.int32), lambda x: x.view(dtype=torch.int32)):
+        with pytest.raises(NotImplementedError, match=r"to\(dtype\) converts"):
+            call(torch.ones(3))
+    large = torch.tensor([2**40 + 1, -7])
+    assert torch.div(large, 2, rounding_mode="trunc").tolist() == [2**39, -3]
+    assert torch.div(large, 2, rounding_mode="floor").tolist() == [2**39, -4]
+    assert torch.div(torch.tensor([-7.5]), 2, rounding_mode="trunc").tolist() == [-3.0]
+    for how in ("floor", "trunc"):
+        with pytest.raises(RuntimeError, match="divided by zero"):
+            torch.div(large, 0, rounding_mode=how)
+    assert torch.zeros(0, 3).var().isnan()

@@ -9,7 +9,7 @@ import pytest
 
 import dyn
 from dyn import nn
-from dyn.core.errors import DTypeError
+from dyn.core.errors import AttributeValueError, DTypeError, DynError, ShapeError
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,43 @@ def test_a_0d_operand_widens_nothing_of_its_kind() -> None:
     assert (dyn.ones([2], "int32") * double).dtype == dyn.float64
     assert (double + dyn.ones([])).dtype == dyn.float64
     assert (single * dyn.to_tensor(1j)).dtype == dyn.complex64
+
+
+EMPTY, X, WHOLE = dyn.zeros([0, 3]), dyn.ones([3]), dyn.to_tensor([7, -7])
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "match"),
+    [
+        (lambda: dyn.max(EMPTY), ShapeError, r"max: axis 0 of \[0, 3\] has size 0"),
+        (lambda: EMPTY.amin(0), ShapeError, r"min: axis 0 of \[0, 3\] has size 0"),
+        (lambda: X.tile([-1]), AttributeValueError, r"repeats \[-1\] count copies"),
+        (lambda: X.repeat_interleave(-1), AttributeValueError, "repeats -1 counts copies"),
+        (lambda: X.expand([-2, 3]), ShapeError, r"expanded to \[-2, 3\]: only -1"),
+        (
+            lambda: dyn.to_tensor(2**70),
+            AttributeValueError,
+            r"11805\d+ does not fit into int64",
+        ),
+        (lambda: dyn.to_tensor([1, -(2**63) - 1]), AttributeValueError, "does not fit into int64"),
+        (lambda: dyn.to_tensor(2**70, "int32"), AttributeValueError, "does not fit into int32"),
+        (lambda: dyn.einsum("i->j", X), AttributeValueError, "'i->j' has 'j' in its output"),
+        (lambda: dyn.einsum("i->ii", X), AttributeValueError, "'i->ii' has 'i' in its output"),
+        (lambda: dyn.einsum("i$->i", X), AttributeValueError, "no equation of letters"),
+        (lambda: WHOLE // 0, ZeroDivisionError, "floor_divide: an integer is divided by zero"),
+        (lambda: WHOLE % dyn.to_tensor([1, 0]), RuntimeError, "remainder: an integer is divided"),
+        (lambda: dyn.fmod(WHOLE, 0), DynError, "fmod: an integer is divided by zero"),
+        (lambda: WHOLE[0] // dyn.zeros([], "int64"), ZeroDivisionError, "divided by zero"),
+    ],
+)
+def test_what_cannot_be_done_is_told(call: Any, kind: Any, match: str) -> None:
+    with pytest.raises(kind, match=match):
+        call()
+
+
+def test_what_looks_like_it_can() -> None:
+    assert dyn.max(EMPTY, axis=1).shape == [0]
+    assert dyn.to_tensor(2**70, "float32").item() == 2.0**70
+    assert (X // 0).tolist() == [np.inf] * 3
+    assert np.isnan((X % 0).numpy()).all()
+    assert (dyn.to_tensor([7, -7]) // 2).tolist() == [3, -4]

@@ -23,6 +23,7 @@ from dyn.ops import (
     solutions,
     unary,
 )
+from dyn.ops.index import promoted
 
 SAME: dict[Any, str] = {
     unary: """abs ceil deg2rad exp expm1 floor frac log log10 log1p log2 neg
@@ -62,10 +63,12 @@ def div(x: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     """x / other, rounded down ("floor") or towards zero ("trunc") if wanted."""
     if rounding_mode == "floor":
         return elementwise.floor_divide(x, other)
-    found = elementwise.divide(x, other)
     if rounding_mode is None:
-        return found
-    return unary.trunc(found).astype(x.dtype)
+        return elementwise.divide(x, other)
+    x, y = promoted(x, other)
+    if x.dtype.is_floating_point:
+        return unary.trunc(elementwise.divide(x, y))
+    return elementwise.floor_divide(x - elementwise.fmod(x, y), y)
 
 
 def cross(x: Any, other: Any, dim: int | None = None) -> Any:

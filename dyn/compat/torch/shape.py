@@ -12,6 +12,7 @@ from dyn.compat.torch.tensor import Base
 from dyn.compat.torch.types import INTEGERS
 from dyn.core.alias import shared
 from dyn.core.dim import plain
+from dyn.core.dtype import DType
 from dyn.ops import gather as gathers
 from dyn.ops import index as indices
 from dyn.ops import join, matrix, scan, search
@@ -19,8 +20,13 @@ from dyn.ops import shape as ops
 from dyn.ops.infer import same_size
 
 
-def view(x: Any, *shape: Any) -> Any:
-    """The same values in another shape, one size of which may be -1; or bits as another dtype."""
+def view(x: Any, *shape: Any, dtype: Any = None) -> Any:
+    """The same values in another shape, one size of which may be -1."""
+    if dtype is not None or (len(shape) == 1 and isinstance(shape[0], DType)):
+        raise NotImplementedError(
+            "view(dtype) would read the bits as another dtype, for which ONNX has no operator: "
+            "to(dtype) converts the values, torch.from_numpy(x.numpy().view(...)) copies the bits"
+        )
     return ops.reshape(x, sizes_of(shape))
 
 

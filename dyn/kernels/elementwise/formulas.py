@@ -341,6 +341,22 @@ TESTS = {"equal", "greater_equal", "greater_than", "isfinite", "isinf", "isnan",
          "less_than", "not_equal"}  # fmt: skip
 """Formulas that give truth values."""
 
+
+def _whole(function):
+    """A ufunc of quotients or their rests, of which integers have none by zero."""
+
+    def call(x, y):
+        if x.dtype.kind not in "iu":
+            return function(x, y)
+        try:
+            with np.errstate(divide="raise"):
+                return function(x, y)
+        except FloatingPointError:
+            raise ZeroDivisionError("an integer is divided by zero") from None
+
+    return call
+
+
 UFUNCS: dict[str, Callable[..., Any]] = {
     "abs": np.absolute,
     "acos": np.arccos,
@@ -365,8 +381,8 @@ UFUNCS: dict[str, Callable[..., Any]] = {
     "exp": np.exp,
     "expm1": np.expm1,
     "floor": np.floor,
-    "floor_divide": np.floor_divide,
-    "fmod": np.fmod,
+    "floor_divide": _whole(np.floor_divide),
+    "fmod": _whole(np.fmod),
     "greater_equal": np.greater_equal,
     "greater_than": np.greater,
     "hypot": np.hypot,
@@ -391,7 +407,7 @@ UFUNCS: dict[str, Callable[..., Any]] = {
     "not_equal": np.not_equal,
     "pow": np.power,
     "reciprocal": np.reciprocal,
-    "remainder": np.remainder,
+    "remainder": _whole(np.remainder),
     "sign": np.sign,
     "sin": np.sin,
     "sinh": np.sinh,

@@ -85,7 +85,9 @@ def var(x, axes, keepdims, correction):
         return var(x.astype(_F32), axes, keepdims, correction).astype(x.dtype)
     away = x - mean(x, axes, True)
     total = np.add.reduce(away * away, axis=axes, keepdims=keepdims)
-    return np.asarray(total / x.dtype.type(_count(x, axes) - correction))
+    # Of no elements there is none: 0 / 0.
+    count = _count(x, axes)
+    return np.asarray(total / x.dtype.type(count - correction if count else 0))
 
 
 def std(x, axes, keepdims, correction):
