@@ -228,16 +228,11 @@ def unbind(x: Tensor, axis: int = 0) -> list[Tensor]:
 def _infer_expand(x: Type, *, shape: tuple[Any, ...]) -> Type:
     if len(shape) < len(x.shape):
         raise ShapeError(f"{show(x.shape)} cannot be expanded to the fewer axes of {show(shape)}")
-    if any(isinstance(n, int) and n < 0 for n in shape):
-        raise ShapeError(
-            f"{show(x.shape)} cannot be expanded to {show(shape)}: only -1 may be negative, and "
-            "keeps the size of an axis"
-        )
-    if any(
+    if any(isinstance(n, int) and n < 0 for n in shape) or any(
         not (isinstance(a, int) and a == 1) and not same_size(a, b)
         for a, b in zip(reversed(x.shape), reversed(shape), strict=False)
     ):
-        raise ShapeError(f"{show(x.shape)} cannot be expanded to {show(shape)}: sizes differ")
+        raise ShapeError(f"{show(x.shape)} cannot be expanded to {show(shape)}: sizes do not fit")
     return Type(shape, x.dtype)
 
 
@@ -318,8 +313,6 @@ def repeat_interleave(x: Tensor, repeats: Any, axis: int | None = None) -> Tenso
         index = Tensor(np.repeat(np.arange(len(counts)), counts))
         return OPS["gather"](x, index, axis=axis)
     (count,) = sizes_of(repeats)
-    if isinstance(count, int) and count < 0:
-        raise AttributeValueError(f"repeats {count} counts copies and cannot be negative")
     shape = list(x.shape)
     wide = _unsqueeze(x, axes=(axis + 1,))
     wide = _expand(wide, shape=(*shape[: axis + 1], count, *shape[axis + 1 :]))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from dyn.core.dispatch import dtype_attr
 from dyn.core.dtype import default_float
 from dyn.core.errors import ShapeError
@@ -111,7 +109,7 @@ def _infer_diagonal(x: Type, *, offset: int) -> Type:
 @op(infer=_infer_diagonal, view=True)
 def _diagonal(x, *, offset):
     """A diagonal of the last two axes, as the last axis. ONNX: Reshape, Slice."""
-    return np.ascontiguousarray(x.diagonal(offset, -2, -1))
+    return x.diagonal(offset, -2, -1)
 
 
 @_diagonal.vjp("x")

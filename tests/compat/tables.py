@@ -14,7 +14,7 @@ KINDS = _KINDS.split()
 RANKS = (((2,), ()), ((), (2,)), ((2,), (2,)), ((), ()))
 """Shapes of the two operands."""
 
-_NAMES = "maximum fmin pow floor_divide fmod bitwise_and logical_or atan2 copysign ldexp clamp"
+_NAMES = "maximum fmin pow floor_divide fmod bitwise_and logical_or atan2 copysign ldexp hypot"
 OPERATIONS: dict[str, Any] = {
     "x + y": lambda torch, x, y: x + y,
     "x - y": lambda torch, x, y: x - y,

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from dyn.kernels.elementwise.special import whole
+
 GELU_SLOPE = math.sqrt(2.0 / math.pi)
 GELU_CUBIC = 0.044715
 DENSITY = 1 / math.sqrt(2 * math.pi)
@@ -191,8 +193,8 @@ def hypot(m, x, y):
     a, b = m.abs(x), m.abs(y)
     most = m.maximum(a, b)
     share = m.minimum(a, b) / m.where(most == 0, 1.0, most)
-    found = most * m.sqrt(1.0 + share * share)
-    return m.where(a == math.inf, a, m.where(b == math.inf, b, found))
+    infinite = (a == math.inf) | (b == math.inf)
+    return m.where(infinite, math.inf, most * m.sqrt(1.0 + share * share))
 
 
 def huber(m, x, y, *, delta):
@@ -233,55 +235,15 @@ def lerp_by(m, x, y, *, weight):
     return x + weight * (y - x)
 
 
-FORMULAS: dict[str, Callable[..., Any]] = {
-    f.__name__: f
-    for f in (
-        binary_cross_entropy,
-        clip,
-        clip_between,
-        clip_grad,
-        elu,
-        elu_grad,
-        gated,
-        gated_grad,
-        gelu,
-        gelu_grad,
-        gelu_tanh,
-        gelu_tanh_grad,
-        hardsigmoid,
-        hardsigmoid_grad,
-        hardswish,
-        hardswish_grad,
-        hypot,
-        huber,
-        huber_grad,
-        kl_div,
-        leaky_relu,
-        leaky_relu_grad,
-        lerp,
-        lerp_by,
-        log_sigmoid,
-        logaddexp,
-        logistic_cross_entropy,
-        mish,
-        mish_grad,
-        nan_to_num,
-        prelu,
-        relu_grad,
-        rsqrt,
-        scaled_difference,
-        shrink,
-        sigmoid,
-        sigmoid_grad,
-        sign,
-        silu,
-        silu_grad,
-        softplus,
-        softplus_grad,
-        softsign,
-        tanh_grad,
-    )
-} | {
+_WRITTEN: Any = (
+    binary_cross_entropy, clip, clip_between, clip_grad, elu, elu_grad, gated, gated_grad, gelu,
+    gelu_grad, gelu_tanh, gelu_tanh_grad, hardsigmoid, hardsigmoid_grad, hardswish, hardswish_grad,
+    hypot, huber, huber_grad, kl_div, leaky_relu, leaky_relu_grad, lerp, lerp_by, log_sigmoid,
+    logaddexp, logistic_cross_entropy, mish, mish_grad, nan_to_num, prelu, relu_grad, rsqrt,
+    scaled_difference, shrink, sigmoid, sigmoid_grad, sign, silu, silu_grad, softplus,
+    softplus_grad, softsign, tanh_grad,
+)  # fmt: skip
+FORMULAS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _WRITTEN} | {
     "abs": lambda m, x: m.abs(x),
     "addcdiv": lambda m, x, a, b, *, value: x + a / b * value,
     "addcmul": lambda m, x, a, b, *, value: x + a * b * value,
@@ -341,22 +303,6 @@ TESTS = {"equal", "greater_equal", "greater_than", "isfinite", "isinf", "isnan",
          "less_than", "not_equal"}  # fmt: skip
 """Formulas that give truth values."""
 
-
-def _whole(function):
-    """A ufunc of quotients or their rests, of which integers have none by zero."""
-
-    def call(x, y):
-        if x.dtype.kind not in "iu":
-            return function(x, y)
-        try:
-            with np.errstate(divide="raise"):
-                return function(x, y)
-        except FloatingPointError:
-            raise ZeroDivisionError("an integer is divided by zero") from None
-
-    return call
-
-
 UFUNCS: dict[str, Callable[..., Any]] = {
     "abs": np.absolute,
     "acos": np.arccos,
@@ -381,8 +327,8 @@ UFUNCS: dict[str, Callable[..., Any]] = {
     "exp": np.exp,
     "expm1": np.expm1,
     "floor": np.floor,
-    "floor_divide": _whole(np.floor_divide),
-    "fmod": _whole(np.fmod),
+    "floor_divide": whole(np.floor_divide),
+    "fmod": whole(np.fmod),
     "greater_equal": np.greater_equal,
     "greater_than": np.greater,
     "hypot": np.hypot,
@@ -407,7 +353,7 @@ UFUNCS: dict[str, Callable[..., Any]] = {
     "not_equal": np.not_equal,
     "pow": np.power,
     "reciprocal": np.reciprocal,
-    "remainder": _whole(np.remainder),
+    "remainder": whole(np.remainder),
     "sign": np.sign,
     "sin": np.sin,
     "sinh": np.sinh,
