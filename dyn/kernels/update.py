@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,24 +56,51 @@ def update(
     }
     given = [float(x) for x in scalars]
     numbers, after = rule.settled(SCALARS, given, weight_decay, settings)
-    rate = numbers.pop("lr") if rule.measured else 0.0
     moves = _kernel(name, (*numbers,), (*flags.items(),))
-    made = moves.run(tensors, (*numbers.values(),))
-    if rule.measured:
-        count = len(tensors) // moves.inputs
-        params, steps = tensors[:count], made[:count]
-        ratio = trust_ratio(ARRAYS, np.sqrt(square_sums(params)), np.sqrt(square_sums(steps)))
-        made[:count] = _MOVED.run((*params, *steps), (), rate * ratio)
+    count, dtype = len(tensors) // moves.inputs, tensors[0].dtype
+    if all([p.dtype == dtype for p in tensors[:count]]):
+        made = _moved(moves, numbers, tensors)
+    else:
+        made = _moved_by_dtype(moves, numbers, tensors, count)
     counters = zip(scalars[1:], after, strict=True) if after else ()
     return (*made, *[np.array(value, old.dtype) for old, value in counters])
 
 
+class _Moves(NamedTuple):
+    """A rule with its kernel."""
+
+    kernel: GroupKernel
+    inputs: int
+    measured: bool
+
+
+def _moved(moves: _Moves, numbers: dict[str, float], tensors: Arrays) -> list[np.ndarray]:
+    """New parameters and slots."""
+    if not moves.measured:
+        return moves.kernel.run(tensors, (*numbers.values(),))
+    rate, *others = numbers.values()
+    made, count = moves.kernel.run(tensors, others), len(tensors) // moves.inputs
+    params, steps = tensors[:count], made[:count]
+    ratio = trust_ratio(ARRAYS, np.sqrt(square_sums(params)), np.sqrt(square_sums(steps)))
+    return [*_MOVED.run((*params, *steps), (), rate * ratio), *made[count:]]
+
+
+def _moved_by_dtype(
+    moves: _Moves, numbers: dict[str, float], tensors: Arrays, count: int
+) -> list[np.ndarray]:
+    """The same for parameters of several dtypes, one after the other."""
+    made: list[Any] = [None] * (len(tensors) - count)
+    for i in range(count):
+        made[i::count] = _moved(moves, numbers, tensors[i::count])
+    return made
+
+
 @lru_cache(None)
-def _kernel(
-    name: str, named: tuple[str, ...], flagged: tuple[tuple[str, bool], ...]
-) -> GroupKernel:
+def _kernel(name: str, named: tuple[str, ...], flagged: tuple[tuple[str, bool], ...]) -> _Moves:
     """The formula of a rule, with the numbers that it is given and one of its variants."""
     rule, flags = RULES[name], dict(flagged)
+    if rule.measured:
+        named = named[1:]  # the learning rate is used afterwards
 
     def formula(values: Sequence[Value], numbers: Sequence[Value], own: Any) -> Sequence[Value]:
         by_name = dict(zip(named, numbers, strict=True))
@@ -81,7 +108,8 @@ def _kernel(
 
     slots = rule.slots(**flags)
     variant = "_".join([name, *(key for key in flags if flags[key]), *named])
-    return GroupKernel(variant, formula, 2 + slots, 1 + slots, len(named))
+    kernel = GroupKernel(variant, formula, 2 + slots, 1 + slots, len(named))
+    return _Moves(kernel, 2 + slots, rule.measured)
 
 
 _MOVED = GroupKernel("moved", lambda values, _, own: [values[0] - own() * values[1]], 2, 1)

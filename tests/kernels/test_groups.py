@@ -99,3 +99,21 @@ def test_values_that_users_hold_stay():
     first = slot.numpy()
     opt.step()
     assert held.tolist() == [1.0, 2.0] and slot.tolist() != first.tolist()
+
+
+@pytest.mark.parametrize("name", ["SGD", "Lamb"])
+def test_parameters_of_several_dtypes(name):
+    def trained(dtypes):
+        params = [nn.Parameter([1.0, 2.0]) for _ in dtypes]
+        opt = getattr(optimizer, name)(0.1, parameters=params)
+        for p, dtype in zip(params, dtypes, strict=True):
+            # As a layer's `to` does after the optimiser was made.
+            p._array = p._array.astype(dtype)
+            p.grad = dyn.to_tensor([0.5, -1.0], dtype=dtype)
+        opt.step()
+        return params
+
+    mixed = trained(["float32", "float64"])
+    assert [p.numpy().dtype.name for p in mixed] == ["float32", "float64"]
+    assert mixed[0].tolist() == trained(["float32"])[0].tolist()
+    assert mixed[1].tolist() == trained(["float64"])[0].tolist()
