@@ -273,21 +273,26 @@ def _write(args, chunk, chunks):
 
 _ELEMENTS = {"float32": F32, "float64": F64}
 _MODES = {"bilinear": 4, "nearest": 1}
-_WAYS = {"sample": (_read, _sample), "slope": (_read, _slope), "give": (_write, _give)}
+_WAYS = {
+    "sample": (_read, _sample, _MODES),
+    # The nearest pixel stays the same as a place moves a little: it has no slope.
+    "slope": (_read, _slope, ("bilinear",)),
+    "give": (_write, _give, _MODES),
+}
 
 
 def _tasks(way: str) -> dict[tuple[str, str, bool], Any]:
     """A task for each dtype, mode, and whether images lie channels last."""
-    body, write = _WAYS[way]
+    body, write, modes = _WAYS[way]
     made = {}
     for dtype, element in _ELEMENTS.items():
-        for mode, corners in _MODES.items():
+        for mode in modes:
             for last in (False, True):
                 made[dtype, mode, last] = instance(
                     f"grid_{way}_{dtype}_{mode}_{'last' if last else 'planes'}",
                     body,
-                    tabulate=_part(locate, element, corners, last),
-                    work=_part(write, element, corners, last),
+                    tabulate=_part(locate, element, _MODES[mode], last),
+                    work=_part(write, element, _MODES[mode], last),
                 )
     return made
 
