@@ -5,6 +5,11 @@ Warnings are errors (pyproject.toml). Helpers of one family belong beside its te
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# The first example compiles kernels, and machines are busy: no test asserts a time.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture

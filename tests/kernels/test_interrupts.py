@@ -196,5 +196,6 @@ def test_interrupts_at_many_moments_leave_kernels_whole(tmp_path):
     environment = dict(os.environ, PYTHONPATH=root, DYN_CACHE_DIR=cold, DYN_NUM_THREADS="2")
     command = [sys.executable, str(program)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "2\n", "")
+    # An interrupt that falls into a callback of Python's own is told on stderr, and lost.
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
     assert {path.suffix for path in (tmp_path / "cache" / "kernels").iterdir()} == {cache.SUFFIX}
