@@ -38,7 +38,7 @@ class Live:
         optimizers: Mapping[str, Optimizer] | None = None,
         **kwargs: Any,
     ):
-        self._model = Model(model, layers, state, optimizers)
+        self._model = Model(model, layers, state, optimizers, training)
         self._call = Call(model, inputs, kwargs)
         self._training = training
         self._snapshot = Snapshot(self._model)

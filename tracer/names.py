@@ -27,7 +27,8 @@ class Model:
         name: class name of the model, or name of the function.
         closed: whether all state must be registered; a plain function may use any parameter.
         layers: all layers by path, outer before inner.
-        optimizers: those of a training step.
+        optimizers: those that it knows, or that were given.
+        training: whether they may step.
         tensors: parameters, persistable buffers and what optimisers keep by name, each once.
         carried: names of learning rates, which are state though nothing but a schedule writes them.
     """
@@ -38,6 +39,7 @@ class Model:
         layers: Mapping[str, Layer] | None = None,
         state: Mapping[str, Tensor] | None = None,
         optimizers: Mapping[str, Optimizer] | None = None,
+        training: bool = False,
     ):
         """Walk the model.
 
@@ -47,6 +49,8 @@ class Model:
             layers: layers of a function by name, instead of those found.
             state: more tensors that are state, by name.
             optimizers: optimisers of a training step by name, instead of those found.
+            training: whether it may step. Else what the optimisers found keep is no state, and is
+                not even made: many functions know an optimiser that they do not use.
 
         Raises:
             TraceError: it cannot be called.
@@ -79,8 +83,9 @@ class Model:
         stepped = {name: item for name, item in found.items() if isinstance(item, Optimizer)}
         stepped = stepped if optimizers is None else dict(optimizers)
         self.optimizers = list(stepped.values())
+        self.training = training or optimizers is not None
         self.carried: set[str] = set()
-        for name, optimizer in stepped.items():
+        for name, optimizer in stepped.items() if self.training else ():
             self._add_optimizer(f"{name}." if len(stepped) > 1 else "", optimizer)
 
     def _add_layer(self, prefix: str, root: Layer) -> None:

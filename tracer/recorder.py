@@ -104,8 +104,9 @@ class Recorder(Observer, SizeScope):
         where = user_line()
         created = id(tensor) in self._created
         if isinstance(tensor, Parameter) or (isinstance(tensor, Buffer) and tensor.persistable):
-            in_model = self.session.model.closed
-            self._refuse(refusals.not_registered(tensor, created, in_model, where))
+            model = self.session.model
+            untrained = bool(model.optimizers) and not model.training
+            self._refuse(refusals.not_registered(tensor, created, model.closed, untrained, where))
         elif not (created or isinstance(tensor, Buffer)) and self._is_stale(tensor):
             self.carries_state(tensor, "is read before it is written", where)
         if not created:

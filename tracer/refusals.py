@@ -167,17 +167,20 @@ def fails_again(error: str, changed: list[str], where: SourceLine | None) -> Tra
 
 
 def not_registered(
-    tensor: Tensor, created: bool, in_model: bool, where: SourceLine | None
+    tensor: Tensor, created: bool, in_model: bool, untrained: bool, where: SourceLine | None
 ) -> TraceError:
     """A parameter or persistable buffer has no name in the model.
 
     Args:
         created: whether the forward made it.
         in_model: whether a model is traced, rather than a function that uses layers.
+        untrained: whether the function knows an optimiser, in a trace that is not of training.
     """
     kind = "parameter" if isinstance(tensor, Parameter) else "buffer"
     made = "is made in the forward" if created else "is not in the model's state_dict"
     remedy = "Name the layers that the function uses with trace(..., layers={'name': layer})"
+    if untrained:
+        remedy = f"If an optimiser steps here, pass training=True. {remedy}"
     if in_model:
         remedy = (
             "Assign its layer to an attribute in __init__, and keep lists of layers in "

@@ -384,9 +384,12 @@ def symbolic_key(inputs: tuple[Any, ...], key: tuple[Any, ...]) -> tuple[Any, ..
 
 
 def _kernel_error(op: Op, error: Exception) -> DynError:
-    kind = DivisionError if isinstance(error, ZeroDivisionError) else AttributeValueError
-    kind = IndexRangeError if isinstance(error, IndexError) else kind
-    return error if isinstance(error, DynError) else kind(str(error), op=op.name)
+    if isinstance(error, DynError):
+        return error
+    if isinstance(error, ZeroDivisionError):
+        return DivisionError(str(error), op=op.name)
+    kind = IndexRangeError if isinstance(error, IndexError) else AttributeValueError
+    return kind(str(error), op=op.name)
 
 
 def dtype_attr(dtype: Any) -> str:

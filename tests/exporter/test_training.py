@@ -13,6 +13,7 @@ from dyn import nn, optimizer
 from dyn.compat import torch
 from dyn.core.errors import DTypeError, GradError
 from exporter import InputSpec, Predictor, export_training
+from tracer import TraceError
 
 F = nn.functional
 
@@ -301,6 +302,29 @@ def test_model_and_optimizer_are_left_as_they_were(tmp_path):
         np.testing.assert_array_equal(p.grad.numpy(), g)
     assert not any(layer.training for layer in net.sublayers(include_self=True))
     assert str(drawn) == str(dyn.get_rng_state())
+
+
+def test_an_optimizer_that_only_lies_near_is_not_touched(tmp_path):
+    net = mlp()
+    opt = optimizer.Adam(0.01, parameters=net.parameters())
+    before = dict(opt.__dict__), [dict(group.__dict__) for group in opt._groups]
+
+    def evaluate(x):
+        return net(x) if opt is not None else x
+
+    report = exporter.export(evaluate, tmp_path / "net.onnx", ROWS[:1])
+    assert not report.states
+    assert before == (opt.__dict__, [group.__dict__ for group in opt._groups])
+
+    def step(x):
+        loss = net(x).sum()
+        loss.backward()
+        opt.step()
+        return loss
+
+    with pytest.raises(TraceError, match="an optimiser steps here, pass training=True"):
+        exporter.export(step, tmp_path / "step.onnx", ROWS[:1])
+    exporter.export(step, tmp_path / "step.onnx", ROWS[:1], training=True)
 
 
 def test_dropout_stays_random(tmp_path):

@@ -258,6 +258,17 @@ def test_threads_are_named_and_counted(four):
     assert names == ["dyn-worker-1"]
 
 
+def test_one_thread_is_all_there_is_on_one_thread(monkeypatch):
+    """Nothing is asked of the pool, which would start a thread to look after its workers."""
+    before = threads.get_num_threads()
+    threads.set_num_threads(1)
+    monkeypatch.setattr(threads, "uninterrupted", lambda work: pytest.fail("a thread was started"))
+    try:
+        assert threads.pool() == 0
+    finally:
+        threads.set_num_threads(before)
+
+
 def test_without_a_pool_everything_runs_here(monkeypatch):
     threads._pool.stop()
     monkeypatch.setattr(threads._pool, "closed", True)

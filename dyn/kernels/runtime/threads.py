@@ -258,9 +258,11 @@ class _Pool:
 
     def start(self) -> int:
         """Start the workers; the address of the state, or 0 where there are none."""
-        if self.closed or get_num_threads() == 1:
+        if get_num_threads() == 1:
             return 0
         with self.guard:
+            if self.closed:
+                return 0
             if self.address:
                 return self.address
             if not self.state:
@@ -338,8 +340,15 @@ if hasattr(os, "register_at_fork"):
 
 
 def pool() -> int:
-    """The pool for `parallel_for`; starts the workers at the first call. Pass it to a driver."""
-    return _pool.address or uninterrupted(_pool.start)
+    """The pool for `parallel_for`; starts the workers at the first call. Pass it to a driver.
+
+    0, which is no pool, on one thread and where there can be no workers.
+    """
+    if _pool.address:
+        return _pool.address
+    if _pool.count == 1 or _pool.closed:
+        return 0
+    return uninterrupted(_pool.start)
 
 
 def launch(task: Any, args: np.ndarray, chunks: int) -> None:

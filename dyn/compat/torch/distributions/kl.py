@@ -101,7 +101,10 @@ def _(p: Any, q: Any) -> Any:
 @register_kl(Independent, Independent)
 def _(p: Any, q: Any) -> Any:
     if p.reinterpreted_batch_ndims != q.reinterpreted_batch_ndims:
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"p takes {p.reinterpreted_batch_ndims} axes of its batch for an event, q "
+            f"{q.reinterpreted_batch_ndims}; there is a formula for the same number only"
+        )
     return sum_rightmost(kl_divergence(p.base_dist, q.base_dist), p.reinterpreted_batch_ndims)
 
 

@@ -47,7 +47,10 @@ def embedding_bag(
         ValueError: weights with another mode than "sum", or offsets that do not fit the input.
     """
     if max_norm is not None or scale_grad_by_freq:
-        raise NotImplementedError("embedding_bag has neither max_norm nor scale_grad_by_freq")
+        raise NotImplementedError(
+            "embedding_bag has neither max_norm nor scale_grad_by_freq, as both write to what they "
+            "are given; renormalise the weight or scale its gradient yourself"
+        )
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"mode has to be one of sum, mean or max, got {mode!r}")
     if per_sample_weights is not None and mode != "sum":
