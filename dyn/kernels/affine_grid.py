@@ -14,7 +14,7 @@ import numpy as np
 from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
-from dyn.kernels.runtime.jit import SUM, instance, kernel
+from dyn.kernels.runtime.jit import SUM, instances, kernel
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.vector.runs import pointer
@@ -87,16 +87,8 @@ def _maps(args, chunk, chunks):
             made[5] += all_y
 
 
-_KINDS = (np.float32, np.float64)
-_TASKS = {
-    body: {
-        np.dtype(kind): instance(
-            f"affine{body.__name__}_{kind.__name__}", body, ZERO=kind(0), SIZE=kind(0).itemsize
-        )
-        for kind in _KINDS
-    }
-    for body in (_places, _maps)
-}
+_PLACES = instances("affine_places", _places, "f4 f8")
+_MAPS = instances("affine_maps", _maps, "f4 f8")
 
 
 @lru_cache(1024)
@@ -106,7 +98,7 @@ def _launch(
     """The task over so many maps, and the parts that each map's sum has."""
     parts = min(height, chunks_of(height * width, GRAIN)) if turned else height
     chunks = min(count * parts, chunks_of(count * height * width, GRAIN))
-    task = _TASKS[_maps if turned else _places][dtype]
+    task = (_MAPS if turned else _PLACES)[dtype]
     return Launch([(task, chunks)], 2, count, height, width, int(align), parts), parts
 
 

@@ -84,19 +84,11 @@ def _plan(
     stages = [(begin, 1), (_pick, chunks_of(rows, GRAIN))]
     if reduction != "none":
         stages.append((end, 1))
-    unused = (0,) * (ARRAYS - 1)
-    return Launch(
-        stages,
-        ARRAYS,
-        rows,
-        classes,
-        inner,
-        *unused,
-        0,
-        ignore_index,
-        reduction == "mean",
-        weighted,
-    )
+    # Where cross entropy has the steps of its arrays from row to row, which nothing here reads,
+    # stands the number of rows between neighbouring classes.
+    steps = (inner, *(0,) * (ARRAYS - 1))
+    label = (0, ignore_index, reduction == "mean", weighted)
+    return Launch(stages, ARRAYS, rows, classes, *steps, *label)
 
 
 @lru_cache(1024)
