@@ -64,6 +64,15 @@ class _Plan(NamedTuple):
 Strides = tuple[int, ...]
 
 
+def _pieces(count: int, most: int) -> int:
+    """Into how many equal pieces of about `most` elements a run is cut, so that threads share it.
+
+    1 where no number of pieces near that divides `count`.
+    """
+    wanted = -(-count // most)
+    return next((n for n in range(wanted, 4 * wanted) if count % n == 0), 1)
+
+
 @lru_cache(4096)
 def _plan(
     shape: Strides, strides: Strides, own: Strides, source: Strides, low: Strides, item: int
@@ -89,6 +98,11 @@ def _plan(
     if len(axes) > MAX_AXES or (step != item and count > 1):
         return None
     padded = shape != own
+    if not padded and step == step_source == item and len(axes) < MAX_AXES:
+        pieces = _pieces(count, GRAIN // item)
+        if pieces > 1:
+            count = inner = count // pieces
+            axes.append([pieces, pieces, 0, count * item, count * item])
     columns = [0, 0, 0]
     if step_source != item and inner > 1 and item in (4, 8) and not padded:
         dense = [a for a in axes if a[STEP_SOURCE] == item and a[SIZE] >= 4]

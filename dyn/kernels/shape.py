@@ -55,14 +55,17 @@ def _owner(x):
 
 def _whole(xs, shape, axis):
     """The dense array that neighbours in memory make up, such as parts of a split; else None."""
-    owner, at = _owner(xs[0]), xs[0].ctypes.data
+    owner = _owner(xs[0])
+    if any([_owner(x) is not owner for x in xs]):
+        return None
+    at = xs[0].ctypes.data
     wanted = [xs[0].itemsize * math.prod(shape[a + 1 :]) for a in range(len(shape))]
     for x in xs:
         # An axis of one element has any stride.
         for n, own, step in zip(x.shape, x.strides, wanted, strict=True):
             if n != 1 and own != step:
                 return None
-        if _owner(x) is not owner or x.ctypes.data != at:
+        if x.ctypes.data != at:
             return None
         at += x.shape[axis] * wanted[axis]
     return np.lib.stride_tricks.as_strided(xs[0], shape, wanted)

@@ -166,6 +166,14 @@ def test_long_rows_change_places() -> None:
             np.testing.assert_array_equal(roll.turned(x, cut, axis), np.roll(x, -cut, axis))
 
 
+@pytest.mark.parametrize("count", [40_000, 49_999, 60_000, 98_304])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8"])
+def test_long_runs_are_cut(count: int, dtype: str) -> None:
+    x = np.arange(2 * count).astype(dtype).reshape(2, count)
+    np.testing.assert_array_equal(shape.concat([x[1], x[0]], 0), np.concatenate([x[1], x[0]]))
+    np.testing.assert_array_equal(copy.copied(x[:, 1:]), x[:, 1:])
+
+
 @pytest.mark.parametrize("count", [256, 257, 300, 2047, 5000, 20000])
 def test_runs_near_their_own_place_in_a_page(count: int) -> None:
     pages = np.zeros(60_000, np.uint8)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dyn.kernels.runtime import limits, threads
+from dyn.kernels.runtime import drive, limits, threads
 from dyn.kernels.runtime.jit import kernel, task
 from dyn.kernels.runtime.threads import (
     argument,
@@ -310,7 +310,9 @@ def test_bounds_cover_everything_once(size, chunks, step):
 def test_chunk_count(size, grain):
     count = chunk_count(size, grain)
     assert 1 <= count <= threads.MAX_CHUNKS
-    assert count == 1 or size // count >= grain
+    assert count < 3 or count % 4 == 0
+    assert count == 1 or size // count >= grain * 3 // 4
+    assert drive.chunks_of(size, grain) == count
 
 
 # What needs a process of its own.

@@ -25,7 +25,9 @@ from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.runs import copy_elements, pointer
 
 GRAIN = 16384
-"""Elements worth a chunk."""
+"""Elements worth sharing with another thread."""
+CHUNK = 8192
+"""Elements worth a chunk, once they are shared."""
 BLOCK = 2048
 """Elements computed at a time when an operand is not dense."""
 LONG = 512
@@ -33,6 +35,8 @@ LONG = 512
 together: blocks end where the axis ends."""
 SPACE = 3 * BLOCK * 8
 """Bytes of the block of one operand; a cyclic one holds whole periods, up to three times BLOCK."""
+WHOLE = 1 << 62
+"""As many elements as there are: where every operand is read as it lies."""
 MAX_AXES = 6
 MAX_OPERANDS = 3
 DENSE, CYCLE, NEST, SINGLE = 0, 1, 2, 3
@@ -42,9 +46,10 @@ element for each long run of the fastest axis."""
 OPERAND = 2 + MAX_AXES
 """Words of a plan for one operand: mode, period, strides in bytes."""
 SIZES = 1
-CUT, REPEATS, FIRST = range(SIZES + MAX_AXES, SIZES + MAX_AXES + 3)
+CUT, REPEATS, MOST, FIRST = range(SIZES + MAX_AXES, SIZES + MAX_AXES + 4)
 """Where in a plan the sizes of the axes stand, after how many elements a block has to end, a bit
-for each operand of which a block has one element, and the first operand; the number of axes leads.
+for each operand of which a block has one element, the most elements of a block, and the first
+operand; the number of axes leads.
 """
 
 
@@ -85,18 +90,20 @@ def plan(*layouts: Layout) -> Plan | None:
     sizes, rows = _merged([shape[a] for a in axes], rows)
     if len(sizes) > MAX_AXES:
         return None
-    cut, repeats = math.prod(sizes), 0
+    cut, repeats, block = math.prod(sizes), 0, WHOLE
     operands: list[int] = []
     for place, (row, (_, _, size)) in enumerate(zip(rows, layouts, strict=True)):
         mode, period = _mode(sizes, row, size)
+        lies = mode == DENSE or period == 1
         if mode == NEST and sizes[-1] >= LONG and row[-1] in (0, size):
-            cut = sizes[-1]
+            cut, lies = sizes[-1], True
             mode = NEST if row[-1] else SINGLE
         if mode == SINGLE or period == 1:
             repeats |= 1 << place
+        block = block if lies else BLOCK
         operands += [mode, period, *row, *[0] * (MAX_AXES - len(row))]
     operands += [0] * (OPERAND * (MAX_OPERANDS - len(rows)))
-    words = [len(sizes), *sizes, *[1] * (MAX_AXES - len(sizes)), cut, repeats, *operands]
+    words = [len(sizes), *sizes, *[1] * (MAX_AXES - len(sizes)), cut, repeats, block, *operands]
     natural = order == tuple(range(len(shape)))
     back = None if natural else tuple(order.index(a) for a in range(len(shape)))
     return Plan(shape, tuple(shape[a] for a in order), back, np.array(words, np.int64))
@@ -246,10 +253,10 @@ def _nested(args, chunk, chunks):
     _fill_cycle(args, words, 0, a)
     _fill_cycle(args, words, 1, b)
     _fill_cycle(args, words, 2, c)
-    cut = argument(words, CUT)
+    cut, most = argument(words, CUT), argument(words, MOST)
     at = start
     while at < stop:
-        count = min(BLOCK, stop - at, cut - at % cut)
+        count = min(most, stop - at, cut - at % cut)
         call_address(
             argument(args, 0),
             _operand(args, words, 0, a, at, count),
@@ -282,7 +289,7 @@ def _drive(pool, run, code, a, b, c, out, sizes, count, p, q, r, words, space):
         data(words),
         data(space),
     )
-    parallel_for(pool, run, args, chunk_count(count, GRAIN))
+    parallel_for(pool, run, args, chunk_count(count, CHUNK))
 
 
 _NONE = np.zeros(FIRST, np.int64)

@@ -91,8 +91,8 @@ class Launch:
 
 
 def chunks_of(units: int, grain: int, most: int = threads.MAX_CHUNKS) -> int:
-    """Into how many chunks `units` of work are cut of which `grain` are worth one."""
-    return max(1, min(most, units // max(grain, 1)))
+    """`threads.chunk_count` from Python, with no more than `most`."""
+    return max(1, min(most, threads.chunk_count.py_func(units, max(grain, 1))))
 
 
 @lru_cache(1024)

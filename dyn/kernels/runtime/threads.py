@@ -101,8 +101,12 @@ LIMIT = (1 << BITS) - 1  # as a chunk number: nothing to draw
 
 @kernel(forceinline=True)
 def chunk_count(size: int, grain: int) -> int:
-    """Chunks for `size` units of work, of which `grain` are worth a chunk: 1 to MAX_CHUNKS."""
-    return max(1, min(MAX_CHUNKS, size // grain))
+    """Chunks for `size` units of work, of which about `grain` are worth one: 1 to MAX_CHUNKS.
+
+    From three on a multiple of 4, so that 2 and 4 threads get as many each.
+    """
+    wanted = max(1, min(MAX_CHUNKS, size // grain))
+    return wanted if wanted < 3 else (wanted + 1) // 4 * 4
 
 
 @kernel(forceinline=True)

@@ -235,4 +235,4 @@ class RowKernel:
 
 def chunks(rows: int, count: int, most: int = 64) -> int:
     """Into how many chunks rows are cut; a function of the sizes alone."""
-    return max(1, min(most, rows, rows * count // GRAIN))
+    return drive.chunks_of(rows * count, GRAIN, max(1, min(most, rows)))
