@@ -9,6 +9,7 @@ no dtype matters but its size.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ GRAIN = 65536
 """Bytes worth a chunk."""
 FILL = 1 << 16
 """Bytes from which on a fill is shared out."""
-SMALL = 16384
+SMALL = 8192
 """Bytes below which numpy's own copy costs less than calling ours."""
 MAX_AXES = 6
 TILE = 64
@@ -61,6 +62,13 @@ class _Plan(NamedTuple):
     squares: bool
 
 
+class _Ready(NamedTuple):
+    """A copy between arrays of given layouts, run by `launch(target, source, words)`."""
+
+    launch: drive.Launch
+    words: np.ndarray
+
+
 Strides = tuple[int, ...]
 
 
@@ -73,7 +81,6 @@ def _pieces(count: int, most: int) -> int:
     return next((n for n in range(wanted, 4 * wanted) if count % n == 0), 1)
 
 
-@lru_cache(4096)
 def _plan(
     shape: Strides, strides: Strides, own: Strides, source: Strides, low: Strides, item: int
 ) -> _Plan | None:
@@ -274,26 +281,45 @@ def place(
         low: where in the target the source begins, on each axis.
         fill: number for the rest of the target; None leaves that as it is.
     """
-    item = target.itemsize
-    plan = None
-    if target.nbytes >= SMALL and item <= 8:
+    ready = None
+    if target.nbytes >= SMALL and target.itemsize <= 8:
         shape, own = target.shape, source.shape
         at = (0,) * len(own) if low is None else low
-        plan = _plan(shape, target.strides, own, source.strides, at, item)
-    if plan is None:
-        if fill is not None:
-            target[...] = fill
-        inner = zip(low, source.shape, strict=True) if low is not None else ()
-        target[tuple(slice(at, at + n) for at, n in inner)] = source
+        bits = None if fill is None else _bits(fill, target.dtype)
+        ready = _ready(shape, target.strides, own, source.strides, at, target.itemsize, bits)
+    if ready is not None:
+        ready.launch(target, source, ready.words)
         return
-    chunks = min(plan.units, drive.chunks_of(target.nbytes, GRAIN))
+    if fill is not None:
+        target[...] = fill
+    inner = zip(low, source.shape, strict=True) if low is not None else ()
+    target[tuple(slice(at, at + n) for at, n in inner)] = source
+
+
+@lru_cache(4096)
+def _ready(
+    shape: Strides,
+    strides: Strides,
+    own: Strides,
+    source: Strides,
+    low: Strides,
+    item: int,
+    bits: int | None,
+) -> _Ready | None:
+    """A copy as `place` makes it, `bits` filling the rest; None where it is left to numpy."""
+    plan = _plan(shape, strides, own, source, low, item)
+    if plan is None:
+        return None
+    chunks = min(plan.units, drive.chunks_of(math.prod(shape) * item, GRAIN))
+    task, words = place_rows, (int(bits is not None), bits or 0)
     if plan.squares:
-        code = (transpose_f32 if item == 4 else transpose_f64).address
-        drive.run(place_squares, chunks, id(target), id(source), id(plan.words), code)
-    else:
-        bits = 0 if fill is None else int(np.array(fill, target.dtype).view(f"i{item}"))
-        filled = fill is not None
-        drive.run(place_rows, chunks, id(target), id(source), id(plan.words), filled, bits)
+        task, words = place_squares, ((transpose_f32 if item == 4 else transpose_f64).address,)
+    return _Ready(drive.Launch([(task, chunks)], 3, *words), plan.words)
+
+
+def _bits(value: Any, dtype: np.dtype) -> int:
+    """The bits of a number in a dtype of 1 to 8 bytes, as a signed integer."""
+    return int(np.array(value).astype(dtype).view(f"i{dtype.itemsize}"))
 
 
 @task
@@ -310,10 +336,14 @@ def filled(shape: tuple[int, ...], value: Any, dtype: np.dtype) -> np.ndarray:
     if out.nbytes < FILL or out.itemsize > 8:
         out.fill(value)
         return out
-    bits = int(np.array(value).astype(dtype).view(f"i{out.itemsize}"))
-    chunks = drive.chunks_of(out.nbytes, GRAIN)
-    drive.run(_fill, chunks, id(out), bits, out.itemsize, out.size)
+    _filling(out.size, out.itemsize, _bits(value, out.dtype))(out)
     return out
+
+
+@lru_cache(1024)
+def _filling(count: int, item: int, bits: int) -> drive.Launch:
+    """A launch of `_fill` over so many elements."""
+    return drive.Launch([(_fill, drive.chunks_of(count * item, GRAIN))], 1, bits, item, count)
 
 
 def contiguous(x: np.ndarray) -> np.ndarray:
