@@ -145,7 +145,7 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
             observer.on_op(op, inputs, named, outputs)
         results = tuple([out._array for out in outputs])
     if wants_grad and op.differentiable and is_grad_enabled():
-        link(op, inputs, attrs, key, plan, arrays, results, outputs)
+        link(op, inputs, attrs, key, plan, arrays, results, outputs, bool(observers))
     if op.view and inputs[0] is not None:
         for i, out in enumerate(outputs):
             out._alias = Alias(inputs[0], op, attrs, i)
@@ -339,8 +339,13 @@ def link(
     arrays: tuple[Any, ...],
     results: tuple[Any, ...],
     outputs: list[Tensor],
+    watched: bool,
 ) -> None:
-    """Put a call on the tape: edges to where the inputs came from, and what the rules keep."""
+    """Put a call on the tape: edges to where the inputs came from, and what the rules keep.
+
+    Args:
+        watched: whether there are observers, for which sizes are symbols.
+    """
     edges: list[Any] = []
     wanted, bit = 0, 1
     for x in inputs:
@@ -352,7 +357,6 @@ def link(
             wanted |= bit
         bit += bit
     tape = op.tape_plans.get(wanted | bit) or tape_plan(op, wanted, len(edges))
-    watched = current_observers()
     # Spelled out instead of a call of __init__, which would cost a tenth of a tiny op.
     node = new_object(GradNode)
     node.op = op
@@ -360,8 +364,10 @@ def link(
     node.plan = tape
     node.edges = edges
     node.key = symbolic_key(inputs, key) if watched else key
-    node.kept_in = tape.pick_in(arrays) if tape.pick_in is not None else ()
-    node.kept_out = [results[i] for i in tape.keep_out] if tape.keep_out else ()
+    if tape.pick_in is not None:
+        node.kept_in = tape.pick_in(arrays)
+    if tape.keep_out:
+        node.kept_out = [results[i] for i in tape.keep_out]
     node.count = len(results)
     node.order = next_order()
     if op.public != 1:

@@ -149,10 +149,10 @@ class GradNode:
     plan: TapePlan
     edges: list[Any]
     key: tuple[Any, ...]
-    kept_in: Any
-    kept_out: Any
     count: int
     order: int
+    kept_in: Any = ()
+    kept_out: Any = ()
     outputs: list[tuple[Any, np.dtype]] | None = None
     grads: list[np.ndarray | None] | None = None
     hooks: dict[int, HookList] | None = None
