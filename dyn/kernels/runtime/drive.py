@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -95,7 +94,9 @@ def chunks_of(units: int, grain: int, most: int = threads.MAX_CHUNKS) -> int:
     return max(1, min(most, threads.chunk_count.py_func(units, max(grain, 1))))
 
 
-@lru_cache(1024)
+_FLOAT, _WORD = struct.Struct("d"), struct.Struct("q")
+
+
 def float_word(number: float) -> int:
     """A float64 as a word, for `threads.argument_float`."""
-    return struct.unpack("q", struct.pack("d", number))[0]
+    return _WORD.unpack(_FLOAT.pack(number))[0]
