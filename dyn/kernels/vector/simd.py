@@ -58,6 +58,11 @@ __all__ = ["BIT", "BYTE", "F32", "F64", "INT16", "INT32", "LANES", "WORD", "Emit
            "choose", "fma", "intrinsic", "largest", "loop", "maximum", "minimum", "opaque",
            "repeat", "smallest", "total", "transpose"]  # fmt: skip
 
+PIECES = LANES < 16
+"""Whether the first lanes of a vector are stored piece by piece. Processors with vectors of sixteen
+numbers store under any mask in one cycle; of the others some need thirteen (AMD's) or have no such
+instruction (ARM's), and no mask is faster than pieces."""
+
 _SIZES = {F32: 4, F64: 8, INT16: 2, INT32: 4, WORD: 8, BYTE: 1}
 
 Step = Callable[[Any, list[Value], Any], Sequence[Value]]
@@ -147,6 +152,16 @@ def opaque(word: Value) -> Value:
     return word.made(word.builder.call(ir.InlineAsm(kind, "", "=r,0"), [word.value]))
 
 
+class Below(Value):
+    """The mask of the lanes whose number is below `count`, an LLVM integer of any size and sign."""
+
+    __slots__ = ("count",)
+
+    def __init__(self, builder: Any, value: Any, count: Any) -> None:
+        super().__init__(builder, value)
+        self.count = count
+
+
 class Emitter:
     """Loads, stores, constants and loops for vectors of one element type.
 
@@ -223,12 +238,41 @@ class Emitter:
             if aside:
                 mark = self.builder.module.add_metadata([INT32(1)])
                 written.set_metadata("nontemporal", mark)
+        elif PIECES and isinstance(mask, Below) and self.lanes > 1:
+            self._store_first(value, address, mask.count)
         else:
             arguments = [value.value, pointer, INT32(self.size), mask.value]
             name = f"llvm.masked.store.{self._suffix}"
             call_llvm(self.builder, name, ir.VoidType(), arguments)
 
-    def mask_below(self, count: Any) -> Value:
+    def _store_first(self, value: Value, address: Any, count: Any) -> None:
+        """Store the first `count` lanes: a half of the vector, a quarter, and so on, as needed."""
+        builder, rest, half = self.builder, value.value, self.lanes // 2
+        whole = builder.icmp_signed(">=", count, WORD(self.lanes))
+        with builder.if_then(whole):
+            builder.store(rest, self.pointer(address, self.vector)).align = self.size
+        none = builder.or_(whole, builder.icmp_signed("<", count, WORD(0)))
+        count = builder.select(none, WORD(0), count)
+        while half:
+            low, high = (
+                Value(builder, rest).shuffled(list(range(at, at + half))).value for at in (0, half)
+            )
+            before = builder.block
+            taken, after = (builder.append_basic_block(name) for name in ("taken", "after"))
+            has = builder.icmp_signed("!=", builder.and_(count, WORD(half)), WORD(0))
+            builder.cbranch(has, taken, after)
+            builder.position_at_end(taken)
+            builder.store(low, self.pointer(address, low.type)).align = self.size
+            beyond = builder.add(address, WORD(half * self.size))
+            builder.branch(after)
+            builder.position_at_end(after)
+            following, place = builder.phi(low.type), builder.phi(WORD)
+            for phi, on, off in ((following, high, low), (place, beyond, address)):
+                phi.add_incoming(on, taken)
+                phi.add_incoming(off, before)
+            rest, address, half = following, place, half // 2
+
+    def mask_below(self, count: Any) -> Below:
         """The lanes whose number is below `count`, an LLVM integer."""
         # As wide as the elements, so that the comparison is one instruction.
         element = INT32 if self.size == 4 else WORD
@@ -237,7 +281,8 @@ class Emitter:
         )
         limit = limit if element is WORD else self.builder.trunc(limit, element)
         numbers = ir.Constant(ir.VectorType(element, self.lanes), list(range(self.lanes)))
-        return Value(self.builder, numbers) < self.splat(limit)
+        mask = Value(self.builder, numbers) < self.splat(limit)
+        return Below(self.builder, mask.value, count)
 
     def prefetch(self, address: Any, write: bool = False, locality: int = 3) -> None:
         """Ask for the cache line at an address, to be read or written soon."""
