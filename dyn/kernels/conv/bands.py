@@ -146,14 +146,16 @@ def transposed_phases(
     NARROW,
     NARROW_LANES,
     PHASES,
-) = range(copy.BAND_WORDS, copy.BAND_WORDS + 27)
+    WEIGHTS,
+) = range(copy.BAND_WORDS, copy.BAND_WORDS + 28)
 """Words of a plan after those of its bands.
 
 A unit of work is a band and a share (of SPLITS) of the panels. A band is the source rows of
 ROWS_PER_BAND rows of outputs of one image, or of all rows of IMAGES_PER_BAND images. TOP: first
 source row of output row 0. GROUP_STEP and PANEL_STEP: bytes between the source channels that two
-groups, and two panels of a group, read. So many pixels go through all panels at once as keep
-their results in the cache until whole lines of them are written.
+groups, and two panels of a group, read; WEIGHTS: where the panels of all phases lie. So many pixels
+go through all panels at once as keep their results in the cache until whole lines of them are
+written.
 """
 (
     PHASE_HEIGHT,
@@ -217,7 +219,8 @@ def correlate(plan, chunk, chunks):
             put_word(job, tile.STEP_TABLE, argument(phase, PHASE_STEP_TABLE))
             put_word(job, tile.RUN, argument(phase, PHASE_RUN))
             put_word(job, tile.A_STEP, argument(phase, PHASE_A_STEP))
-            row_table, weights = argument(phase, PHASE_ROWS), argument(phase, PHASE_WEIGHTS)
+            row_table = argument(phase, PHASE_ROWS)
+            weights = argument(plan, WEIGHTS) + argument(phase, PHASE_WEIGHTS)
             panel_bytes = argument(phase, PHASE_PANEL_BYTES)
             for pixel in range(0, count, at_once):
                 put_word(job, tile.ROW_TABLE, row_table + 16 * pixel)

@@ -16,6 +16,7 @@ from dyn.kernels.conv import depthwise_tile as tile
 from dyn.kernels.conv.bands import Phase
 from dyn.kernels.conv.shapes import BandLayout, Channels, View, band_words, words_of
 from dyn.kernels.runtime.bytes import put_word
+from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, launch
@@ -183,7 +184,7 @@ class DepthwisePlan:
         # A tile may look beyond the last pixel of a row that is narrower than it.
         slack = tile.PIXELS * step[1] * max(gap for _, _, gap in lattices) * steps[2]
         self.scratch_size = JOB_BYTES + (steps[0] + slack if layout.copied else 0)
-        self.words = words_of(
+        words = words_of(
             HEADER_WORDS + len(lattices) * PHASE_WORDS,
             {
                 **band_words(source, layout, steps),
@@ -226,7 +227,8 @@ class DepthwisePlan:
                 PHASE_W_TAP: w_index * tap,
                 PHASE_KERNEL: code.address,
             }.items():
-                self.words[start + word] = value
+                words[start + word] = value
+        self.form = Form(words, (copy.SOURCE, TARGET, WEIGHTS, SCRATCH, PLAN_BIAS))
 
     def covers(self, size: Sequence[int]) -> bool:
         """Whether the phases reach every number of a target of these sizes."""
@@ -240,14 +242,8 @@ class DepthwisePlan:
         self, source: np.ndarray, packed: np.ndarray, bias: np.ndarray | None, target: np.ndarray
     ) -> bool:
         """Compute the target; `packed` is what `pack` returned for the weight. Returns True."""
-        words = self.words.copy()
-        if bias is not None:
-            bias = np.ascontiguousarray(bias)
         memory = scratch(self.scratch_size, self.chunks)
-        words[copy.SOURCE] = source.ctypes.data
-        words[TARGET] = target.ctypes.data
-        words[WEIGHTS] = packed.ctypes.data
-        words[PLAN_BIAS] = 0 if bias is None else bias.ctypes.data
-        words[SCRATCH] = memory.ctypes.data
+        shift = () if bias is None else (np.ascontiguousarray(bias),)
+        words = self.form.filled(source, target, packed, memory, *shift)
         launch(depthwise, words, self.chunks)
         return True

@@ -17,6 +17,7 @@ from dyn.kernels.conv import copy
 from dyn.kernels.conv.bands import Phase
 from dyn.kernels.conv.shapes import BandLayout, Channels, View, band_words, words_of
 from dyn.kernels.runtime.bytes import clear_bytes, put_word
+from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import Microkernel, call_address, instance, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
@@ -206,7 +207,7 @@ class DepthwiseWeightPlan:
         self.scratch_size = JOB_BYTES + (steps[0] if layout.copied else 0)
         gap = down.offsets[1] - down.offsets[0] if len(down.offsets) > 1 else 0
         g_n, _, g_h, g_w = gradient.strides
-        self.words = words_of(
+        words = words_of(
             WORDS,
             {
                 **band_words(source, layout, steps),
@@ -231,16 +232,13 @@ class DepthwiseWeightPlan:
                 CODE: SUMS_OF[len(across.offsets), step[1]].address,
             },
         )
+        self.form = Form(words, (copy.SOURCE, GRADIENT, SCRATCH, TARGET))
 
     def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> bool:
         """Compute the target, a dense array of `count` numbers. Returns True."""
-        words = self.words.copy()
         memory = scratch(self.scratch_size, self.parts)
         sums = empty((self.parts, self.count), np.float32) if self.parts > 1 else target
-        words[copy.SOURCE] = source.ctypes.data
-        words[GRADIENT] = gradient.ctypes.data
-        words[TARGET] = sums.ctypes.data
-        words[SCRATCH] = memory.ctypes.data
+        words = self.form.filled(source, gradient, memory, sums)
         launch(depthwise_sums, words, self.parts)
         if self.parts > 1:
             np.add.reduce(sums, 0, out=target)  # in the order of the parts

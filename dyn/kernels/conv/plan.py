@@ -24,6 +24,7 @@ from dyn.kernels.conv.shapes import (
     table,
     words_of,
 )
+from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import scratch
 from dyn.kernels.runtime.threads import launch
@@ -73,7 +74,7 @@ class BandPlan:
         self.scratch_size = -(-(bands.JOB_BYTES + band) // 64) * 64
         size = self.dtype.itemsize
         lanewise = channels.lanewise
-        self.words = words_of(
+        words = words_of(
             bands.HEADER_WORDS + len(phases) * bands.PHASE_WORDS,
             {
                 **band_words(source, layout, self.steps),
@@ -106,8 +107,12 @@ class BandPlan:
         self.depths = []
         for number, phase in enumerate(phases):
             start = bands.HEADER_WORDS + number * bands.PHASE_WORDS
+            packed = sum(depth.size for depth in self.depths) * self.lanes * self.panels * size
+            words[start + bands.PHASE_WEIGHTS] = packed
             for word, value in self._phase(phase, target, images, rows).items():
-                self.words[start + word] = value
+                words[start + word] = value
+        places = (copy.SOURCE, bands.TARGET, bands.WEIGHTS, bands.SCRATCH, bands.BIAS)
+        self.form = Form(words, places)
         self.packing = (self.lanes, self.panels, channels, *(d.tobytes() for d in self.depths))
 
     def _cut(self, images: int) -> tuple[int, int]:
@@ -233,17 +238,8 @@ class BandPlan:
         self, source: np.ndarray, packed: np.ndarray, bias: np.ndarray | None, target: np.ndarray
     ) -> bool:
         """Compute the target; `packed` is what `pack` returned for the weight. Returns True."""
-        words = self.words.copy()
-        if bias is not None:
-            bias = np.ascontiguousarray(bias)
         memory = scratch(self.scratch_size, self.chunks)
-        words[copy.SOURCE] = source.ctypes.data
-        words[bands.TARGET] = target.ctypes.data
-        words[bands.SCRATCH] = memory.ctypes.data
-        words[bands.BIAS] = 0 if bias is None else bias.ctypes.data
-        at = packed.ctypes.data
-        for number, depth in enumerate(self.depths):
-            words[bands.HEADER_WORDS + number * bands.PHASE_WORDS + bands.PHASE_WEIGHTS] = at
-            at += depth.size * self.lanes * self.panels * self.dtype.itemsize
+        shift = () if bias is None else (np.ascontiguousarray(bias),)
+        words = self.form.filled(source, target, packed, memory, *shift)
         launch(bands.correlate, words, self.chunks)
         return True

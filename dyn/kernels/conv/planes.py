@@ -19,6 +19,7 @@ from dyn.kernels.conv import tile
 from dyn.kernels.conv.bands import Phase
 from dyn.kernels.conv.shapes import Channels, View, kernels_of, table, words_of
 from dyn.kernels.runtime.bytes import clear_bytes, copy_bytes, put_word
+from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, microkernel, task
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, launch
@@ -287,7 +288,7 @@ class PlanesPlan:
         self.channels = channels
         self.packing = ("planes", channels, phase.taps)
         x_n, x_c, x_h, x_w = source.strides
-        self.words = words_of(
+        words = words_of(
             TURN + 1,
             {
                 SOURCE_N: x_n,
@@ -324,6 +325,7 @@ class PlanesPlan:
                 TURN: turn_row.address,
             },
         )
+        self.form = Form(words, (SOURCE, TARGET, WEIGHTS, SCRATCH, BIAS))
 
     def covers(self, size: Sequence[int]) -> bool:
         """Whether every number of the target is computed: True."""
@@ -344,14 +346,8 @@ class PlanesPlan:
         self, source: np.ndarray, packed: np.ndarray, bias: np.ndarray | None, target: np.ndarray
     ) -> bool:
         """Compute the target; `packed` is what `pack` returned for the weight. Returns True."""
-        words = self.words.copy()
-        if bias is not None:
-            bias = np.ascontiguousarray(bias)
         memory = scratch(self.scratch_size, self.chunks)
-        words[SOURCE] = source.ctypes.data
-        words[TARGET] = target.ctypes.data
-        words[WEIGHTS] = packed.ctypes.data
-        words[BIAS] = 0 if bias is None else bias.ctypes.data
-        words[SCRATCH] = memory.ctypes.data
+        shift = () if bias is None else (np.ascontiguousarray(bias),)
+        words = self.form.filled(source, target, packed, memory, *shift)
         launch(planes, words, self.chunks)
         return True

@@ -26,6 +26,7 @@ from dyn.kernels.conv.shapes import (
     words_of,
 )
 from dyn.kernels.runtime.bytes import put_word
+from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
@@ -224,7 +225,7 @@ class WeightPlan:
             + inner * channels.inner_step,
         )
         self.row_table = table(np.stack(numbers, -1))
-        self.words = words_of(
+        words = words_of(
             WORDS,
             {
                 **band_words(source, layout, steps),
@@ -266,6 +267,7 @@ class WeightPlan:
                 COPY_ROWS: copy_rows.address,
             },
         )
+        self.form = Form(words, (copy.SOURCE, GRADIENT, SCRATCH, TARGET))
 
     def _direct_bands(self, gradient: View, channels: Channels, lanes: int, bands: int) -> int:
         """Bands in which the gradient can be read where it lies.
@@ -300,13 +302,9 @@ class WeightPlan:
 
     def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> bool:
         """Compute the target, a dense array of `count` numbers. Returns True."""
-        words = self.words.copy()
         memory = scratch(self.scratch_size, self.chunks)
         sums = empty((self.parts, self.count), self.dtype) if self.parts > 1 else target
-        words[copy.SOURCE] = source.ctypes.data
-        words[GRADIENT] = gradient.ctypes.data
-        words[SCRATCH] = memory.ctypes.data
-        words[TARGET] = sums.ctypes.data
+        words = self.form.filled(source, gradient, memory, sums)
         launch(weight_sums, words, self.chunks)
         if self.parts > 1:
             np.add.reduce(sums, 0, out=target)  # in the order of the parts

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dyn.kernels.runtime import threads
-from dyn.kernels.runtime.arrays import item, length
+from dyn.kernels.runtime.arrays import data, item, length
 from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.jit import kernel
 from dyn.kernels.runtime.threads import argument, pack, parallel_for
@@ -87,6 +87,35 @@ class Launch:
     def __call__(self, *arrays: np.ndarray) -> None:
         """Run over arrays of the shapes and layouts that the launch was made for."""
         self._enter(self._address, threads.pool() if self._shared else 0, id(arrays))
+
+
+@kernel(warm=[ENTRY])
+def _fill(words, places, arrays):
+    """Write the addresses of the arrays of a tuple to the words at `places`; `id`s of all three."""
+    for k in range(length(arrays)):
+        put_word(data(words), argument(data(places), k), data(item(arrays, k)))
+
+
+class Form:
+    """The parameters of tasks that have more than fit into a launch: all but some addresses.
+
+    Args:
+        words: what the tasks read (`threads.launch`); zeros at the places.
+        places: which word is the address of the first array of a call, of the second, and so on.
+    """
+
+    __slots__ = ("_fill", "_places", "words")
+
+    def __init__(self, words: np.ndarray, places: Sequence[int]):
+        self.words = words
+        self._places = np.array(places, np.int64)
+        self._fill = _fill.compile(ENTRY)
+
+    def filled(self, *arrays: np.ndarray) -> np.ndarray:
+        """The words of a call; places beyond those of the arrays given stay zero."""
+        words = self.words.copy()
+        self._fill(id(words), id(self._places), id(arrays))
+        return words
 
 
 def chunks_of(units: int, grain: int, most: int = threads.MAX_CHUNKS) -> int:

@@ -17,6 +17,7 @@ from dyn.kernels.conv.winograd import transform
 from dyn.kernels.conv.winograd.filtering import TABLE_BYTES
 from dyn.kernels.conv.winograd.product import PANEL, ROWS, products
 from dyn.kernels.runtime.bytes import put_word
+from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
@@ -121,7 +122,7 @@ class WinogradPlan:
         small = side == 2
         x_n, _, x_h, x_w = source.strides
         y_n, _, y_h, y_w = target.strides
-        self.words = words_of(
+        words = words_of(
             stages.WORDS,
             {
                 stages.SOURCE_N: x_n,
@@ -163,6 +164,8 @@ class WinogradPlan:
                 stages.PRODUCTS: products.address,
             },
         )
+        places = (stages.SOURCE, stages.TARGET, stages.WEIGHTS, stages.SCRATCH, stages.V)
+        self.form = Form(words, (*places, stages.BIAS))
         taps = np.arange(3)[::-1] if reverse else np.arange(3)
         h_step, w_step = channels.window_steps
         depth = taps[:, None, None] * h_step + taps[:, None] * w_step
@@ -219,20 +222,13 @@ class WinogradPlan:
             Whether all results are finite. If not, some are NaN that the sum over the window would
             not make so, and all are to be computed anew by another algorithm.
         """
-        words = self.words.copy()
-        if bias is not None:
-            bias = np.ascontiguousarray(bias)
         memory = scratch(self.scratch_size, max(self.chunks, self.spread_chunks))
-        words[stages.SOURCE] = source.ctypes.data
-        words[stages.TARGET] = target.ctypes.data
-        words[stages.WEIGHTS] = weights.ctypes.data
-        words[stages.BIAS] = 0 if bias is None else bias.ctypes.data
-        words[stages.SCRATCH] = memory.ctypes.data
+        v = memory if self.fused else empty((self.v_bytes // 4,), np.float32)
+        shift = () if bias is None else (np.ascontiguousarray(bias),)
+        words = self.form.filled(source, target, weights, memory, v, *shift)
         if self.fused:
             launch(stages.fused_tiles, words, self.chunks)
         else:
-            v = empty((self.v_bytes // 4,), np.float32)
-            words[stages.V] = v.ctypes.data
             launch(stages.spread_tiles, words, self.spread_chunks)
             launch(stages.gather_panels, words, self.chunks)
         return not words[stages.ALARM]

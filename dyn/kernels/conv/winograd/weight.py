@@ -19,6 +19,7 @@ from dyn.kernels.conv.winograd.filtering import TABLE_BYTES
 from dyn.kernels.conv.winograd.plan import spacing, tiles_along
 from dyn.kernels.conv.winograd.product import PANEL
 from dyn.kernels.runtime.bytes import prefetch, put_word
+from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, microkernel, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
@@ -188,7 +189,7 @@ class WinogradWeightPlan:
         kernels, small = kernels_of(source.dtype), side == 2
         x_n, _, x_h, x_w = source.strides
         g_n, _, g_h, g_w = gradient.strides
-        self.words = words_of(
+        words = words_of(
             WORDS,
             {
                 forward.SOURCE_N: x_n,
@@ -231,6 +232,8 @@ class WinogradWeightPlan:
                 GATHER_WEIGHT: (transform.back2 if small else transform.back4).address,
             },
         )
+        places = (forward.SOURCE, GRADIENT, forward.V, M, SUMS, RESULT, forward.SCRATCH)
+        self.form = Form(words, places)
 
     def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> bool:
         """Compute the target, a dense array [3][3][inner][outer].
@@ -238,16 +241,9 @@ class WinogradWeightPlan:
         Returns:
             Whether all results are finite; if not, they are to be computed anew in another way.
         """
-        words = self.words.copy()
         memory = scratch(self.scratch_size, CHUNKS)
         v, m, sums = (empty((size,), np.float32) for size in self.sizes)
-        words[forward.SOURCE] = source.ctypes.data
-        words[GRADIENT] = gradient.ctypes.data
-        words[forward.V] = v.ctypes.data
-        words[M] = m.ctypes.data
-        words[SUMS] = sums.ctypes.data
-        words[RESULT] = target.ctypes.data
-        words[forward.SCRATCH] = memory.ctypes.data
+        words = self.form.filled(source, gradient, v, m, sums, target, memory)
         for first in range(0, self.tiles, self.block):
             words[FIRST] = first
             words[COUNT] = min(self.block, self.tiles - first)
