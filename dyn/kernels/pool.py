@@ -249,7 +249,6 @@ def max_pool_grad(g: np.ndarray, index: np.ndarray, *, x_shape: Window) -> np.nd
     shape = tuple(x_shape)
     g, index = channels_last(g), channels_last(index)
     out = _empty(shape, g.dtype)
-    out[...] = 0
     _scatter(g.dtype, g.shape, shape)(g, index, out)
     return out
 
@@ -258,7 +257,7 @@ def max_pool_grad(g: np.ndarray, index: np.ndarray, *, x_shape: Window) -> np.nd
 def _scatter(dtype: np.dtype, shape: tuple[int, ...], x_shape: tuple[int, ...]) -> Launch:
     """Adds the gradients of windows to images."""
     windows, pixels = math.prod(shape[2:]), math.prod(x_shape[2:])
-    chunks = min(shape[0], chunks_of(math.prod(shape), GRAIN)) if windows else 0
+    chunks = min(shape[0], chunks_of(math.prod(x_shape), GRAIN))
     return Launch([(code.SCATTER[dtype], chunks)], 3, shape[0], windows, pixels, shape[1])
 
 

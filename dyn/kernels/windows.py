@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numba import types
+from numba.core import cgutils
 
 from dyn.kernels.runtime.arrays import DATA
 from dyn.kernels.vector.rows import emitted_task, share, word_at
@@ -298,9 +299,9 @@ SUM = {
 
 
 def _scatter(element: Any) -> Any:
-    """Adds the numbers of g where the indices say, image by image.
+    """Makes images of zeros and adds the numbers of g where the indices say.
 
-    Words: `id`s of g, index and target (zeros); samples, windows and pixels of an image, channels.
+    Words: `id`s of g, index and target; samples, windows and pixels of an image, channels.
     """
 
     @intrinsic
@@ -318,6 +319,7 @@ def _scatter(element: Any) -> Any:
             def sample(n: Any, _: Any) -> list[Value]:
                 first = builder.mul(n, count)
                 into = builder.add(target, builder.mul(n, image))
+                cgutils.memset(builder, one.pointer(into), image, 0)
 
                 def window(p: Any, _: Any) -> list[Value]:
                     row = builder.add(first, builder.mul(p, channels))
