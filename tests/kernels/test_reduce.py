@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dyn.kernels import reduce
+from dyn.kernels.reduce import short
 from dyn.kernels.runtime import threads
+from dyn.kernels.vector.lanes import LANES
 
 NAMES = ("sum", "mean", "max", "min", "prod", "var", "norm", "logsumexp")
 
@@ -103,6 +105,24 @@ def test_any_axes_of_any_layout(data: st.DataObject) -> None:
     x = rng.standard_normal(wide).astype(np.float32)[..., ::step].transpose(back)
     # numpy, which does what is not dense, sums in float32.
     close(call(name, x, axes), exact(name, x, axes), x, 1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_short_rows_are_folded_side_by_side(name: str, rng: np.random.Generator) -> None:
+    for count in (*range(2, 20), 31, 64, 95, short.SHORT, short.SHORT + 1):
+        for rows in (LANES - 1, LANES, 2 * LANES + 3, 40 * LANES + 1):
+            x = rng.uniform(0.9, 1.1, (rows, count)).astype(np.float32)
+            close(call(name, x, (1,)), exact(name, x, (1,)), x)
+            twice = x.reshape(1, rows, count).repeat(2, 0)
+            close(call(name, twice, (0, 2)), exact(name, twice, (0, 2)), twice)
+
+
+@pytest.mark.parametrize("name", ("sum", "mean", "max", "min", "prod"))
+def test_nan_and_infinity_stay_in_their_short_row(name: str) -> None:
+    x = np.ones((3 * LANES, 11), np.float32)
+    x[1, 10], x[5, 0], x[LANES + 2, 8] = np.nan, np.inf, -np.inf
+    out = call(name, x, (1,))
+    np.testing.assert_array_equal(out, exact(name, x, (1,)).astype(np.float32))
 
 
 def test_a_long_sum_keeps_its_digits() -> None:

@@ -169,7 +169,7 @@ FINISHES: dict[str, tuple[str, Callable[[list[Value], Value, Value], Value]]] = 
 """What is made of the results of a fold and two float64 parameters."""
 
 
-class _Piece:
+class Piece:
     """What both kinds of microkernel share: vectors of float32 in, vectors of results carried."""
 
     def __init__(self, builder: Any, fold: Fold):
@@ -199,7 +199,7 @@ def _row(fold: Fold) -> Any:
     def run(typing: Any, x: Any, out: Any, count: Any, step: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             x, out, count, step = arguments
-            piece = _Piece(builder, fold)
+            piece = Piece(builder, fold)
             turn = GROUP * LANES
             whole = builder.mul(builder.sdiv(count, WORD(turn)), WORD(turn))
 
@@ -246,7 +246,7 @@ def _columns(fold: Fold) -> Any:
     ) -> Any:  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             x, out, rows, columns, row_step, out_step, more = arguments
-            piece = _Piece(builder, fold)
+            piece = Piece(builder, fold)
             more = builder.icmp_signed("!=", more, WORD(0))
             whole = builder.icmp_signed("==", columns, WORD(COLUMNS))
             with builder.if_else(whole) as (then, otherwise):
@@ -266,7 +266,7 @@ def _columns(fold: Fold) -> Any:
 
 
 def _down(
-    piece: _Piece, x: Any, out: Any, rows: Any, row_step: Any, out_step: Any, more: Any,
+    piece: Piece, x: Any, out: Any, rows: Any, row_step: Any, out_step: Any, more: Any,
     masks: list[Any],
 ) -> None:  # fmt: skip
     """Fold rows into the vectors of results in `out`."""
@@ -323,7 +323,7 @@ def _finish(fold: Fold, finish: Callable[[list[Value], Value, Value], Value]) ->
             )
             count, width_step, pieces, piece_step, again, again_step = words[4:10]
             batch, batch_step = words[12:]
-            piece = _Piece(builder, fold)
+            piece = Piece(builder, fold)
             given = [piece.parameter(word) for word in words[10:12]]
             begin = [piece.results.numbers(fold.start)] * fold.width
             first, stop = share(builder, count, *arguments[1:])

@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dyn.kernels.reduce.fold import COLUMN, COLUMNS, FINISH, FINISH_WORDS, FINISHES, FOLDS, ROW
+from dyn.kernels.reduce.short import SHORT, SHORT_ROWS
 from dyn.kernels.runtime import memory
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of, float_word
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.threads import argument, bounds, pack
+from dyn.kernels.vector.lanes import LANES
 
 _F32 = np.dtype(np.float32)
 GRAIN = 16384
@@ -112,6 +114,30 @@ def _fold_rows(args, chunk, chunks):
             width_step, 1, 0, 1, 0, argument(args, 5), argument(args, 6), 1, 0,
         )  # fmt: skip
         call_address(finish, own, 0, 1)
+
+
+@task
+def _fold_short(args, chunk, chunks):
+    """Some short rows.
+
+    Words: x, results, out; code, finish, a, b; rows, count, width_step, size, code for one row.
+    """
+    x, results, code = data(argument(args, 0)), data(argument(args, 1)), argument(args, 3)
+    count, width_step, size = argument(args, 8), argument(args, 9), argument(args, 10)
+    start, stop = bounds(argument(args, 7), chunk, chunks, LANES)
+    whole = start + (stop - start) // LANES * LANES
+    if start < whole:
+        source, to = x + 4 * count * start, results + size * start
+        call_address(code, source, to, whole - start, count, width_step)
+    for row in range(whole, stop):
+        source, to = x + 4 * count * row, results + size * row
+        call_address(argument(args, 11), source, to, count, width_step)
+    if argument(args, 4) != 0:
+        own = pack(
+            argument(args, 1), argument(args, 2), size * start, 4 * start, stop - start,
+            width_step, 1, 0, 1, 0, argument(args, 5), argument(args, 6), 1, 0,
+        )  # fmt: skip
+        call_address(argument(args, 4), own, 0, 1)
 
 
 @task
@@ -272,11 +298,16 @@ def _of_rows(name: str, outer: int, rows: int, count: int) -> _Folding:
     if pieces * outer > 1:
         one = rows // outer
         join = (one, width_step, pieces, piece_step, outer, one * size), (1, 0)
+    chunks = min(chunks_of(rows * count, GRAIN), rows * pieces)
+    results = (pieces, fold.width, rows)
+    if count <= SHORT and rows >= LANES:
+        one = ROW[name].address if rows % LANES else 0
+        words = (rows, count, width_step, size, one)
+        code = SHORT_ROWS[name].address
+        return _Folding(_fold_short, chunks, words, code, results, fold.dtype, fold.start, join)
     words = (rows, pieces, count, width_step, piece_step, size)
-    return _Folding(
-        _fold_rows, min(chunks_of(rows * count, GRAIN), rows * pieces), words, ROW[name].address,
-        (pieces, fold.width, rows), fold.dtype, fold.start, join,
-    )  # fmt: skip
+    code = ROW[name].address
+    return _Folding(_fold_rows, chunks, words, code, results, fold.dtype, fold.start, join)
 
 
 def _of_columns(name: str, outer: int, batch: int, rows: int, columns: int) -> _Folding:
