@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from dyn.kernels import pads
-from dyn.kernels.copy import SMALL, contiguous, copied, place
+from dyn.kernels.copy import SMALL, contiguous, place
 from dyn.kernels.layout import is_channels_last
+from dyn.kernels.lending import owned
 from dyn.kernels.runtime.memory import empty
 
 FEW = 1 << 19
@@ -124,8 +125,15 @@ def tile(x, repeats):
 
 
 def write(x, index, value):
-    """A copy of x with `value` where the basic index (integers, slices, None) selects."""
-    out = copied(x)
+    """A copy of x, or x if it was lent, with `value` where the basic index selects.
+
+    Args:
+        index: integers, slices, None.
+    """
+    out = owned(x)
+    if value.nbytes < SMALL and (out is x or x.nbytes < SMALL):
+        out[index] = value
+        return out
     region = out[index]
     if isinstance(region, np.ndarray) and value.size == region.size and value.shape:
         place(region, value.reshape(region.shape))

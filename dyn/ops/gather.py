@@ -42,6 +42,9 @@ def _gather(x, index, *, axis):
     return kernels.gather(x, index, axis)
 
 
+_gather.shortcut = lambda x, index, axis: kernels.gather_of(*x, *index, axis)
+
+
 @_gather.vjp("x")
 def _(g, *, index, axis, x_shape):
     return _gather_grad(g, index, axis=axis, shape=x_shape)
@@ -117,6 +120,9 @@ def _gather_nd(x, index):
     return kernels.gather_nd(x, index)
 
 
+_gather_nd.shortcut = lambda x, index: kernels.gather_nd_of(*x, *index)
+
+
 @_gather_nd.vjp("x")
 def _(g, *, index, x_shape):
     zeros = OPS["full"](shape=x_shape, value=0, dtype=g._array.dtype.name)
@@ -150,6 +156,11 @@ def _scatter_nd(x, index, value, *, reduction):
     Where an index repeats, "none" keeps one of the values (the last one in eager mode).
     """
     return kernels.scatter_nd(x, index, value, reduction)
+
+
+_scatter_nd.shortcut = lambda x, index, value, reduction: kernels.scatter_nd_of(
+    *x, *index, reduction
+)
 
 
 @_scatter_nd.vjp("x")
@@ -226,6 +237,9 @@ def _take_along_axis(x, index, *, axis):
     return kernels.take_along_axis(x, index, axis)
 
 
+_take_along_axis.shortcut = lambda x, index, axis: kernels.take_along_of(*x, *index, axis)
+
+
 @_take_along_axis.vjp("x")
 def _(g, *, index, axis, x_shape):
     zeros = OPS["full"](shape=x_shape, value=0, dtype=g._array.dtype.name)
@@ -273,6 +287,11 @@ def _infer_put_along(x: Type, index: Type, value: Type, *, axis: int, reduction:
 def _put_along_axis(x, index, value, *, axis, reduction):
     """A copy of x with x[i, index[i, j], ...] = (or +=) value[i, j, ...]. ONNX: ScatterElements."""
     return kernels.put_along_axis(x, index, value, axis, reduction)
+
+
+_put_along_axis.shortcut = lambda x, index, value, axis, reduction: kernels.put_along_of(
+    *x, *index, axis, reduction
+)
 
 
 @_put_along_axis.vjp("x")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core.dim import Dim
-from dyn.core.dispatch import cast_to, scalar
+from dyn.core.dispatch import apply, cast_to, scalar
 from dyn.core.dtype import BOOL, I64, common_dtype, rank, scalar_dtype
 from dyn.core.errors import DTypeError, IndexRangeError, ShapeError
 from dyn.core.op import OPS
@@ -23,6 +23,7 @@ from dyn.ops.gather import _gather, _gather_nd, _scatter_nd, _where
 from dyn.ops.infer import axis_of, broadcast_shapes, show
 from dyn.ops.join import _expand, _stack
 from dyn.ops.shape import _reshape, _transpose, _unsqueeze
+from dyn.ops.sole import write
 
 PythonSlice = slice
 """Python's own; `slice` below is Paddle's function of that name."""
@@ -34,17 +35,15 @@ def getitem(x: Tensor, item: Any) -> Tensor:
     Ints, slices (negative steps too), None and Ellipsis give a view; index tensors, arrays, lists
     and boolean masks give a copy.
     """
-    if _is_simple(item) and x.ndim:
-        return _getitem(x, index=(canonical(item),))
-    plain = _plain_index(item, x.ndim) if item.__class__ is tuple else None
+    plain = _plain_index(item, x)
     if plain is not None:
-        return _getitem(x, index=plain)
+        return apply(_getitem, (x,), (plain,))
     if isinstance(item, Tensor) and x.ndim:
         kind = item._read().dtype.kind
         if kind in "iu":
-            return _gather(x, item, axis=0)
+            return apply(_gather, (x, item), (0,))
         if kind == "b" and item.ndim:
-            return _gather_nd(x, _places(x, item, 0))
+            return apply(_gather_nd, (x, _places(x, item, 0)))
     basic, tensors = _split_index(x, item)
     out = _getitem(x, index=basic) if any(e != FULL for e in basic) else x
     if not tensors:
@@ -52,27 +51,31 @@ def getitem(x: Tensor, item: Any) -> Tensor:
     return _read_at(out, tensors)
 
 
-def _is_simple(item: Any) -> bool:
-    return item.__class__ is int or item.__class__ is PythonSlice
-
-
 _PLAIN = frozenset((int, type(None)))
 
 
-def _plain_index(item: tuple[Any, ...], ndim: int) -> tuple[tuple[Any, ...], ...] | None:
+def _plain_index(item: Any, x: Tensor) -> tuple[tuple[Any, ...], ...] | None:
     """The entries of an index of Python's ints and slices alone, at most one for each axis."""
+    kind, ndim = item.__class__, x.ndim
+    if kind is int or kind is PythonSlice:
+        # Axes that are not named stay as they are.
+        return (canonical(item),) if ndim else None
+    if kind is not tuple or len(item) > ndim:
+        return None
     found: list[tuple[Any, ...]] = []
     for part in item:
         if part.__class__ is PythonSlice:
             start, stop, step = part.start, part.stop, part.step
-            if not {start.__class__, stop.__class__, step.__class__} <= _PLAIN:
+            if not (
+                start.__class__ in _PLAIN and stop.__class__ in _PLAIN and step.__class__ in _PLAIN
+            ):
                 return None
             found.append(("slice", start, stop, step))
         elif part.__class__ is int:
             found.append(("int", part))
         else:
             return None
-    return (*found, *[FULL] * (ndim - len(found))) if len(found) <= ndim else None
+    return (*found, *[FULL] * (ndim - len(found)))
 
 
 def setitem(x: Tensor, item: Any, value: Any) -> None:
@@ -82,17 +85,18 @@ def setitem(x: Tensor, item: Any, value: Any) -> None:
         GradError: x is a leaf that wants a gradient and gradients are recorded.
         ShapeError: the value does not broadcast to the region.
     """
-    own = x._read().dtype
-    if isinstance(value, Dim):
-        value = value.scope.lift(value)
-    value = value if isinstance(value, Tensor) else Tensor(value, dtype=own)
-    value = cast_to(value, own)
+    value = _to_write(x, value)
+    plain = _plain_index(item, x)
+    beside = (value, *item) if item.__class__ is tuple else (value, item)
+    if plain is not None:
+        write(x, beside, apply, _setitem, (x, value), (plain,))
+        return
     if isinstance(item, Tensor) and x.ndim and item._read().dtype.kind in "iu":
-        x._write(_write_at(x, {0: item}, value))
+        write(x, beside, _write_at, x, {0: item}, value)
         return
     basic, tensors = _split_index(x, item)
     if not tensors:
-        x._write(_setitem(x, value, index=basic))
+        write(x, beside, apply, _setitem, (x, value), (basic,))
         return
     mask = item if isinstance(item, Tensor) and item._read().dtype == BOOL else None
     if mask is not None and value.ndim == 0:
@@ -100,10 +104,23 @@ def setitem(x: Tensor, item: Any, value: Any) -> None:
         x._write(_where(lead, value, x))
         return
     if all(e == FULL for e in basic):
-        x._write(_write_at(x, tensors, value))
+        write(x, beside, _write_at, x, tensors, value)
         return
     region = _getitem(x, index=basic)
     x._write(_setitem(x, _write_at(region, tensors, value), index=basic))
+
+
+def _to_write(x: Tensor, value: Any) -> Tensor:
+    """A value as a tensor of the dtype of x."""
+    own = x._read().dtype
+    if not isinstance(value, Tensor):
+        if isinstance(value, Dim):
+            value = value.scope.lift(value)
+        elif own.kind == "f" and (value.__class__ is float or value.__class__ is int):
+            return scalar(value, own)
+        else:
+            value = Tensor(value, dtype=own)
+    return value if value._read().dtype == own else cast_to(value, own)
 
 
 def _split_index(x: Tensor, item: Any) -> tuple[tuple[Any, ...], dict[int, Tensor]]:
