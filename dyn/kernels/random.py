@@ -6,40 +6,74 @@ Many numbers of the common dtypes are drawn on all threads (`philox.py`), others
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.random import Generator
 
 from dyn.kernels import philox
+from dyn.kernels.elementwise import binary, cast
 from dyn.kernels.runtime.jit import kernel
 
 MANY = philox.WIDTH
 """Numbers from which on all threads draw them."""
 
+Draw = Callable[[Generator], np.ndarray]
+"""What draws an array of one shape and distribution."""
+
+
+@lru_cache(4096)
+def uniform_of(shape: tuple[int, ...], low: float, high: float, dtype: np.dtype) -> Draw:
+    """What draws numbers evenly from [low, high)."""
+    if dtype == np.float32 and math.prod(shape) >= MANY:
+        return partial(philox.uniform, shape=shape, low=low, high=high)
+    work, whole = _work(dtype), (low, high) == (0.0, 1.0)
+    if whole and shape and dtype == work:
+        return lambda generator: generator.random(shape, work)
+    span, first = np.array(work(high - low)), np.array(work(low))
+    # Rounding may carry the largest draws up to `high`, which is left out.
+    top = np.array(np.nextafter(work(high), work(low)))
+
+    def draw(generator: Generator) -> np.ndarray:
+        drawn = np.asarray(generator.random(shape, work))
+        if not whole:
+            np.multiply(drawn, span, drawn)
+            np.add(drawn, first, drawn)
+            np.minimum(drawn, top, out=drawn)
+        return drawn.astype(dtype, copy=False)
+
+    return draw
+
 
 def uniform(generator: Generator, shape, low, high, dtype):
     """Numbers drawn evenly from [low, high)."""
+    return uniform_of(shape, low, high, dtype)(generator)
+
+
+@lru_cache(4096)
+def normal_of(shape: tuple[int, ...], mean: float, std: float, dtype: np.dtype) -> Draw:
+    """What draws numbers from the normal distribution."""
     if dtype == np.float32 and math.prod(shape) >= MANY:
-        return philox.uniform(generator, shape, low, high)
-    work = _work(dtype)
-    drawn = generator.random(shape, work)
-    if (low, high) != (0.0, 1.0):
-        # Rounding may carry the largest draws up to `high`, which is left out.
-        drawn = np.minimum(
-            drawn * work(high - low) + work(low), np.nextafter(work(high), work(low))
-        )
-    return np.asarray(drawn).astype(dtype, copy=False)
+        return partial(philox.normal, shape=shape, mean=mean, std=std)
+    work, standard = _work(dtype), (mean, std) == (0.0, 1.0)
+    if standard and shape and dtype == work:
+        return lambda generator: generator.standard_normal(shape, work)
+    scale, shift = np.array(work(std)), np.array(work(mean))
+
+    def draw(generator: Generator) -> np.ndarray:
+        drawn = np.asarray(generator.standard_normal(shape, work))
+        if not standard:
+            np.multiply(drawn, scale, drawn)
+            np.add(drawn, shift, drawn)
+        return drawn.astype(dtype, copy=False)
+
+    return draw
 
 
 def normal(generator: Generator, shape, mean, std, dtype):
     """Numbers drawn from the normal distribution."""
-    if dtype == np.float32 and math.prod(shape) >= MANY:
-        return philox.normal(generator, shape, mean, std)
-    work = _work(dtype)
-    drawn = generator.standard_normal(shape, work)
-    if (mean, std) != (0.0, 1.0):
-        drawn = drawn * work(std) + work(mean)
-    return np.asarray(drawn).astype(dtype, copy=False)
+    return normal_of(shape, mean, std, dtype)(generator)
 
 
 def _work(dtype):
@@ -50,17 +84,30 @@ def integers(generator: Generator, shape, low, high, dtype):
     """Integers drawn evenly from low to high - 1."""
     if math.prod(shape) >= MANY and high - low <= 1 << 32:
         return philox.integers(generator, shape, low, high).astype(dtype, copy=False)
-    return np.asarray(generator.integers(low, high, shape)).astype(dtype)
+    # numpy takes a type of Python's in two thirds of the time that it takes with its own dtype.
+    return np.asarray(generator.integers(low, high, shape, np.int64)).astype(dtype, copy=False)
 
 
-@kernel(warm=("(int64[::1], int64[::1])",))
-def _shuffled(coarse, fine):
-    """0, 1, 2 ... exchanged by 64 random bits each, given in two halves (Durstenfeld, 1964)."""
-    out = np.arange(coarse.size).astype(np.int32)
-    for i in range(coarse.size - 1, 0, -1):
-        span = np.uint64(i + 1)
-        low = np.uint64(fine[i]) * span >> np.uint64(32)
-        j = np.int64(np.uint64(coarse[i]) * span + low >> np.uint64(32))
+def bernoulli(generator: Generator, p):
+    """1 with probability p, else 0, in the dtype of p."""
+    # Numbers of half precision would be rounded to 1, which is below no probability.
+    drawn = uniform(generator, p.shape, 0.0, 1.0, np.dtype(_work(p.dtype)))
+    if drawn.size < MANY:
+        return np.asarray(np.less(drawn, p)).astype(p.dtype)
+    return cast(binary("less_than", drawn, p.astype(drawn.dtype, copy=False)), p.dtype)
+
+
+@kernel(warm=("(int64[::1],)",))
+def _shuffled(bits):
+    """0, 1, 2 ... exchanged by 64 random bits each (Durstenfeld, 1964)."""
+    out = np.empty(bits.size, np.int32)
+    for i in range(bits.size):
+        out[i] = i
+    half = np.uint64(32)
+    for i in range(bits.size - 1, 0, -1):
+        span, word = np.uint64(i + 1), np.uint64(bits[i])
+        low = (word & np.uint64(0xFFFFFFFF)) * span >> half
+        j = np.int64((word >> half) * span + low >> half)
         out[i], out[j] = out[j], out[i]
     return out
 
@@ -69,8 +116,7 @@ def permutation(generator: Generator, n, dtype):
     """0 to n - 1 in random order."""
     if n < MANY or n >= 1 << 31:
         return generator.permutation(n).astype(dtype)
-    words = [philox.integers(generator, (n,), 0, 1 << 32) for _ in range(2)]
-    return _shuffled(*words).astype(dtype)
+    return _shuffled(philox.words(generator, (n,))).astype(dtype)
 
 
 def multinomial(generator: Generator, p, num_samples, replacement):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dispatch import scalar
+from dyn.core.dispatch import apply, scalar
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -26,7 +26,7 @@ from dyn.ops.infer import (
     same_size,
     show,
 )
-from dyn.ops.shape import _unsqueeze, flatten
+from dyn.ops.shape import _reshape, _unsqueeze
 
 # ---- gather ------------------------------------------------------------------------------------
 
@@ -79,12 +79,12 @@ def gather(x: Tensor, index: Any, axis: int = 0) -> Tensor:
     Raises:
         IndexRangeError: an index is out of range.
     """
-    return _gather(x, index, axis=axis_of(axis, x.ndim))
+    return apply(_gather, (x, index), (axis_of(axis, x.ndim),))
 
 
 def index_select(x: Tensor, index: Tensor, axis: int = 0) -> Tensor:
     """Select slices along an axis by a vector of indices."""
-    return _gather(x, index, axis=axis_of(axis, x.ndim))
+    return apply(_gather, (x, index), (axis_of(axis, x.ndim),))
 
 
 def take(x: Tensor, index: Tensor, mode: str = "raise") -> Tensor:
@@ -96,7 +96,8 @@ def take(x: Tensor, index: Tensor, mode: str = "raise") -> Tensor:
         index = OPS["maximum"](OPS["minimum"](index, size - 1), 0)
     elif mode != "raise":
         raise AttributeValueError(f"mode {mode!r} is not one of raise, wrap, clip")
-    return _gather(flatten(x), index, axis=0)
+    flat = x if x.ndim == 1 else apply(_reshape, (x,), ((size,),))
+    return apply(_gather, (flat, index), (0,))
 
 
 # ---- gather_nd, scatter_nd ---------------------------------------------------------------------
@@ -178,7 +179,7 @@ def _(g, *, index):
 
 def scatter_nd_add(x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
     """x plus updates at the coordinates in the last axis of `index`; repeats add up."""
-    return _scatter_nd(x, index, updates, reduction="add")
+    return apply(_scatter_nd, (x, index, updates), ("add",))
 
 
 def scatter_nd(index: Tensor, updates: Tensor, shape: Any) -> Tensor:
@@ -193,9 +194,9 @@ def scatter(x: Tensor, index: Tensor, updates: Tensor, overwrite: bool = True) -
     Args:
         x: (n, ...). index: (m,) or (m, 1) integers. updates: (m, ...).
     """
-    rows = _unsqueeze(index, axes=(1,)) if index.ndim == 1 else index
+    rows = apply(_unsqueeze, (index,), ((1,),)) if index.ndim == 1 else index
     if overwrite:
-        return _scatter_nd(x, rows, updates, reduction="none")
+        return apply(_scatter_nd, (x, rows, updates), ("none",))
     zeros = OPS["full"](shape=tuple(updates.shape), value=0, dtype=updates._read().dtype.name)
     cleared = _scatter_nd(x, rows, zeros, reduction="none")
     return _scatter_nd(cleared, rows, updates, reduction="add")
@@ -204,7 +205,7 @@ def scatter(x: Tensor, index: Tensor, updates: Tensor, overwrite: bool = True) -
 def index_add(x: Tensor, index: Tensor, axis: int, value: Tensor) -> Tensor:
     """x with slices of value added along an axis at the given indices; repeats add up."""
     axis = axis_of(axis, x.ndim)
-    return x + _gather_grad(value, index, axis=axis, shape=tuple(x.shape))
+    return x + apply(_gather_grad, (value, index), (axis, tuple(x.shape)))
 
 
 def index_put(x: Tensor, indices: Any, value: Any, accumulate: bool = False) -> Tensor:
@@ -251,7 +252,7 @@ def take_along_axis(x: Tensor, indices: Tensor, axis: int, broadcast: bool = Tru
     axis = axis_of(axis, x.ndim)
     if broadcast:
         x, indices = _align(x, indices, axis)
-    return _take_along_axis(x, indices, axis=axis)
+    return apply(_take_along_axis, (x, indices), (axis,))
 
 
 def _align(x: Tensor, index: Tensor, axis: int) -> tuple[Tensor, Tensor]:
@@ -319,7 +320,7 @@ def put_along_axis(
         values = Tensor(np.asarray(values, x._read().dtype))
     if values.shape != indices.shape:
         values = OPS["expand"](values, shape=tuple(indices.shape))
-    return _put_along_axis(x, indices, values, axis=axis, reduction=names[reduce])
+    return apply(_put_along_axis, (x, indices, values), (axis, names[reduce]))
 
 
 def index_sample(x: Tensor, index: Tensor) -> Tensor:

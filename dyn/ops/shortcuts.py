@@ -1,4 +1,5 @@
-"""Small arrays go straight to numpy's ufunc, or to the compiled formula, where an op is one.
+"""Small arrays go straight to numpy's ufunc, or to the compiled formula, where an op is one; what
+only looks at memory in another way is worked out beforehand.
 
 That halves the cost of a tiny call. The rule is asked once per op, attributes, shapes and dtypes;
 kernels remain the reference.
@@ -17,6 +18,7 @@ import numpy as np
 from dyn.core.op import OPS, Op, Type
 from dyn.kernels import elementwise as kernels
 from dyn.kernels.elementwise.formulas import FORMULAS, UFUNCS
+from dyn.kernels.shape import expand_of
 
 Run = Callable[..., Any]
 _F32 = np.dtype(np.float32)
@@ -87,6 +89,7 @@ def _bind() -> None:
     for rule, names in ((_clipped, "clip clip_grad"), (_gelu, "gelu gelu_grad")):
         for name in names.split():
             OPS[name].shortcut = partial(rule, OPS[name])
+    OPS["expand"].shortcut = lambda x, shape: expand_of(x.shape, x.dtype, shape)
     OPS["relu"].shortcut = partial(_relu, OPS["relu"])
     OPS["pow"].shortcut = partial(_power, OPS["pow"])
 

@@ -83,6 +83,7 @@ def test_gradients_are_of_the_values_before_the_write(write):
     y = (x * x).sum()
     write(x)
     (y + x.sum()).backward()
+    assert w.grad is not None
     kept = (x.numpy() != 5).astype(np.float32)
     np.testing.assert_allclose(w.grad.numpy(), 2 * w.numpy() + kept, rtol=1e-6)
 
