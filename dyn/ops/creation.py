@@ -65,6 +65,9 @@ def _full(*, shape, value, dtype):
     return filled(shape, value, as_numpy(dtype))
 
 
+_full.shortcut = lambda shape, value, dtype: ranges.full_of(shape, value, as_numpy(dtype))
+
+
 def _infer_full_like(x: Type, *, value: Any, dtype: str) -> Type:
     return Type(x.shape, as_numpy(dtype))
 
@@ -87,6 +90,7 @@ def _ones_like(x):
     return filled(x.shape, 1, x.dtype)
 
 
+_NUMBERS = frozenset((builtins.bool, int, float))
 _KINDS = {builtins.bool: "bool", complex: "complex128"}
 
 
@@ -109,6 +113,8 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
         return full(shape, fill_value.scope.lift(fill_value), dtype or default_float())
     if dtype is None:
         dtype = _KINDS.get(type(fill_value), default_float())
+    if fill_value.__class__ in _NUMBERS:
+        return apply(_full, (), (sizes_of(shape), fill_value, dtype_attr(dtype)))
     return _full(shape=sizes_of(shape), value=fill_value, dtype=dtype_attr(dtype))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core.dim import Dim
-from dyn.core.dispatch import scalar
+from dyn.core.dispatch import apply, scalar
 from dyn.core.dtype import BOOL, rank
 from dyn.core.errors import DTypeError, IndexRangeError
 from dyn.core.op import OPS
@@ -45,9 +45,17 @@ def plain_index(item: Any, x: Tensor) -> tuple[tuple[Any, ...], ...] | None:
     return (*found, *[FULL] * (ndim - len(found)))
 
 
-def is_places(item: Any) -> bool:
-    """Whether an entry of an index is a tensor of integers."""
-    return isinstance(item, Tensor) and item._read().dtype.kind in "iu"
+def are_coordinates(items: tuple[Any, ...], ndim: int) -> bool:
+    """Whether an index is of integer tensors of one shape, at most one for each axis."""
+    shape = None
+    for item in items:
+        if not isinstance(item, Tensor):
+            return False
+        array = item._read()
+        if array.dtype.kind not in "iu" or (shape is not None and array.shape != shape):
+            return False
+        shape = array.shape
+    return 0 < len(items) <= ndim
 
 
 def split_index(x: Tensor, item: Any) -> tuple[tuple[Any, ...], dict[int, Tensor]]:
@@ -136,13 +144,12 @@ def _axes_used(entry: Any) -> int:
 
 def places_of(x: Tensor, mask: Tensor, axis: int) -> Tensor:
     """The coordinates where a mask of the axes of x from `axis` on holds, one row each."""
-    array = mask._read()
-    for i, n in enumerate(array.shape):
-        if x._array.shape[axis + i] != n:
-            raise IndexRangeError(
-                f"a mask of shape {show(array.shape)} does not fit axis {axis} of {show(x.shape)}"
-            )
-    return OPS["nonzero"](mask)
+    shape = mask._read().shape
+    if x._read().shape[axis : axis + len(shape)] != shape:
+        raise IndexRangeError(
+            f"a mask of shape {show(shape)} does not fit axis {axis} of {show(x.shape)}"
+        )
+    return apply(OPS["nonzero"], (mask,))
 
 
 def _coordinates(x: Tensor, mask: Tensor, axis: int) -> list[Tensor]:
