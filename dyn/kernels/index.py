@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from dyn.kernels import index_tasks as tasks
-from dyn.kernels.copy import contiguous, copied, filled, integers
+from dyn.kernels.copy import contiguous, filled, integers
 from dyn.kernels.lending import owned
 from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.drive import Launch
@@ -338,7 +338,7 @@ def _put_along_anywhere(
     x: np.ndarray, index: np.ndarray, value: np.ndarray, axis: int, adds: bool
 ) -> np.ndarray:
     """`put_along_axis` where the index may be shorter than x on other axes, too."""
-    out = copied(x)
+    out = owned(x)
     where = list(np.ogrid[tuple(slice(size) for size in index.shape)])
     where[axis] = checked(index, x.shape[axis])
     if adds:
@@ -361,7 +361,7 @@ def put_along_of(
     launch, words = _along(task, given, axis, n, dtype.itemsize, False), _words(index_dtype)
 
     def run(x: np.ndarray, index: np.ndarray, value: np.ndarray) -> np.ndarray:
-        out, failed = copied(x), _unfailed()
+        out, failed = owned(x), _unfailed()
         launch(out, words(index), contiguous(value), failed)
         if failed[0]:
             checked(index, n)

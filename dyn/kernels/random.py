@@ -98,31 +98,39 @@ def _bounded(args, chunk, chunks):
         out[i] = np.int64((word >> half) * span + fine >> half) + low
 
 
-@lru_cache(4096)
-def _bounding(shape: tuple[int, ...], low: int, high: int) -> Launch | None:
-    """The launch over (bits, out) for integers from low to high - 1; None for wide ranges."""
-    count, span = math.prod(shape), high - low
-    return Launch([(_bounded, 1)], 2, low, span, count) if span <= 1 << 32 else None
-
-
 def _few_bits(generator: Generator, count: int) -> np.ndarray | None:
     """64 random bits each, as int64; None where the generator's words have fewer."""
     source = generator.bit_generator
     return source.random_raw(count).view(np.int64) if isinstance(source, Philox) else None
 
 
+@lru_cache(4096)
+def integers_of(shape: tuple[int, ...], low: int, high: int, dtype: np.dtype) -> Draw:
+    """What draws integers evenly from low to high - 1."""
+    count, span = math.prod(shape), high - low
+    narrow = span <= 1 << 32
+    if narrow and count >= MANY:
+        return lambda generator: philox.integers(generator, shape, low, high).astype(
+            dtype, copy=False
+        )
+    launch = Launch([(_bounded, 1)], 2, low, span, count) if narrow else None
+
+    def draw(generator: Generator) -> np.ndarray:
+        bits = None if launch is None else _few_bits(generator, count)
+        if launch is None or bits is None:
+            # numpy takes a type of Python's in two thirds of the time of its own dtype.
+            out = np.asarray(generator.integers(low, high, shape, np.int64))
+        else:
+            out = np.empty(shape, np.int64)
+            launch(bits, out)
+        return out.astype(dtype, copy=False)
+
+    return draw
+
+
 def integers(generator: Generator, shape, low, high, dtype):
     """Integers drawn evenly from low to high - 1."""
-    count = math.prod(shape)
-    if count >= MANY and high - low <= 1 << 32:
-        return philox.integers(generator, shape, low, high).astype(dtype, copy=False)
-    launch = _bounding(shape, low, high)
-    if launch is not None and (bits := _few_bits(generator, count)) is not None:
-        out = np.empty(shape, np.int64)
-        launch(bits, out)
-        return out.astype(dtype, copy=False)
-    # numpy takes a type of Python's in two thirds of the time that it takes with its own dtype.
-    return np.asarray(generator.integers(low, high, shape, np.int64)).astype(dtype, copy=False)
+    return integers_of(shape, low, high, dtype)(generator)
 
 
 def bernoulli(generator: Generator, p):

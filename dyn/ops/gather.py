@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core.dispatch import apply, scalar
+from dyn.core.dtype import name_of
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -27,6 +28,7 @@ from dyn.ops.infer import (
     show,
 )
 from dyn.ops.shape import _reshape, _unsqueeze
+from dyn.ops.sole import over
 
 # ---- gather ------------------------------------------------------------------------------------
 
@@ -126,8 +128,8 @@ _gather_nd.shortcut = lambda x, index: kernels.gather_nd_of(*x, *index)
 
 @_gather_nd.vjp("x")
 def _(g, *, index, x_shape):
-    zeros = OPS["full"](shape=x_shape, value=0, dtype=g._array.dtype.name)
-    return _scatter_nd(zeros, index, g, reduction="add")
+    zeros = OPS["full"](shape=x_shape, value=0, dtype=name_of(g._array.dtype))
+    return over(zeros, (), apply, _scatter_nd, (zeros, index, g), ("add",))
 
 
 def gather_nd(x: Tensor, index: Tensor) -> Tensor:
@@ -168,7 +170,7 @@ _scatter_nd.shortcut = lambda x, index, value, reduction: kernels.scatter_nd_of(
 def _(g, *, index, reduction, value_shape):
     if reduction == "add":
         return g
-    zeros = OPS["full"](shape=tuple(value_shape), value=0, dtype=g._array.dtype.name)
+    zeros = OPS["full"](shape=tuple(value_shape), value=0, dtype=name_of(g._array.dtype))
     return _scatter_nd(g, index, zeros, reduction="none")
 
 
@@ -184,8 +186,8 @@ def scatter_nd_add(x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
 
 def scatter_nd(index: Tensor, updates: Tensor, shape: Any) -> Tensor:
     """Zeros of `shape` plus updates at coordinates; repeats add up."""
-    zeros = OPS["full"](shape=tuple(shape), value=0, dtype=updates._read().dtype.name)
-    return _scatter_nd(zeros, index, updates, reduction="add")
+    zeros = OPS["full"](shape=tuple(shape), value=0, dtype=name_of(updates._read().dtype))
+    return over(zeros, (), apply, _scatter_nd, (zeros, index, updates), ("add",))
 
 
 def scatter(x: Tensor, index: Tensor, updates: Tensor, overwrite: bool = True) -> Tensor:
@@ -197,7 +199,7 @@ def scatter(x: Tensor, index: Tensor, updates: Tensor, overwrite: bool = True) -
     rows = apply(_unsqueeze, (index,), ((1,),)) if index.ndim == 1 else index
     if overwrite:
         return apply(_scatter_nd, (x, rows, updates), ("none",))
-    zeros = OPS["full"](shape=tuple(updates.shape), value=0, dtype=updates._read().dtype.name)
+    zeros = OPS["full"](shape=tuple(updates.shape), value=0, dtype=name_of(updates._read().dtype))
     cleared = _scatter_nd(x, rows, zeros, reduction="none")
     return _scatter_nd(cleared, rows, updates, reduction="add")
 
@@ -243,8 +245,8 @@ _take_along_axis.shortcut = lambda x, index, axis: kernels.take_along_of(*x, *in
 
 @_take_along_axis.vjp("x")
 def _(g, *, index, axis, x_shape):
-    zeros = OPS["full"](shape=x_shape, value=0, dtype=g._array.dtype.name)
-    return _put_along_axis(zeros, index, g, axis=axis, reduction="add")
+    zeros = OPS["full"](shape=x_shape, value=0, dtype=name_of(g._array.dtype))
+    return over(zeros, (), apply, _put_along_axis, (zeros, index, g), (axis, "add"))
 
 
 def take_along_axis(x: Tensor, indices: Tensor, axis: int, broadcast: bool = True) -> Tensor:
@@ -299,7 +301,7 @@ _put_along_axis.shortcut = lambda x, index, value, axis, reduction: kernels.put_
 def _(g, *, index, axis, reduction, value_shape):
     if reduction == "add":
         return g
-    zeros = OPS["full"](shape=tuple(value_shape), value=0, dtype=g._array.dtype.name)
+    zeros = OPS["full"](shape=tuple(value_shape), value=0, dtype=name_of(g._array.dtype))
     return _put_along_axis(g, index, zeros, axis=axis, reduction="none")
 
 

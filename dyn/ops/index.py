@@ -144,6 +144,9 @@ def _read_at(x: Tensor, tensors: dict[int, Tensor]) -> Tensor:
 
 def _write_at(x: Tensor, tensors: dict[int, Tensor], value: Tensor) -> Tensor:
     axes, parts, shape = _aligned(tensors)
+    if axes == [*range(len(axes))]:
+        value = _spread(value, (*shape, *x.shape[len(axes) :]))
+        return apply(_scatter_nd, (x, _stack_last(parts, len(shape)), value), ("none",))
     rest = [a for a in range(x.ndim) if a not in axes]
     perm = (*axes, *rest)
     moved = perm != tuple(range(x.ndim))
@@ -194,7 +197,7 @@ def where(condition: Tensor, x: Any = None, y: Any = None) -> Any:
     if isinstance(condition, Tensor) and condition._read().dtype != BOOL:
         condition = cast_to(condition, BOOL)
     x, y = promoted(x, y)
-    return _where(condition, x, y)
+    return apply(_where, (condition, x, y))
 
 
 def _beside(value: Any, other: Tensor) -> Tensor:
@@ -206,7 +209,10 @@ def _beside(value: Any, other: Tensor) -> Tensor:
 
 def promoted(x: Any, y: Any) -> tuple[Tensor, Tensor]:
     """Two tensors, or one and a number, in their common dtype."""
-    if not isinstance(x, Tensor) and not isinstance(y, Tensor):
+    tensors = isinstance(x, Tensor), isinstance(y, Tensor)
+    if all(tensors) and x._read().dtype == y._read().dtype:
+        return x, y
+    if not any(tensors):
         x, y = Tensor(x), Tensor(y)
     if not isinstance(x, Tensor):
         x = _beside(x, y)
@@ -218,8 +224,7 @@ def promoted(x: Any, y: Any) -> tuple[Tensor, Tensor]:
 
 def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
     """x with `value` where the mask holds."""
-    filled = value if isinstance(value, Tensor) else Tensor(value, dtype=x.dtype)
-    return _where(mask, cast_to(filled, x._read().dtype), x)
+    return apply(_where, (mask, _to_write(x, value), x))
 
 
 def masked_select(x: Tensor, mask: Tensor) -> Tensor:

@@ -71,6 +71,9 @@ def _randint(*, shape, low, high, dtype):
     return kernels.integers(rng.generator(), shape, low, high, as_numpy(dtype))
 
 
+_randint.shortcut = _drawing(kernels.integers_of)
+
+
 @op(infer=lambda *, n, dtype: Type((n,), as_numpy(dtype)), random=True, differentiable=False)
 def _randperm(*, n, dtype):
     """0 to n - 1 in random order. ONNX: RandomUniform, TopK."""
@@ -172,6 +175,8 @@ def randint(low: int = 0, high: int | None = None, shape: Any = (1,), dtype: Any
     if high is None:
         low, high = 0, low
     name = dtype_attr(I64 if dtype is None else dtype)
+    if low.__class__ is int and high.__class__ is int:
+        return apply(_randint, (), (sizes_of(shape), low, high, name))
     return _randint(shape=sizes_of(shape), low=low, high=high, dtype=name)
 
 

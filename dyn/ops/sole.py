@@ -45,7 +45,14 @@ def is_sole(x: Tensor) -> bool:
 
 
 def write(x: Tensor, beside: tuple[Any, ...], written: Callable[..., Tensor], *args: Any) -> None:
-    """Bind x to `written(*args)`; the kernel may write to x where nobody else refers to its value.
+    """Bind x to `written(*args)`, as `over` computes it."""
+    x._write(over(x, beside, written, *args))
+
+
+def over(x: Tensor, beside: tuple[Any, ...], written: Callable[..., Tensor], *args: Any) -> Tensor:
+    """`written(*args)`, whose kernel may write to x where nobody else refers to its value.
+
+    x is not to be read afterwards.
 
     Args:
         x: the tensor.
@@ -55,10 +62,9 @@ def write(x: Tensor, beside: tuple[Any, ...], written: Callable[..., Tensor], *a
         args: what it is called with.
     """
     if not is_sole(x) or any([other is x for other in beside]):
-        x._write(written(*args))
-        return
+        return written(*args)
     lend(x._array)
     try:
-        x._write(written(*args))
+        return written(*args)
     finally:
         lend(None)

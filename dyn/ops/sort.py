@@ -9,7 +9,7 @@ from typing import Any
 
 from dyn.core.dim import Dim
 from dyn.core.dispatch import apply
-from dyn.core.dtype import I64, rank
+from dyn.core.dtype import I64, name_of, rank
 from dyn.core.errors import AttributeValueError, DTypeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -43,7 +43,7 @@ def _topk(x, *, k, axis, largest):
 
 @_topk.vjp("x")
 def _(g, *, indices, x_shape, axis):
-    zeros = OPS["full"](shape=tuple(x_shape), value=0, dtype=g[0]._array.dtype.name)
+    zeros = OPS["full"](shape=tuple(x_shape), value=0, dtype=name_of(g[0]._array.dtype))
     return OPS["put_along_axis"](zeros, indices, g[0], axis=axis, reduction="add")
 
 

@@ -142,3 +142,18 @@ def test_memory_of_others_is_not_written():
     assert not is_sole(dyn.Tensor._of(np.frombuffer(bytearray(96), np.float32).reshape(4, 6)))
     assert not is_sole(dyn.Tensor._of(np.broadcast_to(np.float32(1), (4, 6))))
     assert not is_sole(fresh(4, 6).T)
+
+
+def test_sums_at_places_are_written_over_their_own_zeros():
+    x = dyn.to_tensor(np.ones((3, 4), np.float32), stop_gradient=False)
+    rows, columns = dyn.to_tensor([0, 2, 0]), dyn.to_tensor([1, 1, 1])
+    picked = x[rows, columns] + dyn.take_along_axis(x, dyn.to_tensor([[1], [1], [0]]), 1)[:, 0]
+    (first,) = dyn.grad((picked * picked).sum(), [x], create_graph=True)
+    given = np.zeros((3, 4), np.float32)
+    values = picked.numpy()
+    for i, (r, c, along) in enumerate(zip([0, 2, 0], [1, 1, 1], [1, 1, 0], strict=True)):
+        given[r, c] += 2 * values[i]
+        given[i, along] += 2 * values[i]
+    np.testing.assert_array_equal(first.numpy(), given)
+    (second,) = dyn.grad(first.sum(), [x])
+    assert np.isfinite(second.numpy()).all() and second.numpy().sum() == 2 * 3 * 4
