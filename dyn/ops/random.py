@@ -7,6 +7,7 @@ are recorded as random ops, never as the numbers drawn.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dyn.core import rng
@@ -78,6 +79,9 @@ _randint.shortcut = _drawing(kernels.integers_of)
 def _randperm(*, n, dtype):
     """0 to n - 1 in random order. ONNX: RandomUniform, TopK."""
     return kernels.permutation(rng.generator(), n, as_numpy(dtype))
+
+
+_randperm.shortcut = _drawing(lambda n, dtype: partial(kernels.permutation, n=n, dtype=dtype))
 
 
 def _infer_bernoulli(x: Type) -> Type:
@@ -188,7 +192,7 @@ def randint_like(x: Tensor, low: int = 0, high: int | None = None, dtype: Any = 
 def randperm(n: Any, dtype: Any = None) -> Tensor:
     """0 to n - 1 in random order."""
     (count,) = sizes_of(n)
-    return _randperm(n=count, dtype=dtype_attr(I64 if dtype is None else dtype))
+    return apply(_randperm, (), (count, dtype_attr(I64 if dtype is None else dtype)))
 
 
 def bernoulli(x: Tensor) -> Tensor:

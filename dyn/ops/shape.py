@@ -116,6 +116,8 @@ def resolve_shape(old: Sequence[Any], new: tuple[Any, ...]) -> tuple[Any, ...]:
     """`new` with 0 (copy) and -1 (infer) replaced by sizes."""
     if all([n.__class__ is int and n > 0 for n in new]):
         return new
+    if len(new) == 1 and new[0].__class__ is int and new[0] == -1:
+        return (product(old),)
     sizes: list[Any] = list(new)
     for i, n in enumerate(sizes):
         if isinstance(n, int) and n == 0 and not any(isinstance(m, int) and m == 0 for m in old):
