@@ -11,6 +11,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,12 @@ def _power(op: Op, x: Type, y: Type) -> Run | None:
     return _either(op, np.power, x, y) if x.shape and y.shape else None
 
 
+def _flipped(x: Type, *, axes: tuple[int, ...]) -> Run:
+    """The view that `numpy.flip` gives."""
+    order = [slice(None, None, -1) if a in axes else slice(None) for a in range(len(x.shape))]
+    return itemgetter((*order, Ellipsis))
+
+
 def _bind() -> None:
     for name, formula in FORMULAS.items():
         parameters = list(inspect.signature(formula).parameters.values())[1:]
@@ -90,6 +97,7 @@ def _bind() -> None:
         for name in names.split():
             OPS[name].shortcut = partial(rule, OPS[name])
     OPS["expand"].shortcut = lambda x, shape: expand_of(x.shape, x.dtype, shape)
+    OPS["flip"].shortcut = _flipped
     OPS["relu"].shortcut = partial(_relu, OPS["relu"])
     OPS["pow"].shortcut = partial(_power, OPS["pow"])
 
