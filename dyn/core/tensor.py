@@ -1,8 +1,9 @@
 """Tensor: a handle on an immutable value, with its place on the tape.
 
 The value is a numpy array that nobody writes to; writing to a tensor binds the handle to a new
-array (`_write`). Operators and methods that compute are ops and are bound to this class by
-`dyn.ops.methods`; what must not go in here is anything that computes, prints or reads files.
+array (`_write`), or to the same one where nobody can tell (`dyn/ops/sole.py`). Operators and
+methods that compute are ops and are bound to this class by `dyn.ops.methods`; what must not go in
+here is anything that computes, prints or reads files.
 """
 
 from __future__ import annotations

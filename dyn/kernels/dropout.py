@@ -51,7 +51,7 @@ def _mask_at(row: Row, array: int, at: Any) -> Any:
 
 
 def _dropout(row: Row) -> None:
-    """Arrays: x, out, mask, all of x, two keys (int64). Parameters: threshold, scale."""
+    """Arrays: x, out, mask, all of x, two keys (their low halves). Parameters: threshold, scale."""
     builder, emit = row.emit.builder, row.emit
     numbers, masks = Emitter(builder, INT32, emit.lanes), _masks(row)
     first = builder.sub(row.at[0], row.at[3])
@@ -128,7 +128,7 @@ def dropout(
         return apply(x, mask, scale=scale), mask
     x = _dense(x)
     out, mask = empty_like(x), empty_like(x, np.bool_)
-    keys = generator.integers(0, 1 << 32, 2, np.int64)
+    keys = generator.bit_generator.random_raw(2)
     # The comparison is with 32 random bits: p is rounded to 2 ** -32.
     words = min(round(p * (1 << 32)), (1 << 32) - 1), float_word(scale)
     _run(_DROPOUT, words, (x, out, mask), x, keys)

@@ -5,24 +5,46 @@ coordinates are turned into row numbers first. The tasks (`index_tasks.py`) find
 for which a call raises and drops its result. What is read is cut in any way; what is written is cut
 by `outer` and by columns of `inner` alone, and a chunk goes through the index in order: of repeated
 indices the last value stays, and sums do not depend on threads.
+
+What follows from shapes is worked out once: functions named `..._of` return what does the work for
+arrays of these shapes.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from dyn.kernels import index_tasks as tasks
-from dyn.kernels.copy import contiguous, copied, filled, integers
+from dyn.kernels.copy import contiguous, filled, integers
+from dyn.kernels.lending import owned
 from dyn.kernels.runtime import drive
-from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.drive import Launch
+from dyn.kernels.runtime.memory import SMALL, empty
 
 GRAIN = 65536
 """Bytes worth a chunk."""
 NEAR = 131072
 """Bytes of an array that are read or written at random places at a time: they stay in cache."""
+
+Shape = tuple[int, ...]
+_WORD = np.dtype(np.int64)
+_unfailed = partial(np.zeros, 1, _WORD)
+"""What a task notes in whether an index is outside its axis."""
+
+
+def _maker(shape: Shape, dtype: np.dtype) -> Callable[[], np.ndarray]:
+    """What makes arrays of one shape."""
+    return partial(np.empty if math.prod(shape) <= SMALL else empty, shape, dtype)
+
+
+def _words(dtype: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes an index of this dtype one of dense int64."""
+    return contiguous if dtype == _WORD else integers
 
 
 def checked(index: np.ndarray, size: int, what: str = "index") -> np.ndarray:
@@ -54,6 +76,13 @@ def _near(inner: int, item: int, rows: int, outer: int) -> int:
 # ---- whole rows --------------------------------------------------------------------------------
 
 
+@lru_cache(4096)
+def _taking(outer: int, n: int, rows: int, size: int, wrap: bool) -> Launch:
+    """The launch over (x, index, out, failed) that takes rows."""
+    chunks = drive.chunks_of(outer * rows * size, GRAIN)
+    return Launch([(tasks.take_rows, chunks)], 4, outer, n, rows, size, -n if wrap else 0)
+
+
 def take_rows(
     x: np.ndarray, index: np.ndarray, outer: int, n: int, size: int, out: np.ndarray, wrap: bool
 ) -> bool:
@@ -66,36 +95,60 @@ def take_rows(
         return bool(((index >= (-n if wrap else 0)) & (index < n)).all())
     if not n:
         return False
-    failed = np.zeros(1, np.int64)
-    drive.run(
-        tasks.take_rows, drive.chunks_of(out.nbytes, GRAIN), id(x), id(index), id(out), id(failed),
-        outer, n, index.size, size, -n if wrap else 0,
-    )  # fmt: skip
+    failed = _unfailed()
+    _taking(outer, n, index.size, size, wrap)(x, index, out, failed)
     return not failed[0]
+
+
+@lru_cache(4096)
+def gather_of(
+    shape: Shape, dtype: np.dtype, given: Shape, index_dtype: np.dtype, axis: int
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """`gather` along `axis` for x of `shape` and an index of the shape `given`."""
+    n, outer, size = shape[axis], math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    whole = (*shape[:axis], *given, *shape[axis + 1 :])
+    make, words = _maker(whole, dtype), _words(index_dtype)
+    if not n or not math.prod(whole):
+
+        def nothing(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+            checked(index, n)
+            return make()
+
+        return nothing
+    launch = _taking(outer, n, math.prod(given), size * dtype.itemsize, True)
+
+    def run(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+        out, failed = make(), _unfailed()
+        launch(contiguous(x), words(index), out, failed)
+        if failed[0]:
+            checked(index, n)
+        return out
+
+    return run
 
 
 def gather(x: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
     """Slices of x along `axis` at `index` (any rank)."""
-    shape, n = x.shape, x.shape[axis]
-    x, given = contiguous(x), integers(index)
-    out = empty((*shape[:axis], *index.shape, *shape[axis + 1 :]), x.dtype)
-    size = math.prod(shape[axis + 1 :]) * x.itemsize
-    if not take_rows(x, given, math.prod(shape[:axis]), n, size, out, True):
-        checked(index, n)
-    return out
+    return gather_of(x.shape, x.dtype, index.shape, index.dtype, axis)(x, index)
 
 
-def _put(out: np.ndarray, index: np.ndarray, value: np.ndarray, n: int) -> bool:
-    """Write rows of `value` to the rows of `out` [n, ...]; whether every index is a row."""
-    if not value.size:
-        return bool(((index >= -n) & (index < n)).all())
-    failed = np.zeros(1, np.int64)
-    size = value.nbytes // index.size
-    chunks = min(drive.chunks_of(value.nbytes, GRAIN), max(1, size // tasks.LINE))
-    drive.run(
-        tasks.put_rows, chunks, id(out), id(index), id(value), id(failed), n, index.size, size,
-    )  # fmt: skip
-    return not failed[0]
+@lru_cache(4096)
+def _putting(n: int, rows: int, size: int) -> Launch:
+    """The launch over (out, index, value, failed) that writes rows."""
+    chunks = min(drive.chunks_of(rows * size, GRAIN), max(1, size // tasks.LINE))
+    return Launch([(tasks.put_rows, chunks)], 4, n, rows, size)
+
+
+@lru_cache(4096)
+def _adding(dtype: np.dtype, outer: int, n: int, rows: int, inner: int) -> Launch | None:
+    """The launch over (out, index, value, failed) that adds rows; None for other dtypes."""
+    compiled = tasks.ADD_ROWS.get(dtype)
+    if compiled is None:
+        return None
+    block = _shared(inner, dtype.itemsize, outer)
+    chunks = drive.chunks_of(outer * rows * inner * dtype.itemsize, GRAIN)
+    chunks = min(outer * -(-inner // block), chunks)
+    return Launch([(compiled, chunks)], 4, outer, n, rows, inner, block)
 
 
 def add_rows(out: np.ndarray, index: np.ndarray, value: np.ndarray, outer: int, n: int) -> bool:
@@ -107,22 +160,16 @@ def add_rows(out: np.ndarray, index: np.ndarray, value: np.ndarray, outer: int, 
     Returns:
         Whether every index is a row; those that are none were passed over.
     """
-    compiled = tasks.ADD_ROWS.get(out.dtype)
-    if compiled is None or not value.size:
+    size, rows = value.size, index.size
+    launch = _adding(out.dtype, outer, n, rows, size // (outer * rows)) if size else None
+    if launch is None:
         inside = bool(((index >= -n) & (index < n)).all())
-        if value.size and inside:
-            rows = out.reshape(outer, n, -1)
-            np.add.at(rows, (slice(None), index), value.reshape(outer, index.size, -1))
+        if size and inside:
+            places = out.reshape(outer, n, -1)
+            np.add.at(places, (slice(None), index), value.reshape(outer, rows, -1))
         return inside
-    failed = np.zeros(1, np.int64)
-    inner = value.size // (outer * index.size)
-    block = _shared(inner, out.itemsize, outer)
-    units = outer * -(-inner // block)
-    chunks = min(units, drive.chunks_of(value.nbytes, GRAIN))
-    drive.run(
-        compiled, chunks, id(out), id(index), id(value), id(failed), outer, n, index.size, inner,
-        block,
-    )  # fmt: skip
+    failed = _unfailed()
+    launch(out, index, value, failed)
     return not failed[0]
 
 
@@ -138,115 +185,194 @@ def gather_grad(g: np.ndarray, index: np.ndarray, axis: int, shape: tuple[int, .
 # ---- by coordinates ----------------------------------------------------------------------------
 
 
-def _flat_positions(index: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Row number of each coordinate tuple in the last axis of `index`, as a vector.
+@lru_cache(4096)
+def _flattening(
+    shape: Shape, given: Shape, index_dtype: np.dtype
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """What makes row numbers of the coordinates in the last axis of an index of the shape `given`.
 
-    Single coordinates are row numbers as they are: negative ones still count from the back, and
-    whoever uses them finds those outside.
+    Called with the index and where to note that one is outside. Single coordinates are row numbers
+    as they are: negative ones still count from the back, and whoever uses them finds those outside.
     """
-    depth = index.shape[-1]
-    given = integers(index)
+    depth, rows, words = given[-1], math.prod(given[:-1]), _words(index_dtype)
     if depth == 1:
-        return given.reshape(-1)
-    out = np.empty(math.prod(index.shape[:-1]), np.int64)
-    failed = np.zeros(1, np.int64)
-    sizes = np.array(shape[:depth], np.int64)
-    drive.run(
-        tasks.flatten, drive.chunks_of(given.nbytes, GRAIN), id(given), id(sizes), id(out),
-        id(failed), out.size, depth,
-    )  # fmt: skip
-    if failed[0]:
-        _complain(index, shape)
-    return out
+        return lambda index, failed: words(index)
+    if depth == 0:
+        return lambda index, failed: np.zeros(rows, _WORD)
+    chunks, sizes = drive.chunks_of(rows * depth * 8, GRAIN), np.array(shape[:depth], _WORD)
+    launch = Launch([(tasks.flatten, chunks)], 4, rows, depth)
+
+    def run(index: np.ndarray, failed: np.ndarray) -> np.ndarray:
+        out = np.empty(rows, _WORD)
+        launch(words(index), sizes, out, failed)
+        return out
+
+    return run
 
 
-def _complain(index: np.ndarray, shape: tuple[int, ...]) -> None:
+def _complain(index: np.ndarray, shape: Shape) -> None:
     """Raise IndexError if a coordinate is outside its axis."""
     for axis in range(index.shape[-1]):
         checked(index[..., axis], shape[axis], f"index on axis {axis}:")
 
 
+@lru_cache(4096)
+def gather_nd_of(
+    shape: Shape, dtype: np.dtype, given: Shape, index_dtype: np.dtype
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """`gather_nd` for x of `shape` and an index of the shape `given`."""
+    depth, rows, whole = given[-1], math.prod(given[:-1]), (*given[:-1], *shape[given[-1] :])
+    n, make, flat = math.prod(shape[:depth]), _maker(whole, dtype), None
+    launch = None
+    if n and math.prod(whole):
+        flat = _flattening(shape, given, index_dtype)
+        size = math.prod(whole) // rows * dtype.itemsize
+        launch = _taking(1, n, rows, size, depth == 1)
+
+    def run(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+        if launch is None or flat is None:
+            _complain(index, shape)
+            return make()
+        out, failed = make(), _unfailed()
+        # What is outside its own axis may still be a row: then it is read in vain.
+        launch(contiguous(x), flat(index, failed), out, failed)
+        if failed[0]:
+            _complain(index, shape)
+        return out
+
+    return run
+
+
 def gather_nd(x: np.ndarray, index: np.ndarray) -> np.ndarray:
     """x at the coordinates in the last axis of `index`."""
-    depth = index.shape[-1]
-    rest = x.shape[depth:]
-    at = _flat_positions(index, x.shape)
-    out = empty((*index.shape[:-1], *rest), x.dtype)
-    n = math.prod(x.shape[:depth])
-    if not take_rows(contiguous(x), at, 1, n, math.prod(rest) * x.itemsize, out, depth == 1):
-        _complain(index, x.shape)
-    return out
+    return gather_nd_of(x.shape, x.dtype, index.shape, index.dtype)(x, index)
+
+
+@lru_cache(4096)
+def scatter_nd_of(
+    shape: Shape, dtype: np.dtype, given: Shape, index_dtype: np.dtype, reduction: str
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+    """`scatter_nd` for x of `shape` and an index of the shape `given`."""
+    depth, rows = given[-1], math.prod(given[:-1])
+    n, inner = math.prod(shape[:depth]), math.prod(shape[depth:])
+    flat, launch = _flattening(shape, given, index_dtype), None
+    if n and rows * inner:
+        adds = reduction == "add"
+        launch = (
+            _adding(dtype, 1, n, rows, inner) if adds else _putting(n, rows, inner * dtype.itemsize)
+        )
+
+    def run(x: np.ndarray, index: np.ndarray, value: np.ndarray) -> np.ndarray:
+        failed = _unfailed()
+        at = flat(index, failed)
+        if failed[0] or launch is None:
+            _complain(index, shape)
+        out = owned(x)
+        if launch is not None:
+            launch(out, at, contiguous(value), failed)
+            if failed[0]:
+                _complain(index, shape)
+        elif value.size:
+            add_rows(out, at.reshape(-1), contiguous(value), 1, n)
+        return out
+
+    return run
 
 
 def scatter_nd(x: np.ndarray, index: np.ndarray, value: np.ndarray, reduction: str) -> np.ndarray:
     """A copy of x with value written or added at coordinates."""
-    n = math.prod(x.shape[: index.shape[-1]])
-    at = _flat_positions(index, x.shape)
-    out, value = copied(x), contiguous(value)
-    done = add_rows(out, at, value, 1, n) if reduction == "add" else _put(out, at, value, n)
-    if not done:
-        _complain(index, x.shape)
-    return out
+    run = scatter_nd_of(x.shape, x.dtype, index.shape, index.dtype, reduction)
+    return run(x, index, value)
 
 
 # ---- along an axis -----------------------------------------------------------------------------
 
 
-def _run_along(
-    task: Any, table: np.ndarray, index: np.ndarray, given: np.ndarray, axis: int, reads: bool
-) -> bool:
-    """Read or write `table` along an axis; whether every index is in range."""
-    shape = index.shape
+@lru_cache(4096)
+def _along(task: Any, shape: Shape, axis: int, n: int, item: int, reads: bool) -> Launch:
+    """The launch over (table, index, given, failed) for an index of `shape`."""
     outer, rows, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
-    n = table.shape[axis]
-    if not n:
-        return False
-    failed = np.zeros(1, np.int64)
-    width = _near(inner, table.itemsize, n, outer)
+    width = _near(inner, item, n, outer)
     depth = rows
     if reads and outer * -(-inner // width) < 16:
         depth = max(1, -(-rows // 16))
     units = outer * -(-inner // width) * -(-rows // depth)
-    drive.run(
-        task, min(units, drive.chunks_of(8 * index.size, GRAIN)), id(table), id(index), id(given),
-        id(failed), outer, n, rows, inner, depth, width,
-    )  # fmt: skip
-    return not failed[0]
+    chunks = min(units, drive.chunks_of(8 * math.prod(shape), GRAIN))
+    return Launch([(task, chunks)], 4, outer, n, rows, inner, depth, width)
+
+
+@lru_cache(4096)
+def take_along_of(
+    shape: Shape, dtype: np.dtype, given: Shape, index_dtype: np.dtype, axis: int
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """`take_along_axis` for x of `shape` and an index of the shape `given`."""
+    fit = tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(given))
+    n, cut = shape[axis], shape[:axis] + shape[axis + 1 :] != given[:axis] + given[axis + 1 :]
+    wide = any(given[a] > shape[a] for a in range(len(shape)) if a != axis)
+    task = tasks.TAKE_ALONG.get(dtype.itemsize)
+    if task is None or wide or not math.prod(given) or not n:
+
+        def by_numpy(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+            return np.take_along_axis(x[fit], checked(index, n), axis)
+
+        return by_numpy
+    launch = _along(task, given, axis, n, dtype.itemsize, True)
+    make, words = _maker(given, dtype), _words(index_dtype)
+
+    def run(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+        out, failed = make(), _unfailed()
+        launch(contiguous(x[fit] if cut else x), words(index), out, failed)
+        if failed[0]:
+            checked(index, n)
+        return out
+
+    return run
 
 
 def take_along_axis(x: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
     """out[i, j] = x[i, index[i, j]] at `axis`; x may be longer than index on the other axes."""
-    fit = tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(index.shape))
-    task = tasks.TAKE_ALONG.get(x.itemsize)
-    if task is None or not index.size:
-        return np.take_along_axis(x[fit], checked(index, x.shape[axis]), axis)
-    out = empty(index.shape, x.dtype)
-    if not _run_along(task, contiguous(x[fit]), integers(index), out, axis, True):
-        checked(index, x.shape[axis])
+    return take_along_of(x.shape, x.dtype, index.shape, index.dtype, axis)(x, index)
+
+
+def _put_along_anywhere(
+    x: np.ndarray, index: np.ndarray, value: np.ndarray, axis: int, adds: bool
+) -> np.ndarray:
+    """`put_along_axis` where the index may be shorter than x on other axes, too."""
+    out = owned(x)
+    where = list(np.ogrid[tuple(slice(size) for size in index.shape)])
+    where[axis] = checked(index, x.shape[axis])
+    if adds:
+        np.add.at(out, tuple(where), value)
+    else:
+        out[tuple(where)] = value
     return out
+
+
+@lru_cache(4096)
+def put_along_of(
+    shape: Shape, dtype: np.dtype, given: Shape, index_dtype: np.dtype, axis: int, reduction: str
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+    """`put_along_axis` for x of `shape` and an index and a value of the shape `given`."""
+    n, adds = shape[axis], reduction == "add"
+    task = tasks.ADD_ALONG.get(dtype) if adds else tasks.PUT_ALONG.get(dtype.itemsize)
+    cut = shape[:axis] + shape[axis + 1 :] != given[:axis] + given[axis + 1 :]
+    if task is None or cut or not math.prod(given) or not n:
+        return partial(_put_along_anywhere, axis=axis, adds=adds)
+    launch, words = _along(task, given, axis, n, dtype.itemsize, False), _words(index_dtype)
+
+    def run(x: np.ndarray, index: np.ndarray, value: np.ndarray) -> np.ndarray:
+        out, failed = owned(x), _unfailed()
+        launch(out, words(index), contiguous(value), failed)
+        if failed[0]:
+            checked(index, n)
+        return out
+
+    return run
 
 
 def put_along_axis(
     x: np.ndarray, index: np.ndarray, value: np.ndarray, axis: int, reduction: str
 ) -> np.ndarray:
     """A copy of x with value written or added at index along `axis`."""
-    n = x.shape[axis]
-    adds = reduction == "add"
-    task = tasks.ADD_ALONG.get(x.dtype) if adds else tasks.PUT_ALONG.get(x.itemsize)
-    out = copied(x)
-    beside = (*x.shape[:axis], *x.shape[axis + 1 :])
-    if (
-        task is not None
-        and index.size
-        and (*index.shape[:axis], *index.shape[axis + 1 :]) == beside
-    ):
-        if not _run_along(task, out, integers(index), contiguous(value), axis, False):
-            checked(index, n)
-        return out
-    where = list(np.ogrid[tuple(slice(size) for size in index.shape)])
-    where[axis] = checked(index, n)
-    if adds:
-        np.add.at(out, tuple(where), value)
-    else:
-        out[tuple(where)] = value
-    return out
+    run = put_along_of(x.shape, x.dtype, index.shape, index.dtype, axis, reduction)
+    return run(x, index, value)

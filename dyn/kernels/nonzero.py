@@ -66,8 +66,14 @@ def _write(args, chunk, chunks):
 
 def nonzero(x: np.ndarray) -> np.ndarray:
     """Coordinates of the nonzero elements in row-major order, one row each."""
-    if x.size < GRAIN or x.ndim > MAX_AXES:
+    if not x.ndim:
         return np.argwhere(x)
+    if x.size < GRAIN or x.ndim > MAX_AXES:
+        found = x.nonzero()
+        out = np.empty((len(found[0]), x.ndim), np.int64)
+        for axis, places in enumerate(found):
+            out[:, axis] = places
+        return out
     mask = contiguous(x if x.dtype == np.bool_ else x != 0)
     chunks = drive.chunks_of(mask.size, GRAIN)
     ends = np.empty(chunks, np.int64)

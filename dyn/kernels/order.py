@@ -9,6 +9,8 @@ first (Knuth, The Art of Computer Programming 3, 5.2.5). Rows are shared among t
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -18,7 +20,7 @@ from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.jit import kernel, task
 from dyn.kernels.runtime.memory import empty
-from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.scratch import Spare, buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.vector.runs import pointer
 
@@ -33,6 +35,10 @@ LONG = 4096
 COUNTS = 3 * 2048
 GRAIN = 4096
 """Elements worth a chunk."""
+
+KEPT = 65536
+"""Bytes of scratch up to which it is kept from call to call."""
+_SPARE = Spare(KEPT)
 
 _F32 = np.dtype(np.float32)
 _I32, _I64 = np.int32(0), np.int64(0)
@@ -224,6 +230,28 @@ def ordered(x: np.ndarray, k: int, largest: bool) -> tuple[np.ndarray, np.ndarra
     launch, chunks, size = _plan(x.size // n, n, k, largest, few)
     launch(x, values, indices, scratch(size, chunks))
     return values, indices
+
+
+def ordered_of(
+    shape: tuple[int, ...], dtype: np.dtype, k: int, largest: bool
+) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None:
+    """`ordered` for short rows of float32, with scratch memory that is kept; None for others."""
+    *lead, n = shape
+    if dtype != _F32 or not k or not math.prod(shape):
+        return None
+    launch, _, size = _plan(math.prod(lead), n, k, largest, k <= MOST and 4 * k <= n)
+    if size > KEPT:
+        return None
+    found = (*lead, k)
+
+    def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, indices = empty(found, _F32), empty(found, np.int64)
+        memory = _SPARE.borrow()
+        launch(contiguous(x), values, indices, memory)
+        _SPARE.give_back(memory)
+        return values, indices
+
+    return run
 
 
 @lru_cache(1024)

@@ -8,6 +8,7 @@ axis alone, and only where that one is not padded: sums do not depend on threads
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -133,19 +134,31 @@ _ADD = instances("pad_grad", _rows, "f4 f8", ADDS=True)
 
 def pad(x: np.ndarray, pads: Pads, mode: str) -> np.ndarray:
     """`x` with `pads[i] = (before, after)` of its elements added (negative: cut) on axis i."""
-    task, plan = _COPY.get(x.itemsize), None
-    shape = tuple([n + low + high for n, (low, high) in zip(x.shape, pads, strict=True)])
-    out = empty(shape, x.dtype)
-    if x.size and out.size and task is not None:
-        plan = _plan(x.shape, pads, mode)
-    if plan is None:
+    found = _padding(x.shape, pads, mode, x.itemsize)
+    if found is None:
         return _selected(x, pads, mode)
-    rows = int(plan.words[ROWS])
-    x = contiguous(x)
-    drive.run(
-        task, min(rows, drive.chunks_of(out.nbytes, GRAIN)), id(plan.words), id(out), id(x), rows, 1
-    )
+    launch, words, shape = found
+    out = empty(shape, x.dtype)
+    launch(words, out, contiguous(x))
     return out
+
+
+@lru_cache(1024)
+def _padding(
+    shape: tuple[int, ...], pads: Pads, mode: str, item: int
+) -> tuple[drive.Launch, np.ndarray, tuple[int, ...]] | None:
+    """The launch over (words, out, x), those words, and the new shape; None where there is none."""
+    task = _COPY.get(item)
+    sizes = tuple([n + low + high for n, (low, high) in zip(shape, pads, strict=True)])
+    count = math.prod(sizes)
+    if not math.prod(shape) or not count or task is None:
+        return None
+    plan = _plan(shape, pads, mode)
+    if plan is None:
+        return None
+    rows = int(plan.words[ROWS])
+    chunks = min(rows, drive.chunks_of(count * item, GRAIN))
+    return drive.Launch([(task, chunks)], 3, rows, 1), plan.words, sizes
 
 
 def _selected(x: np.ndarray, pads: Pads, mode: str) -> np.ndarray:

@@ -65,7 +65,7 @@ def _blocks(counter: list[Value], key: list[Value]) -> list[Value]:
 ARRAYS = ROW, RESULT, STATE = 0, 1, 2
 """The row; the result from its beginning; words that say where to begin."""
 BASE, KEY = 0, 1
-"""Of STATE: places before the result; the key's two words."""
+"""Of STATE: places before the result; the key's two words, of which the low halves count."""
 FIRST, SECOND, THIRD = 0, 1, 2
 """Parameters: three numbers of the distribution."""
 
@@ -149,10 +149,18 @@ def _integers(draw: _Draw) -> None:
         draw.put(half, _high(coarse + _high(fine)) + low)
 
 
+def _words(draw: _Draw) -> None:
+    """64 random bits each."""
+    for half in (0, 1):
+        coarse, fine = (_wide(draw.words[2 * half + i]) for i in (0, 1))
+        draw.put(half, (coarse << 32) | fine)
+
+
 _KERNELS = {
     "uniform": RowKernel("uniform", F32, _each(_uniform, 4), len(ARRAYS)),
     "normal": RowKernel("normal", F32, _each(_normal, 4), len(ARRAYS)),
     "integers": RowKernel("integers", WORD, _each(_integers, 2), len(ARRAYS)),
+    "words": RowKernel("words", WORD, _each(_words, 2), len(ARRAYS)),
 }
 
 
@@ -169,7 +177,7 @@ def _drawn(
     out = empty(shape, dtype)
     flat = out.reshape(-1)
     state = np.zeros(3, np.int64)
-    state[KEY:] = generator.integers(0, 1 << 32, 2, np.int64)
+    state[KEY:] = generator.bit_generator.random_raw(2)
     rows = flat.size // WIDTH
     _plan(name, rows, out.itemsize, *words)(flat, flat, state)
     state[BASE] = rows * WIDTH
@@ -202,3 +210,8 @@ def integers(
 ) -> np.ndarray:
     """int64 numbers drawn evenly from low to high - 1, which are at most 2 ** 32."""
     return _drawn("integers", generator, shape, np.int64, low, high - low)
+
+
+def words(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """64 random bits each, as int64."""
+    return _drawn("words", generator, shape, np.int64)

@@ -6,71 +6,163 @@ Many numbers of the common dtypes are drawn on all threads (`philox.py`), others
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import numpy as np
-from numpy.random import Generator
+from numpy.random import Generator, Philox
 
 from dyn.kernels import philox
-from dyn.kernels.runtime.jit import kernel
+from dyn.kernels.elementwise import binary, cast
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.drive import Launch
+from dyn.kernels.runtime.jit import kernel, task
+from dyn.kernels.runtime.threads import argument
+from dyn.kernels.vector.runs import pointer
 
 MANY = philox.WIDTH
 """Numbers from which on all threads draw them."""
 
+_I64 = np.int64(0)
+
+Draw = Callable[[Generator], np.ndarray]
+"""What draws an array of one shape and distribution."""
+
+
+@lru_cache(4096)
+def uniform_of(shape: tuple[int, ...], low: float, high: float, dtype: np.dtype) -> Draw:
+    """What draws numbers evenly from [low, high)."""
+    if dtype == np.float32 and math.prod(shape) >= MANY:
+        return partial(philox.uniform, shape=shape, low=low, high=high)
+    work, whole = _work(dtype), (low, high) == (0.0, 1.0)
+    if whole and shape and dtype == work:
+        return lambda generator: generator.random(shape, work)
+    span, first = np.array(work(high - low)), np.array(work(low))
+    # Rounding may carry the largest draws up to `high`, which is left out.
+    top = np.array(np.nextafter(work(high), work(low)))
+
+    def draw(generator: Generator) -> np.ndarray:
+        drawn = np.asarray(generator.random(shape, work))
+        if not whole:
+            np.multiply(drawn, span, drawn)
+            np.add(drawn, first, drawn)
+            np.minimum(drawn, top, out=drawn)
+        return drawn.astype(dtype, copy=False)
+
+    return draw
+
 
 def uniform(generator: Generator, shape, low, high, dtype):
     """Numbers drawn evenly from [low, high)."""
+    return uniform_of(shape, low, high, dtype)(generator)
+
+
+@lru_cache(4096)
+def normal_of(shape: tuple[int, ...], mean: float, std: float, dtype: np.dtype) -> Draw:
+    """What draws numbers from the normal distribution."""
     if dtype == np.float32 and math.prod(shape) >= MANY:
-        return philox.uniform(generator, shape, low, high)
-    work = _work(dtype)
-    drawn = generator.random(shape, work)
-    if (low, high) != (0.0, 1.0):
-        # Rounding may carry the largest draws up to `high`, which is left out.
-        drawn = np.minimum(
-            drawn * work(high - low) + work(low), np.nextafter(work(high), work(low))
-        )
-    return np.asarray(drawn).astype(dtype, copy=False)
+        return partial(philox.normal, shape=shape, mean=mean, std=std)
+    work, standard = _work(dtype), (mean, std) == (0.0, 1.0)
+    if standard and shape and dtype == work:
+        return lambda generator: generator.standard_normal(shape, work)
+    scale, shift = np.array(work(std)), np.array(work(mean))
+
+    def draw(generator: Generator) -> np.ndarray:
+        drawn = np.asarray(generator.standard_normal(shape, work))
+        if not standard:
+            np.multiply(drawn, scale, drawn)
+            np.add(drawn, shift, drawn)
+        return drawn.astype(dtype, copy=False)
+
+    return draw
 
 
 def normal(generator: Generator, shape, mean, std, dtype):
     """Numbers drawn from the normal distribution."""
-    if dtype == np.float32 and math.prod(shape) >= MANY:
-        return philox.normal(generator, shape, mean, std)
-    work = _work(dtype)
-    drawn = generator.standard_normal(shape, work)
-    if (mean, std) != (0.0, 1.0):
-        drawn = drawn * work(std) + work(mean)
-    return np.asarray(drawn).astype(dtype, copy=False)
+    return normal_of(shape, mean, std, dtype)(generator)
 
 
 def _work(dtype):
     return np.float64 if dtype == np.float64 else np.float32
 
 
+@task
+def _bounded(args, chunk, chunks):
+    """low + floor(span * u), u of 64 bits, in two products: (bits, out, low, span, count)."""
+    bits, out = pointer(data(argument(args, 0)), _I64), pointer(data(argument(args, 1)), _I64)
+    low, span = argument(args, 2), np.uint64(argument(args, 3))
+    half = np.uint64(32)
+    for i in range(argument(args, 4)):
+        word = np.uint64(bits[i])
+        fine = (word & np.uint64(0xFFFFFFFF)) * span >> half
+        out[i] = np.int64((word >> half) * span + fine >> half) + low
+
+
+def _few_bits(generator: Generator, count: int) -> np.ndarray | None:
+    """64 random bits each, as int64; None where the generator's words have fewer."""
+    source = generator.bit_generator
+    return source.random_raw(count).view(np.int64) if isinstance(source, Philox) else None
+
+
+@lru_cache(4096)
+def integers_of(shape: tuple[int, ...], low: int, high: int, dtype: np.dtype) -> Draw:
+    """What draws integers evenly from low to high - 1."""
+    count, span = math.prod(shape), high - low
+    narrow = span <= 1 << 32
+    if narrow and count >= MANY:
+        return lambda generator: philox.integers(generator, shape, low, high).astype(
+            dtype, copy=False
+        )
+    launch = Launch([(_bounded, 1)], 2, low, span, count) if narrow else None
+
+    def draw(generator: Generator) -> np.ndarray:
+        bits = None if launch is None else _few_bits(generator, count)
+        if launch is None or bits is None:
+            # numpy takes a type of Python's in two thirds of the time of its own dtype.
+            out = np.asarray(generator.integers(low, high, shape, np.int64))
+        else:
+            out = np.empty(shape, np.int64)
+            launch(bits, out)
+        return out.astype(dtype, copy=False)
+
+    return draw
+
+
 def integers(generator: Generator, shape, low, high, dtype):
     """Integers drawn evenly from low to high - 1."""
-    if math.prod(shape) >= MANY and high - low <= 1 << 32:
-        return philox.integers(generator, shape, low, high).astype(dtype, copy=False)
-    return np.asarray(generator.integers(low, high, shape)).astype(dtype)
+    return integers_of(shape, low, high, dtype)(generator)
 
 
-@kernel(warm=("(int64[::1], int64[::1])",))
-def _shuffled(coarse, fine):
-    """0, 1, 2 ... exchanged by 64 random bits each, given in two halves (Durstenfeld, 1964)."""
-    out = np.arange(coarse.size).astype(np.int32)
-    for i in range(coarse.size - 1, 0, -1):
-        span = np.uint64(i + 1)
-        low = np.uint64(fine[i]) * span >> np.uint64(32)
-        j = np.int64(np.uint64(coarse[i]) * span + low >> np.uint64(32))
+def bernoulli(generator: Generator, p):
+    """1 with probability p, else 0, in the dtype of p."""
+    # Numbers of half precision would be rounded to 1, which is below no probability.
+    drawn = uniform(generator, p.shape, 0.0, 1.0, np.dtype(_work(p.dtype)))
+    if drawn.size < MANY:
+        return np.asarray(np.less(drawn, p)).astype(p.dtype)
+    return cast(binary("less_than", drawn, p.astype(drawn.dtype, copy=False)), p.dtype)
+
+
+@kernel(warm=("(int64[::1],)",))
+def _shuffled(bits):
+    """0, 1, 2 ... exchanged by 64 random bits each (Durstenfeld, 1964)."""
+    out = np.empty(bits.size, np.int32)
+    for i in range(bits.size):
+        out[i] = i
+    half = np.uint64(32)
+    for i in range(bits.size - 1, 0, -1):
+        span, word = np.uint64(i + 1), np.uint64(bits[i])
+        low = (word & np.uint64(0xFFFFFFFF)) * span >> half
+        j = np.int64((word >> half) * span + low >> half)
         out[i], out[j] = out[j], out[i]
     return out
 
 
 def permutation(generator: Generator, n, dtype):
     """0 to n - 1 in random order."""
-    if n < MANY or n >= 1 << 31:
-        return generator.permutation(n).astype(dtype)
-    words = [philox.integers(generator, (n,), 0, 1 << 32) for _ in range(2)]
-    return _shuffled(*words).astype(dtype)
+    bits = philox.words(generator, (n,)) if MANY <= n < 1 << 31 else None
+    if n < MANY:
+        bits = _few_bits(generator, n)
+    return (generator.permutation(n) if bits is None else _shuffled(bits)).astype(dtype)
 
 
 def multinomial(generator: Generator, p, num_samples, replacement):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import math
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 
+from dyn.kernels.copy import FILL, filled
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of, float_word
 from dyn.kernels.runtime.jit import instance, task
@@ -18,6 +22,19 @@ GRAIN = 16384
 _I64 = np.int64(0)
 NUMBER = np.float32
 """What instances of a task have of their own: the type of the numbers."""
+
+
+def full_of(shape: tuple[int, ...], value: Any, dtype: np.dtype) -> Callable[[], np.ndarray]:
+    """What makes arrays with every element `value`, as `copy.filled` does."""
+    if math.prod(shape) * dtype.itemsize >= FILL:
+        return partial(filled, shape, value, dtype)
+
+    def make() -> np.ndarray:
+        out = np.empty(shape, dtype)
+        out.fill(value)
+        return out
+
+    return make
 
 
 @task

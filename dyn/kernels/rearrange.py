@@ -11,7 +11,7 @@ import numpy as np
 
 from dyn.kernels.copy import contiguous, place
 from dyn.kernels.runtime.memory import empty
-from dyn.kernels.shape import pad
+from dyn.kernels.shape import pad, strided
 
 
 def pixel_shuffle(x: np.ndarray, factor: int) -> np.ndarray:
@@ -57,13 +57,12 @@ def unfold(
     if any(padding):
         x = pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), "constant", 0)
     count = kernel[0] * kernel[1]
-    columns = empty((n, c, count, *out), x.dtype)
-    steps = x.strides
-    views = (n, c, *kernel, *out)
+    steps, views = x.strides, (n, c, *kernel, *out)
+    columns = empty(views, x.dtype)
     (sh, sw), (dh, dw) = stride, dilation
     by = (dh * steps[2], dw * steps[3], sh * steps[2], sw * steps[3])
-    windows = np.lib.stride_tricks.as_strided(x, views, (*steps[:2], *by), writeable=False)
-    place(columns.reshape(views), windows)
+    windows = strided(x, views, (*steps[:2], *by))
+    place(columns, windows)
     return columns.reshape(n, c * count, out[0] * out[1])
 
 

@@ -43,16 +43,24 @@ def unique(x, axis):
     return values, index, inverse.reshape(-1), counts
 
 
+def _negative(x):
+    return ValueError(f"bincount counts integers from 0 on, got {x.min()}")
+
+
 def bincount(x, weights, minlength):
     """How often (or with what weight) each integer occurs."""
-    if x.size and x.min() < 0:
-        raise ValueError(f"bincount counts integers from 0 on, got {x.min()}")
-    if weights is not None:
-        return np.bincount(x, weights, minlength).astype(weights.dtype)
-    if x.dtype != np.int64 or x.size < GRAIN:
-        return np.bincount(x, None, minlength)
-    bins = max(minlength, int(x.max()) + 1)
-    chunks = 1 if bins > MANY else chunks_of(x.size, 16 * GRAIN, TABLES)
+    if weights is not None or x.dtype != np.int64 or x.size < GRAIN:
+        if x.size and x.min() < 0:
+            raise _negative(x)
+        counts = np.bincount(x, weights, minlength)
+        return counts if weights is None else counts.astype(weights.dtype)
+    # As numbers without a sign, negative ones are the largest.
+    top = int(x.view(np.uint64).max())
+    if top >> 63:
+        raise _negative(x)
+    bins = max(minlength, top + 1)
+    # A table is worth its zeros and its sum where several numbers fall into each bin.
+    chunks = 1 if bins > MANY else chunks_of(x.size, max(4 * GRAIN, 4 * bins), TABLES)
     tables = np.zeros((chunks, bins), np.int64)
     Launch([(_count, chunks)], 2, x.size, bins)(contiguous(x), tables)
     return tables.sum(0)

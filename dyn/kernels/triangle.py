@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
 
 from dyn.kernels.copy import contiguous, filled
-from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.jit import task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, bounds
@@ -43,17 +46,20 @@ def _triangles(args, chunk, chunks):
 
 def triangle(x: np.ndarray, diagonal: int, upper: bool) -> np.ndarray:
     """The part of the last two axes on and above (or, lower, on and below) a diagonal."""
-    rows, columns = x.shape[-2:]
     out = empty(x.shape, x.dtype)
-    x = contiguous(x)
     if x.size:
-        diagonal = max(-rows - 1, min(columns + 1, diagonal))
-        every = x.size // columns
-        drive.run(
-            _triangles, min(every, drive.chunks_of(x.nbytes, GRAIN)), id(x), id(out), every, rows,
-            columns, diagonal, x.itemsize, upper,
-        )  # fmt: skip
+        _plan(x.shape, x.itemsize, diagonal, upper)(contiguous(x), out)
     return out
+
+
+@lru_cache(1024)
+def _plan(shape: tuple[int, ...], item: int, diagonal: int, upper: bool) -> Launch:
+    """The launch over (x, out) for matrices that have elements."""
+    rows, columns = shape[-2:]
+    every = math.prod(shape[:-1])
+    chunks = min(every, chunks_of(every * columns * item, GRAIN))
+    diagonal = max(-rows - 1, min(columns + 1, diagonal))
+    return Launch([(_triangles, chunks)], 2, every, rows, columns, diagonal, item, upper)
 
 
 def embedded(x: np.ndarray, offset: int, beside: float) -> np.ndarray:

@@ -6,6 +6,9 @@ or `("new",)`. Numbers may be symbolic sizes; a missing start or stop is None, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -93,6 +96,15 @@ def _getitem(x, *, index):
     return out if isinstance(out, np.ndarray) else np.asarray(out)
 
 
+def _bound(x: Type, *, index: Index) -> Callable[[np.ndarray], np.ndarray]:
+    """`getitem` with the index made ready; numpy gives a number for one of integers alone."""
+    taken = itemgetter(as_slices(index))
+    return taken if _infer_getitem(x, index=index).shape else lambda x: np.asarray(taken(x))
+
+
+_getitem.shortcut = _bound
+
+
 @_getitem.vjp("x")
 def _(g, *, index, x_shape):
     return _getitem_grad(g, index=index, shape=x_shape)
@@ -141,6 +153,13 @@ def _setitem(x, value, *, index):
     return kernels.write(x, as_slices(index), value)
 
 
+_setitem.shortcut = lambda x, value, index: partial(_written, as_slices(index))
+
+
+def _written(index: tuple[Any, ...], x: np.ndarray, value: np.ndarray) -> np.ndarray:
+    return kernels.write(x, index, value)
+
+
 @_setitem.vjp("x")
 def _(g, *, index):
     return _setitem(g, 0.0, index=index)
@@ -156,9 +175,11 @@ def canonical(item: Any) -> tuple[Any, ...]:
     if item is None:
         return ("new",)
     if isinstance(item, slice):
-        return ("slice", *(_number(part) for part in (item.start, item.stop, item.step)))
+        return ("slice", _number(item.start), _number(item.stop), _number(item.step))
     return ("int", _number(item))
 
 
 def _number(part: Any) -> Any:
-    return part if part is None or isinstance(part, Dim) else int(part.__index__())
+    if part is None or part.__class__ is int or isinstance(part, Dim):
+        return part
+    return int(part.__index__())

@@ -25,8 +25,8 @@ from dyn.ops.compare import less_than
 from dyn.ops.elementwise import add, multiply, subtract
 from dyn.ops.index import where
 from dyn.ops.infer import Type, as_numpy, need_int, same, show
-from dyn.ops.join import expand
-from dyn.ops.shape import reshape, sizes_of
+from dyn.ops.join import _expand, expand
+from dyn.ops.shape import _reshape, reshape, sizes_of
 from dyn.ops.unary import cast
 
 
@@ -65,6 +65,9 @@ def _full(*, shape, value, dtype):
     return filled(shape, value, as_numpy(dtype))
 
 
+_full.shortcut = lambda shape, value, dtype: ranges.full_of(shape, value, as_numpy(dtype))
+
+
 def _infer_full_like(x: Type, *, value: Any, dtype: str) -> Type:
     return Type(x.shape, as_numpy(dtype))
 
@@ -87,6 +90,7 @@ def _ones_like(x):
     return filled(x.shape, 1, x.dtype)
 
 
+_NUMBERS = frozenset((builtins.bool, int, float))
 _KINDS = {builtins.bool: "bool", complex: "complex128"}
 
 
@@ -109,6 +113,8 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
         return full(shape, fill_value.scope.lift(fill_value), dtype or default_float())
     if dtype is None:
         dtype = _KINDS.get(type(fill_value), default_float())
+    if fill_value.__class__ in _NUMBERS:
+        return apply(_full, (), (sizes_of(shape), fill_value, dtype_attr(dtype)))
     return _full(shape=sizes_of(shape), value=fill_value, dtype=dtype_attr(dtype))
 
 
@@ -238,11 +244,14 @@ def linspace(start: Any, stop: Any, num: Any, dtype: Any = None) -> Tensor:
 def meshgrid(*args: Any) -> list[Tensor]:
     """Each vector repeated along the axes of the others: k vectors give k tensors of k axes."""
     tensors: Sequence[Tensor] = args[0] if isinstance(args[0], (list, tuple)) else args
-    shape = [x.shape[0] if x.ndim else 1 for x in tensors]
-    return [
-        expand(reshape(x, [n if i == j else 1 for j in range(len(shape))]), shape)
-        for i, (x, n) in enumerate(zip(tensors, shape, strict=True))
-    ]
+    shape = tuple([x.shape[0] if x.ndim else 1 for x in tensors])
+    found = []
+    for i, (x, n) in enumerate(zip(tensors, shape, strict=True)):
+        # A vector along the last axis is repeated as it is.
+        behind = len(shape) - i - 1
+        lying = x if x.ndim == 1 and not behind else _reshape(x, shape=(n, *[1] * behind))
+        found.append(apply(_expand, (lying,), (shape,)))
+    return found
 
 
 def _infer_one_hot(x: Type, *, classes: Any, dtype: str) -> Type:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dispatch import scalar
+from dyn.core.dispatch import apply, scalar
+from dyn.core.dtype import name_of
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -26,7 +27,8 @@ from dyn.ops.infer import (
     same_size,
     show,
 )
-from dyn.ops.shape import _unsqueeze, flatten
+from dyn.ops.shape import _reshape, _unsqueeze
+from dyn.ops.sole import over
 
 # ---- gather ------------------------------------------------------------------------------------
 
@@ -40,6 +42,9 @@ def _infer_gather(x: Type, index: Type, *, axis: int) -> Type:
 def _gather(x, index, *, axis):
     """out[..., i..., ...] = x[..., index[i...], ...] at `axis`. ONNX: Gather."""
     return kernels.gather(x, index, axis)
+
+
+_gather.shortcut = lambda x, index, axis: kernels.gather_of(*x, *index, axis)
 
 
 @_gather.vjp("x")
@@ -76,12 +81,12 @@ def gather(x: Tensor, index: Any, axis: int = 0) -> Tensor:
     Raises:
         IndexRangeError: an index is out of range.
     """
-    return _gather(x, index, axis=axis_of(axis, x.ndim))
+    return apply(_gather, (x, index), (axis_of(axis, x.ndim),))
 
 
 def index_select(x: Tensor, index: Tensor, axis: int = 0) -> Tensor:
     """Select slices along an axis by a vector of indices."""
-    return _gather(x, index, axis=axis_of(axis, x.ndim))
+    return apply(_gather, (x, index), (axis_of(axis, x.ndim),))
 
 
 def take(x: Tensor, index: Tensor, mode: str = "raise") -> Tensor:
@@ -93,7 +98,8 @@ def take(x: Tensor, index: Tensor, mode: str = "raise") -> Tensor:
         index = OPS["maximum"](OPS["minimum"](index, size - 1), 0)
     elif mode != "raise":
         raise AttributeValueError(f"mode {mode!r} is not one of raise, wrap, clip")
-    return _gather(flatten(x), index, axis=0)
+    flat = x if x.ndim == 1 else apply(_reshape, (x,), ((size,),))
+    return apply(_gather, (flat, index), (0,))
 
 
 # ---- gather_nd, scatter_nd ---------------------------------------------------------------------
@@ -117,10 +123,13 @@ def _gather_nd(x, index):
     return kernels.gather_nd(x, index)
 
 
+_gather_nd.shortcut = lambda x, index: kernels.gather_nd_of(*x, *index)
+
+
 @_gather_nd.vjp("x")
 def _(g, *, index, x_shape):
-    zeros = OPS["full"](shape=x_shape, value=0, dtype=g._array.dtype.name)
-    return _scatter_nd(zeros, index, g, reduction="add")
+    zeros = OPS["full"](shape=x_shape, value=0, dtype=name_of(g._array.dtype))
+    return over(zeros, (), apply, _scatter_nd, (zeros, index, g), ("add",))
 
 
 def gather_nd(x: Tensor, index: Tensor) -> Tensor:
@@ -152,11 +161,16 @@ def _scatter_nd(x, index, value, *, reduction):
     return kernels.scatter_nd(x, index, value, reduction)
 
 
+_scatter_nd.shortcut = lambda x, index, value, reduction: kernels.scatter_nd_of(
+    *x, *index, reduction
+)
+
+
 @_scatter_nd.vjp("x")
 def _(g, *, index, reduction, value_shape):
     if reduction == "add":
         return g
-    zeros = OPS["full"](shape=tuple(value_shape), value=0, dtype=g._array.dtype.name)
+    zeros = OPS["full"](shape=tuple(value_shape), value=0, dtype=name_of(g._array.dtype))
     return _scatter_nd(g, index, zeros, reduction="none")
 
 
@@ -167,13 +181,13 @@ def _(g, *, index):
 
 def scatter_nd_add(x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
     """x plus updates at the coordinates in the last axis of `index`; repeats add up."""
-    return _scatter_nd(x, index, updates, reduction="add")
+    return apply(_scatter_nd, (x, index, updates), ("add",))
 
 
 def scatter_nd(index: Tensor, updates: Tensor, shape: Any) -> Tensor:
     """Zeros of `shape` plus updates at coordinates; repeats add up."""
-    zeros = OPS["full"](shape=tuple(shape), value=0, dtype=updates._read().dtype.name)
-    return _scatter_nd(zeros, index, updates, reduction="add")
+    zeros = OPS["full"](shape=tuple(shape), value=0, dtype=name_of(updates._read().dtype))
+    return over(zeros, (), apply, _scatter_nd, (zeros, index, updates), ("add",))
 
 
 def scatter(x: Tensor, index: Tensor, updates: Tensor, overwrite: bool = True) -> Tensor:
@@ -182,10 +196,10 @@ def scatter(x: Tensor, index: Tensor, updates: Tensor, overwrite: bool = True) -
     Args:
         x: (n, ...). index: (m,) or (m, 1) integers. updates: (m, ...).
     """
-    rows = _unsqueeze(index, axes=(1,)) if index.ndim == 1 else index
+    rows = apply(_unsqueeze, (index,), ((1,),)) if index.ndim == 1 else index
     if overwrite:
-        return _scatter_nd(x, rows, updates, reduction="none")
-    zeros = OPS["full"](shape=tuple(updates.shape), value=0, dtype=updates._read().dtype.name)
+        return apply(_scatter_nd, (x, rows, updates), ("none",))
+    zeros = OPS["full"](shape=tuple(updates.shape), value=0, dtype=name_of(updates._read().dtype))
     cleared = _scatter_nd(x, rows, zeros, reduction="none")
     return _scatter_nd(cleared, rows, updates, reduction="add")
 
@@ -193,7 +207,7 @@ def scatter(x: Tensor, index: Tensor, updates: Tensor, overwrite: bool = True) -
 def index_add(x: Tensor, index: Tensor, axis: int, value: Tensor) -> Tensor:
     """x with slices of value added along an axis at the given indices; repeats add up."""
     axis = axis_of(axis, x.ndim)
-    return x + _gather_grad(value, index, axis=axis, shape=tuple(x.shape))
+    return x + apply(_gather_grad, (value, index), (axis, tuple(x.shape)))
 
 
 def index_put(x: Tensor, indices: Any, value: Any, accumulate: bool = False) -> Tensor:
@@ -226,10 +240,13 @@ def _take_along_axis(x, index, *, axis):
     return kernels.take_along_axis(x, index, axis)
 
 
+_take_along_axis.shortcut = lambda x, index, axis: kernels.take_along_of(*x, *index, axis)
+
+
 @_take_along_axis.vjp("x")
 def _(g, *, index, axis, x_shape):
-    zeros = OPS["full"](shape=x_shape, value=0, dtype=g._array.dtype.name)
-    return _put_along_axis(zeros, index, g, axis=axis, reduction="add")
+    zeros = OPS["full"](shape=x_shape, value=0, dtype=name_of(g._array.dtype))
+    return over(zeros, (), apply, _put_along_axis, (zeros, index, g), (axis, "add"))
 
 
 def take_along_axis(x: Tensor, indices: Tensor, axis: int, broadcast: bool = True) -> Tensor:
@@ -237,7 +254,7 @@ def take_along_axis(x: Tensor, indices: Tensor, axis: int, broadcast: bool = Tru
     axis = axis_of(axis, x.ndim)
     if broadcast:
         x, indices = _align(x, indices, axis)
-    return _take_along_axis(x, indices, axis=axis)
+    return apply(_take_along_axis, (x, indices), (axis,))
 
 
 def _align(x: Tensor, index: Tensor, axis: int) -> tuple[Tensor, Tensor]:
@@ -275,11 +292,16 @@ def _put_along_axis(x, index, value, *, axis, reduction):
     return kernels.put_along_axis(x, index, value, axis, reduction)
 
 
+_put_along_axis.shortcut = lambda x, index, value, axis, reduction: kernels.put_along_of(
+    *x, *index, axis, reduction
+)
+
+
 @_put_along_axis.vjp("x")
 def _(g, *, index, axis, reduction, value_shape):
     if reduction == "add":
         return g
-    zeros = OPS["full"](shape=tuple(value_shape), value=0, dtype=g._array.dtype.name)
+    zeros = OPS["full"](shape=tuple(value_shape), value=0, dtype=name_of(g._array.dtype))
     return _put_along_axis(g, index, zeros, axis=axis, reduction="none")
 
 
@@ -300,7 +322,7 @@ def put_along_axis(
         values = Tensor(np.asarray(values, x._read().dtype))
     if values.shape != indices.shape:
         values = OPS["expand"](values, shape=tuple(indices.shape))
-    return _put_along_axis(x, indices, values, axis=axis, reduction=names[reduce])
+    return apply(_put_along_axis, (x, indices, values), (axis, names[reduce]))
 
 
 def index_sample(x: Tensor, index: Tensor) -> Tensor:

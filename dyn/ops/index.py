@@ -1,7 +1,7 @@
 """`x[...]` and `x[...] = v` with every kind of index, and selections by a condition.
 
-An index is split into its basic part (ints, slices, None, Ellipsis: `basic_index.py`) and index
-tensors or masks (`gather.py`); a mask becomes the coordinates where it holds. Rules are numpy's.
+An index is split (`index_parts.py`) into its basic part (ints, slices, None, Ellipsis:
+`basic_index.py`) and index tensors or masks (`gather.py`).
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 
 from dyn.core.dim import Dim
-from dyn.core.dispatch import cast_to, scalar
-from dyn.core.dtype import BOOL, I64, common_dtype, rank, scalar_dtype
-from dyn.core.errors import DTypeError, IndexRangeError, ShapeError
+from dyn.core.dispatch import apply, cast_to, scalar
+from dyn.core.dtype import BOOL, I64, common_dtype, scalar_dtype
+from dyn.core.errors import ShapeError
+from dyn.core.observe import current
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
-from dyn.ops.basic_index import FULL, _getitem, _setitem, canonical
+from dyn.ops.basic_index import FULL, _getitem, _setitem
 from dyn.ops.gather import _gather, _gather_nd, _scatter_nd, _where
+from dyn.ops.index_parts import are_coordinates, places_of, plain_index, split_index
 from dyn.ops.infer import axis_of, broadcast_shapes, show
 from dyn.ops.join import _expand, _stack
 from dyn.ops.shape import _reshape, _transpose, _unsqueeze
-
-PythonSlice = slice
-"""Python's own; `slice` below is Paddle's function of that name."""
+from dyn.ops.sole import write
 
 
 def getitem(x: Tensor, item: Any) -> Tensor:
@@ -34,45 +34,22 @@ def getitem(x: Tensor, item: Any) -> Tensor:
     Ints, slices (negative steps too), None and Ellipsis give a view; index tensors, arrays, lists
     and boolean masks give a copy.
     """
-    if _is_simple(item) and x.ndim:
-        return _getitem(x, index=(canonical(item),))
-    plain = _plain_index(item, x.ndim) if item.__class__ is tuple else None
+    plain = plain_index(item, x)
     if plain is not None:
-        return _getitem(x, index=plain)
+        return apply(_getitem, (x,), (plain,))
     if isinstance(item, Tensor) and x.ndim:
         kind = item._read().dtype.kind
         if kind in "iu":
-            return _gather(x, item, axis=0)
+            return apply(_gather, (x, item), (0,))
         if kind == "b" and item.ndim:
-            return _gather_nd(x, _places(x, item, 0))
-    basic, tensors = _split_index(x, item)
+            return apply(_gather_nd, (x, places_of(x, item, 0)))
+    if isinstance(item, tuple) and are_coordinates(item, x.ndim) and not current():
+        return apply(_gather_nd, (x, _stack_last([*item], item[0]._array.ndim)))
+    basic, tensors = split_index(x, item)
     out = _getitem(x, index=basic) if any(e != FULL for e in basic) else x
     if not tensors:
         return out if out is not x else _getitem(x, index=basic)
     return _read_at(out, tensors)
-
-
-def _is_simple(item: Any) -> bool:
-    return item.__class__ is int or item.__class__ is PythonSlice
-
-
-_PLAIN = frozenset((int, type(None)))
-
-
-def _plain_index(item: tuple[Any, ...], ndim: int) -> tuple[tuple[Any, ...], ...] | None:
-    """The entries of an index of Python's ints and slices alone, at most one for each axis."""
-    found: list[tuple[Any, ...]] = []
-    for part in item:
-        if part.__class__ is PythonSlice:
-            start, stop, step = part.start, part.stop, part.step
-            if not {start.__class__, stop.__class__, step.__class__} <= _PLAIN:
-                return None
-            found.append(("slice", start, stop, step))
-        elif part.__class__ is int:
-            found.append(("int", part))
-        else:
-            return None
-    return (*found, *[FULL] * (ndim - len(found))) if len(found) <= ndim else None
 
 
 def setitem(x: Tensor, item: Any, value: Any) -> None:
@@ -82,17 +59,18 @@ def setitem(x: Tensor, item: Any, value: Any) -> None:
         GradError: x is a leaf that wants a gradient and gradients are recorded.
         ShapeError: the value does not broadcast to the region.
     """
-    own = x._read().dtype
-    if isinstance(value, Dim):
-        value = value.scope.lift(value)
-    value = value if isinstance(value, Tensor) else Tensor(value, dtype=own)
-    value = cast_to(value, own)
-    if isinstance(item, Tensor) and x.ndim and item._read().dtype.kind in "iu":
-        x._write(_write_at(x, {0: item}, value))
+    value = _to_write(x, value)
+    plain = plain_index(item, x)
+    beside = (value, *item) if item.__class__ is tuple else (value, item)
+    if plain is not None:
+        write(x, beside, apply, _setitem, (x, value), (plain,))
         return
-    basic, tensors = _split_index(x, item)
+    if isinstance(item, Tensor) and x.ndim and item._read().dtype.kind in "iu":
+        write(x, beside, _write_at, x, {0: item}, value)
+        return
+    basic, tensors = split_index(x, item)
     if not tensors:
-        x._write(_setitem(x, value, index=basic))
+        write(x, beside, apply, _setitem, (x, value), (basic,))
         return
     mask = item if isinstance(item, Tensor) and item._read().dtype == BOOL else None
     if mask is not None and value.ndim == 0:
@@ -100,127 +78,48 @@ def setitem(x: Tensor, item: Any, value: Any) -> None:
         x._write(_where(lead, value, x))
         return
     if all(e == FULL for e in basic):
-        x._write(_write_at(x, tensors, value))
+        write(x, beside, _write_at, x, tensors, value)
         return
     region = _getitem(x, index=basic)
     x._write(_setitem(x, _write_at(region, tensors, value), index=basic))
 
 
-def _split_index(x: Tensor, item: Any) -> tuple[tuple[Any, ...], dict[int, Tensor]]:
-    """The basic part of an index, and index tensors by the axis of the basic result they select."""
-    items = list(item) if isinstance(item, tuple) else [item]
-    items = [_as_entry(i) for i in items]
-    used = sum(_axes_used(i) for i in items)
-    dots = [i for i, entry in enumerate(items) if entry is Ellipsis]
-    if len(dots) > 1:
-        raise IndexRangeError("an index can hold one Ellipsis ('...') only")
-    if used > x.ndim:
-        raise IndexRangeError(f"too many indices for a tensor of shape {show(x.shape)}: {used}")
-    fill = [PythonSlice(None)] * (x.ndim - used)
-    at = dots[0] if dots else len(items)
-    items = items[:at] + fill + items[at + 1 :]
-
-    basic: list[tuple[Any, ...]] = []
-    tensors: dict[int, Tensor] = {}
-    out_axis = 0
-    for entry in items:
-        if isinstance(entry, Tensor):
-            if entry._read().dtype == BOOL:
-                for axis, part in enumerate(_coordinates(x, entry, len(basic))):
-                    tensors[out_axis + axis] = part
-                basic += [FULL] * entry.ndim
-                out_axis += entry.ndim
-            else:
-                tensors[out_axis] = entry
-                basic.append(FULL)
-                out_axis += 1
-            continue
-        one = canonical(entry)
-        basic.append(one)
-        out_axis += one[0] != "int"
-    if tensors and any(e[0] == "int" for e in basic):
-        # numpy: an integer beside index tensors is an index tensor itself.
-        return _ints_as_tensors(basic, tensors)
-    return tuple(basic), tensors
-
-
-def _ints_as_tensors(
-    basic: list[tuple[Any, ...]], tensors: dict[int, Tensor]
-) -> tuple[tuple[Any, ...], dict[int, Tensor]]:
-    moved: dict[int, Tensor] = {}
-    out: list[tuple[Any, ...]] = []
-    old_axis = 0
-    for entry in basic:
-        if entry[0] == "int":
-            moved[len(out)] = scalar(entry[1], np.dtype(np.int64))
-            out.append(FULL)
-            continue
-        if old_axis in tensors:
-            moved[len(out)] = tensors[old_axis]
-        out.append(entry)
-        old_axis += 1
-    return tuple(out), moved
-
-
-def _as_entry(item: Any) -> Any:
-    if item is None or item is Ellipsis or isinstance(item, (int, PythonSlice, Dim, np.integer)):
-        if isinstance(item, bool):
-            return Tensor(np.array(item))
-        return item
-    if isinstance(item, Tensor):
-        kind = rank(item._read().dtype)
-        if kind > 1:
-            raise DTypeError(
-                f"an index tensor must hold integers or booleans, not {item.dtype.name}"
-            )
-        return item
-    if isinstance(item, (list, np.ndarray, np.bool_, range)):
-        array = np.asarray(item)
-        if array.size == 0 and not isinstance(item, np.ndarray):
-            array = array.astype(np.int64)
-        return _as_entry(Tensor(array))
-    raise DTypeError(f"{item!r:.60} cannot index a tensor; use ints, slices, None, ... or tensors")
-
-
-def _axes_used(entry: Any) -> int:
-    if entry is None or entry is Ellipsis:
-        return 0
-    if isinstance(entry, Tensor) and entry._read().dtype == BOOL:
-        return entry.ndim
-    return 1
-
-
-def _places(x: Tensor, mask: Tensor, axis: int) -> Tensor:
-    """The coordinates where a mask of the axes of x from `axis` on holds, one row each."""
-    array = mask._read()
-    for i, n in enumerate(array.shape):
-        if x._array.shape[axis + i] != n:
-            raise IndexRangeError(
-                f"a mask of shape {show(array.shape)} does not fit axis {axis} of {show(x.shape)}"
-            )
-    return OPS["nonzero"](mask)
-
-
-def _coordinates(x: Tensor, mask: Tensor, axis: int) -> list[Tensor]:
-    """One index vector per axis of a mask."""
-    where = _places(x, mask, axis)
-    return [_getitem(where, index=(FULL, ("int", i))) for i in range(mask.ndim)]
+def _to_write(x: Tensor, value: Any) -> Tensor:
+    """A value as a tensor of the dtype of x."""
+    own = x._read().dtype
+    if not isinstance(value, Tensor):
+        if isinstance(value, Dim):
+            value = value.scope.lift(value)
+        elif own.kind == "f" and (value.__class__ is float or value.__class__ is int):
+            return scalar(value, own)
+        else:
+            value = Tensor(value, dtype=own)
+    return value if value._read().dtype == own else cast_to(value, own)
 
 
 def _aligned(tensors: dict[int, Tensor]) -> tuple[list[int], list[Tensor], tuple[Any, ...]]:
     """Axes, index tensors expanded to their common shape, and that shape."""
     axes = sorted(tensors)
     parts = [tensors[a] for a in axes]
-    if len(parts) == 1:
-        return axes, parts, tuple(parts[0].shape)
+    first = tuple(parts[0].shape)
+    if len(parts) == 1 or (not current() and _same_shapes(parts)):
+        return axes, parts, first
     shape = broadcast_shapes(*(tuple(p.shape) for p in parts))
     parts = [p if tuple(p.shape) == shape else _expand(p, shape=shape) for p in parts]
     return axes, parts, shape
 
 
+def _same_shapes(parts: Sequence[Tensor]) -> bool:
+    """Whether all have one shape, in numbers."""
+    shape = parts[0]._read().shape
+    return all([p._read().shape == shape for p in parts])
+
+
 def _stack_last(parts: Sequence[Tensor], ndim: int) -> Tensor:
     whole = [cast_to(p, I64) for p in parts]
-    return _unsqueeze(whole[0], axes=(ndim,)) if len(whole) == 1 else _stack(*whole, axis=ndim)
+    if len(whole) == 1:
+        return apply(_unsqueeze, (whole[0],), ((ndim,),))
+    return apply(_stack, tuple(whole), (ndim,))
 
 
 def _adjacent(axes: list[int]) -> bool:
@@ -230,10 +129,12 @@ def _adjacent(axes: list[int]) -> bool:
 def _read_at(x: Tensor, tensors: dict[int, Tensor]) -> Tensor:
     axes, parts, shape = _aligned(tensors)
     if len(axes) == 1:
-        return _gather(x, parts[0], axis=axes[0])
-    rest = [a for a in range(x.ndim) if a not in axes]
-    front = x if axes == list(range(len(axes))) else _transpose(x, perm=(*axes, *rest))
-    out = _gather_nd(front, _stack_last(parts, len(shape)))
+        return apply(_gather, (x, parts[0]), (axes[0],))
+    front = x
+    if axes != [*range(len(axes))]:
+        rest = [a for a in range(x.ndim) if a not in axes]
+        front = _transpose(x, perm=(*axes, *rest))
+    out = apply(_gather_nd, (front, _stack_last(parts, len(shape))))
     if _adjacent(axes) and axes[0] > 0:
         k, first = len(shape), axes[0]
         lead = range(k, k + first)
@@ -243,6 +144,9 @@ def _read_at(x: Tensor, tensors: dict[int, Tensor]) -> Tensor:
 
 def _write_at(x: Tensor, tensors: dict[int, Tensor], value: Tensor) -> Tensor:
     axes, parts, shape = _aligned(tensors)
+    if axes == [*range(len(axes))]:
+        value = _spread(value, (*shape, *x.shape[len(axes) :]))
+        return apply(_scatter_nd, (x, _stack_last(parts, len(shape)), value), ("none",))
     rest = [a for a in range(x.ndim) if a not in axes]
     perm = (*axes, *rest)
     moved = perm != tuple(range(x.ndim))
@@ -260,7 +164,7 @@ def _write_at(x: Tensor, tensors: dict[int, Tensor], value: Tensor) -> Tensor:
     else:
         wanted = (*shape, *rest_shape)
         value = _spread(value, wanted)
-    out = _scatter_nd(front, _stack_last(parts, k), value, reduction="none")
+    out = apply(_scatter_nd, (front, _stack_last(parts, k), value), ("none",))
     return _transpose(out, perm=tuple(int(i) for i in np.argsort(perm))) if moved else out
 
 
@@ -268,6 +172,8 @@ def _spread(value: Tensor, shape: tuple[Any, ...]) -> Tensor:
     """A value that broadcasts to `shape` in that shape."""
     if tuple(value.shape) == shape:
         return value
+    if not value.ndim:
+        return apply(_expand, (value,), (shape,))
     return _expand(_drop_lead(value, len(shape)), shape=shape)
 
 
@@ -291,7 +197,7 @@ def where(condition: Tensor, x: Any = None, y: Any = None) -> Any:
     if isinstance(condition, Tensor) and condition._read().dtype != BOOL:
         condition = cast_to(condition, BOOL)
     x, y = promoted(x, y)
-    return _where(condition, x, y)
+    return apply(_where, (condition, x, y))
 
 
 def _beside(value: Any, other: Tensor) -> Tensor:
@@ -303,7 +209,10 @@ def _beside(value: Any, other: Tensor) -> Tensor:
 
 def promoted(x: Any, y: Any) -> tuple[Tensor, Tensor]:
     """Two tensors, or one and a number, in their common dtype."""
-    if not isinstance(x, Tensor) and not isinstance(y, Tensor):
+    tensors = isinstance(x, Tensor), isinstance(y, Tensor)
+    if all(tensors) and x._read().dtype == y._read().dtype:
+        return x, y
+    if not any(tensors):
         x, y = Tensor(x), Tensor(y)
     if not isinstance(x, Tensor):
         x = _beside(x, y)
@@ -315,16 +224,16 @@ def promoted(x: Any, y: Any) -> tuple[Tensor, Tensor]:
 
 def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
     """x with `value` where the mask holds."""
-    filled = value if isinstance(value, Tensor) else Tensor(value, dtype=x.dtype)
-    return _where(mask, cast_to(filled, x._read().dtype), x)
+    return apply(_where, (mask, _to_write(x, value), x))
 
 
 def masked_select(x: Tensor, mask: Tensor) -> Tensor:
     """The elements of x where the mask (broadcast) holds, as a vector."""
-    shape = broadcast_shapes(tuple(x.shape), tuple(mask.shape))
-    x = x if tuple(x.shape) == shape else _expand(x, shape=shape)
-    mask = mask if tuple(mask.shape) == shape else _expand(mask, shape=shape)
-    return _gather_nd(x, OPS["nonzero"](mask))
+    if current() or not _same_shapes((x, mask)):
+        shape = broadcast_shapes(tuple(x.shape), tuple(mask.shape))
+        x = x if tuple(x.shape) == shape else _expand(x, shape=shape)
+        mask = mask if tuple(mask.shape) == shape else _expand(mask, shape=shape)
+    return apply(_gather_nd, (x, apply(OPS["nonzero"], (mask,))))
 
 
 def slice(input: Tensor, axes: Sequence[int], starts: Sequence[Any], ends: Sequence[Any]) -> Tensor:

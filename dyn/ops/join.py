@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core.dim import Dim
+from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -312,11 +313,10 @@ def repeat_interleave(x: Tensor, repeats: Any, axis: int | None = None) -> Tenso
         counts = np.asarray(repeats.tolist())
         index = Tensor(np.repeat(np.arange(len(counts)), counts))
         return OPS["gather"](x, index, axis=axis)
-    (count,) = sizes_of(repeats)
-    shape = list(x.shape)
-    wide = _unsqueeze(x, axes=(axis + 1,))
-    wide = _expand(wide, shape=(*shape[: axis + 1], count, *shape[axis + 1 :]))
-    return _reshape(wide, shape=(*shape[:axis], shape[axis] * count, *shape[axis + 1 :]))
+    (count,), shape = sizes_of(repeats), x.shape
+    wide = apply(_unsqueeze, (x,), ((axis + 1,),))
+    wide = apply(_expand, (wide,), ((*shape[: axis + 1], count, *shape[axis + 1 :]),))
+    return apply(_reshape, (wide,), ((*shape[:axis], shape[axis] * count, *shape[axis + 1 :]),))
 
 
 # ---- flip, roll --------------------------------------------------------------------------------

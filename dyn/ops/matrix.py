@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyn.core.dispatch import dtype_attr
+from dyn.core.dispatch import apply, dtype_attr
 from dyn.core.dtype import default_float
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
@@ -66,12 +66,12 @@ def _(g, *, diagonal):
 
 def tril(x: Tensor, diagonal: int = 0) -> Tensor:
     """The lower triangle of the last two axes, up to the `diagonal`-th diagonal; zeros above."""
-    return _tril(x, diagonal=int(diagonal))
+    return apply(_tril, (x,), (int(diagonal),))
 
 
 def triu(x: Tensor, diagonal: int = 0) -> Tensor:
     """The upper triangle of the last two axes, from the `diagonal`-th diagonal; zeros below."""
-    return _triu(x, diagonal=int(diagonal))
+    return apply(_triu, (x,), (int(diagonal),))
 
 
 def _infer_diag_embed(x: Type, *, offset: int, beside: float) -> Type:

@@ -264,7 +264,7 @@ def copy_(self: Tensor, other: Tensor) -> Tensor:
 
 def _transposed(self: Tensor) -> Tensor:
     """The tensor with its axes in reverse order."""
-    return shape.transpose(self, list(range(self.ndim))[::-1])
+    return apply(shape._transpose, (self,), ((*range(self.ndim - 1, -1, -1),),))
 
 
 def _last_two_swapped(self: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
@@ -92,7 +93,7 @@ def pad(
         pairs = _plain_pairs(ndim, tuple(pad), mode, data_format)
     else:
         pairs = _pairs(ndim, pad, mode, data_format)
-    return _pad(x, pads=pairs, mode=mode, value=float(value))
+    return apply(_pad, (x,), (pairs, mode, float(value)))
 
 
 def _pairs(ndim: int, pad: Any, mode: str, data_format: str) -> tuple[tuple[Any, Any], ...]:

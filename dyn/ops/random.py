@@ -6,21 +6,21 @@ are recorded as random ops, never as the numbers drawn.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dyn.core import rng
-from dyn.core.dispatch import dtype_attr
-from dyn.core.dtype import I64, default_float, is_float
+from dyn.core.dispatch import apply, dtype_attr
+from dyn.core.dtype import I64, default_float, is_float, name_of
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import random as kernels
-from dyn.ops.compare import less_than
 from dyn.ops.creation import need_sizes
 from dyn.ops.elementwise import add, multiply
 from dyn.ops.infer import Type, as_numpy, broadcast_shapes, need_float, need_rank, show
 from dyn.ops.shape import sizes_of
-from dyn.ops.unary import cast
 
 # ---- the ops -----------------------------------------------------------------------------------
 
@@ -45,6 +45,20 @@ def _normal(*, shape, mean, std, dtype):
     return kernels.normal(rng.generator(), shape, mean, std, as_numpy(dtype))
 
 
+def _drawing(rule: Callable[..., kernels.Draw]) -> Callable[..., Callable[[], Any]]:
+    """The shortcut of an op: what draws, made ready once for its attributes."""
+
+    def shortcut(*, dtype: str, **attrs: Any) -> Callable[[], Any]:
+        draw = rule(**attrs, dtype=as_numpy(dtype))
+        return lambda: draw(rng.generator())
+
+    return shortcut
+
+
+_uniform.shortcut = _drawing(kernels.uniform_of)
+_normal.shortcut = _drawing(kernels.normal_of)
+
+
 def _infer_randint(*, shape: tuple[Any, ...], low: Any, high: Any, dtype: str) -> Type:
     need_sizes(shape)
     if low >= high:
@@ -58,10 +72,28 @@ def _randint(*, shape, low, high, dtype):
     return kernels.integers(rng.generator(), shape, low, high, as_numpy(dtype))
 
 
+_randint.shortcut = _drawing(kernels.integers_of)
+
+
 @op(infer=lambda *, n, dtype: Type((n,), as_numpy(dtype)), random=True, differentiable=False)
 def _randperm(*, n, dtype):
     """0 to n - 1 in random order. ONNX: RandomUniform, TopK."""
     return kernels.permutation(rng.generator(), n, as_numpy(dtype))
+
+
+_randperm.shortcut = _drawing(lambda n, dtype: partial(kernels.permutation, n=n, dtype=dtype))
+
+
+def _infer_bernoulli(x: Type) -> Type:
+    if not is_float(x.dtype):
+        raise DTypeError(f"probabilities are floating point, not {x.dtype.name}; cast() them")
+    return x
+
+
+@op(infer=_infer_bernoulli, random=True, differentiable=False)
+def _bernoulli(x):
+    """1 with probability x, else 0. ONNX: RandomUniform, Less, Cast."""
+    return kernels.bernoulli(rng.generator(), x)
 
 
 def _infer_multinomial(x: Type, *, num_samples: int, replacement: bool) -> Type:
@@ -87,24 +119,22 @@ def _multinomial(x, *, num_samples, replacement):
 
 
 def _float_attr(dtype: Any) -> str:
-    return default_float().name if dtype is None else dtype_attr(dtype)
+    return name_of(default_float()) if dtype is None else dtype_attr(dtype)
 
 
 def rand(shape: Any, dtype: Any = None) -> Tensor:
     """Numbers drawn evenly from [0, 1)."""
-    return _uniform(shape=sizes_of(shape), low=0.0, high=1.0, dtype=_float_attr(dtype))
+    return apply(_uniform, (), (sizes_of(shape), 0.0, 1.0, _float_attr(dtype)))
 
 
 def uniform(shape: Any, dtype: Any = None, min: float = -1.0, max: float = 1.0) -> Tensor:
     """Numbers drawn evenly from [min, max)."""
-    return _uniform(
-        shape=sizes_of(shape), low=float(min), high=float(max), dtype=_float_attr(dtype)
-    )
+    return apply(_uniform, (), (sizes_of(shape), float(min), float(max), _float_attr(dtype)))
 
 
 def randn(shape: Any, dtype: Any = None) -> Tensor:
     """Numbers drawn from the normal distribution with mean 0 and standard deviation 1."""
-    return _normal(shape=sizes_of(shape), mean=0.0, std=1.0, dtype=_float_attr(dtype))
+    return apply(_normal, (), (sizes_of(shape), 0.0, 1.0, _float_attr(dtype)))
 
 
 standard_normal = randn
@@ -112,9 +142,7 @@ standard_normal = randn
 
 def gaussian(shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = None) -> Tensor:
     """Numbers drawn from the normal distribution with the given mean and standard deviation."""
-    return _normal(
-        shape=sizes_of(shape), mean=float(mean), std=float(std), dtype=_float_attr(dtype)
-    )
+    return apply(_normal, (), (sizes_of(shape), float(mean), float(std), _float_attr(dtype)))
 
 
 def normal(mean: Any = 0.0, std: Any = 1.0, shape: Any = None) -> Tensor:
@@ -151,6 +179,8 @@ def randint(low: int = 0, high: int | None = None, shape: Any = (1,), dtype: Any
     if high is None:
         low, high = 0, low
     name = dtype_attr(I64 if dtype is None else dtype)
+    if low.__class__ is int and high.__class__ is int:
+        return apply(_randint, (), (sizes_of(shape), low, high, name))
     return _randint(shape=sizes_of(shape), low=low, high=high, dtype=name)
 
 
@@ -162,15 +192,12 @@ def randint_like(x: Tensor, low: int = 0, high: int | None = None, dtype: Any = 
 def randperm(n: Any, dtype: Any = None) -> Tensor:
     """0 to n - 1 in random order."""
     (count,) = sizes_of(n)
-    return _randperm(n=count, dtype=dtype_attr(I64 if dtype is None else dtype))
+    return apply(_randperm, (), (count, dtype_attr(I64 if dtype is None else dtype)))
 
 
 def bernoulli(x: Tensor) -> Tensor:
     """1 with probability x, else 0, element by element."""
-    dtype = x._read().dtype
-    if not is_float(dtype):
-        raise DTypeError(f"probabilities are floating point, not {dtype.name}; cast() them")
-    return cast(less_than(rand(x.shape, dtype), x), dtype)
+    return _bernoulli(x)
 
 
 def multinomial(x: Tensor, num_samples: int = 1, replacement: bool = False) -> Tensor:

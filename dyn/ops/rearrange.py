@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import numpy as np
+
+from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -124,6 +129,13 @@ def _unfold(x, *, kernel, stride, padding, dilation):
     )
 
 
+def _unfolding(x: Type, **attrs: Any) -> Callable[[np.ndarray], np.ndarray]:
+    return partial(kernels.unfold, **attrs, out=window_sizes(x, *attrs.values()))
+
+
+_unfold.shortcut = _unfolding
+
+
 @_unfold.vjp("x")
 def _(g, *, x_shape, kernel, stride, padding, dilation):
     sizes = tuple(x_shape[2:])
@@ -175,7 +187,7 @@ def unfold(
     kernel = per_axis("kernel_sizes", kernel_sizes, 2)
     steps, gaps = per_axis("strides", strides, 2), per_axis("dilations", dilations, 2)
     padding = padding_pairs(paddings, x.shape[2:], kernel, steps, gaps)
-    return _unfold(x, kernel=kernel, stride=steps, padding=padding, dilation=gaps)
+    return apply(_unfold, (x,), (kernel, steps, padding, gaps))
 
 
 def fold(

@@ -7,12 +7,14 @@ Joining, cutting and repeating are in `join.py`, indexing in `index.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
 
 from dyn.core.dim import Dim
+from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
@@ -62,6 +64,15 @@ def _reshape(x, *, shape):
     return kernels.reshape(x, shape)
 
 
+def _reshaping(x: Type, *, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray] | None:
+    """numpy's own method, where it does what the kernel does."""
+    small = product(shape) * x.dtype.itemsize < kernels.SMALL
+    return methodcaller("reshape", shape) if small else None
+
+
+_reshape.shortcut = _reshaping
+
+
 @_reshape.vjp("x")
 def _(g, *, x_shape):
     return _reshape(g, shape=x_shape)
@@ -95,7 +106,7 @@ def reshape(x: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
 
 def _reshaped(x: Tensor, shape: tuple[Any, ...]) -> Tensor:
     """Reshaped: a copy where a view of x does not lie so that its axes can be joined."""
-    out = _reshape(x, shape=shape)
+    out = apply(_reshape, (x,), (shape,))
     if x._alias is not None and out._alias is not None:
         out._alias.may_copy = True
     return out
@@ -103,10 +114,13 @@ def _reshaped(x: Tensor, shape: tuple[Any, ...]) -> Tensor:
 
 def resolve_shape(old: Sequence[Any], new: tuple[Any, ...]) -> tuple[Any, ...]:
     """`new` with 0 (copy) and -1 (infer) replaced by sizes."""
+    if all([n.__class__ is int and n > 0 for n in new]):
+        return new
+    if len(new) == 1 and new[0].__class__ is int and new[0] == -1:
+        return (product(old),)
     sizes: list[Any] = list(new)
-    empty = any(isinstance(n, int) and n == 0 for n in old)
     for i, n in enumerate(sizes):
-        if isinstance(n, int) and n == 0 and not empty:
+        if isinstance(n, int) and n == 0 and not any(isinstance(m, int) and m == 0 for m in old):
             if i >= len(old):
                 raise ShapeError(
                     f"size 0 at axis {i} copies a size, but the tensor {show(old)} has no such axis"
@@ -131,7 +145,7 @@ def resolve_shape(old: Sequence[Any], new: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def flatten(x: Tensor, start_axis: int = 0, stop_axis: int = -1) -> Tensor:
     """Merge the axes from `start_axis` to `stop_axis` (both included) into one, as `reshape`."""
-    shape = list(x.shape)
+    shape = x.shape
     if not shape:
         return _reshape(x, shape=(1,))
     first, last = axis_of(start_axis, len(shape)), axis_of(stop_axis, len(shape))
@@ -170,6 +184,9 @@ def _inverse(perm: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(i) for i in np.argsort(perm))
 
 
+_transpose.shortcut = lambda x, perm: methodcaller("transpose", perm)
+
+
 @_transpose.vjp("x")
 def _(g, *, perm):
     return _transpose(g, perm=_inverse(perm))
@@ -184,7 +201,7 @@ def transpose(x: Tensor, perm: Sequence[int]) -> Tensor:
     """Axes in another order: `out.shape[i] = x.shape[perm[i]]` (a view)."""
     ndim = x.ndim
     if all([a.__class__ is int and -ndim <= a < ndim for a in perm]):
-        return _transpose(x, perm=tuple([a % ndim for a in perm]))
+        return apply(_transpose, (x,), (tuple([a % ndim for a in perm]),))
     return _transpose(x, perm=tuple(axis_of(a, ndim) for a in perm))
 
 
@@ -233,6 +250,9 @@ def _squeeze(x, *, axes):
     return x.reshape([n for i, n in enumerate(x.shape) if i not in axes])
 
 
+_squeeze.shortcut = lambda x, axes: methodcaller("reshape", _infer_squeeze(x, axes=axes).shape)
+
+
 @_squeeze.vjp("x")
 def _(g, *, axes):
     return _unsqueeze(g, axes=axes)
@@ -264,6 +284,9 @@ def _infer_unsqueeze(x: Type, *, axes: tuple[int, ...]) -> Type:
 def _unsqueeze(x, *, axes):
     """With axes of size 1 at the given positions of the result. ONNX: Unsqueeze."""
     return kernels.unsqueeze(x, axes)
+
+
+_unsqueeze.shortcut = lambda x, axes: methodcaller("reshape", _infer_unsqueeze(x, axes=axes).shape)
 
 
 @_unsqueeze.vjp("x")

@@ -1,4 +1,5 @@
-"""Small arrays go straight to numpy's ufunc, or to the compiled formula, where an op is one.
+"""Small arrays go straight to numpy's ufunc, or to the compiled formula, where an op is one; what
+only looks at memory in another way is worked out beforehand.
 
 That halves the cost of a tiny call. The rule is asked once per op, attributes, shapes and dtypes;
 kernels remain the reference.
@@ -10,6 +11,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import numpy as np
 from dyn.core.op import OPS, Op, Type
 from dyn.kernels import elementwise as kernels
 from dyn.kernels.elementwise.formulas import FORMULAS, UFUNCS
+from dyn.kernels.shape import expand_of
 
 Run = Callable[..., Any]
 _F32 = np.dtype(np.float32)
@@ -75,6 +78,12 @@ def _power(op: Op, x: Type, y: Type) -> Run | None:
     return _either(op, np.power, x, y) if x.shape and y.shape else None
 
 
+def _flipped(x: Type, *, axes: tuple[int, ...]) -> Run:
+    """The view that `numpy.flip` gives."""
+    order = [slice(None, None, -1) if a in axes else slice(None) for a in range(len(x.shape))]
+    return itemgetter((*order, Ellipsis))
+
+
 def _bind() -> None:
     for name, formula in FORMULAS.items():
         parameters = list(inspect.signature(formula).parameters.values())[1:]
@@ -87,6 +96,8 @@ def _bind() -> None:
     for rule, names in ((_clipped, "clip clip_grad"), (_gelu, "gelu gelu_grad")):
         for name in names.split():
             OPS[name].shortcut = partial(rule, OPS[name])
+    OPS["expand"].shortcut = lambda x, shape: expand_of(x.shape, x.dtype, shape)
+    OPS["flip"].shortcut = _flipped
     OPS["relu"].shortcut = partial(_relu, OPS["relu"])
     OPS["pow"].shortcut = partial(_power, OPS["pow"])
 

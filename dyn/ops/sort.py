@@ -9,17 +9,19 @@ from typing import Any
 
 from dyn.core.dim import Dim
 from dyn.core.dispatch import apply
-from dyn.core.dtype import I64, rank
+from dyn.core.dtype import I64, name_of, rank
 from dyn.core.errors import AttributeValueError, DTypeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import search as kernels
+from dyn.kernels.order import ordered_of
 from dyn.ops.elementwise import add, lerp, multiply, subtract
 from dyn.ops.index import where
 from dyn.ops.infer import Type, axis_of
 from dyn.ops.reduce import sum
 from dyn.ops.search import argmax, slice_at
 from dyn.ops.shape import flatten, reshape, sizes_of
+from dyn.ops.sole import over
 from dyn.ops.unary import cast
 
 # ---- order -------------------------------------------------------------------------------------
@@ -41,10 +43,15 @@ def _topk(x, *, k, axis, largest):
     return kernels.topk(x, k, axis, largest)
 
 
+_topk.shortcut = lambda x, k, axis, largest: (
+    ordered_of(x.shape, x.dtype, k, largest) if axis == len(x.shape) - 1 else None
+)
+
+
 @_topk.vjp("x")
 def _(g, *, indices, x_shape, axis):
-    zeros = OPS["full"](shape=tuple(x_shape), value=0, dtype=g[0]._array.dtype.name)
-    return OPS["put_along_axis"](zeros, indices, g[0], axis=axis, reduction="add")
+    zeros = OPS["full"](shape=tuple(x_shape), value=0, dtype=name_of(g[0]._array.dtype))
+    return over(zeros, (), apply, OPS["put_along_axis"], (zeros, indices, g[0]), (axis, "add"))
 
 
 def topk(

@@ -48,6 +48,8 @@ def window_of(
 
 def per_axis(name: str, value: Any, count: int) -> tuple[Any, ...]:
     """One positive int per spatial axis, from an int or a sequence of one or `count` ints."""
+    if value.__class__ is int and value > 0:
+        return (value,) * count
     listed: list[Any] = [value] if isinstance(value, (int, np.integer)) else list(value)
     if any(isinstance(n, bool) or not isinstance(n, (int, np.integer, Dim)) for n in listed):
         raise DTypeError(f"{name} must be an integer or a list of integers, got {value!r}")
@@ -80,6 +82,8 @@ def padding_pairs(
         AttributeValueError: the form is none of these, or a value is negative.
     """
     count = len(kernel)
+    if padding.__class__ is int and padding >= 0:
+        return (padding,) * (2 * count)
     if isinstance(padding, str):
         return _named_padding(padding, sizes, kernel, stride, dilation)
     values: list[Any] = [padding] if isinstance(padding, (int, np.integer)) else list(padding)

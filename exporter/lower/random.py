@@ -86,6 +86,14 @@ def _(b, node):
     return order if node.out.dtype == np.int64 else b.cast(order, node.out.dtype)
 
 
+@lowers("bernoulli")
+def _(b, node):
+    dtype = np.dtype(node.dtype if node.dtype in _DRAWN else np.float32)
+    drawn = _draw(b, "RandomUniform", node.shape, dtype, low=0.0, high=1.0)
+    x = node.x if node.dtype == dtype else b.cast(node.x, dtype)
+    return b.cast(b.op("Less", drawn, x), node.out.dtype)
+
+
 @lowers("multinomial")
 def _(b, node):
     count, replacement = node.attrs["num_samples"], node.attrs["replacement"]

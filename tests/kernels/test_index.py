@@ -19,9 +19,11 @@ DTYPES = ("float32", "float64", "float16", "int8", "int32", "int64", "bool", "co
 
 @pytest.fixture(autouse=True, params=[64, 65536], ids=["chunks", "whole"])
 def grain(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small arrays are cut into many chunks, or are done in one."""
+    """Small arrays are cut into many chunks, or are done in one; plans are made anew."""
     for module in (index, nonzero, pads):
         monkeypatch.setattr(module, "GRAIN", request.param)
+        for function in vars(module).values():
+            getattr(function, "cache_clear", int)()
 
 
 def numbers(rng: np.random.Generator, shape: Any, dtype: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dyn.kernels import search
+from dyn.kernels.order import ordered_of
 from dyn.kernels.runtime import threads
 
 
@@ -39,6 +40,10 @@ def check(x: np.ndarray, k: int, axis: int, largest: bool) -> None:
     np.testing.assert_array_equal(indices, places)
     np.testing.assert_array_equal(values, expected)
     np.testing.assert_array_equal(x, before)
+    run = ordered_of(x.shape, x.dtype, k, largest) if axis == x.ndim - 1 else None
+    if run is not None:
+        for found, listed in zip(run(x), (expected, places), strict=True):
+            np.testing.assert_array_equal(found, listed)
 
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, math.nan, -math.nan, math.inf, -math.inf, 1e-40, -1e-40, 3e38]

@@ -46,7 +46,7 @@ def test_the_oracle_gives_the_published_answers(counter: Any, key: Any, result: 
 
 
 def test_words_are_those_of_numbered_blocks() -> None:
-    key = generator().integers(0, 1 << 32, 2, np.int64).tolist()
+    key = [word % 2**32 for word in generator().bit_generator.random_raw(2).tolist()]
     u = philox.uniform(generator(), (3, 4000), 0.0, 1.0).reshape(-1)
     k = philox.integers(generator(), (12_000,), -3, 994)
     for place in (0, 1, 1023, 1024, 4095, 4096, 9000, 11_999):
@@ -102,3 +102,26 @@ def test_the_state_of_the_generator_decides(draw: Callable[..., Any]) -> None:
         np.testing.assert_array_equal(first, found[0][0])
         np.testing.assert_array_equal(second, found[0][1])
     assert not np.array_equal(found[0][0][:4500], found[0][1].reshape(-1))
+
+
+@pytest.mark.parametrize("shape", [(), (4, 10), (COUNT,)])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_draws_by_probability(shape: tuple[int, ...], dtype: str) -> None:
+    share = np.full(shape, 0.25, dtype)
+    drawn = random.bernoulli(generator(), share)
+    assert drawn.dtype == share.dtype and drawn.shape == shape
+    assert set(np.unique(drawn)) <= {0, 1}
+    if drawn.size == COUNT:
+        assert abs(drawn.mean(dtype=np.float64) - 0.25) < 5 / math.sqrt(COUNT)
+    assert not random.bernoulli(generator(), share * 0).any()
+    assert random.bernoulli(generator(), share * 4).all()
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 9000, COUNT])
+def test_permutations(n: int) -> None:
+    order = random.permutation(generator(), n, np.dtype(np.int64))
+    np.testing.assert_array_equal(np.sort(order), np.arange(n))
+    if n > 1000:
+        # Where a place goes does not depend on where it comes from.
+        assert abs(np.corrcoef(order, np.arange(n))[0, 1]) < 5 / math.sqrt(n)
+        assert abs((order < n // 2)[: n // 2].mean() - 0.5) < 5 / math.sqrt(n)

@@ -203,13 +203,7 @@ ROWS = [
         order=0,
         note="like",
     ),
-    OpCase(
-        "uniform",
-        [array("n", 3, low=0, high=1)],
-        run=random.bernoulli,
-        order=0,
-        note="bernoulli",
-    ),
+    OpCase("bernoulli", [array("n", 3, low=0, high=1)], order=0),
     *(
         OpCase(
             "multinomial",

@@ -1,0 +1,70 @@
+"""Writing to a tensor in place where it is the only one that refers to its value.
+
+Counting references finds everyone who could notice: views, tensors over the same array, what the
+tape keeps, calls that wait. What was derived from the value (`runtime/derived.py`) holds a weak
+reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from sys import getrefcount
+from typing import Any
+from weakref import getweakrefcount
+
+import numpy as np
+
+from dyn.core import observe
+from dyn.core.modes import is_grad_enabled
+from dyn.core.tensor import Tensor
+from dyn.kernels.lending import lend
+from dyn.kernels.runtime.memory import _Lease
+
+
+def _counts(x: Tensor) -> tuple[int, int]:
+    array = x._array
+    base = array.base
+    return getrefcount(array), getrefcount(base)
+
+
+_ALONE, _ALONE_BASE = _counts(Tensor._of(np.empty(1).view()))
+"""What is counted where nobody else refers to the array and to what its memory belongs to."""
+
+
+def is_sole(x: Tensor) -> bool:
+    """Whether the array of x may be written: dense, and of nobody else, and x may be written."""
+    if x._alias is not None or (x._is_wanted_leaf() and is_grad_enabled()) or observe.current():
+        return False
+    array = x._array
+    base = array.base
+    # Memory of other types may belong to a file or to another package.
+    known = base is None or (base.__class__ is _Lease and getrefcount(base) == _ALONE_BASE)
+    if not known or getrefcount(array) != _ALONE or getweakrefcount(array):
+        return False
+    return array.flags.carray
+
+
+def write(x: Tensor, beside: tuple[Any, ...], written: Callable[..., Tensor], *args: Any) -> None:
+    """Bind x to `written(*args)`, as `over` computes it."""
+    x._write(over(x, beside, written, *args))
+
+
+def over(x: Tensor, beside: tuple[Any, ...], written: Callable[..., Tensor], *args: Any) -> Tensor:
+    """`written(*args)`, whose kernel may write to x where nobody else refers to its value.
+
+    x is not to be read afterwards.
+
+    Args:
+        x: the tensor.
+        beside: what else is read; x may be among it, and is then copied.
+        written: calls an op whose kernel takes its array from `kernels.lending.owned`, and which
+            raises before it writes, if at all.
+        args: what it is called with.
+    """
+    if not is_sole(x) or any([other is x for other in beside]):
+        return written(*args)
+    lend(x._array)
+    try:
+        return written(*args)
+    finally:
+        lend(None)
