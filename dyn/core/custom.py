@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from dyn.core.dispatch import symbolic_key
 from dyn.core.dtype import is_inexact
 from dyn.core.errors import GradError
 from dyn.core.modes import is_grad_enabled, no_grad
 from dyn.core.observe import current as current_observers
-from dyn.core.tape import GradNode, Step, TapePlan, edge_of, next_order
+from dyn.core.tape import GradNode, Step, TapePlan, edge_of, next_order, symbolic_key
 from dyn.core.tensor import Tensor
 
 

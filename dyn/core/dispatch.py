@@ -29,7 +29,7 @@ from dyn.core.errors import (
 )
 from dyn.core.modes import is_grad_enabled
 from dyn.core.op import OPS, Op, Type, freeze, set_dispatch
-from dyn.core.tape import GradNode, leaf_of, next_order, tape_plan
+from dyn.core.tape import link
 from dyn.core.tensor import Tensor, to_array
 
 current_observers = observe.current
@@ -145,7 +145,7 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
             observer.on_op(op, inputs, named, outputs)
         results = tuple([out._array for out in outputs])
     if wants_grad and op.differentiable and is_grad_enabled():
-        link(op, inputs, attrs, key, plan, arrays, results, outputs, bool(observers))
+        link(op, inputs, attrs, key, plan.differentiable, arrays, results, outputs, bool(observers))
     if op.view and inputs[0] is not None:
         for i, out in enumerate(outputs):
             out._alias = Alias(inputs[0], op, attrs, i)
@@ -328,65 +328,6 @@ def cast_to(x: Tensor, dtype: np.dtype) -> Tensor:
 def cast_all(inputs: tuple[Any, ...], dtype: np.dtype) -> tuple[Any, ...]:
     """Bring all operands to their common dtype."""
     return tuple(None if x is None else cast_to(x, dtype) for x in inputs)
-
-
-def link(
-    op: Op,
-    inputs: tuple[Any, ...],
-    attrs: tuple[Any, ...],
-    key: tuple[Any, ...],
-    plan: Plan,
-    arrays: tuple[Any, ...],
-    results: tuple[Any, ...],
-    outputs: list[Tensor],
-    watched: bool,
-) -> None:
-    """Put a call on the tape: edges to where the inputs came from, and what the rules keep.
-
-    Args:
-        watched: whether there are observers, for which sizes are symbols.
-    """
-    edges: list[Any] = []
-    wanted, bit = 0, 1
-    for x in inputs:
-        if x is None or x.stop_gradient:
-            edges.append(None)
-        else:
-            node = x._node
-            edges.append((node, x._index) if node is not None else (x._leaf or leaf_of(x), 0))
-            wanted |= bit
-        bit += bit
-    tape = op.tape_plans.get(wanted | bit) or tape_plan(op, wanted, len(edges))
-    # Spelled out instead of a call of __init__, which would cost a tenth of a tiny op.
-    node = new_object(GradNode)
-    node.op = op
-    node.attrs = attrs
-    node.plan = tape
-    node.edges = edges
-    node.key = symbolic_key(inputs, key) if watched else key
-    if tape.pick_in is not None:
-        node.kept_in = tape.pick_in(arrays)
-    if tape.keep_out:
-        node.kept_out = [results[i] for i in tape.keep_out]
-    node.count = len(results)
-    node.order = next_order()
-    if op.public != 1:
-        node.outputs = [
-            (tuple(out.shape) if watched else out._array.shape, out._array.dtype) for out in outputs
-        ]
-    for i, out in enumerate(outputs):
-        if plan.differentiable[i]:
-            out._node = node
-            out._index = i
-            out.stop_gradient = False
-
-
-def symbolic_key(inputs: tuple[Any, ...], key: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The key with the sizes that observers see, so that gradients are traced symbolically."""
-    made: list[Any] = [key[0]]
-    for x, dtype in zip(inputs, key[2::2], strict=True):
-        made += [None if x is None else tuple(x.shape), dtype]
-    return tuple(made)
 
 
 def _kernel_error(op: Op, error: Exception) -> DynError:

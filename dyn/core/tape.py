@@ -19,6 +19,7 @@ from dyn.core.op import Op
 from dyn.core.tensor import Tensor
 
 next_order = itertools.count(1).__next__
+_new_object = object.__new__
 
 ATTR, KEPT_IN, KEPT_INS, KEPT_OUT, SHAPE, SHAPES, G_OUT, WANTED = range(8)
 """What a rule asks for by name: an attribute, a kept input (or all of a variadic one), a kept
@@ -213,3 +214,64 @@ def leaf_of(tensor: Tensor) -> LeafNode:
 def edge_of(tensor: Tensor) -> tuple[Any, int]:
     """The (node, output index) at which the gradient of `tensor` arrives."""
     return (tensor._node, tensor._index) if tensor._node is not None else (leaf_of(tensor), 0)
+
+
+def link(
+    op: Op,
+    inputs: tuple[Any, ...],
+    attrs: tuple[Any, ...],
+    key: tuple[Any, ...],
+    differentiable: tuple[bool, ...],
+    arrays: tuple[Any, ...],
+    results: tuple[Any, ...],
+    outputs: list[Tensor],
+    watched: bool,
+) -> None:
+    """Put a call on the tape: edges to where the inputs came from, and what the rules keep.
+
+    Args:
+        key: (attributes, shape, dtype, shape, dtype ...) of the inputs.
+        differentiable: for each output, whether gradients can flow through it.
+        watched: whether there are observers, for which sizes are symbols.
+    """
+    edges: list[Any] = []
+    wanted, bit = 0, 1
+    for x in inputs:
+        if x is None or x.stop_gradient:
+            edges.append(None)
+        else:
+            node = x._node
+            edges.append((node, x._index) if node is not None else (x._leaf or leaf_of(x), 0))
+            wanted |= bit
+        bit += bit
+    tape = op.tape_plans.get(wanted | bit) or tape_plan(op, wanted, len(edges))
+    # Spelled out instead of a call of __init__, which would cost a tenth of a tiny op.
+    node = _new_object(GradNode)
+    node.op = op
+    node.attrs = attrs
+    node.plan = tape
+    node.edges = edges
+    node.key = symbolic_key(inputs, key) if watched else key
+    if tape.pick_in is not None:
+        node.kept_in = tape.pick_in(arrays)
+    if tape.keep_out:
+        node.kept_out = [results[i] for i in tape.keep_out]
+    node.count = len(results)
+    node.order = next_order()
+    if op.public != 1:
+        node.outputs = [
+            (tuple(out.shape) if watched else out._array.shape, out._array.dtype) for out in outputs
+        ]
+    for i, out in enumerate(outputs):
+        if differentiable[i]:
+            out._node = node
+            out._index = i
+            out.stop_gradient = False
+
+
+def symbolic_key(inputs: tuple[Any, ...], key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The key with the sizes that observers see, so that gradients are traced symbolically."""
+    made: list[Any] = [key[0]]
+    for x, dtype in zip(inputs, key[2::2], strict=True):
+        made += [None if x is None else tuple(x.shape), dtype]
+    return tuple(made)

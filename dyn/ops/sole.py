@@ -18,7 +18,7 @@ from dyn.core import observe
 from dyn.core.modes import is_grad_enabled
 from dyn.core.tensor import Tensor
 from dyn.kernels.lending import lend
-from dyn.kernels.runtime.memory import _Lease
+from dyn.kernels.runtime.memory import Lease
 
 
 def _counts(x: Tensor) -> tuple[int, int]:
@@ -38,7 +38,7 @@ def is_sole(x: Tensor) -> bool:
     array = x._array
     base = array.base
     # Memory of other types may belong to a file or to another package.
-    known = base is None or (base.__class__ is _Lease and getrefcount(base) == _ALONE_BASE)
+    known = base is None or (base.__class__ is Lease and getrefcount(base) == _ALONE_BASE)
     if not known or getrefcount(array) != _ALONE or getweakrefcount(array):
         return False
     return array.flags.carray

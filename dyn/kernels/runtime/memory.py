@@ -126,7 +126,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_list.after_fork)
 
 
-class _Lease(np.ndarray):
+class Lease(np.ndarray):
     """A buffer in use: the base of every array over it, given back when the last of them dies.
 
     Each use has a lease of its own, as Python runs `__del__` once per object. Array, lease and
@@ -199,7 +199,7 @@ def _make(shape: tuple[int, ...], plan: _Plan) -> np.ndarray:
         next(_list.reuses)
     except LookupError:
         buffer = _list.make(size)
-    return np.ndarray(shape, dtype, buffer.view(_Lease), 0, strides)
+    return np.ndarray(shape, dtype, buffer.view(Lease), 0, strides)
 
 
 _F32 = np.dtype(np.float32)
