@@ -7,8 +7,8 @@ import numpy as np
 from exporter.registry import lowers
 
 
-def _position(b, node, largest):
-    axis, keep = node.attrs["axis"], node.attrs["keepdims"]
+def _position(b, node, largest, keep):
+    axis = node.attrs["axis"]
     if node.dtype != np.int64:
         target = "ArgMax" if largest else "ArgMin"
         return b.op(target, node.x, axis=axis, keepdims=int(keep))
@@ -19,12 +19,28 @@ def _position(b, node, largest):
 
 @lowers("argmax")
 def _(b, node):
-    return _position(b, node, largest=True)
+    return _position(b, node, True, node.attrs["keepdims"])
 
 
 @lowers("argmin")
 def _(b, node):
-    return _position(b, node, largest=False)
+    return _position(b, node, False, node.attrs["keepdims"])
+
+
+@lowers("extreme")
+def _(b, node):
+    axis, keep = node.attrs["axis"], node.attrs["keepdims"]
+    place = _position(b, node, node.attrs["largest"], True)
+    value = b.op("GatherElements", node.x, place, axis=axis)
+    return (value, place) if keep else (b.squeeze(value, axis), b.squeeze(place, axis))
+
+
+@lowers("extreme_grad")
+def _(b, node):
+    axis, shape = node.attrs["axis"], node.attrs["shape"]
+    g, place = node.inputs if node.attrs["keepdims"] else (b.unsqueeze(t, axis) for t in node.inputs)
+    zeros = b.op("Expand", b.const(0, node.dtype), b.shape_vector(shape))
+    return b.op("ScatterElements", zeros, place, g, axis=axis)
 
 
 @lowers("nonzero")

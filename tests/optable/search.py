@@ -24,6 +24,17 @@ def _position(function):
     return lambda x, axis, keepdims: function(x, axis=axis, keepdims=keepdims)
 
 
+def _extreme(x, axis, keepdims, largest):
+    place = (np.argmax if largest else np.argmin)(x, axis=axis, keepdims=keepdims)
+    return (np.max if largest else np.min)(x, axis=axis, keepdims=keepdims), place
+
+
+def _put(g, place, axis, keepdims, shape):
+    out, kept = np.zeros(shape, g.dtype), (shape[0], 1, *shape[2:])
+    np.put_along_axis(out, place.reshape(kept), g.reshape(kept), axis)
+    return out
+
+
 def _mode(x):
     values, places = [], []
     for row in x:
@@ -69,6 +80,40 @@ ROWS = [
             (CUBE, 0, True, "keepdims"),
             (TIES, 1, False, "ties"),
         )
+    ),
+    *(
+        OpCase(
+            "extreme",
+            [spec],
+            {"axis": axis, "keepdims": keep, "largest": largest},
+            _extreme,
+            dtypes=REALS,
+            order=0 if spec is TIES else 2,
+            onnx=None if spec is TIES else "ArgMax" if largest else "ArgMin",
+            empty=axis != 0,
+            note=f"{note}{'largest' if largest else 'smallest'}",
+        )
+        for largest in (True, False)
+        for spec, axis, keep, note in (
+            (CUBE, 1, False, ""),
+            (CUBE, 0, True, "keepdims-"),
+            (TIES, 1, False, "ties-"),
+        )
+    ),
+    *(
+        OpCase(
+            "extreme_grad",
+            [array("n", *sizes), ints("n", *sizes, low=0, high=3)],
+            {"axis": 1, "keepdims": keep, "shape": (3, 3, 4)},
+            _put,
+            dtypes=("float32", "float64", "float16", "bfloat16"),
+            sizes={"n": (3, 3)},
+            empty=False,
+            single=False,
+            onnx="ScatterElements",
+            note="keepdims" if keep else "",
+        )
+        for keep, sizes in ((False, (4,)), (True, (1, 4)))
     ),
     OpCase(
         "argmax",
