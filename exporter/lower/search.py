@@ -38,7 +38,9 @@ def _(b, node):
 @lowers("extreme_grad")
 def _(b, node):
     axis, shape = node.attrs["axis"], node.attrs["shape"]
-    g, place = node.inputs if node.attrs["keepdims"] else (b.unsqueeze(t, axis) for t in node.inputs)
+    g, place = (
+        node.inputs if node.attrs["keepdims"] else (b.unsqueeze(t, axis) for t in node.inputs)
+    )
     zeros = b.op("Expand", b.const(0, node.dtype), b.shape_vector(shape))
     return b.op("ScatterElements", zeros, place, g, axis=axis)
 

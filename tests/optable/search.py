@@ -29,6 +29,17 @@ def _extreme(x, axis, keepdims, largest):
     return (np.max if largest else np.min)(x, axis=axis, keepdims=keepdims), place
 
 
+def _lower_median(x, axis, keepdims):
+    order = np.argsort(x, axis, kind="stable")
+    place = np.take(order, [(x.shape[axis] - 1) // 2], axis)
+    if x.dtype.kind == "f":
+        missing = np.isnan(x)
+        first = missing.argmax(axis, keepdims=True)
+        place = np.where(missing.any(axis, keepdims=True), first, place)
+    found = np.take_along_axis(x, place, axis), place
+    return found if keepdims else [a.squeeze(axis) for a in found]
+
+
 def _put(g, place, axis, keepdims, shape):
     out, kept = np.zeros(shape, g.dtype), (shape[0], 1, *shape[2:])
     np.put_along_axis(out, place.reshape(kept), g.reshape(kept), axis)
@@ -168,7 +179,36 @@ ROWS = [
         run=lambda x: ops.kthvalue(x, 2),
         dtypes=REALS,
     ),
-    OpCase("mode", [TIES], reference=_mode, run=ops.mode, order=0),
+    *(
+        OpCase(
+            "mode",
+            [spec],
+            {"axis": 1, "keepdims": keep},
+            lambda x, axis, keepdims: [a[:, None] if keepdims else a for a in _mode(x)],
+            dtypes=REALS,
+            order=0 if spec is TIES else 2,
+            note=f"{'keepdims' if keep else ''}{'distinct' if spec is X else ''}",
+        )
+        for spec, keep in ((TIES, False), (TIES, True), (X, False))
+    ),
+    *(
+        OpCase(
+            "lower_median",
+            [spec],
+            {"axis": axis, "keepdims": keep},
+            _lower_median,
+            dtypes=("float32", "float64") if spec is _gaps else REALS,
+            order=0 if spec is _gaps else 2,
+            empty=axis != 0,
+            note=note,
+        )
+        for spec, axis, keep, note in (
+            (X, 1, False, ""),
+            (CUBE, 1, True, "keepdims"),
+            (array("n", 6, distinct=True), 0, False, "first"),
+            (_gaps, 1, False, "missing"),
+        )
+    ),
     *(
         OpCase(
             "median",
