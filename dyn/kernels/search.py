@@ -37,10 +37,53 @@ def topk(x, k, axis, largest):
 
 def unique(x, axis):
     """(values, first positions, inverse, counts), values in ascending order."""
+    if axis is None and x.dtype in RUNS and 0 < x.size < 2**31:
+        return _unique(contiguous(x).reshape(-1))
     values, index, inverse, counts = np.unique(
         x, return_index=True, return_inverse=True, return_counts=True, axis=axis
     )
     return values, index, inverse.reshape(-1), counts
+
+
+def _runs(args, chunk, chunks):
+    """(sorted elements, where each was, values, first positions, inverse, counts, their number).
+
+    NaN equals NaN here.
+    """
+    x, where = pointer(data(argument(args, 0)), ZERO), pointer(data(argument(args, 1)), _I64)
+    values, first = pointer(data(argument(args, 2)), ZERO), pointer(data(argument(args, 3)), _I64)
+    inverse, counts = pointer(data(argument(args, 4)), _I64), pointer(data(argument(args, 5)), _I64)
+    run, begin = -1, 0
+    for i in range(argument(args, 7)):
+        new, old = x[i], x[begin]
+        if i == 0 or (new != old and not (new != new and old != old)):
+            run, begin = run + 1, i
+            values[run] = new
+            first[run] = where[i]
+        counts[run] = i - begin + 1
+        inverse[where[i]] = run
+    pointer(data(argument(args, 6)), _I64)[0] = run + 1
+
+
+RUNS = instances("runs", _runs, "f4 i4 i8")
+
+
+@lru_cache(256)
+def _plan_runs(dtype: np.dtype, size: int) -> Launch:
+    return Launch([(RUNS[dtype], 1)], 7, size)
+
+
+def _unique(x):
+    """What `unique` gives of a dense vector."""
+    ordered_x, where = ordered(x, x.size, False)
+    values = empty(x.shape, x.dtype)
+    first, inverse, counts = (empty(x.shape, np.int64) for _ in range(3))
+    number = np.empty(1, np.int64)
+    plan = _plan_runs(x.dtype, x.size)
+    plan(contiguous(ordered_x), contiguous(where), values, first, inverse, counts, number)
+    # Copies, so that few values do not keep the memory of all.
+    values, first, counts = (a[: number[0]].copy() for a in (values, first, counts))
+    return values, first, inverse, counts
 
 
 def bincount(x, weights, minlength):
