@@ -1,4 +1,4 @@
-"""Order along rows of float32 and of integers: all elements sorted, or the k smallest or largest selected.
+"""Order along rows of float32 and of integers: all sorted, or the k smallest or largest selected.
 
 An element and its place become one integer: the float's bits as a number that is ordered like it
 above, the place below. So integers are compared, and equal elements keep their order. Few of many
@@ -236,9 +236,7 @@ def _plan(rows: int, n: int, k: int, largest: bool, few: bool) -> tuple[Launch, 
     return Launch([(_order, chunks)], 4, *words), chunks, size
 
 
-def _of_integers(
-    x: np.ndarray, k: int, largest: bool
-) -> tuple[np.ndarray, np.ndarray] | None:
+def _of_integers(x: np.ndarray, k: int, largest: bool) -> tuple[np.ndarray, np.ndarray] | None:
     """By way of floats, of which the positive ones are ordered like their bits; None: too wide."""
     low, high = int(x.min()), int(x.max())
     if high - low > _INFINITY or x.dtype == np.uint64:

@@ -222,12 +222,6 @@ ROWS = [
         reference=lambda x, y: np.sqrt(((x - y) ** 2).sum()),
         run=ops.dist,
     ),
-    OpCase(
-        "trace",
-        [array(3, 4, "n")],
-        reference=lambda x: np.trace(x, 1),
-        run=lambda x: ops.trace(x, 1),
-    ),
     *(
         OpCase(
             name,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dyn.core.dispatch import scalar
 from dyn.core.modes import no_grad
 from dyn.core.tensor import Tensor
 from dyn.ops import norm as ops
+from dyn.ops.elementwise import lerp
 from dyn.ops.infer import product
 
 
@@ -44,10 +46,12 @@ def batch_norm(
         return ops.batch_norm_infer(x, weight, bias, running_mean, running_var, epsilon=epsilon)
     out, mean, var = ops.batch_norm(x, weight, bias, epsilon=epsilon)
     with no_grad():
-        keep, take = momentum, 1.0 - momentum
+        take = 1.0 - momentum
         if unbiased:
             count = product(x.shape) // x.shape[1]
-            var = var * (count / (count - 1))
-        running_mean._assign(running_mean * keep + mean * take)
-        running_var._assign(running_var * keep + var * take)
+            more = count / (count - 1)
+            # A number that is a tensor already need not be lifted.
+            var = var * (scalar(more, var._read().dtype) if more.__class__ is float else more)
+        running_mean._assign(lerp(running_mean, mean, take))
+        running_var._assign(lerp(running_var, var, take))
     return out
