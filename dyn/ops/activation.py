@@ -113,12 +113,19 @@ def thresholded_relu(x: Tensor, threshold: float = 1.0, value: float = 0.0) -> T
 
 
 def _infer_prelu(x: Type, w: Type, *, axis: int | None) -> Type:
-    return broadcast(x, w) if axis is None else x
+    if axis is None:
+        return broadcast(x, w)
+    if len(w.shape) != 1 or not (same_size(w.shape[0], 1) or same_size(w.shape[0], x.shape[axis])):
+        raise ShapeError(f"weight {show(w.shape)} does not fit x {show(x.shape)}")
+    return x
 
 
 @op(infer=_infer_prelu, promote="float")
 def _prelu(x, w, *, axis=None):
-    """x where x > 0, else w * x; w broadcasts, or is a vector along an axis of x. ONNX: PRelu."""
+    """x where x > 0, else w * x; w broadcasts, or is a vector along an axis of x. ONNX: PRelu.
+
+    A vector of one element is for all of x.
+    """
     return kernels.binary("prelu", x, kernels.along(w, axis, x.ndim))
 
 
@@ -128,9 +135,9 @@ def _(g, *, x, w, axis):
 
 
 @_prelu.vjp("w")
-def _(g, *, x, axis):
+def _(g, *, x, w_shape, axis):
     found = multiply(g, minimum(x, 0))
-    if axis is None:
+    if axis is None or same_size(w_shape[0], 1):
         return found
     others = tuple([i for i in range(found.ndim) if i != axis])
     return OPS["sum"](found, axes=others, keepdims=False)
@@ -166,12 +173,11 @@ def prelu(x: Tensor, weight: Tensor, data_format: str = "NCHW") -> Tensor:
     Raises:
         ShapeError: the number of weights is neither 1 nor C.
     """
-    if weight.ndim and not same_size(weight.shape[0], 1):
-        axis = x.ndim - 1 if data_format.endswith("C") else 1
-        if x.ndim < 2 or not same_size(weight.shape[0], x.shape[axis]):
-            raise ShapeError(f"weight {show(weight.shape)} does not fit x {show(x.shape)}")
-        return apply(_prelu, (x, weight), (axis,))
-    return apply(_prelu, (x, weight), (None,))
+    ndim = x.ndim
+    if ndim < 2 and weight.ndim and not same_size(weight.shape[0], 1):
+        raise ShapeError(f"weight {show(weight.shape)} does not fit x {show(x.shape)}")
+    axis = None if ndim < 2 or not weight.ndim else ndim - 1 if data_format[-1] == "C" else 1
+    return apply(_prelu, (x, weight), (axis,))
 
 
 def rrelu(x: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Tensor:

@@ -173,12 +173,13 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
 
 def _planes(x: Tensor, axis1: int, axis2: int) -> Tensor:
     """x with two axes last."""
-    a, b = axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
-    if x.ndim < 2 or a == b:
+    ndim = x.ndim
+    a, b = axis_of(axis1, ndim), axis_of(axis2, ndim)
+    if ndim < 2 or a == b:
         raise ShapeError(f"a diagonal needs two axes, got {axis1} and {axis2} of {show(x.shape)}")
-    if (a, b) == (x.ndim - 2, x.ndim - 1):
+    if (a, b) == (ndim - 2, ndim - 1):
         return x
-    return _transpose(x, perm=(*(i for i in range(x.ndim) if i not in (a, b)), a, b))
+    return _transpose(x, perm=(*(i for i in range(ndim) if i not in (a, b)), a, b))
 
 
 def diag(x: Tensor, offset: int = 0, padding_value: float = 0) -> Tensor:
