@@ -13,16 +13,46 @@ import numpy as np
 from dyn.kernels.batch_norm_channels import vectors
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, float_word
-from dyn.kernels.runtime.jit import instances
+from dyn.kernels.runtime.jit import SUM, instances, kernel
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, argument_float
 from dyn.kernels.vector.runs import pointer
 
-SMALL = 4096
-"""Elements up to which an image is small."""
+SMALL, SCATTERED = 16384, 2048
+"""Elements up to which an image is small: one of planes, and one whose planes are no vectors."""
+PLANE = 8
+"""Elements from which on a plane is walked by vectors."""
 ZERO = np.float32(0)
 """Stands for the type of the elements: that of an instance below."""
 _F64 = np.float64(0)
+
+
+@kernel(fastmath=SUM)
+def _total(x, at, stop):
+    """The sum of some elements."""
+    total = _F64
+    for i in range(at, stop):
+        total += x[i]
+    return total
+
+
+@kernel(fastmath=SUM)
+def _spread(x, at, stop, mean):
+    """The sum of the squared distances from a mean."""
+    total = _F64
+    for i in range(at, stop):
+        away = x[i] - mean
+        total += away * away
+    return total
+
+
+@kernel(fastmath=SUM)
+def _inner(g, x, at, stop, mean):
+    """The sum of g times the distances from a mean."""
+    total = _F64
+    for i in range(at, stop):
+        total += g[i] * (x[i] - mean)
+    return total
 
 
 def _normalise(args, chunk, chunks):
@@ -38,14 +68,11 @@ def _normalise(args, chunk, chunks):
         total, squares = _F64, _F64
         for n in range(samples):
             at = n * step + c * size
-            for i in range(at, at + size):
-                total += x[i]
+            total += _total(x, at, at + size)
         mean = total / count
         for n in range(samples):
             at = n * step + c * size
-            for i in range(at, at + size):
-                away = x[i] - mean
-                squares += away * away
+            squares += _spread(x, at, at + size, mean)
         variance = squares / count
         means[c], variances[c] = mean, variance
         # As in `fold`, which inference goes by: from the numbers that were noted.
@@ -70,9 +97,8 @@ def _gradient(args, chunk, chunks):
         total, inner, mean = _F64, _F64, np.float64(means[c])
         for n in range(samples):
             at = n * step + c * size
-            for i in range(at, at + size):
-                total += g[i]
-                inner += g[i] * (x[i] - mean)
+            total += _total(g, at, at + size)
+            inner += _inner(g, x, at, at + size, mean)
         rstd = 1 / np.sqrt(np.float64(var[c]) + argument_float(args, 13))
         factor, own = rstd * w[c], inner * rstd
         gw[c], gb[c] = own, total
@@ -90,7 +116,8 @@ _GRADIENT = instances("denormalise_small", _gradient, "f4 f8")
 
 def is_small(x: np.ndarray) -> bool:
     """Whether x [N, C, ...] is for the functions below."""
-    return 0 < x.size <= SMALL and x.flags.c_contiguous and x.dtype in _NORMALISE
+    most = SMALL if x.ndim > 2 and x.size >= PLANE * x.shape[0] * x.shape[1] else SCATTERED
+    return 0 < x.size <= most and x.flags.c_contiguous and x.dtype in _NORMALISE
 
 
 @lru_cache(1024)
