@@ -320,7 +320,7 @@ ROWS = [
     ),
     *(
         OpCase(
-            "cummax_index",
+            "cummax",
             [spec],
             reference=lambda x, f=extreme: _running(x, f),
             run=lambda x, f=function: f(x, 1),
