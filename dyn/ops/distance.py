@@ -82,7 +82,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, axis: int = 1, eps: float = 1e-8) 
     """x1 . x2 / (|x1| |x2|) along an axis, broadcast; each length counts as at least `eps`."""
     a, b = x1.shape, x2.shape
     if a != b:
-        shape = broadcast_shapes(a, b)
+        shape = broadcast_shapes(tuple(a), tuple(b))
         x1, x2 = (x if x.shape == list(shape) else OPS["expand"](x, shape=shape) for x in (x1, x2))
     return apply(_cosine, (x1, x2), (axis_of(axis, len(x1.shape)), float(eps)))
 
