@@ -10,10 +10,11 @@ import numpy as np
 from dyn.kernels.copy import contiguous
 from dyn.kernels.order import ordered
 from dyn.kernels.runtime.arrays import data
-from dyn.kernels.runtime.drive import Launch, chunks_of
+from dyn.kernels.runtime.drive import Launch, chunks_of, float_word
 from dyn.kernels.runtime.jit import instances, kernel, task
 from dyn.kernels.runtime.memory import empty
-from dyn.kernels.runtime.threads import argument, bounds
+from dyn.kernels.runtime.threads import argument, argument_float, bounds
+from dyn.kernels.runtime.words import room
 from dyn.kernels.vector.runs import pointer
 
 GRAIN = 4096
@@ -109,6 +110,39 @@ def _count(args, chunk, chunks):
     start, stop = bounds(argument(args, 2), chunk, chunks, 8)
     for i in range(start, stop):
         table[x[i]] += 1
+
+
+def histogram(x, bins, low, high):
+    """How many elements lie in each of equal bins from `low` to `high`, in the dtype of x.
+
+    The last bin has both its edges; what lies outside and NaN are not counted.
+    """
+    if x.dtype not in BINS:
+        return histogram(x.astype(np.float32), bins, low, high).astype(x.dtype)
+    chunks = 1 if bins > MANY else chunks_of(x.size, 16 * GRAIN, TABLES)
+    tables = np.zeros((chunks, bins), np.int64)
+    numbers = map(float_word, (low, high, bins / (high - low)))
+    Launch([(BINS[x.dtype], chunks)], 2, x.size, bins, *numbers)(contiguous(x), tables)
+    return tables.sum(0).astype(x.dtype)
+
+
+def _bins(args, chunk, chunks):
+    """Count in a chunk: (x, a table for each chunk, size, bins, lowest, highest, bins per unit)."""
+    x, bins = pointer(data(argument(args, 0)), ZERO), argument(args, 3)
+    table = pointer(data(argument(args, 1)) + 8 * chunk * bins, _I64)
+    # In the precision of the elements, as in a file.
+    rounded = pointer(room(), ZERO)
+    for k in range(3):
+        rounded[k] = argument_float(args, 4 + k)
+    low, high, scale = rounded[0], rounded[1], rounded[2]
+    start, stop = bounds(argument(args, 2), chunk, chunks, 8)
+    for i in range(start, stop):
+        if low <= x[i] and x[i] <= high:
+            place = np.int64((x[i] - low) * scale)
+            table[min(place, bins - 1)] += 1
+
+
+BINS = instances("bins", _bins, "f4 f8")
 
 
 def searchsorted(edges, x, right):

@@ -9,7 +9,7 @@ from typing import Any
 
 from dyn.core.dispatch import apply, dtype_attr
 from dyn.core.dtype import I64
-from dyn.core.errors import ShapeError
+from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import extremum
@@ -230,6 +230,29 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
     return _bincount(x, weights, minlength=int(minlength))
 
 
+def _infer_histogram(x: Type, *, bins: int, low: float, high: float) -> Type:
+    if bins < 1 or not low < high:
+        raise AttributeValueError(f"{bins} bins from {low} to {high} are none")
+    return Type((bins,), x.dtype)
+
+
+@op(infer=_infer_histogram, differentiable=False)
+def _histogram(x, *, bins, low, high):
+    """How many elements lie in each of equal bins. ONNX: Floor, Equal, ReduceSum."""
+    return kernels.histogram(x, bins, low, high)
+
+
+def histogram(x: Tensor, bins: int, low: float, high: float) -> Tensor:
+    """How many elements lie in each of `bins` equal bins from `low` to `high`.
+
+    The last bin has both its edges; what lies outside is not counted.
+
+    Returns:
+        (bins,), the dtype of x.
+    """
+    return apply(_histogram, (x,), (int(bins), float(low), float(high)))
+
+
 # ---- in a sorted sequence ----------------------------------------------------------------------
 
 
@@ -282,6 +305,7 @@ __all__ = [
     "bincount",
     "bucketize",
     "extreme",
+    "histogram",
     "nonzero",
     "searchsorted",
     "unique",

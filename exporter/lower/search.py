@@ -71,6 +71,26 @@ def _(b, node):
     return b.axes("ReduceSum", hits, (0,), False)
 
 
+@lowers("histogram")
+def _(b, node):
+    bins, low, high = (node.attrs[name] for name in ("bins", "low", "high"))
+    dtype = np.dtype(np.float64 if node.dtype == np.float64 else np.float32)
+    x = b.cast(b.reshape(node.x, [-1]), dtype)
+    inside = b.op("And", *_within(b, x, low, high, dtype))
+    x = b.op("Where", inside, x, b.const(low, dtype))
+    scaled = b.op("Mul", b.op("Sub", x, b.const(low, dtype)), b.const(bins / (high - low), dtype))
+    place = b.op("Min", b.op("Floor", scaled), b.const(bins - 1, dtype))
+    hits = b.op("Equal", b.unsqueeze(place, 1), b.const(np.arange(bins), dtype))
+    hits = b.op("And", hits, b.unsqueeze(inside, 1))
+    return b.cast(b.axes("ReduceSum", b.cast(hits, np.int64), (0,), False), node.out.dtype)
+
+
+def _within(b, x, low, high, dtype):
+    """Whether elements are at least `low`, and at most `high`."""
+    yield b.op("GreaterOrEqual", x, b.const(low, dtype))
+    yield b.op("LessOrEqual", x, b.const(high, dtype))
+
+
 @lowers("searchsorted")
 def _(b, node):
     edges, x = node.inputs

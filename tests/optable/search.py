@@ -126,6 +126,18 @@ ROWS = [
         )
         for keep, sizes in ((False, (4,)), (True, (1, 4)))
     ),
+    *(
+        OpCase(
+            "histogram",
+            [array("n", 50, low=-4, high=4)],
+            {"bins": bins, "low": -3.0, "high": 2.5},
+            lambda x, bins, low, high: np.histogram(x, bins, (low, high))[0].astype(x.dtype),
+            dtypes=("float32", "float64", "int64"),
+            order=0,
+            note=str(bins),
+        )
+        for bins in (1, 4, 11)
+    ),
     OpCase(
         "argmax",
         [CUBE],
