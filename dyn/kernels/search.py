@@ -119,11 +119,19 @@ def histogram(x, bins, low, high):
     """
     if x.dtype not in BINS:
         return histogram(x.astype(np.float32), bins, low, high).astype(x.dtype)
-    chunks = 1 if bins > MANY else chunks_of(x.size, 16 * GRAIN, TABLES)
+    launch, chunks = _plan_bins(x.dtype, x.size, bins, low, high)
     tables = np.zeros((chunks, bins), np.int64)
-    numbers = map(float_word, (low, high, bins / (high - low)))
-    Launch([(BINS[x.dtype], chunks)], 2, x.size, bins, *numbers)(contiguous(x), tables)
+    launch(contiguous(x), tables)
     return tables.sum(0).astype(x.dtype)
+
+
+@lru_cache(256)
+def _plan_bins(
+    dtype: np.dtype, size: int, bins: int, low: float, high: float
+) -> tuple[Launch, int]:
+    chunks = 1 if bins > MANY else chunks_of(size, 16 * GRAIN, TABLES)
+    numbers = map(float_word, (low, high, bins / (high - low)))
+    return Launch([(BINS[dtype], chunks)], 2, size, bins, *numbers), chunks
 
 
 def _bins(args, chunk, chunks):

@@ -16,7 +16,8 @@ def test_cross(others: tuple[int, int], axis: int, dtype: str, rng: np.random.Ge
     shape.insert(axis, 3)
     x, y = ((rng.standard_normal(shape) * 9).astype(dtype) for _ in range(2))
     for a, b in ((x, y), (x[::-1] if axis else x, y), (x[:1] if axis else x, y)):
-        wanted = np.cross(*np.broadcast_arrays(a, b), axis=axis)
+        left, right = np.broadcast_arrays(a, b)
+        wanted = np.cross(left, right, axis=axis)
         found = vectors.cross(a, b, axis)
         assert found.dtype == x.dtype and found.shape == wanted.shape
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
