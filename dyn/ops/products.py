@@ -19,7 +19,6 @@ from dyn.core.tensor import Tensor
 from dyn.kernels import einsum as kernels
 from dyn.kernels import vectors
 from dyn.kernels.elementwise import binary
-from dyn.ops.composite import differentiate_as
 from dyn.ops.infer import Type, axis_of, broadcast_shapes, product, same_size, show
 from dyn.ops.linalg import _matmul
 from dyn.ops.shape import _reshape, _transpose
@@ -169,15 +168,22 @@ def _kron(x, y):
     return binary("multiply", left, right).reshape(shape)
 
 
-def _kron_of_ops(x: Tensor, y: Tensor) -> Tensor:
-    """`_kron` made of ops."""
-    xs, ys = tuple(x.shape), tuple(y.shape)
-    left = _reshape(x, shape=_interleaved(xs, True))
-    right = _reshape(y, shape=_interleaved(ys, False))
-    return _reshape(left * right, shape=tuple(a * b for a, b in zip(xs, ys, strict=True)))
+def _kron_grad(g: Tensor, other: Tensor, xs: Any, ys: Any, first: bool) -> Tensor:
+    """The gradient of one factor, of those of shapes xs and ys; `other` is the other factor."""
+    wide = _reshape(g, shape=tuple(n for pair in zip(xs, ys, strict=True) for n in pair))
+    parts = wide * _reshape(other, shape=_interleaved(tuple(other.shape), not first))
+    axes = tuple(range(1 if first else 0, 2 * len(xs), 2))
+    return OPS["sum"](parts, axes=axes, keepdims=False)
 
 
-differentiate_as(_kron, _kron_of_ops)
+@_kron.vjp("x")
+def _(g, *, x_shape, y):
+    return _kron_grad(g, y, x_shape, y.shape, True)
+
+
+@_kron.vjp("y")
+def _(g, *, x, y_shape):
+    return _kron_grad(g, x, x.shape, y_shape, False)
 
 
 def kron(x: Tensor, y: Tensor) -> Tensor:
