@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from dyn.core.op import OPS, op
-from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
-from dyn.ops.elementwise import divide, keep_where, multiply, subtract
+from dyn.ops.elementwise import divide, multiply, subtract
 from dyn.ops.index import where
 from dyn.ops.infer import broadcast, same
 
@@ -36,20 +34,13 @@ def xlogy(x, y):
     return kernels.binary("xlogy", x, y)
 
 
-def _undefined(x: Tensor, y: Tensor) -> Any:
-    """Where x is 0 and the logarithm of y is no number to multiply it by."""
+@xlogy.vjp("x", "y")
+def _(g, *, x, y):
+    # Where x is 0 and the logarithm of y is no number to multiply it by.
     outside = OPS["logical_or"](OPS["less_equal"](y, 0), OPS["isinf"](y))
-    return OPS["logical_and"](OPS["equal"](x, 0), outside)
-
-
-@xlogy.vjp("x")
-def _(g, *, x, y):
-    return multiply(g, OPS["log"](where(_undefined(x, y), 1, y)))
-
-
-@xlogy.vjp("y")
-def _(g, *, x, y):
-    return keep_where(OPS["logical_not"](_undefined(x, y)), multiply(g, divide(x, y)))
+    undefined = OPS["logical_and"](OPS["equal"](x, 0), outside)
+    gx = multiply(g, OPS["log"](where(undefined, 1, y)))
+    return gx, where(undefined, 0, multiply(g, divide(x, y)))
 
 
 @op(infer=same, promote="float")
