@@ -170,7 +170,7 @@ from dyn.ops.join import (
     vstack,
 )
 from dyn.ops.linalg import addmm, bmm, dot, inner, matmul, mm, mv, outer
-from dyn.ops.matrix import diag, diag_embed, diagonal, eye, tril, triu
+from dyn.ops.matrix import diag, diag_embed, diagonal, eye, trace, tril, triu
 from dyn.ops.products import cross, einsum, kron, matrix_power, tensordot
 from dyn.ops.random import (
     bernoulli,
@@ -205,7 +205,6 @@ from dyn.ops.reduce import (
     prod,
     std,
     sum,
-    trace,
     var,
 )
 from dyn.ops.scan import cummax, cummin, cumprod, cumsum, diff

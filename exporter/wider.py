@@ -25,9 +25,9 @@ WIDER: dict[str, Mapping[str, str]] = {
     op: wider
     for ops, wider in (
         ("clip maximum minimum pad relu unfold", _INT16),
-        ("argmax argmin cummax_index fold max min searchsorted where", {**_BOOL, **_INT16}),
+        ("argmax argmin cummax extreme fold max min searchsorted where", {**_BOOL, **_INT16}),
         ("einsum matmul", {**_SMALL, "bool": "int32"}),
-        ("bincount norm pow tril triu", _SMALL),
+        ("bincount lower_median mode norm pow tril triu", _SMALL),
         ("floor_divide neg remainder", {"uint8": "int32"}),
         # MaxPool takes floating-point numbers and bytes alone, DepthToSpace not even all bytes.
         (

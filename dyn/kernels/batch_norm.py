@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dyn.kernels import batch_norm_small as small
 from dyn.kernels.batch_norm_channels import (
     add_samples,
     fold,
@@ -23,6 +24,7 @@ from dyn.kernels.batch_norm_channels import (
     statistics,
     vectors,
 )
+from dyn.kernels.copy import contiguous
 from dyn.kernels.layout import dense, is_channels_last, like
 from dyn.kernels.runtime.memory import empty_like
 from dyn.kernels.vector.columns import Column, ColumnKernel
@@ -245,6 +247,8 @@ def batch_norm(
         wide = (None if v is None else v.astype(np.float32) for v in (x, w, b, residual))
         made = batch_norm(*wide, epsilon=epsilon, activation=activation)
         return made[0].astype(x.dtype), made[1].astype(x.dtype), made[2].astype(x.dtype)
+    if residual is None and activation is None and small.is_small(x):
+        return small.batch_norm(x, w, b, epsilon)
     x = dense(x)
     image = Image.of(x)
     mean, var = _stats(x, image)
@@ -292,6 +296,9 @@ def batch_norm_grad(
         wide = (None if v is None else v.astype(np.float32) for v in given)
         made = batch_norm_grad(*wide, epsilon=epsilon, activation=activation)
         return tuple(v.astype(x.dtype) for v in made)
+    if residual is None and activation is None and small.is_small(x):
+        g = contiguous(g)
+        return small.batch_norm_grad(g, x, w, mean, var, g_mean, g_var, epsilon=epsilon)
     x = dense(x)
     image = Image.of(x)
     arrays = {X: x, G: like(g, x)}

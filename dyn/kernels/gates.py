@@ -1,15 +1,29 @@
 """Gated linear units: halves of an array along an axis, read where they lie.
 
 The first half is multiplied by the sigmoid of the second; the gradient of both goes into one array.
+Of a dense float32 array each half is a run of elements for every place before the axis, which the
+compiled formulas take as they are; others go through functions of whole arrays.
 """
 
 from __future__ import annotations
+
+import math
+from functools import lru_cache
 
 import numpy as np
 
 from dyn.kernels.copy import place
 from dyn.kernels.elementwise import binary, ternary
+from dyn.kernels.elementwise.apply import FAST
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.drive import Launch, chunks_of
+from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.threads import argument, bounds, pack
+
+GRAIN = 16384
+"""Elements worth a chunk."""
+_F32 = np.dtype(np.float32)
 
 
 def _halves(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -18,15 +32,66 @@ def _halves(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     return x[(*before, slice(None, half))], x[(*before, slice(half, None))]
 
 
+@task
+def _gate_runs(args, chunk, chunks):
+    """Words: (x, out; pairs of runs, elements of a run, parts of a run, formula)."""
+    count, parts = argument(args, 3), argument(args, 4)
+    size = 4 * count
+    start, stop = bounds(argument(args, 2) * parts, chunk, chunks, 1)
+    for unit in range(start, stop):
+        pair, part = unit // parts, unit % parts
+        low, high = count * part // parts, count * (part + 1) // parts
+        a = data(argument(args, 0)) + 2 * size * pair + 4 * low
+        out = data(argument(args, 1)) + size * pair + 4 * low
+        call_address(argument(args, 5), a, a + size, a, out, high - low, pack(0.0, 0.0, 0.0, 0))
+
+
+@task
+def _gate_runs_back(args, chunk, chunks):
+    """Words: (g, x, out; pairs of runs, elements of a run, parts of a run, two formulas)."""
+    count, parts = argument(args, 4), argument(args, 5)
+    size = 4 * count
+    start, stop = bounds(argument(args, 3) * parts, chunk, chunks, 1)
+    for unit in range(start, stop):
+        pair, part = unit // parts, unit % parts
+        low, high = count * part // parts, count * (part + 1) // parts
+        g = data(argument(args, 0)) + size * pair + 4 * low
+        a = data(argument(args, 1)) + 2 * size * pair + 4 * low
+        out = data(argument(args, 2)) + 2 * size * pair + 4 * low
+        none = pack(0.0, 0.0, 0.0, 0)
+        call_address(argument(args, 6), g, a + size, g, out, high - low, none)
+        call_address(argument(args, 7), g, a, a + size, out + size, high - low, none)
+
+
+@lru_cache(1024)
+def _plan(shape: tuple[int, ...], axis: int, back: bool) -> Launch:
+    pairs, count = math.prod(shape[:axis]), math.prod(shape[axis:]) // 2
+    chunks = chunks_of(pairs * count, GRAIN)
+    # Few long runs are cut into parts, so that there is something to share out.
+    parts = min(-(-chunks // max(pairs, 1)), max(count, 1))
+    chunks = max(1, min(chunks, pairs * parts))
+    if back:
+        codes = FAST["gated"].address, FAST["gated_grad"].address
+        return Launch([(_gate_runs_back, chunks)], 3, pairs, count, parts, *codes)
+    return Launch([(_gate_runs, chunks)], 2, pairs, count, parts, FAST["gated"].address)
+
+
 def glu(x: np.ndarray, axis: int) -> np.ndarray:
     """The first half times the sigmoid of the second."""
-    return binary("gated", *_halves(x, axis))
+    if x.dtype != _F32 or not x.flags.c_contiguous:
+        return binary("gated", *_halves(x, axis))
+    out = empty((*x.shape[:axis], x.shape[axis] // 2, *x.shape[axis + 1 :]), _F32)
+    _plan(x.shape, axis, False)(x, out)
+    return out
 
 
 def glu_grad(g: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
     """The gradient of both halves."""
-    a, b = _halves(x, axis)
     out = empty(x.shape, x.dtype)
+    if x.dtype == _F32 and x.flags.c_contiguous and g.dtype == _F32 and g.flags.c_contiguous:
+        _plan(x.shape, axis, True)(g, x, out)
+        return out
+    a, b = _halves(x, axis)
     for half, found in zip(
         _halves(out, axis), (binary("gated", g, b), ternary("gated_grad", g, a, b)), strict=True
     ):

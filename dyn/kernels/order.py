@@ -1,4 +1,4 @@
-"""Order along rows of float32: all elements sorted, or the k smallest or largest selected.
+"""Order along rows of float32 and of integers: all sorted, or the k smallest or largest selected.
 
 An element and its place become one integer: the float's bits as a number that is ordered like it
 above, the place below. So integers are compared, and equal elements keep their order. Few of many
@@ -216,7 +216,8 @@ def ordered(x: np.ndarray, k: int, largest: bool) -> tuple[np.ndarray, np.ndarra
         return values.astype(x.dtype), indices
     few = 0 < k <= MOST and 4 * k <= n
     if x.dtype != _F32 and not few:
-        return _of_any(x, k, largest)
+        found = _of_integers(x, k, largest) if x.size and x.dtype.kind in "iu" else None
+        return _of_any(x, k, largest) if found is None else found
     x = contiguous(x)
     values, indices = empty((*lead, k), x.dtype), empty((*lead, k), np.int64)
     if not values.size:
@@ -261,6 +262,16 @@ def _plan(rows: int, n: int, k: int, largest: bool, few: bool) -> tuple[Launch, 
     size = 8 * k if few else 16 * n + 8 * COUNTS
     words = rows, n, k, -1 if largest else 0, int(not few), size
     return Launch([(_order, chunks)], 4, *words), chunks, size
+
+
+def _of_integers(x: np.ndarray, k: int, largest: bool) -> tuple[np.ndarray, np.ndarray] | None:
+    """By way of floats, of which the positive ones are ordered like their bits; None: too wide."""
+    low, high = int(x.min()), int(x.max())
+    if high - low > _INFINITY or x.dtype == np.uint64:
+        return None
+    bits = (x.astype(np.int64, copy=False) - low).astype(np.int32)
+    values, indices = ordered(bits.view(_F32), k, largest)
+    return (values.view(np.int32).astype(np.int64) + low).astype(x.dtype), indices
 
 
 def _of_any(x: np.ndarray, k: int, largest: bool) -> tuple[np.ndarray, np.ndarray]:

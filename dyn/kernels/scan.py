@@ -132,17 +132,18 @@ def recurrence(a, b, axis, reverse):
     return _flip(np.moveaxis(out, 0, axis), axis, reverse)
 
 
-def cummax_index(x, axis, largest):
-    """Where the largest (or smallest) of all elements up to each one stands; ties: the last.
+def cummax(x, axis, largest):
+    """(values, places) of the largest (or smallest) of all elements up to each one; ties: the last.
 
     NaN counts as larger (or smaller) than anything, as in numpy's running maximum.
     """
     if x.dtype in EXTREME:
         x = contiguous(x)
-        out = empty(x.shape, np.int64)
-        plan("extreme", x.dtype, _sizes(x.shape, axis), 1 if largest else -1)(x, out)
-        return out
+        values, places = empty(x.shape, x.dtype), empty(x.shape, np.int64)
+        plan("extreme", x.dtype, _sizes(x.shape, axis), 1 if largest else -1)(x, values, places)
+        return values, places
     running = (np.maximum if largest else np.minimum).accumulate(x, axis=axis)
     places = np.arange(x.shape[axis]).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
     here = (x == running) | (x != x)
-    return np.maximum.accumulate(np.where(here, places, 0), axis=axis)
+    places = np.maximum.accumulate(np.where(here, places, 0), axis=axis)
+    return np.take_along_axis(x, places, axis), places

@@ -88,13 +88,13 @@ def _recurrence(args, chunk, chunks):
 
 
 def _extreme(args, chunk, chunks):
-    """Words: (x, out, outer, n, inner, 1 for the largest, -1 for the smallest)."""
-    n, inner, largest = argument(args, 3), argument(args, 4), argument(args, 5) > 0
-    x = pointer(data(argument(args, 0)), ZERO)
-    out = pointer(data(argument(args, 1)), np.int64(0))
+    """Words: (x, values, places, outer, n, inner, 1 for the largest, -1 for the smallest)."""
+    n, inner, largest = argument(args, 4), argument(args, 5), argument(args, 6) > 0
+    x, values = pointer(data(argument(args, 0)), ZERO), pointer(data(argument(args, 1)), ZERO)
+    out = pointer(data(argument(args, 2)), np.int64(0))
     blocks = (inner + BLOCK - 1) // BLOCK
     best, where = pointer(room(), ZERO), pointer(room(), np.int64(0))
-    first, last = bounds(argument(args, 2) * blocks, chunk, chunks, 1)
+    first, last = bounds(argument(args, 3) * blocks, chunk, chunks, 1)
     for block in range(first, last):
         at = block // blocks * n * inner + block % blocks * BLOCK
         width = min(BLOCK, inner - block % blocks * BLOCK)
@@ -106,6 +106,7 @@ def _extreme(args, chunk, chunks):
                 better = ((new >= top) if largest else (new <= top)) | (new != new)
                 top = new if better else top
                 place = i if better else place
+                values[at] = top
                 out[at] = place
                 at += inner
         else:
@@ -118,6 +119,7 @@ def _extreme(args, chunk, chunks):
                     better = ((new >= old) if largest else (new <= old)) | (new != new)
                     best[j] = new if better else old
                     where[j] = i if better else where[j]
+                    values[at + j] = best[j]
                     out[at + j] = where[j]
                 at += inner
 
@@ -134,4 +136,5 @@ def plan(kind: str, dtype: np.dtype, sizes: tuple[int, int, int], option: int) -
     outer, n, inner = sizes
     units = outer * -(-inner // BLOCK)
     chunks = max(1, min(units, chunks_of(outer * n * inner, GRAIN)))
-    return Launch([(tables[kind][dtype], chunks)], 3 if kind == "recurrence" else 2, *sizes, option)
+    arrays = 2 if kind == "product" else 3
+    return Launch([(tables[kind][dtype], chunks)], arrays, *sizes, option)

@@ -10,10 +10,11 @@ import numpy as np
 from dyn.kernels.copy import contiguous
 from dyn.kernels.order import ordered
 from dyn.kernels.runtime.arrays import data
-from dyn.kernels.runtime.drive import Launch, chunks_of
+from dyn.kernels.runtime.drive import Launch, chunks_of, float_word
 from dyn.kernels.runtime.jit import instances, kernel, task
 from dyn.kernels.runtime.memory import empty
-from dyn.kernels.runtime.threads import argument, bounds
+from dyn.kernels.runtime.threads import argument, argument_float, bounds
+from dyn.kernels.runtime.words import room
 from dyn.kernels.vector.runs import pointer
 
 GRAIN = 4096
@@ -37,6 +38,8 @@ def topk(x, k, axis, largest):
 
 def unique(x, axis):
     """(values, first positions, inverse, counts), values in ascending order."""
+    if axis is None and x.dtype in RUNS and 0 < x.size < 2**31:
+        return _unique(contiguous(x).reshape(-1))
     values, index, inverse, counts = np.unique(
         x, return_index=True, return_inverse=True, return_counts=True, axis=axis
     )
@@ -45,6 +48,47 @@ def unique(x, axis):
 
 def _negative(x):
     return ValueError(f"bincount counts integers from 0 on, got {x.min()}")
+
+
+def _runs(args, chunk, chunks):
+    """(sorted elements, where each was, values, first positions, inverse, counts, their number).
+
+    NaN equals NaN here.
+    """
+    x, where = pointer(data(argument(args, 0)), ZERO), pointer(data(argument(args, 1)), _I64)
+    values, first = pointer(data(argument(args, 2)), ZERO), pointer(data(argument(args, 3)), _I64)
+    inverse, counts = pointer(data(argument(args, 4)), _I64), pointer(data(argument(args, 5)), _I64)
+    run, begin = -1, 0
+    for i in range(argument(args, 7)):
+        new, old = x[i], x[begin]
+        if i == 0 or (new != old and not (new != new and old != old)):
+            run, begin = run + 1, i
+            values[run] = new
+            first[run] = where[i]
+        counts[run] = i - begin + 1
+        inverse[where[i]] = run
+    pointer(data(argument(args, 6)), _I64)[0] = run + 1
+
+
+RUNS = instances("runs", _runs, "f4 i4 i8")
+
+
+@lru_cache(256)
+def _plan_runs(dtype: np.dtype, size: int) -> Launch:
+    return Launch([(RUNS[dtype], 1)], 7, size)
+
+
+def _unique(x):
+    """What `unique` gives of a dense vector."""
+    ordered_x, where = ordered(x, x.size, False)
+    values = empty(x.shape, x.dtype)
+    first, inverse, counts = (empty(x.shape, np.int64) for _ in range(3))
+    number = np.empty(1, np.int64)
+    plan = _plan_runs(x.dtype, x.size)
+    plan(contiguous(ordered_x), contiguous(where), values, first, inverse, counts, number)
+    # Copies, so that few values do not keep the memory of all.
+    values, first, counts = (a[: number[0]].copy() for a in (values, first, counts))
+    return values, first, inverse, counts
 
 
 def bincount(x, weights, minlength):
@@ -74,6 +118,47 @@ def _count(args, chunk, chunks):
     start, stop = bounds(argument(args, 2), chunk, chunks, 8)
     for i in range(start, stop):
         table[x[i]] += 1
+
+
+def histogram(x, bins, low, high):
+    """How many elements lie in each of equal bins from `low` to `high`, in the dtype of x.
+
+    The last bin has both its edges; what lies outside and NaN are not counted.
+    """
+    if x.dtype not in BINS:
+        return histogram(x.astype(np.float32), bins, low, high).astype(x.dtype)
+    launch, chunks = _plan_bins(x.dtype, x.size, bins, low, high)
+    tables = np.zeros((chunks, bins), np.int64)
+    launch(contiguous(x), tables)
+    return tables.sum(0).astype(x.dtype)
+
+
+@lru_cache(256)
+def _plan_bins(
+    dtype: np.dtype, size: int, bins: int, low: float, high: float
+) -> tuple[Launch, int]:
+    chunks = 1 if bins > MANY else chunks_of(size, 16 * GRAIN, TABLES)
+    numbers = map(float_word, (low, high, bins / (high - low)))
+    return Launch([(BINS[dtype], chunks)], 2, size, bins, *numbers), chunks
+
+
+def _bins(args, chunk, chunks):
+    """Count in a chunk: (x, a table for each chunk, size, bins, lowest, highest, bins per unit)."""
+    x, bins = pointer(data(argument(args, 0)), ZERO), argument(args, 3)
+    table = pointer(data(argument(args, 1)) + 8 * chunk * bins, _I64)
+    # In the precision of the elements, as in a file.
+    rounded = pointer(room(), ZERO)
+    for k in range(3):
+        rounded[k] = argument_float(args, 4 + k)
+    low, high, scale = rounded[0], rounded[1], rounded[2]
+    start, stop = bounds(argument(args, 2), chunk, chunks, 8)
+    for i in range(start, stop):
+        if low <= x[i] and x[i] <= high:
+            place = np.int64((x[i] - low) * scale)
+            table[min(place, bins - 1)] += 1
+
+
+BINS = instances("bins", _bins, "f4 f8")
 
 
 def searchsorted(edges, x, right):

@@ -112,20 +112,55 @@ def thresholded_relu(x: Tensor, threshold: float = 1.0, value: float = 0.0) -> T
     return where(OPS["greater_than"](x, threshold), x, value)
 
 
-@op(infer=broadcast, promote="float")
-def _prelu(x, w):
-    """x where x > 0, else w * x. ONNX: PRelu."""
-    return kernels.binary("prelu", x, w)
+def _infer_prelu(x: Type, w: Type, *, axis: int | None) -> Type:
+    if axis is None:
+        return broadcast(x, w)
+    if len(w.shape) != 1 or not (same_size(w.shape[0], 1) or same_size(w.shape[0], x.shape[axis])):
+        raise ShapeError(f"weight {show(w.shape)} does not fit x {show(x.shape)}")
+    return x
+
+
+@op(infer=_infer_prelu, promote="float")
+def _prelu(x, w, *, axis=None):
+    """x where x > 0, else w * x; w broadcasts, or is a vector along an axis of x. ONNX: PRelu.
+
+    A vector of one element is for all of x.
+    """
+    return kernels.binary("prelu", x, kernels.along(w, axis, x.ndim))
 
 
 @_prelu.vjp("x")
-def _(g, *, x, w):
-    return where(OPS["greater_than"](x, 0), g, multiply(g, w))
+def _(g, *, x, w, axis):
+    return apply(_prelu_grad, (g, x, w), (axis,))
 
 
 @_prelu.vjp("w")
-def _(g, *, x):
-    return multiply(g, minimum(x, 0))
+def _(g, *, x, w_shape, axis):
+    found = multiply(g, minimum(x, 0))
+    if axis is None or same_size(w_shape[0], 1):
+        return found
+    others = tuple([i for i in range(found.ndim) if i != axis])
+    return OPS["sum"](found, axes=others, keepdims=False)
+
+
+def _infer_prelu_grad(g: Type, x: Type, w: Type, *, axis: int | None) -> Type:
+    return g
+
+
+@op(infer=_infer_prelu_grad)
+def _prelu_grad(g, x, w, *, axis):
+    """g where x > 0, else w * g. ONNX: Greater, Mul, Where."""
+    return kernels.ternary("prelu_grad", g, x, kernels.along(w, axis, x.ndim))
+
+
+def _prelu_grad_of_ops(g: Tensor, x: Tensor, w: Tensor, axis: int | None) -> Tensor:
+    """`_prelu_grad` made of ops."""
+    if axis is not None:
+        w = reshape(w, [-1 if i == axis else 1 for i in range(x.ndim)])
+    return where(OPS["greater_than"](x, 0), g, multiply(g, w))
+
+
+differentiate_as(_prelu_grad, _prelu_grad_of_ops)
 
 
 def prelu(x: Tensor, weight: Tensor, data_format: str = "NCHW") -> Tensor:
@@ -138,12 +173,11 @@ def prelu(x: Tensor, weight: Tensor, data_format: str = "NCHW") -> Tensor:
     Raises:
         ShapeError: the number of weights is neither 1 nor C.
     """
-    if weight.ndim and not same_size(weight.shape[0], 1):
-        axis = x.ndim - 1 if data_format.endswith("C") else 1
-        if x.ndim < 2 or not same_size(weight.shape[0], x.shape[axis]):
-            raise ShapeError(f"weight {show(weight.shape)} does not fit x {show(x.shape)}")
-        weight = reshape(weight, [-1 if i == axis else 1 for i in range(x.ndim)])
-    return _prelu(x, weight)
+    ndim = x.ndim
+    if ndim < 2 and weight.ndim and not same_size(weight.shape[0], 1):
+        raise ShapeError(f"weight {show(weight.shape)} does not fit x {show(x.shape)}")
+    axis = None if ndim < 2 or not weight.ndim else ndim - 1 if data_format[-1] == "C" else 1
+    return apply(_prelu, (x, weight), (axis,))
 
 
 def rrelu(x: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Tensor:

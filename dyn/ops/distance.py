@@ -7,32 +7,84 @@ norms are composed.
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from dyn.core.dispatch import scalar
+from dyn.core.dispatch import apply, scalar
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
+from dyn.kernels import cosine as cosines
 from dyn.kernels import distance as kernels
 from dyn.ops.composite import differentiate_as
-from dyn.ops.infer import Type, axis_of, broadcast_shapes, same_size, show
+from dyn.ops.infer import (
+    Type,
+    axis_of,
+    broadcast_shapes,
+    need_float,
+    need_shape,
+    reduced_shape,
+    same_size,
+    show,
+)
 from dyn.ops.reduce import norm
 from dyn.ops.shape import _transpose, _unsqueeze
 
 # ---- side by side ------------------------------------------------------------------------------
 
 
+def _infer_cosine(x: Type, y: Type, *, axis: int, epsilon: float) -> list[Type]:
+    need_float("x", x)
+    need_shape("y", y, *x.shape)
+    return [Type(reduced_shape(x.shape, (axis,), False), x.dtype)] * 3
+
+
+@op(infer=_infer_cosine, outputs=("out", "x_length", "y_length"), promote="float")
+def _cosine(x, y, *, axis, epsilon):
+    """x . y / (|x| |y|) along an axis. ONNX: Mul, ReduceSum, ReduceL2, Max, Div."""
+    return cosines.cosine(x, y, axis, epsilon)
+
+
+@_cosine.vjp("x", "y")
+def _(g, *, x, y, out, x_length, y_length, axis, epsilon):
+    return apply(_cosine_grad, (g, x, y, out, x_length, y_length), (axis, epsilon))
+
+
+def _infer_cosine_grad(g: Type, x: Type, y: Type, *rest: Type, **attrs: Any) -> list[Type]:
+    return [x, y]
+
+
+@op(infer=_infer_cosine_grad, outputs=("gx", "gy"), public=2)
+def _cosine_grad(g, x, y, out, x_length, y_length, *, axis, epsilon):
+    """Gradients of `cosine`; the lengths are taken as functions of x and y. ONNX: composed."""
+    return cosines.cosine_grad(g, x, y, out, x_length, y_length, axis, epsilon)
+
+
+def _cosine_grad_of_ops(g, x, y, out, x_length, y_length, axis, epsilon):
+    """`_cosine_grad` made of ops."""
+    axes = (axis,)
+    norms = [OPS["norm"](a, axes=axes, keepdims=True) for a in (x, y)]
+    lengths = [OPS["maximum"](a, scalar(epsilon, x._array.dtype)) for a in norms]
+    across = _unsqueeze(g, axes=axes) / (lengths[0] * lengths[1])
+    turned = across * OPS["sum"](x * y, axes=axes, keepdims=True)
+
+    def gradient(own: Tensor, other: Tensor, i: int) -> Tensor:
+        free = OPS["greater_than"](norms[i], scalar(epsilon, x._array.dtype))
+        along = OPS["where"](free, turned / (lengths[i] * lengths[i]), scalar(0, x._array.dtype))
+        return across * other - along * own
+
+    return gradient(x, y, 0), gradient(y, x, 1)
+
+
+differentiate_as(_cosine_grad, _cosine_grad_of_ops)
+
+
 def cosine_similarity(x1: Tensor, x2: Tensor, axis: int = 1, eps: float = 1e-8) -> Tensor:
-    """x1 . x2 / (|x1| |x2|) along an axis; each length counts as at least `eps`."""
-    product = x1 * x2
-    axes = (axis_of(axis, product.ndim),)
-
-    def length(x: Tensor) -> Tensor:
-        if x.ndim < product.ndim:
-            x = OPS["reshape"](x, shape=(1,) * (product.ndim - x.ndim) + tuple(x.shape))
-        return OPS["maximum"](OPS["norm"](x, axes=axes, keepdims=False), float(eps))
-
-    dot = OPS["sum"](product, axes=axes, keepdims=False)
-    return dot / (length(x1) * length(x2))
+    """x1 . x2 / (|x1| |x2|) along an axis, broadcast; each length counts as at least `eps`."""
+    a, b = x1.shape, x2.shape
+    if a != b:
+        shape = broadcast_shapes(tuple(a), tuple(b))
+        x1, x2 = (x if x.shape == list(shape) else OPS["expand"](x, shape=shape) for x in (x1, x2))
+    return apply(_cosine, (x1, x2), (axis_of(axis, len(x1.shape)), float(eps)))
 
 
 def pairwise_distance(

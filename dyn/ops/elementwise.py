@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dyn.core.dispatch import scalar
-from dyn.core.dtype import rank
+from dyn.core.dispatch import apply, scalar
+from dyn.core.dtype import is_inexact, rank
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -296,24 +296,38 @@ def _infer_lerp(x: Type, y: Type, weight: Type) -> Type:
 
 
 @op(infer=_infer_lerp, promote="float")
-def lerp(x, y, weight):
+def _lerp(x, y, weight):
     """x + weight * (y - x). ONNX: Sub, Mul, Add."""
     return kernels.lerp(x, y, weight)
 
 
-@lerp.vjp("x")
+@_lerp.vjp("x")
 def _(g, *, weight):
     return multiply(g, subtract(1, weight))
 
 
-@lerp.vjp("y")
+@_lerp.vjp("y")
 def _(g, *, weight):
     return multiply(g, weight)
 
 
-@lerp.vjp("weight")
+@_lerp.vjp("weight")
 def _(g, *, x, y):
     return multiply(g, subtract(y, x))
+
+
+def lerp(x: Tensor, y: Tensor, weight: Any) -> Tensor:
+    """x + weight * (y - x), broadcast.
+
+    Args:
+        x, y: where to start from, and where the weight 1 leads.
+        weight: a number or a tensor.
+    """
+    if weight.__class__ is float and isinstance(x, Tensor) and isinstance(y, Tensor):
+        dtype = x._read().dtype
+        if dtype == y._read().dtype and is_inexact(dtype):
+            weight = scalar(weight, dtype)
+    return apply(_lerp, (x, y, weight))
 
 
 def heaviside(x: Tensor, y: Any) -> Tensor:

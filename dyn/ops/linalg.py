@@ -13,6 +13,7 @@ from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import gemm
+from dyn.kernels.elementwise import binary
 from dyn.ops.infer import (
     Type,
     broadcast_shapes,
@@ -161,10 +162,32 @@ def inner(x: Tensor, y: Tensor) -> Tensor:
     return _reshape(flat, shape=(*x.shape[:-1], *y.shape[:-1]))
 
 
+def _infer_outer(x: Type, y: Type) -> Type:
+    need_rank("x", x, 1)
+    need_rank("y", y, 1)
+    return Type((*x.shape, *y.shape), x.dtype)
+
+
+@op(infer=_infer_outer, promote=True)
+def _outer(x, y):
+    """All products of the elements of two vectors. ONNX: Unsqueeze, Mul (And)."""
+    return binary("multiply", x.reshape(-1, 1), y)
+
+
+@_outer.vjp("x")
+def _(g, *, y):
+    return apply(_matmul, (g, y), (False, False))
+
+
+@_outer.vjp("y")
+def _(g, *, x):
+    return apply(_matmul, (x, g), (False, False))
+
+
 def outer(x: Tensor, y: Tensor) -> Tensor:
     """All products of the elements of two flattened tensors: (m,) and (n,) give (m, n)."""
-    column = _reshape(x, shape=(product(x.shape), 1))
-    return column * (y if y.ndim == 1 else _reshape(y, shape=(product(y.shape),)))
+    x = x if x.ndim == 1 else _reshape(x, shape=(product(x.shape),))
+    return apply(_outer, (x, y if y.ndim == 1 else _reshape(y, shape=(product(y.shape),))))
 
 
 def addmm(input: Tensor, x: Tensor, y: Tensor, beta: float = 1.0, alpha: float = 1.0) -> Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.core.dispatch import apply, dtype_attr
-from dyn.core.dtype import default_float
+from dyn.core.dtype import I64, default_float, rank
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels.copy import filled
+from dyn.kernels.reduce import sum
 from dyn.kernels.triangle import embedded, on_diagonal, triangle
 from dyn.ops.creation import need_sizes
 from dyn.ops.infer import Type, as_numpy, axis_of, show
@@ -124,6 +125,29 @@ def _(base, value, *, offset):
     return OPS["where"](place.astype("bool"), _diagonal_grad(value, **sizes), base)
 
 
+def _infer_trace(x: Type, *, offset: int) -> Type:
+    return Type(x.shape[:-2], I64 if rank(x.dtype) < 2 else x.dtype)
+
+
+@op(infer=_infer_trace)
+def _trace(x, *, offset):
+    """Sums of a diagonal of matrices; integers are summed as int64. ONNX: Slice, ReduceSum."""
+    return sum(x.diagonal(offset, -2, -1), (x.ndim - 2,), False)
+
+
+@_trace.vjp("x")
+def _(g, *, x_shape, offset):
+    rows, columns = x_shape[-2:]
+    count = _length(rows.__index__(), columns.__index__(), offset)
+    wide = OPS["expand"](OPS["unsqueeze"](g, axes=(g.ndim,)), shape=(*x_shape[:-2], count))
+    return _diagonal_grad(wide, rows=rows, columns=columns, offset=offset)
+
+
+def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """Sum of a diagonal of the planes of two axes; both sizes must be static."""
+    return apply(_trace, (_planes(x, axis1, axis2),), (int(offset),))
+
+
 def _infer_diagonal_grad(g: Type, *, rows: int, columns: int, offset: int) -> Type:
     return Type((*g.shape[:-1], rows, columns), g.dtype)
 
@@ -144,12 +168,18 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
 
     Both sizes must be static.
     """
-    a, b = axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
-    if x.ndim < 2 or a == b:
+    return _diagonal(_planes(x, axis1, axis2), offset=int(offset))
+
+
+def _planes(x: Tensor, axis1: int, axis2: int) -> Tensor:
+    """x with two axes last."""
+    ndim = x.ndim
+    a, b = axis_of(axis1, ndim), axis_of(axis2, ndim)
+    if ndim < 2 or a == b:
         raise ShapeError(f"a diagonal needs two axes, got {axis1} and {axis2} of {show(x.shape)}")
-    if (a, b) != (x.ndim - 2, x.ndim - 1):
-        x = _transpose(x, perm=(*(i for i in range(x.ndim) if i not in (a, b)), a, b))
-    return _diagonal(x, offset=int(offset))
+    if (a, b) == (ndim - 2, ndim - 1):
+        return x
+    return _transpose(x, perm=(*(i for i in range(ndim) if i not in (a, b)), a, b))
 
 
 def diag(x: Tensor, offset: int = 0, padding_value: float = 0) -> Tensor:
@@ -175,6 +205,7 @@ __all__ = [
     "diag_embed",
     "diagonal",
     "eye",
+    "trace",
     "tril",
     "triu",
 ]

@@ -52,10 +52,10 @@ METHODS: dict[Any, str] = {
     smooth: "sigmoid",
     activation: "relu",
     creation: "clone numel",
-    matrix: "diag diag_embed diagonal tril triu",
+    matrix: "diag diag_embed diagonal trace tril triu",
     random: "bernoulli multinomial",
     reduce: """all amax amin any count_nonzero dist logsumexp max mean min nanmean nansum norm prod
-        std sum trace var""",
+        std sum var""",
     scan: "cummax cummin cumprod cumsum diff",
     search: "argmax argmin bincount bucketize nonzero unique",
     sort: "argsort kthvalue median mode quantile sort topk",

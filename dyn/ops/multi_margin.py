@@ -1,4 +1,4 @@
-"""The margin of one class to all others: `multi_margin_loss`. Source: Weston & Watkins, ESANN 1999.
+"""Margins of right classes to all others. Source: Weston & Watkins, ESANN 1999.
 
 The loss of every row is an op, its gradient another; what is differentiated again is made of ops.
 Other losses that compare are in `ranking.py`.
@@ -109,4 +109,58 @@ def multi_margin_loss(
     return reduce_loss(apply(_multi_margin, (input, label, weight), (p, float(margin))), reduction)
 
 
-__all__ = ["multi_margin_loss"]
+# ---- several right classes ---------------------------------------------------------------------
+
+
+def _infer_multilabel(x: Type, label: Type) -> Type:
+    need_float("input", x)
+    need_int("label", label)
+    need_rank("input", x, 2)
+    if len(label.shape) != 2 or not all(map(same_size, label.shape, x.shape)):
+        raise ShapeError(f"label {show(label.shape)} must have the shape {show(x.shape)} of input")
+    return Type(x.shape[:1], x.dtype)
+
+
+@op(infer=_infer_multilabel)
+def _multilabel_margin(x, label):
+    """Sum over right and wrong classes of max(0, 1 - right + wrong) / C, for every row.
+
+    ONNX: CumSum, GatherElements, Relu, Where, ReduceSum.
+    """
+    return kernels.multilabel_margin(x, label)
+
+
+@_multilabel_margin.vjp("x")
+def _(g, *, x, label):
+    return apply(_multilabel_margin_grad, (g, x, label))
+
+
+@op(infer=lambda g, x, label: x)
+def _multilabel_margin_grad(g, x, label):
+    """The gradient of `multilabel_margin` with respect to x. ONNX: CumSum, Greater, ReduceSum."""
+    return kernels.multilabel_margin_grad(g, x, label)
+
+
+@_multilabel_margin_grad.vjp("g")
+def _(g, *, x, label):
+    ones = OPS["full"](shape=tuple(x.shape[:1]), value=1, dtype=x._array.dtype.name)
+    slopes = apply(_multilabel_margin_grad, (ones, x, label))
+    return OPS["sum"](g * slopes, axes=(1,), keepdims=False)
+
+
+@_multilabel_margin_grad.vjp("x")
+def _(g):
+    return None  # the loss is made of straight pieces
+
+
+def multilabel_margin_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
+    """sum over right and wrong classes of max(0, 1 - input[right] + input[wrong]) / C.
+
+    Args:
+        input: [N, C].
+        label: [N, C] integers: the right classes, up to the first negative number of a row.
+    """
+    return reduce_loss(apply(_multilabel_margin, (input, label)), reduction)
+
+
+__all__ = ["multi_margin_loss", "multilabel_margin_loss"]

@@ -169,6 +169,31 @@ def _batch_norm_grad_of_ops(
 differentiate_as(_batch_norm_grad, _batch_norm_grad_of_ops)
 
 
+def _infer_noted(
+    old_mean: Type, old_var: Type, mean: Type, var: Type, *, take: float, more: float
+) -> list[Type]:
+    for old, new in ((old_mean, mean), (old_var, var)):
+        if len(old.shape) != 1 or not same_size(old.shape[0], new.shape[0]):
+            raise ShapeError(f"statistics {show(old.shape)} are not those of {show(new.shape)}")
+    return [old_mean, old_var]
+
+
+@op(
+    infer=_infer_noted,
+    outputs=("running_mean", "running_var"),
+    public=2,
+    promote="float",
+    differentiable=False,
+)
+def _running_statistics(old_mean, old_var, mean, var, *, take, more):
+    """Running statistics of which a share is replaced by those of a batch.
+
+    old + take * (new - old), the new variance times `more`. ONNX: Sub, Mul, Add.
+    """
+    take, more = old_mean.dtype.type(take), old_mean.dtype.type(more)
+    return old_mean + take * (mean - old_mean), old_var + take * (var * more - old_var)
+
+
 def _infer_batch_norm_infer(
     x: Type, scale: Type | None, bias: Type | None, mean: Type, var: Type, *, epsilon: float
 ) -> Type:

@@ -1,6 +1,6 @@
 """Sums of products in other shapes than a matrix product: einsum, tensordot, kron, cross.
 
-Everything but `einsum` and `cross` is composed of other ops. Distances are in `distance.py`.
+`tensordot` is composed of other ops. Distances are in `distance.py`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import einsum as kernels
 from dyn.kernels import vectors
+from dyn.kernels.elementwise import binary
 from dyn.ops.infer import Type, axis_of, broadcast_shapes, product, same_size, show
 from dyn.ops.linalg import _matmul
 from dyn.ops.shape import _reshape, _transpose
@@ -148,14 +150,50 @@ def tensordot(x: Tensor, y: Tensor, axes: Any = 2) -> Tensor:
     return _reshape(_matmul(left, right), shape=shape)
 
 
+def _infer_kron(x: Type, y: Type) -> Type:
+    return Type(tuple(a * b for a, b in zip(x.shape, y.shape, strict=True)), x.dtype)
+
+
+def _interleaved(shape: tuple[Any, ...], first: bool) -> tuple[Any, ...]:
+    """A shape with an axis of size 1 behind every axis, or before it."""
+    return tuple(n for size in shape for n in ((size, 1) if first else (1, size)))
+
+
+@op(infer=_infer_kron, promote=True)
+def _kron(x, y):
+    """Every element of x times the whole of y, of as many axes. ONNX: Unsqueeze, Mul, Reshape."""
+    left = x.reshape(_interleaved(x.shape, True))
+    right = y.reshape(_interleaved(y.shape, False))
+    shape = [a * b for a, b in zip(x.shape, y.shape, strict=True)]
+    return binary("multiply", left, right).reshape(shape)
+
+
+def _kron_grad(g: Tensor, other: Tensor, xs: Any, ys: Any, first: bool) -> Tensor:
+    """The gradient of one factor, of those of shapes xs and ys; `other` is the other factor."""
+    wide = _reshape(g, shape=tuple(n for pair in zip(xs, ys, strict=True) for n in pair))
+    parts = wide * _reshape(other, shape=_interleaved(tuple(other.shape), not first))
+    axes = tuple(range(1 if first else 0, 2 * len(xs), 2))
+    return OPS["sum"](parts, axes=axes, keepdims=False)
+
+
+@_kron.vjp("x")
+def _(g, *, x_shape, y):
+    return _kron_grad(g, y, x_shape, y.shape, True)
+
+
+@_kron.vjp("y")
+def _(g, *, x, y_shape):
+    return _kron_grad(g, x, x.shape, y_shape, False)
+
+
 def kron(x: Tensor, y: Tensor) -> Tensor:
     """Kronecker product: every element of x times the whole of y, as blocks."""
-    ndim = max(x.ndim, y.ndim)
-    xs = (1,) * (ndim - x.ndim) + tuple(x.shape)
-    ys = (1,) * (ndim - y.ndim) + tuple(y.shape)
-    left = _reshape(x, shape=tuple(n for size in xs for n in (size, 1)))
-    right = _reshape(y, shape=tuple(n for size in ys for n in (1, size)))
-    return _reshape(left * right, shape=tuple(a * b for a, b in zip(xs, ys, strict=True)))
+    lacking = x.ndim - y.ndim
+    if lacking < 0:
+        x = _reshape(x, shape=(1,) * -lacking + tuple(x.shape))
+    elif lacking:
+        y = _reshape(y, shape=(1,) * lacking + tuple(y.shape))
+    return apply(_kron, (x, y))
 
 
 def _infer_cross(x: Type, y: Type, *, axis: int) -> Type:

@@ -19,7 +19,6 @@ from dyn.kernels.product_grad import product_grad
 from dyn.ops.elementwise import add, divide, keep_where, multiply, pow, subtract
 from dyn.ops.index import where
 from dyn.ops.infer import Type, infer_extreme, need_float, product, reduced_axes, reduced_shape
-from dyn.ops.matrix import diagonal
 from dyn.ops.unary import abs, cast, exp
 
 
@@ -372,11 +371,6 @@ def dist(x: Tensor, y: Tensor, p: float = 2.0) -> Tensor:
     return norm(subtract(x, y), p)
 
 
-def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """Sum of a diagonal of the planes of two axes."""
-    return sum(diagonal(x, offset, axis1, axis2), -1)
-
-
 __all__ = [
     "all",
     "amax",
@@ -394,6 +388,5 @@ __all__ = [
     "prod",
     "std",
     "sum",
-    "trace",
     "var",
 ]

@@ -108,23 +108,31 @@ def cumprod(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
 # ---- extremes ----------------------------------------------------------------------------------
 
 
-def _infer_extreme(x: Type, *, axis: int, largest: bool) -> Type:
+def _infer_extreme(x: Type, *, axis: int, largest: bool) -> list[Type]:
     _infer_running(x)
-    return Type(x.shape, I64)
+    return [x, Type(x.shape, I64)]
 
 
-@op(infer=_infer_extreme, differentiable=False)
-def _cummax_index(x, *, axis, largest):
-    """Where the largest (or smallest) of all elements up to each one stands. ONNX: Scan."""
-    return kernels.cummax_index(x, axis, largest)
+@op(infer=_infer_extreme, outputs=("values", "indices"), public=2)
+def _cummax(x, *, axis, largest):
+    """The largest (or smallest) of all elements up to each one, and where it stands.
+
+    ONNX: Scan, GatherElements.
+    """
+    return kernels.cummax(x, axis, largest)
+
+
+@_cummax.vjp("x")
+def _(g, *, indices, x_shape, axis):
+    zeros = OPS["full"](shape=tuple(x_shape), value=0, dtype=g[0]._array.dtype.name)
+    return OPS["put_along_axis"](zeros, indices, g[0], axis=axis, reduction="add")
 
 
 def _running(x: Tensor, axis: int | None, dtype: Any, largest: bool) -> tuple[Tensor, Tensor]:
     if axis is None:
         x, axis = flatten(x), 0
-    axis = axis_of(axis, x.ndim)
-    at = _cummax_index(x, axis=axis, largest=largest)
-    return OPS["take_along_axis"](x, at, axis=axis), cast(at, dtype_attr(dtype))
+    values, places = apply(_cummax, (x,), (axis_of(axis, x.ndim), largest))
+    return values, cast(places, dtype_attr(dtype))
 
 
 def cummax(x: Tensor, axis: int | None = None, dtype: Any = np.int64) -> tuple[Tensor, Tensor]:

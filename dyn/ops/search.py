@@ -9,7 +9,7 @@ from typing import Any
 
 from dyn.core.dispatch import apply, dtype_attr
 from dyn.core.dtype import I64
-from dyn.core.errors import ShapeError
+from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import extremum
@@ -74,6 +74,59 @@ def argmin(x: Tensor, axis: int | None = None, keepdim: bool = False, dtype: Any
     Of equal elements the first counts; NaN counts as the smallest.
     """
     return _position(_argmin, x, axis, keepdim, dtype)
+
+
+def _infer_extreme(x: Type, *, axis: int, keepdims: bool, largest: bool) -> list[Type]:
+    place = _infer_position(x, axis=axis, keepdims=keepdims)
+    return [Type(place.shape, x.dtype), place]
+
+
+@op(infer=_infer_extreme, outputs=("values", "indices"), public=2)
+def _extreme(x, *, axis, keepdims, largest):
+    """The largest (or smallest) element along an axis, and where it stands.
+
+    ONNX: ArgMax (ArgMin), GatherElements.
+    """
+    return extremum.extreme(x, axis, keepdims, largest)
+
+
+@_extreme.vjp("x")
+def _(g, *, indices, x_shape, axis, keepdims):
+    return apply(_extreme_grad, (g[0], indices), (axis, keepdims, tuple(x_shape)))
+
+
+def _infer_extreme_grad(
+    g: Type, indices: Type, *, axis: int, keepdims: bool, shape: tuple[Any, ...]
+) -> Type:
+    return Type(shape, g.dtype)
+
+
+@op(infer=_infer_extreme_grad)
+def _extreme_grad(g, indices, *, axis, keepdims, shape):
+    """Zeros of `shape` with g where the extremes of an axis stand. ONNX: ScatterElements."""
+    return extremum.extreme_grad(g, indices, axis, shape)
+
+
+@_extreme_grad.vjp("g")
+def _(g, *, indices, axis, keepdims):
+    if keepdims:
+        return OPS["take_along_axis"](g, indices, axis=axis)
+    found = OPS["take_along_axis"](g, OPS["unsqueeze"](indices, axes=(axis,)), axis=axis)
+    return OPS["squeeze"](found, axes=(axis,))
+
+
+def extreme(
+    x: Tensor, axis: int, keepdim: bool = False, largest: bool = True
+) -> tuple[Tensor, Tensor]:
+    """The largest (or smallest) elements along an axis, and where they stand.
+
+    Of equal elements the first counts and gets the gradient; NaN counts as the largest, and as the
+    smallest.
+
+    Returns:
+        (values, indices): x's shape without the axis, or with size 1 there; indices are int64.
+    """
+    return apply(_extreme, (x,), (axis_of(axis, x.ndim), bool(keepdim), bool(largest)))
 
 
 def slice_at(x: Tensor, axis: int, place: Any) -> Tensor:
@@ -177,6 +230,29 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
     return _bincount(x, weights, minlength=int(minlength))
 
 
+def _infer_histogram(x: Type, *, bins: int, low: float, high: float) -> Type:
+    if bins < 1 or not low < high:
+        raise AttributeValueError(f"{bins} bins from {low} to {high} are none")
+    return Type((bins,), x.dtype)
+
+
+@op(infer=_infer_histogram, differentiable=False)
+def _histogram(x, *, bins, low, high):
+    """How many elements lie in each of equal bins. ONNX: Floor, Equal, ReduceSum."""
+    return kernels.histogram(x, bins, low, high)
+
+
+def histogram(x: Tensor, bins: int, low: float, high: float) -> Tensor:
+    """How many elements lie in each of `bins` equal bins from `low` to `high`.
+
+    The last bin has both its edges; what lies outside is not counted.
+
+    Returns:
+        (bins,), the dtype of x.
+    """
+    return apply(_histogram, (x,), (int(bins), float(low), float(high)))
+
+
 # ---- in a sorted sequence ----------------------------------------------------------------------
 
 
@@ -228,6 +304,8 @@ __all__ = [
     "argmin",
     "bincount",
     "bucketize",
+    "extreme",
+    "histogram",
     "nonzero",
     "searchsorted",
     "unique",

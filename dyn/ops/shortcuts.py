@@ -42,7 +42,9 @@ def _as_formula(
 ) -> Run | None:
     """A formula for dense float32 arrays of one shape."""
     shape = types[0].shape
-    if any(t.dtype != _F32 or t.shape != shape for t in types) or not kernels.is_small(shape):
+    if any(t is None or t.dtype != _F32 or t.shape != shape for t in types) or not kernels.is_small(
+        shape
+    ):
         return None
     return kernels.bound(name, shape, tuple(numbers), partial(op.kernel, **attrs))
 
@@ -69,6 +71,14 @@ def _either(op: Op, ufunc: Run, *types: Type) -> Run | None:
     return _plain(op, *types) if found is None and op.name in FORMULAS else found
 
 
+def _lerp(op: Op, x: Type, y: Type, weight: Type) -> Run | None:
+    if weight.shape:
+        return _plain(op, x, y, weight)
+    if x.dtype != _F32 or x.shape != y.shape or not x.shape or not kernels.is_small(x.shape):
+        return None
+    return kernels.bound_lerp(x.shape, op.kernel)
+
+
 def _relu(op: Op, x: Type) -> Run | None:
     return _plain(op, x) or _as_ufunc(lambda x: np.maximum(x, 0), kernels.kernel_size("relu"), x)
 
@@ -89,7 +99,7 @@ def _bind() -> None:
         parameters = list(inspect.signature(formula).parameters.values())[1:]
         numbers = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
         op = OPS.get(name)
-        if op is not None and [*op.names] == numbers and len(op.inputs) < 3:
+        if op is not None and [*op.names] == numbers:
             op.shortcut = partial(_plain, op)
     for name, ufunc in UFUNCS.items():
         OPS[name].shortcut = partial(_either, OPS[name], ufunc)
@@ -99,6 +109,7 @@ def _bind() -> None:
     OPS["expand"].shortcut = lambda x, shape: expand_of(x.shape, x.dtype, shape)
     OPS["flip"].shortcut = _flipped
     OPS["relu"].shortcut = partial(_relu, OPS["relu"])
+    OPS["lerp"].shortcut = partial(_lerp, OPS["lerp"])
     OPS["pow"].shortcut = partial(_power, OPS["pow"])
 
 

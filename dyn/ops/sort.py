@@ -13,13 +13,13 @@ from dyn.core.dtype import I64, name_of, rank
 from dyn.core.errors import AttributeValueError, DTypeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
+from dyn.kernels import ranks
 from dyn.kernels import search as kernels
 from dyn.kernels.order import ordered_of
 from dyn.ops.elementwise import add, lerp, multiply, subtract
 from dyn.ops.index import where
-from dyn.ops.infer import Type, axis_of
-from dyn.ops.reduce import sum
-from dyn.ops.search import argmax, slice_at
+from dyn.ops.infer import Type, axis_of, need_elements, reduced_shape
+from dyn.ops.search import slice_at
 from dyn.ops.shape import flatten, reshape, sizes_of
 from dyn.ops.sole import over
 from dyn.ops.unary import cast
@@ -106,24 +106,60 @@ def kthvalue(
     return found
 
 
+def _infer_picked(x: Type, *, axis: int, keepdims: bool) -> list[Type]:
+    if rank(x.dtype) in (0, 3):
+        raise DTypeError(f"elements of {x.dtype.name} have no order; cast() them first")
+    need_elements(x, (axis,))
+    shape = reduced_shape(x.shape, (axis,), keepdims)
+    return [Type(shape, x.dtype), Type(shape, I64)]
+
+
+@op(infer=_infer_picked, outputs=("values", "indices"), public=2)
+def _mode(x, *, axis, keepdims):
+    """The most frequent element along an axis, and where it last stands.
+
+    ONNX: TopK, Equal, ReduceSum, ArgMax, GatherElements.
+    """
+    return ranks.mode(x, axis, keepdims)
+
+
+@op(infer=_infer_picked, outputs=("values", "indices"), public=2)
+def _lower_median(x, *, axis, keepdims):
+    """The lower of the elements in the middle of an axis, or the first NaN, and where it stands.
+
+    ONNX: TopK, IsNaN, ArgMax, GatherElements.
+    """
+    return ranks.lower_median(x, axis, keepdims)
+
+
+def _at_places(g: Any, *, indices: Tensor, x_shape: Any, axis: int, keepdims: bool) -> Tensor:
+    return apply(OPS["extreme_grad"], (g[0], indices), (axis, keepdims, tuple(x_shape)))
+
+
+@_mode.vjp("x")
+def _(g, *, indices, x_shape, axis, keepdims):
+    return _at_places(g, indices=indices, x_shape=x_shape, axis=axis, keepdims=keepdims)
+
+
+@_lower_median.vjp("x")
+def _(g, *, indices, x_shape, axis, keepdims):
+    return _at_places(g, indices=indices, x_shape=x_shape, axis=axis, keepdims=keepdims)
+
+
 def mode(x: Tensor, axis: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The most frequent element along an axis (the smallest of several), and where it last stands.
 
-    Takes time and memory in proportion to the square of the axis.
+    The gradient goes to that place. An exported file takes time and memory in proportion to the
+    square of the axis.
     """
-    axis = axis_of(axis, x.ndim)
-    ordered = sort(x, axis)
-    pairs = OPS["equal"](
-        OPS["unsqueeze"](ordered, axes=(axis,)), OPS["unsqueeze"](ordered, axes=(axis + 1,))
-    )
-    best = argmax(sum(pairs, axis), axis, keepdim=True)
-    values = OPS["take_along_axis"](ordered, best, axis=axis)
-    backwards = OPS["flip"](OPS["equal"](x, values), axes=(axis,))
-    from_end = argmax(cast(backwards, "int32"), axis, keepdim=True)
-    places = subtract(x.shape[axis] - 1, from_end)
-    if keepdim:
-        return values, places
-    return OPS["squeeze"](values, axes=(axis,)), OPS["squeeze"](places, axes=(axis,))
+    return _picked(_mode, x, axis, keepdim)
+
+
+def _picked(chosen: Any, x: Tensor, axis: int, keepdim: bool) -> tuple[Tensor, Tensor]:
+    if x.ndim == 0:
+        axis_of(axis, 0)
+        return apply(chosen, (reshape(x, [1]),), (0, False))
+    return apply(chosen, (x,), (axis_of(axis, x.ndim), bool(keepdim)))
 
 
 # ---- quantiles ---------------------------------------------------------------------------------
@@ -148,16 +184,10 @@ def lower_median(
 
     Where there is a NaN, that is the median: the first one.
     """
-    flat, at = _along(x, axis)
-    place = argsort(flat, at)
-    place = slice_at(place, at, (place.shape[at] - 1) // 2)
-    if x._array.dtype.kind == "f":
-        missing = cast(OPS["isnan"](flat), "int32")
-        place = where(sum(missing, at) > 0, argmax(missing, at), place)
-    place = OPS["unsqueeze"](place, axes=(at,))
-    value = OPS["squeeze"](OPS["take_along_axis"](flat, place, axis=at), axes=(at,))
-    place = OPS["squeeze"](place, axes=(at,))
-    return _keep(value, x.ndim, axis, keepdim), _keep(place, x.ndim, axis, keepdim)
+    if axis is not None:
+        return _picked(_lower_median, x, axis, keepdim)
+    value, place = _picked(_lower_median, flatten(x), 0, False)
+    return _keep(value, x.ndim, None, keepdim), _keep(place, x.ndim, None, keepdim)
 
 
 def median(x: Tensor, axis: int | None = None, keepdim: bool = False, mode: str = "avg") -> Any:

@@ -42,9 +42,24 @@ def _(b, node):
 @lowers("prelu")
 def _(b, node):
     x, w = node.inputs
+    if node.attrs["axis"] is not None:
+        return b.op("PRelu", x, _along(b, w, node.attrs["axis"], node.rank))
     if len(node.input_types[1].shape) <= node.rank:
         return b.op("PRelu", x, w)
     return b.op("Where", _positive(b, node, x), x, b.op("Mul", w, x))
+
+
+def _along(b, vector, axis, rank):
+    """A vector so that it lies along an axis of tensors of a rank; as it is for None."""
+    behind = 0 if axis is None else rank - 1 - axis
+    return b.unsqueeze(vector, *range(1, 1 + behind))
+
+
+@lowers("prelu_grad")
+def _(b, node):
+    g, x, w = node.inputs
+    scaled = b.op("Mul", g, _along(b, w, node.attrs["axis"], node.rank))
+    return b.op("Where", _positive(b, node, x), g, scaled)
 
 
 @lowers("hardsigmoid")

@@ -22,6 +22,12 @@ def _(b, node):
     return b.op("MatMul", x, y)
 
 
+@lowers("outer")
+def _(b, node):
+    x, y = node.inputs
+    return b.op("And" if node.dtype.kind == "b" else "Mul", b.unsqueeze(x, 1), y)
+
+
 @lowers("linear")
 def _(b, node):
     x, w, bias = (*node.inputs, None)[:3]

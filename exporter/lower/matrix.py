@@ -50,15 +50,28 @@ def _first(offset, columns):
     return max(offset, 0) + max(-offset, 0) * columns
 
 
-@lowers("diagonal")
-def _(b, node):
+def _diagonal(b, node, count):
     # On a diagonal each place is a row and a column behind the one before.
     *lead, rows, columns = node.shape
     flat = b.reshape(node.x, [*lead, rows * columns])
     first, step = _first(node.attrs["offset"], columns), columns + 1
-    end = min(first + node.out.shape[-1] * step, rows * columns)
+    end = min(first + count * step, rows * columns)
     axis = b.ints(len(lead))
     return b.op("Slice", flat, b.ints(min(first, end)), b.ints(end), axis, b.ints(step))
+
+
+@lowers("diagonal")
+def _(b, node):
+    return _diagonal(b, node, node.out.shape[-1])
+
+
+@lowers("trace")
+def _(b, node):
+    rows, columns = node.shape[-2:]
+    offset, last = node.attrs["offset"], node.rank - 2
+    count = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
+    found = _diagonal(b, node, count)
+    return b.axes("ReduceSum", b.cast(found, node.out.dtype), (last,), False)
 
 
 @lowers("diagonal_grad")

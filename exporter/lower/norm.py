@@ -39,6 +39,16 @@ def _(b: Any, node: NodeView) -> Any:
     return (b.op("Relu", out) if node.attrs["activation"] else out), mean, var
 
 
+@lowers("running_statistics")
+def _(b, node):
+    old_mean, old_var, mean, var = node.inputs
+    take, more = (b.const(node.attrs[name], node.dtype) for name in ("take", "more"))
+    if node.attrs["more"] != 1:
+        var = b.op("Mul", var, more)
+    pairs = (old_mean, mean), (old_var, var)
+    return tuple(b.op("Add", old, b.op("Mul", take, b.op("Sub", new, old))) for old, new in pairs)
+
+
 @lowers("batch_norm_infer")
 def _(b: Any, node: NodeView) -> Any:
     x, scale, bias, mean, var = node.inputs

@@ -1,4 +1,4 @@
-"""Lowerings of `dyn/ops/products.py`: Einsum, and vector products by their formula."""
+"""Lowerings of `dyn/ops/products.py`: Einsum; products of vectors and blocks by their formula."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from exporter.registry import lowers
 @lowers("einsum")
 def _(b, node):
     return b.op("Einsum", *node.inputs, equation=node.attrs["equation"])
+
+
+@lowers("kron")
+def _(b, node):
+    x, y = node.inputs
+    left = b.unsqueeze(x, *range(1, 2 * node.rank, 2))
+    right = b.unsqueeze(y, *range(0, 2 * node.rank, 2))
+    made = b.op("And" if node.dtype.kind == "b" else "Mul", left, right)
+    return b.reshape(made, node.out.shape)
 
 
 @lowers("cross")

@@ -116,7 +116,7 @@ def _(b, node):
     return scanned(b, step, zeros, inputs, dtype, len(node.out.shape), axis, reverse)
 
 
-@lowers("cummax_index")
+@lowers("cummax")
 def _(b, node):
     largest = node.attrs["largest"]
 
@@ -137,4 +137,5 @@ def _(b, node):
         (filled(b, shape, 0, np.int64), np.int64),
     ]
     axis = node.attrs["axis"]
-    return scanned(b, step, states, [(node.x, node.dtype)], np.int64, node.rank, axis)
+    places = scanned(b, step, states, [(node.x, node.dtype)], np.int64, node.rank, axis)
+    return b.op("GatherElements", node.x, places, axis=axis), places

@@ -7,8 +7,8 @@ import numpy as np
 from exporter.registry import lowers
 
 
-def _position(b, node, largest):
-    axis, keep = node.attrs["axis"], node.attrs["keepdims"]
+def _position(b, node, largest, keep):
+    axis = node.attrs["axis"]
     if node.dtype != np.int64:
         target = "ArgMax" if largest else "ArgMin"
         return b.op(target, node.x, axis=axis, keepdims=int(keep))
@@ -19,12 +19,30 @@ def _position(b, node, largest):
 
 @lowers("argmax")
 def _(b, node):
-    return _position(b, node, largest=True)
+    return _position(b, node, True, node.attrs["keepdims"])
 
 
 @lowers("argmin")
 def _(b, node):
-    return _position(b, node, largest=False)
+    return _position(b, node, False, node.attrs["keepdims"])
+
+
+@lowers("extreme")
+def _(b, node):
+    axis, keep = node.attrs["axis"], node.attrs["keepdims"]
+    place = _position(b, node, node.attrs["largest"], True)
+    value = b.op("GatherElements", node.x, place, axis=axis)
+    return (value, place) if keep else (b.squeeze(value, axis), b.squeeze(place, axis))
+
+
+@lowers("extreme_grad")
+def _(b, node):
+    axis, shape = node.attrs["axis"], node.attrs["shape"]
+    g, place = (
+        node.inputs if node.attrs["keepdims"] else (b.unsqueeze(t, axis) for t in node.inputs)
+    )
+    zeros = b.op("Expand", b.const(0, node.dtype), b.shape_vector(shape))
+    return b.op("ScatterElements", zeros, place, g, axis=axis)
 
 
 @lowers("nonzero")
@@ -51,6 +69,26 @@ def _(b, node):
         weights = b.cast(weights, node.out.dtype)
         hits = b.op("Mul", hits, b.unsqueeze(weights, 1))
     return b.axes("ReduceSum", hits, (0,), False)
+
+
+@lowers("histogram")
+def _(b, node):
+    bins, low, high = (node.attrs[name] for name in ("bins", "low", "high"))
+    dtype = np.dtype(np.float64 if node.dtype == np.float64 else np.float32)
+    x = b.cast(b.reshape(node.x, [-1]), dtype)
+    inside = b.op("And", *_within(b, x, low, high, dtype))
+    x = b.op("Where", inside, x, b.const(low, dtype))
+    scaled = b.op("Mul", b.op("Sub", x, b.const(low, dtype)), b.const(bins / (high - low), dtype))
+    place = b.op("Min", b.op("Floor", scaled), b.const(bins - 1, dtype))
+    hits = b.op("Equal", b.unsqueeze(place, 1), b.const(np.arange(bins), dtype))
+    hits = b.op("And", hits, b.unsqueeze(inside, 1))
+    return b.cast(b.axes("ReduceSum", b.cast(hits, np.int64), (0,), False), node.out.dtype)
+
+
+def _within(b, x, low, high, dtype):
+    """Whether elements are at least `low`, and at most `high`."""
+    yield b.op("GreaterOrEqual", x, b.const(low, dtype))
+    yield b.op("LessOrEqual", x, b.const(high, dtype))
 
 
 @lowers("searchsorted")

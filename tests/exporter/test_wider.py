@@ -13,6 +13,7 @@ import pytest
 
 import dyn
 import exporter
+from dyn.core.op import OPS
 from dyn.nn import functional as F
 from exporter.lowering import LOWERINGS
 from exporter.wider import WIDER
@@ -50,6 +51,18 @@ ROWS: list[tuple[str, tuple[str, ...], Any, Any]] = [
     ("max", (BOOL, INT16), lambda x: x.max(2), lambda x: x.max(2)),
     ("min", (BOOL, INT16), lambda x: x.min(0), lambda x: x.min(0)),
     ("argmax", (BOOL, INT16), lambda x: x.argmax(1), lambda x: x.argmax(1)),
+    (
+        "extreme",
+        (BOOL, INT16),
+        lambda x: OPS["extreme"](x, axis=1, keepdims=False, largest=True)[0],
+        lambda x: x.max(1),
+    ),
+    (
+        "lower_median",
+        SMALL,
+        lambda x: dyn.median(x, 1, mode="min")[0],
+        lambda x: np.sort(x, 1)[:, (x.shape[1] - 1) // 2],
+    ),
     ("triu", SMALL, lambda x: dyn.triu(x), np.triu),
     ("negative", (UINT8,), lambda x: -x, np.negative),
     ("quotient", (UINT8,), lambda x: x // (x // 2 + 1), lambda x: x // (x // 2 + 1)),

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from dyn.kernels.extremum import argmax, argmin
+from dyn.kernels.extremum import argmax, argmin, extreme
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
@@ -25,6 +25,24 @@ def test_against_numpy(shape, dtype, seed):
                 got = ours(x, axis, keepdims)
                 assert got.dtype == np.int64
                 np.testing.assert_array_equal(got, theirs(x, axis, keepdims=keepdims))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "u1", "f2"])
+@pytest.mark.parametrize("shape", [(3, 1), (3, 7), (2, 127), (2, 128), (3, 1000), (1000, 300)])
+@pytest.mark.parametrize("seed", range(3))
+def test_values_and_places(shape, dtype, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 1 + 30 * seed, shape).astype(dtype)
+    if seed and x.dtype.kind == "f":
+        x[rng.random(shape) < 0.02] = np.nan
+    if x.dtype.kind == "i":
+        x[rng.random(shape) < 0.1] = np.iinfo(dtype).min
+    for a, axis, keep in itertools.product((x, x.T, x[::2, ::-1]), (0, 1), (False, True)):
+        for largest, value, place in ((True, np.max, np.argmax), (False, np.min, np.argmin)):
+            values, places = extreme(a, axis, keep, largest)
+            assert values.dtype == x.dtype and places.dtype == np.int64
+            np.testing.assert_array_equal(values, value(a, axis=axis, keepdims=keep))
+            np.testing.assert_array_equal(places, place(a, axis=axis, keepdims=keep))
 
 
 def test_an_order_with_gaps():

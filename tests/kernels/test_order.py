@@ -120,3 +120,19 @@ def test_results_do_not_depend_on_the_number_of_threads(rng: np.random.Generator
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "i4", "u4", "i8", "u8"])
+@pytest.mark.parametrize("largest", [False, True])
+def test_integers_of_a_narrow_and_a_wide_range(dtype: str, largest: bool) -> None:
+    rng = np.random.default_rng(0)
+    info = np.iinfo(dtype)
+    for low, high in ((0, 5), (info.min, info.min + 90), (info.max - 9, info.max)):
+        if info.bits == 64 and low:
+            continue  # more digits than the oracle has
+        check(rng.integers(low, high, (3, 70), dtype, endpoint=True), 70, 1, largest)
+    wide = rng.integers(info.min, info.max, (3, 70), dtype, endpoint=True)
+    wide[:, 0], wide[:, 1] = info.min, info.max
+    values, places = search.topk(wide, 70, 1, largest)
+    np.testing.assert_array_equal(values, np.sort(wide)[:, ::-1] if largest else np.sort(wide))
+    np.testing.assert_array_equal(np.take_along_axis(wide, places, 1), values)

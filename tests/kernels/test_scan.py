@@ -129,8 +129,9 @@ def test_running_extremes(data: st.DataObject) -> None:
     x, axis = _drawn(data, ["float32", "float64", "float16", "int32", "int64", "int8"])
     x = np.round(x) if x.dtype.kind == "f" else x
     for largest, accumulate in ((True, np.maximum.accumulate), (False, np.minimum.accumulate)):
-        at = scan.cummax_index(x, axis, largest)
-        np.testing.assert_array_equal(np.take_along_axis(x, at, axis), accumulate(x, axis=axis))
+        values, at = scan.cummax(x, axis, largest)
+        np.testing.assert_array_equal(values, accumulate(x, axis=axis))
+        np.testing.assert_array_equal(np.take_along_axis(x, at, axis), values)
         places = np.moveaxis(at, axis, 0)
         lines = np.moveaxis(x, axis, 0)
         best = np.moveaxis(accumulate(x, axis=axis), axis, 0)
@@ -145,7 +146,8 @@ def test_long_running_products_do_not_depend_on_chunks(rng: np.random.Generator)
     for axis in (0, 1):
         wanted = np.cumprod(x.astype(np.float64), axis=axis)
         np.testing.assert_allclose(scan.cumprod(x, axis, False), wanted, rtol=1e-5)
-        at = scan.cummax_index(x, axis, True)
+        values, at = scan.cummax(x, axis, True)
+        np.testing.assert_array_equal(np.take_along_axis(x, at, axis), values)
         np.testing.assert_array_equal(
             np.take_along_axis(x, at, axis), np.maximum.accumulate(x, axis=axis)
         )

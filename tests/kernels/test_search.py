@@ -60,3 +60,16 @@ def test_ranges(size: int) -> None:
         assert found.dtype == dtype and found[0] == -1
         assert size == 1 or found[-1] == dtype.type(0.3)
         np.testing.assert_allclose(found, np.linspace(-1, 0.3, size), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("size", [1, 2, 50, 5000])
+def test_unique(dtype: str, size: int, rng: np.random.Generator) -> None:
+    x = (rng.standard_normal(size) * (3 if size < 5000 else 300)).astype("int64").astype(dtype)
+    if np.dtype(dtype).kind == "f":
+        x[::7], x[::11] = np.nan, -0.0
+    shaped = x.reshape(2, -1).T if size % 2 == 0 else x
+    expected = np.unique(shaped, True, True, True)
+    for ours, theirs in zip(search.unique(shaped, None), expected, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs.reshape(-1))

@@ -119,6 +119,21 @@ ROWS = [
     ),
     OpCase("prelu", [OFF_ZERO, array(3)], reference=lambda x, w: np.where(x > 0, x, w * x)),
     OpCase(
+        "prelu_grad",
+        [array("n", 3), OFF_ZERO, array(3)],
+        {"axis": None},
+        reference=lambda g, x, w, axis: np.where(x > 0, g, w * g),
+        wrt=(0, 2),
+    ),
+    OpCase(
+        "prelu_grad",
+        [PLANE, PLANE, array(3)],
+        {"axis": 1},
+        reference=lambda g, x, w, axis: np.where(x > 0, g, w[:, None, None] * g),
+        wrt=(0, 2),
+        note="channels",
+    ),
+    OpCase(
         "prelu",
         [PLANE, array(3)],
         reference=lambda x, w: np.where(x > 0, x, w[:, None, None] * x),

@@ -16,10 +16,63 @@ def gradient(g, x, y, distance):
     return ((g / distance)[..., None] * apart(x, y)).sum(-2)
 
 
+def cosine(x, y, axis, epsilon):
+    lengths = [np.maximum(np.linalg.norm(a, axis=axis), epsilon) for a in (x, y)]
+    return (x * y).sum(axis) / (lengths[0] * lengths[1])
+
+
+def cosine_gradient(g, x, y, out, x_length, y_length, axis, epsilon):
+    across, made = g / (x_length * y_length), []
+    for own, other, length in ((x, y, x_length), (y, x, y_length)):
+        along = np.where(length > epsilon, g * out / length**2, 0)
+        made.append(np.expand_dims(across, axis) * other - np.expand_dims(along, axis) * own)
+    return tuple(made)
+
+
 FAR = array("n", 5, 3, low=3, high=4)
 """Rows that are nowhere near those of the other operand."""
 
 ROWS = [
+    *(
+        OpCase(
+            "cosine",
+            [array("n", *sizes), array("n", *sizes)],
+            {"axis": axis, "epsilon": epsilon},
+            cosine,
+            dtypes=("float32", "float64", "float16", "bfloat16"),
+            onnx="ReduceL2",
+            empty=axis != 0,
+            note=note,
+        )
+        for sizes, axis, epsilon, note in (
+            ((5,), 1, 1e-8, ""),
+            ((3, 4), 0, 1e-8, "first"),
+            ((3, 4), 2, 1.5, "clamped"),
+        )
+    ),
+    OpCase(
+        "cosine",
+        [array("n", 3, 4), array(3, 1)],
+        reference=lambda x, y: cosine(x, np.broadcast_to(y, x.shape), 2, 1e-8),
+        run=lambda x, y: ops.cosine_similarity(x, y, 2),
+        note="broadcast",
+    ),
+    OpCase(
+        "cosine_grad",
+        [
+            array("n"),
+            array("n", 4),
+            array("n", 4),
+            array("n"),
+            array("n", low=0.5, high=2),
+            array("n", low=0.5, high=2),
+        ],
+        {"axis": 1, "epsilon": 1.0},
+        cosine_gradient,
+        dtypes=("float32", "float64", "float16"),
+        order=0,
+        wrt=(),
+    ),
     OpCase(
         "euclidean_distance",
         [array("n", 2, 3), array("n", 4, 3)],

@@ -93,11 +93,14 @@ ROWS = [
         note="inner",
     ),
     OpCase(
-        "reshape",
+        "outer",
         [array("n"), array(3)],
-        run=ops.outer,
         reference=np.outer,
-        note="outer",
+        dtypes=("float32", "float64", "float16", "int64", "bool"),
+        onnx="Mul",
+    ),
+    OpCase(
+        "outer", [array(2, "n"), array(3, 2)], run=ops.outer, reference=np.outer, note="flattened"
     ),
     OpCase(
         "matmul",

@@ -51,4 +51,22 @@ ROWS = [
         )
         for rows, columns, offset in SHAPES
     ),
+    *(
+        OpCase(
+            "trace",
+            [array("n", *sizes)],
+            {"offset": offset},
+            lambda x, offset: np.trace(x, offset, -2, -1),
+            dtypes=("float32", "float64", "int64", "int32"),
+            note=f"{offset}",
+        )
+        for sizes, offset in (((3, 4), 0), ((4, 3), 1), ((3, 3), -2))
+    ),
+    OpCase(
+        "trace",
+        [array(3, 4, "n")],
+        reference=lambda x: np.trace(x, 1),
+        run=lambda x: matrix.trace(x, 1),
+        note="axes",
+    ),
 ]

@@ -155,6 +155,18 @@ BATCH = [
     OpCase("batch_norm", [array("n", 4), array(4), array(4)], EPSILON, ref_batch_norm,
            note="flat", empty=False, single=False),
     OpCase(
+        "running_statistics",
+        [array("n"), array("n"), array("n"), array("n")],
+        {"take": 0.25, "more": 1.5},
+        lambda old_mean, old_var, mean, var, take, more: (
+            old_mean + take * (mean - old_mean),
+            old_var + take * (more * var - old_var),
+        ),
+        dtypes=("float32", "float64", "float16", "bfloat16"),
+        order=0,
+        onnx="Mul",
+    ),
+    OpCase(
         "batch_norm_infer",
         [X, array(3), array(3), array(3), array(3, **POSITIVE)],
         EPSILON,

@@ -222,12 +222,6 @@ ROWS = [
         reference=lambda x, y: np.sqrt(((x - y) ** 2).sum()),
         run=ops.dist,
     ),
-    OpCase(
-        "trace",
-        [array(3, 4, "n")],
-        reference=lambda x: np.trace(x, 1),
-        run=lambda x: ops.trace(x, 1),
-    ),
     *(
         OpCase(
             name,
@@ -326,7 +320,7 @@ ROWS = [
     ),
     *(
         OpCase(
-            "cummax_index",
+            "cummax",
             [spec],
             reference=lambda x, f=extreme: _running(x, f),
             run=lambda x, f=function: f(x, 1),

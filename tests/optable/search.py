@@ -24,6 +24,28 @@ def _position(function):
     return lambda x, axis, keepdims: function(x, axis=axis, keepdims=keepdims)
 
 
+def _extreme(x, axis, keepdims, largest):
+    place = (np.argmax if largest else np.argmin)(x, axis=axis, keepdims=keepdims)
+    return (np.max if largest else np.min)(x, axis=axis, keepdims=keepdims), place
+
+
+def _lower_median(x, axis, keepdims):
+    order = np.argsort(x, axis, kind="stable")
+    place = np.take(order, [(x.shape[axis] - 1) // 2], axis)
+    if x.dtype.kind == "f":
+        missing = np.isnan(x)
+        first = missing.argmax(axis, keepdims=True)
+        place = np.where(missing.any(axis, keepdims=True), first, place)
+    found = np.take_along_axis(x, place, axis), place
+    return found if keepdims else [a.squeeze(axis) for a in found]
+
+
+def _put(g, place, axis, keepdims, shape):
+    out, kept = np.zeros(shape, g.dtype), (shape[0], 1, *shape[2:])
+    np.put_along_axis(out, place.reshape(kept), g.reshape(kept), axis)
+    return out
+
+
 def _mode(x):
     values, places = [], []
     for row in x:
@@ -69,6 +91,52 @@ ROWS = [
             (CUBE, 0, True, "keepdims"),
             (TIES, 1, False, "ties"),
         )
+    ),
+    *(
+        OpCase(
+            "extreme",
+            [spec],
+            {"axis": axis, "keepdims": keep, "largest": largest},
+            _extreme,
+            dtypes=REALS,
+            order=0 if spec is TIES else 2,
+            onnx=None if spec is TIES else "ArgMax" if largest else "ArgMin",
+            empty=axis != 0,
+            note=f"{note}{'largest' if largest else 'smallest'}",
+        )
+        for largest in (True, False)
+        for spec, axis, keep, note in (
+            (CUBE, 1, False, ""),
+            (CUBE, 0, True, "keepdims-"),
+            (TIES, 1, False, "ties-"),
+        )
+    ),
+    *(
+        OpCase(
+            "extreme_grad",
+            [array("n", *sizes), ints("n", *sizes, low=0, high=3)],
+            {"axis": 1, "keepdims": keep, "shape": (3, 3, 4)},
+            _put,
+            dtypes=("float32", "float64", "float16", "bfloat16"),
+            sizes={"n": (3, 3)},
+            empty=False,
+            single=False,
+            onnx="ScatterElements",
+            note="keepdims" if keep else "",
+        )
+        for keep, sizes in ((False, (4,)), (True, (1, 4)))
+    ),
+    *(
+        OpCase(
+            "histogram",
+            [array("n", 50, low=-4, high=4)],
+            {"bins": bins, "low": -3.0, "high": 2.5},
+            lambda x, bins, low, high: np.histogram(x, bins, (low, high))[0].astype(x.dtype),
+            dtypes=("float32", "float64", "int64"),
+            order=0,
+            note=str(bins),
+        )
+        for bins in (1, 4, 11)
     ),
     OpCase(
         "argmax",
@@ -123,7 +191,36 @@ ROWS = [
         run=lambda x: ops.kthvalue(x, 2),
         dtypes=REALS,
     ),
-    OpCase("mode", [TIES], reference=_mode, run=ops.mode, order=0),
+    *(
+        OpCase(
+            "mode",
+            [spec],
+            {"axis": 1, "keepdims": keep},
+            lambda x, axis, keepdims: [a[:, None] if keepdims else a for a in _mode(x)],
+            dtypes=REALS,
+            order=0 if spec is TIES else 2,
+            note=f"{'keepdims' if keep else ''}{'distinct' if spec is X else ''}",
+        )
+        for spec, keep in ((TIES, False), (TIES, True), (X, False))
+    ),
+    *(
+        OpCase(
+            "lower_median",
+            [spec],
+            {"axis": axis, "keepdims": keep},
+            _lower_median,
+            dtypes=("float32", "float64") if spec is _gaps else REALS,
+            order=0 if spec is _gaps else 2,
+            empty=axis != 0,
+            note=note,
+        )
+        for spec, axis, keep, note in (
+            (X, 1, False, ""),
+            (CUBE, 1, True, "keepdims"),
+            (array("n", 6, distinct=True), 0, False, "first"),
+            (_gaps, 1, False, "missing"),
+        )
+    ),
     *(
         OpCase(
             "median",

@@ -16,8 +16,8 @@ from dyn.compat.torch.tensor import Base, flavoured
 from dyn.core.dispatch import cast_to
 from dyn.core.dtype import F32
 from dyn.ops import activation, angles, bounds, compare, elementwise, reduce, unary
+from dyn.ops import special as cases
 from dyn.ops.control import while_loop
-from dyn.ops.creation import ones_like
 from dyn.ops.index import promoted, where
 from dyn.ops.join import broadcast_tensors
 from dyn.ops.shape import reshape, unsqueeze
@@ -45,9 +45,7 @@ def signbit(x: Any) -> Any:
 
 def copysign(x: Any, other: Any) -> Any:
     """|x| with the sign of `other`, broadcast."""
-    x, other = _both(x, other)
-    size = unary.abs(x)
-    return where(signbit(other), -size, size)
+    return cases.copysign(x, other)
 
 
 def erfc(x: Any) -> Any:
@@ -80,18 +78,12 @@ def logaddexp2(x: Any, other: Any) -> Any:
 
 def sinc(x: Any) -> Any:
     """sin(pi x) / (pi x), 1 at 0."""
-    x = as_floats(x)
-    zero = x == 0
-    angle = where(zero, ones_like(x), x) * math.pi
-    return where(zero, ones_like(x), angles.sin(angle) / angle)
+    return cases.sinc(x)
 
 
 def xlogy(x: Any, other: Any) -> Any:
     """x * log(other), 0 where x is 0."""
-    x, other = _both(x, other)
-    outside = compare.logical_or(other <= 0, compare.isinf(other))
-    safe = where(compare.logical_and(x == 0, outside), 1.0, other)
-    return x * unary.log(safe)
+    return cases.xlogy(x, other)
 
 
 def xlog1py(x: Any, other: Any) -> Any:

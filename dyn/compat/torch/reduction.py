@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dyn.compat.torch.tensor import Tensor
 from dyn.core.dispatch import cast_to
-from dyn.ops import compare, elementwise, gather, reduce, scan, search, shape, softmax, unary
+from dyn.ops import compare, elementwise, reduce, scan, search, shape, softmax, unary
 from dyn.ops import sort as sorts
 
 
@@ -99,18 +99,16 @@ def _spread(function: Any) -> Any:
 var, std = _spread(reduce.var), _spread(reduce.std)
 
 
-def _extreme(function: Any, place: Any, other: Any, kind: Any) -> Any:
+def _extreme(function: Any, largest: bool, other: Any, kind: Any) -> Any:
     def along(x: Any, dim: Any = None, keepdim: bool = False, **named: Any) -> Any:
         if isinstance(dim, Tensor):
             return other(x, dim)
         if dim is None:
             return function(x)
-        axis = dim % x.ndim if x.ndim else 0
-        where = place(x, axis, True)
-        found = gather.take_along_axis(x, where, axis, broadcast=False)
-        if keepdim:
-            return kind(found, where)
-        return kind(shape.squeeze(found, axis), shape.squeeze(where, axis))
+        if x.ndim:
+            return kind(*search.extreme(x, dim, keepdim, largest))
+        found = search.extreme(shape.reshape(x, [1]), 0, False, largest)
+        return kind(*found)
 
     along.__name__ = function.__name__
     along.__doc__ = (
@@ -120,8 +118,8 @@ def _extreme(function: Any, place: Any, other: Any, kind: Any) -> Any:
     return along
 
 
-max = _extreme(reduce.max, search.argmax, elementwise.maximum, MaxResult)
-min = _extreme(reduce.min, search.argmin, elementwise.minimum, MinResult)
+max = _extreme(reduce.max, True, elementwise.maximum, MaxResult)
+min = _extreme(reduce.min, False, elementwise.minimum, MinResult)
 
 
 def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:

@@ -168,16 +168,13 @@ def bucketize(x: Any, boundaries: Any, *, out_int32: bool = False, right: bool =
 
 def histc(x: Any, bins: int = 100, min: Any = 0, max: Any = 0) -> Any:
     """How many elements fall into each of equal bins between `min` and `max`, (bins,)."""
-    flat = ops.reshape(x.detach(), [-1])
+    flat = x.detach()
     low, high = float(min), float(max)
     if low == high:
         low, high = float(reduce.min(flat)), float(reduce.max(flat))
     if low == high:
         low, high = low - 1, high + 1
-    inside = indices.masked_select(flat, compare.logical_and(flat >= low, flat <= high))
-    place = unary.floor((inside - low) * (bins / (high - low)))
-    counts = search.bincount(cast_to(bounds.clip(place, 0, bins - 1), _int64), None, bins)
-    return cast_to(counts, x._array.dtype)
+    return search.histogram(flat, bins, low, high)
 
 
 def histogram(

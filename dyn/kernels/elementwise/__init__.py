@@ -1,6 +1,7 @@
 """Arithmetic element by element: formulas, the loops that run them, and the choice of the loop."""
 
 from dyn.kernels.elementwise.apply import (
+    along,
     binary,
     cast,
     clip,
@@ -14,11 +15,13 @@ from dyn.kernels.elementwise.apply import (
     unary,
     where,
 )
-from dyn.kernels.elementwise.small import bound, is_small
+from dyn.kernels.elementwise.small import bound, bound_lerp, is_small
 
 __all__ = [
+    "along",
     "binary",
     "bound",
+    "bound_lerp",
     "cast",
     "clip",
     "clip_between",

@@ -187,6 +187,13 @@ _PRODUCTS = {2.0: "square", 3.0: "cube", -1.0: "reciprocal"}
 """Powers that are products or a quotient, rounded at most twice."""
 
 
+def along(vector, axis, ndim):
+    """A vector so that it lies along an axis of arrays with `ndim` axes; as it is for None."""
+    if axis is None or axis == ndim - 1:
+        return vector
+    return vector.reshape(-1, *[1] * (ndim - 1 - axis))
+
+
 def power(x, y):
     """x to the power y; a single simple exponent, and a base of 2, cost no logarithm."""
     if not y.ndim and y.dtype == x.dtype and y.dtype.kind == "f":

@@ -183,6 +183,26 @@ def prelu(m, x, w):
     return m.where(x > 0, x, w * x)
 
 
+def prelu_grad(m, g, x, w):
+    return m.where(x > 0, g, g * w)
+
+
+def copysign(m, x, y):
+    # Of the zeros only the quotient tells which is negative.
+    size = m.abs(x)
+    return m.where((y < 0) | ((y == 0) & (1 / y < 0)), -size, size)
+
+
+def xlogy(m, x, y):
+    outside = (y <= 0) | (m.abs(y) == math.inf)
+    return x * m.log(m.where((x == 0) & outside, 1.0, y))
+
+
+def sinc(m, x):
+    angle = m.where(x == 0, 1.0, x) * math.pi
+    return m.where(x == 0, 1.0, m.sin(angle) / angle)
+
+
 def logaddexp(m, x, y):
     apart = m.where(x == y, 0.0, m.abs(x - y))
     return m.maximum(x, y) + m.log1p(m.exp(-apart))
@@ -236,12 +256,12 @@ def lerp_by(m, x, y, *, weight):
 
 
 _WRITTEN: Any = (
-    binary_cross_entropy, clip, clip_between, clip_grad, elu, elu_grad, gated, gated_grad, gelu,
-    gelu_grad, gelu_tanh, gelu_tanh_grad, hardsigmoid, hardsigmoid_grad, hardswish, hardswish_grad,
-    hypot, huber, huber_grad, kl_div, leaky_relu, leaky_relu_grad, lerp, lerp_by, log_sigmoid,
-    logaddexp, logistic_cross_entropy, mish, mish_grad, nan_to_num, prelu, relu_grad, rsqrt,
-    scaled_difference, shrink, sigmoid, sigmoid_grad, sign, silu, silu_grad, softplus,
-    softplus_grad, softsign, tanh_grad,
+    binary_cross_entropy, clip, clip_between, clip_grad, copysign, elu, elu_grad, gated, gated_grad,
+    gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, hardsigmoid, hardsigmoid_grad, hardswish,
+    hardswish_grad, hypot, huber, huber_grad, kl_div, leaky_relu, leaky_relu_grad, lerp, lerp_by,
+    log_sigmoid, logaddexp, logistic_cross_entropy, mish, mish_grad, nan_to_num, prelu, prelu_grad,
+    relu_grad, rsqrt, scaled_difference, shrink, sigmoid, sigmoid_grad, sign, silu, sinc, silu_grad,
+    softplus, softplus_grad, softsign, tanh_grad, xlogy,
 )  # fmt: skip
 FORMULAS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _WRITTEN} | {
     "abs": lambda m, x: m.abs(x),

@@ -30,7 +30,7 @@ def bound(
     """The formula for float32 arrays of one shape.
 
     Args:
-        name: of the formula; it has one operand or two.
+        name: of the formula.
         shape: of all operands; `is_small` holds.
         numbers: of the formula, up to three.
         otherwise: what does the same for arrays that are not dense.
@@ -54,4 +54,27 @@ def bound(
         enter(code, id(x), id(y), no, id(out), count, p, q, r)
         return out
 
-    return one if formula.inputs == 1 else two
+    def three(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        if not (x.flags.c_contiguous and y.flags.c_contiguous and z.flags.c_contiguous):
+            return otherwise(x, y, z)
+        out = empty(shape, dtype)
+        enter(code, id(x), id(y), id(z), id(out), count, p, q, r)
+        return out
+
+    return (one, two, three)[formula.inputs - 1]
+
+
+def bound_lerp(shape: Sequence[int], otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    """`lerp` of two arrays as in `bound`, by a weight that is 0-d."""
+    formula = FAST["lerp_by"]
+    enter, code, dtype = nest.once.compile(ENTRY), formula.address, formula.dtype
+    shape, count, no, empty = tuple(shape), math.prod(shape), nest.NO, np.empty
+
+    def run(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        if not (x.flags.c_contiguous and y.flags.c_contiguous):
+            return otherwise(x, y, weight)
+        out = empty(shape, dtype)
+        enter(code, id(x), id(y), no, id(out), count, float(weight), 0.0, 0.0)
+        return out
+
+    return run

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from dyn.kernels.copy import contiguous
+from dyn.kernels.factor import substitution
 from dyn.kernels.factor.panel import PANEL
 from dyn.kernels.factor.parts import (
     BACKWARD,
@@ -238,6 +239,10 @@ def triangular(
     if out.size:
         n, columns = y.shape[-2:]
         batch = out.size // (n * columns)
+        if columns == 1:
+            launch = substitution.plan(x.dtype, batch, n, upper, transpose, unit)
+            launch(contiguous(x), contiguous(y), out)
+            return out
         plan = _plan_triangular(x.dtype, batch, n, columns, upper, transpose, unit)
         plan.launch(contiguous(x), contiguous(y), out, scratch(plan.space, plan.chunks))
     return out

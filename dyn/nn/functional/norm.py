@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from dyn.core.dispatch import apply
 from dyn.core.modes import no_grad
+from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
 from dyn.ops import norm as ops
+from dyn.ops.elementwise import lerp
 from dyn.ops.infer import product
 
 
@@ -42,12 +47,31 @@ def batch_norm(
         return ops.batch_norm(x, weight, bias, epsilon=epsilon)[0]
     if use_global_stats or not training:
         return ops.batch_norm_infer(x, weight, bias, running_mean, running_var, epsilon=epsilon)
-    out, mean, var = ops.batch_norm(x, weight, bias, epsilon=epsilon)
-    with no_grad():
-        keep, take = momentum, 1.0 - momentum
-        if unbiased:
-            count = product(x.shape) // x.shape[1]
-            var = var * (count / (count - 1))
-        running_mean._assign(running_mean * keep + mean * take)
-        running_var._assign(running_var * keep + var * take)
+    out, mean, var = apply(ops.batch_norm, (x, weight, bias, None), (float(epsilon), None))
+    _note(x, running_mean, running_var, mean, var, 1.0 - momentum, unbiased)
     return out
+
+
+def _note(
+    x: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    take: Any,
+    unbiased: bool,
+) -> None:
+    """Assign the running statistics, with a share `take` of those of the batch."""
+    more: Any = 1.0
+    if unbiased:
+        count = product(x.shape) // x.shape[1]
+        more = count / (count - 1)
+    with no_grad():
+        if take.__class__ is float and more.__class__ is float:
+            given = (running_mean, running_var, mean, var)
+            mean, var = apply(OPS["running_statistics"], given, (take, more))
+        else:
+            # A share or a number of elements that is known only when a file runs.
+            mean, var = lerp(running_mean, mean, take), lerp(running_var, var * more, take)
+        running_mean._assign(mean)
+        running_var._assign(var)

@@ -7,17 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from dyn.compat.torch.nn.loss import named_loss
-from dyn.core.dispatch import cast_to
-from dyn.ops import bounds, compare, gather, multi_margin, ranking, scan
-from dyn.ops.activation import relu
-from dyn.ops.creation import arange
-from dyn.ops.index import where
-from dyn.ops.loss import reduce_loss
-from dyn.ops.reduce import any as any_of
-from dyn.ops.reduce import sum as sum_of
+from dyn.ops import multi_margin, ranking
 from dyn.ops.shape import reshape, unsqueeze
 
 
@@ -41,21 +32,8 @@ def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> 
     """Sum over right and wrong classes of max(0, 1 - right + wrong) / C; -1 ends the targets."""
     if input.ndim == 1:
         input, target = unsqueeze(input, 0), unsqueeze(target, 0)
-        return reshape(_multilabel(input, target, reduction), [])
-    return _multilabel(input, target, reduction)
-
-
-def _multilabel(input: Any, target: Any, reduction: str) -> Any:
-    count = input.shape[1]
-    # A target counts if none before it is -1.
-    counts = scan.cumprod(cast_to(target >= 0, np.dtype(np.int64)), 1) > 0
-    classes = arange(0, count, 1, target._array.dtype.name)
-    same = unsqueeze(target, 2) == classes
-    right = any_of(compare.logical_and(same, unsqueeze(counts, 2)), 1)
-    scores = gather.take_along_axis(input, bounds.clip(target, 0, None), 1, broadcast=False)
-    over = relu(1.0 - unsqueeze(scores, 2) + unsqueeze(input, 1))
-    pairs = compare.logical_and(unsqueeze(counts, 2), compare.logical_not(unsqueeze(right, 1)))
-    return reduce_loss(sum_of(where(pairs, over, 0.0), [1, 2]) / count, reduction)
+        return reshape(multi_margin.multilabel_margin_loss(input, target, reduction), [])
+    return multi_margin.multilabel_margin_loss(input, target, reduction)
 
 
 def multilabel_soft_margin_loss(

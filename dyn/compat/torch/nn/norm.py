@@ -10,10 +10,12 @@ from dyn.compat.torch.nn.linear import finish
 from dyn.compat.torch.nn.module import Mixin, Module
 from dyn.compat.torch.nn.settings import Setting
 from dyn.compat.torch.tensor import Base
-from dyn.core.modes import no_grad
+from dyn.core.dispatch import scalar
 from dyn.nn import functional as F
 from dyn.nn import group_norm, norm
 from dyn.ops.unary import cast
+
+_ONE = scalar(1, np.dtype(np.int64))
 
 
 class _BatchNorm(Mixin):
@@ -69,12 +71,11 @@ class _BatchNorm(Mixin):
         return super().forward(input)
 
     def _count(self) -> None:
-        with no_grad():
-            tracked: Any = self.num_batches_tracked
-            tracked._assign(tracked + 1)
-            if self.momentum is None:
-                # The mean over all batches so far: each counts as much as any other.
-                self.__dict__["_momentum"] = 1.0 - 1.0 / cast(tracked, self._dtype)
+        tracked: Any = self.num_batches_tracked
+        tracked._assign(tracked + _ONE)
+        if self.momentum is None:
+            # The mean over all batches so far: each counts as much as any other.
+            self.__dict__["_momentum"] = 1.0 - 1.0 / cast(tracked, self._dtype)
 
     def reset_running_stats(self) -> None:
         """Forget the batches seen: means 0, variances 1."""
