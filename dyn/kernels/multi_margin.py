@@ -8,6 +8,7 @@ max(0, 1 - x[y] + x[j]) / C. Half precision is computed in float32.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -72,9 +73,9 @@ _GRADIENT = instances("gradient", _gradient, "f4 f8")
 
 
 @lru_cache(1024)
-def _plan(gradient: bool, dtype: np.dtype, shape: tuple[int, int], *words: int) -> Launch:
+def _plan(task: Any, shape: tuple[int, int], *words: int) -> Launch:
+    """A task over rows of so many classes."""
     chunks = min(max(shape[0], 1), chunks_of(shape[0] * shape[1], GRAIN))
-    task = (_GRADIENT if gradient else _LOSSES)[dtype]
     return Launch([(task, chunks)], 5, *shape, *words)
 
 
@@ -95,7 +96,7 @@ def multi_margin(x, label, weight, p, margin):
         return multi_margin(x32, label, w32, p, margin).astype(x.dtype)
     x, label, weight = _arrays(x, label, weight)
     out, failed = empty(x.shape[:1], x.dtype), np.zeros(1, np.int64)
-    plan = _plan(False, x.dtype, x.shape, p, float_word(margin))
+    plan = _plan(_LOSSES[x.dtype], x.shape, p, float_word(margin))
     plan(x, label, weight, out, failed)
     if failed[0]:
         bad = label[(label < 0) | (label >= x.shape[1])][0]
@@ -112,7 +113,7 @@ def multi_margin_grad(g, x, label, weight, p, margin):
     step = 0 if g.strides[0] == 0 else 1
     g = g if step == 0 else contiguous(g)
     out = empty(x.shape, x.dtype)
-    plan = _plan(True, x.dtype, x.shape, p, float_word(margin), step)
+    plan = _plan(_GRADIENT[x.dtype], x.shape, p, float_word(margin), step)
     plan(g, x, label, weight, out)
     return out
 
@@ -184,13 +185,6 @@ _LABEL_LOSSES = instances("label_losses", _label_losses, "f4 f8")
 _LABEL_GRADIENT = instances("label_gradient", _label_gradient, "f4 f8")
 
 
-@lru_cache(1024)
-def _plan_labels(gradient: bool, dtype: np.dtype, shape: tuple[int, int], *words: int) -> Launch:
-    chunks = min(max(shape[0], 1), chunks_of(shape[0] * shape[1], GRAIN))
-    task = (_LABEL_GRADIENT if gradient else _LABEL_LOSSES)[dtype]
-    return Launch([(task, chunks)], 5, *shape, *words)
-
-
 def multilabel_margin(x, label):
     """The loss of every row of x [N, C]; its labels end before the first negative one.
 
@@ -202,7 +196,7 @@ def multilabel_margin(x, label):
     x, label = contiguous(x), integers(label)
     out, failed = empty(x.shape[:1], x.dtype), np.zeros(1, np.int64)
     marks = empty(x.shape, np.int8)
-    _plan_labels(False, x.dtype, x.shape)(x, label, marks, out, failed)
+    _plan(_LABEL_LOSSES[x.dtype], x.shape)(x, label, marks, out, failed)
     if failed[0]:
         raise IndexError(f"label {label[label >= x.shape[1]][0]} is none of {x.shape[1]} classes")
     return out
@@ -217,5 +211,5 @@ def multilabel_margin_grad(g, x, label):
     step = 0 if g.strides[0] == 0 else 1
     g = g if step == 0 else contiguous(g)
     out, marks = empty(x.shape, x.dtype), empty(x.shape, np.int8)
-    _plan_labels(True, x.dtype, x.shape, step)(g, x, label, marks, out)
+    _plan(_LABEL_GRADIENT[x.dtype], x.shape, step)(g, x, label, marks, out)
     return out

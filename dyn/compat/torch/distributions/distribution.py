@@ -157,8 +157,11 @@ class Distribution:
     # -- numbers: what a distribution does not define, it does not have -----------------------
 
     def _lacks(self, name: str) -> NotImplementedError:
-        # PyTorch's words for `mode`; of the others it says nothing.
-        return NotImplementedError(f"{type(self)} does not implement {name}")
+        # PyTorch's words for `mode`, of the others it says nothing; and what can be done.
+        return NotImplementedError(
+            f"{type(self)} does not implement {name}: no formula for it is known here; define it "
+            "in a subclass"
+        )
 
     @property
     def mean(self) -> Any:

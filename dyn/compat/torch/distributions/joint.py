@@ -90,7 +90,11 @@ class Independent(Distribution):
 
     def enumerate_support(self, expand: bool = True) -> Any:
         if self.reinterpreted_batch_ndims:
-            raise NotImplementedError("Enumeration over cartesian product is not implemented")
+            # PyTorch's words, and why: the number of combinations grows as a power.
+            raise NotImplementedError(
+                "Enumeration over cartesian product is not implemented: the values of "
+                f"{self.reinterpreted_batch_ndims} axes combine to too many; enumerate base_dist"
+            )
         return self.base_dist.enumerate_support(expand)
 
     def __repr__(self) -> str:

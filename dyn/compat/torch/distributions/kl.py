@@ -49,7 +49,8 @@ def kl_divergence(p: Distribution, q: Distribution) -> Any:
             if (first, second) in _PAIRS:
                 return _PAIRS[first, second](p, q)
     raise NotImplementedError(
-        f"No KL(p || q) is implemented for p type {type(p).__name__} and q type {type(q).__name__}"
+        f"No KL(p || q) is implemented for p type {type(p).__name__} and q type "
+        f"{type(q).__name__}; register a formula with register_kl"
     )
 
 
