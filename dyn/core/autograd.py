@@ -33,6 +33,8 @@ from dyn.core.tape import (
 )
 from dyn.core.tensor import ZERO, Tensor
 
+_new_object = object.__new__
+
 
 class _Walk:
     """One backward pass."""
@@ -142,14 +144,14 @@ class _Walk:
             if kind == ATTR:
                 found[name] = node.attrs[at]
             elif kind == KEPT_IN:
-                found[name] = self.kept(node, at)
+                found[name] = self.kept(node, *at)
             elif kind == KEPT_OUT:
-                array = node.kept_out[node.plan.keep_out.index(at)]  # type: ignore[index]
-                found[name] = self.wrap(array, (node, at))
+                place, index = at
+                found[name] = self.wrap(node.kept_out[place], (node, index))
             elif kind == SHAPE:
                 found[name] = node.key[2 * at + 1]
             elif kind == KEPT_INS:
-                found[name] = [self.kept(node, i) for i in at]
+                found[name] = [self.kept(node, place, position) for place, position in at]
             elif kind == G_OUT:
                 found[name] = grads[at]
             elif kind == WANTED:
@@ -158,16 +160,14 @@ class _Walk:
                 found[name] = [node.key[2 * i + 1] for i in at]
         return found
 
-    def kept(self, node: GradNode, position: int) -> Any:
-        """A kept input as a Tensor; None if it was absent."""
-        if position not in node.plan.keep_in:
-            return None
-        array = node.kept_in[node.plan.keep_in.index(position)]  # type: ignore[index]
+    def kept(self, node: GradNode, place: int | None, position: int) -> Any:
+        """The input at `position`, kept at `place`, as a Tensor; None if it was absent."""
+        array = None if place is None else node.kept_in[place]
         return None if array is None else self.wrap(array, node.edges[position])
 
     def wrap(self, array: np.ndarray, edge: tuple[Any, int] | None) -> Tensor:
         """A Tensor over a kept array, tied to its history when that may be differentiated."""
-        out = Tensor.__new__(Tensor)
+        out = _new_object(Tensor)
         out._array = array
         if self.create_graph and edge is not None and is_inexact(array.dtype):
             node, index = edge

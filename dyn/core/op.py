@@ -43,6 +43,7 @@ class Op:
         variadic: whether the last name stands for any number of tensors (`*xs`).
         optional: names of the inputs that may be None.
         attrs: attribute names and their defaults (`inspect.Parameter.empty`: required).
+        defaults: the values of a call without attributes; None if one is required.
         outputs: names of the results; those after the first `public` ones are private, kept for
             gradients and never seen by users. `public=None` is an op with any number of results
             (split), all of them public.
@@ -110,6 +111,9 @@ class Op:
             inputs.append(name)
         self.inputs = tuple(inputs)
         self.names = tuple(self.attrs)
+        self.defaults: tuple[Any, ...] | None = None
+        if inspect.Parameter.empty not in self.attrs.values():
+            self.defaults = tuple(freeze(value) for value in self.attrs.values())
         self.optional = frozenset(optional)
 
     def __repr__(self) -> str:
@@ -133,20 +137,20 @@ class Op:
 
     def bind(self, attrs: dict[str, Any]) -> tuple[Any, ...]:
         """Attribute values in declaration order, defaults filled in, lists turned to tuples."""
-        if (*attrs,) == self.names:
-            return (*[v if v.__class__ in _PLAIN else freeze(v) for v in attrs.values()],)
-        values = []
-        for name, default in self.attrs.items():
-            value = attrs.pop(name, default)
-            if value is inspect.Parameter.empty:
-                raise TypeError(f"{self.name}() needs the keyword argument {name!r}")
-            values.append(freeze(value))
-        if attrs:
-            raise TypeError(
-                f"{self.name}() has no keyword argument {next(iter(attrs))!r}; "
-                f"it has {', '.join(self.attrs) or 'none'}"
-            )
-        return tuple(values)
+        if (*attrs,) != self.names:
+            if not attrs and self.defaults is not None:
+                return self.defaults
+            given, attrs = attrs, {**self.attrs, **attrs}
+            if len(attrs) > len(self.names):
+                unknown = next(name for name in given if name not in self.attrs)
+                raise TypeError(
+                    f"{self.name}() has no keyword argument {unknown!r}; "
+                    f"it has {', '.join(self.attrs) or 'none'}"
+                )
+            for name, value in attrs.items():
+                if value is inspect.Parameter.empty:
+                    raise TypeError(f"{self.name}() needs the keyword argument {name!r}")
+        return (*[v if v.__class__ in _PLAIN else freeze(v) for v in attrs.values()],)
 
     def vjp(self, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register the gradient with respect to the inputs `names`.

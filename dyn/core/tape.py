@@ -32,7 +32,8 @@ class Step(NamedTuple):
 
     function: Callable[..., Any]
     needs: tuple[tuple[str, int, Any], ...]
-    """(keyword, one of the kinds above, position or positions; for WANTED the names)."""
+    """(keyword, one of the kinds above, position or positions; for WANTED the names). What is kept
+    has the place where it is kept before its position: None for an input that is absent."""
     targets: tuple[tuple[int, int | None], ...]
     """(input position, index into the rule's result; None if the result is the gradient)."""
 
@@ -89,12 +90,28 @@ def _make_plan(op: Op, wanted: int, count: int) -> TapePlan:
     names = frozenset(op.input_name(i) for i in range(count) if wanted >> i & 1)
     keep_in: set[int] = set()
     keep_out: set[int] = set()
-    steps = []
-    for rule, targets in by_rule.values():
-        needs = tuple(_need(op, name, count, keep_in, keep_out, names) for name in rule.needs)
-        steps.append(Step(rule.function, needs, tuple(targets)))
-    kept = tuple(sorted(keep_in))
-    return TapePlan(kept, tuple(sorted(keep_out)), _picker(kept), tuple(steps), missing)
+    needed = [
+        [_need(op, name, count, keep_in, keep_out, names) for name in rule.needs]
+        for rule, _ in by_rule.values()
+    ]
+    kept, made = tuple(sorted(keep_in)), tuple(sorted(keep_out))
+    steps = tuple(
+        Step(rule.function, tuple(_with_place(need, kept, made) for need in needs), tuple(targets))
+        for needs, (rule, targets) in zip(needed, by_rule.values(), strict=True)
+    )
+    return TapePlan(kept, made, _picker(kept), steps, missing)
+
+
+def _with_place(
+    need: tuple[str, int, Any], kept: tuple[int, ...], made: tuple[int, ...]
+) -> tuple[str, int, Any]:
+    """A need with where its inputs or output stand among those that are kept."""
+    name, kind, at = need
+    if kind == KEPT_IN:
+        return name, kind, (kept.index(at) if at in kept else None, at)
+    if kind == KEPT_INS:
+        return name, kind, tuple((kept.index(i), i) for i in at)
+    return (name, kind, (made.index(at), at)) if kind == KEPT_OUT else need
 
 
 def _need(

@@ -1,5 +1,5 @@
-"""Small arrays go straight to numpy's ufunc, or to the compiled formula, where an op is one; what
-only looks at memory in another way is worked out beforehand.
+"""Small arrays go straight to numpy's ufunc, or to the compiled formula, where an op is one; how a
+matrix product is cut, and what only looks at memory in another way, is worked out beforehand.
 
 That halves the cost of a tiny call. The rule is asked once per op, attributes, shapes and dtypes;
 kernels remain the reference.
@@ -18,6 +18,7 @@ import numpy as np
 
 from dyn.core.op import OPS, Op, Type
 from dyn.kernels import elementwise as kernels
+from dyn.kernels import gemm
 from dyn.kernels.elementwise.formulas import FORMULAS, UFUNCS
 from dyn.kernels.shape import expand_of
 
@@ -94,6 +95,16 @@ def _flipped(x: Type, *, axes: tuple[int, ...]) -> Run:
     return itemgetter((*order, Ellipsis))
 
 
+def _matmul(x: Type, y: Type, *, transpose_x: bool, transpose_y: bool) -> Run | None:
+    general = partial(OPS["matmul"].kernel, transpose_x=transpose_x, transpose_y=transpose_y)
+    return gemm.bound(x.shape, y.shape, x.dtype, general, turn_a=transpose_x, turn_b=transpose_y)
+
+
+def _linear(x: Type, w: Type, b: Type | None, *, transpose_w: bool) -> Run | None:
+    general = partial(OPS["linear"].kernel, transpose_w=transpose_w)
+    return gemm.bound(x.shape, w.shape, x.dtype, general, turn_b=transpose_w, biased=b is not None)
+
+
 def _bind() -> None:
     for name, formula in FORMULAS.items():
         parameters = list(inspect.signature(formula).parameters.values())[1:]
@@ -111,6 +122,8 @@ def _bind() -> None:
     OPS["relu"].shortcut = partial(_relu, OPS["relu"])
     OPS["lerp"].shortcut = partial(_lerp, OPS["lerp"])
     OPS["pow"].shortcut = partial(_power, OPS["pow"])
+    OPS["matmul"].shortcut = _matmul
+    OPS["linear"].shortcut = _linear
 
 
 _bind()

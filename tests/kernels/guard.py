@@ -37,11 +37,12 @@ def guarded(x: np.ndarray, side: str = "end") -> np.ndarray:
 
 @contextmanager
 def guarded_results(side: str = "end") -> Iterator[None]:
-    """Lay every array from `memory.empty` and `memory.empty_like` against a forbidden page.
+    """Lay every array from `memory.empty`, `memory.empty_like` and `numpy.empty` against a
+    forbidden page.
 
     Those that are promised to be aligned stay so, and leave up to a line free before the page.
     """
-    before = memory._make
+    before = memory._make, memory.SMALL, np.empty
 
     def make(shape: tuple[int, ...], plan: Any) -> np.ndarray:
         strides = plan.strides or np.empty(shape, np.int8).strides
@@ -52,11 +53,16 @@ def guarded_results(side: str = "end") -> Iterator[None]:
             extent = -(-extent // memory.ALIGNMENT) * memory.ALIGNMENT
         return _lay(shape, plan.dtype, strides, extent, 0, side)
 
-    memory._make = make
+    def empty(shape: Any, dtype: Any = float, order: Any = "C", **rest: Any) -> np.ndarray:
+        x = before[2](shape, dtype, order, **rest)
+        plain = x.size and x.flags.c_contiguous and not x.dtype.hasobject
+        return _lay(x.shape, x.dtype, x.strides, x.nbytes, 0, side) if plain else x
+
+    memory._make, memory.SMALL, np.empty = make, -1, empty
     try:
         yield
     finally:
-        memory._make = before
+        memory._make, memory.SMALL, np.empty = before
 
 
 def _lay(shape: Any, dtype: Any, strides: Any, extent: int, offset: int, side: str) -> np.ndarray:

@@ -285,7 +285,7 @@ def _cut(m: int, n: int, k: int, element: int, steps_in_a: bool, columns_in_b: b
     return _Cut(chunks, by_rows, whole, a_at if packs_a else 0, packed, scratch)
 
 
-class _Ready(NamedTuple):
+class Ready(NamedTuple):
     """A product of given sizes and layouts, ready to run.
 
     Attributes:
@@ -304,21 +304,21 @@ Layout = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @lru_cache(4096)
-def _ready(a: Layout, b: Layout, biased: bool, flags: int, dtype: np.dtype) -> _Ready:
+def ready_matrices(a: Layout, b: Layout, biased: bool, flags: int, dtype: np.dtype) -> Ready:
     ((m, k), a_steps), ((_, n), b_steps) = a, b
     element = dtype.itemsize
     if element not in a_steps or element not in b_steps:
-        return _Ready(None, 0, _NONE)
+        return Ready(None, 0, NONE)
     cut = _cut(m, n, k, element, a_steps[1] == element, b_steps[1] == element)
     stages = [(_part, cut.chunks)]
     if cut.packed:
         stages.insert(0, (_pack_part, max(1, min(cut.packed // PACK_GRAIN, cut.chunks))))
     words = (0, 0, 0, cut.whole, cut.a_at, cut.packed, int(biased), flags, int(cut.by_rows), 1, 0)
     launch = Launch(stages, ARRAYS, *words, *_codes(dtype))
-    return _Ready(launch, cut.scratch if cut.packed else 0, _NONE)
+    return Ready(launch, cut.scratch if cut.packed else 0, NONE)
 
 
-_NONE = np.zeros(1, np.uint8)
+NONE = np.zeros(1, np.uint8)
 """Stands for an array that there is not."""
 
 
@@ -331,12 +331,12 @@ def product(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, flags: int) 
         thin(a, b, c, bias, bool(flags & RELU))
         return
     layouts = (a.shape, a.strides), (b.shape, b.strides)
-    ready = _ready(*layouts, bias is not None, flags, c.dtype)
+    ready = ready_matrices(*layouts, bias is not None, flags, c.dtype)
     if ready.launch is None:
         product(_with_unit_step(a), _with_unit_step(b), c, bias, flags)
         return
-    scratch = memory.empty((ready.scratch,), np.uint8) if ready.scratch else _NONE
-    ready.launch(a, b, c, _NONE if bias is None else bias, scratch, _NONE)
+    scratch = memory.empty((ready.scratch,), np.uint8) if ready.scratch else NONE
+    ready.launch(a, b, c, NONE if bias is None else bias, scratch, NONE)
 
 
 def _with_unit_step(x: np.ndarray) -> np.ndarray:
@@ -357,12 +357,12 @@ def _offsets(batch: tuple[int, ...], *layouts: Layout) -> np.ndarray:
 
 
 @lru_cache(4096)
-def _ready_batch(a: Layout, b: Layout, c: Layout) -> _Ready:
+def ready_batch(a: Layout, b: Layout, c: Layout) -> Ready:
     """The product of batches; c is contiguous."""
     (*batch, m, n), (*_, element) = c
     k, a_steps, b_steps = a[0][-1], a[1][-2:], b[1][-2:]
     if element not in a_steps or element not in b_steps:
-        return _Ready(None, 0, _NONE)
+        return Ready(None, 0, NONE)
     cut = _cut(m, n, k, element, a_steps[1] == element, b_steps[1] == element)
     count = math.prod(batch)
     chunks = max(1, min(m * n * k * count // BATCH_GRAIN, count, BATCH_CHUNKS))
@@ -371,7 +371,7 @@ def _ready_batch(a: Layout, b: Layout, c: Layout) -> _Ready:
     words = (cut.whole, cut.a_at, cut.packed, 0, 0, 0, count, step)
     dtype = np.dtype(f"f{element}")
     launch = Launch([(_batch_part, chunks)], ARRAYS, *axes, *words, *_codes(dtype))
-    return _Ready(launch, chunks * step, _offsets(tuple(batch), a, b, c))
+    return Ready(launch, chunks * step, _offsets(tuple(batch), a, b, c))
 
 
 def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
@@ -380,9 +380,9 @@ def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
         return
     if c.shape[-2] == 1 and times_vectors(b.swapaxes(-1, -2), a[..., 0, :], c):
         return
-    ready = _ready_batch((a.shape, a.strides), (b.shape, b.strides), (c.shape, c.strides))
+    ready = ready_batch((a.shape, a.strides), (b.shape, b.strides), (c.shape, c.strides))
     if ready.launch is None:
         batched(_with_unit_step(a), _with_unit_step(b), c)
         return
-    scratch = memory.empty((ready.scratch,), np.uint8) if ready.scratch else _NONE
-    ready.launch(a, b, c, _NONE, scratch, ready.table)
+    scratch = memory.empty((ready.scratch,), np.uint8) if ready.scratch else NONE
+    ready.launch(a, b, c, NONE, scratch, ready.table)

@@ -1,0 +1,130 @@
+"""Products bound to shapes: a call makes the result and runs the launch for the strides it meets.
+
+What `matmul.py` and `product.py` choose for every call (which loops, which memory, one tall matrix
+or a batch) is chosen once for operands of known shapes. For small matrices choosing takes longer
+than multiplying. Products with an axis of size 0 or 1 go the general way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dyn.kernels.gemm.product import NONE, Ready, ready_batch, ready_matrices
+from dyn.kernels.runtime import memory
+
+MAX_LAYOUTS = 16
+"""Strides remembered per product; a program meets one or two."""
+
+Run = Callable[..., np.ndarray]
+Shape = tuple[int, ...]
+
+
+class _Case(NamedTuple):
+    """A product of operands of certain shapes.
+
+    Attributes:
+        turn_a, turn_b: whether the last two axes of an operand are exchanged first.
+        shape: of the result.
+        tall: there is one matrix b, so that the rows of all matrices of a are those of one.
+        dtype: of all operands.
+        biased: whether a bias is added to the rows.
+    """
+
+    turn_a: bool
+    turn_b: bool
+    shape: Shape
+    tall: bool
+    dtype: np.dtype
+    biased: bool
+
+    def matrices(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The operands as the loops take them: turned, and two matrices if they are `tall`."""
+        if self.turn_a:
+            a = a.swapaxes(-1, -2)
+        if self.turn_b:
+            b = b.swapaxes(-1, -2)
+        if self.tall and a.ndim > 2:
+            a = a.reshape(-1, a.shape[-1])
+        if self.tall and b.ndim > 2:
+            b = b.reshape(b.shape[-2:])
+        return a, b
+
+    def prepare(self, a: np.ndarray, b: np.ndarray) -> Ready | None:
+        """What runs for operands with the strides of these; None if they must be copied first."""
+        left, right = self.matrices(a, b)
+        if self.tall:
+            if not np.may_share_memory(left, a):
+                return None
+            layouts = (left.shape, left.strides), (right.shape, right.strides)
+            found = ready_matrices(*layouts, self.biased, 0, self.dtype)
+        else:
+            steps = np.empty(self.shape, self.dtype).strides
+            layouts = (left.shape, left.strides), (right.shape, right.strides)
+            found = ready_batch(*layouts, (self.shape, steps))
+        return None if found.launch is None else found
+
+
+def bound(
+    a: Shape,
+    b: Shape,
+    dtype: np.dtype,
+    otherwise: Run,
+    *,
+    turn_a: bool = False,
+    turn_b: bool = False,
+    biased: bool = False,
+) -> Run | None:
+    """A product of arrays of these shapes, to be called with both and the bias, if there is one.
+
+    Args:
+        a, b: (..., m, k) and (..., k, n), where what comes before is broadcast.
+        dtype: of all operands.
+        otherwise: what does the same for operands of any strides.
+        turn_a, turn_b: the operand is (..., k, m), or (..., n, k).
+        biased: a bias (n,) is added; b is a matrix then.
+
+    Returns:
+        None for products that are left to `otherwise` whatever their strides.
+    """
+    if dtype not in (np.float32, np.float64) or min(len(a), len(b)) < 2:
+        return None
+    batch = np.broadcast_shapes(a[:-2], b[:-2])
+    shape = (*batch, a[-1 if turn_a else -2], b[-2 if turn_b else -1])
+    if min(*a[-2:], *b[-2:]) < 2 or 0 in batch:
+        return None
+    case = _Case(turn_a, turn_b, shape, math.prod(b[:-2]) == 1, dtype, biased)
+    plain = not (turn_a or turn_b) and len(a) == len(b) == 2
+    deep = case.tall and len(shape) > 2
+    make, flat, step = memory.maker(shape, dtype), (-1, shape[-1]), (dtype.itemsize,)
+    known: dict[Any, tuple[Any, Run | None, np.ndarray]] = {}
+
+    def prepared(x: np.ndarray, y: np.ndarray) -> Any:
+        found = case.prepare(x, y) if len(known) < MAX_LAYOUTS else None
+        if found is None:
+            return None, None, NONE
+        scratch = memory.maker((found.scratch,), np.dtype(np.uint8)) if found.scratch else None
+        known[x.strides, y.strides] = kept = found.launch, scratch, found.table
+        return kept
+
+    def run(x: np.ndarray, y: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+        launch, scratch, table = known.get((x.strides, y.strides)) or prepared(x, y)
+        if launch is None or (bias is not None and bias.strides != step):
+            return otherwise(x, y) if bias is None else otherwise(x, y, bias)
+        out = make()
+        if not plain:
+            x, y = case.matrices(x, y)
+        launch(
+            x,
+            y,
+            out.reshape(flat) if deep else out,
+            NONE if bias is None else bias,
+            NONE if scratch is None else scratch(),
+            table,
+        )
+        return out
+
+    return run

@@ -1,0 +1,100 @@
+"""Products bound to shapes against numpy: batches, transposes, strides, bias, many layouts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dyn.kernels import gemm
+from dyn.kernels.gemm.bound import MAX_LAYOUTS
+from dyn.kernels.runtime import memory
+
+OTHERWISE = "the general way"
+
+SIZES = st.integers(2, 40)
+BATCHES = st.sampled_from([((), ()), ((3,), ()), ((2, 3), ()), ((1,), (1,)), ((4,), (4,)),
+                           ((2, 1), (3,)), ((), (3,)), ((1, 1), (1,))])  # fmt: skip
+
+
+def swapped(x, turn):
+    return x.swapaxes(-1, -2) if turn else x
+
+
+def laid(x, layout):
+    """The same numbers in another memory layout."""
+    if layout == "last axes swapped":
+        return np.ascontiguousarray(x.swapaxes(-1, -2)).swapaxes(-1, -2)
+    if layout == "rows apart":
+        wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+        wide[..., : x.shape[-1]] = x
+        return wide[..., : x.shape[-1]]
+    if layout == "reversed":
+        return np.ascontiguousarray(x[..., ::-1, ::-1])[..., ::-1, ::-1]
+    return x
+
+
+LAYOUTS = st.sampled_from(["C", "last axes swapped", "rows apart", "reversed"])
+
+
+@given(SIZES, SIZES, SIZES, BATCHES, LAYOUTS, LAYOUTS, st.booleans(), st.booleans(), st.booleans(),
+       st.sampled_from(["f4", "f8"]))  # fmt: skip
+@settings(max_examples=300, deadline=None)
+def test_any_product_equals_numpys(m, k, n, batches, left, right, turn_a, turn_b, biased, dtype):
+    rng = np.random.default_rng(m * 1600 + k * 40 + n)
+    lead_a, lead_b = batches
+    a = rng.standard_normal((*lead_a, *((k, m) if turn_a else (m, k)))).astype(dtype)
+    b = rng.standard_normal((*lead_b, *((n, k) if turn_b else (k, n)))).astype(dtype)
+    bias = rng.standard_normal(n).astype(dtype) if biased and not lead_b else None
+    wanted = swapped(a, turn_a).astype("f8") @ swapped(b, turn_b).astype("f8")
+    if bias is not None:
+        wanted = wanted + bias
+
+    def otherwise(x, y, bias=None):
+        return gemm.matmul(swapped(x, turn_a), swapped(y, turn_b), bias=bias)
+
+    run = gemm.bound(a.shape, b.shape, a.dtype, otherwise,
+                     turn_a=turn_a, turn_b=turn_b, biased=bias is not None)  # fmt: skip
+    assert run is not None
+    more = () if bias is None else (np.repeat(bias, 2)[::2] if left == "reversed" else bias,)
+    for _ in range(2):  # the second time from memory
+        got = run(laid(a, left), laid(b, right), *more)
+        assert got.dtype == a.dtype and got.flags.c_contiguous
+        scale = 16 if dtype == "f4" else 64
+        np.testing.assert_allclose(got, wanted, atol=(k + 4) * scale * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "dtype"),
+    [
+        ((1, 5), (5, 6), "f4"),
+        ((4, 1), (1, 6), "f4"),
+        ((4, 5), (5, 1), "f4"),
+        ((0, 5), (5, 6), "f4"),
+        ((0, 4, 5), (5, 6), "f4"),
+        ((5,), (5, 6), "f4"),
+        ((4, 5), (5, 6), "i8"),
+        ((4, 5), (5, 6), "f2"),
+    ],
+)
+def test_what_is_left_to_the_general_way(a, b, dtype):
+    assert gemm.bound(a, b, np.dtype(dtype), lambda *_: OTHERWISE) is None
+
+
+def test_layouts_beyond_those_that_are_remembered_go_the_general_way():
+    b = np.ones((3, 3), np.float32)
+    run = gemm.bound((3, 3), (3, 3), b.dtype, lambda *_: OTHERWISE)
+    wide = np.arange(3 * 40, dtype=np.float32).reshape(3, 40)
+    for by in range(3, 3 + MAX_LAYOUTS):
+        a = np.lib.stride_tricks.as_strided(wide, (3, 3), (4 * by, 4))
+        np.testing.assert_array_equal(run(a, b), a @ b)
+    assert run(np.ones((3, 3), np.float32), b) is not OTHERWISE  # rows of 3, seen before
+    assert run(np.lib.stride_tricks.as_strided(wide, (3, 3), (4 * 36, 4)), b) is OTHERWISE
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (7, 9), (memory.SMALL + 1,), (300, 400)])
+def test_a_maker_makes_what_empty_makes(shape):
+    made, wanted = memory.maker(shape, np.dtype("f4"))(), memory.empty(shape, np.dtype("f4"))
+    assert (made.shape, made.dtype, made.strides) == (wanted.shape, wanted.dtype, wanted.strides)
+    assert isinstance(made.base, memory.Lease) == isinstance(wanted.base, memory.Lease)
