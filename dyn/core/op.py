@@ -8,7 +8,8 @@ rules made of ops, one per input; their keyword names say what the tape keeps al
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,8 @@ class Rule(NamedTuple):
     inputs: tuple[str, ...]
     needs: tuple[str, ...]
     """Keyword names: inputs, outputs, attributes, `<input>_shape`, or `g_<private output>`."""
+    only: Mapping[str, str] = MappingProxyType({})
+    """Inputs that are kept only if the gradient of another one is wanted, with that one."""
 
 
 class Op:
@@ -100,6 +103,8 @@ class Op:
         self.attrs: dict[str, Any] = {}
         for name, parameter in inspect.signature(kernel).parameters.items():
             if parameter.kind is parameter.KEYWORD_ONLY:
+                if name == "wanted":
+                    raise TypeError(f"op {self.name}: gradient rules ask for 'wanted' by that name")
                 self.attrs[name] = parameter.default
                 continue
             if parameter.kind is parameter.VAR_POSITIONAL:
@@ -152,14 +157,17 @@ class Op:
                     raise TypeError(f"{self.name}() needs the keyword argument {name!r}")
         return (*[v if v.__class__ in _PLAIN else freeze(v) for v in attrs.values()],)
 
-    def vjp(self, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def vjp(
+        self, *names: str, only: Mapping[str, str] = MappingProxyType({})
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register the gradient with respect to the inputs `names`.
 
         The rule is called as `rule(g, **needs)` with Tensors and is made of ops. `g` is the
         gradient of the public output (a list of them if there are several, None for integers). For
         one name it returns that gradient, for several names a tuple; for a variadic input a list.
         None means zero. Broadcast gradients are summed to the input's shape by the engine. A rule
-        for several names may ask for `wanted`, the names whose gradients will be used. A rule that
+        for several names may ask for `wanted`, the names whose gradients will be used, and say with
+        `only={"x": "w"}` that it needs x for the gradient of w alone: else x is None. A rule that
         makes its gradient from a private output asks for `g_<output>` as well: what reached
         that output when the gradient itself was differentiated, or None; `g` may be None then.
         """
@@ -174,7 +182,7 @@ class Op:
                 if name not in known:
                     raise TypeError(f"op {self.name} has no {name!r}; it has {sorted(known)}")
             function.__name__ = function.__qualname__ = f"{self.name}.vjp[{', '.join(names)}]"
-            rule = Rule(function, names, needs)
+            rule = Rule(function, names, needs, only)
             for name in names:
                 if name in self.rules:
                     raise TypeError(f"op {self.name} has two gradient rules for {name!r}")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dyn.core.op import Op
+from dyn.core.op import Op, Rule
 from dyn.core.tensor import Tensor
 
 next_order = itertools.count(1).__next__
@@ -91,7 +91,7 @@ def _make_plan(op: Op, wanted: int, count: int) -> TapePlan:
     keep_in: set[int] = set()
     keep_out: set[int] = set()
     needed = [
-        [_need(op, name, count, keep_in, keep_out, names) for name in rule.needs]
+        [_need(op, rule, name, count, keep_in, keep_out, names) for name in rule.needs]
         for rule, _ in by_rule.values()
     ]
     kept, made = tuple(sorted(keep_in)), tuple(sorted(keep_out))
@@ -116,6 +116,7 @@ def _with_place(
 
 def _need(
     op: Op,
+    rule: Rule,
     name: str,
     count: int,
     keep_in: set[int],
@@ -131,7 +132,8 @@ def _need(
         if op.variadic and i == len(op.inputs) - 1:
             keep_in.update(range(i, count))
             return (name, KEPT_INS, tuple(range(i, count)))
-        if i < count:
+        needed = name not in rule.only or rule.only[name] in wanted
+        if i < count and needed:
             keep_in.add(i)
         return (name, KEPT_IN, i)
     if name in op.outputs:

@@ -14,6 +14,7 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import gemm
 from dyn.kernels.elementwise import binary
+from dyn.ops.composite import differentiate_as
 from dyn.ops.infer import (
     Type,
     broadcast_shapes,
@@ -224,28 +225,58 @@ def _linear(x, w, b=None, *, transpose_w=False):
     return gemm.linear(x, w.T if transpose_w else w, b)
 
 
-@_linear.vjp("x")
-def _(g, *, w, transpose_w):
-    return _matmul(g, w, transpose_y=not transpose_w)
+@_linear.vjp("x", "w", "b", only={"x": "w"})
+def _(g, *, x, w, transpose_w, wanted):
+    names = tuple([name for name in "xwb" if name in wanted])
+    made = apply(_linear_grad, (g, w, x), (transpose_w, names))
+    by_name = dict(zip(names, made, strict=True))
+    return by_name.get("x"), by_name.get("w"), by_name.get("b")
 
 
-@_linear.vjp("w")
-def _(g, *, x, transpose_w):
-    g2, x2 = _as_matrix(g), _as_matrix(x)
-    if transpose_w:
-        return _matmul(g2, x2, transpose_x=True)
-    return _matmul(x2, g2, transpose_x=True)
+def _infer_linear_grad(
+    g: Type, w: Type, x: Type | None, *, transpose_w: bool, of: tuple[str, ...]
+) -> list[Type]:
+    inner = w.shape[1] if transpose_w else w.shape[0]
+    types = {
+        "x": Type((*g.shape[:-1], inner), g.dtype),
+        "w": w,
+        "b": Type((g.shape[-1],), g.dtype),
+    }
+    return [types[name] for name in of]
 
 
-@_linear.vjp("b")
-def _(g):
-    return OPS["sum"](g, axes=tuple(range(g.ndim - 1)), keepdims=False)
+@op(infer=_infer_linear_grad, outputs=("grads",), public=None)
+def _linear_grad(g, w, x=None, *, transpose_w, of):
+    """Gradients of `linear`: those `of` its inputs "x", "w", "b". ONNX: Gemm, ReduceSum.
+
+    x is None if the gradient of w is not among them.
+    """
+    return gemm.linear_grad(g, w, x, turned=transpose_w, wanted=of)
 
 
 def _as_matrix(x: Tensor) -> Tensor:
     if x.ndim == 2:
         return x
     return _reshape(x, shape=(product(x.shape[:-1]), x.shape[-1]))
+
+
+def _linear_grads(
+    g: Tensor, w: Tensor, x: Tensor, transpose_w: bool, of: tuple[str, ...]
+) -> tuple[Tensor, ...]:
+    """The same in smaller ops."""
+
+    def one(name: str) -> Tensor:
+        if name == "x":
+            return _matmul(g, w, transpose_y=not transpose_w)
+        if name == "b":
+            return OPS["sum"](g, axes=tuple(range(g.ndim - 1)), keepdims=False)
+        pair = _as_matrix(x), _as_matrix(g)
+        return apply(_matmul, pair[::-1] if transpose_w else pair, (True, False))
+
+    return tuple(one(name) for name in of)
+
+
+differentiate_as(_linear_grad, _linear_grads)
 
 
 def linear(

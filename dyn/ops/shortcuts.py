@@ -105,6 +105,11 @@ def _linear(x: Type, w: Type, b: Type | None, *, transpose_w: bool) -> Run | Non
     return gemm.bound(x.shape, w.shape, x.dtype, general, turn_b=transpose_w, biased=b is not None)
 
 
+def _linear_grad(g: Type, w: Type, x: Type | None, **attrs: Any) -> Run | None:
+    turned, wanted = attrs["transpose_w"], attrs["of"]
+    return gemm.bound_linear_grad(g.shape, w.shape, g.dtype, turned=turned, wanted=wanted)
+
+
 def _bind() -> None:
     for name, formula in FORMULAS.items():
         parameters = list(inspect.signature(formula).parameters.values())[1:]
@@ -124,6 +129,7 @@ def _bind() -> None:
     OPS["pow"].shortcut = partial(_power, OPS["pow"])
     OPS["matmul"].shortcut = _matmul
     OPS["linear"].shortcut = _linear
+    OPS["linear_grad"].shortcut = _linear_grad
 
 
 _bind()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from exporter.registry import lowers
 
 
@@ -36,3 +38,24 @@ def _(b, node):
         return b.op("Gemm", x, w, bias, transB=int(transposed) or None)
     out = b.op("MatMul", x, b.transpose(w, [1, 0]) if transposed else w)
     return out if bias is None else b.op("Add", out, bias)
+
+
+@lowers("linear_grad")
+def _(b, node):
+    g, w, x = node.inputs
+    transposed, rank, columns = node.attrs["transpose_w"], node.rank, node.shape[-1]
+
+    def rows(value, size):
+        return value if rank == 2 else b.reshape(value, (math.prod(node.shape[:-1]), size))
+
+    def one(name):
+        if name == "b":
+            return b.axes("ReduceSum", g, range(rank - 1), keepdims=False)
+        if name == "x":
+            if rank == 2:
+                return b.op("Gemm", g, w, transB=int(not transposed) or None)
+            return b.op("MatMul", g, w if transposed else b.transpose(w, [1, 0]))
+        pair = rows(x, node.input_types[2].shape[-1]), rows(g, columns)
+        return b.op("Gemm", *(pair[::-1] if transposed else pair), transA=1)
+
+    return tuple(one(name) for name in node.attrs["of"])

@@ -21,6 +21,16 @@ def affine(x, w, b=None, transpose_w=False):
     return out if b is None else out + b
 
 
+def affine_grad(g, w, x, transpose_w, of):
+    w = w.T if transpose_w else w
+    rows = g.reshape(-1, g.shape[-1])
+    found = {"x": lambda: g @ w.T, "b": lambda: rows.sum(0)}
+    if x is not None:
+        gw = x.reshape(-1, x.shape[-1]).T @ rows
+        found["w"] = lambda: gw.T if transpose_w else gw
+    return tuple(found[name]() for name in of)
+
+
 PAIRS = {
     "": (("n", 3), (3, 4)),
     "batch": (("n", 2, 3), ("n", 3, 4)),
@@ -84,6 +94,32 @@ ROWS = [
         attrs={"transpose_w": True},
         reference=affine,
         note="transposed_wide",
+    ),
+    *(
+        OpCase(
+            "linear_grad",
+            [
+                array(*lead, 4),
+                array(*((4, 3) if turned else (3, 4))),
+                array(*lead, 3) if "w" in wanted else None,
+            ],
+            attrs={"transpose_w": turned, "of": tuple(wanted)},
+            reference=affine_grad,
+            dtypes=("float32", "float64", "float16"),
+            onnx="MatMul" if "x" in wanted and len(lead) != 1 else "Gemm",
+            note=f"{wanted}{'_turned' * turned}_{len(lead)}",
+        )
+        for lead, turned, wanted in (
+            (("n",), False, "xwb"),
+            (("n",), True, "xwb"),
+            (("n", 2), False, "xwb"),
+            (("n", 2), True, "wb"),
+            (("n", 2), True, "x"),
+            (("n",), False, "x"),
+            (("n",), False, "xb"),
+            (("n",), True, "w"),
+            ((), False, "xwb"),
+        )
     ),
     OpCase(
         "matmul",

@@ -1,4 +1,4 @@
-"""Matrix products: `matmul` and `linear` for arrays of any strides and dtype.
+"""Matrix products: `matmul` for arrays of any strides and dtype.
 
 float32 and float64 go through the register tiles of `tile.py`, driven by `product.py`;
 half precision is summed in float32, integers are left to numpy.
@@ -101,13 +101,3 @@ def _of_other_dtype(a: np.ndarray, b: np.ndarray, bias: Any, activation: Any) ->
         return wide.astype(a.dtype)
     out = np.asarray(np.matmul(a, b))
     return _finished(out, bias, RELU if activation == "relu" else 0)
-
-
-def linear(
-    x: np.ndarray,
-    w: np.ndarray,
-    bias: np.ndarray | None = None,
-    activation: str | None = None,
-) -> np.ndarray:
-    """x @ w + bias over the last axis: x (..., in), w (in, out), bias (out,) or None."""
-    return matmul(x, w, bias=bias, activation=activation)

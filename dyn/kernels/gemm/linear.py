@@ -1,0 +1,112 @@
+"""The linear map x @ w + bias over the last axis, and the gradients of x, w and bias in one call.
+
+The gradient of w lies in memory as w does, whichever of its axes comes first there: what updates w
+then reads both side by side.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from dyn.kernels.copy import contiguous
+from dyn.kernels.gemm.bound import Run, Shape, bound
+from dyn.kernels.gemm.matmul import matmul
+from dyn.kernels.reduce.reductions import sum as total
+
+
+def linear(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    """x @ w + bias over the last axis: x (..., in), w (in, out), bias (out,) or None."""
+    return matmul(x, w, bias=bias)
+
+
+class _Products(NamedTuple):
+    """The products that gradients of a linear map are made of.
+
+    Attributes:
+        of_x: from g (..., out) and w the gradient of x.
+        inputs_first: from the rows of x and of g that of w as (in, out).
+        outputs_first: from the rows of g and of x that of w as (out, in).
+    """
+
+    of_x: Run
+    inputs_first: Run
+    outputs_first: Run
+
+
+def linear_grad(
+    g: np.ndarray, w: np.ndarray, x: np.ndarray | None, *, turned: bool, wanted: tuple[str, ...]
+) -> tuple[np.ndarray, ...]:
+    """Gradients of a linear map.
+
+    Args:
+        g: (..., out), the gradient of its result.
+        w: (in, out), or (out, in) if it is `turned`.
+        x: (..., in); None if the gradient of w is not wanted.
+        wanted: the inputs whose gradients are wanted, of "x", "w" and "b".
+
+    Returns:
+        The gradient of each that is wanted.
+    """
+    return _gradients(_GENERAL[turned], turned, wanted, g, w, x)
+
+
+def bound_linear_grad(
+    g: Shape, w: Shape, dtype: np.dtype, *, turned: bool, wanted: tuple[str, ...]
+) -> Run | None:
+    """`linear_grad` for arrays of these shapes, called with g, w and x; None as in `bound`."""
+    rows, columns = math.prod(g[:-1]), g[-1]
+    inner = w[1] if turned else w[0]
+    of_x, inputs_first, outputs_first = _GENERAL[turned]
+    made = (
+        bound(g, w, dtype, of_x, turn_b=not turned),
+        bound((rows, inner), (rows, columns), dtype, inputs_first, turn_a=True),
+        bound((rows, columns), (rows, inner), dtype, outputs_first, turn_a=True),
+    )
+    if None in made:
+        return None
+    return partial(_gradients, _Products(*made), turned, wanted)  # type: ignore[arg-type]
+
+
+def _gradients(
+    products: _Products,
+    turned: bool,
+    wanted: tuple[str, ...],
+    g: np.ndarray,
+    w: np.ndarray,
+    x: np.ndarray | None,
+) -> tuple[np.ndarray, ...]:
+    rows = _rows(g)
+    made = []
+    for name in wanted:
+        if name == "x":
+            made.append(products.of_x(g, w))
+        elif name == "b":
+            made.append(total(rows, (0,), False))
+        elif w.flags.c_contiguous == turned:
+            found = products.outputs_first(rows, _rows(x))
+            made.append(found if turned else found.T)
+        else:
+            found = products.inputs_first(_rows(x), rows)
+            made.append(found.T if turned else found)
+    return tuple(made)
+
+
+def _rows(x: np.ndarray | None) -> np.ndarray:
+    """All vectors along the last axis as the rows of one matrix."""
+    assert x is not None
+    return x if x.ndim == 2 else contiguous(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _turned_times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return matmul(a.T, b)
+
+
+_GENERAL = (
+    _Products(lambda g, w: matmul(g, w.T), _turned_times, _turned_times),
+    _Products(matmul, _turned_times, _turned_times),
+)
+"""The products for arrays of any strides and dtype; those of a weight that is turned second."""
