@@ -7,13 +7,15 @@ Goes by creation order with a heap, without recursion. Gradient rules are made o
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from dyn.core import observe
-from dyn.core.dtype import is_inexact
+from dyn.core.dtype import is_inexact, name_of
 from dyn.core.errors import GradError, ShapeError
 from dyn.core.modes import enable_grad, no_grad
 from dyn.core.op import OPS
@@ -32,6 +34,9 @@ from dyn.core.tape import (
     edge_of,
 )
 from dyn.core.tensor import ZERO, Tensor
+
+FEW = 4096
+"""Elements up to which an array of zeros is kept instead of being made anew."""
 
 _new_object = object.__new__
 
@@ -64,28 +69,28 @@ class _Walk:
         while self.heap:
             node = heapq.heappop(self.heap)[2]
             grads = self.pending.pop(node)
+            leaf, before = isinstance(node, LeafNode), None
+            if not leaf and self.targets is None:
+                before = node.grads
+                node.grads = [None if g is None else g._array for g in grads]
             if node.hooks:
                 for index, hooks in node.hooks.items():
                     if grads[index] is not None:
-                        if isinstance(node, GradNode):
-                            _stash(node, index, grads[index])
                         grads[index] = _call_hooks(hooks, grads[index])
             if self.targets is not None:
                 for index, g in enumerate(grads):
                     if g is not None and (node, index) in self.targets:
                         self.found[node, index] = g
-            if isinstance(node, LeafNode):
+            if leaf:
                 if self.targets is None:
                     _accumulate(node, grads[0], self.create_graph)
                 continue
+            if node.retained and self.targets is None:
+                _retain(node, before, grads)
             self.visit(node, grads)
 
     def visit(self, node: GradNode, grads: list[Any]) -> None:
         """Call the gradient rules of one node and deliver their results."""
-        if self.targets is None:
-            for index, g in enumerate(grads):
-                if g is not None and (node.grads is None or node.grads[index] is None):
-                    _stash(node, index, g)
         if node.kept_in is None:
             raise GradError(
                 f"the graph behind this {node.op.name} was already walked and freed; "
@@ -179,16 +184,28 @@ class _Walk:
         return out
 
 
-def _stash(node: GradNode, index: int, g: Any) -> None:
-    grads = node.grads
-    if grads is None:
-        grads = node.grads = [None for _ in range(node.count)]
-    grads[index] = g._array
+def _retain(node: GradNode, before: list[np.ndarray | None] | None, grads: list[Any]) -> None:
+    """Add to the gradients of earlier passes those of the outputs that retain them."""
+    assert node.grads is not None
+    for index in node.retained:
+        old, g = before[index] if before is not None else None, grads[index]
+        if old is not None and g is not None:
+            g = OPS["add"](Tensor._of(old), Tensor._of(g._array))
+        node.grads[index] = old if g is None else g._array
 
 
 def _zeros(shape: Sequence[Any], dtype: np.dtype) -> Any:
     """The gradient of an output that nothing was computed from."""
-    return OPS["full"](shape=tuple(shape), value=0, dtype=dtype.name)
+    if observe.current() or math.prod(shape) > FEW:
+        return OPS["full"](shape=tuple(shape), value=0, dtype=name_of(dtype))
+    return Tensor._of(_few_zeros(shape, dtype))
+
+
+@lru_cache(256)
+def _few_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    made = np.zeros(shape, dtype)
+    made.flags.writeable = False
+    return made
 
 
 def _fit(g: Any, shape: Sequence[Any], dtype: np.dtype) -> Any:

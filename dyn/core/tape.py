@@ -160,6 +160,8 @@ class GradNode:
         kept_in, kept_out: arrays kept for the rules, in the plan's order; None once released.
         grads: arrays of the gradients that reached each output in the last backward. They live as
             long as the node does, that is, as long as the user holds one of the output tensors.
+        retained: indices of outputs whose gradients are those after their hooks, added up over all
+            passes (PyTorch's `retain_grad`).
         hooks: per output index, functions that see and may replace its gradient.
         order: creation number; inputs always have smaller ones.
     """
@@ -175,6 +177,7 @@ class GradNode:
     kept_out: Any = ()
     outputs: list[tuple[Any, np.dtype]] | None = None
     grads: list[np.ndarray | None] | None = None
+    retained: frozenset[int] = frozenset()
     hooks: dict[int, HookList] | None = None
 
     def release(self) -> None:

@@ -259,7 +259,12 @@ class Tensor(PythonValue):
             raise ShapeError(
                 f"a gradient of shape {value.shape} was given to a tensor of shape {self.shape}"
             )
-        self._grad = value
+        if self._node is None:
+            self._grad = value
+        elif value is not None or self._node.grads is not None:
+            grads = self._node.grads or [None] * self._node.count
+            grads[self._index] = None if value is None else value._read()
+            self._node.grads = grads
 
     def gradient(self) -> np.ndarray | None:
         """The gradient as a numpy array, or None."""

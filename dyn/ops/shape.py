@@ -8,6 +8,7 @@ Joining, cutting and repeating are in `join.py`, indexing in `index.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from operator import methodcaller
 from typing import Any
 
@@ -180,8 +181,9 @@ def _transpose(x, *, perm):
     return x.transpose(perm)
 
 
+@lru_cache(1024)
 def _inverse(perm: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.argsort(perm))
+    return tuple(sorted(range(len(perm)), key=perm.__getitem__))
 
 
 _transpose.shortcut = lambda x, perm: methodcaller("transpose", perm)

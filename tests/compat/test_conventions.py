@@ -93,6 +93,29 @@ def test_backward_hooks_see_both_sides_and_may_replace():
     assert len(seen) == 1
 
 
+def test_retained_gradients_add_up_after_hooks():
+    # The numbers are PyTorch's.
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    y.retain_grad()
+    y.register_hook(lambda g: g * 10)
+    z = (y * 3).sum()
+    z.backward(retain_graph=True)
+    assert y.grad.tolist() == [30.0, 30.0] and x.grad.tolist() == [60.0, 60.0]
+    z.backward(retain_graph=True)
+    assert y.grad.tolist() == [60.0, 60.0]
+    y.grad = None
+    z.backward()
+    assert y.grad.tolist() == [30.0, 30.0]
+    a, b = torch.chunk(x * 1, 2)
+    a.retain_grad()
+    a.sum().backward(retain_graph=True)
+    (b * 4).sum().backward()
+    assert a.grad.tolist() == [1.0]
+    with pytest.raises(RuntimeError, match="retain_grad"):
+        torch.zeros(2).retain_grad()
+
+
 def test_zero_grad_and_freezing():
     layer = nn.Linear(2, 2)
     layer(torch.ones(1, 2)).sum().backward()

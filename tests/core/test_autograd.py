@@ -40,6 +40,20 @@ def test_clear_grad_gives_zeros_and_then_starts_anew():
     assert x.grad is None
 
 
+def test_a_result_shows_the_gradient_of_the_last_pass():
+    x = leaf(1.0, 2.0)
+    y = x * 2.0
+    z = y * 3.0
+    z.backward(retain_graph=True)
+    np.testing.assert_array_equal(y.grad.numpy(), [3.0, 3.0])
+    (z * 5.0).backward(retain_graph=True)
+    np.testing.assert_array_equal(y.grad.numpy(), [15.0, 15.0])
+    y.grad = None
+    assert y.grad is None
+    dyn.grad([z], [y])  # touches no .grad
+    assert y.grad is None
+
+
 def test_broadcast_gradient_is_summed_once_in_the_engine():
     x, row, number = leaf(*np.ones((4, 3))), leaf(1.0, 2.0, 3.0), leaf(5.0)
     (x * row + number).backward()

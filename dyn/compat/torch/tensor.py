@@ -155,7 +155,17 @@ class Tensor(Base):
         return self
 
     def retain_grad(self) -> None:
-        """Nothing: gradients of tensors that are still held can be read anyway."""
+        """Let `.grad` be what is left after hooks, added up over backward passes as in a leaf.
+
+        Otherwise a result of an op shows the gradient of the last pass.
+
+        Raises:
+            RuntimeError: nothing here wants a gradient.
+        """
+        if self.stop_gradient:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if self._node is not None:
+            self._node.retained |= {self._index}
 
     def backward(
         self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False

@@ -9,7 +9,8 @@ is done block by block (`block.py`), the 16-bit types by way of it, float64 in n
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,16 +38,37 @@ def _by_length(batch: int, heads: int, length: int, width: int) -> np.ndarray:
 def _alike(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
     """Memory for the gradients of q, k and v: parts of one array where those are, so that joining
     the gradients moves nothing either."""
-    gap = k.ctypes.data - q.ctypes.data
-    if q.shape == k.shape == v.shape and q.strides == k.strides == v.strides and gap > 0:
-        shape, strides = (3, *q.shape), (gap, *q.strides)
-        order = sorted(range(5), key=lambda axis: -strides[axis])
-        made = empty(tuple(shape[axis] for axis in order)).transpose(np.argsort(order))
-        # An axis of one element has any stride.
-        dense = all(n == 1 or a == b for n, a, b in zip(shape, strides, made.strides, strict=True))
-        if dense and v.ctypes.data - k.ctypes.data == gap:
-            return tuple(made)
+    if q.shape == k.shape == v.shape and q.strides == k.strides == v.strides:
+        gap = k.ctypes.data - q.ctypes.data
+        order = _joined((3, *q.shape), (gap, *q.strides))
+        if order is not None and v.ctypes.data - k.ctypes.data == gap:
+            return tuple(empty(order.sizes).transpose(order.back))
     return _by_length(*q.shape), _by_length(*k.shape), _by_length(*v.shape)
+
+
+class _Order(NamedTuple):
+    """Axes of an array from the slowest to the fastest in memory.
+
+    Attributes:
+        sizes: of the axes in that order.
+        back: where in that order each axis stands.
+    """
+
+    sizes: tuple[int, ...]
+    back: tuple[int, ...]
+
+
+@lru_cache(256)
+def _joined(shape: tuple[int, ...], strides: tuple[int, ...]) -> _Order | None:
+    """How a float32 array of these strides lies in memory; None if it has gaps or overlaps."""
+    order = sorted(range(len(shape)), key=lambda axis: (-strides[axis], shape[axis] != 1))
+    step = 4
+    for axis in reversed(order):
+        # An axis of one element has any stride.
+        if shape[axis] != 1 and strides[axis] != step:
+            return None
+        step *= shape[axis]
+    return _Order(tuple(shape[axis] for axis in order), tuple(map(order.index, range(len(order)))))
 
 
 def _with_rows(x: np.ndarray) -> np.ndarray:
