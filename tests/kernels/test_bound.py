@@ -13,7 +13,7 @@ from dyn.kernels.runtime import memory
 
 OTHERWISE = "the general way"
 
-SIZES = st.integers(2, 40)
+SIZES = st.integers(1, 40)
 BATCHES = st.sampled_from([((), ()), ((3,), ()), ((2, 3), ()), ((1,), (1,)), ((4,), (4,)),
                            ((2, 1), (3,)), ((), (3,)), ((1, 1), (1,))])  # fmt: skip
 
@@ -38,26 +38,35 @@ def laid(x, layout):
 LAYOUTS = st.sampled_from(["C", "last axes swapped", "rows apart", "reversed"])
 
 
-@given(SIZES, SIZES, SIZES, BATCHES, LAYOUTS, LAYOUTS, st.booleans(), st.booleans(), st.booleans(),
-       st.sampled_from(["f4", "f8"]))  # fmt: skip
-@settings(max_examples=300, deadline=None)
-def test_any_product_equals_numpys(m, k, n, batches, left, right, turn_a, turn_b, biased, dtype):
+@given(SIZES, SIZES, SIZES, BATCHES, LAYOUTS, LAYOUTS, st.sampled_from(["f4", "f8"]), st.data())
+@settings(max_examples=500, deadline=None)
+def test_any_product_equals_numpys(m, k, n, batches, left, right, dtype, data):
+    turn_a, turn_b, biased = (data.draw(st.booleans()) for _ in range(3))
     rng = np.random.default_rng(m * 1600 + k * 40 + n)
     lead_a, lead_b = batches
     a = rng.standard_normal((*lead_a, *((k, m) if turn_a else (m, k)))).astype(dtype)
     b = rng.standard_normal((*lead_b, *((n, k) if turn_b else (k, n)))).astype(dtype)
     bias = rng.standard_normal(n).astype(dtype) if biased and not lead_b else None
-    wanted = swapped(a, turn_a).astype("f8") @ swapped(b, turn_b).astype("f8")
+    x, y = swapped(a, turn_a), swapped(b, turn_b)
+    if data.draw(st.booleans(), label="a row without its axis"):
+        x, a = x[..., 0, :], a[..., 0] if turn_a else a[..., 0, :]
+        a, x = (a, x) if a.ndim == 1 else (swapped(x[..., None, :], turn_a), x[..., None, :])
+    if bias is None and data.draw(st.booleans(), label="a column without its axis"):
+        y = y[..., 0]
+        b, y = (y, y) if y.ndim == 1 else (swapped(y[..., None], turn_b), y[..., None])
+    wanted = np.matmul(x.astype("f8"), y.astype("f8"))
     if bias is not None:
         wanted = wanted + bias
 
     def otherwise(x, y, bias=None):
-        return gemm.matmul(swapped(x, turn_a), swapped(y, turn_b), bias=bias)
+        x, y = (swapped(z, turn and z.ndim > 1) for z, turn in ((x, turn_a), (y, turn_b)))
+        return gemm.matmul(x, y, bias=bias)
 
     run = gemm.bound(a.shape, b.shape, a.dtype, otherwise,
                      turn_a=turn_a, turn_b=turn_b, biased=bias is not None)  # fmt: skip
-    assert run is not None
+    run = run or otherwise
     more = () if bias is None else (np.repeat(bias, 2)[::2] if left == "reversed" else bias,)
+    left, right = (how if z.ndim > 1 else "C" for how, z in ((left, a), (right, b)))
     for _ in range(2):  # the second time from memory
         got = run(laid(a, left), laid(b, right), *more)
         assert got.dtype == a.dtype and got.flags.c_contiguous
@@ -65,15 +74,47 @@ def test_any_product_equals_numpys(m, k, n, batches, left, right, turn_a, turn_b
         np.testing.assert_allclose(got, wanted, atol=(k + 4) * scale * np.finfo(dtype).eps)
 
 
+def test_vectors_with_steps():
+    wide = np.arange(24, dtype=np.float32)
+    matrix = np.arange(24, dtype=np.float32).reshape(3, 8)
+    general = []
+
+    def otherwise(x, y):
+        general.append(1)
+        return gemm.matmul(x, y)
+
+    for step in (1, 3, -1, -2):
+        x = wide[::step][:8]
+        along = gemm.bound((3, 8), (8,), x.dtype, otherwise)
+        np.testing.assert_array_equal(along(matrix, x), matrix @ x)
+        np.testing.assert_array_equal(along(matrix, x), matrix @ x)
+        across = gemm.bound((8,), (8, 3), x.dtype, otherwise)
+        np.testing.assert_array_equal(across(x, matrix.T), x @ matrix.T)
+        dot = gemm.bound((8,), (8,), x.dtype, otherwise)
+        assert dot(x, x).shape == () and dot(x, x) == x @ x
+    assert len(general) == 3 * 5
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [((4, 5), (5, 6)), ((1, 5), (5, 6)), ((4, 5), (5, 1)), ((5,), (5, 6)), ((4, 5), (5,)),
+     ((5,), (5,)), ((2, 4, 5), (5, 6)), ((2, 1, 5), (5, 6)), ((2, 4, 5), (2, 5, 6)),
+     ((2, 4, 5), (5,)), ((1, 4, 5), (1, 5, 6)), ((1, 1, 5), (1, 5, 6))],
+)  # fmt: skip
+def test_what_does_not_go_the_general_way(a, b):
+    x, y = np.ones(a, np.float32), np.ones(b, np.float32)
+    run = gemm.bound(a, b, x.dtype, lambda *_: OTHERWISE)
+    np.testing.assert_array_equal(run(x, y), x @ y)
+
+
 @pytest.mark.parametrize(
     ("a", "b", "dtype"),
     [
-        ((1, 5), (5, 6), "f4"),
         ((4, 1), (1, 6), "f4"),
-        ((4, 5), (5, 1), "f4"),
+        ((7, 1, 5), (7, 5, 6), "f4"),
+        ((7, 4, 5), (7, 5, 1), "f4"),
         ((0, 5), (5, 6), "f4"),
         ((0, 4, 5), (5, 6), "f4"),
-        ((5,), (5, 6), "f4"),
         ((4, 5), (5, 6), "i8"),
         ((4, 5), (5, 6), "f2"),
     ],

@@ -2,7 +2,7 @@
 
 What `matmul.py` and `product.py` choose for every call (which loops, which memory, one tall matrix
 or a batch) is chosen once for operands of known shapes. For small matrices choosing takes longer
-than multiplying. Products with an axis of size 0 or 1 go the general way.
+than multiplying. Empty products, and those of columns with rows, go the general way.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dyn.kernels.gemm.product import NONE, Ready, ready_batch, ready_matrices
+from dyn.kernels.gemm.thin import ready_vector
 from dyn.kernels.runtime import memory
 
 MAX_LAYOUTS = 16
@@ -40,6 +41,11 @@ class _Case(NamedTuple):
     tall: bool
     dtype: np.dtype
     biased: bool
+
+    @property
+    def step(self) -> tuple[int]:
+        """Strides of a bias that lies together."""
+        return (self.dtype.itemsize,)
 
     def matrices(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The operands as the loops take them: turned, and two matrices if they are `tall`."""
@@ -81,7 +87,7 @@ def bound(
     """A product of arrays of these shapes, to be called with both and the bias, if there is one.
 
     Args:
-        a, b: (..., m, k) and (..., k, n), where what comes before is broadcast.
+        a, b: (..., m, k) or (k,), and (..., k, n) or (k,), as in `matmul`.
         dtype: of all operands.
         otherwise: what does the same for operands of any strides.
         turn_a, turn_b: the operand is (..., k, m), or (..., n, k).
@@ -90,16 +96,31 @@ def bound(
     Returns:
         None for products that are left to `otherwise` whatever their strides.
     """
-    if dtype not in (np.float32, np.float64) or min(len(a), len(b)) < 2:
+    if dtype not in (np.float32, np.float64) or not a or not b or 0 in a or 0 in b:
         return None
-    batch = np.broadcast_shapes(a[:-2], b[:-2])
-    shape = (*batch, a[-1 if turn_a else -2], b[-2 if turn_b else -1])
-    if min(*a[-2:], *b[-2:]) < 2 or 0 in batch:
+    turn_a, turn_b = turn_a and len(a) > 1, turn_b and len(b) > 1
+    rows = () if len(a) == 1 else a[-1:] if turn_a else a[-2:-1]
+    columns = () if len(b) == 1 else b[-2:-1] if turn_b else b[-1:]
+    shape = (*np.broadcast_shapes(a[:-2], b[:-2]), *rows, *columns)
+    # One matrix for the whole batch: the rows of all of a are one tall matrix.
+    tall = math.prod(b[:-2]) == 1
+    if (a[-2] if turn_a else a[-1]) == 1 or (tall and turn_a and math.prod(a[:-2]) > 1):
         return None
-    case = _Case(turn_a, turn_b, shape, math.prod(b[:-2]) == 1, dtype, biased)
-    plain = not (turn_a or turn_b) and len(a) == len(b) == 2
-    deep = case.tall and len(shape) > 2
-    make, flat, step = memory.maker(shape, dtype), (-1, shape[-1]), (dtype.itemsize,)
+    case = _Case(turn_a, turn_b, shape, tall, dtype, biased)
+    if columns in ((), (1,)):
+        return _times_column(case, otherwise) if len(b) < 3 else None
+    if math.prod(shape[:-1]) == 1:
+        return _times_row(case, otherwise)
+    if not tall and rows in ((), (1,)):
+        return None
+    return _times_matrix(case, len(a) == len(b) == 2, otherwise)
+
+
+def _times_matrix(case: _Case, flat: bool, otherwise: Run) -> Run:
+    """The product of matrices or of batches of them."""
+    plain = flat and not (case.turn_a or case.turn_b)
+    deep = case.tall and len(case.shape) > 2
+    make, wide, step = memory.maker(case.shape, case.dtype), (-1, case.shape[-1]), case.step
     known: dict[Any, tuple[Any, Run | None, np.ndarray]] = {}
 
     def prepared(x: np.ndarray, y: np.ndarray) -> Any:
@@ -120,11 +141,54 @@ def bound(
         launch(
             x,
             y,
-            out.reshape(flat) if deep else out,
+            out.reshape(wide) if deep else out,
             NONE if bias is None else bias,
             NONE if scratch is None else scratch(),
             table,
         )
+        return out
+
+    return run
+
+
+def _times_column(case: _Case, otherwise: Run) -> Run:
+    """Rows times one column."""
+
+    def prepare(x: np.ndarray, y: np.ndarray) -> Any:
+        if x.ndim > 2 and not x.flags.c_contiguous:
+            return None
+        rows, _ = case.matrices(np.atleast_2d(x), y)
+        return ready_vector(rows, y.reshape(-1))
+
+    return _vectors(case, prepare, otherwise, first=True)
+
+
+def _times_row(case: _Case, otherwise: Run) -> Run:
+    """One row times a matrix."""
+
+    def prepare(x: np.ndarray, y: np.ndarray) -> Any:
+        y = y.reshape(y.shape[-2:])
+        return ready_vector(y if case.turn_b else y.T, x.reshape(-1))
+
+    return _vectors(case, prepare, otherwise, first=False)
+
+
+def _vectors(case: _Case, prepare: Run, otherwise: Run, first: bool) -> Run:
+    """A product with a vector; `first`: the matrix is the first operand."""
+    make = memory.maker(case.shape, case.dtype)
+    known: dict[Any, Any] = {}
+
+    def run(x: np.ndarray, y: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+        launch = known.get((x.strides, y.strides))
+        if launch is None:
+            launch = prepare(x, y) if len(known) < MAX_LAYOUTS else None
+            if launch is None:
+                return otherwise(x, y) if bias is None else otherwise(x, y, bias)
+            known[x.strides, y.strides] = launch
+        out = make()
+        launch(*((x, y) if first else (y, x)), out)
+        if bias is not None:
+            np.add(out, bias, out=out)
         return out
 
     return run

@@ -6,6 +6,8 @@ reordered by the compiler in a way that does not depend on threads.
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -77,18 +79,39 @@ _DOT_ROWS = instances("dot_rows", _dot_rows_task, "f4 f8")
 
 def _combine_all(a: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     """Vectors times contiguous matrices (..., rows, columns); one matrix is not shared."""
-    rows, columns = a.shape[-2:]
-    count = a.size // (rows * columns)
-    chunks = min(count, drive.chunks_of(a.size, GRAIN))
-    drive.run(_COMBINE[a.dtype], chunks, id(a), id(x), id(out), count, rows, columns)
+    _combining(a.shape, a.dtype)(a, x, out)
 
 
 def _dot_all(a: np.ndarray, x: np.ndarray, out: np.ndarray, each: int) -> None:
     """Rows of contiguous matrices times vectors, one for every `each` of them."""
-    columns = a.shape[-1]
-    rows = a.size // columns
-    chunks = min(rows, drive.chunks_of(a.size, GRAIN))
-    drive.run(_DOT_ROWS[a.dtype], chunks, id(a), id(x), id(out), rows, columns, each)
+    _dotting(a.shape, a.dtype, each)(a, x, out)
+
+
+@lru_cache(1024)
+def _combining(shape: tuple[int, ...], dtype: np.dtype) -> drive.Launch:
+    count, (rows, columns) = math.prod(shape[:-2]), shape[-2:]
+    chunks = min(count, drive.chunks_of(math.prod(shape), GRAIN))
+    return drive.Launch([(_COMBINE[dtype], chunks)], 3, count, rows, columns)
+
+
+@lru_cache(1024)
+def _dotting(shape: tuple[int, ...], dtype: np.dtype, each: int) -> drive.Launch:
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    chunks = min(rows, drive.chunks_of(rows * columns, GRAIN))
+    return drive.Launch([(_DOT_ROWS[dtype], chunks)], 3, rows, columns, each)
+
+
+def ready_vector(a: np.ndarray, x: np.ndarray) -> drive.Launch | None:
+    """a @ x for a matrix and a vector, of which a launch needs the addresses alone.
+
+    Returns:
+        What runs with (matrix, vector, result); None unless both are dense in memory.
+    """
+    if not x.flags.c_contiguous:
+        return None
+    if a.flags.c_contiguous:
+        return _dotting(a.shape, a.dtype, len(a))
+    return _combining(a.T.shape, a.dtype) if a.flags.f_contiguous else None
 
 
 def times_vector(a: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
