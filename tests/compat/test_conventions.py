@@ -121,6 +121,20 @@ def test_groups_may_change_between_steps():
     assert [g["lr"] for g in fresh.param_groups] == [1.0, 5.0]
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_of_an_optimizer_goes_on_by_itself(copied):
+    p = nn.Parameter(torch.tensor([1.0]))
+    optimizer = torch.optim.Adam([p], lr=0.5)
+    p.sum().backward()
+    optimizer.step()
+    before = p.item()
+    q, other = copied((p, optimizer))
+    q.sum().backward()
+    other.step()
+    assert q.item() < before == p.item()
+    assert other.state_dict()["state"][0]["step"] == 2
+
+
 def test_a_closure_computes_the_loss():
     p = nn.Parameter(torch.tensor([3.0]))
     optimizer = torch.optim.SGD([p], lr=0.5)
