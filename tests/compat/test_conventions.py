@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -199,3 +200,24 @@ def test_clipping():
 def test_names_that_do_not_exist_say_where_the_list_is():
     with pytest.raises(AttributeError, match=r"docs/compat-torch\.md"):
         torch.fft  # noqa: B018
+
+
+def test_anomalies_are_looked_for_thread_by_thread():
+    torch.autograd.set_detect_anomaly(True)
+    try:
+        seen = []
+
+        def work():
+            seen.append(torch.is_anomaly_enabled())
+            torch.autograd.set_detect_anomaly(False)
+            seen.append(torch.is_anomaly_enabled())
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(work).result()
+        assert seen == [False, False] and torch.is_anomaly_enabled()
+        x = torch.tensor([-1.0], requires_grad=True)
+        with pytest.raises(RuntimeError, match="nan values"):
+            torch.sqrt(x).sum().backward()
+    finally:
+        torch.autograd.set_detect_anomaly(False)
+    assert not torch.is_anomaly_enabled()
