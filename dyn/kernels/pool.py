@@ -84,7 +84,7 @@ def _binned(size: int, out: int) -> _Axis:
     return _Axis(size, edges[:, 0], count, 1.0 / count, 1)
 
 
-def _turned(axis: _Axis) -> _Axis:
+def _transposed(axis: _Axis) -> _Axis:
     """For each element the windows that it lies in (step 1, counts never falling at the ends)."""
     last = axis.first + axis.count - 1
     places = np.arange(axis.size)
@@ -157,22 +157,22 @@ def _sliding_plan(channels: int, size: int, spatial: Any, *window: Any) -> _Plan
 
 @lru_cache(512)
 def _mean_plan(
-    channels: int, size: int, turned: bool, divisor: int | None, spatial: Any, *window: Any
+    channels: int, size: int, transposed: bool, divisor: int | None, spatial: Any, *window: Any
 ) -> _Plan:
     axes = _sliding_axes(spatial, *window)
     extra = 1.0
     if divisor:
         axes = tuple(axis._replace(share=np.ones_like(axis.share)) for axis in axes)
         extra = 1.0 / divisor
-    axes = tuple(map(_turned, axes)) if turned else axes
-    return _plan(axes, channels, size, turned, extra)
+    axes = tuple(map(_transposed, axes)) if transposed else axes
+    return _plan(axes, channels, size, transposed, extra)
 
 
 @lru_cache(512)
-def _adaptive_plan(channels: int, size: int, turned: bool, spatial: Any, out: Any) -> _Plan:
+def _adaptive_plan(channels: int, size: int, transposed: bool, spatial: Any, out: Any) -> _Plan:
     axes = tuple(_binned(n, o) for n, o in zip(spatial, out, strict=True))
-    axes = tuple(map(_turned, axes)) if turned else axes
-    return _plan(axes, channels, size, turned, 1.0)
+    axes = tuple(map(_transposed, axes)) if transposed else axes
+    return _plan(axes, channels, size, transposed, 1.0)
 
 
 # ---- runs --------------------------------------------------------------------------------------
