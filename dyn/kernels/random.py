@@ -1,6 +1,9 @@
 """Random numbers as arrays, drawn from a generator that the caller hands in.
 
-Many numbers of the common dtypes are drawn on all threads (`philox.py`), others by numpy.
+Many numbers of the common dtypes are drawn on all threads (`philox.py`), others by numpy. Integers
+of a range are the upper bits of its product with 64 random bits, without rejection (Lemire, Fast
+Random Integer Generation in an Interval, arXiv 1805.10941): no range here is above 2^32, so no
+number is favoured by more than 2^-32 of its probability.
 """
 
 from __future__ import annotations
