@@ -218,6 +218,12 @@ def _mean(x: np.ndarray, plan_of: Any) -> np.ndarray:
 # ---- calls -------------------------------------------------------------------------------------
 
 
+def _check_positions(spatial: tuple[int, ...]) -> None:
+    """ValueError if positions in an image do not fit into int32."""
+    if math.prod(spatial) > np.iinfo(np.int32).max:
+        raise ValueError(f"an image of sizes {spatial} has more positions than int32 can count")
+
+
 def max_pool(
     x: np.ndarray,
     *,
@@ -233,12 +239,14 @@ def max_pool(
         out [N, C, positions...] and index, int32, of the same shape: the winner's position in x's
         spatial axes, row-major.
     """
+    _check_positions(x.shape[2:])
     window = (*_attrs(kernel, stride, padding, dilation), ceil_mode, True)
     return _max(x, lambda c, size: _sliding_plan(c, size, x.shape[2:], *window))
 
 
 def adaptive_max_pool(x: np.ndarray, *, sizes: Window) -> tuple[np.ndarray, np.ndarray]:
     """Largest value of each bin, and its flat position (int32) among the spatial axes."""
+    _check_positions(x.shape[2:])
     return _max(x, lambda c, size: _adaptive_plan(c, size, False, x.shape[2:], tuple(sizes)))
 
 

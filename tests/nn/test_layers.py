@@ -7,6 +7,7 @@ import pytest
 
 import dyn
 from dyn import nn
+from dyn.kernels import pool as kernels
 from dyn.nn import functional as F
 from dyn.nn import initializer as init
 
@@ -241,6 +242,15 @@ def test_padding_in_all_its_forms(padding, rng):
         for make, function in ((nn.MaxPool2D, F.max_pool2d), (nn.AvgPool2D, F.avg_pool2d)):
             layer = make(4, 2, padding)
             assert np.array_equal(layer(x).numpy(), function(x, 4, 2, padding).numpy())
+
+
+def test_positions_that_int32_cannot_count_are_refused():
+    # A single number in memory, repeated.
+    vast = np.broadcast_to(np.float32(0), (1, 1, 1 << 16, 1 << 15))
+    with pytest.raises(ValueError, match="int32"):
+        kernels.max_pool(vast, kernel=(2, 2), stride=(2, 2), padding=(0,) * 4, dilation=(1, 1))
+    with pytest.raises(ValueError, match="int32"):
+        kernels.adaptive_max_pool(vast, sizes=(1, 1))
 
 
 def test_settings_may_be_changed_by_hand(rng):
