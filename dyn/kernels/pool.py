@@ -152,7 +152,10 @@ def _sliding_axes(
 
 @lru_cache(512)
 def _sliding_plan(channels: int, size: int, spatial: Any, *window: Any) -> _Plan:
-    return _plan(_sliding_axes(spatial, *window), channels, size, False, 1.0)
+    axes = _sliding_axes(spatial, *window)
+    # A window whose taps all lie in the padding must name a position in the image all the same.
+    axes = [axis._replace(first=np.clip(axis.first, 0, axis.size - 1)) for axis in axes]
+    return _plan(axes, channels, size, False, 1.0)
 
 
 @lru_cache(512)

@@ -7,6 +7,8 @@ import pytest
 
 import dyn
 from dyn import nn
+from dyn.core.errors import ShapeError
+from dyn.core.op import OPS
 from dyn.kernels import pool as kernels
 from dyn.nn import functional as F
 from dyn.nn import initializer as init
@@ -242,6 +244,35 @@ def test_padding_in_all_its_forms(padding, rng):
         for make, function in ((nn.MaxPool2D, F.max_pool2d), (nn.AvgPool2D, F.avg_pool2d)):
             layer = make(4, 2, padding)
             assert np.array_equal(layer(x).numpy(), function(x, 4, 2, padding).numpy())
+
+
+def test_a_window_in_the_padding_alone_gives_its_gradient_to_the_image(rng):
+    # Both taps lie outside: the index used to name a pixel beyond the image.
+    x = draw(rng, 2, 3, 4, 4)
+    x.stop_gradient = False
+    window = {"kernel": (2, 2), "stride": (1, 1), "padding": (1,) * 4, "dilation": (5, 5)}
+    out, index = (
+        OPS["max_pool"](x, **window, ceil_mode=False),
+        kernels.max_pool(x.numpy(), **window)[1],
+    )
+    assert np.isneginf(out.numpy()).all() and index.min() >= 0 and index.max() < 16
+    out.sum().backward()
+    assert x.grad.numpy().sum() == out.size
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 0, 4), (2, 3, 4, 0)])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.max_pool2d(x, 2, padding=1),
+        lambda x: F.adaptive_max_pool2d(x, 2),
+        lambda x: F.adaptive_avg_pool2d(x, 2),
+        lambda x: F.interpolate(x, [3, 3], mode="bilinear"),
+    ],
+)
+def test_images_without_pixels_are_refused(shape, function):
+    with pytest.raises(ShapeError, match="has size 0: there is nothing to read"):
+        function(dyn.zeros(shape))
 
 
 def test_positions_that_int32_cannot_count_are_refused():
