@@ -1,6 +1,6 @@
 """From graphs to verified ONNX files, and from files to answers.
 
-Importing this package imports nothing: a public name loads its room when it is first used, so a
+Importing this package imports nothing: a public name loads its module when it is first used, so a
 server that wants `exporter.Predictor` alone needs numpy and onnxruntime alone.
 """
 
@@ -39,7 +39,7 @@ __all__ = [
     "export_training",
 ]
 
-_ROOMS = {
+_MODULES = {
     "Difference": "exporter.diff",
     "ExportError": "exporter.errors",
     "InputSpec": "tracer",
@@ -68,20 +68,20 @@ class _Package(ModuleType):
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Python sets `exporter.export` to the module `exporter/export.py` once that is imported.
-        if not (name in _ROOMS and isinstance(value, ModuleType)):
+        if not (name in _MODULES and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module 'exporter' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_ROOMS[name]), name)
+    value = getattr(importlib.import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS})
+    return sorted({*globals(), *_MODULES})
 
 
 sys.modules[__name__].__class__ = _Package

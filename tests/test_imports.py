@@ -43,8 +43,8 @@ MIRRORS = ("dyn/kernels/", "exporter/lower/")
 LENGTH_EXCEPTIONS = {
     "dyn/__main__.py": "what `python -m dyn` runs, and nothing else",
     "dyn/regularizer.py": "a public module of Paddle's API with two classes",
-    "exporter/errors.py": "one room for the errors of a package",
-    "tracer/errors.py": "one room for the errors of a package",
+    "exporter/errors.py": "one file for the errors of a package",
+    "tracer/errors.py": "one file for the errors of a package",
 }
 """Files of another length: path and reason."""
 

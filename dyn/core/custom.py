@@ -25,7 +25,7 @@ class PyLayerContext:
         self._saved: tuple[Any, ...] = ()
         self._outputs: dict[int, int] = {}
         self._node: Any = None
-        self._constants: set[int] = set()
+        self._constants: tuple[Any, ...] = ()
         self.needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Any) -> None:
@@ -38,7 +38,7 @@ class PyLayerContext:
 
     def mark_non_differentiable(self, *tensors: Any) -> None:
         """Say that outputs have no gradient."""
-        self._constants.update(id(tensor) for tensor in tensors)
+        self._constants += tensors
 
     def set_materialize_grads(self, value: bool) -> None:
         """Accepted: an output that nothing was computed from always has a gradient of zeros."""
@@ -53,6 +53,14 @@ class PyLayerContext:
         self._saved = tuple(
             kept._read() if at in self._outputs else kept for at, kept in enumerate(self._saved)
         )
+
+    def _take_constants(self) -> set[int]:
+        """`id`s of what has no gradient; until now they were kept, so that nothing else has them.
+
+        Forgotten, because a node that held its outputs would never be freed.
+        """
+        constants, self._constants = self._constants, ()
+        return {id(tensor) for tensor in constants}
 
     def _restored(self, at: int, kept: Any) -> Any:
         if at not in self._outputs:
@@ -157,11 +165,11 @@ def _link(
             for out in outputs
         ]
     context._keep(outputs, node)
-    linked = []
+    constants, linked = context._take_constants(), []
     for i, out in enumerate(outputs):
         # A tensor of its own, whether the forward returned an input, a view or what it kept.
         own = Tensor._of(out._read())
-        if is_inexact(own._array.dtype) and id(out) not in context._constants:
+        if is_inexact(own._array.dtype) and id(out) not in constants:
             own._node, own._index, own.stop_gradient = node, i, False
         linked.append(own)
     return linked

@@ -78,6 +78,11 @@ def observing(observer: Observer) -> Iterator[Observer]:
         _OBSERVERS.reset(token)
 
 
+def set_observers(observers: Sequence[Observer]) -> None:
+    """Have these observers from now on in this thread or task: for switches that are no blocks."""
+    _OBSERVERS.set(tuple(observers))
+
+
 @contextmanager
 def unobserved() -> Iterator[None]:
     """Run without observers: for code that only looks at values, such as printing."""

@@ -1,8 +1,10 @@
 """Grids of affine maps, as sampling wants them, and the gradient of the maps.
 
-A map [2, 3] takes (x, y, 1) of an output's pixel to a place in the input; x and y are between -1
-and 1 and go by evenly. The gradient is summed a row at a time, in float64 over rows: rows are cut
+A map [2, 3] takes (x, y, 1) of an output's pixel to a place in the input; x and y are evenly spaced
+between -1 and 1. The gradient is summed along each row, then in float64 over rows: rows are cut
 into parts by sizes alone, each with a sum of its own.
+
+Source: Jaderberg et al., Spatial Transformer Networks, arXiv 1506.02025.
 """
 
 from __future__ import annotations
@@ -40,11 +42,11 @@ def _places(args, chunk, chunks):
     height, width, align = argument(args, HEIGHT), argument(args, WIDTH), argument(args, ALIGN)
     start, stop = bounds(argument(args, COUNT) * height, chunk, chunks, 1)
     for row in range(start, stop):
-        map = pointer(data(argument(args, THETA)) + row // height * 6 * SIZE, ZERO)
+        theta = pointer(data(argument(args, THETA)) + row // height * 6 * SIZE, ZERO)
         out = pointer(data(argument(args, PLACES)) + row * width * 2 * SIZE, ZERO)
         y = _end(row % height, height, align, ZERO)
-        to_x, to_y = map[0], map[3]
-        first_x, first_y = map[1] * y + map[2], map[4] * y + map[5]
+        to_x, to_y = theta[0], theta[3]
+        first_x, first_y = theta[1] * y + theta[2], theta[4] * y + theta[5]
         for j in range(width):
             x = _end(j, width, align, ZERO)
             out[2 * j] = to_x * x + first_x
@@ -70,7 +72,7 @@ def _maps(args, chunk, chunks):
     parts = argument(args, PARTS)
     start, stop = bounds(argument(args, COUNT) * parts, chunk, chunks, 1)
     for part in range(start, stop):
-        made = pointer(data(argument(args, THETA)) + part * 48, np.float64(0))
+        made = pointer(data(argument(args, THETA)) + part * 6 * 8, np.float64(0))
         for k in range(6):
             made[k] = 0.0
         first, last = bounds(height, part % parts, parts, 1)
@@ -93,12 +95,12 @@ _MAPS = instances("affine_maps", _maps, "f4 f8")
 
 @lru_cache(1024)
 def _launch(
-    count: int, height: int, width: int, dtype: np.dtype, align: bool, turned: bool
+    count: int, height: int, width: int, dtype: np.dtype, align: bool, gradient: bool
 ) -> tuple[Launch, int]:
     """The task over so many maps, and the parts that each map's sum has."""
-    parts = min(height, chunks_of(height * width, GRAIN)) if turned else height
+    parts = min(height, chunks_of(height * width, GRAIN)) if gradient else height
     chunks = min(count * parts, chunks_of(count * height * width, GRAIN))
-    task = (_MAPS if turned else _PLACES)[dtype]
+    task = (_MAPS if gradient else _PLACES)[dtype]
     return Launch([(task, chunks)], 2, count, height, width, int(align), parts), parts
 
 

@@ -3,7 +3,10 @@
 Images that lie channels last are matrices with a channel per column; images that lie plane by
 plane are rows, one per sample and channel, whose sums are put together afterwards. One set of
 formulas serves both. Sums are taken relative to a value of the channel, so that no digits are lost
-where the mean is large (Chan, Golub & LeVeque, Algorithms for Computing the Sample Variance, 1983).
+where the mean is large.
+
+Source: Ioffe & Szegedy, Batch Normalization, arXiv 1502.03167; Chan, Golub & LeVeque, Algorithms
+for Computing the Sample Variance, 1983.
 """
 
 from __future__ import annotations
@@ -202,14 +205,8 @@ class Image(NamedTuple):
 # ---- calls -------------------------------------------------------------------------------------
 
 
-def batch_norm_stats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance per channel."""
-    x = dense(x)
-    return _stats(x, Image.of(x))
-
-
 def _stats(x: np.ndarray, image: Image) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance."""
+    """Mean and biased variance per channel."""
     mean, var = np.empty(image.channels, x.dtype), np.empty(image.channels, x.dtype)
     if not image.count:
         mean[:] = var[:] = np.nan

@@ -1,7 +1,8 @@
 """What batch norm computes per channel, of sums over the elements and of the parameters.
 
-A number per channel is little work, which as calls of numpy would take longer than small images.
-All of it is in float64, whatever the parameters are.
+A number per channel is so little work that calls of numpy would take longer than small images.
+All of it is in float64, whatever the parameters are. The formulas are those of Ioffe & Szegedy,
+Batch Normalization, arXiv 1502.03167, section 3.
 """
 
 from __future__ import annotations

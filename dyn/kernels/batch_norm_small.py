@@ -1,7 +1,8 @@
 """Batch norm of small images that lie plane by plane: all of it in one task.
 
 The steps of `batch_norm.py` are a handful of calls, which take longer than such an image. Here the
-statistics take two passes, so that no digits are lost where the mean is large; sums are in float64.
+variance is summed in a second pass, around the mean, so that no digits are lost where that is large
+(Chan, Golub & LeVeque, Algorithms for Computing the Sample Variance, 1983); sums are in float64.
 """
 
 from __future__ import annotations

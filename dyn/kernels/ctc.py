@@ -2,7 +2,10 @@
 
 The forward recursion goes over the steps of a sample, all samples at a time, and keeps what the
 gradient needs: the log probability of every state after every step. Its tasks are in
-`ctc_tasks.py`. Source: Graves et al., ICML 2006.
+`ctc_tasks.py`.
+
+Source: Graves, Fernandez, Gomez & Schmidhuber, Connectionist Temporal Classification: Labelling
+Unsegmented Sequence Data with Recurrent Neural Networks, ICML 2006.
 """
 
 from __future__ import annotations
@@ -84,7 +87,7 @@ def ctc_loss(
     alpha, loss = empty((*shape[:2], 2 * most + 1), dtype), empty(shape[1:2], dtype)
     given = [integers(v) for v in (labels, input_lengths, label_lengths)]
     failed = np.zeros(1, np.int64)
-    memory = scratch(4 * code.room(most, dtype.itemsize), _chunks(shape, most))
+    memory = scratch(4 * code.row_bytes(most, dtype.itemsize), _chunks(shape, most))
     _forward(dtype, shape, most, blank)(x, norm, *given, loss, alpha, memory, failed, x, x)
     if failed[0]:
         raise _out_of_range(shape, *given)
@@ -132,7 +135,7 @@ def ctc_loss_grad(
     g, x, loss, alpha, norm = given
     gx, posterior = empty(shape, dtype), empty(alpha.shape, dtype)
     whole = [integers(v) for v in (labels, input_lengths, label_lengths)]
-    memory = scratch(4 * code.room(most, dtype.itemsize), _chunks(shape, most))
+    memory = scratch(4 * code.row_bytes(most, dtype.itemsize), _chunks(shape, most))
     launch = _backward(dtype, shape, most, blank)
     launch(x, norm, *whole, loss, alpha, memory, g, posterior, gx)
     return gx

@@ -29,7 +29,7 @@ _I64 = np.int64(0)
     LOGITS, NORM, LABELS, STEPS, COUNTS, LOSS, ALPHA, SCRATCH, G, POSTERIOR, GX,
 ) = range(11)  # fmt: skip
 ARRAYS = 11
-"""Arrays of the tasks: [T, N, C], [T, N], [N, L], [N], [N], [N], [T, N, S]; buffers of `room` rows
+"""Arrays of the tasks: [T, N, C], [T, N], [N, L], [N], [N], [N], [T, N, S]; buffers of four rows
 of states; [N], [T, N, S], [T, N, C]. The forward pass has in the place of G the flag that something
 given is out of range."""
 LENGTH, BATCH, CLASSES, LABEL_COUNT, BLANK = range(ARRAYS, ARRAYS + 5)
@@ -40,13 +40,13 @@ exp, log = vmath_numba.exp, vmath_numba.log
 """What instances of a task have of their own: numbers of their elements, bytes of one, formulas."""
 
 
-def room(labels: int, size: int) -> int:
+def row_bytes(labels: int, size: int) -> int:
     """Bytes of a row of states, with its two further places."""
     return (-(-(2 * labels + 1) // WIDE) * WIDE + 2) * size
 
 
 @kernel(forceinline=True)
-def _look(seen, logits, labels, first, count, blank, norm):
+def _emissions(seen, logits, labels, first, count, blank, norm):
     """Fill in the log probability of what each state stands for."""
     nothing = logits[blank] - norm
     for i in range(count):
@@ -101,7 +101,7 @@ def _alpha(args, chunk, chunks):
             after = pointer(space + (3 - t % 2) * row * SIZE, ZERO)
             at = t * batch + n
             logits = pointer(data(argument(args, LOGITS)) + at * classes * SIZE, ZERO)
-            _look(seen, logits, labels, n * most, count, blank, norms[at])
+            _emissions(seen, logits, labels, n * most, count, blank, norms[at])
             if t == 0:
                 for s in range(min(2, states)):
                     after[2 + s] = seen[s]
@@ -188,7 +188,7 @@ def _posterior(args, chunk, chunks):
                 posterior[s] = share[s]
             for s in range(states, wide):
                 share[s] = -INF
-            _look(seen, logits, labels, n * most, count, blank, norms[at])
+            _emissions(seen, logits, labels, n * most, count, blank, norms[at])
             for s in range(wide):
                 beta[s] += seen[s]
     leave(memory, slot)

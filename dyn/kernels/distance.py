@@ -1,7 +1,7 @@
 """Euclidean distances of all pairs of rows, and their gradient, by matrix products.
 
 |x - y|^2 = |x|^2 + |y|^2 - 2 x.y costs one product, but loses digits where x and y are near. Such
-pairs are found by the loss itself (NEAR) and done again, difference by difference; so are those of
+pairs are known by how small the result is (NEAR) and computed again from x - y; so are those of
 which infinities make NaN. The gradient, a sum of w * (x - y), is treated the same way.
 """
 

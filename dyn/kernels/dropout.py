@@ -1,9 +1,11 @@
 """Dropout: the mask and its two uses, in one pass each.
 
-Random bits are a hash of the element's number and of a key drawn from the caller's generator, so
-that they depend neither on threads nor on chunks. The hash mixes 32 bits three times, with part of
-the key in between (the constants are those of Murmur3's finalizer, A. Appleby, and of C. Wellons'
-search for low-bias mixers). float32 runs in vector code, other dtypes in numpy.
+Random bits are a hash of the element's number (modulo 2^32) and of a key drawn from the caller's
+generator, so that they depend neither on threads nor on chunks. The hash mixes 32 bits four times,
+with part of the key in between (the constants are those of Murmur3's finalizer, A. Appleby, and of
+C. Wellons' search for low-bias mixers). float32 runs in vector code, other dtypes in numpy.
+
+Source: Srivastava et al., Dropout, Journal of Machine Learning Research 15, 2014.
 """
 
 from __future__ import annotations

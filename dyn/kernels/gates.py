@@ -3,6 +3,8 @@
 The first half is multiplied by the sigmoid of the second; the gradient of both goes into one array.
 Of a dense float32 array each half is a run of elements for every place before the axis, which the
 compiled formulas take as they are; others go through functions of whole arrays.
+
+Source: Dauphin et al., Language Modeling with Gated Convolutional Networks, arXiv 1612.08083.
 """
 
 from __future__ import annotations

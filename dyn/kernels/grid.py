@@ -3,8 +3,10 @@
 Images are [N, C, H, W], grids [N, h, w, 2] with x and y between -1 and 1. Places between pixels are
 interpolated; places outside read zeros, the nearest border pixel, or the image reflected at its
 borders. Images of many channels that lie channels last are done as they lie, others plane by plane
-(`grid_simd.py`). What is read is cut into places, what is given back into images and channels, so
-that results do not depend on threads.
+(`grid_simd.py`). Reading is cut into places, scattering into images and channels, so that results
+do not depend on threads.
+
+Source: Jaderberg et al., Spatial Transformer Networks, arXiv 1506.02025, section 3.3.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ def _launch(
     # Finding a place costs about as much as reading it.
     chunks = chunks_of(4 * n * (channels + 1) * places, GRAIN)
     group = channels
-    if way == "give":
+    if way == "scatter":
         line = max(1, LINE // dtype.itemsize) if last else 1
         groups = -(-min(chunks, SHARES) // n)
         group = -(-channels // groups // line) * line
@@ -109,14 +111,14 @@ def grid_sample_grad_x(
     out = filled((n, height, width, channels) if last else shape, 0, g.dtype)
     out = out.transpose(0, 3, 1, 2) if last else out
     attrs = mode, padding, align_corners
-    _launch("give", shape, math.prod(g.shape[2:]), g.dtype, last, attrs)(g, grid, out, g)
+    _launch("scatter", shape, math.prod(g.shape[2:]), g.dtype, last, attrs)(g, grid, out, g)
     return out
 
 
 def grid_sample_grad_grid(
     g: np.ndarray, x: np.ndarray, grid: np.ndarray, *, mode: str, padding: str, align_corners: bool
 ) -> np.ndarray:
-    """What moving each place would change, weighed by g: [N, h, w, 2]; zeros for "nearest"."""
+    """What moving each place would change, weighted by g: [N, h, w, 2]; zeros for "nearest"."""
     if mode == "nearest" or not x.size or not g.size:
         return filled(grid.shape, 0, grid.dtype)
     if x.dtype.itemsize < 4:
@@ -127,6 +129,6 @@ def grid_sample_grad_grid(
     g, x, grid = _laid(g, last), _laid(x, last), contiguous(grid)
     out = empty(grid.shape, grid.dtype)
     attrs = mode, padding, align_corners
-    launch = _launch("slope", x.shape, math.prod(g.shape[2:]), x.dtype, last, attrs)
+    launch = _launch("grid_grad", x.shape, math.prod(g.shape[2:]), x.dtype, last, attrs)
     launch(x, grid, out, g)
     return out

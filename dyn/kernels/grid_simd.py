@@ -43,7 +43,7 @@ APART = 32
 # ---- reading -----------------------------------------------------------------------------------
 
 
-def _weighed(values: Sequence[Value], weights: Sequence[Value]) -> Value:
+def _weighted(values: Sequence[Value], weights: Sequence[Value]) -> Value:
     """The sum of the corners by their weights; the only corner as it is."""
     if not weights:
         return values[0]
@@ -63,7 +63,7 @@ def _sample(block: Block) -> None:
 
         def step(offset: Any, carried: Any, mask: Any) -> list[Value]:
             found = block.gathered(source, offset)
-            value = _weighed(found, [block.vector(row, offset) for row in weights])
+            value = _weighted(found, [block.vector(row, offset) for row in weights])
             emit.store(value, block.sum(target, offset), mask)
             return []
 
@@ -80,7 +80,7 @@ def _sample(block: Block) -> None:
                 block.seen(emit.load(block.sum(source, at, offset), mask), seen)
                 for at, seen in zip(block.steps(), masks, strict=True)
             ]
-            emit.store(_weighed(found, own), block.sum(target, offset), mask)
+            emit.store(_weighted(found, own), block.sum(target, offset), mask)
             return []
 
         emit.row(block.word(CHANNELS), step, unroll=2)
@@ -88,7 +88,7 @@ def _sample(block: Block) -> None:
     block.each_place(line) if block.last else block.each_channel(plane)
 
 
-def _slope(block: Block) -> None:
+def _grid_grad(block: Block) -> None:
     """Gradient of the places of a block: what the four pixels make of moving right and down."""
     emit, builder = block.emit, block.builder
     first = block.sum(block.product(block.n, block.word(PLACES)), block.first)
@@ -156,16 +156,16 @@ def _slope(block: Block) -> None:
     block.each_place(finish)
 
 
-# ---- giving back -------------------------------------------------------------------------------
+# ---- scattering --------------------------------------------------------------------------------
 
 
-def _give(block: Block) -> None:
+def _scatter(block: Block) -> None:
     """Add the gradients of a block of places to the pixels that they were read from."""
     emit = block.emit
     corners = range(block.corners)
 
     def share(g: Value, mask: Value, weights: Sequence[Value]) -> Value:
-        return block.seen(_weighed([g], weights), mask)
+        return block.seen(_weighted([g], weights), mask)
 
     def plane(channel: Any) -> None:
         given, target = block.result(SOURCE, channel), block.image(TARGET, channel)
@@ -276,8 +276,8 @@ _MODES = {"bilinear": 4, "nearest": 1}
 _WAYS = {
     "sample": (_read, _sample, _MODES),
     # The nearest pixel stays the same as a place moves a little: it has no slope.
-    "slope": (_read, _slope, ("bilinear",)),
-    "give": (_write, _give, _MODES),
+    "grid_grad": (_read, _grid_grad, ("bilinear",)),
+    "scatter": (_write, _scatter, _MODES),
 }
 
 
@@ -299,4 +299,4 @@ def _tasks(way: str) -> dict[tuple[str, str, bool], Any]:
 
 TASKS = {way: _tasks(way) for way in _WAYS}
 """Tasks by way, then by dtype, mode and whether images lie channels last: "sample" reads the image
-at the places, "slope" is the gradient of the grid, "give" that of the image."""
+at the places, "grid_grad" is the gradient of the grid, "scatter" that of the image."""

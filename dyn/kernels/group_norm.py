@@ -1,8 +1,11 @@
 """Normalisation of groups of channels, and sums over neighbouring channels.
 
-A group of an image that lies plane by plane is one piece of memory, which `group_norm_rows.py` does
-in one go; images that lie channels last are turned, and their results turned back. Instance norm
-is group norm with one channel per group.
+A group of an image that lies plane by plane is one piece of memory, which `group_norm_rows.py`
+handles as a row; images that lie channels last are transposed, and their results back. Instance
+norm is group norm with one channel per group.
+
+Source: Wu & He, Group Normalization, arXiv 1803.08494; Ulyanov et al., Instance Normalization,
+arXiv 1607.08022.
 """
 
 from __future__ import annotations
@@ -55,7 +58,10 @@ def group_norm_grad(
 
 
 def channel_window_sum(x: np.ndarray, *, low: int, high: int) -> np.ndarray:
-    """out[:, c] = x[:, c - low] + ... + x[:, c + high], channels beyond the ends being zero."""
+    """out[:, c] = x[:, c - low] + ... + x[:, c + high], channels beyond the ends being zero.
+
+    For local response normalisation (Krizhevsky, Sutskever & Hinton, 2012, section 3.3).
+    """
     out = np.zeros_like(x)
     channels = x.shape[1]
     for shift in range(-low, high + 1):

@@ -1,8 +1,8 @@
-"""Group norm of images that lie plane by plane: a group of channels is a row, done in one go.
+"""Group norm of images that lie plane by plane: a group of channels is a row.
 
 Forward: the moments of the row, then its channels one by one. Backward: the sums of every channel,
-put together by weight, then the channels again. Other layouts and dtypes are the affair of
-`group_norm.py`.
+put together by weight, then the channels again. Other layouts and dtypes are handled by
+`group_norm.py`, which names the sources.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Layer norm and RMS norm: rows over the last axes, normalised, scaled and shifted.
 
-A row is read twice forward (its sums around the first number, result) and twice backward, once of
-that from the first-level cache; moments are those of `Row.moments`.
-Gradients of scale and bias are sums over rows: one partial result per chunk. Other dtypes than
-float32 and float64 go through float32.
+A row is read twice forward (for its moments, see `Row.moments`, and for the result) and twice
+backward, the second time from the first-level cache. Gradients of scale and bias are sums over
+rows: one partial result per chunk. Other dtypes than float32 and float64 go through float32.
+
+Source: Ba, Kiros & Hinton, Layer Normalization, arXiv 1607.06450; Zhang & Sennrich, Root Mean
+Square Layer Normalization, arXiv 1910.07467.
 """
 
 from __future__ import annotations

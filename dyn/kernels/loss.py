@@ -1,4 +1,7 @@
-"""Squared error and its gradient, and Huber's; half precision is computed in float32."""
+"""Squared error and its gradient, and Huber's (Annals of Mathematical Statistics 35, 1964).
+
+Squares are summed by `reduce/folding.py`; half precision is computed in float32.
+"""
 
 from __future__ import annotations
 

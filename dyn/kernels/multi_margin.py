@@ -3,6 +3,8 @@
 With one label y: sum over the other classes j of max(0, margin - x[y] + x[j]) ** p / C, times the
 weight of y. With several: the sum over all labels y and all classes j that are none of
 max(0, 1 - x[y] + x[j]) / C. Half precision is computed in float32.
+
+Source: Weston & Watkins, Support Vector Machines for Multi-Class Pattern Recognition, 1999.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Coordinates of the elements that hold: counted chunk by chunk, then written by all threads."""
+"""Coordinates of the nonzero elements: counted chunk by chunk, then written by all threads.
+
+The running sum of the counts says where each chunk begins to write, so none waits for another.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """Order along rows of float32 and of integers: all sorted, or the k smallest or largest selected.
 
-An element and its place become one integer: the float's bits as a number that is ordered like it
-above, the place below. So integers are compared, and equal elements keep their order. Few of many
-are selected by insertion, blocks without a candidate being passed over in vector code; short rows
-are sorted by rank, in how many elements are smaller; longer ones by radix, least significant digit
-first (Knuth, The Art of Computer Programming 3, 5.2.5). Rows are shared among threads.
+An element and its place become one integer: in the upper half the float's bits as an integer that
+is ordered like it, in the lower half the place. So integers are compared, and equal elements keep
+their order. Few of many are selected by insertion, blocks without a candidate being passed over in
+vector code; short rows are sorted by rank, which is how many elements are smaller; longer ones by
+radix, least significant digit first (Knuth, The Art of Computer Programming 3, 5.2.5). Rows are
+shared among threads.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ SHORT = 64
 LONG = 4096
 """From so many elements on digits have 11 bits, not 8."""
 COUNTS = 3 * 2048
+"""Counters of the digits of a row: three digits of 11 bits."""
 GRAIN = 4096
 """Elements worth a chunk."""
 

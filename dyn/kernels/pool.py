@@ -84,7 +84,7 @@ def _binned(size: int, out: int) -> _Axis:
     return _Axis(size, edges[:, 0], count, 1.0 / count, 1)
 
 
-def _turned(axis: _Axis) -> _Axis:
+def _transposed(axis: _Axis) -> _Axis:
     """For each element the windows that it lies in (step 1, counts never falling at the ends)."""
     last = axis.first + axis.count - 1
     places = np.arange(axis.size)
@@ -152,27 +152,30 @@ def _sliding_axes(
 
 @lru_cache(512)
 def _sliding_plan(channels: int, size: int, spatial: Any, *window: Any) -> _Plan:
-    return _plan(_sliding_axes(spatial, *window), channels, size, False, 1.0)
+    axes = _sliding_axes(spatial, *window)
+    # A window whose taps all lie in the padding must name a position in the image all the same.
+    axes = [axis._replace(first=np.clip(axis.first, 0, axis.size - 1)) for axis in axes]
+    return _plan(axes, channels, size, False, 1.0)
 
 
 @lru_cache(512)
 def _mean_plan(
-    channels: int, size: int, turned: bool, divisor: int | None, spatial: Any, *window: Any
+    channels: int, size: int, transposed: bool, divisor: int | None, spatial: Any, *window: Any
 ) -> _Plan:
     axes = _sliding_axes(spatial, *window)
     extra = 1.0
     if divisor:
         axes = tuple(axis._replace(share=np.ones_like(axis.share)) for axis in axes)
         extra = 1.0 / divisor
-    axes = tuple(map(_turned, axes)) if turned else axes
-    return _plan(axes, channels, size, turned, extra)
+    axes = tuple(map(_transposed, axes)) if transposed else axes
+    return _plan(axes, channels, size, transposed, extra)
 
 
 @lru_cache(512)
-def _adaptive_plan(channels: int, size: int, turned: bool, spatial: Any, out: Any) -> _Plan:
+def _adaptive_plan(channels: int, size: int, transposed: bool, spatial: Any, out: Any) -> _Plan:
     axes = tuple(_binned(n, o) for n, o in zip(spatial, out, strict=True))
-    axes = tuple(map(_turned, axes)) if turned else axes
-    return _plan(axes, channels, size, turned, 1.0)
+    axes = tuple(map(_transposed, axes)) if transposed else axes
+    return _plan(axes, channels, size, transposed, 1.0)
 
 
 # ---- runs --------------------------------------------------------------------------------------
@@ -218,6 +221,12 @@ def _mean(x: np.ndarray, plan_of: Any) -> np.ndarray:
 # ---- calls -------------------------------------------------------------------------------------
 
 
+def _check_positions(spatial: tuple[int, ...]) -> None:
+    """ValueError if positions in an image do not fit into int32."""
+    if math.prod(spatial) > np.iinfo(np.int32).max:
+        raise ValueError(f"an image of sizes {spatial} has more positions than int32 can count")
+
+
 def max_pool(
     x: np.ndarray,
     *,
@@ -233,12 +242,14 @@ def max_pool(
         out [N, C, positions...] and index, int32, of the same shape: the winner's position in x's
         spatial axes, row-major.
     """
+    _check_positions(x.shape[2:])
     window = (*_attrs(kernel, stride, padding, dilation), ceil_mode, True)
     return _max(x, lambda c, size: _sliding_plan(c, size, x.shape[2:], *window))
 
 
 def adaptive_max_pool(x: np.ndarray, *, sizes: Window) -> tuple[np.ndarray, np.ndarray]:
     """Largest value of each bin, and its flat position (int32) among the spatial axes."""
+    _check_positions(x.shape[2:])
     return _max(x, lambda c, size: _adaptive_plan(c, size, False, x.shape[2:], tuple(sizes)))
 
 

@@ -22,10 +22,13 @@ from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.vector.runs import pointer
 
 PART = 512
+"""Most factors of a part."""
 LANES = 4
+"""Parts side by side."""
 GRAIN = 16384
 """Factors worth a chunk."""
 SPACE = LANES * PART * 8
+"""Bytes of a chunk's scratch: what lies before each factor of the parts side by side."""
 ZERO, SIZE = np.float64(0), 8
 """What instances of a task have of their own: a zero of the elements, and its bytes."""
 _F64 = np.float64(0)

@@ -1,6 +1,9 @@
 """Random numbers as arrays, drawn from a generator that the caller hands in.
 
-Many numbers of the common dtypes are drawn on all threads (`philox.py`), others by numpy.
+Many numbers of the common dtypes are drawn on all threads (`philox.py`), others by numpy. Integers
+of a range are the upper bits of its product with 64 random bits, without rejection (Lemire, Fast
+Random Integer Generation in an Interval, arXiv 1805.10941): no range here is above 2^32, so no
+number is favoured by more than 2^-32 of its probability.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch
 from dyn.kernels.runtime.jit import kernel, task
 from dyn.kernels.runtime.threads import argument
+from dyn.kernels.search import searchsorted
 from dyn.kernels.vector.runs import pointer
 
 MANY = philox.WIDTH
@@ -177,8 +181,7 @@ def multinomial(generator: Generator, p, num_samples, replacement):
     if replacement:
         edges = np.cumsum(p, axis=-1)
         draws = generator.random((*p.shape[:-1], num_samples)) * edges[..., -1:]
-        found = (draws[..., None] >= edges[..., None, :]).sum(-1)
-        return np.minimum(found, p.shape[-1] - 1)
+        return np.minimum(searchsorted(edges, draws, True), p.shape[-1] - 1)
     if np.any((p > 0).sum(-1) < num_samples):
         raise ValueError(f"fewer than {num_samples} classes have a probability above zero")
     keys = np.log(np.maximum(p, 1e-300)) + generator.gumbel(size=p.shape)

@@ -1,4 +1,8 @@
-"""Numbers at equal distances, written by all threads."""
+"""Numbers at equal distances, written by all threads.
+
+Integers are start + i * step. Floating-point numbers are counted from the nearer end, so that both
+ends are exact.
+"""
 
 from __future__ import annotations
 

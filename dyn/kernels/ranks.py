@@ -1,4 +1,8 @@
-"""One element of each sorted row: the most frequent one, or the one in the middle."""
+"""One element of each sorted row: the most frequent one, or the one in the middle.
+
+Rows are sorted together with the places of their elements (`order.py`); the mode is the value of
+the longest run of equal elements.
+"""
 
 from __future__ import annotations
 

@@ -66,15 +66,20 @@ def taps(
         weights = np.stack([1 - part, part], 1)
     else:
         places = first[:, None] + np.arange(-1, 3)
-        weights = np.stack([_far(part + 1), _near(part), _near(1 - part), _far(2 - part)], axis=1)
+        weights = np.stack(
+            [_cubic_far(part + 1), _cubic_near(part), _cubic_near(1 - part), _cubic_far(2 - part)],
+            axis=1,
+        )
     return np.clip(places, 0, size - 1), weights
 
 
-def _near(d: np.ndarray) -> np.ndarray:
+def _cubic_near(d: np.ndarray) -> np.ndarray:
+    """Weight of an element at a distance of up to 1."""
     return ((CUBIC + 2) * d - (CUBIC + 3)) * d * d + 1
 
 
-def _far(d: np.ndarray) -> np.ndarray:
+def _cubic_far(d: np.ndarray) -> np.ndarray:
+    """Weight of an element at a distance of 1 to 2."""
     return CUBIC * (((d - 5) * d + 8) * d - 4)
 
 
@@ -105,14 +110,14 @@ def _axis(
     scale: float | None,
     mode: str,
     transform: str,
-    turned: bool,
+    transposed: bool,
     dtype: np.dtype,
 ) -> _Axis:
-    """Tables of an axis of `size` inputs and `count` outputs; `turned` for the gradient."""
+    """Tables of an axis of `size` inputs and `count` outputs; `transposed` for the gradient."""
     places, weights = taps(size, count, scale, mode, transform)
     outputs = np.repeat(np.arange(count), places.shape[1])
     inputs, weights = places.reshape(-1), weights.reshape(-1)
-    if turned:
+    if transposed:
         size, count = count, size
         outputs, inputs = inputs, outputs
     # What an output takes, and what an input is given to, are neighbours: from first to last.
@@ -181,7 +186,7 @@ def _passes(
     scales: tuple[float | None, ...],
     mode: str,
     transform: str,
-    turned: bool,
+    transposed: bool,
     dtype: np.dtype,
     last: bool,
 ) -> list[_Pass]:
@@ -189,11 +194,11 @@ def _passes(
 
     Args:
         images: N and C.
-        turned: for the gradient, from `counts` to `spatial`.
+        transposed: for the gradient, from `counts` to `spatial`.
         last: whether images lie channels last.
     """
     axes = [
-        _axis(size, count, scale, mode, transform, turned, dtype)
+        _axis(size, count, scale, mode, transform, transposed, dtype)
         for size, count, scale in zip(spatial, counts, scales, strict=True)
     ]
     samples, inner = images if last else (images[0] * images[1], 1)
@@ -212,16 +217,24 @@ def _passes(
 
 
 def _resampled(
-    x: np.ndarray, spatial: Any, counts: Any, scales: Any, mode: str, transform: str, turned: bool
+    x: np.ndarray,
+    spatial: Any,
+    counts: Any,
+    scales: Any,
+    mode: str,
+    transform: str,
+    transposed: bool,
 ) -> np.ndarray:
     """x along all spatial axes, in the memory layout of x."""
     if x.dtype not in code.CODES:
         wide = x.astype(np.float32)
-        return _resampled(wide, spatial, counts, scales, mode, transform, turned).astype(x.dtype)
+        return _resampled(wide, spatial, counts, scales, mode, transform, transposed).astype(
+            x.dtype
+        )
     x = dense(x)
     last = x.ndim > 2 and not x.flags.c_contiguous
     sizes = tuple(spatial), tuple(counts), tuple(scales)
-    for one in _passes(x.shape[:2], *sizes, mode, transform, turned, x.dtype, last):
+    for one in _passes(x.shape[:2], *sizes, mode, transform, transposed, x.dtype, last):
         out = empty(one.shape, x.dtype, one.order)
         one.launch(x, out, scratch(one.space, one.chunks))
         x = out

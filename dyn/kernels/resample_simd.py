@@ -41,8 +41,8 @@ Words of a table, zeros for an axis that stays as it is: number of taps at most;
 TAPS, SPANS, WEIGHTS, OFFSETS, WIDE_WEIGHTS, COUNTS = range(6)
 
 
-def _intrinsics(element: Any) -> tuple[Any, Any]:
-    """`combine` and `gather` for an element type."""
+def _combiner(element: Any) -> Any:
+    """The intrinsic that sums rows for an element type."""
 
     @intrinsic
     def combine(
@@ -93,6 +93,12 @@ def _intrinsics(element: Any) -> tuple[Any, Any]:
 
         return types.void(*[types.int64] * 6), generate
 
+    return combine
+
+
+def _gatherer(element: Any) -> Any:
+    """The intrinsic that sums single numbers of a row for an element type."""
+
     @intrinsic
     def gather(typing: Any, source: Any, table: Any, padded: Any, target: Any, count: Any) -> Any:
         """target[j] = the sum over taps of single numbers of a row, by a table, j below count."""
@@ -141,7 +147,7 @@ def _intrinsics(element: Any) -> tuple[Any, Any]:
 
         return types.void(*[types.int64] * 5), generate
 
-    return combine, gather
+    return gather
 
 
 def _combine(source, step, taps, weights, target, count):
@@ -170,7 +176,7 @@ def _columns(source, table, target, count, inner):
 
 def _made(name: str, element: Any, size: int) -> tuple[Any, Any]:
     """The microkernels that sum rows and that resample the columns of a row."""
-    combine, gather = _intrinsics(element)
+    combine, gather = _combiner(element), _gatherer(element)
     return (
         instance(f"resample_rows_{name}", _combine, combine=combine),
         instance(

@@ -21,7 +21,7 @@ from dyn.kernels.vector.runs import copy_run
 
 
 @task
-def _turn(args, chunk, chunks):
+def _roll(args, chunk, chunks):
     """Some bytes of the result: (x, out, bytes of all, of a row, and before the cut of a row)."""
     x, out = data(argument(args, 0)), data(argument(args, 1))
     row, cut = argument(args, 3), argument(args, 4)
@@ -41,10 +41,10 @@ def _turn(args, chunk, chunks):
 
 @lru_cache(1024)
 def _plan(total: int, row: int, cut: int) -> Launch:
-    return Launch([(_turn, chunks_of(total, GRAIN))], 2, total, row, cut)
+    return Launch([(_roll, chunks_of(total, GRAIN))], 2, total, row, cut)
 
 
-def turned(x: np.ndarray, cut: int, axis: int) -> np.ndarray:
+def rolled(x: np.ndarray, cut: int, axis: int) -> np.ndarray:
     """The elements from place `cut` of an axis on, then those before it."""
     if x.nbytes < SMALL:
         before = (slice(None),) * axis

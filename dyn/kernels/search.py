@@ -1,4 +1,9 @@
-"""Positions and order: the k largest, unique, counts, places among edges."""
+"""Positions and order: the k largest, unique elements, counts, places among edges.
+
+The k largest elements are found by `order.py`; unique elements are the runs of equal ones in a
+vector that it has sorted. A count has a table for each chunk, added in the end. Places among edges
+are found by a binary search without branches (Knuth, The Art of Computer Programming 3, 6.2.1).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Moving elements without computing: reshape, join, cut, pad, in any memory layout.
 
 Results are new arrays but where a view does; channels-last activations stay channels last when they
-are joined or padded. Copies are the affair of `copy.py`.
+are joined or padded. Copies are made by `copy.py`.
 """
 
 from __future__ import annotations

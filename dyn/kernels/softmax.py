@@ -3,6 +3,8 @@
 float32 runs in vector code: along the last axis row by row, along another one for a vector of
 neighbours at a time, so nothing is transposed. Each row is read three times (largest number, sum of
 exponentials, result), all but once from the cache. Other dtypes are written in numpy.
+
+Source: Blanchard, Higham & Higham, Accurately Computing the Log-Sum-Exp and Softmax Functions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Triangles of matrices: of each row a run is copied, the rest is zero. Diagonals written."""
+"""Triangles of matrices, and matrices with given diagonals.
+
+A triangle is made row by row: a run is copied, the rest cleared. Columns are counted in bytes, so
+one task serves every dtype.
+"""
 
 from __future__ import annotations
 

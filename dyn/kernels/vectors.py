@@ -1,4 +1,7 @@
-"""Products of vectors of three numbers."""
+"""Cross products of vectors of three numbers, which may lie along any axis.
+
+Dense arrays are done vector by vector in one pass, other ones as three products of whole arrays.
+"""
 
 from __future__ import annotations
 

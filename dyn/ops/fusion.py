@@ -7,7 +7,7 @@ separate passes by rounding alone.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,51 +35,67 @@ def _batch_norm(source: Deferred, inputs: tuple[Any, ...], attrs: dict[str, Any]
         s is not None and (s.shape != channels or s.dtype != w.dtype) for s in statistics
     ):
         return None
-    made_of = (b, *statistics, attrs["epsilon"])
-    kept = derived(w, "batch norm", _Folded)
-    if not kept.is_made_of(made_of):
-        kept.make(w, *made_of)
-    return (x, kept.weight, kept.bias), source.attrs
+    folded = derived(w, "batch norm", _Folded).by(w, b, *statistics, attrs["epsilon"])
+    return (x, folded.weight, folded.bias), source.attrs
 
 
-class _Folded:
-    """Weights with a batch norm in them.
+class _Fold(NamedTuple):
+    """A convolution with a batch norm in it.
 
     Attributes:
-        made_of: bias, scale, shift, mean, variance and epsilon that are in them.
+        made_of: bias, scale, shift, mean, variance and epsilon that are in it.
         weight, bias: of the convolution that does both.
     """
 
-    made_of: tuple[Any, ...] | None = None
+    made_of: tuple[Any, ...]
     weight: np.ndarray
     bias: np.ndarray
 
     def is_made_of(self, parts: tuple[Any, ...]) -> bool:
         """Whether these very arrays are in the weights; arrays are never written to."""
-        return self.made_of is not None and all(
+        return all(
             a is b or (isinstance(a, float) and a == b)
             for a, b in zip(self.made_of, parts, strict=True)
         )
 
-    def make(
-        self,
-        w: np.ndarray,
-        b: np.ndarray | None,
-        scale: np.ndarray | None,
-        shift: np.ndarray | None,
-        mean: np.ndarray,
-        var: np.ndarray,
-        epsilon: float,
-    ) -> None:
-        """Fold a batch norm into the weights w [Co, ...]; in float64, rounded once."""
-        factor = 1 / np.sqrt(var.astype(np.float64) + epsilon)
-        if scale is not None:
-            factor = factor * scale
-        moved = -mean if b is None else b.astype(np.float64) - mean
-        bias = moved * factor
-        self.bias = (bias if shift is None else bias + shift).astype(w.dtype)
-        self.weight = (w * factor.reshape(-1, *[1] * (w.ndim - 1))).astype(w.dtype)
-        self.made_of = (b, scale, shift, mean, var, epsilon)
+
+class _Folded:
+    """The latest fold of a weight.
+
+    It is replaced as a whole, so that threads that run layers with one weight and batch norms of
+    their own never see the weight of one fold and the bias of another.
+    """
+
+    latest: _Fold | None = None
+
+    def by(self, w: np.ndarray, *parts: Any) -> _Fold:
+        """The fold of w [Co, ...] by bias, scale, shift, mean, variance and epsilon."""
+        fold = self.latest
+        if fold is None or not fold.is_made_of(parts):
+            fold = self.latest = _fold(w, *parts)
+        return fold
+
+
+def _fold(
+    w: np.ndarray,
+    b: np.ndarray | None,
+    scale: np.ndarray | None,
+    shift: np.ndarray | None,
+    mean: np.ndarray,
+    var: np.ndarray,
+    epsilon: float,
+) -> _Fold:
+    """Fold a batch norm into a convolution; in float64, rounded once."""
+    factor = 1 / np.sqrt(var.astype(np.float64) + epsilon)
+    if scale is not None:
+        factor = factor * scale
+    centred = -mean if b is None else b.astype(np.float64) - mean
+    bias = centred * factor
+    return _Fold(
+        (b, scale, shift, mean, var, epsilon),
+        (w * factor.reshape(-1, *[1] * (w.ndim - 1))).astype(w.dtype),
+        (bias if shift is None else bias + shift).astype(w.dtype),
+    )
 
 
 def _relu(source: Deferred, inputs: tuple[Any, ...], attrs: dict[str, Any]) -> Call | None:

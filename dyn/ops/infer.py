@@ -151,6 +151,13 @@ def need_elements(x: Type, axes: Sequence[int]) -> None:
             )
 
 
+def need_pixels(x: Type) -> None:
+    """Raise unless each spatial axis, from the third on, has elements to be read."""
+    for axis, size in enumerate(x.shape[2:], 2):
+        if isinstance(size, int) and size == 0:
+            raise ShapeError(f"axis {axis} of {show(x.shape)} has size 0: there is nothing to read")
+
+
 def reduced_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
     """The shape after reducing over `axes` (counted from the front)."""
     if keepdims:
@@ -210,6 +217,7 @@ __all__ = [
     "make",
     "need_float",
     "need_int",
+    "need_pixels",
     "need_rank",
     "need_same_dtype",
     "need_shape",

@@ -17,7 +17,7 @@ from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
-from dyn.kernels.roll import turned
+from dyn.kernels.roll import rolled
 from dyn.ops.infer import Type, axes_of, axis_of, broadcast_shapes, product, same_size, show
 from dyn.ops.shape import _reshape, _unsqueeze, flatten, sizes_of, swapaxes
 
@@ -341,7 +341,7 @@ def flip(x: Tensor, axis: Any) -> Tensor:
 @op(infer=lambda x, *, cut, axis: x)
 def _roll(x, *, cut, axis):
     """What lies from `cut` on along an axis, then what lies before. ONNX: Split, Concat."""
-    return turned(x, cut, axis)
+    return rolled(x, cut, axis)
 
 
 @_roll.vjp("x")

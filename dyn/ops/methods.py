@@ -70,7 +70,7 @@ METHODS: dict[Any, str] = {
     linalg: "addmm bmm dot inner matmul mm mv outer",
     products: "bilinear cross kron tensordot",
 }
-"""Names of the functions that are methods as well, by the room they are in."""
+"""Names of the functions that are methods as well, by the module they are in."""
 
 INPLACE = """abs acos add asin atan cast ceil clip cos cosh divide erf exp expm1 flatten floor
     floor_divide index_add index_put lerp log log10 log1p log2 logit masked_fill maximum minimum mod
@@ -184,12 +184,12 @@ def _comparison(name: str, op: Op) -> None:
     _named(method, f"__{name}__", op)
 
 
-for _room, _names in METHODS.items():
+for _module, _names in METHODS.items():
     for _name in _names.split():
-        _method(_name, getattr(_room, _name))
+        _method(_name, getattr(_module, _name))
 for _name in INPLACE.split():
-    _room = next(room for room, names in METHODS.items() if _name in names.split())
-    _inplace(f"{_name}_", getattr(_room, _name))
+    _module = next(module for module, names in METHODS.items() if _name in names.split())
+    _inplace(f"{_name}_", getattr(_module, _name))
 for _name, _function in OPERATORS.items():
     _operator(_name, _function)
 for _name, _function in COMPARISONS.items():

@@ -13,7 +13,7 @@ from dyn.core.errors import AttributeValueError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import pool as kernels
-from dyn.ops.infer import I64, Type, as_numpy, need_float, product
+from dyn.ops.infer import I64, Type, as_numpy, need_float, need_pixels, product
 from dyn.ops.windows import window_of, window_sizes
 
 # ---- maximum -----------------------------------------------------------------------------------
@@ -23,6 +23,7 @@ def _infer_max_pool(
     x: Type, *, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> list[Type]:
     _need_inner_padding(kernel, padding, dilation)
+    need_pixels(x)
     shape = (*x.shape[:2], *window_sizes(x, kernel, stride, padding, dilation, ceil_mode))
     return [Type(shape, x.dtype), Type(shape, as_numpy("int32"))]
 

@@ -11,7 +11,7 @@ from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import resample as kernels
 from dyn.ops.adaptive import _adaptive_avg_pool
-from dyn.ops.infer import Type, need_float, need_rank
+from dyn.ops.infer import Type, need_float, need_pixels, need_rank
 
 RANKS = {
     "nearest": None, "nearest-exact": None, "linear": 1, "bilinear": 2, "trilinear": 3,
@@ -23,6 +23,7 @@ RANKS = {
 def _infer_interpolate(x: Type, *, sizes: Any, scales: Any, mode: str, transform: str) -> Type:
     need_float("x", x)
     need_rank("x", x, len(sizes) + 2)
+    need_pixels(x)
     return Type((*x.shape[:2], *sizes), x.dtype)
 
 

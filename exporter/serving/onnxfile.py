@@ -1,7 +1,7 @@
 """Reads signature, metadata and default values from an ONNX file without the `onnx` package.
 
 Serving installs numpy and onnxruntime alone, and onnxruntime tells neither the values of
-initializers nor, before a session exists, whether a size is symbolic. So this room walks the
+initializers nor, before a session exists, whether a size is symbolic. So this module walks the
 protobuf wire format of `onnx.proto3`, field by field, skipping weights. It checks no graph.
 """
 

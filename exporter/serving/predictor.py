@@ -1,7 +1,7 @@
 """`Predictor`: runs an exported file in production, numpy arrays in and numpy arrays out.
 
 It belongs to no process: the session opens at the first call in each one, so a predictor may be
-pickled, sent to workers and carried across a fork. Batching and HTTP are rooms of their own.
+pickled, sent to workers and carried across a fork. Batching and HTTP have modules of their own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The state of a stateful file: what one call leaves for the next, and its place on disk.
 
 Arrays that are carried are never written to, only replaced, so handing them on needs no copy.
-No lock and no session in this room: the predictor owns both.
+No lock and no session in this module: the predictor owns both.
 """
 
 from __future__ import annotations

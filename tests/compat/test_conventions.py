@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -144,6 +145,20 @@ def test_groups_may_change_between_steps():
     assert [g["lr"] for g in fresh.param_groups] == [1.0, 5.0]
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_of_an_optimizer_goes_on_by_itself(copied):
+    p = nn.Parameter(torch.tensor([1.0]))
+    optimizer = torch.optim.Adam([p], lr=0.5)
+    p.sum().backward()
+    optimizer.step()
+    before = p.item()
+    q, other = copied((p, optimizer))
+    q.sum().backward()
+    other.step()
+    assert q.item() < before == p.item()
+    assert other.state_dict()["state"][0]["step"] == 2
+
+
 def test_a_closure_computes_the_loss():
     p = nn.Parameter(torch.tensor([3.0]))
     optimizer = torch.optim.SGD([p], lr=0.5)
@@ -208,3 +223,24 @@ def test_clipping():
 def test_names_that_do_not_exist_say_where_the_list_is():
     with pytest.raises(AttributeError, match=r"docs/compat-torch\.md"):
         torch.fft  # noqa: B018
+
+
+def test_anomalies_are_looked_for_thread_by_thread():
+    torch.autograd.set_detect_anomaly(True)
+    try:
+        seen = []
+
+        def work():
+            seen.append(torch.is_anomaly_enabled())
+            torch.autograd.set_detect_anomaly(False)
+            seen.append(torch.is_anomaly_enabled())
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(work).result()
+        assert seen == [False, False] and torch.is_anomaly_enabled()
+        x = torch.tensor([-1.0], requires_grad=True)
+        with pytest.raises(RuntimeError, match="nan values"):
+            torch.sqrt(x).sum().backward()
+    finally:
+        torch.autograd.set_detect_anomaly(False)
+    assert not torch.is_anomaly_enabled()

@@ -58,6 +58,25 @@ def test_the_gradient_is_the_users():
     assert a.grad.tolist() == [200.0, 2000.0] and b.grad is None
 
 
+class MarksWhatItDrops(PyLayer):
+    """A tensor that is no output is marked and dies; a result may get its address."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.mark_non_differentiable(dyn.sign(x))
+        return dyn.exp(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+
+def test_only_what_is_marked_has_no_gradient():
+    x = wanted([2.0])
+    outputs = [MarksWhatItDrops.apply(x) for _ in range(50)]
+    assert not any(out.stop_gradient for out in outputs)
+
+
 def test_saved_outputs_have_a_history_for_second_derivatives():
     x = wanted([0.3])
     (g,) = dyn.grad([Tanh.apply(x)], [x], create_graph=True)

@@ -156,14 +156,14 @@ def test_parts_of_rows_change_places(x: np.ndarray, data: Any) -> None:
     if x.ndim:
         axis = data.draw(st.integers(0, x.ndim - 1))
         cut = data.draw(st.integers(0, x.shape[axis]))
-        np.testing.assert_array_equal(roll.turned(x, cut, axis), np.roll(x, -cut, axis))
+        np.testing.assert_array_equal(roll.rolled(x, cut, axis), np.roll(x, -cut, axis))
 
 
 def test_long_rows_change_places() -> None:
     for sizes, axis in (((300, 500), 0), ((300, 500), 1), ((150_000,), 0), ((3, 500, 40), 1)):
         x = np.arange(150_000 if len(sizes) < 3 else 60_000, dtype=np.float32).reshape(sizes)
         for cut in (1, sizes[axis] // 2, sizes[axis] - 1):
-            np.testing.assert_array_equal(roll.turned(x, cut, axis), np.roll(x, -cut, axis))
+            np.testing.assert_array_equal(roll.rolled(x, cut, axis), np.roll(x, -cut, axis))
 
 
 @pytest.mark.parametrize("count", [40_000, 49_999, 60_000, 98_304])

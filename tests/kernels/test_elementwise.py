@@ -53,6 +53,18 @@ def call(name: str, *arrays: np.ndarray) -> np.ndarray:
     return out
 
 
+@pytest.mark.parametrize("name", [name for name, numbers in PARAMS.items() if len(numbers) > 1])
+def test_numbers_may_be_given_in_any_order(name: str) -> None:
+    assert FAST[name].numbers == tuple(PARAMS[name])
+    x = np.linspace(-3, 3, UFUNC_SIZE, dtype=np.float32)
+    arrays = [x] * FAST[name].inputs
+    function = (elementwise.unary, elementwise.binary)[len(arrays) - 1]
+    turned = dict(reversed(PARAMS[name].items()))
+    np.testing.assert_array_equal(
+        function(name, *arrays, **turned), function(name, *arrays, **PARAMS[name])
+    )
+
+
 def exact(name: str, *arrays: np.ndarray) -> np.ndarray:
     """The same in float64 by numpy."""
     with np.errstate(all="ignore"):

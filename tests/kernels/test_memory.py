@@ -83,6 +83,14 @@ def test_a_view_keeps_the_buffer(view):
     assert again.ctypes.data == address
 
 
+@pytest.mark.parametrize("look", [lambda lease: lease[:8], lambda lease: lease.copy()])
+def test_looking_at_a_lease_does_not_give_its_buffer_back(look):
+    x = empty((SIDE, SIDE))
+    look(x.base)
+    gc.collect()
+    assert not np.shares_memory(x, empty((SIDE, SIDE)))
+
+
 def test_an_array_in_a_cycle_comes_back():
     x = empty((SIDE, SIDE))
     address = x.ctypes.data

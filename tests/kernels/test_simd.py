@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -46,7 +47,11 @@ def _scaler(element, kind):
 
             start = [emit.numbers(0), emit.numbers(-np.inf), emit.numbers(np.inf)]
             sums, tops, lows = emit.row(count, step, start)
-            results = [simd.total(*sums), simd.largest(*tops), simd.smallest(*lows)]
+            extremes = [
+                reduce(better, found).folded(better)
+                for better, found in ((simd.maximum, tops), (simd.minimum, lows))
+            ]
+            results = [simd.total(*sums), *extremes]
             for place, value in enumerate(results):
                 emit.put_number(value, builder.add(found, WORD(place * emit.size)))
             return context.get_dummy_value()

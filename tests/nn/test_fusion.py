@@ -163,6 +163,30 @@ def test_a_pending_value_may_be_written_copied_and_viewed(calls: list[str]) -> N
     np.testing.assert_array_equal(clone, plain)
 
 
+def test_a_weight_may_have_several_batch_norms() -> None:
+    net, x = Block(), dyn.randn([2, 4, 16, 16])
+    others = [nn.BatchNorm2D(8) for _ in range(2)]
+    for seed, norm in enumerate(others):
+        statistics(norm, seed)
+        norm.eval()
+
+    class Shared(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.first, self.second = net.conv, *others
+
+        def forward(self, x: Any) -> Any:
+            # Both are pending at once: the second fold must leave the first as it is.
+            return self.first(self.conv(x)), self.second(self.conv(x))
+
+    shared = Shared()
+    wanted = [y.numpy() for y in shared(x)]
+    with dyn.no_grad():
+        for _ in range(3):
+            for got, expected in zip(shared(x), wanted, strict=True):
+                np.testing.assert_allclose(got.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_threads_share_a_model() -> None:
     net = Block()
     x = dyn.randn([2, 4, 16, 16])

@@ -7,6 +7,9 @@ import pytest
 
 import dyn
 from dyn import nn
+from dyn.core.errors import ShapeError
+from dyn.core.op import OPS
+from dyn.kernels import pool as kernels
 from dyn.nn import functional as F
 from dyn.nn import initializer as init
 
@@ -241,6 +244,44 @@ def test_padding_in_all_its_forms(padding, rng):
         for make, function in ((nn.MaxPool2D, F.max_pool2d), (nn.AvgPool2D, F.avg_pool2d)):
             layer = make(4, 2, padding)
             assert np.array_equal(layer(x).numpy(), function(x, 4, 2, padding).numpy())
+
+
+def test_a_window_in_the_padding_alone_gives_its_gradient_to_the_image(rng):
+    # Both taps lie outside: the index used to name a pixel beyond the image.
+    x = draw(rng, 2, 3, 4, 4)
+    x.stop_gradient = False
+    window = {"kernel": (2, 2), "stride": (1, 1), "padding": (1,) * 4, "dilation": (5, 5)}
+    out, index = (
+        OPS["max_pool"](x, **window, ceil_mode=False),
+        kernels.max_pool(x.numpy(), **window)[1],
+    )
+    assert np.isneginf(out.numpy()).all() and index.min() >= 0 and index.max() < 16
+    out.sum().backward()
+    assert x.grad.numpy().sum() == out.size
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 0, 4), (2, 3, 4, 0)])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.max_pool2d(x, 2, padding=1),
+        lambda x: F.adaptive_max_pool2d(x, 2),
+        lambda x: F.adaptive_avg_pool2d(x, 2),
+        lambda x: F.interpolate(x, [3, 3], mode="bilinear"),
+    ],
+)
+def test_images_without_pixels_are_refused(shape, function):
+    with pytest.raises(ShapeError, match="has size 0: there is nothing to read"):
+        function(dyn.zeros(shape))
+
+
+def test_positions_that_int32_cannot_count_are_refused():
+    # A single number in memory, repeated.
+    vast = np.broadcast_to(np.float32(0), (1, 1, 1 << 16, 1 << 15))
+    with pytest.raises(ValueError, match="int32"):
+        kernels.max_pool(vast, kernel=(2, 2), stride=(2, 2), padding=(0,) * 4, dilation=(1, 1))
+    with pytest.raises(ValueError, match="int32"):
+        kernels.adaptive_max_pool(vast, sizes=(1, 1))
 
 
 def test_settings_may_be_changed_by_hand(rng):

@@ -114,6 +114,14 @@ def test_large_and_small_numbers_keep_their_digits() -> None:
     np.testing.assert_allclose(found, [[1], [1]], rtol=1e-5)
 
 
+@pytest.mark.parametrize("size", [1e-310, 1e-200, 1e200])
+def test_squares_of_a_column_may_vanish_or_overflow(size: float, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((7, 4)) * size
+    q, r = factor.qr(x, 4)
+    np.testing.assert_allclose(q.T @ q, np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(q @ r, x, rtol=1e-12, atol=size * 1e-12)
+
+
 def test_chains_of_matrices_are_multiplied_in_any_order(rng: np.random.Generator) -> None:
     shapes = [(3, 40), (40, 2), (2, 50), (50, 1)]
     x = [rng.standard_normal(shape) for shape in shapes]

@@ -14,7 +14,7 @@ import numpy as np
 
 from dyn.compat.torch.graph import GradFn
 from dyn.core.errors import user_line
-from dyn.core.observe import Observer, observing
+from dyn.core.observe import Observer, current, observing, set_observers
 
 
 class _Finder(Observer):
@@ -69,15 +69,14 @@ class detect_anomaly:
             self._block.__exit__(None, None, None)
 
 
-_ON: list[Any] = []
-"""The block that `set_detect_anomaly` has entered."""
-
-
 class set_detect_anomaly:
-    """Look for NaN in gradients from now on, or no more; as a `with` block, for its length."""
+    """Look for NaN in gradients from now on, or no more; as a `with` block, for its length.
+
+    It holds for this thread or task, as observers do.
+    """
 
     def __init__(self, mode: bool, check_nan: bool = True):
-        self._before = bool(_ON)
+        self._before = is_anomaly_enabled()
         _switch(mode and check_nan)
 
     def __enter__(self) -> None:
@@ -88,13 +87,11 @@ class set_detect_anomaly:
 
 
 def _switch(mode: bool) -> None:
-    if mode and not _ON:
-        _ON.append(observing(_Finder()))
-        _ON[0].__enter__()
-    elif not mode and _ON:
-        _ON.pop().__exit__(None, None, None)
+    if mode != is_anomaly_enabled():
+        others = [o for o in current() if not isinstance(o, _Finder)]
+        set_observers([*others, _Finder()] if mode else others)
 
 
 def is_anomaly_enabled() -> bool:
-    """Whether `set_detect_anomaly` is on."""
-    return bool(_ON)
+    """Whether NaN in gradients are looked for in this thread or task."""
+    return any(isinstance(observer, _Finder) for observer in current())

@@ -1,6 +1,6 @@
 """Facts about a tensor, tensors made after it and random numbers in place: methods alone.
 
-What is also a function of the package is in the rooms of functions; `vocabulary.py` binds both.
+What is also a function of the package is in the modules of functions; `vocabulary.py` binds both.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Gives the tensor class PyTorch's methods, from the tables of functions.
 
-Every function of the rooms beside this one is a method and a function of the package; the
+Every function of the modules beside this one is a method and a function of the package; the
 functions here have no counterpart in the package.
 """
 
@@ -21,7 +21,7 @@ _OPERATORS = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshi
 _PLAIN = "neg abs invert getitem eq ne gt ge lt le"
 _INHERITED = "detach clone"
 
-_ROOMS: dict[Any, str] = {
+_MODULES: dict[Any, str] = {
     shape: """chunk cumprod cumsum diag expand expand_as flatten flip gather index_add index_select
         masked_fill masked_select movedim narrow nonzero permute repeat repeat_interleave reshape
         roll scatter scatter_add select split squeeze t take transpose tril triu unbind unflatten
@@ -40,10 +40,10 @@ _INPLACE = """abs add addcdiv addcmul ceil clamp clip cos div divide exp floor i
 def functions() -> dict[str, Callable[..., Any]]:
     """All functions that the package and the tensors share, by name, with results of our class."""
     found: dict[str, Callable[..., Any]] = {}
-    for room, names in pointwise.SAME.items():
-        found.update({name: flavoured(getattr(room, name)) for name in names.split()})
-    for room, names in _ROOMS.items():
-        found.update({name: flavoured(getattr(room, name)) for name in names.split()})
+    for module, names in pointwise.SAME.items():
+        found.update({name: flavoured(getattr(module, name)) for name in names.split()})
+    for module, names in _MODULES.items():
+        found.update({name: flavoured(getattr(module, name)) for name in names.split()})
     found["softmax"] = flavoured(reduction.softmax_along)
     found["log_softmax"] = flavoured(reduction.log_softmax_along)
     found.update(linalg.FUNCTIONS)

@@ -41,7 +41,7 @@ SAME: dict[Any, str] = {
     solutions: "det",
     distance: "cdist",
 }
-"""Functions with the same name and arguments, by the room they are in."""
+"""Functions with the same name and arguments, by the module they are in."""
 
 
 def add(x: Any, other: Any, *, alpha: Any = 1) -> Any:

@@ -1,6 +1,6 @@
 """The names beyond the common ones: which of them are functions, methods and in-place methods.
 
-Tables, and what binds them to the package and the tensor class; functions are in other rooms, the
+Tables, and what binds them to the package and the tensor class; functions are in other modules, the
 common names in `methods.py`.
 """
 
@@ -29,7 +29,7 @@ from dyn.ops import compare
 from dyn.ops import creation as creation_ops
 from dyn.ops import random as draws
 
-ROOMS: dict[Any, str] = {
+MODULES: dict[Any, str] = {
     elements: """clamp_max clamp_min conj copysign dist erfc exp2 float_power gcd isin isneginf
         isposinf isreal lcm ldexp logaddexp2 positive rsub signbit sinc xlogy""",
     algebra: """addbmm addmv addr baddbmm block_diag cartesian_prod chain_matmul combinations
@@ -44,7 +44,7 @@ ROOMS: dict[Any, str] = {
         scatter_reduce select_scatter slice_scatter""",
     compare: "bitwise_left_shift bitwise_right_shift",
 }
-"""Functions by the room they are in."""
+"""Functions by the module they are in."""
 
 ALIASES = """absolute=abs arccos=acos arccosh=acosh arcsin=asin arcsinh=asinh arctan=atan
     arctan2=atan2 arctanh=atanh fix=trunc negative=neg sgn=sign greater=gt greater_equal=ge less=lt
@@ -156,8 +156,8 @@ def _shared() -> dict[str, Callable[..., Any]]:
     known = methods.functions()
     known.update(cat=flavoured(shape.cat), vstack=flavoured(shape.one_column))
     found: dict[str, Callable[..., Any]] = {
-        name: flavoured(getattr(room, name))
-        for room, names in ROOMS.items()
+        name: flavoured(getattr(module, name))
+        for module, names in MODULES.items()
         for name in names.split()
     }
     for pair in ALIASES.split():

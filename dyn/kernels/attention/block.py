@@ -33,14 +33,14 @@ ONE = 0x3FF0000000000000
     SCRATCH_SIZE, CODES,
 ) = range(17)  # fmt: skip
 """Words of a task: arrays by `id` (0 for no bias), numbers; addresses of microkernels follow."""
-TALL, MIDDLE, LOW, TRANSPOSE, COPY, HIDE, ABSORB, BEGIN, FINISH, SCALE_ROWS = range(
-    CODES, CODES + 10
-)
-ZERO_ROWS, LOOK_BACK, DIFFERENTIATE = range(CODES + 10, CODES + 13)
+(
+    TALL, MIDDLE, LOW, TRANSPOSE, COPY, MASK_SCORES, UPDATE_SOFTMAX, BEGIN_SOFTMAX, FINISH_SOFTMAX,
+    SCALE_ROWS, ZERO_ROWS, ROW_DOTS, SCORES_GRAD,
+) = range(CODES, CODES + 13)  # fmt: skip
 CALLED = (
     gemm_tile.tall_f32, gemm_tile.middle_f32, gemm_tile.low_f32, transpose_f32,
-    gemm_pack.copy_panel_f32, simd.hide, simd.absorb, simd.begin, simd.finish, simd.scale_rows,
-    simd.zero_rows, simd.look_back, simd.differentiate,
+    gemm_pack.copy_panel_f32, simd.mask_scores, simd.update_softmax, simd.begin_softmax,
+    simd.finish_softmax, simd.scale_rows, simd.zero_rows, simd.row_dots, simd.scores_grad,
 )  # fmt: skip
 """The microkernels in the order of their words."""
 
@@ -132,7 +132,7 @@ def _scores(p, image, head, top, queries, first, keys, shift, q, s):
         # Its axes are batch, heads, keys, queries.
         by_key, wide = stride(bias, 2), stride(bias, 3)
         at = _start(bias, image, head, first) + top * wide
-    call_address(argument(p, HIDE), s, keys, queries, shift, scale, at, by_key, wide)
+    call_address(argument(p, MASK_SCORES), s, keys, queries, shift, scale, at, by_key, wide)
     return ONE
 
 
@@ -158,12 +158,14 @@ def forward(p, chunk, chunks):
         source, target = _start(q, image, head, top), _start(out, image, head, top)
         transpose = argument(p, TRANSPOSE)
         call_address(transpose, source, stride(q, 2), turned, ROW_BYTES, queries, width)
-        call_address(argument(p, BEGIN), tops, sums)
+        call_address(argument(p, BEGIN_SOFTMAX), tops, sums)
         for first in range(0, seen, KEYS):
             keys = min(KEYS, seen - first)
             shift = top - first if argument(p, CAUSAL) else EVERYTHING
             scale = _scores(p, image, head, top, queries, first, keys, shift, turned, s)
-            call_address(argument(p, ABSORB), s, keys, queries, shift, scale, tops, sums, factors)
+            call_address(
+                argument(p, UPDATE_SOFTMAX), s, keys, queries, shift, scale, tops, sums, factors
+            )
             if first:
                 rescale = argument(p, SCALE_ROWS)
                 call_address(rescale, target, stride(out, 2), queries, value_width, factors)
@@ -175,7 +177,7 @@ def forward(p, chunk, chunks):
                 stride(out, 2), ACCUMULATE if first else 0,
             )  # fmt: skip
         at = data(lse) + 4 * ((image * heads + head) * length + top)
-        call_address(argument(p, FINISH), queries, tops, sums, factors, at)
+        call_address(argument(p, FINISH_SOFTMAX), queries, tops, sums, factors, at)
         if seen:
             rescale = argument(p, SCALE_ROWS)
             call_address(rescale, target, stride(out, 2), queries, value_width, factors)
@@ -238,7 +240,7 @@ def _backward_block(p, scratch, image, head, own, part, top, low, high):
     call_address(transpose, from_q, stride(q, 2), turned, ROW_BYTES, queries, width)
     call_address(transpose, from_g, stride(g, 2), turned_g, ROW_BYTES, queries, value_width)
     call_address(
-        argument(p, LOOK_BACK), from_g, stride(g, 2), _start(out, image, head, top), stride(out, 2),
+        argument(p, ROW_DOTS), from_g, stride(g, 2), _start(out, image, head, top), stride(out, 2),
         queries, value_width, data(lse) + 4 * ((image * heads + head) * length + top), bases, inner,
     )  # fmt: skip
     rows_q, step_q = _rows_of(p, from_q, stride(q, 2), width, queries, spare_q)
@@ -253,7 +255,7 @@ def _backward_block(p, scratch, image, head, own, part, top, low, high):
             ROW_BYTES, ds, ROW_BYTES, 0,
         )  # fmt: skip
         call_address(
-            argument(p, DIFFERENTIATE), s, ds, keys, queries, shift, factor, argument(p, SCALE),
+            argument(p, SCORES_GRAD), s, ds, keys, queries, shift, factor, argument(p, SCALE),
             bases, inner,
         )  # fmt: skip
         _multiply(

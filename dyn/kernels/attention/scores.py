@@ -1,8 +1,11 @@
 """The vector parts of attention: what is done to a block of scores between two matrix products.
 
 A block holds [keys][QUERIES] float32 numbers: the queries lie along the vectors, so a softmax over
-keys needs no sums across lanes. Vectors are taken in strips of a panel of the product's tiles.
-Loops over blocks, and the products, are in `block.py`.
+keys needs no sums across lanes. It is taken online: each query's largest score and sum of
+exponentials so far are rescaled as blocks of keys arrive. Vectors are taken in strips of a panel of
+the product's tiles. Loops over blocks, and the products, are in `block.py`.
+
+Source: Milakov & Gimelshein, Online Normalizer Calculation for Softmax, arXiv 1805.02867.
 """
 
 from __future__ import annotations
@@ -80,7 +83,7 @@ def _places(emit: Emitter, block: Any, first: Any, key: Any) -> list[Any]:
     return [builder.add(row, WORD(v * emit.bytes)) for v in range(VECTORS)]
 
 
-def _hide(
+def _mask_scores(
     emit: Emitter, s: Any, keys: Any, queries: Any, shift: Any, scale: Any, bias: Any,
     bias_key: Any, bias_wide: Any,
 ) -> None:  # fmt: skip
@@ -125,7 +128,7 @@ def _hide(
     _strips(emit, queries, keys, shift, strip)
 
 
-def _absorb(
+def _update_softmax(
     emit: Emitter, s: Any, keys: Any, queries: Any, shift: Any, scale: Any, tops: Any, sums: Any,
     factors: Any,
 ) -> None:  # fmt: skip
@@ -162,13 +165,15 @@ def _absorb(
     _strips(emit, queries, keys, shift, strip)
 
 
-def _begin(emit: Emitter, tops: Any, sums: Any) -> None:
+def _begin_softmax(emit: Emitter, tops: Any, sums: Any) -> None:
     for at in range(0, ROW_BYTES, emit.bytes):
         emit.store(emit.numbers(-math.inf), emit.builder.add(tops, WORD(at)))
         emit.store(emit.numbers(0.0), emit.builder.add(sums, WORD(at)))
 
 
-def _finish(emit: Emitter, queries: Any, tops: Any, sums: Any, factors: Any, lse: Any) -> None:
+def _finish_softmax(
+    emit: Emitter, queries: Any, tops: Any, sums: Any, factors: Any, lse: Any
+) -> None:
     builder = emit.builder
 
     def write(at: Any, carried: list[Value], mask: Any) -> list[Value]:
@@ -215,7 +220,7 @@ def _zero_rows(emit: Emitter, c: Any, step: Any, rows: Any, width: Any) -> None:
     loop(builder, WORD(0), rows, WORD(1), turn)
 
 
-def _look_back(
+def _row_dots(
     emit: Emitter, g: Any, g_step: Any, out: Any, out_step: Any, rows: Any, width: Any, lse: Any,
     bases: Any, inner: Any,
 ) -> None:  # fmt: skip
@@ -240,7 +245,7 @@ def _look_back(
     loop(builder, WORD(0), rows, WORD(1), turn)
 
 
-def _differentiate(
+def _scores_grad(
     emit: Emitter, s: Any, ds: Any, keys: Any, queries: Any, shift: Any, factor: Any, scale: Any,
     bases: Any, inner: Any,
 ) -> None:  # fmt: skip
@@ -269,23 +274,23 @@ def _differentiate(
 
 
 @intrinsic
-def _hide_f32(typing, s, keys, queries, shift, scale, bias, bias_key, bias_wide):
-    return _emitting(8, _hide)
+def _mask_scores_f32(typing, s, keys, queries, shift, scale, bias, bias_key, bias_wide):
+    return _emitting(8, _mask_scores)
 
 
 @intrinsic
-def _absorb_f32(typing, s, keys, queries, shift, scale, tops, sums, factors):
-    return _emitting(8, _absorb)
+def _update_softmax_f32(typing, s, keys, queries, shift, scale, tops, sums, factors):
+    return _emitting(8, _update_softmax)
 
 
 @intrinsic
-def _begin_f32(typing, tops, sums):
-    return _emitting(2, _begin)
+def _begin_softmax_f32(typing, tops, sums):
+    return _emitting(2, _begin_softmax)
 
 
 @intrinsic
-def _finish_f32(typing, queries, tops, sums, factors, lse):
-    return _emitting(5, _finish)
+def _finish_softmax_f32(typing, queries, tops, sums, factors, lse):
+    return _emitting(5, _finish_softmax)
 
 
 @intrinsic
@@ -299,44 +304,44 @@ def _zero_rows_f32(typing, c, step, rows, width):
 
 
 @intrinsic
-def _look_back_f32(typing, g, g_step, out, out_step, rows, width, lse, bases, inner):
-    return _emitting(9, _look_back)
+def _row_dots_f32(typing, g, g_step, out, out_step, rows, width, lse, bases, inner):
+    return _emitting(9, _row_dots)
 
 
 @intrinsic
-def _differentiate_f32(typing, s, ds, keys, queries, shift, factor, scale, bases, inner):
-    return _emitting(9, _differentiate)
+def _scores_grad_f32(typing, s, ds, keys, queries, shift, factor, scale, bases, inner):
+    return _emitting(9, _scores_grad)
 
 
 @microkernel(8)
-def hide(s, keys, queries, shift, scale, bias, bias_key, bias_wide):
+def mask_scores(s, keys, queries, shift, scale, bias, bias_key, bias_wide):
     """s = s * scale + bias; -inf where key > query + shift.
 
     `bias_key` is in bytes from key to key; `bias_wide` whether it differs from query to query,
     which are then neighbours. `scale` is a float64 in a word.
     """
-    _hide_f32(s, keys, queries, shift, scale, bias, bias_key, bias_wide)
+    _mask_scores_f32(s, keys, queries, shift, scale, bias, bias_key, bias_wide)
 
 
 @microkernel(8)
-def absorb(s, keys, queries, shift, scale, tops, sums, factors):
+def update_softmax(s, keys, queries, shift, scale, tops, sums, factors):
     """s = exp(s * scale - top); updates each query's top and sum of exponentials.
 
     `factors` become what earlier exponentials are to be multiplied with.
     """
-    _absorb_f32(s, keys, queries, shift, scale, tops, sums, factors)
+    _update_softmax_f32(s, keys, queries, shift, scale, tops, sums, factors)
 
 
 @microkernel(2)
-def begin(tops, sums):
+def begin_softmax(tops, sums):
     """Top and sum of queries that have seen nothing yet."""
-    _begin_f32(tops, sums)
+    _begin_softmax_f32(tops, sums)
 
 
 @microkernel(5)
-def finish(queries, tops, sums, factors, lse):
+def finish_softmax(queries, tops, sums, factors, lse):
     """Logarithms of the sums of exponentials; `factors` become 1 / sum, 1 where that is 0."""
-    _finish_f32(queries, tops, sums, factors, lse)
+    _finish_softmax_f32(queries, tops, sums, factors, lse)
 
 
 @microkernel(5)
@@ -352,12 +357,12 @@ def zero_rows(c, step, rows, width):
 
 
 @microkernel(9)
-def look_back(g, g_step, out, out_step, rows, width, lse, bases, inner):
+def row_dots(g, g_step, out, out_step, rows, width, lse, bases, inner):
     """inner = sum of g * out of each query; bases = lse, 0 where a query sees nothing."""
-    _look_back_f32(g, g_step, out, out_step, rows, width, lse, bases, inner)
+    _row_dots_f32(g, g_step, out, out_step, rows, width, lse, bases, inner)
 
 
 @microkernel(9)
-def differentiate(s, ds, keys, queries, shift, factor, scale, bases, inner):
+def scores_grad(s, ds, keys, queries, shift, factor, scale, bases, inner):
     """s = exp(s * factor - base); ds = s * (ds - inner) * scale."""
-    _differentiate_f32(s, ds, keys, queries, shift, factor, scale, bases, inner)
+    _scores_grad_f32(s, ds, keys, queries, shift, factor, scale, bases, inner)

@@ -1,4 +1,4 @@
-"""Convolution, its transpose and its gradients, for 1 to 3 spatial axes: one room an algorithm."""
+"""Convolution, its transpose and its gradients, for 1 to 3 spatial axes: one file per algorithm."""
 
 from dyn.kernels.conv.convolve import conv, conv_grad_w, conv_transpose
 

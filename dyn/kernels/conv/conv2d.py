@@ -2,15 +2,18 @@
 
 float32 and float64; stride (h, w), padding (top, bottom, left, right), dilation (h, w). Activations
 leave with channels last in memory, which is also how they are best given; weights may lie in any
-order, best [kh][kw][ci][co]. The algorithms are in rooms of their own: sums over the window in
-`bands` and `weight`, Winograd's filtering in the folder `winograd`.
+order, best [kh][kw][ci][co]. Each algorithm has files of its own: direct sums over the window
+(`bands`, `weight`), few output channels (`planes`), depthwise convolution (`depthwise`,
+`depthwise_weight`), and Winograd's filtering (the folder `winograd`).
 
-Which one is taken depends on shapes alone, so equal calls give equal bits.
+Which one is taken depends on shapes, memory layout and `precise` alone, so equal calls give equal
+bits. Only results that Winograd's filtering makes infinite or NaN are computed again, directly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,7 @@ from dyn.kernels.conv.depthwise import DepthwisePlan
 from dyn.kernels.conv.depthwise_weight import DepthwiseWeightPlan
 from dyn.kernels.conv.plan import BandPlan
 from dyn.kernels.conv.planes import PlanesPlan
-from dyn.kernels.conv.shapes import Channels, View, remembered
+from dyn.kernels.conv.shapes import Channels, View
 from dyn.kernels.conv.weight import WeightPlan
 from dyn.kernels.conv.winograd import cost as winograd_cost
 from dyn.kernels.conv.winograd.plan import WinogradPlan
@@ -31,6 +34,9 @@ from dyn.kernels.runtime.derived import derived
 from dyn.kernels.runtime.memory import empty
 
 Sizes = Sequence[int]
+
+PLANS = 1024
+"""Plans that are remembered of each kind; the least recently used ones go first."""
 
 _precise = False
 
@@ -115,13 +121,13 @@ def _winograd_side(
 # ---- forward -----------------------------------------------------------------------------------
 
 
-@remembered
+@lru_cache(PLANS)
 def _forward_side(shape: Any, w: View, attrs: Any, precise: bool) -> int:
     out = output_sizes(shape[2:], w.shape[2:], *attrs[:3])
     return _winograd_side(out, shape[0], w, attrs, precise, False)
 
 
-@remembered
+@lru_cache(PLANS)
 def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
     stride, padding, dilation, groups = attrs
     out = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
@@ -181,12 +187,12 @@ def conv2d(
 # ---- gradient by the input ---------------------------------------------------------------------
 
 
-@remembered
+@lru_cache(PLANS)
 def _transposed_side(images: int, size: Any, w: View, attrs: Any, precise: bool) -> int:
     return _winograd_side(size, images, w, attrs, precise, True)
 
 
-@remembered
+@lru_cache(PLANS)
 def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
     stride, padding, dilation, groups = attrs
     target = _dense_view((g.shape[0], w.shape[1] * groups, *size), g.dtype)
@@ -246,7 +252,7 @@ def conv2d_grad_x(
 # ---- gradient by the weight --------------------------------------------------------------------
 
 
-@remembered
+@lru_cache(PLANS)
 def _weight_side(g: Any, x: Any, window: Any, attrs: Any, dtype: Any, precise: bool) -> int:
     w = View((g[1], x[1] // attrs[3], *window), (0, 0, 0, 0), dtype)
     side = _winograd_side(g[2:], g[0], w, attrs, precise, False)
@@ -255,7 +261,7 @@ def _weight_side(g: Any, x: Any, window: Any, attrs: Any, dtype: Any, precise: b
     return winograd_cost.best_weight_side(g[0], g[2:], attrs[2], x[1], g[1], precise)
 
 
-@remembered
+@lru_cache(PLANS)
 def _weight_plan(g: View, x: View, window: Any, attrs: Any, side: int) -> Any:
     stride, padding, dilation, groups = attrs
     if side:

@@ -1,8 +1,8 @@
 """Depthwise convolution and its gradient by the input: plans and the task over bands of rows.
 
 Bands of padded input come from `copy`, phases of the gradient from `bands`, a row of
-outputs at a time is computed by `depthwise_tile`. Windows that skip pixels unevenly, and
-float64, go the general way of `bands`.
+outputs at a time is computed by `depthwise_tile`. Windows with uneven gaps between their taps, and
+float64, are left to `bands`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from dyn.kernels.conv import copy
 from dyn.kernels.conv import depthwise_tile as tile
-from dyn.kernels.conv.bands import Phase
+from dyn.kernels.conv.bands import JOB_BYTES, Phase
 from dyn.kernels.conv.shapes import BandLayout, Channels, View, band_words, words_of
 from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.drive import Form
@@ -23,7 +23,9 @@ from dyn.kernels.runtime.threads import argument, launch
 from dyn.kernels.vector.lanes import LANES
 
 BAND_BYTES = 128 * 1024
+"""Size of a band: it stays in the second-level cache while its rows are read."""
 CHUNKS = 32
+"""Most chunks: enough for threads to end at the same time."""
 
 # ---- the task ----------------------------------------------------------------------------------
 
@@ -62,7 +64,6 @@ CHUNKS = 32
     PHASE_KERNEL,
 ) = range(13)
 HEADER_WORDS, PHASE_WORDS = 40, 13
-JOB_BYTES = 256
 
 
 @task

@@ -3,7 +3,7 @@
 Vectors run along the channels. For one row of outputs and one row of the window the sums of all its
 taps stay in registers while the pixels pass; every input pixel is loaded once for all taps. Parts
 of the batch have sums of their own, added in a fixed order, so the result does not depend on the
-threads. Windows that skip pixels, float64 and ragged channels go the general way (`weight`).
+threads. Dilated windows, float64, and channels that do not fill whole vectors are left to `weight`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 
 from dyn.kernels.conv import copy
-from dyn.kernels.conv.bands import Phase
+from dyn.kernels.conv.bands import JOB_BYTES, Phase
 from dyn.kernels.conv.shapes import BandLayout, Channels, View, band_words, words_of
 from dyn.kernels.runtime.bytes import clear_bytes, put_word
 from dyn.kernels.runtime.drive import Form
@@ -26,7 +26,9 @@ from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.simd import F32, WORD, Emitter, Value, fma, intrinsic, loop
 
 BAND_BYTES = 128 * 1024
+"""Size of a band: it stays in the second-level cache while its rows are read."""
 PARTS = 8
+"""Most parts of a batch with sums of their own."""
 
 (X, X_PIXEL, G, G_PIXEL, SUMS, SUMS_TAP, COUNT, CHANNELS) = range(8)
 """Words of a job: one row of outputs and one row of the window.
@@ -137,7 +139,6 @@ SUMS_OF: dict[tuple[int, int], Microkernel] = {
 """Words of a plan after those of its bands. TAPS_GAP: bytes between the rows that two rows of the
 window see. PART_BYTES, ROW_BYTES, TAP_BYTES: of all sums, of a row of the window, of a tap."""
 WORDS = copy.BAND_WORDS + 22
-JOB_BYTES = 256
 
 
 @task

@@ -16,7 +16,7 @@ import numpy as np
 from numba import types
 
 from dyn.kernels.conv import tile
-from dyn.kernels.conv.bands import Phase
+from dyn.kernels.conv.bands import JOB_BYTES, Phase
 from dyn.kernels.conv.shapes import Channels, View, kernels_of, table, words_of
 from dyn.kernels.runtime.bytes import clear_bytes, copy_bytes, put_word
 from dyn.kernels.runtime.drive import Form
@@ -31,10 +31,11 @@ from dyn.kernels.vector.value import branch
 MOST_CHANNELS = LANES - 1
 """Output channels from which on vectors of channels are as good."""
 BAND_BYTES = 96 * 1024
+"""Size of a band: it stays in the second-level cache beside the row of results."""
 CHUNKS = 32
+"""Most chunks: enough for threads to end at the same time."""
 PIXELS = 2 * LANES
 """Pixels of a tile."""
-VECTOR = 4 * LANES
 
 
 @intrinsic
@@ -144,7 +145,8 @@ A band holds source rows as planes, LINE bytes from row to row and PLANE from pl
 LEFT zeros before every row. TOP: source row that the first tap sees for output row 0; SPAN: rows
 between the first and the last tap, GAP: between taps. Taps above or below the image are left out.
 """
-JOB_BYTES = 256
+TURN_BIAS, TURN_RELU = tile.FLAGS + 1, tile.FLAGS + 2
+"""Words behind those of a tile's job: the job of `turn_row`."""
 
 
 @task
@@ -172,8 +174,8 @@ def planes(plan, chunk, chunks):
     put_word(job, tile.WIDTH, PIXELS)
     put_word(job, tile.BIAS, 0)
     put_word(job, tile.FLAGS, 0)
-    put_word(job, 16, argument(plan, BIAS))
-    put_word(job, 17, argument(plan, RELU))
+    put_word(job, TURN_BIAS, argument(plan, BIAS))
+    put_word(job, TURN_RELU, argument(plan, RELU))
     bands = argument(plan, IMAGES) * per_image
     before = 4 * argument(plan, LEFT)
     for band in range(bands * chunk // chunks, bands * (chunk + 1) // chunks):
@@ -215,7 +217,9 @@ def planes(plan, chunk, chunks):
             to = argument(plan, TARGET) + image * argument(plan, TARGET_N)
             to += row * argument(plan, TARGET_H)
             turn = argument(plan, TURN)
-            call_address(turn, result, result_line, to, outer, out_width, job + 8 * 16)
+            call_address(
+                turn, result, result_line, to, outer, out_width, job + 8 * TURN_BIAS
+            )  # fmt: skip
     leave(memory, slot)
 
 
@@ -223,7 +227,7 @@ def planes(plan, chunk, chunks):
 
 
 def fits(source: View, phases: list[Phase], stride: int, channels: Channels) -> bool:
-    """Whether this way is open, and better than channels in the lanes."""
+    """Whether these windows can be done here, and faster than with channels in the lanes."""
     if len(phases) != 1 or stride != 1 or source.dtype != np.float32 or channels.groups != 1:
         return False
     if channels.lanewise or not 1 <= channels.outer <= MOST_CHANNELS:

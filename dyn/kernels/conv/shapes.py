@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -176,18 +176,3 @@ def band_words(source: View, layout: BandLayout, steps: Sequence[int]) -> dict[i
         copy.TRANSPOSE: kernels_of(source.dtype).transpose,
         copy.FILL_BAND: copy.fill_band.address,
     }
-
-
-def remembered(make: Any) -> Any:
-    """Keep the last plans made, by their arguments."""
-    plans: dict[Any, Any] = {}
-
-    def find(*key: Any) -> Any:
-        plan = plans.get(key)
-        if plan is None:
-            if len(plans) >= 1024:
-                plans.clear()
-            plan = plans[key] = make(*key)
-        return plan
-
-    return find

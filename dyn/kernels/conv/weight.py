@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from dyn.kernels.conv import copy, tile
-from dyn.kernels.conv.bands import Phase
+from dyn.kernels.conv.bands import JOB_BYTES, Phase
 from dyn.kernels.conv.copy import copy_rows
 from dyn.kernels.conv.shapes import (
     BAND_PIXELS,
@@ -85,7 +85,6 @@ channels. In the first DIRECT_BANDS bands the gradient is read where it lies; el
 copied to SCRATCH_PANEL bytes from the start of the scratch buffer.
 """
 WORDS = copy.BAND_WORDS + 39
-JOB_BYTES = 256
 
 
 @task
@@ -169,6 +168,24 @@ def weight_sums(plan, chunk, chunks):
     leave(memory, slot)
 
 
+def _row_table(
+    layout: BandLayout, steps: tuple[int, int, int, int], phase: Phase, channels: Channels
+) -> np.ndarray:
+    """For each number of the window, where its inputs begin and where it goes in the result."""
+    down, right = phase.taps
+    inner = np.arange(channels.inner)
+    h_step, w_step = channels.window_steps
+    numbers = np.broadcast_arrays(
+        (np.array(down.offsets) - layout.low[0])[:, None, None] * steps[1]
+        + (np.array(right.offsets) - layout.low[1])[:, None] * steps[2]
+        + inner * steps[3],
+        np.array(down.indices)[:, None, None] * h_step
+        + np.array(right.indices)[:, None] * w_step
+        + inner * channels.inner_step,
+    )
+    return table(np.stack(numbers, -1))
+
+
 class WeightPlan:
     """A plan of `weight_sums`.
 
@@ -179,6 +196,9 @@ class WeightPlan:
     def __init__(
         self, source: View, gradient: View, phase: Phase, step: tuple[int, int], channels: Channels
     ) -> None:
+        last = gradient.has_channels_last or gradient.shape[1] == 1
+        if not last and not gradient.has_rows:
+            raise ValueError("the gradient must have dense channels or rows")
         kernels = kernels_of(source.dtype)
         size = source.dtype.itemsize
         self.dtype = source.dtype
@@ -200,10 +220,7 @@ class WeightPlan:
             self.count = window[0] * window[1] * channels.outer
         self.parts, splits = self._share(bands, panels, self.count * size)
         self.chunks = min(CHUNKS, self.parts * splits)
-        last = gradient.has_channels_last or gradient.shape[1] == 1
         direct_bands = self._direct_bands(gradient, channels, lanes, bands)
-        if not last and not gradient.has_rows:
-            raise ValueError("the gradient must have dense channels or rows")
         band_bytes = -(-images * steps[0] // 64) * 64 if layout.copied else 0
         scratch_panel = JOB_BYTES + band_bytes
         panel_bytes = images * rows * width * lanes * size
@@ -214,17 +231,7 @@ class WeightPlan:
         copied = (n * rows + i) * (width * lanes * size)
         self.step_table = table(np.stack([seen, copied], -1))
         self.direct_table = table(np.stack([seen, n * g_n + i * g_h], -1))
-        down = (np.array(phase.taps[0].offsets) - layout.low[0])[:, None, None] * steps[1]
-        right = (np.array(phase.taps[1].offsets) - layout.low[1])[:, None] * steps[2]
-        inner = np.arange(channels.inner)
-        h_step, w_step = channels.window_steps
-        numbers = np.broadcast_arrays(
-            down + right + inner * steps[3],
-            np.array(phase.taps[0].indices)[:, None, None] * h_step
-            + np.array(phase.taps[1].indices)[:, None] * w_step
-            + inner * channels.inner_step,
-        )
-        self.row_table = table(np.stack(numbers, -1))
+        self.row_table = _row_table(layout, steps, phase, channels)
         words = words_of(
             WORDS,
             {
@@ -273,7 +280,7 @@ class WeightPlan:
         """Bands in which the gradient can be read where it lies.
 
         With several panels that would be slow. Vectors that reach beyond the channels of a pixel
-        find the next pixel, which does no harm, but for the last band there may be none.
+        find the next pixel, which is harmless; only behind the last band there may be none.
         """
         n, _, h, w = gradient.strides
         last = gradient.has_channels_last or gradient.shape[1] == 1

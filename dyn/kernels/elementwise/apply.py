@@ -134,12 +134,19 @@ def _narrow(out, dtype):
     return cast(out, dtype) if out.dtype == _F32 else out
 
 
+def _in_order(kernel, params):
+    """The numbers of a formula in its own order, in whichever they are given."""
+    if len(params) < 2:
+        return params.values()
+    return [params[name] for name in kernel.numbers]
+
+
 def unary(name, x, **params):
     """Function `name` of every element of `x`; `params` are the numbers of its formula."""
     if x.dtype is _F32 and x.size >= _KERNEL_SIZE[name]:
         fast = FAST.get(name)
         if fast is not None:
-            out = nest.run_one(fast, x, *params.values())
+            out = nest.run_one(fast, x, *_in_order(fast, params))
             if out is not None:
                 return out
     elif _is_half(x.dtype) and name not in _EXACT:
@@ -161,7 +168,7 @@ def binary(name, x, y, **params):
         if x.size >= enough or y.size >= enough or _spread_size(x, y) >= enough:
             fast = FAST.get(name)
             if fast is not None and y.dtype is _F32:
-                out = nest.run_two(fast, x, y, *params.values())
+                out = nest.run_two(fast, x, y, *_in_order(fast, params))
                 if out is not None:
                     return out
     elif _is_half(x.dtype):
@@ -173,7 +180,8 @@ def binary(name, x, y, **params):
 def ternary(name, x, y, z, **params):
     """Function `name` of the elements of three arrays, which broadcast; as `binary`."""
     if x.dtype is _F32 and y.dtype is _F32 and z.dtype is _F32:
-        out = nest.run_three(FAST[name], x, y, z, *params.values())
+        fast = FAST[name]
+        out = nest.run_three(fast, x, y, z, *_in_order(fast, params))
         if out is not None:
             return out
     elif _is_half(x.dtype):

@@ -51,10 +51,14 @@ class FormulaKernel:
         inputs: how many arrays it reads.
         dtype: of the output.
         sizes: bytes per element of a, b, c and out, four bits each.
+        numbers: names of the formula's numbers, in the order in which `params` has them.
     """
 
-    def __init__(self, kernel: Microkernel, inputs: Sequence[str], output: str):
+    def __init__(
+        self, kernel: Microkernel, inputs: Sequence[str], output: str, numbers: Sequence[str] = ()
+    ):
         self.kernel = kernel
+        self.numbers = tuple(numbers)
         self.inputs = len(inputs)
         self.dtype = np.dtype(output)
         codes = (*inputs, *["b1"] * (3 - len(inputs)), output)
@@ -89,10 +93,15 @@ class _Array:
         self.emit.store(value, self.at(index), mask)
 
 
+def _numbers(formula: Callable[..., Any]) -> list[str]:
+    """Names of a formula's numbers, which are its keyword-only parameters."""
+    parameters = inspect.signature(formula).parameters.values()
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+
 def _emitted(formula: Callable[..., Any], inputs: Sequence[str], output: str) -> Any:
     """The intrinsic `(a, b, c, out, count, params)` that runs the formula."""
-    parameters = inspect.signature(formula).parameters.values()
-    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    names = _numbers(formula)
     wide = ELEMENTS[next((code for code in inputs if code != "b1"), output)]
 
     @intrinsic
@@ -174,4 +183,4 @@ def formula_kernel(
         output: numpy's code of the output's dtype; "b1" for a formula that gives truth values.
     """
     code = instance(name, _body, run=_emitted(formula, inputs, output))
-    return FormulaKernel(code, inputs, output)
+    return FormulaKernel(code, inputs, output, _numbers(formula))

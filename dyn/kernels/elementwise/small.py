@@ -1,7 +1,7 @@
 """Formulas bound to a shape of few elements: a call makes the result and runs the code.
 
 What `apply.py` and `nest.py` choose for every call (the kernel, the number of chunks, the memory)
-is chosen once for arrays that are dense; others go the general way. Half of what a tiny function
+is chosen once for arrays that are dense; for others it is chosen anew. Half of what a tiny function
 costs is choosing.
 """
 

@@ -1,4 +1,4 @@
-"""LU factors with the largest element of each column as the pivot, and what is had from them:
+"""LU factors with the largest element of each column as the pivot, and what they are used for:
 determinants, solutions, inverses.
 
 P @ x = L @ U; the factors stay in scratch memory, L with a negative sign. Source: Golub & Van Loan,

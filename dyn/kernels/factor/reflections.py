@@ -44,26 +44,51 @@ BATCH, ROWS, COLUMNS, KEPT, PITCH, PITCH_OF_V, SPACE, CODES = range(ARRAYS, ARRA
 a matrix or as Q, and of V; bytes of a buffer; from CODES on what `prepare` reads."""
 
 
+SMALL, LARGE = 1e-280, 1e280
+"""Sums of squares between which float64 loses no digits to numbers that vanish or overflow."""
+
+
+@kernel
+def _squares(a, pitch, rows, factor, one):
+    """The sum of the squares of a column times `factor`, but for its first number."""
+    total = 0.0
+    for i in range(1, rows):
+        number = np.float64(pointer(a + i * pitch, one)[0]) * factor
+        total += number * number
+    return total
+
+
+@kernel
+def _largest(a, pitch, rows, one):
+    """The size of the largest number of a column."""
+    found = 0.0
+    for i in range(rows):
+        found = max(found, abs(np.float64(pointer(a + i * pitch, one)[0])))
+    return found
+
+
 @kernel
 def _reflect(a, pitch, v, pitch_v, rows, one):
     """Reflect a column so that all but its first number vanish.
 
     The vector v, which begins with 1, is written; how many times v @ v.T is subtracted is returned.
     """
-    total = 0.0
-    for i in range(1, rows):
-        number = np.float64(pointer(a + i * pitch, one)[0])
-        total += number * number
+    factor, total = 1.0, _squares(a, pitch, rows, 1.0, one)
     first = np.float64(pointer(a, one)[0])
+    if not SMALL < first * first + total < LARGE:
+        # Squares would vanish or overflow: bring the largest number near 1, by a power of two.
+        _, exponent = math.frexp(_largest(a, pitch, rows, one))
+        factor = math.ldexp(1.0, min(max(-exponent, -1000), 1000))
+        first, total = first * factor, _squares(a, pitch, rows, factor, one)
     pointer(v, one)[0] = one
     scale = tau = 0.0
     if total != 0:
         norm = math.sqrt(first * first + total)
         norm = norm if first < 0 else -norm
         tau, scale = (norm - first) / norm, 1 / (first - norm)
-        pointer(a, one)[0] = norm
+        pointer(a, one)[0] = norm / factor
     for i in range(1, rows):
-        pointer(v + i * pitch_v, one)[0] = pointer(a + i * pitch, one)[0] * scale
+        pointer(v + i * pitch_v, one)[0] = pointer(a + i * pitch, one)[0] * factor * scale
     return tau
 
 

@@ -1,7 +1,8 @@
 """Substitution with triangular matrices for a single right-hand side.
 
-With one column there is nothing to make tiles of: every row of the triangle is read once, as a dot
-product with what is solved already or, of a transposed one, to take what is solved from the rest.
+With one column there is nothing to make tiles of: every row of the triangle is read once, for its
+dot product with what is solved already or, where it is transposed, to subtract what is solved from
+the rest. Source: Golub & Van Loan, Matrix Computations, 3.1.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def _dot(x, out, low, high, zero):
 
 
 @kernel
-def _take_off(x, out, low, high, factor):
+def _subtract(x, out, low, high, factor):
     """out[j] -= factor * x[j]."""
     for j in range(low, high):
         out[j] -= factor * x[j]
@@ -57,7 +58,7 @@ def _substitute(args, chunk, chunks):
             diagonal = ONE if unit else row[i]
             if transposed:
                 found = out[i] / diagonal
-                _take_off(row, out, low, high, found)
+                _subtract(row, out, low, high, found)
             else:
                 found = (y[i] - _dot(row, out, low, high, ZERO)) / diagonal
             out[i] = found

@@ -5,6 +5,9 @@ vectors is folded in registers first and then joins what is carried along. Sums 
 float64, so their error is that of adding GROUP numbers in float32, however long they are. A third
 kind of microkernel joins the results of pieces and finishes them: a mean is divided, a norm is a
 root. Cutting arrays into pieces is in `folding.py`.
+
+Source of sums in pairs: Higham, The Accuracy of Floating Point Summation, SIAM Journal on
+Scientific Computing 14, 1993.
 """
 
 from __future__ import annotations

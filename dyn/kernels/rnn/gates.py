@@ -1,8 +1,12 @@
 """The formulas of one step of an LSTM and a GRU, and of its gradient, written once.
 
-They are the same for vectors of machine code, for arrays and for Tensors: whatever has + - * will
-do, with its own sigmoid and tanh. Gates are named as in the papers: i, f, g (here n), o of an LSTM,
+They are the same for vectors of machine code, for arrays and for Tensors: for whatever has + - *,
+given its sigmoid and tanh. Gates are named as in the papers: i, f, g (here n), o of an LSTM,
 reset, z, n of a GRU. `before` is the state that the step started from.
+
+Source: Hochreiter & Schmidhuber, Long Short-Term Memory, 1997, with the forget gate of Gers,
+Schmidhuber & Cummins, 2000; Cho et al., arXiv 1406.1078, for the GRU, whose reset gate multiplies
+the product of state and weight, as in cuDNN, PyTorch and ONNX's linear_before_reset.
 """
 
 from __future__ import annotations

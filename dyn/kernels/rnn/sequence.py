@@ -294,14 +294,34 @@ def _direction_grad(
         step.C0: id(cells),
     }
     walk.walk(step.BACKWARD[mode], arrays, products, steps, reverse, True)
-    flat = _flat(ga)
     start = None if h is None else before
+    grads = (ga, *_weight_grads(ga, gback, x, y, start, alive, reverse), gh)
+    return (*grads, gc) if mode == "lstm" else grads
+
+
+def _weight_grads(
+    ga: np.ndarray,
+    gback: np.ndarray | None,
+    x: np.ndarray,
+    y: np.ndarray,
+    h: np.ndarray | None,
+    lengths: np.ndarray,
+    reverse: bool,
+) -> tuple[np.ndarray, ...]:
+    """(gw, gr, gb, grb) from the gradients of what enters the gates, over all steps at once.
+
+    Args:
+        ga: by what the inputs contribute, [steps, batch, gates * hidden].
+        gback: by what the state contributes to n, for the GRU; None where that is part of `ga`.
+        x, y: inputs and outputs. h: the initial state, or None. lengths: steps of each sample.
+    """
+    flat = _flat(ga)
+    gw = matmul(flat.T, _flat(x))
     gb = np.asarray(reductions.sum(flat, (0,), False))
     if gback is None:
-        gr, grb = _weight_of_state(ga, y, start, alive, reverse), gb.copy()
-    else:
-        parts = (ga[:, :, :two], gback)
-        gr = np.concatenate([_weight_of_state(g, y, start, alive, reverse) for g in parts])
-        grb = np.concatenate([gb[:two], reductions.sum(_flat(gback), (0,), False)])
-    gw = matmul(flat.T, _flat(x))
-    return (ga, gw, gr, gb, grb, gh, gc) if mode == "lstm" else (ga, gw, gr, gb, grb, gh)
+        return gw, _weight_of_state(ga, y, h, lengths, reverse), gb, gb.copy()
+    two = 2 * gback.shape[2]
+    parts = (ga[:, :, :two], gback)
+    gr = np.concatenate([_weight_of_state(g, y, h, lengths, reverse) for g in parts])
+    grb = np.concatenate([gb[:two], reductions.sum(_flat(gback), (0,), False)])
+    return gw, gr, gb, grb

@@ -2,8 +2,8 @@
 
 A step kernel walks over the rows (samples) it is given and over the hidden units of each: the
 nonlinearities, the new state and what the gradient needs, in one pass. The sums that enter the
-gates are there already; the products that make them are the affair of `walk.py`. A sample
-whose steps are over keeps its state.
+gates are there already; the products that make them are in `walk.py`. A sample whose steps are over
+keeps its state.
 """
 
 from __future__ import annotations

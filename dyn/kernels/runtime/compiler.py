@@ -8,7 +8,7 @@ three times over, once for each way of calling it. Kernels are loops over number
 * a kernel that another kernel calls is a part: it is only brought into LLVM's language, goes into
   every library that needs it, and becomes machine code as a piece of its caller;
 * a library is optimised once, as a whole; numba's runtime comes in only where memory is managed;
-* the C entry of a microkernel is its function itself, without the road on which it would report
+* the C entry of a microkernel is its function itself, without the code by which it would report
   an exception: nothing a microkernel does can raise one.
 
 Compiling then costs half. How kernels are declared is `jit.py`.

@@ -39,7 +39,9 @@ from dyn.kernels.runtime.cache import PACKAGE, SOURCES, DiskCache, cache_info
 from dyn.kernels.runtime.compiler import Compiler, PartCompiler
 from dyn.kernels.runtime.interrupts import uninterrupted
 
-__all__ = ["KERNELS", "cache_info", "call_address", "kernel", "microkernel", "task", "warmup"]
+__all__ = ["KERNELS", "SUM", "Kernel", "Microkernel", "cache_info", "call_address", "instance",
+           "instances", "intrinsic", "kernel", "microkernel", "packed_types", "task",
+           "warmup"]  # fmt: skip
 
 intrinsic: Any = numba.extending.intrinsic  # a function with one parameter less than it seems
 FASTMATH = frozenset({"contract", "nsz", "reassoc", "arcp", "afn", "nnan", "ninf"})

@@ -2,7 +2,7 @@
 
 A buffer of LARGE bytes or more is rounded up to one of eight sizes per power of two. When the last
 array over it dies (views count) it waits for the next request of that size instead of going back
-to the system, because fresh pages cost more than most kernels. Smaller arrays are numpy's affair.
+to the system, because fresh pages cost more than most kernels. Smaller arrays are left to numpy.
 What fills an array does not belong here.
 """
 
@@ -137,12 +137,15 @@ class Lease(np.ndarray):
 
     __slots__ = ()
 
-    # The list is bound as a default so that it is still there when the interpreter ends.
-    def __del__(self, free: _FreeList = _list) -> None:
+    # Both are bound as defaults so that they are still there when the interpreter ends.
+    def __del__(self, free: _FreeList = _list, kind: type[_Buffer] = _Buffer) -> None:
         buffer: Any = self.base
-        free.waiting[len(buffer)].append(buffer)
-        if free.total_bytes > free.ceiling:
-            free.trim()
+        # Slices and copies of a lease are of its type, too, but the buffer is not theirs to
+        # give back.
+        if buffer.__class__ is kind:
+            free.waiting[len(buffer)].append(buffer)
+            if free.total_bytes > free.ceiling:
+                free.trim()
 
 
 class _Plan(NamedTuple):

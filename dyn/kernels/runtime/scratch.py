@@ -1,7 +1,7 @@
 """Scratch buffers for the chunks of a task: one for each thread at work, not one for each chunk.
 
 A buffer that the next chunk takes over is still in the cache of its thread. What is put into it is
-the task's affair.
+up to the task.
 """
 
 from __future__ import annotations

@@ -45,18 +45,16 @@ from dyn.kernels.vector.value import (
     choose,
     constant,
     fma,
-    largest,
     maximum,
     minimum,
-    smallest,
     total,
     transpose,
     vector_type,
 )  # fmt: skip
 
 __all__ = ["BIT", "BYTE", "F32", "F64", "INT16", "INT32", "LANES", "WORD", "Emitter", "Value",
-           "choose", "fma", "intrinsic", "largest", "loop", "maximum", "minimum", "opaque",
-           "repeat", "smallest", "total", "transpose"]  # fmt: skip
+           "choose", "fma", "intrinsic", "loop", "maximum", "minimum", "opaque", "repeat", "total",
+           "transpose"]  # fmt: skip
 
 PIECES = LANES < 16
 """Whether the first lanes of a vector are stored piece by piece. Processors with vectors of sixteen
@@ -284,11 +282,6 @@ class Emitter:
         mask = Value(self.builder, numbers) < self.splat(limit)
         return Below(self.builder, mask.value, count)
 
-    def prefetch(self, address: Any, write: bool = False, locality: int = 3) -> None:
-        """Ask for the cache line at an address, to be read or written soon."""
-        arguments = [self.pointer(address, BYTE), INT32(int(write)), INT32(locality), INT32(1)]
-        call_llvm(self.builder, "llvm.prefetch.p0", ir.VoidType(), arguments)
-
     def row(
         self, count: Any, step: Step, carried: Sequence[Value] = (), unroll: int = 4
     ) -> list[list[Value]]:
@@ -304,8 +297,8 @@ class Emitter:
             unroll: number of chains.
 
         Returns:
-            For each carried Value the `unroll` vectors it has become, to be combined by the caller:
-            total(*sums), largest(*tops).
+            For each carried Value the `unroll` vectors it has become, to be combined by the caller,
+            as by total(*sums).
         """
         builder = self.builder
         turn = WORD(unroll * self.bytes)

@@ -1,6 +1,6 @@
 """Transposing matrices of numbers by squares of vectors, which are shuffled in registers.
 
-What is transposed, and why, is the caller's affair.
+What is transposed, and why, is up to the caller.
 """
 
 from __future__ import annotations

@@ -285,28 +285,13 @@ def minimum(a: Value, b: Any) -> Value:
     return choose((a < b) | (a != a), a, b)
 
 
-def _combined(values: Sequence[Value], combine: Callable[[Value, Value], Value]) -> Value:
-    """Vectors combined in pairs, then their lanes."""
-    values = list(values)
-    while len(values) > 1:
-        pairs = [combine(values[i], values[i + 1]) for i in range(0, len(values) - 1, 2)]
-        values = pairs + values[2 * len(pairs) :]
-    return values[0].folded(combine)
-
-
 def total(*values: Value) -> Value:
-    """The sum of all lanes of all vectors, as a single number."""
-    return _combined(values, lambda a, b: a + b)
-
-
-def largest(*values: Value) -> Value:
-    """The largest number in all lanes of all vectors; NaN if there is one."""
-    return _combined(values, maximum)
-
-
-def smallest(*values: Value) -> Value:
-    """The smallest number in all lanes of all vectors; NaN if there is one."""
-    return _combined(values, minimum)
+    """The sum of all lanes of all vectors, as a single number; vectors are added in pairs first."""
+    left = list(values)
+    while len(left) > 1:
+        pairs = [left[i] + left[i + 1] for i in range(0, len(left) - 1, 2)]
+        left = pairs + left[2 * len(pairs) :]
+    return left[0].folded(lambda a, b: a + b)
 
 
 def transpose(rows: Sequence[Value]) -> list[Value]:

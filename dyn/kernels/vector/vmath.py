@@ -7,7 +7,9 @@ The same functions for single numbers inside plain numba loops, which LLVM vecto
 included, and give NaN exactly where they should; `sin` and `cos` branch where an angle is huge. The
 error bounds, in units in the last place of the result, hold over the whole range; the tests check
 them. Polynomials are minimax fits made for this file, with coefficients rounded to float32 (to
-float64 in `pow`). float64 is numpy's affair: nothing here is accurate enough for it.
+float64 in `pow`). Arguments are reduced as in Cody & Waite, Software Manual for the Elementary
+Functions, 1980, huge angles as in Payne & Hanek, 1983. float64 is left to numpy: nothing here is
+accurate enough for it.
 
 Kernels may be compiled with any of numba's fastmath flags but "nnan" and "ninf".
 """

@@ -70,8 +70,9 @@ class TorchOptimizer(Optimizer):
         given = [{**group, "params": _listed(group["params"])} for group in given]
         self._defaults, self.defaults = defaults, defaults
         self.param_groups: list[dict[str, Any]] = []
-        self._owner: dict[int, dict[str, Any]] = {}
-        self._steps: dict[int, int] = {}
+        # By the parameters, not by their `id`s, which a copy of the optimiser would not share.
+        self._owner: dict[Tensor, dict[str, Any]] = {}
+        self._steps: dict[Tensor, int] = {}
         self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         every = [p for group in given for p in group["params"]]
         super().__init__(learning_rate=1.0, parameters=every, **settings)
@@ -90,17 +91,17 @@ class TorchOptimizer(Optimizer):
                 )
             if not p.is_leaf:
                 raise ValueError("can't optimize a non-leaf Tensor")
-            if id(p) in self._owner:
+            if p in self._owner:
                 raise ValueError("some parameters appear in more than one parameter group")
         group = {"params": params, **self._defaults}
         group.update({k: v for k, v in param_group.items() if k != "params"})
         self.param_groups.append(group)
-        self._owner.update({id(p): group for p in params})
+        self._owner.update(dict.fromkeys(params, group))
         if params:
             self._add_all(list(params))
 
     def _prepare(self, group: Group) -> Tensor:
-        settings = self._owner[id(group.parameters[0])]
+        settings = self._owner[group.parameters[0]]
         if group.rate != settings["lr"]:
             group.rate, group._lr_value = float(settings["lr"]), None
         group.decay = as_decay(
@@ -117,14 +118,14 @@ class TorchOptimizer(Optimizer):
         return super()._prepare(group)
 
     def _step_group(self, group: Group, grads: list[Any]) -> None:
-        settings = self._owner[id(group.parameters[0])]
+        settings = self._owner[group.parameters[0]]
         if self._apart(settings):
             shrunk = 1.0 - self._prepare(group) * settings["weight_decay"]
             for p in group.parameters:
                 p._assign(p * shrunk.astype(p.dtype))
         super()._step_group(group, grads)
         for p in group.parameters:
-            self._steps[id(p)] = self._steps.get(id(p), 0) + 1
+            self._steps[p] = self._steps.get(p, 0) + 1
 
     def _apart(self, settings: Mapping[str, Any]) -> bool:
         """Whether parameters of a group are shrunk before dyn's update of them."""
@@ -155,14 +156,14 @@ class TorchOptimizer(Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """`state` by number of the parameter, and `param_groups` with numbers for parameters."""
-        at = {id(p): (g, i) for g in self._groups for i, p in enumerate(g.parameters)}
+        at = {p: (g, i) for g in self._groups for i, p in enumerate(g.parameters)}
         state: dict[int, dict[str, Any]] = {}
         groups, number = [], 0
         for settings in self.param_groups:
             numbers = []
             for p in settings["params"]:
-                group, i = at[id(p)]
-                steps = self._steps.get(id(p), 0)
+                group, i = at[p]
+                steps = self._steps.get(p, 0)
                 entry = self._entry(group, i, steps) if steps else {}
                 if entry := entry | self.state.get(p, {}):
                     state[number] = entry
@@ -217,7 +218,7 @@ class TorchOptimizer(Optimizer):
         if kept := {k: v for k, v in entry.items() if k not in {*self._state_names, *counted}}:
             self.state[p].update(kept)
         steps = int(float(entry.get("step", 1)))
-        self._steps[id(p)] = steps
+        self._steps[p] = steps
         for name, slot in self._state_names.items():
             if entry.get(name) is not None:
                 found[f"{p.name}_{slot}_0"] = entry[name]
