@@ -42,6 +42,7 @@ from dyn.core.modes import (
 from dyn.core.place import CPUPlace, device, get_device, is_compiled_with_cuda, set_device
 from dyn.core.rng import get_rng_state, seed, set_rng_state
 from dyn.core.tensor import Tensor
+from dyn.kernels.conv.conv2d import is_precise, set_precise
 from dyn.kernels.runtime.memory import empty_cache, memory_info
 from dyn.kernels.runtime.threads import get_num_threads, set_num_threads
 from dyn.nn.layer import create_parameter
@@ -396,6 +397,7 @@ __all__ = [
     "is_compiled_with_cuda",
     "is_empty",
     "is_grad_enabled",
+    "is_precise",
     "is_tensor",
     "isclose",
     "isfinite",
@@ -489,6 +491,7 @@ __all__ = [
     "set_device",
     "set_grad_enabled",
     "set_num_threads",
+    "set_precise",
     "set_printoptions",
     "set_rng_state",
     "shape",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import operator
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -111,7 +112,10 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
                 return out
             arrays, key, wants_grad = _read_all(inputs, attrs)
     except AttributeError:
-        return apply(op, lift(op, inputs), attrs)
+        lifted = lift(op, inputs)
+        if all(map(operator.is_, lifted, inputs)):
+            raise  # not for want of a tensor
+        return apply(op, lifted, attrs)
 
     observers = current_observers()
     if observers:
@@ -128,6 +132,8 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
         results = plan.run(*arrays) if op.random else _quiet.run(plan.run, *arrays)
     except (IndexError, ValueError, ZeroDivisionError) as error:
         raise _kernel_error(op, error) from None
+    except RuntimeError as error:
+        results = _in_between(error, plan, arrays)
 
     single = results.__class__ is not tuple
     if single:
@@ -154,6 +160,17 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
     return outputs[0] if op.public == 1 else tuple(outputs[: op.public])
 
 
+def _in_between(error: RuntimeError, plan: Plan, arrays: tuple[Any, ...]) -> Any:
+    """Run a kernel within another one: a finaliser, or the handler of a signal, computes.
+
+    The quiet context is entered then, and cannot be entered twice.
+    """
+    if "cannot enter context" not in str(error):
+        raise error
+    with np.errstate(all="ignore"):
+        return plan.run(*arrays)
+
+
 def _may_wait(op: Op, key: tuple[Any, ...]) -> bool:
     """Whether a call may be put off until its result is read."""
     return is_deferring() and not is_grad_enabled() and key not in op.prompt
@@ -165,7 +182,10 @@ def _deferred(
     """The result of a call that will be made when it is read."""
 
     def run(*arrays: Any) -> Any:
-        return _quiet.run(plan.run, *arrays)
+        try:
+            return _quiet.run(plan.run, *arrays)
+        except RuntimeError as error:
+            return _in_between(error, plan, arrays)
 
     assert plan.result is not None
     shape, dtype = plan.result

@@ -21,6 +21,9 @@ from dyn.core.tensor import Tensor
 next_order = itertools.count(1).__next__
 _new_object = object.__new__
 
+MAX_PLANS = 1024
+"""Plans remembered per op: one with any number of inputs has as many sets of wanted ones."""
+
 ATTR, KEPT_IN, KEPT_INS, KEPT_OUT, SHAPE, SHAPES, G_OUT, WANTED = range(8)
 """What a rule asks for by name: an attribute, a kept input (or all of a variadic one), a kept
 output, the shape of an input (or of all of a variadic one), the gradient of a private output, the
@@ -58,6 +61,8 @@ def tape_plan(op: Op, wanted: int, count: int) -> TapePlan:
     place = wanted | 1 << count
     plan = op.tape_plans.get(place)
     if plan is None:
+        if len(op.tape_plans) >= MAX_PLANS:
+            op.tape_plans.clear()
         plan = op.tape_plans[place] = _make_plan(op, wanted, count)
     return plan
 

@@ -95,7 +95,7 @@ def _moved_by_dtype(
     return made
 
 
-@lru_cache(None)
+@lru_cache(256)
 def _kernel(name: str, named: tuple[str, ...], flagged: tuple[tuple[str, bool], ...]) -> _Moves:
     """The formula of a rule, with the numbers that it is given and one of its variants."""
     rule, flags = RULES[name], dict(flagged)

@@ -174,7 +174,7 @@ def attention(
     Source: Vaswani et al., arXiv 1706.03762; Dao et al., arXiv 2205.14135. ONNX: Attention.
     """
     if scale is None:
-        scale = 1.0 / math.sqrt(int(query.shape[3]))
+        scale = 1.0 / math.sqrt(max(1, int(query.shape[3])))
     drops = training and dropout_p > 0
     learned = mask is not None and not mask.stop_gradient
     if not drops and not learned:

@@ -27,7 +27,11 @@ def _infer_pad(x: Type, *, pads: tuple[Any, ...], mode: str, value: float) -> Ty
     sizes = []
     for n, (low, high) in zip(x.shape, pads, strict=True):
         out = n + low + high
-        limit = {"reflect": n - 1, "circular": n}.get(mode)
+        # What is cut off is not there to be repeated.
+        kept = n - sum(-m for m in (low, high) if isinstance(m, int) and m < 0)
+        limit = {"reflect": kept - 1, "circular": kept}.get(mode)
+        if mode == "replicate" and isinstance(kept, int) and kept < 1:
+            limit = 0
         if limit is not None and (low > limit or high > limit):
             raise ShapeError(f"{mode} padding ({low}, {high}) is wider than size {n} allows")
         if out < 0:

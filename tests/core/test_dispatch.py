@@ -9,6 +9,7 @@ import pytest
 
 import dyn
 from dyn import nn
+from dyn.core.dispatch import _quiet
 from dyn.core.errors import AttributeValueError, DTypeError, DynError, ShapeError
 
 
@@ -90,3 +91,33 @@ def test_what_looks_like_it_can() -> None:
     assert (X // 0).tolist() == [np.inf] * 3
     assert np.isnan((X % 0).numpy()).all()
     assert (dyn.to_tensor([7, -7]) // 2).tolist() == [3, -4]
+
+
+def test_an_op_may_run_while_a_kernel_runs():
+    # As in a finaliser or in the handler of a signal.
+    x = dyn.to_tensor([1.0, 0.0])
+    with np.errstate(all="raise"):
+        inner = _quiet.run(lambda: 1.0 / x)
+    assert inner.tolist() == [1.0, np.inf]
+
+
+def test_an_error_behind_a_tensor_is_not_taken_for_a_missing_tensor():
+    class Broken:
+        deferred = False
+
+        def refresh(self, tensor: Any) -> None:
+            raise AttributeError("the cause")
+
+    x = dyn.to_tensor([1.0])
+    x._alias = Broken()
+    with pytest.raises(AttributeError, match="the cause"):
+        x + x
+
+
+@pytest.mark.parametrize(
+    ("mode", "pads"), [("reflect", [-3, 3]), ("circular", [-4, 3]), ("replicate", [-6, 1])]
+)
+def test_padding_by_what_is_cut_off_is_refused(mode, pads):
+    # PyTorch answers with numbers that were cut off, or with memory that was never written.
+    with pytest.raises(ShapeError, match="wider than size 6 allows"):
+        nn.functional.pad(dyn.ones([1, 1, 6]), pads, mode=mode, data_format="NCL")

@@ -305,6 +305,7 @@ Layout = tuple[tuple[int, ...], tuple[int, ...]]
 
 @lru_cache(4096)
 def ready_matrices(a: Layout, b: Layout, biased: bool, flags: int, dtype: np.dtype) -> Ready:
+    """The product of two matrices of these layouts; flags are those of a tile."""
     ((m, k), a_steps), ((_, n), b_steps) = a, b
     element = dtype.itemsize
     if element not in a_steps or element not in b_steps:
