@@ -7,7 +7,7 @@ bfloat16 is storage (`ml_dtypes`, loaded only when it is used): arithmetic goes 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -93,6 +93,7 @@ def _numpy_of(name: str) -> np.dtype:
     return np.dtype(name)
 
 
+@lru_cache(256)
 def of_name(name: str) -> DType:
     """The DType called `name` (Paddle's or numpy's name, with or without a package prefix)."""
     short = name.rsplit(".", 1)[-1]

@@ -16,7 +16,7 @@ from dyn.core.dim import Dim, maximum
 from dyn.core.dispatch import apply, dtype_attr
 from dyn.core.dtype import I64, default_float, is_float
 from dyn.core.errors import AttributeValueError, ShapeError
-from dyn.core.op import op
+from dyn.core.op import freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import ranges
 from dyn.kernels.copy import filled
@@ -191,7 +191,7 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, dtype: Any = None) ->
     given = [v.item() if isinstance(v, Tensor) else v for v in (start, end, step)]
     if dtype is None:
         dtype = default_float() if any(isinstance(v, float) for v in given) else I64
-    return _arange(start=given[0], stop=given[1], step=given[2], dtype=dtype_attr(dtype))
+    return apply(_arange, (), (*map(freeze, given), dtype_attr(dtype)))
 
 
 def _infer_linspace(*, start: float, stop: float, num: Any, dtype: str) -> Type:

@@ -53,7 +53,7 @@ def _concat(*xs, axis):
 
 @_concat.vjp("xs")
 def _(g, *, xs_shape, axis):
-    return _split(g, sizes=tuple(s[axis] for s in xs_shape), axis=axis)
+    return apply(_split, (g,), (tuple([s[axis] for s in xs_shape]), axis))
 
 
 def concat(x: Sequence[Tensor], axis: int = 0) -> Tensor:
@@ -66,7 +66,7 @@ def concat(x: Sequence[Tensor], axis: int = 0) -> Tensor:
     tensors = list(x)
     if not tensors:
         raise AttributeValueError("concat needs at least one tensor, got an empty list")
-    return _concat(*tensors, axis=axis_of(axis, tensors[0].ndim))
+    return apply(_concat, tuple(tensors), (axis_of(axis, tensors[0].ndim),))
 
 
 def _infer_stack(*xs: Type, axis: int) -> Type:
@@ -96,7 +96,7 @@ def stack(x: Sequence[Tensor], axis: int = 0) -> Tensor:
     tensors = list(x)
     if not tensors:
         raise AttributeValueError("stack needs at least one tensor, got an empty list")
-    return _stack(*tensors, axis=axis_of(axis, tensors[0].ndim + 1))
+    return apply(_stack, tuple(tensors), (axis_of(axis, tensors[0].ndim + 1),))
 
 
 def hstack(x: Sequence[Tensor]) -> Tensor:

@@ -78,8 +78,8 @@ def _(g, *, y, x_shape, transpose_x, transpose_y):
         gx = _unsqueeze(g, axes=(g.ndim,)) * y
         return _transpose(gx, perm=_swap_last(gx.ndim)) if transpose_x else gx
     if transpose_x:
-        return _matmul(y, g, transpose_x=transpose_y, transpose_y=True)
-    return _matmul(g, y, transpose_y=not transpose_y)
+        return apply(_matmul, (y, g), (transpose_y, True))
+    return apply(_matmul, (g, y), (False, not transpose_y))
 
 
 @_matmul.vjp("y")
@@ -94,8 +94,8 @@ def _(g, *, x, y_shape, transpose_x, transpose_y):
         gy = _unsqueeze(x, axes=(1,)) * _unsqueeze(g, axes=(g.ndim - 1,))
         return _transpose(gy, perm=_swap_last(gy.ndim)) if transpose_y else gy
     if transpose_y:
-        return _matmul(g, x, transpose_x=True, transpose_y=transpose_x)
-    return _matmul(x, g, transpose_x=not transpose_x)
+        return apply(_matmul, (g, x), (True, transpose_x))
+    return apply(_matmul, (x, g), (not transpose_x, False))
 
 
 def _swap_last(ndim: int) -> tuple[int, ...]:
@@ -121,9 +121,7 @@ def matmul(x: Any, y: Any, transpose_x: bool = False, transpose_y: bool = False)
     Raises:
         ShapeError: the two sizes k differ, or leading sizes do not broadcast.
     """
-    if transpose_x or transpose_y:
-        return _matmul(x, y, transpose_x=transpose_x, transpose_y=transpose_y)
-    return _matmul(x, y)
+    return apply(_matmul, (x, y), (bool(transpose_x), bool(transpose_y)))
 
 
 def mm(input: Tensor, mat2: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ def eye(num_rows: Any, num_columns: Any = None, dtype: Any = None) -> Tensor:
     """The unit matrix: ones on the diagonal, zeros elsewhere."""
     rows, columns = sizes_of([num_rows, num_rows if num_columns is None else num_columns])
     dtype = default_float() if dtype is None else dtype
-    return _eye(rows=rows, columns=columns, dtype=dtype_attr(dtype))
+    return apply(_eye, (), (rows, columns, dtype_attr(dtype)))
 
 
 def _infer_triangle(x: Type, *, diagonal: int) -> Type:

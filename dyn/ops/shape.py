@@ -76,7 +76,7 @@ _reshape.shortcut = _reshaping
 
 @_reshape.vjp("x")
 def _(g, *, x_shape):
-    return _reshape(g, shape=x_shape)
+    return apply(_reshape, (g,), (x_shape,))
 
 
 @_reshape.writes
@@ -191,7 +191,7 @@ _transpose.shortcut = lambda x, perm: methodcaller("transpose", perm)
 
 @_transpose.vjp("x")
 def _(g, *, perm):
-    return _transpose(g, perm=_inverse(perm))
+    return apply(_transpose, (g,), (_inverse(perm),))
 
 
 @_transpose.writes
@@ -233,7 +233,7 @@ def swapaxes(x: Tensor, axis0: int, axis1: int) -> Tensor:
     a, b = axis_of(axis0, x.ndim), axis_of(axis1, x.ndim)
     perm = list(range(x.ndim))
     perm[a], perm[b] = perm[b], perm[a]
-    return _transpose(x, perm=tuple(perm))
+    return apply(_transpose, (x,), (tuple(perm),))
 
 
 # ---- squeeze, unsqueeze ------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def _(base, value, *, axes):
 def unsqueeze(x: Tensor, axis: Any) -> Tensor:
     """Insert axes of size 1 at the given positions of the result (a view)."""
     axes = [int(axis)] if isinstance(axis, (int, np.integer)) else list(axis)
-    return _unsqueeze(x, axes=axes_of(axes, x.ndim + len(axes)))
+    return apply(_unsqueeze, (x,), (axes_of(axes, x.ndim + len(axes)),))
 
 
 __all__ = [

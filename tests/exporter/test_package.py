@@ -10,7 +10,7 @@ def test_every_public_name_is_there():
     for name in exporter.__all__:
         assert getattr(exporter, name).__name__ == name
     assert set(exporter.__all__) <= set(dir(exporter))
-    assert set(exporter.__all__) == set(exporter._ROOMS)
+    assert set(exporter.__all__) == set(exporter._MODULES)
 
 
 def test_an_unknown_name():
