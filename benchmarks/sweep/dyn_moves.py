@@ -5,6 +5,7 @@ from dyn_ops import RNG, binary, given, ids, t, unary
 
 import dyn
 import dyn.nn.functional as F
+from dyn.ops.combined import addcmul
 
 
 def share(*shape):
@@ -203,7 +204,10 @@ OPS = {
     "std": unary(lambda x: dyn.std(x, 1)),
     "normalize": unary(lambda x: F.normalize(x, axis=1)),
     "lerp": binary(lambda x, y: dyn.lerp(x, y, 0.3)),
-    "addcmul": lambda r, c: (lambda x, y, z: x + y * z, [t(r, c), t(r, c), t(r, c)]),
+    "addcmul": lambda r, c: (
+        lambda x, y, z: addcmul(x, y, z, value=1.0),
+        [t(r, c), t(r, c), t(r, c)],
+    ),
     "clip": unary(lambda x: dyn.clip(x, -0.5, 0.5)),
     "glu": unary(lambda x: F.glu(x, -1)),
     "soft_cross_entropy": lambda r, c: (

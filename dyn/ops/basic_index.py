@@ -22,6 +22,8 @@ from dyn.ops.infer import Type, same_size, show
 Index = tuple[tuple[Any, ...], ...]
 FULL = ("slice", None, None, None)
 """The entry that takes a whole axis."""
+NEW = ("new",)
+"""The entry that inserts an axis of size 1."""
 
 
 def as_slices(index: Index) -> tuple[Any, ...]:
@@ -173,7 +175,7 @@ def _(g, *, index):
 def canonical(item: Any) -> tuple[Any, ...]:
     """The index entry of one Python index: an int, Dim, slice or None."""
     if item is None:
-        return ("new",)
+        return NEW
     if isinstance(item, slice):
         return ("slice", _number(item.start), _number(item.stop), _number(item.step))
     return ("int", _number(item))

@@ -21,7 +21,13 @@ from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
 from dyn.ops.basic_index import FULL, _getitem, _setitem
 from dyn.ops.gather import _gather, _gather_nd, _scatter_nd, _where
-from dyn.ops.index_parts import are_coordinates, places_of, plain_index, split_index
+from dyn.ops.index_parts import (
+    are_coordinates,
+    gathered_axis,
+    places_of,
+    plain_index,
+    split_index,
+)
 from dyn.ops.infer import axis_of, broadcast_shapes, show
 from dyn.ops.join import _expand, _stack
 from dyn.ops.shape import _reshape, _transpose, _unsqueeze
@@ -43,6 +49,10 @@ def getitem(x: Tensor, item: Any) -> Tensor:
             return apply(_gather, (x, item), (0,))
         if kind == "b" and item.ndim:
             return apply(_gather_nd, (x, places_of(x, item, 0)))
+    if isinstance(item, tuple) and item:
+        axis = gathered_axis(item, x.ndim)
+        if axis is not None:
+            return apply(_gather, (x, item[-1]), (axis,))
     if isinstance(item, tuple) and are_coordinates(item, x.ndim) and not current():
         return apply(_gather_nd, (x, _stack_last([*item], item[0]._array.ndim)))
     basic, tensors = split_index(x, item)

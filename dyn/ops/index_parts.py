@@ -15,21 +15,27 @@ from dyn.core.dtype import BOOL, rank
 from dyn.core.errors import DTypeError, IndexRangeError
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
-from dyn.ops.basic_index import FULL, _getitem, canonical
+from dyn.ops.basic_index import FULL, NEW, _getitem, canonical
 from dyn.ops.infer import show
 
 _PLAIN = frozenset((int, type(None)))
+_WHOLE = slice(None)
 
 
 def plain_index(item: Any, x: Tensor) -> tuple[tuple[Any, ...], ...] | None:
-    """The entries of an index of Python's ints and slices alone, at most one for each axis."""
+    """The entries of an index of Python's ints and slices, None and one Ellipsis.
+
+    Axes behind the last one that is named may be left out. None for any other index.
+    """
     kind, ndim = item.__class__, x.ndim
     if kind is int or kind is slice:
-        # Axes that are not named stay as they are.
         return (canonical(item),) if ndim else None
-    if kind is not tuple or len(item) > ndim:
-        return None
+    if kind is not tuple:
+        if item is not None and item is not Ellipsis:
+            return None
+        item = (item,)
     found: list[tuple[Any, ...]] = []
+    used, gap = 0, None
     for part in item:
         if part.__class__ is slice:
             start, stop, step = part.start, part.stop, part.step
@@ -38,11 +44,29 @@ def plain_index(item: Any, x: Tensor) -> tuple[tuple[Any, ...], ...] | None:
             ):
                 return None
             found.append(("slice", start, stop, step))
+            used += 1
         elif part.__class__ is int:
             found.append(("int", part))
+            used += 1
+        elif part is None:
+            found.append(NEW)
+        elif part is Ellipsis and gap is None:
+            gap = len(found)
         else:
             return None
-    return (*found, *[FULL] * (ndim - len(found)))
+    if used > ndim:
+        return None
+    whole = [FULL] * (ndim - used)
+    return (*found, *whole) if gap is None else (*found[:gap], *whole, *found[gap:])
+
+
+def gathered_axis(item: tuple[Any, ...], ndim: int) -> int | None:
+    """The axis that an index of whole slices and, behind them, one integer tensor selects from."""
+    *before, last = item
+    if not isinstance(last, Tensor) or len(item) > ndim or last._read().dtype.kind not in "iu":
+        return None
+    whole = all(part.__class__ is slice and part == _WHOLE for part in before)
+    return len(before) if whole else None
 
 
 def are_coordinates(items: tuple[Any, ...], ndim: int) -> bool:
