@@ -1,4 +1,4 @@
-"""Indices against numpy: ints, slices, None, Ellipsis, and an integer tensor behind whole slices."""
+"""Indices against numpy: ints, slices, None, Ellipsis, index tensors behind whole slices."""
 
 from __future__ import annotations
 
