@@ -190,8 +190,11 @@ def gather(x: Any, dim: int, index: Any) -> Any:
     return gathers.take_along_axis(x, index, dim, broadcast=False)
 
 
-def scatter(x: Any, dim: int, index: Any, src: Any, *, reduce: str | None = None) -> Any:
-    """A copy with out[index[i][j]][j] = src[i][j] for dim 0, and so on."""
+def scatter(
+    x: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Any:
+    """A copy with out[index[i][j]][j] = src[i][j] for dim 0, and so on; or one value for all."""
+    src = value if src is None else src
     how = {None: "assign", "add": "add", "multiply": "mul"}[reduce]
     return gathers.put_along_axis(x, index, src, dim, how)
 
@@ -201,9 +204,9 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
     return gathers.put_along_axis(x, index, src, dim, "add")
 
 
-def index_add(x: Any, dim: int, index: Any, source: Any) -> Any:
-    """A copy with the slices of `source` added to those that `index` lists."""
-    return gathers.index_add(x, index, dim, source)
+def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> Any:
+    """A copy with `alpha` times the slices of `source` added to those that `index` lists."""
+    return gathers.index_add(x, index, dim, source if alpha == 1 else source * alpha)
 
 
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:
