@@ -11,13 +11,14 @@ from dyn.core.errors import AttributeValueError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import pool as kernels
-from dyn.ops.infer import I64, Type, as_numpy, need_float, need_rank
+from dyn.ops.infer import I64, Type, as_numpy, need_elements, need_float, need_rank
 from dyn.ops.pool import _max_pool_grad
 
 
 def _infer_sizes(x: Type, sizes: Any) -> Type:
     need_float("x", x)
     need_rank("x", x, len(sizes) + 2)
+    need_elements(x, range(2, len(x.shape)))
     return Type((*x.shape[:2], *sizes), x.dtype)
 
 

@@ -305,15 +305,31 @@ def tile(x: Tensor, repeat_times: Any) -> Tensor:
 
 
 def repeat_interleave(x: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
-    """Repeat each element along an axis: an equal number of times, or `repeats[i]` times."""
+    """Repeat each element along an axis: an equal number of times, or `repeats[i]` times.
+
+    Raises:
+        AttributeValueError: a number of times is negative.
+        ShapeError: there is not one number of times for each element.
+    """
     if axis is None:
         x, axis = flatten(x), 0
     axis = axis_of(axis, x.ndim)
     if isinstance(repeats, Tensor) and repeats._array.size != 1:
         counts = np.asarray(repeats.tolist())
+        if counts.shape != (x.shape[axis],):
+            raise ShapeError(
+                f"repeat_interleave: repeats {show(counts.shape)} must be one number for each "
+                f"element of axis {axis} of {show(x.shape)}, or one for all"
+            )
+        if counts.min() < 0:
+            raise AttributeValueError(
+                f"repeat_interleave: an element cannot be repeated {counts.min()} times"
+            )
         index = Tensor(np.repeat(np.arange(len(counts)), counts))
         return OPS["gather"](x, index, axis=axis)
     (count,), shape = sizes_of(repeats), x.shape
+    if count < 0:
+        raise AttributeValueError(f"repeat_interleave: elements cannot be repeated {count} times")
     wide = apply(_unsqueeze, (x,), ((axis + 1,),))
     wide = apply(_expand, (wide,), ((*shape[: axis + 1], count, *shape[axis + 1 :]),))
     return apply(_reshape, (wide,), ((*shape[:axis], shape[axis] * count, *shape[axis + 1 :]),))
@@ -354,9 +370,12 @@ def roll(x: Tensor, shifts: Any, axis: Any = None) -> Tensor:
     if axis is None:
         row = roll(_reshape(x, shape=(product(x.shape),)), shifts, 0)
         return _unlinked([_reshape(row, shape=tuple(x.shape))])[0]
-    pairs = [(shifts, axis)] if isinstance(axis, int) else zip(shifts, axis, strict=True)
+    places = [shifts] if isinstance(shifts, int) else list(shifts)
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    if len(places) != len(axes):
+        raise AttributeValueError(f"roll: {shifts} must be a number of places for each of {axis}")
     moved = x
-    for shift, a in pairs:
+    for shift, a in zip(places, axes, strict=True):
         a = axis_of(a, x.ndim)
         size = x.shape[a]
         if isinstance(size, int) and size == 0:

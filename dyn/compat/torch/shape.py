@@ -13,6 +13,7 @@ from dyn.compat.torch.types import INTEGERS
 from dyn.core.alias import shared
 from dyn.core.dim import plain
 from dyn.core.dtype import DType
+from dyn.core.errors import AttributeValueError
 from dyn.ops import gather as gathers
 from dyn.ops import index as indices
 from dyn.ops import join, matrix, scan, search
@@ -144,6 +145,12 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     sections = split_size_or_sections
     if isinstance(sections, INTEGERS):
         total = x.shape[dim]
+        if sections < 0 or (sections == 0 and total != 0):
+            raise AttributeValueError(
+                f"split: pieces of {sections} cannot make up size {total} of axis {dim}"
+            )
+        if sections == 0:
+            return tuple(join.parts(x, [0], dim))
         whole, rest = divmod(int(total), int(sections))
         sections = [sections] * whole + ([rest] if rest else [])
     return tuple(join.parts(x, list(sections), dim))
@@ -151,6 +158,8 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
 
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """At most so many pieces of equal size, but for the last."""
+    if chunks < 1:
+        raise AttributeValueError(f"chunk: there must be a piece or more, got {chunks}")
     total = int(x.shape[dim])
     return split(x, max(1, -(-total // chunks)), dim)
 
