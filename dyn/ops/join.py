@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from dyn.core.dim import Dim
-from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
 from dyn.kernels.roll import turned
 from dyn.ops.infer import Type, axes_of, axis_of, broadcast_shapes, product, same_size, show
-from dyn.ops.shape import _reshape, _unsqueeze, flatten, sizes_of, swapaxes
+from dyn.ops.shape import _reshape, sizes_of, swapaxes
 
 # ---- concat, split -----------------------------------------------------------------------------
 
@@ -304,37 +303,6 @@ def tile(x: Tensor, repeat_times: Any) -> Tensor:
     return _tile(x, repeats=repeats)
 
 
-def repeat_interleave(x: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
-    """Repeat each element along an axis: an equal number of times, or `repeats[i]` times.
-
-    Raises:
-        AttributeValueError: a number of times is negative.
-        ShapeError: there is not one number of times for each element.
-    """
-    if axis is None:
-        x, axis = flatten(x), 0
-    axis = axis_of(axis, x.ndim)
-    if isinstance(repeats, Tensor) and repeats._array.size != 1:
-        counts = np.asarray(repeats.tolist())
-        if counts.shape != (x.shape[axis],):
-            raise ShapeError(
-                f"repeat_interleave: repeats {show(counts.shape)} must be one number for each "
-                f"element of axis {axis} of {show(x.shape)}, or one for all"
-            )
-        if counts.min() < 0:
-            raise AttributeValueError(
-                f"repeat_interleave: an element cannot be repeated {counts.min()} times"
-            )
-        index = Tensor(np.repeat(np.arange(len(counts)), counts))
-        return OPS["gather"](x, index, axis=axis)
-    (count,), shape = sizes_of(repeats), x.shape
-    if count < 0:
-        raise AttributeValueError(f"repeat_interleave: elements cannot be repeated {count} times")
-    wide = apply(_unsqueeze, (x,), ((axis + 1,),))
-    wide = apply(_expand, (wide,), ((*shape[: axis + 1], count, *shape[axis + 1 :]),))
-    return apply(_reshape, (wide,), ((*shape[:axis], shape[axis] * count, *shape[axis + 1 :]),))
-
-
 # ---- flip, roll --------------------------------------------------------------------------------
 
 
@@ -407,7 +375,6 @@ __all__ = [
     "expand_as",
     "flip",
     "hstack",
-    "repeat_interleave",
     "roll",
     "rot90",
     "split",

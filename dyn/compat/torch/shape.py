@@ -19,6 +19,7 @@ from dyn.ops import index as indices
 from dyn.ops import join, matrix, scan, search
 from dyn.ops import shape as ops
 from dyn.ops.infer import same_size
+from dyn.ops.repeat import repeat_interleave as repeated
 
 
 def view(x: Any, *shape: Any, dtype: Any = None) -> Any:
@@ -127,7 +128,7 @@ def repeat(x: Any, *sizes: Any) -> Any:
 
 def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Any:
     """Each element repeated in its place."""
-    return join.repeat_interleave(x, repeats, dim)
+    return repeated(x, repeats, dim)
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
