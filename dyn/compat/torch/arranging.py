@@ -20,8 +20,9 @@ from dyn.core.alias import shared
 from dyn.core.dim import plain
 from dyn.core.dispatch import cast_to
 from dyn.core.errors import AttributeValueError
-from dyn.ops import gather, index, join, scan, search
+from dyn.ops import gather, join, scan, search
 from dyn.ops import shape as ops
+from dyn.ops.creation import arange
 from dyn.ops.infer import axis_of, show
 from dyn.ops.infer import broadcast_shapes as broadcast
 
@@ -140,11 +141,9 @@ def unfold(x: Any, dimension: int, size: int, step: int) -> Any:
         return ops.moveaxis(rows, axis + 1, -1)
 
     def windows(base: Any) -> Any:
-        ends = [start + (count - 1) * step + 1 for start in range(size)]
-        return join.stack(
-            [index.strided_slice(base, [axis], [n], [end], [step]) for n, end in enumerate(ends)],
-            base.ndim,
-        )
+        starts = ops.unsqueeze(arange(0, count, 1, "int64") * step, 1)
+        places = starts + arange(0, size, 1, "int64")
+        return ops.moveaxis(gather.gather(base, places, axis), axis + 1, -1)
 
     return shared(x, windows, lambda a: sliding_window_view(a, size, axis)[_every(axis, step)])
 
