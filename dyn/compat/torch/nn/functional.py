@@ -11,6 +11,7 @@ from typing import Any
 from dyn.compat.torch import absent, algebra
 from dyn.compat.torch.nn import bag, image_functions, margin
 from dyn.compat.torch.nn import loss_functions as losses
+from dyn.compat.torch.nn.settings import spacing_or
 from dyn.compat.torch.tensor import flavoured, write
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS
@@ -203,7 +204,7 @@ def _instance_norm(
 
 def _rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: Any = None) -> Any:
     """Divided by the root of the mean square over the last axes."""
-    epsilon = 1.1920928955078125e-07 if eps is None else eps
+    epsilon = spacing_or(eps, input._read().dtype)
     return F.rms_norm(input, list(normalized_shape), weight, epsilon)
 
 
@@ -243,8 +244,13 @@ def _interpolate(
     mode: str = "nearest",
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> Any:
-    """Another size in pixels."""
+    """Another size in pixels; smoothing before it gets smaller is not there."""
+    if antialias:
+        raise NotImplementedError(
+            "interpolate(antialias=True) is not there; mode='area' averages what falls together"
+        )
     return F.interpolate(
         input, size, scale_factor, mode, bool(align_corners),
         recompute_scale_factor=bool(recompute_scale_factor),
