@@ -76,3 +76,15 @@ def test_slices_are_added_times_alpha() -> None:
 def test_one_value_is_scattered() -> None:
     out = torch.zeros(2, 3).scatter(1, torch.tensor([[0, 2]]), value=7)
     assert out.tolist() == [[7, 0, 7], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("write", ["scatter", "scatter_add", "scatter_reduce"])
+def test_an_index_takes_the_front_of_a_larger_source(write: str) -> None:
+    x, src = torch.zeros(2, 3), torch.arange(1.0, 13.0).view(3, 4).requires_grad_()
+    more = ("sum",) if write == "scatter_reduce" else ()
+    out = getattr(x, write)(1, torch.tensor([[0, 2], [1, 0]]), src, *more)
+    assert out.tolist() == [[1, 0, 2], [6, 5, 0]]
+    out.sum().backward()
+    assert src.grad.tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]]
+    with pytest.raises(ShapeError, match=r"index \[2, 2\] takes more than src \[1, 2\] has"):
+        getattr(x, write)(1, torch.tensor([[0, 2], [1, 0]]), torch.ones(1, 2), *more)

@@ -13,12 +13,12 @@ from dyn.compat.torch.types import INTEGERS
 from dyn.core.alias import shared
 from dyn.core.dim import plain
 from dyn.core.dtype import DType
-from dyn.core.errors import AttributeValueError
+from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.ops import gather as gathers
 from dyn.ops import index as indices
 from dyn.ops import join, matrix, scan, search
 from dyn.ops import shape as ops
-from dyn.ops.infer import same_size
+from dyn.ops.infer import same_size, show
 from dyn.ops.repeat import repeat_interleave as repeated
 
 
@@ -200,18 +200,32 @@ def gather(x: Any, dim: int, index: Any) -> Any:
     return gathers.take_along_axis(x, index, dim, broadcast=False)
 
 
+def part_of(src: Any, index: Any) -> Any:
+    """The part of `src` that an index takes, from the front of every axis; a number as it is.
+
+    Raises:
+        ShapeError: `src` has other axes than the index, or is shorter.
+    """
+    if not isinstance(src, Base) or tuple(src.shape) == tuple(index.shape):
+        return src
+    have, want = plain(tuple(src.shape)), plain(tuple(index.shape))
+    if len(have) != len(want) or any(n < m for n, m in zip(have, want, strict=True)):
+        raise ShapeError(f"scatter: index {show(want)} takes more than src {show(have)} has")
+    return indices.slice(src, list(range(src.ndim)), [0] * src.ndim, list(index.shape))
+
+
 def scatter(
     x: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: str | None = None
 ) -> Any:
     """A copy with out[index[i][j]][j] = src[i][j] for dim 0, and so on; or one value for all."""
-    src = value if src is None else src
+    src = value if src is None else part_of(src, index)
     how = {None: "assign", "add": "add", "multiply": "mul"}[reduce]
     return gathers.put_along_axis(x, index, src, dim, how)
 
 
 def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
     """A copy with src[i][j] added to out[index[i][j]][j] for dim 0, and so on."""
-    return gathers.put_along_axis(x, index, src, dim, "add")
+    return gathers.put_along_axis(x, index, part_of(src, index), dim, "add")
 
 
 def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dyn.compat.torch.shape import part_of
 from dyn.compat.torch.tensor import Base
 from dyn.core.dispatch import cast_to
 from dyn.ops import bounds, creation, elementwise, gather, scan, scatter
@@ -104,7 +105,7 @@ def scatter_reduce(
         raise NotImplementedError(
             f"scatter_reduce combines by sum, mean, amax or amin, not by {reduce!r}"
         )
-    src = indices.slice(src, list(range(src.ndim)), [0] * src.ndim, list(index.shape))
+    src = part_of(src, index)
     if reduce in ("amax", "amin"):
         return _extreme(x, dim, index, src, reduce == "amax", include_self)
     ones = creation.ones_like(src)
