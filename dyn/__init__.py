@@ -160,7 +160,6 @@ from dyn.ops.join import (
     expand_as,
     flip,
     hstack,
-    repeat_interleave,
     roll,
     rot90,
     split,
@@ -208,6 +207,7 @@ from dyn.ops.reduce import (
     sum,
     var,
 )
+from dyn.ops.repeat import repeat_interleave
 from dyn.ops.scan import cummax, cummin, cumprod, cumsum, diff
 from dyn.ops.search import argmax, argmin, bincount, bucketize, nonzero, searchsorted, unique
 from dyn.ops.shape import (

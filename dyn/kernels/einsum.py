@@ -21,6 +21,9 @@ from dyn.kernels.gemm import matmul
 from dyn.kernels.reduce import reductions
 
 Shapes = tuple[tuple[int, ...], ...]
+ANY_SIZE = 2**60
+"""Elements that numpy may plan between two steps. Left to itself it admits no more than the largest
+operand has, and would rather multiply three at once, element by element."""
 
 
 class _Step(NamedTuple):
@@ -57,7 +60,7 @@ def _steps(equation: str, shapes: Shapes) -> tuple[_Step, ...]:
     if len(parts) <= 2:
         return (_Step(tuple(range(len(parts))), equation),)
     stand_ins: list[Any] = [np.broadcast_to(np.float32(0), shape) for shape in shapes]
-    path, _ = np.einsum_path(equation, *stand_ins, optimize="greedy")
+    path, _ = np.einsum_path(equation, *stand_ins, optimize=("greedy", ANY_SIZE))
     steps = []
     for places in path[1:]:
         taken = [parts[i] for i in places]

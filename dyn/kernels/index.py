@@ -334,17 +334,20 @@ def take_along_axis(x: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
     return take_along_of(x.shape, x.dtype, index.shape, index.dtype, axis)(x, index)
 
 
+_COMBINE = {"add": np.add, "max": np.maximum, "min": np.minimum}
+
+
 def _put_along_anywhere(
-    x: np.ndarray, index: np.ndarray, value: np.ndarray, axis: int, adds: bool
+    x: np.ndarray, index: np.ndarray, value: np.ndarray, axis: int, reduction: str
 ) -> np.ndarray:
     """`put_along_axis` where the index may be shorter than x on other axes, too."""
     out = owned(x)
     where = list(np.ogrid[tuple(slice(size) for size in index.shape)])
     where[axis] = checked(index, x.shape[axis])
-    if adds:
-        np.add.at(out, tuple(where), value)
-    else:
+    if reduction == "none":
         out[tuple(where)] = value
+    else:
+        _COMBINE[reduction].at(out, tuple(where), value)
     return out
 
 
@@ -353,11 +356,11 @@ def put_along_of(
     shape: Shape, dtype: np.dtype, given: Shape, index_dtype: np.dtype, axis: int, reduction: str
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
     """`put_along_axis` for x of `shape` and an index and a value of the shape `given`."""
-    n, adds = shape[axis], reduction == "add"
-    task = tasks.ADD_ALONG.get(dtype) if adds else tasks.PUT_ALONG.get(dtype.itemsize)
+    n, combining = shape[axis], tasks.COMBINE_ALONG.get(reduction)
+    task = combining.get(dtype) if combining else tasks.PUT_ALONG.get(dtype.itemsize)
     cut = shape[:axis] + shape[axis + 1 :] != given[:axis] + given[axis + 1 :]
     if task is None or cut or not math.prod(given) or not n:
-        return partial(_put_along_anywhere, axis=axis, adds=adds)
+        return partial(_put_along_anywhere, axis=axis, reduction=reduction)
     launch, words = _along(task, given, axis, n, dtype.itemsize, False), _words(index_dtype)
 
     def run(x: np.ndarray, index: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -373,6 +376,6 @@ def put_along_of(
 def put_along_axis(
     x: np.ndarray, index: np.ndarray, value: np.ndarray, axis: int, reduction: str
 ) -> np.ndarray:
-    """A copy of x with value written or added at index along `axis`."""
+    """A copy of x with value written at index along `axis`, or combined: "add", "max", "min"."""
     run = put_along_of(x.shape, x.dtype, index.shape, index.dtype, axis, reduction)
     return run(x, index, value)

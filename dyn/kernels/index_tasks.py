@@ -16,7 +16,9 @@ from dyn.kernels.vector.runs import copy_run, pointer
 LINE = 64
 """Columns are cut at multiples of so many bytes, so that chunks write to lines of their own."""
 _I64 = np.int64(0)
-ZERO, SIZE, ADDS = _I64, 8, False
+WRITES, ADDS, RAISES, LOWERS = range(4)
+"""What a place does with a value: takes it, adds it, keeps the larger or the smaller, or NaN."""
+ZERO, SIZE, HOW = _I64, 8, WRITES
 """What instances of a task have of their own: a zero of the elements, its bytes, what is done."""
 
 
@@ -175,7 +177,7 @@ def _take_along(args, chunk, chunks):
 
 
 def _put_along(args, chunk, chunks):
-    """Write elements, or add numbers where ADDS; words as in ALONG."""
+    """Write elements, or combine numbers as HOW says; words as in ALONG."""
     table, index = data(argument(args, 0)), pointer(data(argument(args, 1)), _I64)
     given, failed = pointer(data(argument(args, 2)), ZERO), pointer(data(argument(args, 3)), _I64)
     n, inner = argument(args, 5), argument(args, 7)
@@ -190,10 +192,17 @@ def _put_along(args, chunk, chunks):
             else:
                 for c in range(count):
                     where = _wrapped(index[at + c], n) * inner + c * step
-                    if ADDS:
-                        place[where] += given[at + c]
+                    new = given[at + c]
+                    if HOW == ADDS:
+                        place[where] += new
+                    elif HOW == RAISES:
+                        if new > place[where] or new != new:
+                            place[where] = new
+                    elif HOW == LOWERS:
+                        if new < place[where] or new != new:
+                            place[where] = new
                     else:
-                        place[where] = given[at + c]
+                        place[where] = new
             at += inner
 
 
@@ -206,6 +215,11 @@ def _by_size(tasks):
 
 
 ADD_ROWS = instances("add_rows", _add_rows, _NUMBERS)
-ADD_ALONG = instances("add_along", _put_along, _NUMBERS, ADDS=True)
-PUT_ALONG = _by_size(instances("put_along", _put_along, _WORDS, ADDS=False))
+PUT_ALONG = _by_size(instances("put_along", _put_along, _WORDS, HOW=WRITES))
+COMBINE_ALONG = {
+    "add": instances("add_along", _put_along, _NUMBERS, HOW=ADDS),
+    "max": instances("max_along", _put_along, _NUMBERS, HOW=RAISES),
+    "min": instances("min_along", _put_along, _NUMBERS, HOW=LOWERS),
+}
+"""Tasks that combine numbers, by the reduction and the dtype."""
 TAKE_ALONG = _by_size(instances("take_along", _take_along, _WORDS))

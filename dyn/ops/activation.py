@@ -108,8 +108,8 @@ def hardtanh(x: Tensor, min: float = -1.0, max: float = 1.0) -> Tensor:
 
 
 def thresholded_relu(x: Tensor, threshold: float = 1.0, value: float = 0.0) -> Tensor:
-    """x where x > threshold, else value."""
-    return where(OPS["greater_than"](x, threshold), x, value)
+    """value where x <= threshold, else x; NaN stays."""
+    return where(OPS["less_equal"](x, threshold), value, x)
 
 
 def _infer_prelu(x: Type, w: Type, *, axis: int | None) -> Type:

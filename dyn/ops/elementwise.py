@@ -224,13 +224,14 @@ def logaddexp(x, y):
 
 
 @logaddexp.vjp("x")
-def _(g, *, x, out):
-    return multiply(g, OPS["exp"](subtract(x, out)))
+def _(g, *, x, y):
+    # Not e^(x - out): where one is infinite, so is out, and their difference is NaN.
+    return multiply(g, OPS["sigmoid"](subtract(x, y)))
 
 
 @logaddexp.vjp("y")
-def _(g, *, y, out):
-    return multiply(g, OPS["exp"](subtract(y, out)))
+def _(g, *, x, y):
+    return multiply(g, OPS["sigmoid"](subtract(y, x)))
 
 
 # ---- extremes ----------------------------------------------------------------------------------

@@ -53,6 +53,12 @@ def _(g, *, index, axis, x_shape):
 
 
 def _infer_gather_grad(g: Type, index: Type, *, axis: int, shape: tuple[Any, ...]) -> Type:
+    wanted = _infer_gather(Type(shape, g.dtype), index, axis=axis).shape
+    if len(wanted) != len(g.shape) or not all(map(same_size, wanted, g.shape)):
+        raise ShapeError(
+            f"slices of {show(g.shape)} do not fit index {show(index.shape)} at axis {axis} of "
+            f"{show(shape)}, which wants {show(wanted)}"
+        )
     return Type(shape, g.dtype)
 
 

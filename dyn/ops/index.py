@@ -35,7 +35,7 @@ from dyn.ops.sole import write
 
 
 def getitem(x: Tensor, item: Any) -> Tensor:
-    """`x[item]` by numpy's rules.
+    """`x[item]` by the rules of `index_parts.py`.
 
     Ints, slices (negative steps too), None and Ellipsis give a view; index tensors, arrays, lists
     and boolean masks give a copy.
@@ -132,21 +132,27 @@ def _stack_last(parts: Sequence[Tensor], ndim: int) -> Tensor:
     return apply(_stack, tuple(whole), (ndim,))
 
 
-def _adjacent(axes: list[int]) -> bool:
-    return axes == list(range(axes[0], axes[-1] + 1))
+def _place(tensors: dict[int, Tensor], rest: list[int]) -> int:
+    """Before which of the other axes those of the index tensors go: where they were, if adjacent.
+
+    Tensors without axes count as ints do: they only take an axis away.
+    """
+    axes = sorted(a for a, part in tensors.items() if part.ndim) or sorted(tensors)
+    before = sum(a < axes[0] for a in rest)
+    return before if before == sum(a < axes[-1] for a in rest) else 0
 
 
 def _read_at(x: Tensor, tensors: dict[int, Tensor]) -> Tensor:
     axes, parts, shape = _aligned(tensors)
     if len(axes) == 1:
         return apply(_gather, (x, parts[0]), (axes[0],))
-    front = x
+    front, first = x, 0
     if axes != [*range(len(axes))]:
         rest = [a for a in range(x.ndim) if a not in axes]
-        front = _transpose(x, perm=(*axes, *rest))
+        front, first = _transpose(x, perm=(*axes, *rest)), _place(tensors, rest)
     out = apply(_gather_nd, (front, _stack_last(parts, len(shape))))
-    if _adjacent(axes) and axes[0] > 0:
-        k, first = len(shape), axes[0]
+    if first:
+        k = len(shape)
         lead = range(k, k + first)
         out = _transpose(out, perm=(*lead, *range(k), *range(k + first, out.ndim)))
     return out
@@ -163,9 +169,9 @@ def _write_at(x: Tensor, tensors: dict[int, Tensor], value: Tensor) -> Tensor:
     front = _transpose(x, perm=perm) if moved else x
     rest_shape = tuple(x.shape[a] for a in rest)
     k = len(shape)
-    if _adjacent(axes) and axes[0] > 0:
-        # numpy puts adjacent index axes where they were; bring the value's to the front.
-        first = axes[0]
+    first = _place(tensors, rest)
+    if first:
+        # Adjacent index axes are put where they were; bring the value's to the front.
         wanted = (*rest_shape[:first], *shape, *rest_shape[first:])
         value = _transpose(
             _spread(value, wanted),

@@ -1,6 +1,8 @@
 """The parts of an index: what of it is basic (`basic_index.py`) and what are index tensors.
 
-A mask becomes the coordinates where it holds. Rules are numpy's.
+A mask becomes the coordinates where it holds. Rules are numpy's, but that an int beside index
+tensors takes its axis away before they are looked at, as in Paddle and PyTorch: there x[0, :, at]
+is x[0][:, at], where numpy brings the axes of `at` to the front.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core.dim import Dim
-from dyn.core.dispatch import apply, scalar
+from dyn.core.dispatch import apply
 from dyn.core.dtype import BOOL, rank
 from dyn.core.errors import DTypeError, IndexRangeError
 from dyn.core.op import OPS
@@ -102,7 +104,8 @@ def split_index(x: Tensor, item: Any) -> tuple[tuple[Any, ...], dict[int, Tensor
     for entry in items:
         if isinstance(entry, Tensor):
             if entry._read().dtype == BOOL:
-                for axis, part in enumerate(_coordinates(x, entry, len(basic))):
+                own_axis = sum(e[0] != "new" for e in basic)
+                for axis, part in enumerate(_coordinates(x, entry, own_axis)):
                     tensors[out_axis + axis] = part
                 basic += [FULL] * entry.ndim
                 out_axis += entry.ndim
@@ -114,28 +117,7 @@ def split_index(x: Tensor, item: Any) -> tuple[tuple[Any, ...], dict[int, Tensor
         one = canonical(entry)
         basic.append(one)
         out_axis += one[0] != "int"
-    if tensors and any(e[0] == "int" for e in basic):
-        # numpy: an integer beside index tensors is an index tensor itself.
-        return _ints_as_tensors(basic, tensors)
     return tuple(basic), tensors
-
-
-def _ints_as_tensors(
-    basic: list[tuple[Any, ...]], tensors: dict[int, Tensor]
-) -> tuple[tuple[Any, ...], dict[int, Tensor]]:
-    moved: dict[int, Tensor] = {}
-    out: list[tuple[Any, ...]] = []
-    old_axis = 0
-    for entry in basic:
-        if entry[0] == "int":
-            moved[len(out)] = scalar(entry[1], np.dtype(np.int64))
-            out.append(FULL)
-            continue
-        if old_axis in tensors:
-            moved[len(out)] = tensors[old_axis]
-        out.append(entry)
-        old_axis += 1
-    return tuple(out), moved
 
 
 def _as_entry(item: Any) -> Any:

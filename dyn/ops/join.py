@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from dyn.core.dim import Dim
-from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
 from dyn.kernels.roll import rolled
 from dyn.ops.infer import Type, axes_of, axis_of, broadcast_shapes, product, same_size, show
-from dyn.ops.shape import _reshape, _unsqueeze, flatten, sizes_of, swapaxes
+from dyn.ops.shape import _reshape, sizes_of, swapaxes
 
 # ---- concat, split -----------------------------------------------------------------------------
 
@@ -304,21 +303,6 @@ def tile(x: Tensor, repeat_times: Any) -> Tensor:
     return _tile(x, repeats=repeats)
 
 
-def repeat_interleave(x: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
-    """Repeat each element along an axis: an equal number of times, or `repeats[i]` times."""
-    if axis is None:
-        x, axis = flatten(x), 0
-    axis = axis_of(axis, x.ndim)
-    if isinstance(repeats, Tensor) and repeats._array.size != 1:
-        counts = np.asarray(repeats.tolist())
-        index = Tensor(np.repeat(np.arange(len(counts)), counts))
-        return OPS["gather"](x, index, axis=axis)
-    (count,), shape = sizes_of(repeats), x.shape
-    wide = apply(_unsqueeze, (x,), ((axis + 1,),))
-    wide = apply(_expand, (wide,), ((*shape[: axis + 1], count, *shape[axis + 1 :]),))
-    return apply(_reshape, (wide,), ((*shape[:axis], shape[axis] * count, *shape[axis + 1 :]),))
-
-
 # ---- flip, roll --------------------------------------------------------------------------------
 
 
@@ -354,9 +338,12 @@ def roll(x: Tensor, shifts: Any, axis: Any = None) -> Tensor:
     if axis is None:
         row = roll(_reshape(x, shape=(product(x.shape),)), shifts, 0)
         return _unlinked([_reshape(row, shape=tuple(x.shape))])[0]
-    pairs = [(shifts, axis)] if isinstance(axis, int) else zip(shifts, axis, strict=True)
+    places = [shifts] if isinstance(shifts, int) else list(shifts)
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    if len(places) != len(axes):
+        raise AttributeValueError(f"roll: {shifts} must be a number of places for each of {axis}")
     moved = x
-    for shift, a in pairs:
+    for shift, a in zip(places, axes, strict=True):
         a = axis_of(a, x.ndim)
         size = x.shape[a]
         if isinstance(size, int) and size == 0:
@@ -388,7 +375,6 @@ __all__ = [
     "expand_as",
     "flip",
     "hstack",
-    "repeat_interleave",
     "roll",
     "rot90",
     "split",

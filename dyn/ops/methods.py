@@ -30,6 +30,7 @@ from dyn.ops import (
     products,
     random,
     reduce,
+    repeat,
     scan,
     search,
     shape,
@@ -60,8 +61,8 @@ METHODS: dict[Any, str] = {
     search: "argmax argmin bincount bucketize nonzero unique",
     sort: "argsort kthvalue median mode quantile sort topk",
     shape: """flatten moveaxis reshape squeeze swapaxes t transpose unflatten unsqueeze""",
-    join: """broadcast_to chunk expand expand_as flip repeat_interleave roll rot90 split tile
-        unbind""",
+    join: "broadcast_to chunk expand expand_as flip roll rot90 split tile unbind",
+    repeat: "repeat_interleave",
     gather: """gather gather_nd index_add index_put index_sample index_select put_along_axis scatter
         scatter_nd_add take take_along_axis""",
     index: "index_fill masked_fill masked_select slice strided_slice where",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.core.errors import ShapeError
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
 from dyn.ops.distance import cosine_similarity, pairwise_distance
+from dyn.ops.infer import same_size, show
 from dyn.ops.loss import reduce_loss
 from dyn.ops.softmax import log_softmax
 
@@ -40,8 +42,15 @@ def cosine_embedding_loss(
     Args:
         input1, input2: [N, M] or [M].
         label: [N] or 0-d.
+
+    Raises:
+        ShapeError: there is not one label for each pair.
     """
     cos = cosine_similarity(input1, input2, axis=-1)
+    if label.ndim != cos.ndim or not all(map(same_size, label.shape, cos.shape)):
+        raise ShapeError(
+            f"cosine_embedding_loss: labels of {show(label.shape)} for pairs of {show(cos.shape)}"
+        )
     apart = OPS["relu"](cos - float(margin))
     return reduce_loss(OPS["where"](label == 1, 1.0 - cos, apart), reduction)
 

@@ -244,3 +244,16 @@ def test_anomalies_are_looked_for_thread_by_thread():
     finally:
         torch.autograd.set_detect_anomaly(False)
     assert not torch.is_anomaly_enabled()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "eps"),
+    [(torch.float64, 2.0**-52), (torch.float32, 2.0**-23), (torch.float16, 2.0**-23)],
+)
+def test_the_default_of_rms_norm_is_the_spacing_of_the_dtype(dtype, eps):
+    x = (1e-4 * np.arange(1, 7, dtype=np.float64)).reshape(1, 6)
+    given = torch.from_numpy(x).to(dtype)
+    wanted = x / np.sqrt((x * x).mean() + eps)
+    bound = 2e-3 if dtype is torch.float16 else 1e-6
+    for found in (nn.functional.rms_norm(given, (6,)), nn.RMSNorm(6).to(dtype)(given)):
+        np.testing.assert_allclose(found.double().detach().numpy(), wanted, rtol=bound)

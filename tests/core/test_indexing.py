@@ -1,56 +1,91 @@
-"""Indices against numpy: ints, slices, None, Ellipsis, index tensors behind whole slices."""
+"""Indices of every kind beside each other.
+
+An int, or a tensor without axes, takes its axis away first, as in Paddle and PyTorch; numpy would
+count it as an index array and bring the axes of the others to the front. What is expected is
+therefore written with numpy's indices one after the other.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 import dyn
-from dyn.core.errors import IndexRangeError
+from exporter import InputSpec, Predictor, export
 
-SHAPES = hnp.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=4)
+SHAPE = (3, 4, 5, 2)
+DATA = np.arange(120, dtype=np.float32).reshape(SHAPE)
+AT = np.array([2, 0, 1])
+TABLE = np.array([[1, 0], [2, 1]])
+KEEP = np.array([True, False, True, True])
 
-
-def numbers(shape):
-    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-
-
-@given(st.data(), SHAPES)
-@settings(max_examples=300, deadline=None)
-def test_basic_indices_read_and_write_as_numpy(data, shape):
-    index = data.draw(hnp.basic_indices(shape, allow_newaxis=True, max_dims=6))
-    x = numbers(shape)
-    got = dyn.to_tensor(x)[index]
-    np.testing.assert_array_equal(got.numpy(), x[index])
-    assert got.shape == [*x[index].shape]
-    written, wanted = dyn.to_tensor(x), x.copy()
-    written[index] = -1.0
-    wanted[index] = -1.0
-    np.testing.assert_array_equal(written.numpy(), wanted)
-
-
-@given(st.data(), SHAPES)
-@settings(max_examples=200, deadline=None)
-def test_an_index_tensor_behind_whole_slices(data, shape):
-    axis = data.draw(st.integers(0, len(shape) - 1))
-    chosen = data.draw(hnp.arrays(np.int64, hnp.array_shapes(max_dims=2, max_side=3),
-                                  elements=st.integers(-shape[axis], shape[axis] - 1)))  # fmt: skip
-    x, before = numbers(shape), (slice(None),) * axis
-    leaf = dyn.to_tensor(x, stop_gradient=False)
-    got = leaf[(*before, dyn.to_tensor(chosen))]
-    np.testing.assert_array_equal(got.numpy(), x[(*before, chosen)])
-    got.sum().backward()
-    counted = np.zeros(shape, np.float32)
-    np.add.at(counted, (*before, chosen), 1)
-    np.testing.assert_array_equal(leaf.grad.numpy(), counted)
+CASES: dict[str, tuple[tuple[Any, ...], Any]] = {
+    "int, slice, tensor": ((0, slice(None), AT), lambda x: x[0][:, AT]),
+    "tensor, slice, int": ((AT, slice(None), -1), lambda x: x[:, :, -1][AT]),
+    "slice, int, slice, table": (
+        (slice(None), 1, slice(None), TABLE % 2),
+        lambda x: x[:, 1][:, :, TABLE % 2],
+    ),
+    "int between tensors": ((AT, 1, AT), lambda x: x[:, 1][AT, AT]),
+    "slice, tensor, int, tensor": (
+        (slice(1, None), AT, 3, AT % 2),
+        lambda x: x[1:, :, 3][:, AT, AT % 2],
+    ),
+    "tensors apart": ((AT, slice(None), AT), lambda x: x[AT, :, AT]),
+    "int, new axis, slice, tensors": (
+        (1, None, slice(None), TABLE, TABLE % 2),
+        lambda x: x[1][None][:, :, TABLE, TABLE % 2],
+    ),
+    "mask after a new axis": (
+        (slice(None), None, KEEP),
+        lambda x: x[:, KEEP][:, None],
+    ),
+    "mask after an int and a new axis": ((2, None, KEEP), lambda x: x[2][KEEP][None]),
+    "int, slice, mask": (
+        (1, slice(None), np.array([True, False, True, False, True])),
+        lambda x: x[1][:, [True, False, True, False, True]],
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    "index", [(0, 0, 0), (..., 0, ...), (slice(None), None, slice(None), slice(None))]
-)
-def test_indices_that_do_not_fit(index):
-    with pytest.raises(IndexRangeError):
-        dyn.ones([2, 3])[index]
+@pytest.mark.parametrize("name", CASES)
+def test_read(name: str) -> None:
+    item, expected = CASES[name]
+    np.testing.assert_array_equal(dyn.to_tensor(DATA)[item].numpy(), expected(DATA))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_written(name: str) -> None:
+    item, expected = CASES[name]
+    places = expected(np.arange(DATA.size).reshape(SHAPE))
+    values = -1 - np.arange(places.size, dtype=np.float32).reshape(places.shape)
+    wanted = DATA.copy()
+    wanted.reshape(-1)[places] = values
+    x = dyn.to_tensor(DATA)
+    x[item] = dyn.to_tensor(values)
+    np.testing.assert_array_equal(x.numpy(), wanted)
+
+
+def test_a_tensor_without_axes_counts_as_an_int() -> None:
+    at = dyn.to_tensor(1)
+    wanted = DATA[1][:, AT]
+    np.testing.assert_array_equal(dyn.to_tensor(DATA)[at, :, AT].numpy(), wanted)
+    x = dyn.to_tensor(DATA)
+    x[at, :, AT] = dyn.to_tensor(-wanted)
+    changed = DATA.copy()
+    changed[1][:, AT] = -wanted
+    np.testing.assert_array_equal(x.numpy(), changed)
+
+
+def test_in_a_file(tmp_path: Any) -> None:
+    def forward(x: Any, at: Any) -> Any:
+        return x[0, :, at]
+
+    file = str(tmp_path / "index.onnx")
+    specs = [InputSpec(["n", 4, 5], name="x"), InputSpec(["k"], "int64", name="at", example=AT)]
+    export(forward, file, specs)
+    x = DATA.reshape(6, 4, 5)
+    (out,) = Predictor(file).run(x, AT)
+    np.testing.assert_array_equal(out, x[0][:, AT])

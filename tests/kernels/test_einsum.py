@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyn.kernels.einsum import einsum
+from dyn.kernels.einsum import _steps, einsum
 
 BOUNDS = {"f4": 1e-5, "f8": 1e-13, "i8": 0}
 SIZES = dict(zip("abcdef", (3, 4, 5, 2, 6, 1), strict=True))
@@ -35,6 +35,16 @@ def test_against_numpy(equation, dtype, turned, seed):
     assert got.flags.c_contiguous and not any(np.shares_memory(got, x) for x in xs)
     scale = np.einsum(equation, *(np.abs(x.astype("f8")) for x in xs)).max(initial=1)
     np.testing.assert_allclose(got, wanted, rtol=0, atol=BOUNDS[dtype] * scale)
+
+
+@pytest.mark.parametrize("equation", ["bi,ijk,bk->bj", "bj,bi,bk->ijk", "ab,bc,cd,de->ae"])
+def test_operands_are_taken_in_pairs_whatever_lies_between(equation):
+    sizes = dict(zip("abcdeijk", (9, 64, 8, 7, 6, 30, 40, 20), strict=True))
+    shapes = [tuple(sizes[c] for c in term) for term in equation.split("->")[0].split(",")]
+    steps = _steps(equation, tuple(shapes))
+    assert [len(step.places) for step in steps] == [2] * (len(shapes) - 1)
+    xs = [np.random.default_rng(1).standard_normal(shape) for shape in shapes]
+    np.testing.assert_allclose(einsum(equation, *xs), np.einsum(equation, *xs), atol=1e-10)
 
 
 def test_an_axis_of_one_repeats():

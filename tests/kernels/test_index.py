@@ -65,12 +65,13 @@ def test_elements_along_an_axis(case: Any) -> None:
     value = numbers(rng, sizes, x.dtype)
     where = [*np.ogrid[tuple(map(slice, sizes))]]
     where[axis] = at
-    for reduction in ("none", "add"):
+    combined = {"none": None, "add": np.add, "max": np.maximum, "min": np.minimum}
+    for reduction, combine in combined.items():
         wanted = x.copy()
-        if reduction == "add":
-            np.add.at(wanted, tuple(where), value)
-        else:
+        if combine is None:
             wanted[tuple(where)] = value
+        else:
+            combine.at(wanted, tuple(where), value)
         found = index.put_along_axis(x, at, value, axis, reduction)
         np.testing.assert_array_equal(found, wanted)
 

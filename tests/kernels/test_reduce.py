@@ -66,6 +66,13 @@ SHAPES = [
     ((4, 5, 6, 7, 8, 9), (1, 3, 5)),
     ((1, 5000, 1, 4), (0, 1)),
     ((6000, 130), (0,)),
+    ((100, 8), (0,)),
+    ((2000, 3, 8), (1,)),
+    ((700, 2, 2), (1,)),
+    ((600, 5, 9), (1,)),
+    ((90, 16, 31), (1,)),
+    ((90, 70, 32), (1,)),
+    ((3, 900, 4, 6), (0, 2)),
 ]
 
 
@@ -81,6 +88,28 @@ def test_large_arrays(
     for keepdims in (False, True):
         close(call(name, x, axes, keepdims), exact(name, x, axes, keepdims), x)
     np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize(
+    ("laid", "axes"),
+    [
+        (lambda x: x.reshape(-1, 4)[:, ::2], (0,)),
+        (lambda x: x.reshape(4, -1)[::2, ::-1], (1,)),
+        (lambda x: np.broadcast_to(x[:1], (200_000, 3)), (0,)),
+        (lambda x: x.reshape(2, -1, 2, 2), (1, 3)),
+        (lambda x: x.reshape(2, 2, -1, 4)[:, :, 1:, :3], (0, 2)),
+    ],
+)
+def test_what_is_not_dense(name: str, keepdims: bool, laid: Any, axes: tuple[int, ...]) -> None:
+    # Added one after the other, equal numbers lose more and more: 0.1 would be off in the third
+    # digit of their mean.
+    equal = 1.00001 if name == "prod" else 0.1
+    x = laid(np.full(400_000, equal, np.float32))
+    found, wanted = call(name, x, axes, keepdims), exact(name, x, axes, keepdims)
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found, wanted, rtol=4e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ("sum", "max", "var"))

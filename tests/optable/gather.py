@@ -1,11 +1,11 @@
-"""Rows of `dyn/ops/gather.py` and of indexing by tensors."""
+"""Rows of `dyn/ops/gather.py`, `scatter.py` and of indexing by tensors."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from dyn.ops import gather as ops
-from dyn.ops import index
+from dyn.ops import index, scatter
 from tests.optable.case import OpCase, array, bools, ints
 
 X = array("n", 5, 4)
@@ -40,6 +40,14 @@ def put(x, at, value, axis, reduction):
         np.add.at(out, tuple(where), value)
     else:
         out[tuple(where)] = value
+    return out
+
+
+def extreme(x, at, value, axis, largest):
+    out = x.copy()
+    where = list(np.ogrid[tuple(slice(n) for n in at.shape)])
+    where[axis] = at
+    (np.maximum if largest else np.minimum).at(out, tuple(where), value)
     return out
 
 
@@ -128,6 +136,21 @@ ROWS = [
         attrs={"axis": 1, "reduction": "none"},
         reference=put,
         note="assign",
+    ),
+    OpCase(
+        "scatter_extreme",
+        [array(4, "n"), ints(7, "n", low=-4, high=4), array(7, "n")],
+        attrs={"axis": 0, "largest": True},
+        reference=extreme,
+        dtypes=("float32", "float64", "int64"),
+        onnx="ScatterElements",
+    ),
+    OpCase(
+        "scatter_extreme",
+        [array("n", 5), ints("n", 8, low=0, high=5), array("n", 8)],
+        run=lambda x, at, value: scatter.scatter_extreme(x, at, value, -1, largest=False),
+        reference=lambda x, at, value: extreme(x, at, value, 1, False),
+        note="smallest",
     ),
     OpCase(
         "where",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dyn.ops import join as ops
+from dyn.ops import repeat
 from tests.optable.case import OpCase, array
 
 X = array("n", 3, 4)
@@ -109,7 +110,7 @@ ROWS = [
     OpCase(
         "expand",
         [X],
-        run=lambda x: ops.repeat_interleave(x, 2, 1),
+        run=lambda x: repeat.repeat_interleave(x, 2, 1),
         reference=lambda x: np.repeat(x, 2, 1),
         note="repeat_interleave",
     ),

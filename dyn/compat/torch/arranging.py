@@ -17,9 +17,13 @@ from dyn.compat.torch.algebra import tensors_of
 from dyn.compat.torch.tensor import Base, own
 from dyn.compat.torch.types import Size
 from dyn.core.alias import shared
+from dyn.core.dim import plain
 from dyn.core.dispatch import cast_to
-from dyn.ops import gather, index, join, scan, search
+from dyn.core.errors import AttributeValueError
+from dyn.ops import gather, join, scan, search
 from dyn.ops import shape as ops
+from dyn.ops.creation import arange
+from dyn.ops.infer import axis_of, show
 from dyn.ops.infer import broadcast_shapes as broadcast
 
 
@@ -87,6 +91,8 @@ def tensor_split(x: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, .
     if isinstance(given, Base):
         given = given.tolist()
     if isinstance(given, int):
+        if given < 1:
+            raise AttributeValueError(f"tensor_split: there must be a piece or more, got {given}")
         size, longer = divmod(total, given)
         sizes = [size + 1] * longer + [size] * (given - longer)
     else:
@@ -119,19 +125,25 @@ def unfold(x: Any, dimension: int, size: int, step: int) -> Any:
     """Windows of `size` elements, `step` apart along an axis, as a new last axis.
 
     A view, read-only unless windows follow on each other.
+
+    Raises:
+        AttributeValueError: the windows are longer than the axis, or do not advance.
     """
-    axis = dimension % x.ndim
+    axis = axis_of(dimension, x.ndim)
+    if step < 1 or not 0 <= size <= plain((x.shape[axis],))[0]:
+        raise AttributeValueError(
+            f"unfold: windows of {size} elements, {step} apart, do not fit axis {axis} of "
+            f"{show(x.shape)}"
+        )
     count = (x.shape[axis] - size) // step + 1
     if step == size:
         rows = ops.unflatten(shape.narrow(x, axis, 0, count * size), axis, [count, size])
         return ops.moveaxis(rows, axis + 1, -1)
 
     def windows(base: Any) -> Any:
-        ends = [start + (count - 1) * step + 1 for start in range(size)]
-        return join.stack(
-            [index.strided_slice(base, [axis], [n], [end], [step]) for n, end in enumerate(ends)],
-            base.ndim,
-        )
+        starts = ops.unsqueeze(arange(0, count, 1, "int64") * step, 1)
+        places = starts + arange(0, size, 1, "int64")
+        return ops.moveaxis(gather.gather(base, places, axis), axis + 1, -1)
 
     return shared(x, windows, lambda a: sliding_window_view(a, size, axis)[_every(axis, step)])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.compat.torch.types import INTEGERS
+from dyn.core.errors import ShapeError
 from dyn.ops import (
     activation,
     angles,
@@ -24,6 +25,7 @@ from dyn.ops import (
     unary,
 )
 from dyn.ops.index import promoted
+from dyn.ops.infer import show
 
 SAME: dict[Any, str] = {
     unary: """abs ceil deg2rad exp expm1 floor frac log log10 log1p log2 neg
@@ -73,6 +75,8 @@ def div(x: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
 
 def cross(x: Any, other: Any, dim: int | None = None) -> Any:
     """The cross product of vectors of three elements along `dim`, or the first such axis."""
+    if dim is None and 3 not in x.shape:
+        raise ShapeError(f"cross: no axis of {show(x.shape)} has size 3")
     return products.cross(x, other, list(x.shape).index(3) if dim is None else dim)
 
 

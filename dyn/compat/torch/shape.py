@@ -13,11 +13,13 @@ from dyn.compat.torch.types import INTEGERS
 from dyn.core.alias import shared
 from dyn.core.dim import plain
 from dyn.core.dtype import DType
+from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.ops import gather as gathers
 from dyn.ops import index as indices
 from dyn.ops import join, matrix, scan, search
 from dyn.ops import shape as ops
-from dyn.ops.infer import same_size
+from dyn.ops.infer import same_size, show
+from dyn.ops.repeat import repeat_interleave as repeated
 
 
 def view(x: Any, *shape: Any, dtype: Any = None) -> Any:
@@ -126,7 +128,7 @@ def repeat(x: Any, *sizes: Any) -> Any:
 
 def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Any:
     """Each element repeated in its place."""
-    return join.repeat_interleave(x, repeats, dim)
+    return repeated(x, repeats, dim)
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
@@ -144,6 +146,12 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     sections = split_size_or_sections
     if isinstance(sections, INTEGERS):
         total = x.shape[dim]
+        if sections < 0 or (sections == 0 and total != 0):
+            raise AttributeValueError(
+                f"split: pieces of {sections} cannot make up size {total} of axis {dim}"
+            )
+        if sections == 0:
+            return tuple(join.parts(x, [0], dim))
         whole, rest = divmod(int(total), int(sections))
         sections = [sections] * whole + ([rest] if rest else [])
     return tuple(join.parts(x, list(sections), dim))
@@ -151,6 +159,8 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
 
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """At most so many pieces of equal size, but for the last."""
+    if chunks < 1:
+        raise AttributeValueError(f"chunk: there must be a piece or more, got {chunks}")
     total = int(x.shape[dim])
     return split(x, max(1, -(-total // chunks)), dim)
 
@@ -190,20 +200,37 @@ def gather(x: Any, dim: int, index: Any) -> Any:
     return gathers.take_along_axis(x, index, dim, broadcast=False)
 
 
-def scatter(x: Any, dim: int, index: Any, src: Any, *, reduce: str | None = None) -> Any:
-    """A copy with out[index[i][j]][j] = src[i][j] for dim 0, and so on."""
+def part_of(src: Any, index: Any) -> Any:
+    """The part of `src` that an index takes, from the front of every axis; a number as it is.
+
+    Raises:
+        ShapeError: `src` has other axes than the index, or is shorter.
+    """
+    if not isinstance(src, Base) or tuple(src.shape) == tuple(index.shape):
+        return src
+    have, want = plain(tuple(src.shape)), plain(tuple(index.shape))
+    if len(have) != len(want) or any(n < m for n, m in zip(have, want, strict=True)):
+        raise ShapeError(f"scatter: index {show(want)} takes more than src {show(have)} has")
+    return indices.slice(src, list(range(src.ndim)), [0] * src.ndim, list(index.shape))
+
+
+def scatter(
+    x: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Any:
+    """A copy with out[index[i][j]][j] = src[i][j] for dim 0, and so on; or one value for all."""
+    src = value if src is None else part_of(src, index)
     how = {None: "assign", "add": "add", "multiply": "mul"}[reduce]
     return gathers.put_along_axis(x, index, src, dim, how)
 
 
 def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
     """A copy with src[i][j] added to out[index[i][j]][j] for dim 0, and so on."""
-    return gathers.put_along_axis(x, index, src, dim, "add")
+    return gathers.put_along_axis(x, index, part_of(src, index), dim, "add")
 
 
-def index_add(x: Any, dim: int, index: Any, source: Any) -> Any:
-    """A copy with the slices of `source` added to those that `index` lists."""
-    return gathers.index_add(x, index, dim, source)
+def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> Any:
+    """A copy with `alpha` times the slices of `source` added to those that `index` lists."""
+    return gathers.index_add(x, index, dim, source if alpha == 1 else source * alpha)
 
 
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from dyn.compat.torch.shape import part_of
 from dyn.compat.torch.tensor import Base
 from dyn.core.dispatch import cast_to
-from dyn.ops import bounds, compare, creation, elementwise, gather, scan
+from dyn.ops import bounds, creation, elementwise, gather, scan, scatter
 from dyn.ops import index as indices
-from dyn.ops import reduce as reduce_ops
 from dyn.ops import shape as ops
 
 
@@ -105,7 +105,7 @@ def scatter_reduce(
         raise NotImplementedError(
             f"scatter_reduce combines by sum, mean, amax or amin, not by {reduce!r}"
         )
-    src = indices.slice(src, list(range(src.ndim)), [0] * src.ndim, list(index.shape))
+    src = part_of(src, index)
     if reduce in ("amax", "amin"):
         return _extreme(x, dim, index, src, reduce == "amax", include_self)
     ones = creation.ones_like(src)
@@ -124,31 +124,15 @@ def scatter_reduce(
 
 
 def _extreme(x: Any, dim: int, index: Any, src: Any, largest: bool, include_self: bool) -> Any:
-    """Each place takes its extreme: of all candidates in a row, which is quadratic along `dim`."""
+    """Each place takes the extreme of what comes to it; x may be longer on the other axes."""
     axis = dim % x.ndim
-    # (..., places, candidates): whether a candidate goes to a place.
-    slots = ops.moveaxis(x, axis, -1)
-    where_to, values = (ops.unsqueeze(ops.moveaxis(t, axis, -1), -2) for t in (index, src))
-    short = [slice(0, n) for n in where_to.shape[:-2]]
-    if tuple(where_to.shape[:-2]) != tuple(slots.shape[:-1]):
-        part = _extreme(
-            ops.moveaxis(indices.getitem(slots, (*short, slice(None))), -1, axis),
-            axis, index, src, largest, include_self,
-        )  # fmt: skip
-        found = _written(slots, (*short, slice(None)), ops.moveaxis(part, axis, -1))
-        return ops.moveaxis(found, -1, axis)
-    places = ops.unsqueeze(creation.arange(0, slots.shape[-1], 1, "int64"), -1)
-    mine = compare.equal(where_to, places)
-    worst = _worst(x._array.dtype, largest)
-    reduced = _reduce_along(indices.where(mine, values, worst), largest)
-    best = elementwise.maximum if largest else elementwise.minimum
-    hit = reduce_ops.any(mine, -1)
-    found = best(slots, reduced) if include_self else reduced
-    return ops.moveaxis(indices.where(hit, found, slots), -1, axis)
-
-
-def _reduce_along(x: Any, largest: bool) -> Any:
-    return reduce_ops.amax(x, -1) if largest else reduce_ops.amin(x, -1)
+    part = tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(index.shape))
+    found = indices.getitem(x, part)
+    if not include_self:
+        worst = creation.full_like(src, _worst(x._array.dtype, largest))
+        found = gather.put_along_axis(found, index, worst, axis)
+    found = scatter.scatter_extreme(found, index, src, axis, largest)
+    return found if tuple(found.shape) == tuple(x.shape) else _written(x, part, found)
 
 
 def _worst(kind: Any, largest: bool) -> Any:

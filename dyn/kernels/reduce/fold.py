@@ -260,7 +260,12 @@ def _columns(fold: Fold) -> Any:
                         piece.numbers.mask_below(builder.sub(columns, WORD(v * LANES)))
                         for v in range(VECTORS)
                     ]
-                    _down(piece, x, out, rows, row_step, out_step, more, masks)
+                    one = builder.icmp_signed("<=", columns, WORD(LANES))
+                    with builder.if_else(one) as (narrow, wide):
+                        with narrow:
+                            _down(piece, x, out, rows, row_step, out_step, more, masks[:1])
+                        with wide:
+                            _down(piece, x, out, rows, row_step, out_step, more, masks)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 7), generate
@@ -272,16 +277,16 @@ def _down(
     piece: Piece, x: Any, out: Any, rows: Any, row_step: Any, out_step: Any, more: Any,
     masks: list[Any],
 ) -> None:  # fmt: skip
-    """Fold rows into the vectors of results in `out`."""
-    builder, fold = piece.builder, piece.fold
+    """Fold rows into the vectors of results in `out`, as many side by side as there are masks."""
+    builder, fold, vectors = piece.builder, piece.fold, len(masks)
     places = []
     for i in range(fold.width):
         first = builder.add(out, builder.mul(out_step, WORD(i)))
-        places += [piece.plus(first, v * LANES * piece.single.size) for v in range(VECTORS)]
+        places += [piece.plus(first, v * LANES * piece.single.size) for v in range(vectors)]
     begin = piece.results.numbers(fold.start)
 
     def held_so_far() -> list[Value]:
-        return [piece.results.load(at, masks[i % VECTORS]) for i, at in enumerate(places)]
+        return [piece.results.load(at, masks[i % vectors]) for i, at in enumerate(places)]
 
     held = branch(builder, more, held_so_far, lambda: [begin] * len(places))
 
@@ -292,11 +297,11 @@ def _down(
             for _ in range(count - 1):
                 starts.append(builder.add(starts[-1], row_step))
             new: list[Any] = [None] * len(carried)
-            for v in range(VECTORS):
-                vectors = [
+            for v in range(vectors):
+                read = [
                     piece.numbers.load(piece.plus(at, v * LANES * 4), masks[v]) for at in starts
                 ]
-                new[v::VECTORS] = fold.step(vectors, carried[v::VECTORS])
+                new[v::vectors] = fold.step(read, carried[v::vectors])
             return new
 
         return body
@@ -305,7 +310,7 @@ def _down(
     found = loop(builder, WORD(0), whole, WORD(GROUP), folding(GROUP), held)
     found = loop(builder, whole, rows, WORD(1), folding(1), found)
     for i, (value, at) in enumerate(zip(found, places, strict=True)):
-        piece.results.store(value, at, masks[i % VECTORS])
+        piece.results.store(value, at, masks[i % vectors])
 
 
 def _finish(fold: Fold, finish: Callable[[list[Value], Value, Value], Value]) -> Any:

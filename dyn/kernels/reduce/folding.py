@@ -3,7 +3,7 @@
 A float32 array that is dense in any order of its axes is one or the other. Rows and columns are cut
 into pieces by their sizes alone, so a result does not depend on the number of threads; what comes
 of the pieces is joined and finished in float64. How an array of one shape is cut is remembered. The
-folding of a piece is in `fold.py`.
+folding of a piece is in `fold.py`, the tasks that call it are in `fold_tasks.py`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dyn.kernels.reduce.fold import COLUMN, COLUMNS, FINISH, FINISH_WORDS, FINISHES, FOLDS, ROW
+from dyn.kernels.reduce.fold import COLUMN, COLUMNS, FINISH, FINISHES, FOLDS, ROW
+from dyn.kernels.reduce.fold_tasks import (
+    fold_columns,
+    fold_narrow,
+    fold_rows,
+    fold_short,
+    join_pieces,
+)
 from dyn.kernels.reduce.short import SHORT, SHORT_ROWS
 from dyn.kernels.runtime import memory
-from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of, float_word
-from dyn.kernels.runtime.jit import call_address, task
-from dyn.kernels.runtime.threads import argument, bounds, pack
 from dyn.kernels.vector.lanes import LANES
 
 _F32 = np.dtype(np.float32)
@@ -31,10 +35,6 @@ PIECE = 32768
 SLICE = 2048
 """Columns that one chunk folds, or NARROW where nothing else makes work for all threads."""
 NARROW = 128
-BLOCK = 32768
-"""Bytes of rows that are folded before going on to the next columns, but at least ROWS rows: few
-enough rows to be read side by side, enough of them to make up for reading the results so far."""
-ROWS = 8
 MAX_PIECES = 64
 
 
@@ -85,105 +85,6 @@ def _layout(
     natural = back == tuple(range(len(places)))
     kept = tuple(shape[a] for a in places)
     return _Layout(tuple(sizes), tuple(reduced), kept, math.prod(kept), None if natural else back)
-
-
-# ---- tasks -------------------------------------------------------------------------------------
-
-
-@task
-def _fold_rows(args, chunk, chunks):
-    """Pieces of rows.
-
-    Words: x, results, out; code, finish, a, b; rows, pieces, count, width_step, piece_step, size.
-    The results of a piece lie side by side for all rows.
-    """
-    x, results, code = data(argument(args, 0)), data(argument(args, 1)), argument(args, 3)
-    finish = argument(args, 4)
-    pieces, count = argument(args, 8), argument(args, 9)
-    width_step, piece_step, size = argument(args, 10), argument(args, 11), argument(args, 12)
-    start, stop = bounds(argument(args, 7) * pieces, chunk, chunks, 1)
-    for unit in range(start, stop):
-        row = unit // pieces
-        piece = unit - row * pieces
-        first, last = bounds(count, piece, pieces, 64)
-        to = results + piece * piece_step + size * row
-        call_address(code, x + 4 * (row * count + first), to, last - first, width_step)
-    if finish != 0:
-        own = pack(
-            argument(args, 1), argument(args, 2), size * start, 4 * start, stop - start,
-            width_step, 1, 0, 1, 0, argument(args, 5), argument(args, 6), 1, 0,
-        )  # fmt: skip
-        call_address(finish, own, 0, 1)
-
-
-@task
-def _fold_short(args, chunk, chunks):
-    """Some short rows.
-
-    Words: x, results, out; code, finish, a, b; rows, count, width_step, size, code for one row.
-    """
-    x, results, code = data(argument(args, 0)), data(argument(args, 1)), argument(args, 3)
-    count, width_step, size = argument(args, 8), argument(args, 9), argument(args, 10)
-    start, stop = bounds(argument(args, 7), chunk, chunks, LANES)
-    whole = start + (stop - start) // LANES * LANES
-    if start < whole:
-        source, to = x + 4 * count * start, results + size * start
-        call_address(code, source, to, whole - start, count, width_step)
-    for row in range(whole, stop):
-        source, to = x + 4 * count * row, results + size * row
-        call_address(argument(args, 11), source, to, count, width_step)
-    if argument(args, 4) != 0:
-        own = pack(
-            argument(args, 1), argument(args, 2), size * start, 4 * start, stop - start,
-            width_step, 1, 0, 1, 0, argument(args, 5), argument(args, 6), 1, 0,
-        )  # fmt: skip
-        call_address(argument(args, 4), own, 0, 1)
-
-
-@task
-def _fold_columns(args, chunk, chunks):
-    """Blocks of columns.
-
-    Words: x, results, out; code, finish, a, b; batch, pieces, slices, rows, columns, width_step,
-    piece_step, size, and where x and the results begin, in bytes.
-    """
-    x, results, code = data(argument(args, 0)), data(argument(args, 1)), argument(args, 3)
-    finish = argument(args, 4)
-    pieces, slices = argument(args, 8), argument(args, 9)
-    rows, columns = argument(args, 10), argument(args, 11)
-    width_step, piece_step, size = argument(args, 12), argument(args, 13), argument(args, 14)
-    x += argument(args, 15)
-    results += argument(args, 16)
-    start, stop = bounds(argument(args, 7) * pieces * slices, chunk, chunks, 1)
-    for unit in range(start, stop):
-        above = unit // slices
-        batch = above // pieces
-        first, last = bounds(columns, unit - above * slices, slices, COLUMNS)
-        low, high = bounds(rows, above - batch * pieces, pieces, 1)
-        step = max(ROWS, BLOCK // (4 * max(1, last - first)) // ROWS * ROWS)
-        if last - first <= COLUMNS:
-            step = max(1, high - low)
-        to = results + above * piece_step
-        for row in range(low, high, step):
-            source = x + 4 * columns * (batch * rows + row)
-            for column in range(first, last, COLUMNS):
-                call_address(
-                    code, source + 4 * column, to + size * column, min(step, high - row),
-                    min(COLUMNS, last - column), 4 * columns, width_step, row - low,
-                )  # fmt: skip
-        if finish != 0:
-            own = pack(
-                argument(args, 1), argument(args, 2), above * piece_step + size * first,
-                4 * (batch * columns + first), last - first,
-                width_step, 1, 0, 1, 0, argument(args, 5), argument(args, 6), 1, 0,
-            )  # fmt: skip
-            call_address(finish, own, 0, 1)
-
-
-@task
-def _join(args, chunk, chunks):
-    """Pieces joined and finished. Words: x, those of `finish`, its address."""
-    call_address(argument(args, 1 + FINISH_WORDS), args + 8, chunk, chunks)
 
 
 # ---- plans -------------------------------------------------------------------------------------
@@ -283,7 +184,7 @@ def _launches(found: _Folding, finish: Any, a: int, b: int) -> tuple[Launch, ...
         listed.append(Launch([(found.run, 1)], 3, found.code, 0, a, b, *found.rest))
     before, after = found.join
     chunks = chunks_of(math.prod(found.results), GRAIN)
-    listed.append(Launch([(_join, chunks)], 3, 0, 0, *before, a, b, *after, finish.address))
+    listed.append(Launch([(join_pieces, chunks)], 3, 0, 0, *before, a, b, *after, finish.address))
     return tuple(listed)
 
 
@@ -304,10 +205,10 @@ def _of_rows(name: str, outer: int, rows: int, count: int) -> _Folding:
         one = ROW[name].address if rows % LANES else 0
         words = (rows, count, width_step, size, one)
         code = SHORT_ROWS[name].address
-        return _Folding(_fold_short, chunks, words, code, results, fold.dtype, fold.start, join)
+        return _Folding(fold_short, chunks, words, code, results, fold.dtype, fold.start, join)
     words = (rows, pieces, count, width_step, piece_step, size)
     code = ROW[name].address
-    return _Folding(_fold_rows, chunks, words, code, results, fold.dtype, fold.start, join)
+    return _Folding(fold_rows, chunks, words, code, results, fold.dtype, fold.start, join)
 
 
 def _of_columns(name: str, outer: int, batch: int, rows: int, columns: int) -> _Folding:
@@ -327,10 +228,16 @@ def _of_columns(name: str, outer: int, batch: int, rows: int, columns: int) -> _
     if pieces * outer > 1:
         one, step = batch // outer, pieces * piece_step
         join = (columns, width_step, pieces, piece_step, outer, one * step), (one, step)
-    words = (batch, pieces, slices, rows, columns, width_step, piece_step, size, 0, 0)
     chunks = min(chunks_of(batch * rows * columns, GRAIN), batch * pieces * slices)
+    if join is None and batch > 1 and columns <= COLUMNS:
+        words = (batch, rows, columns, batch * width_step, size)
+        return _Folding(
+            fold_narrow, chunks, words, COLUMN[name].address, (fold.width, batch, columns),
+            fold.dtype, fold.start, None,
+        )  # fmt: skip
+    words = (batch, pieces, slices, rows, columns, width_step, piece_step, size, 0, 0)
     return _Folding(
-        _fold_columns, chunks, words, COLUMN[name].address, (batch, pieces, fold.width, columns),
+        fold_columns, chunks, words, COLUMN[name].address, (batch, pieces, fold.width, columns),
         fold.dtype, fold.start, join,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Reductions over axes: sums, means, extremes, products, variance, norms.
 
-Dense float32 arrays are folded by our own kernels (`folding.py`), all others by numpy. Half
-precision is reduced in float32, small integers are summed as int64.
+float32 arrays are folded by our own kernels (`folding.py`), others and small ones that are not
+dense by numpy. Half precision is reduced in float32, small integers are summed as int64.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from dyn.kernels import softmax
+from dyn.kernels.copy import contiguous
 from dyn.kernels.elementwise import apply as elementwise
 from dyn.kernels.reduce.folding import folded
 
@@ -19,6 +20,29 @@ _F32 = np.dtype(np.float32)
 
 JOIN = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
 """numpy's functions."""
+
+
+FEW = 1024
+"""Elements of which numpy may add one after the other: it does where they do not follow on each
+other in memory, and in float32 a sum of many ones so stops at 2**24."""
+
+
+def _folded(
+    name: str, x: np.ndarray, axes: tuple[int, ...], keepdims: bool, correction: int = 0
+) -> np.ndarray | None:
+    """`folded`, of a copy where x is not dense or its axes do not fall into rows or columns."""
+    found = folded(name, x, axes, keepdims, correction)
+    if found is not None or x.dtype != _F32 or x.size <= FEW or not axes:
+        return found
+    found = folded(name, contiguous(x), axes, keepdims, correction)
+    if found is not None:
+        return found
+    kept = [a for a in range(x.ndim) if a not in axes]
+    rows = contiguous(x.transpose((*kept, *axes)))
+    found = folded(name, rows, tuple(range(len(kept), x.ndim)), False, correction)
+    if found is None or not keepdims:
+        return found
+    return found.reshape([1 if a in axes else n for a, n in enumerate(x.shape)])
 
 
 def _count(x: np.ndarray, axes: tuple[int, ...]) -> int:
@@ -34,7 +58,7 @@ def _is_half(dtype: np.dtype) -> bool:
 
 def _reduce(name: str, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
     """A sum, product or extreme; half precision is folded in float32, small integers in int64."""
-    found = folded(name, x, axes, keepdims)
+    found = _folded(name, x, axes, keepdims)
     if found is not None:
         return found
     if _is_half(x.dtype):
@@ -67,7 +91,7 @@ def min(x, axes, keepdims):
 
 def mean(x, axes, keepdims):
     """Mean over `axes` of floating-point numbers."""
-    found = folded("mean", x, axes, keepdims)
+    found = _folded("mean", x, axes, keepdims)
     if found is not None:
         return found
     if _is_half(x.dtype):
@@ -78,7 +102,7 @@ def mean(x, axes, keepdims):
 
 def var(x, axes, keepdims, correction):
     """Mean squared distance from the mean over `axes`, divided by the count less `correction`."""
-    found = folded("var", x, axes, keepdims, correction)
+    found = _folded("var", x, axes, keepdims, correction)
     if found is not None:
         return found
     if _is_half(x.dtype):
@@ -97,7 +121,7 @@ def std(x, axes, keepdims, correction):
 
 def norm(x, axes, keepdims):
     """Square root of the sum of squares over `axes`."""
-    found = folded("norm", x, axes, keepdims)
+    found = _folded("norm", x, axes, keepdims)
     if found is not None:
         return found
     if _is_half(x.dtype):

@@ -11,11 +11,15 @@ from typing import Any
 from dyn.compat.torch import absent, algebra
 from dyn.compat.torch.nn import bag, image_functions, margin
 from dyn.compat.torch.nn import loss_functions as losses
+from dyn.compat.torch.nn.settings import spacing_or
 from dyn.compat.torch.tensor import flavoured, write
+from dyn.core.errors import ShapeError
+from dyn.core.op import OPS
 from dyn.nn import functional as F
 from dyn.ops import attention as attentions
-from dyn.ops import pool
+from dyn.ops import pool, shape
 from dyn.ops.embedding import rows_of
+from dyn.ops.infer import show
 
 _SAME = """celu elu glu gumbel_softmax hardsigmoid hardswish leaky_relu mish prelu relu6 rrelu selu
     silu softplus softsign tanh tanhshrink sigmoid bilinear
@@ -200,7 +204,7 @@ def _instance_norm(
 
 def _rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: Any = None) -> Any:
     """Divided by the root of the mean square over the last axes."""
-    epsilon = 1.1920928955078125e-07 if eps is None else eps
+    epsilon = spacing_or(eps, input._read().dtype)
     return F.rms_norm(input, list(normalized_shape), weight, epsilon)
 
 
@@ -240,8 +244,13 @@ def _interpolate(
     mode: str = "nearest",
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> Any:
-    """Another size in pixels."""
+    """Another size in pixels; smoothing before it gets smaller is not there."""
+    if antialias:
+        raise NotImplementedError(
+            "interpolate(antialias=True) is not there; mode='area' averages what falls together"
+        )
     return F.interpolate(
         input, size, scale_factor, mode, bool(align_corners),
         recompute_scale_factor=bool(recompute_scale_factor),
@@ -256,11 +265,41 @@ def _attention(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> Any:
-    """Attention over (..., heads, length, width)."""
-    return attentions.attention(
+    """Attention over (..., length, width), with any axes before these, or none.
+
+    Raises:
+        ShapeError: axes or sizes of query, key and value do not fit.
+    """
+    lead = tuple(query.shape[:-2])
+    if query.ndim != 4:
+        query, key, value = (_of_four_axes(x, query.ndim) for x in (query, key, value))
+        if attn_mask is not None and attn_mask.ndim > 3:
+            size = attn_mask.shape[-3:]
+            wide = OPS["expand"](attn_mask, shape=(*lead[:-1], *size))
+            attn_mask = shape.reshape(wide, [-1, *size])
+    elif not enable_gqa and key.shape[1] not in (query.shape[1], 1):
+        raise ShapeError(
+            f"scaled_dot_product_attention: query has {query.shape[1]} heads, key "
+            f"{key.shape[1]}; heads are shared with enable_gqa=True"
+        )
+    out = attentions.attention(
         query, key, value, attn_mask, dropout_p, is_causal, dropout_p > 0, scale
     )
+    return out if len(lead) == 2 else shape.reshape(out, [*lead, *out.shape[-2:]])
+
+
+def _of_four_axes(x: Any, axes: int) -> Any:
+    """x as (batch, heads, length, width), of as many axes as the query has."""
+    if x.ndim != axes or axes < 2:
+        raise ShapeError(
+            "scaled_dot_product_attention: query, key and value are (..., length, width) with "
+            f"equal axes before; got {show(x.shape)} beside a query of {axes} axes"
+        )
+    if axes < 4:
+        return shape.reshape(x, [*(1,) * (4 - axes), *x.shape])
+    return shape.reshape(x, [-1, *x.shape[-3:]])
 
 
 def _unfold(

@@ -8,7 +8,7 @@ import numpy as np
 
 from dyn.compat.torch.nn.linear import finish
 from dyn.compat.torch.nn.module import Mixin, Module
-from dyn.compat.torch.nn.settings import Setting
+from dyn.compat.torch.nn.settings import Setting, spacing_or
 from dyn.compat.torch.tensor import Base
 from dyn.core.dispatch import scalar
 from dyn.nn import functional as F
@@ -209,15 +209,10 @@ class InstanceNorm3d(_InstanceNorm, group_norm.InstanceNorm3D, Module):
     """Normalises each channel of each sample of [N, C, D, H, W]."""
 
 
-def _spacing_or(eps: float | None) -> float:
-    """PyTorch's default is the spacing of numbers near one."""
-    return float(np.finfo(np.float32).eps) if eps is None else eps
-
-
 class RMSNorm(group_norm.RMSNorm, Module):
     """Divides each row by the root of its mean square: see `dyn.nn.RMSNorm`."""
 
-    eps = Setting("_epsilon", _spacing_or)
+    eps = Setting("_epsilon", spacing_or)
 
     def __init__(
         self,
@@ -228,10 +223,14 @@ class RMSNorm(group_norm.RMSNorm, Module):
         dtype: Any = None,
     ):
         scale = None if elementwise_affine else False
-        super().__init__(normalized_shape, _spacing_or(eps), scale)
+        super().__init__(normalized_shape, spacing_or(eps), scale)
         self.normalized_shape, self.eps = tuple(self._normalized_shape), eps
         self.elementwise_affine = elementwise_affine
         finish(self, device, dtype)
+
+    def forward(self, input: Any) -> Any:
+        epsilon = spacing_or(self.eps, input._read().dtype)
+        return F.rms_norm(input, self._normalized_shape, self.weight, eps=epsilon)
 
     def extra_repr(self) -> str:
         return (

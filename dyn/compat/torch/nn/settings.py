@@ -10,9 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 
 def _same(value: Any) -> Any:
     return value
+
+
+def spacing_or(eps: float | None, dtype: Any = np.float32) -> float:
+    """`eps`, or the spacing of numbers near one; half precision is computed in float32."""
+    if eps is not None:
+        return eps
+    return float(np.finfo(np.float64 if dtype == np.float64 else np.float32).eps)
 
 
 class Setting:

@@ -1,0 +1,70 @@
+"""Calls that PyTorch refuses, too: no value must come of them, and one line says what was wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import dyn.compat.torch as torch
+import dyn.compat.torch.nn.functional as F
+
+CALLS: dict[str, tuple[Callable[[], Any], str]] = {
+    "too few repeats": (
+        lambda: torch.repeat_interleave(torch.ones(3), torch.tensor([1, 2])),
+        r"repeats \[2\] must be one number for each element of axis 0 of \[3\]",
+    ),
+    "negative repeats": (
+        lambda: torch.repeat_interleave(torch.ones(3), torch.tensor([1, -2, 1])),
+        r"repeated -2 times",
+    ),
+    "a negative repeat": (lambda: torch.repeat_interleave(torch.ones(3), -1), r"repeated -1 times"),
+    "more shifts than axes": (
+        lambda: torch.roll(torch.ones(3), (1, 2), 0),
+        r"\(1, 2\) must be a number of places for each of 0",
+    ),
+    "windows longer than the axis": (
+        lambda: torch.ones(3).unfold(0, 4, 1),
+        r"windows of 4 elements, 1 apart, do not fit axis 0 of \[3\]",
+    ),
+    "windows that stand still": (lambda: torch.ones(3).unfold(0, 2, 0), r"0 apart"),
+    "negative windows": (lambda: torch.ones(3).unfold(0, -1, 1), r"windows of -1 elements"),
+    "no chunks": (lambda: torch.ones(5).chunk(0), r"a piece or more, got 0"),
+    "no pieces": (lambda: torch.tensor_split(torch.ones(5), 0), r"a piece or more, got 0"),
+    "pieces of nothing": (lambda: torch.ones(5).split(0), r"pieces of 0 cannot make up size 5"),
+    "no axis of three": (
+        lambda: torch.cross(torch.ones(2), torch.ones(2)),
+        r"no axis of \[2\] has size 3",
+    ),
+    "labels for other pairs": (
+        lambda: F.cosine_embedding_loss(torch.ones(2, 3), torch.ones(2, 3), torch.tensor([1])),
+        r"labels of \[1\] for pairs of \[2\]",
+    ),
+    "bins of nothing": (
+        lambda: F.adaptive_max_pool2d(torch.ones(2, 3, 4, 0), 2),
+        r"axis 3 of \[2, 3, 4, 0\] has size 0",
+    ),
+    "smoothing before pixels": (
+        lambda: F.interpolate(torch.ones(1, 1, 4, 4), size=2, mode="bilinear", antialias=True),
+        r"antialias=True\) is not there; mode='area'",
+    ),
+    "means of nothing": (
+        lambda: F.adaptive_avg_pool1d(torch.ones(2, 3, 0), 2),
+        r"axis 2 of \[2, 3, 0\] has size 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_refused(name: str) -> None:
+    call, words = CALLS[name]
+    with pytest.raises((ValueError, IndexError, NotImplementedError), match=words):
+        call()
+
+
+def test_what_is_just_allowed() -> None:
+    assert torch.ones(3).unfold(0, 3, 1).shape == (1, 3)
+    assert [len(x) for x in torch.ones(0).split(0)] == [0]
+    assert torch.repeat_interleave(torch.ones(3), 0).shape == (0,)
+    assert torch.roll(torch.arange(3), (1,), (0,)).tolist() == [2, 0, 1]
