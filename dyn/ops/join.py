@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core.dim import Dim
+from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor

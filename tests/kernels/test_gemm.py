@@ -202,3 +202,8 @@ for m, k, n in [(33, 70, 45), (64, 256, 256), (5, 3, 2), (300, 20, 9)]:
 def test_narrower_vectors(lanes):
     environment = dict(os.environ, DYN_LANES=lanes)
     subprocess.run([sys.executable, "-c", NARROW], check=True, env=environment)
+
+
+def test_matrices_of_one_element_whose_strides_mean_nothing():
+    x = np.lib.stride_tricks.as_strided(np.arange(3, dtype=np.float32), (3, 1, 1), (4, 96, 96))
+    np.testing.assert_array_equal(gemm.matmul(x, x), x * x)

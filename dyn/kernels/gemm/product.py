@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dyn.kernels.copy import contiguous
+from dyn.kernels.copy import copied
 from dyn.kernels.gemm import pack as packs
 from dyn.kernels.gemm import tile as tiles
 from dyn.kernels.gemm.pack import (
@@ -342,7 +342,7 @@ def product(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, flags: int) 
 
 def _with_unit_step(x: np.ndarray) -> np.ndarray:
     """The matrices themselves if one of their axes is contiguous, else a copy."""
-    return x if x.itemsize in x.strides[-2:] else contiguous(x)
+    return x if x.itemsize in x.strides[-2:] else copied(x)
 
 
 def _offsets(batch: tuple[int, ...], *layouts: Layout) -> np.ndarray:
