@@ -250,13 +250,13 @@ def _(g, *, x_shape):
 
 def expand(x: Tensor, shape: Any) -> Tensor:
     """Repeat along axes of size 1 and along new leading axes; -1 keeps a size."""
-    old, new = list(x.shape), sizes_of(shape)
+    old, new = x.shape, sizes_of(shape)
     lead = len(new) - len(old)
-    sizes = tuple(
-        old[i - lead] if isinstance(n, int) and n == -1 and i >= lead else n
+    sizes = [
+        old[i - lead] if n.__class__ is int and n == -1 and i >= lead else n
         for i, n in enumerate(new)
-    )
-    return _expand(x, shape=sizes)
+    ]
+    return apply(_expand, (x,), (tuple(sizes),))
 
 
 def broadcast_to(x: Tensor, shape: Any) -> Tensor:

@@ -269,6 +269,8 @@ def _std(x, *, axes, keepdims, correction):
 @_std.vjp("x")
 def _(g, *, x, out, x_shape, axes, keepdims, correction):
     away = subtract(x, _mean(x, axes=axes, keepdims=True))
+    # A mean is rounded: among equal elements what is left of it is as large as their deviation.
+    away = subtract(away, _mean(away, axes=axes, keepdims=True))
     safe = where(OPS["equal"](out, 0), 1, out)
     scaled = divide(g, multiply(safe, subtract(count(x_shape, axes), correction)))
     return multiply(spread(scaled, x_shape, axes, keepdims), away)

@@ -208,3 +208,11 @@ def test_unused_output_of_a_split_gets_zeros():
     _, second = OPS["split"](x, sizes=(1, 3), axis=0)
     (second * second).backward()
     np.testing.assert_array_equal(x.grad.numpy(), [0.0, 4.0, 6.0, 8.0])
+
+
+@pytest.mark.parametrize("number", [0.1, -1.7, 3.3e7, 1e-20])
+@pytest.mark.parametrize("count", [2, 31, 57])
+def test_equal_elements_have_no_slope_of_their_deviation(number, count):
+    x = leaf(*[number] * count)
+    dyn.ops.reduce.std(x).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), np.zeros(count, np.float32))

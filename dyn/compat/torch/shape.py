@@ -102,11 +102,12 @@ def broadcast_to(x: Any, size: Any) -> Any:
 
 def expanded(x: Any, sizes: Sequence[Any]) -> Any:
     """A view of x in which axes of size 1 are repeated: it is read-only where one is."""
-    lead = len(sizes) - x.ndim
-    olds = [1] * lead + list(x.shape)
+    own = x.shape
+    lead = len(sizes) - len(own)
+    olds = (*[1] * lead, *own)
     if lead >= 0 and all(map(_kept, sizes, olds)):
         return ops.unsqueeze(x, range(lead))
-    shape = tuple(old if _is(n, -1) else n for n, old in zip(sizes, olds, strict=False))
+    shape = tuple([old if _is(n, -1) else n for n, old in zip(sizes, olds, strict=False)])
     return shared(
         x, lambda base: join.expand(base, sizes), lambda a: np.broadcast_to(a, plain(shape))
     )

@@ -21,6 +21,7 @@ from dyn.core import tensor as core
 from dyn.core.alias import layout
 from dyn.core.dispatch import cast_to
 from dyn.core.modes import is_grad_enabled
+from dyn.core.observe import current
 from dyn.nn import state
 
 Base = core.Tensor
@@ -77,6 +78,8 @@ class Tensor(Base):
     @property
     def shape(self) -> Any:
         """Sizes as a `torch.Size`; while a model is traced, dynamic sizes are symbolic."""
+        if self._alias is None and self._array is not None and not current():
+            return Size(self._array.shape)
         return Size(super().shape)
 
     def size(self, dim: int | None = None) -> Any:  # type: ignore[override]
