@@ -249,7 +249,7 @@ def _linear_grad(g, w, x=None, *, transpose_w, of):
 
     x is None if the gradient of w is not among them.
     """
-    return gemm.linear_grad(g, w, x, turned=transpose_w, wanted=of)
+    return gemm.linear_grad(g, w, x, transposed=transpose_w, wanted=of)
 
 
 def _as_matrix(x: Tensor) -> Tensor:

@@ -97,17 +97,21 @@ def _flipped(x: Type, *, axes: tuple[int, ...]) -> Run:
 
 def _matmul(x: Type, y: Type, *, transpose_x: bool, transpose_y: bool) -> Run | None:
     general = partial(OPS["matmul"].kernel, transpose_x=transpose_x, transpose_y=transpose_y)
-    return gemm.bound(x.shape, y.shape, x.dtype, general, turn_a=transpose_x, turn_b=transpose_y)
+    return gemm.bound(
+        x.shape, y.shape, x.dtype, general, transpose_a=transpose_x, transpose_b=transpose_y
+    )
 
 
 def _linear(x: Type, w: Type, b: Type | None, *, transpose_w: bool) -> Run | None:
     general = partial(OPS["linear"].kernel, transpose_w=transpose_w)
-    return gemm.bound(x.shape, w.shape, x.dtype, general, turn_b=transpose_w, biased=b is not None)
+    return gemm.bound(
+        x.shape, w.shape, x.dtype, general, transpose_b=transpose_w, biased=b is not None
+    )
 
 
 def _linear_grad(g: Type, w: Type, x: Type | None, **attrs: Any) -> Run | None:
-    turned, wanted = attrs["transpose_w"], attrs["of"]
-    return gemm.bound_linear_grad(g.shape, w.shape, g.dtype, turned=turned, wanted=wanted)
+    transposed, wanted = attrs["transpose_w"], attrs["of"]
+    return gemm.bound_linear_grad(g.shape, w.shape, g.dtype, transposed=transposed, wanted=wanted)
 
 
 def _bind() -> None:

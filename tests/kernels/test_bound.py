@@ -41,30 +41,27 @@ LAYOUTS = st.sampled_from(["C", "last axes swapped", "rows apart", "reversed"])
 @given(SIZES, SIZES, SIZES, BATCHES, LAYOUTS, LAYOUTS, st.sampled_from(["f4", "f8"]), st.data())
 @settings(max_examples=500, deadline=None)
 def test_any_product_equals_numpys(m, k, n, batches, left, right, dtype, data):
-    turn_a, turn_b, biased = (data.draw(st.booleans()) for _ in range(3))
+    transpose_a, transpose_b, biased = (data.draw(st.booleans()) for _ in range(3))
     rng = np.random.default_rng(m * 1600 + k * 40 + n)
     lead_a, lead_b = batches
-    a = rng.standard_normal((*lead_a, *((k, m) if turn_a else (m, k)))).astype(dtype)
-    b = rng.standard_normal((*lead_b, *((n, k) if turn_b else (k, n)))).astype(dtype)
+    a = rng.standard_normal((*lead_a, *((k, m) if transpose_a else (m, k)))).astype(dtype)
+    b = rng.standard_normal((*lead_b, *((n, k) if transpose_b else (k, n)))).astype(dtype)
     bias = rng.standard_normal(n).astype(dtype) if biased and not lead_b else None
-    x, y = swapped(a, turn_a), swapped(b, turn_b)
-    if data.draw(st.booleans(), label="a row without its axis"):
-        x, a = x[..., 0, :], a[..., 0] if turn_a else a[..., 0, :]
-        a, x = (a, x) if a.ndim == 1 else (swapped(x[..., None, :], turn_a), x[..., None, :])
-    if bias is None and data.draw(st.booleans(), label="a column without its axis"):
-        y = y[..., 0]
-        b, y = (y, y) if y.ndim == 1 else (swapped(y[..., None], turn_b), y[..., None])
+    x, y = swapped(a, transpose_a), swapped(b, transpose_b)
+    if not lead_a and data.draw(st.booleans(), label="a row without its axis"):
+        a = x = x[0]
+    if not lead_b and bias is None and data.draw(st.booleans(), label="a column without its axis"):
+        b = y = y[:, 0]
     wanted = np.matmul(x.astype("f8"), y.astype("f8"))
     if bias is not None:
         wanted = wanted + bias
 
     def otherwise(x, y, bias=None):
-        x, y = (swapped(z, turn and z.ndim > 1) for z, turn in ((x, turn_a), (y, turn_b)))
+        x, y = (swapped(z, turn and z.ndim > 1) for z, turn in ((x, transpose_a), (y, transpose_b)))
         return gemm.matmul(x, y, bias=bias)
 
-    run = gemm.bound(a.shape, b.shape, a.dtype, otherwise,
-                     turn_a=turn_a, turn_b=turn_b, biased=bias is not None)  # fmt: skip
-    run = run or otherwise
+    how = {"transpose_a": transpose_a, "transpose_b": transpose_b, "biased": bias is not None}
+    run = gemm.bound(a.shape, b.shape, a.dtype, otherwise, **how) or otherwise
     more = () if bias is None else (np.repeat(bias, 2)[::2] if left == "reversed" else bias,)
     left, right = (how if z.ndim > 1 else "C" for how, z in ((left, a), (right, b)))
     for _ in range(2):  # the second time from memory

@@ -12,7 +12,7 @@ import pytest
 import dyn
 from dyn import nn
 from dyn.kernels.conv import conv2d
-from dyn.kernels.runtime import derived as room
+from dyn.kernels.runtime import derived as module
 from dyn.kernels.runtime.derived import derived, share
 from tracer import InputSpec, trace
 
@@ -53,15 +53,15 @@ def test_a_view_has_what_its_owner_has() -> None:
 
 def test_it_is_forgotten_with_the_weight() -> None:
     gc.collect()
-    before = len(room._SEEN)
+    before = len(module._SEEN)
     weight = np.ones(3)
     view = weight.view()
     share(view, weight)
     derived(view, "packed", list)
-    assert len(room._SEEN) == before + 2
+    assert len(module._SEEN) == before + 2
     del weight, view
     gc.collect()
-    assert len(room._SEEN) == before
+    assert len(module._SEEN) == before
 
 
 def test_a_trace_packs_no_weight_anew(monkeypatch: pytest.MonkeyPatch) -> None:

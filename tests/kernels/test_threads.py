@@ -383,14 +383,14 @@ def test_without_posix_threads_everything_compiles_and_runs_in_one_thread(tmp_pa
     program = """
 import importlib, os, sys
 from dyn.kernels.runtime.jit import KERNELS
-rooms = ("dyn.kernels.runtime.posix", "dyn.kernels.runtime.threads")
-for room in rooms:
-    sys.modules.pop(room, None)
+modules = ("dyn.kernels.runtime.posix", "dyn.kernels.runtime.threads")
+for module in modules:
+    sys.modules.pop(module, None)
 name, os.name = os.name, "other"
-threads = [importlib.import_module(room) for room in rooms][-1]
+threads = [importlib.import_module(module) for module in modules][-1]
 os.name = name
 for name, made in sorted(KERNELS.items()):
-    if name.startswith(rooms):
+    if name.startswith(modules):
         made.compile_all()
 assert threads.pool() == 0 and threads._fork_join.address
 """

@@ -28,15 +28,15 @@ class _Case(NamedTuple):
     """A product of operands of certain shapes.
 
     Attributes:
-        turn_a, turn_b: whether the last two axes of an operand are exchanged first.
+        transpose_a, transpose_b: whether the last two axes of an operand are exchanged first.
         shape: of the result.
         tall: there is one matrix b, so that the rows of all matrices of a are those of one.
         dtype: of all operands.
         biased: whether a bias is added to the rows.
     """
 
-    turn_a: bool
-    turn_b: bool
+    transpose_a: bool
+    transpose_b: bool
     shape: Shape
     tall: bool
     dtype: np.dtype
@@ -48,10 +48,10 @@ class _Case(NamedTuple):
         return (self.dtype.itemsize,)
 
     def matrices(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The operands as the loops take them: turned, and two matrices if they are `tall`."""
-        if self.turn_a:
+        """The operands as the loops take them: transposed, and two matrices if they are `tall`."""
+        if self.transpose_a:
             a = a.swapaxes(-1, -2)
-        if self.turn_b:
+        if self.transpose_b:
             b = b.swapaxes(-1, -2)
         if self.tall and a.ndim > 2:
             a = a.reshape(-1, a.shape[-1])
@@ -62,14 +62,13 @@ class _Case(NamedTuple):
     def prepare(self, a: np.ndarray, b: np.ndarray) -> Ready | None:
         """What runs for operands with the strides of these; None if they must be copied first."""
         left, right = self.matrices(a, b)
+        if not np.may_share_memory(left, a):
+            return None  # the rows of a do not follow one another
+        layouts = (left.shape, left.strides), (right.shape, right.strides)
         if self.tall:
-            if not np.may_share_memory(left, a):
-                return None
-            layouts = (left.shape, left.strides), (right.shape, right.strides)
             found = ready_matrices(*layouts, self.biased, 0, self.dtype)
         else:
             steps = np.empty(self.shape, self.dtype).strides
-            layouts = (left.shape, left.strides), (right.shape, right.strides)
             found = ready_batch(*layouts, (self.shape, steps))
         return None if found.launch is None else found
 
@@ -80,8 +79,8 @@ def bound(
     dtype: np.dtype,
     otherwise: Run,
     *,
-    turn_a: bool = False,
-    turn_b: bool = False,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
     biased: bool = False,
 ) -> Run | None:
     """A product of arrays of these shapes, to be called with both and the bias, if there is one.
@@ -90,7 +89,7 @@ def bound(
         a, b: (..., m, k) or (k,), and (..., k, n) or (k,), as in `matmul`.
         dtype: of all operands.
         otherwise: what does the same for operands of any strides.
-        turn_a, turn_b: the operand is (..., k, m), or (..., n, k).
+        transpose_a, transpose_b: the operand is (..., k, m), or (..., n, k).
         biased: a bias (n,) is added; b is a matrix then.
 
     Returns:
@@ -98,15 +97,15 @@ def bound(
     """
     if dtype not in (np.float32, np.float64) or not a or not b or 0 in a or 0 in b:
         return None
-    turn_a, turn_b = turn_a and len(a) > 1, turn_b and len(b) > 1
-    rows = () if len(a) == 1 else a[-1:] if turn_a else a[-2:-1]
-    columns = () if len(b) == 1 else b[-2:-1] if turn_b else b[-1:]
+    transpose_a, transpose_b = transpose_a and len(a) > 1, transpose_b and len(b) > 1
+    rows = () if len(a) == 1 else a[-1:] if transpose_a else a[-2:-1]
+    columns = () if len(b) == 1 else b[-2:-1] if transpose_b else b[-1:]
     shape = (*np.broadcast_shapes(a[:-2], b[:-2]), *rows, *columns)
     # One matrix for the whole batch: the rows of all of a are one tall matrix.
     tall = math.prod(b[:-2]) == 1
-    if (a[-2] if turn_a else a[-1]) == 1 or (tall and turn_a and math.prod(a[:-2]) > 1):
+    if (a[-2] if transpose_a else a[-1]) == 1 or (tall and transpose_a and math.prod(a[:-2]) > 1):
         return None
-    case = _Case(turn_a, turn_b, shape, tall, dtype, biased)
+    case = _Case(transpose_a, transpose_b, shape, tall, dtype, biased)
     if columns in ((), (1,)):
         return _times_column(case, otherwise) if len(b) < 3 else None
     if math.prod(shape[:-1]) == 1:
@@ -118,7 +117,7 @@ def bound(
 
 def _times_matrix(case: _Case, flat: bool, otherwise: Run) -> Run:
     """The product of matrices or of batches of them."""
-    plain = flat and not (case.turn_a or case.turn_b)
+    plain = flat and not (case.transpose_a or case.transpose_b)
     deep = case.tall and len(case.shape) > 2
     make, wide, step = memory.maker(case.shape, case.dtype), (-1, case.shape[-1]), case.step
     known: dict[Any, tuple[Any, Run | None, np.ndarray]] = {}
@@ -168,7 +167,7 @@ def _times_row(case: _Case, otherwise: Run) -> Run:
 
     def prepare(x: np.ndarray, y: np.ndarray) -> Any:
         y = y.reshape(y.shape[-2:])
-        return ready_vector(y if case.turn_b else y.T, x.reshape(-1))
+        return ready_vector(y if case.transpose_b else y.T, x.reshape(-1))
 
     return _vectors(case, prepare, otherwise, first=False)
 

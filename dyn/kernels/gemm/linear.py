@@ -38,42 +38,42 @@ class _Products(NamedTuple):
 
 
 def linear_grad(
-    g: np.ndarray, w: np.ndarray, x: np.ndarray | None, *, turned: bool, wanted: tuple[str, ...]
+    g: np.ndarray, w: np.ndarray, x: np.ndarray | None, *, transposed: bool, wanted: tuple[str, ...]
 ) -> tuple[np.ndarray, ...]:
     """Gradients of a linear map.
 
     Args:
         g: (..., out), the gradient of its result.
-        w: (in, out), or (out, in) if it is `turned`.
+        w: (in, out), or (out, in) if it is `transposed`.
         x: (..., in); None if the gradient of w is not wanted.
         wanted: the inputs whose gradients are wanted, of "x", "w" and "b".
 
     Returns:
         The gradient of each that is wanted.
     """
-    return _gradients(_GENERAL[turned], turned, wanted, g, w, x)
+    return _gradients(_GENERAL[transposed], transposed, wanted, g, w, x)
 
 
 def bound_linear_grad(
-    g: Shape, w: Shape, dtype: np.dtype, *, turned: bool, wanted: tuple[str, ...]
+    g: Shape, w: Shape, dtype: np.dtype, *, transposed: bool, wanted: tuple[str, ...]
 ) -> Run | None:
     """`linear_grad` for arrays of these shapes, called with g, w and x; None as in `bound`."""
     rows, columns = math.prod(g[:-1]), g[-1]
-    inner = w[1] if turned else w[0]
-    of_x, inputs_first, outputs_first = _GENERAL[turned]
+    inner = w[1] if transposed else w[0]
+    of_x, inputs_first, outputs_first = _GENERAL[transposed]
     made = (
-        bound(g, w, dtype, of_x, turn_b=not turned),
-        bound((rows, inner), (rows, columns), dtype, inputs_first, turn_a=True),
-        bound((rows, columns), (rows, inner), dtype, outputs_first, turn_a=True),
+        bound(g, w, dtype, of_x, transpose_b=not transposed),
+        bound((rows, inner), (rows, columns), dtype, inputs_first, transpose_a=True),
+        bound((rows, columns), (rows, inner), dtype, outputs_first, transpose_a=True),
     )
     if None in made:
         return None
-    return partial(_gradients, _Products(*made), turned, wanted)  # type: ignore[arg-type]
+    return partial(_gradients, _Products(*made), transposed, wanted)  # type: ignore[arg-type]
 
 
 def _gradients(
     products: _Products,
-    turned: bool,
+    transposed: bool,
     wanted: tuple[str, ...],
     g: np.ndarray,
     w: np.ndarray,
@@ -86,12 +86,12 @@ def _gradients(
             made.append(products.of_x(g, w))
         elif name == "b":
             made.append(total(rows, (0,), False))
-        elif w.flags.c_contiguous == turned:
+        elif w.flags.c_contiguous == transposed:
             found = products.outputs_first(rows, _rows(x))
-            made.append(found if turned else found.T)
+            made.append(found if transposed else found.T)
         else:
             found = products.inputs_first(_rows(x), rows)
-            made.append(found.T if turned else found)
+            made.append(found.T if transposed else found)
     return tuple(made)
 
 
@@ -101,12 +101,12 @@ def _rows(x: np.ndarray | None) -> np.ndarray:
     return x if x.ndim == 2 else contiguous(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def _turned_times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _transposed_times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return matmul(a.T, b)
 
 
 _GENERAL = (
-    _Products(lambda g, w: matmul(g, w.T), _turned_times, _turned_times),
-    _Products(matmul, _turned_times, _turned_times),
+    _Products(lambda g, w: matmul(g, w.T), _transposed_times, _transposed_times),
+    _Products(matmul, _transposed_times, _transposed_times),
 )
-"""The products for arrays of any strides and dtype; those of a weight that is turned second."""
+"""The products for arrays of any strides and dtype; those of a weight that is transposed second."""
