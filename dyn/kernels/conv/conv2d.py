@@ -3,8 +3,8 @@
 float32 and float64; stride (h, w), padding (top, bottom, left, right), dilation (h, w). Activations
 leave with channels last in memory, which is also how they are best given; weights may lie in any
 order, best [kh][kw][ci][co]. Each algorithm has files of its own: direct sums over the window
-(`bands`, `weight`), few output channels (`planes`), depthwise convolution (`depthwise`,
-`depthwise_weight`), and Winograd's filtering (the folder `winograd`).
+(`bands`, `weight`), few output channels (`planes`, `weight_rows`), depthwise convolution
+(`depthwise`, `depthwise_weight`), and Winograd's filtering (the folder `winograd`).
 
 Which one is taken depends on shapes, memory layout and `precise` alone, so equal calls give equal
 bits. Only results that Winograd's filtering makes infinite or NaN are computed again, directly.
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from dyn.kernels.conv import depthwise, depthwise_weight, planes
+from dyn.kernels.conv import depthwise, depthwise_weight, planes, weight_rows
 from dyn.kernels.conv.bands import forward_phases, full_phase, transposed_phases
 from dyn.kernels.conv.depthwise import DepthwisePlan
 from dyn.kernels.conv.depthwise_weight import DepthwiseWeightPlan
@@ -26,6 +26,7 @@ from dyn.kernels.conv.plan import BandPlan
 from dyn.kernels.conv.planes import PlanesPlan
 from dyn.kernels.conv.shapes import Channels, View
 from dyn.kernels.conv.weight import WeightPlan
+from dyn.kernels.conv.weight_rows import WeightRowsPlan
 from dyn.kernels.conv.winograd import cost as winograd_cost
 from dyn.kernels.conv.winograd.plan import WinogradPlan
 from dyn.kernels.conv.winograd.weight import WinogradWeightPlan
@@ -273,6 +274,8 @@ def _weight_plan(g: View, x: View, window: Any, attrs: Any, side: int) -> Any:
     channels = _channels(w, groups, False)
     if channels.lanewise and depthwise_weight.fits(x, g, phase, stride[1]):
         return DepthwiseWeightPlan(x, g, phase, stride, channels)
+    if weight_rows.fits(x, g, phase, channels):
+        return WeightRowsPlan(x, g, phase, stride, channels)
     return WeightPlan(x, g, phase, stride, channels)
 
 

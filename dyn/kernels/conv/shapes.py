@@ -106,8 +106,14 @@ class BandLayout:
     """
 
     def __init__(
-        self, source: View, phases: list[Phase], step: tuple[int, int], channels: Channels
+        self,
+        source: View,
+        phases: list[Phase],
+        step: tuple[int, int],
+        channels: Channels,
+        in_pixels: bool = False,
     ):
+        """Choose; `in_pixels` asks for a copy with channels last."""
         size, lanes = source.dtype.itemsize, kernels_of(source.dtype).lanes
         ends = []
         for axis in range(2):
@@ -123,11 +129,11 @@ class BandLayout:
         self.width = (self.out[1] - 1) * step[1] + self.span[1] + 1
         count = source.shape[1]
         last = source.has_channels_last or count == 1
-        few = channels.inner <= 4 and not channels.lanewise
+        few = channels.inner <= 4 and not channels.lanewise and not in_pixels
         self.planes = not last and few
         self.layout = copy.PIXELS if last else copy.PLANES if few else copy.TRANSPOSED
         ragged = channels.lanewise and count % lanes != 0
-        self.copied = not inside or ragged or (not last and not few)
+        self.copied = in_pixels or not inside or ragged or (not last and not few)
         self.pixel_bytes = size * (-(-count // lanes) * lanes if ragged else count)
         self.row_bytes = self.width * (size * count if self.planes else self.pixel_bytes)
         self.step, self.source, self.size = step, source, size

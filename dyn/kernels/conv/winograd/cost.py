@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dyn.kernels.conv import planes
 from dyn.kernels.conv.winograd.plan import tiles_along
 from dyn.kernels.conv.winograd.product import PANEL, ROWS
 from dyn.kernels.vector.lanes import LANES
@@ -33,6 +34,13 @@ def _multiply(rows: int, inner: int, outer: int) -> float:
     """Cycles for [rows, inner] x [inner, outer] in tiles: two vectors multiplied a cycle."""
     vectors = -(-outer // LANES)
     return -(-rows // ROWS) * vectors / 2 * (inner * ROWS / 0.95 + TILE)
+
+
+def _direct(images: int, out: Sequence[int], inner: int, outer: int) -> float:
+    """Cycles of the sum over the window, with channels or pixels in the vectors."""
+    if planes.suits(outer, out[1]):
+        return images * out[0] * -(-out[1] // LANES) * outer / 2 * (9 * inner / 0.85)
+    return _multiply(images * out[0] * out[1], 9 * inner, outer)
 
 
 def _tiles(images: int, out: Sequence[int], gaps: Sequence[int], side: int) -> int:
@@ -77,7 +85,7 @@ def best_side(
         gaps: dilation.
         precise: leave out the side 4.
     """
-    direct = _multiply(images * out[0] * out[1], 9 * inner, outer)
+    direct = _direct(images, out, inner, outer)
     sides = SIDES[precise:]
     found = {s: _filtered(_tiles(images, out, gaps, s), inner, outer, s) for s in sides}
     return _best(direct, found)

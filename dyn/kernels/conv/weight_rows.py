@@ -1,0 +1,246 @@
+"""The gradient of a convolution's weight with few output channels: vectors run along the window.
+
+With output channels in the lanes of a vector, few channels would leave most lanes idle. Here the
+input lies with channels last, so that the columns and input channels of a row of the window are
+neighbours: a vector holds a piece of such a row, the rows of a tile (`planes_tile`) are output
+channels, the reduction runs over pixels. Parts of the batch have sums of their own, added in a
+fixed order, so the result does not depend on the threads.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from dyn.kernels.conv import copy
+from dyn.kernels.conv import planes_tile as tile
+from dyn.kernels.conv.bands import JOB_BYTES, Phase
+from dyn.kernels.conv.shapes import (
+    BAND_PIXELS,
+    UNITS,
+    BandLayout,
+    Channels,
+    View,
+    band_words,
+    words_of,
+)
+from dyn.kernels.runtime.bytes import put_word
+from dyn.kernels.runtime.drive import Form
+from dyn.kernels.runtime.jit import call_address, task
+from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.vector.lanes import LANES
+
+GAIN = 1.2
+"""How much more of the vectors must be of use than with output channels in their lanes."""
+BAND_BYTES = 64 * 1024
+"""Size of a band: every tile passes over it."""
+
+(
+    GRADIENT,
+    TARGET,
+    PART_STEP,
+    IMAGES,
+    IMAGES_PER_BAND,
+    ROWS_PER_BAND,
+    BANDS_PER_IMAGE,
+    BANDS,
+    SOURCE_STEP,
+    TOP,
+    BAND_ROWS,
+    OUT_HEIGHT,
+    OUT_WIDTH,
+    SCRATCH,
+    SCRATCH_SIZE,
+    WINDOW_ROWS,
+    ROWS_AT_ONCE,
+    ROW_STEP,
+    VECTORS,
+    VECTORS_AT_ONCE,
+    OUTER,
+    TOGETHER,
+    GROUPS,
+    B_STEP,
+    B_BETWEEN,
+    C_ROW,
+    C_LINE,
+    C_BETWEEN,
+    STEP_TABLE,
+    TILE,
+) = range(copy.BAND_WORDS, copy.BAND_WORDS + 30)
+"""Words of a plan after those of its bands.
+
+A chunk of work is a part of the bands. A tile computes the gradients of TOGETHER output channels
+for ROWS_AT_ONCE rows of the window, ROW_STEP bytes apart in the band, and VECTORS_AT_ONCE vectors
+of each. The result holds C_ROW bytes per output channel, C_LINE for a row of the window in it.
+"""
+WORDS = copy.BAND_WORDS + 30
+
+
+@task
+def row_sums(plan, chunk, chunks):
+    """Sum over the pixels of a part of the bands."""
+    memory = argument(plan, SCRATCH)
+    slot = take(memory)
+    job = buffer(memory, slot, argument(plan, SCRATCH_SIZE))
+    band_start = job + JOB_BYTES
+    bands, per_image = argument(plan, BANDS), argument(plan, BANDS_PER_IMAGE)
+    images_per_band, rows_per_band = argument(plan, IMAGES_PER_BAND), argument(plan, ROWS_PER_BAND)
+    height, width = argument(plan, OUT_HEIGHT), argument(plan, OUT_WIDTH)
+    outer, together = argument(plan, OUTER), argument(plan, TOGETHER)
+    target = argument(plan, TARGET) + chunk * argument(plan, PART_STEP)
+    rows_at_once, vectors_at_once = argument(plan, ROWS_AT_ONCE), argument(plan, VECTORS_AT_ONCE)
+    put_word(job, tile.RUN, width)
+    put_word(job, tile.A_STEP, 4 * outer)
+    put_word(job, tile.B_STEP, argument(plan, B_STEP))
+    put_word(job, tile.B_BETWEEN, argument(plan, B_BETWEEN))
+    put_word(job, tile.C_ROW, argument(plan, C_ROW))
+    put_word(job, tile.C_BETWEEN, argument(plan, C_BETWEEN))
+    put_word(job, tile.STEP_TABLE, argument(plan, STEP_TABLE))
+    put_word(job, tile.ACCUMULATE, 0)
+    for band in range(bands * chunk // chunks, bands * (chunk + 1) // chunks):
+        first = band // per_image * images_per_band
+        images = min(images_per_band, argument(plan, IMAGES) - first)
+        row = band % per_image * rows_per_band
+        rows = min(rows_per_band, height - row)
+        top = row * argument(plan, SOURCE_STEP) + argument(plan, TOP)
+        fill, deep = argument(plan, copy.FILL_BAND), argument(plan, BAND_ROWS)
+        call_address(fill, plan, band_start, first, images, top, deep)
+        put_word(job, tile.STEPS, images * rows)
+        gradient = argument(plan, GRADIENT) + 4 * outer * width * (first * height + row)
+        for line in range(0, argument(plan, WINDOW_ROWS), rows_at_once):
+            for vector in range(0, argument(plan, VECTORS), vectors_at_once):
+                b = band_start + line * argument(plan, ROW_STEP) + 4 * LANES * vector
+                c = target + line * argument(plan, C_LINE) + 4 * LANES * vector
+                put_word(job, tile.B, b)
+                for group in range(argument(plan, GROUPS)):
+                    # The last group reads what the one before does, too, lest it read beyond.
+                    channel = min(group * together, outer - together)
+                    put_word(job, tile.A, gradient + 4 * channel)
+                    put_word(job, tile.C, c + group * together * argument(plan, C_ROW))
+                    call_address(argument(plan, TILE), job)
+        put_word(job, tile.ACCUMULATE, 1)
+    leave(memory, slot)
+
+
+def _cut_channels(outer: int) -> tuple[int, int]:
+    """Groups of output channels, and channels of a group."""
+    groups = -(-outer // tile.MOST)
+    return groups, -(-outer // groups)
+
+
+def _cut_window(rows: int, run: int, outer: int) -> tuple[int, int]:
+    """Rows and vectors of a tile, for a window of `rows` rows of `run` numbers."""
+    vectors, pieces = tile.vectors_of(_cut_channels(outer)[1]), -(-run // LANES)
+    below = -(-rows // vectors) * pieces < rows * -(-pieces // vectors)
+    return (vectors, 1) if below else (1, vectors)
+
+
+def fits(source: View, gradient: View, phase: Phase, channels: Channels) -> bool:
+    """Whether this gradient can be summed here, and faster than with channels in the lanes."""
+    _, c, h, w = gradient.shape
+    pairs = zip(gradient.strides, (h * w * c * 4, 4, w * c * 4, c * 4), gradient.shape, strict=True)
+    dense = all(found == wanted or size == 1 for found, wanted, size in pairs)
+    if source.dtype != np.float32 or channels.lanewise or channels.groups != 1 or not dense:
+        return False
+    down, across = phase.taps
+    if any(gap != 1 for gap in np.diff(across.offsets)):
+        return False
+    rows, run = len(down.offsets), len(across.offsets) * channels.inner
+    at_once, vectors = _cut_window(rows, run, c)
+    filled = -(-rows // at_once) * at_once * -(-run // (vectors * LANES)) * vectors * LANES
+    lanes = LANES * (1 if c <= LANES else 2)
+    return rows * run / filled > GAIN * c / (-(-c // lanes) * lanes)
+
+
+class WeightRowsPlan:
+    """A plan of `row_sums`, if it `fits`; the result is dense, [kh][kw][ci][co]."""
+
+    def __init__(
+        self, source: View, gradient: View, phase: Phase, step: tuple[int, int], channels: Channels
+    ) -> None:
+        layout = BandLayout(source, [phase], step, channels, in_pixels=True)
+        height, width = layout.out
+        down, across = phase.taps
+        self.window, self.run_length = len(down.offsets), len(across.offsets) * channels.inner
+        outer = channels.outer
+        groups, together = _cut_channels(outer)
+        at_once, vectors = _cut_window(self.window, self.run_length, outer)
+        pieces = -(-self.run_length // LANES)
+        line = -(-pieces // vectors) * vectors * LANES
+        images, rows = self._cut(source.shape[0], layout)
+        deep = layout.height(rows)
+        steps = layout.steps(deep)
+        per_image = -(-height // rows)
+        bands = per_image * source.shape[0] if images == 1 else -(-source.shape[0] // images)
+        self.parts = min(bands, UNITS)
+        # What vectors beyond the row and rows beyond the window read is not used, but must exist.
+        beyond = at_once * steps[1] + (pieces + vectors) * LANES * 4
+        self.scratch_size = -(-(JOB_BYTES + images * steps[0] + beyond) // 64) * 64
+        n, i = np.ogrid[:images, :rows]
+        seen = n * steps[0] + i * (step[0] * steps[1])
+        self.step_table = np.ascontiguousarray(seen.reshape(-1), np.int64)
+        gap = down.offsets[1] - down.offsets[0] if self.window > 1 else 1
+        self.sizes = (groups * together, -(-self.window // at_once) * at_once, line)
+        # Where the result has each output channel: those of the last group are its last rows.
+        self.rows = np.arange(outer)
+        self.rows[outer - together :] += groups * together - outer
+        words = words_of(
+            WORDS,
+            {
+                **band_words(source, layout, steps),
+                PART_STEP: 4 * math.prod(self.sizes),
+                IMAGES: source.shape[0],
+                IMAGES_PER_BAND: images,
+                ROWS_PER_BAND: rows,
+                BANDS_PER_IMAGE: per_image,
+                BANDS: bands,
+                SOURCE_STEP: step[0],
+                TOP: layout.low[0],
+                BAND_ROWS: deep,
+                OUT_HEIGHT: height,
+                OUT_WIDTH: width,
+                SCRATCH_SIZE: self.scratch_size,
+                WINDOW_ROWS: self.window,
+                ROWS_AT_ONCE: at_once,
+                ROW_STEP: gap * steps[1],
+                VECTORS: pieces,
+                VECTORS_AT_ONCE: vectors,
+                OUTER: outer,
+                TOGETHER: together,
+                GROUPS: groups,
+                B_STEP: step[1] * steps[2],
+                B_BETWEEN: gap * steps[1] if at_once > 1 else 4 * LANES,
+                C_ROW: 4 * self.sizes[1] * line,
+                C_LINE: 4 * line,
+                C_BETWEEN: 4 * line if at_once > 1 else 4 * LANES,
+                STEP_TABLE: self.step_table.ctypes.data,
+                TILE: tile.TILES[together].address,
+            },
+        )
+        self.form = Form(words, (copy.SOURCE, GRADIENT, SCRATCH, TARGET))
+
+    def _cut(self, images: int, layout: BandLayout) -> tuple[int, int]:
+        """Images and rows of outputs per band."""
+        height, width = layout.out
+        rows = max(1, min(height, BAND_PIXELS // max(width, 1)))
+        while rows > 1 and layout.height(rows) * layout.row_bytes > BAND_BYTES:
+            rows -= 1
+        if rows < height or images < 2 * UNITS:
+            parts = max(-(-height // rows), min(-(-UNITS // images), height))
+            return 1, -(-height // parts)
+        together = BAND_BYTES // max(layout.height(height) * layout.row_bytes, 1)
+        together = min(together, BAND_PIXELS // max(height * width, 1), images // UNITS)
+        return max(1, together), height
+
+    def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> bool:
+        """Compute the target, a dense array of all weights. Returns True."""
+        memory = scratch(self.scratch_size, self.parts)
+        sums = empty((self.parts, *self.sizes))
+        launch(row_sums, self.form.filled(source, gradient, memory, sums), self.parts)
+        used = sums[:, :, : self.window, : self.run_length]
+        total = np.add.reduce(used, 0)[self.rows]  # in the order of the parts
+        target.reshape(self.window, self.run_length, -1)[...] = total.transpose(1, 2, 0)
+        return True
