@@ -3,8 +3,9 @@
 float32 and float64; stride (h, w), padding (top, bottom, left, right), dilation (h, w). Activations
 leave with channels last in memory, which is also how they are best given; weights may lie in any
 order, best [kh][kw][ci][co]. Each algorithm has files of its own: direct sums over the window
-(`bands`, `weight`), few output channels (`planes`, `weight_rows`), depthwise convolution
-(`depthwise`, `depthwise_weight`), and Winograd's filtering (the folder `winograd`).
+(`bands`, `weight`), few output channels (`planes`, `weight_rows`), many windows in a small result
+(`scatter`), depthwise convolution (`depthwise`, `depthwise_weight`), and Winograd's filtering (the
+folder `winograd`).
 
 Which one is taken depends on shapes, memory layout and `precise` alone, so equal calls give equal
 bits. Only results that Winograd's filtering makes infinite or NaN are computed again, directly.
@@ -18,12 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from dyn.kernels.conv import depthwise, depthwise_weight, planes, weight_rows
+from dyn.kernels.conv import depthwise, depthwise_weight, planes, scatter, weight_rows
 from dyn.kernels.conv.bands import forward_phases, full_phase, transposed_phases
 from dyn.kernels.conv.depthwise import DepthwisePlan
 from dyn.kernels.conv.depthwise_weight import DepthwiseWeightPlan
 from dyn.kernels.conv.plan import BandPlan
+from dyn.kernels.conv.plan import steps as band_steps
 from dyn.kernels.conv.planes import PlanesPlan
+from dyn.kernels.conv.scatter import ScatterPlan
 from dyn.kernels.conv.shapes import Channels, View
 from dyn.kernels.conv.weight import WeightPlan
 from dyn.kernels.conv.weight_rows import WeightRowsPlan
@@ -207,7 +210,12 @@ def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
     if channels.lanewise and depthwise.fits(g, phases, 1):
         window = (w.shape[2], w.shape[3])
         return DepthwisePlan(g, target, phases, (1, 1), channels, window, False)
-    if stride == (1, 1) and planes.fits(g, phases, 1, channels):
+    in_planes = stride == (1, 1) and planes.fits(g, phases, 1, channels)
+    steps = planes.steps(g, phases[0], channels) if in_planes else band_steps(g, phases, channels)
+    window = (w.shape[2], w.shape[3])
+    if scatter.fits(g, size, window, *attrs[:3], channels, steps):
+        return ScatterPlan(g, target, window, stride, padding, dilation[0], channels)
+    if in_planes:
         return PlanesPlan(g, target, phases[0], 1, channels, False)
     return BandPlan(g, target, phases, (1, 1), channels, False)
 

@@ -37,6 +37,15 @@ NEAR_BYTES = 24 * 1024
 """Weights up to this stay in the first-level cache."""
 
 
+def steps(source: View, phases: list[Phase], channels: Channels) -> float:
+    """Sums of a vector over one number of the window that a convolution takes here."""
+    vectors = channels.groups * -(-channels.outer // kernels_of(source.dtype).lanes)
+    taps = sum(
+        p.size[0] * p.size[1] * len(p.taps[0].offsets) * len(p.taps[1].offsets) for p in phases
+    )
+    return source.shape[0] * taps * channels.inner * vectors
+
+
 class BandPlan:
     """A plan of `bands.correlate`.
 

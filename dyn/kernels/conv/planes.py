@@ -197,6 +197,13 @@ def fits(source: View, phases: list[Phase], stride: int, channels: Channels) -> 
     return all(len(g) <= 1 for g in gaps)
 
 
+def steps(source: View, phase: Phase, channels: Channels) -> float:
+    """Sums of a vector over one number of the window that a convolution takes here."""
+    (height, width), (down, across) = phase.size, phase.taps
+    taps = len(down.offsets) * len(across.offsets) * channels.inner
+    return source.shape[0] * height * -(-width // LANES) * channels.outer * taps
+
+
 class PlanesPlan:
     """A plan for given shapes, if it `fits`.
 
