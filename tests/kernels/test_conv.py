@@ -11,6 +11,7 @@ from tests.convolutions import (
     reference_conv_grad_w,
     reference_conv_transpose,
 )
+from tests.kernels.guard import AVAILABLE, guarded, guarded_results
 
 
 def close(got, wanted, terms, bound=None):
@@ -163,6 +164,59 @@ def test_usual_shapes(shape, dtype):
             layout,
             True,
         )
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="guard pages need POSIX")
+@settings(max_examples=100, deadline=None)
+@given(
+    n=st.integers(1, 20),
+    ci=st.integers(1, 8),
+    co=st.integers(1, 33),
+    window=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    more=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+    stride=st.sampled_from([(1, 1), (1, 1), (2, 2), (2, 1), (1, 3)]),
+    dilation=st.sampled_from([(1, 1), (1, 1), (2, 1), (1, 2)]),
+    padding=st.tuples(*[st.integers(0, 3)] * 4),
+    last=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_few_channels_inside_their_memory(
+    n, ci, co, window, more, stride, dilation, padding, last, seed
+):
+    """Pixels or windows in the vectors, scattered gradients: all keep to their arrays."""
+    rng = np.random.default_rng(seed)
+    sizes = tuple(d * (k - 1) + 1 + m for k, d, m in zip(window, dilation, more, strict=True))
+    attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": 1}
+
+    def made(*shape):
+        a = rng.standard_normal(shape).astype(np.float32)
+        return guarded(LAYOUTS["last" if last else "first"](a))
+
+    x, w, b = made(n, ci, *sizes), made(co, ci, *window), made(co, 1, 1)[:, 0, 0]
+    with guarded_results():
+        y = conv.conv(x, w, b, **attrs)
+        g = made(*y.shape)
+        gx = conv.conv_transpose(g, w, size=sizes, **attrs)
+        shifted = conv.conv_transpose(g, w, x[0, :, 0, 0], size=sizes, **attrs)
+        gw = conv.conv_grad_w(g, x, window=window, **attrs)
+    taps = int(np.prod(window))
+    close(y, reference_conv(x, w, b, **attrs), ci * taps + 1)
+    wanted = reference_conv_transpose(g, w, sizes, **attrs)
+    close(gx, wanted, co * taps)
+    close(shifted, wanted + x[0, :, :1, :1], co * taps + 1)
+    close(gw, reference_conv_grad_w(g, x, window, **attrs), n * int(np.prod(y.shape[2:])))
+
+
+def test_nan_in_a_gradient_reaches_its_window_alone():
+    g = np.zeros((9, 5, 10, 10), np.float32)
+    g[4, 2, 3, 6] = np.nan
+    for channels in (2, 6, 16, 20):
+        w = np.ones((5, channels, 5, 5), np.float32)
+        attrs = {"stride": (1, 1), "padding": (0, 0, 0, 0), "dilation": (1, 1), "groups": 1}
+        gx = conv.conv_transpose(g, w, size=(14, 14), **attrs)
+        reached = np.zeros(gx.shape, bool)
+        reached[4, :, 3:8, 6:11] = True
+        np.testing.assert_array_equal(np.isnan(gx), reached)
 
 
 def test_nan_and_infinity_stay():
