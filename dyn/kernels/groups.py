@@ -2,8 +2,8 @@
 
 A group is several runs of equally many arrays that lie side by side: parameters, their gradients,
 their slots. A formula gives new values from the numbers at the same place of each. All elements of
-a group are shared out evenly, however small its arrays are. Results are new arrays, because
-tensors that users hold may refer to the old ones. Formulas of optimisers are in `update.py`.
+a group are shared out evenly, however small its arrays are. Results are new arrays, unless the
+caller knows that no tensor refers to the old ones. Formulas of optimisers are in `update.py`.
 """
 
 from __future__ import annotations
@@ -82,7 +82,11 @@ class GroupKernel:
         }
 
     def run(
-        self, tensors: Arrays, numbers: Sequence[float] = (), own: np.ndarray | None = None
+        self,
+        tensors: Arrays,
+        numbers: Sequence[float] = (),
+        own: np.ndarray | None = None,
+        over: Sequence[np.ndarray | None] | None = None,
     ) -> list[np.ndarray]:
         """The results, run after run.
 
@@ -90,6 +94,7 @@ class GroupKernel:
             tensors: the arrays, run after run, all of one dtype.
             numbers: what the formula gets besides.
             own: float64, a number for each array of a run.
+            over: for each result the array of the same place to write it to, or None for a new one.
         """
         count = len(tensors) // self.inputs
         if not count:
@@ -99,12 +104,8 @@ class GroupKernel:
         if code is None:
             made = self.run([x.astype(_F32) for x in tensors], numbers, own)
             return [x.astype(dtype) for x in made]
-        # numpy is quicker where memory is small.
-        made = [
-            np.empty_like(x) if x.nbytes < LARGE else empty_like(x)
-            for _ in range(self.results)
-            for x in tensors[:count]
-        ]
+        old = [None] * (count * self.results) if over is None else over
+        made = [_fresh(tensors[i % count]) if x is None else x for i, x in enumerate(old)]
         given, fresh = tuple(tensors), tuple(made)
         table = np.empty(count * (1 + self.inputs + self.results), np.int64)
         while (elements := _fill(id(given), id(fresh), count, self.inputs, id(table))) < 0:
@@ -118,10 +119,16 @@ class GroupKernel:
             elements,
             id(floats),
             id(floats if own is None else own),
-            int(touched >= STREAM),
+            int(touched >= STREAM and over is None),
         )
         run(code, chunks_of(elements, GRAIN), *words)
         return made
+
+
+def _fresh(x: np.ndarray) -> np.ndarray:
+    """New memory for a result in the place of x."""
+    # numpy is quicker where memory is small.
+    return np.empty_like(x) if x.nbytes < LARGE else empty_like(x)
 
 
 def square_sums(tensors: Arrays) -> np.ndarray:

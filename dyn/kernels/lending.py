@@ -2,12 +2,13 @@
 
 Values are never written to, with this one exception: whoever knows that nothing else refers to an
 array (`dyn/ops/sole.py`) lends it to the kernel called next, so that writing a row of a tensor
-does not cost a copy of all the others.
+does not cost a copy of all the others, and a step of an optimiser no new memory.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,20 +16,23 @@ from dyn.kernels.copy import copied
 
 
 class _Lent(threading.local):
-    array: np.ndarray | None = None
+    ids: frozenset[int] = frozenset()
 
 
 _lent = _Lent()
 
 
-def lend(array: np.ndarray | None) -> None:
-    """Let the next kernel that asks for this array write to it; None takes it back."""
-    _lent.array = array
+def lend(arrays: Sequence[np.ndarray] = ()) -> None:
+    """Let the next kernel that asks for these arrays write to them; none takes all back."""
+    _lent.ids = frozenset([id(x) for x in arrays])
 
 
 def owned(x: np.ndarray) -> np.ndarray:
     """x itself if it was lent, else a copy, in row-major order either way."""
-    if _lent.array is x:
-        _lent.array = None
-        return x
-    return copied(x)
+    return x if take_lent((x,))[0] else copied(x)
+
+
+def take_lent(arrays: Sequence[np.ndarray]) -> list[bool]:
+    """Which of these arrays were lent: the caller may write to them, the next who asks may not."""
+    ids, _lent.ids = _lent.ids, frozenset()
+    return [id(x) in ids for x in arrays]

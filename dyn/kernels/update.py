@@ -1,6 +1,7 @@
 """Optimiser steps over a whole parameter group in one launch, from the rules of `update_rules`.
 
-Every element is read and written once. Only steps whose length is measured take several launches.
+Every element is read and written once, in place where the arrays were lent. Only steps whose length
+is measured take several launches.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dyn.kernels.groups import Arrays, GroupKernel, square_sums
+from dyn.kernels.lending import take_lent
+from dyn.kernels.runtime.memory import is_dense
 from dyn.kernels.update_rules import RULES, trust_ratio
 from dyn.kernels.vector.simd import Value, choose, maximum, minimum
 
@@ -77,7 +80,14 @@ class _Moves(NamedTuple):
 def _moved(moves: _Moves, numbers: dict[str, float], tensors: Arrays) -> list[np.ndarray]:
     """New parameters and slots."""
     if not moves.measured:
-        return moves.kernel.run(tensors, (*numbers.values(),))
+        count = len(tensors) // moves.inputs
+        old = [*tensors[:count], *tensors[2 * count :]]
+        free = take_lent(old)
+        over = [
+            x if own and is_dense(x) and x.strides == tensors[i % count].strides else None
+            for i, (x, own) in enumerate(zip(old, free, strict=True))
+        ]
+        return moves.kernel.run(tensors, (*numbers.values(),), None, over if any(free) else None)
     rate, *others = numbers.values()
     made, count = moves.kernel.run(tensors, others), len(tensors) // moves.inputs
     params, steps = tensors[:count], made[:count]

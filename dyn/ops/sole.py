@@ -1,4 +1,4 @@
-"""Writing to a tensor in place where it is the only one that refers to its value.
+"""Writing to tensors in place where they are the only ones that refer to their values.
 
 Counting references finds everyone who could notice: views, tensors over the same array, what the
 tape keeps, calls that wait. What was derived from the value (`runtime/derived.py`) holds a weak
@@ -7,7 +7,7 @@ reference.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from sys import getrefcount
 from typing import Any
 from weakref import getweakrefcount
@@ -18,6 +18,7 @@ from dyn.core import observe
 from dyn.core.modes import is_grad_enabled
 from dyn.core.tensor import Tensor
 from dyn.kernels.lending import lend
+from dyn.kernels.runtime.derived import forget
 from dyn.kernels.runtime.memory import Lease
 
 
@@ -33,15 +34,20 @@ _ALONE, _ALONE_BASE = _counts(Tensor._of(np.empty(1).view()))
 
 def is_sole(x: Tensor) -> bool:
     """Whether the array of x may be written: dense, and of nobody else, and x may be written."""
-    if x._alias is not None or (x._is_wanted_leaf() and is_grad_enabled()) or observe.current():
+    if (x._is_wanted_leaf() and is_grad_enabled()) or observe.current():
+        return False
+    return _is_alone(x) and not getweakrefcount(x._array) and x._array.flags.carray
+
+
+def _is_alone(x: Tensor) -> bool:
+    """Whether nobody else holds the array of x, or memory of it; there may be weak references."""
+    if x._alias is not None:
         return False
     array = x._array
     base = array.base
     # Memory of other types may belong to a file or to another package.
     known = base is None or (base.__class__ is Lease and getrefcount(base) == _ALONE_BASE)
-    if not known or getrefcount(array) != _ALONE or getweakrefcount(array):
-        return False
-    return array.flags.carray
+    return known and getrefcount(array) == _ALONE and array.flags.writeable
 
 
 def write(x: Tensor, beside: tuple[Any, ...], written: Callable[..., Tensor], *args: Any) -> None:
@@ -63,8 +69,21 @@ def over(x: Tensor, beside: tuple[Any, ...], written: Callable[..., Tensor], *ar
     """
     if not is_sole(x) or any([other is x for other in beside]):
         return written(*args)
-    lend(x._array)
+    lend((x._array,))
     try:
         return written(*args)
     finally:
-        lend(None)
+        lend()
+
+
+def lend_sole(tensors: Sequence[Tensor]) -> None:
+    """Lend the arrays of those tensors whose values nobody else refers to, for an update of all.
+
+    What was derived from them is forgotten. The caller takes them back with `lend()`.
+    """
+    alone = [x for x in tensors if _is_alone(x)]
+    if len({id(x) for x in alone}) < len(alone):  # each would be updated twice
+        return
+    for x in alone:
+        forget(x._array)
+    lend([x._array for x in alone if not getweakrefcount(x._array)])

@@ -14,15 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core import observe
 from dyn.core.errors import AttributeValueError, DTypeError, DynError, StateError
 from dyn.core.modes import no_grad
 from dyn.core.op import OPS, Op
 from dyn.core.tensor import ZERO, Tensor
-from dyn.kernels.groups import alike
 from dyn.nn.clip import ClipGrad
 from dyn.nn.state import Buffer
-from dyn.optimizer.group import Group, assign_all
+from dyn.optimizer.group import Group, update_directly
 from dyn.optimizer.lr import LRScheduler
 from dyn.regularizer import L1Decay, L2Decay, WeightDecay, as_decay
 
@@ -193,13 +191,9 @@ class Optimizer:
         slots, targets = group.state()
         # An op without scalars keeps sizes of steps among its slots.
         scalars = (lr, *group.counters.values()) if len(op.inputs) > 1 else ()
-        inputs = (*scalars, *group.parameters, *grads, *slots)
-        arrays = tuple([x._array if x._alias is None else x._read() for x in inputs])
-        # What dispatch looks up about hundreds of inputs takes longer than to update small ones.
-        if not observe.current() and alike(arrays[len(scalars) :], 2 + len(group.slots)):
-            assign_all(targets, op.kernel(*arrays, **attrs))
-        else:
-            for target, value in zip(targets, op(*inputs, **attrs), strict=True):
+        tensors = (*group.parameters, *grads, *slots)
+        if not update_directly(op, scalars, tensors, len(grads), targets, attrs):
+            for target, value in zip(targets, op(*scalars, *tensors, **attrs), strict=True):
                 target._assign(value)
 
     def _decayed(self, group: Group, grads: list[Any]) -> tuple[list[Any], float]:

@@ -1,6 +1,7 @@
 """What is computed from a weight alone, kept while the weight lives: packed panels, transforms.
 
-Arrays are never written to, so what was derived from one stays right. It is kept from the second
+Arrays are not written to, so what was derived from one stays right, unless its only owner does and
+says so (`forget`). It is kept from the second
 request on: in training every step has new weights, which are asked about once.
 """
 
@@ -41,6 +42,13 @@ def derived(owner: np.ndarray, key: Any, make: Callable[[], Any]) -> Any:
         value = make()
         known[key] = value if key in known else None
     return value
+
+
+def forget(owner: np.ndarray) -> None:
+    """Forget what was derived from an array that is about to be written to."""
+    entry = _SEEN.get(id(owner))
+    if entry is not None and entry[0]() is owner:
+        del _SEEN[id(owner)]
 
 
 def share(view: np.ndarray, owner: np.ndarray) -> None:
