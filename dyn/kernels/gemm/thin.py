@@ -21,32 +21,39 @@ from dyn.kernels.vector.runs import pointer
 
 GRAIN = 32768
 """Multiplications worth a chunk."""
+PART = 256
+"""Columns that are worth going over all rows for: shorter pieces are not foreseen by the cache."""
 ZERO = np.float32(0)
 """Stands for the zero of each dtype in its instance of a task."""
 
 
 @kernel(fastmath=("contract", "nsz"))
 def _combine(args, chunk, chunks, zero):
-    """out[i, :] = sum over r of x[i, r] * a[i, r, :] for some matrices: (a, x, out, matrices, rows,
-    columns). Four rows at a time, so that the sums are read and written less often."""
-    rows, columns = argument(args, 4), argument(args, 5)
+    """out[i, :] = sum over r of x[i, r] * a[i, r, :]: (a, x, out, matrices, rows, columns, parts).
+
+    A chunk does some of the `parts` of the columns of all matrices. Four rows at a time, so that
+    the sums are read and written less often.
+    """
+    rows, columns, parts = argument(args, 4), argument(args, 5), argument(args, 6)
     a, x = pointer(data(argument(args, 0)), zero), pointer(data(argument(args, 1)), zero)
     out = pointer(data(argument(args, 2)), zero)
-    first, last = bounds(argument(args, 3), chunk, chunks, 1)
-    for i in range(first, last):
+    begin, end = bounds(argument(args, 3) * parts, chunk, chunks, 1)
+    for unit in range(begin, end):
+        i = unit // parts
+        first, last = bounds(columns, unit % parts, parts, PART)
         to = i * columns
-        for j in range(columns):
+        for j in range(first, last):
             out[to + j] = zero
         r, at, by = 0, i * rows * columns, i * rows
         while r + 3 < rows:
             p, q, s, t = x[by + r], x[by + r + 1], x[by + r + 2], x[by + r + 3]
             b, c, d = at + columns, at + 2 * columns, at + 3 * columns
-            for j in range(columns):
+            for j in range(first, last):
                 out[to + j] += a[at + j] * p + a[b + j] * q + a[c + j] * s + a[d + j] * t
             r, at = r + 4, at + 4 * columns
         while r < rows:
             p = x[by + r]
-            for j in range(columns):
+            for j in range(first, last):
                 out[to + j] += a[at + j] * p
             r, at = r + 1, at + columns
 
@@ -78,7 +85,7 @@ _DOT_ROWS = instances("dot_rows", _dot_rows_task, "f4 f8")
 
 
 def _combine_all(a: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    """Vectors times contiguous matrices (..., rows, columns); one matrix is not shared."""
+    """Vectors times contiguous matrices (..., rows, columns)."""
     _combining(a.shape, a.dtype)(a, x, out)
 
 
@@ -90,8 +97,11 @@ def _dot_all(a: np.ndarray, x: np.ndarray, out: np.ndarray, each: int) -> None:
 @lru_cache(1024)
 def _combining(shape: tuple[int, ...], dtype: np.dtype) -> drive.Launch:
     count, (rows, columns) = math.prod(shape[:-2]), shape[-2:]
-    chunks = min(count, drive.chunks_of(math.prod(shape), GRAIN))
-    return drive.Launch([(_COMBINE[dtype], chunks)], 3, count, rows, columns)
+    chunks = drive.chunks_of(math.prod(shape), GRAIN)
+    parts = min(-(-chunks // max(count, 1)), max(1, columns // PART))
+    return drive.Launch(
+        [(_COMBINE[dtype], min(chunks, count * parts))], 3, count, rows, columns, parts
+    )
 
 
 @lru_cache(1024)
