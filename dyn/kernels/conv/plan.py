@@ -128,9 +128,7 @@ class BandPlan:
         """Images and rows of outputs per band."""
         layout = self.layout
         height, width = layout.out
-        rows = max(1, min(height, BAND_PIXELS // max(width, 1)))
-        while rows > 1 and layout.height(rows) * layout.row_bytes > BAND_BYTES:
-            rows -= 1
+        rows = layout.rows_within(BAND_BYTES)
         if rows < height:
             return 1, -(-height // -(-height // rows))
         if images < UNITS:

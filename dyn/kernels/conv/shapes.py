@@ -102,7 +102,8 @@ class BandLayout:
         steps: bytes between images, rows, pixels and channels of what the tiles read.
         copied: whether there is a copy, and its `layout`.
         low: least offset of a tap, per axis; `span`: offsets from the least to the greatest.
-        image_bytes: of a copied band of `rows` rows.
+        width, row_bytes: pixels and bytes of a row of a band.
+        out: rows and columns of outputs.
     """
 
     def __init__(
@@ -141,6 +142,14 @@ class BandLayout:
     def height(self, rows: int) -> int:
         """Source rows under `rows` rows of outputs."""
         return (rows - 1) * self.step[0] + self.span[0] + 1
+
+    def rows_within(self, limit: int) -> int:
+        """Most rows of outputs whose band takes `limit` bytes, or one."""
+        height, width = self.out
+        rows = max(1, min(height, BAND_PIXELS // max(width, 1)))
+        while rows > 1 and self.height(rows) * self.row_bytes > limit:
+            rows -= 1
+        return rows
 
     def steps(self, rows: int) -> tuple[int, int, int, int]:
         """Bytes between images, rows, pixels and channels in a band of `rows` source rows."""

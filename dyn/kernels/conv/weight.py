@@ -294,9 +294,7 @@ class WeightPlan:
     def _cut(self, images: int, layout: BandLayout) -> tuple[int, int]:
         """Images and rows of outputs per band."""
         height, width = layout.out
-        rows = max(1, min(height, BAND_PIXELS // max(width, 1)))
-        while rows > 1 and layout.height(rows) * layout.row_bytes > BAND_BYTES:
-            rows -= 1
+        rows = layout.rows_within(BAND_BYTES)
         if rows < height or images == 1:
             return 1, -(-height // -(-height // rows))
         together = BAND_BYTES // max(layout.height(height) * layout.row_bytes, 1)
