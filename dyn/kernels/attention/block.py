@@ -16,6 +16,7 @@ from dyn.kernels.gemm import pack as gemm_pack
 from dyn.kernels.gemm import tile as gemm_tile
 from dyn.kernels.gemm.tile import ACCUMULATE, HEIGHTS
 from dyn.kernels.runtime.arrays import data, size, stride
+from dyn.kernels.runtime.bytes import clear_bytes
 from dyn.kernels.runtime.jit import call_address, kernel, task
 from dyn.kernels.runtime.scratch import buffer, leave, take
 from dyn.kernels.runtime.threads import argument, bounds
@@ -136,6 +137,16 @@ def _scores(p, image, head, top, queries, first, keys, shift, q, s):
     return ONE
 
 
+@kernel
+def _clear(rows, length, count):
+    """Clear rows of a number for each of QUERIES queries, if a block of `length` queries has less.
+
+    What is left over in memory may be denormal, with which Intel's processors compute very slowly.
+    """
+    if length % QUERIES:
+        clear_bytes(rows, ROW_BYTES * count)
+
+
 @task
 def forward(p, chunk, chunks):
     """Do a share of the blocks of queries."""
@@ -149,6 +160,8 @@ def forward(p, chunk, chunks):
     tops = s + ROW_BYTES * KEYS
     sums, factors = tops + ROW_BYTES, tops + 2 * ROW_BYTES
     spare = tops + 3 * ROW_BYTES
+    _clear(turned, length, width)
+    _clear(s, length, min(KEYS, total))
     blocks = (length + QUERIES - 1) // QUERIES
     start, stop = bounds(size(q, 0) * heads * blocks, chunk, chunks, 1)
     for unit in range(start, stop):
@@ -195,6 +208,7 @@ def backward(p, chunk, chunks):
     memory, ranges = data(argument(p, SCRATCH)), argument(p, RANGES)
     slot = take(memory)
     at = buffer(memory, slot, argument(p, SCRATCH_SIZE))
+    _clear(at, size(q, 2), size(q, 3) + size(v, 3) + 2 * KEYS + 2)
     start, stop = bounds(size(q, 0) * shared * ranges, chunk, chunks, 1)
     for unit in range(start, stop):
         image, own, part = unit // ranges // shared, unit // ranges % shared, unit % ranges

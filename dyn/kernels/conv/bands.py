@@ -181,6 +181,7 @@ def correlate(plan, chunk, chunks):
     memory = argument(plan, SCRATCH)
     slot = take(memory)
     job = buffer(memory, slot, argument(plan, SCRATCH_SIZE))
+    copy.clear_gaps(plan, job + JOB_BYTES, argument(plan, SCRATCH_SIZE) - JOB_BYTES)
     bands, splits = argument(plan, BANDS), argument(plan, SPLITS)
     panels, source_step = argument(plan, PANELS), argument(plan, SOURCE_STEP)
     per_image, rows_per_band = argument(plan, BANDS_PER_IMAGE), argument(plan, ROWS_PER_BAND)

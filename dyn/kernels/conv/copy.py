@@ -11,7 +11,7 @@ from typing import Any
 from numba import types
 
 from dyn.kernels.runtime.bytes import clear_bytes, copy_bytes
-from dyn.kernels.runtime.jit import call_address, microkernel, task
+from dyn.kernels.runtime.jit import call_address, kernel, microkernel, task
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.simd import F32, INT32, LANES, WORD, Emitter, intrinsic
 
@@ -99,6 +99,16 @@ BAND_WORDS = 18
 
 PIXELS, PLANES, TRANSPOSED = range(3)
 """LAYOUT: both have channels last; both have channels as planes; planes become channels last."""
+
+
+@kernel(forceinline=True)
+def clear_gaps(plan, band, size):
+    """Clear memory for bands in which a pixel is wider than its channels: nothing writes between.
+
+    What is left over in memory may be denormal, with which Intel's processors compute very slowly.
+    """
+    if argument(plan, BAND_W) > argument(plan, CHANNELS) * argument(plan, ELEMENT):
+        clear_bytes(band, size)
 
 
 @microkernel(6)

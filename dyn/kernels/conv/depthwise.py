@@ -15,7 +15,7 @@ from dyn.kernels.conv import copy
 from dyn.kernels.conv import depthwise_tile as tile
 from dyn.kernels.conv.bands import JOB_BYTES, Phase
 from dyn.kernels.conv.shapes import BandLayout, Channels, View, band_words, words_of
-from dyn.kernels.runtime.bytes import put_word
+from dyn.kernels.runtime.bytes import clear_bytes, put_word
 from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
@@ -72,8 +72,12 @@ def depthwise(plan, chunk, chunks):
     memory = argument(plan, SCRATCH)
     slot = take(memory)
     job = buffer(memory, slot, argument(plan, SCRATCH_SIZE))
+    copy.clear_gaps(plan, job + JOB_BYTES, argument(plan, SCRATCH_SIZE) - JOB_BYTES)
     per_image, rows = argument(plan, BANDS_PER_IMAGE), argument(plan, ROWS_PER_BAND)
     bands, step = argument(plan, IMAGES) * per_image, argument(plan, SOURCE_STEP)
+    if argument(plan, COPIED):  # behind the band, too, where the last pixels of a tile may lie
+        end = JOB_BYTES + argument(plan, copy.BAND_N)
+        clear_bytes(job + end, argument(plan, SCRATCH_SIZE) - end)
     put_word(job, tile.BIAS, argument(plan, PLAN_BIAS))
     put_word(job, tile.RELU, argument(plan, PLAN_RELU))
     put_word(job, tile.CHANNELS, argument(plan, PLAN_CHANNELS))

@@ -25,7 +25,7 @@ from dyn.kernels.conv.shapes import (
     table,
     words_of,
 )
-from dyn.kernels.runtime.bytes import put_word
+from dyn.kernels.runtime.bytes import clear_bytes, put_word
 from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.memory import empty
@@ -93,6 +93,7 @@ def weight_sums(plan, chunk, chunks):
     memory = argument(plan, SCRATCH)
     slot = take(memory)
     job = buffer(memory, slot, argument(plan, SCRATCH_SIZE))
+    copy.clear_gaps(plan, job + JOB_BYTES, argument(plan, SCRATCH_SIZE) - JOB_BYTES)
     packed = job + argument(plan, SCRATCH_PANEL)
     parts, splits = argument(plan, PARTS), argument(plan, SPLITS)
     bands, panels = argument(plan, BANDS), argument(plan, PANELS)
@@ -151,6 +152,8 @@ def weight_sums(plan, chunk, chunks):
                                     copier, at, gradient_w, to, lanes * words, width, inside * words
                                 )
                             else:
+                                if inside < lanes:  # as in `copy.clear_gaps`
+                                    clear_bytes(to, width * lanes * element)
                                 mover = argument(plan, copy.TRANSPOSE)
                                 call_address(
                                     mover, at, gradient_c, to, lanes * element, inside, width

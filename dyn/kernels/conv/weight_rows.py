@@ -25,7 +25,7 @@ from dyn.kernels.conv.shapes import (
     band_words,
     words_of,
 )
-from dyn.kernels.runtime.bytes import put_word
+from dyn.kernels.runtime.bytes import clear_bytes, put_word
 from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.memory import empty
@@ -100,6 +100,8 @@ def row_sums(plan, chunk, chunks):
     put_word(job, tile.C_BETWEEN, argument(plan, C_BETWEEN))
     put_word(job, tile.STEP_TABLE, argument(plan, STEP_TABLE))
     put_word(job, tile.ACCUMULATE, 0)
+    # Tiles read beyond what is filled, and what is left over may be denormal: slow to compute with.
+    clear_bytes(band_start, argument(plan, SCRATCH_SIZE) - JOB_BYTES)
     for band in range(bands * chunk // chunks, bands * (chunk + 1) // chunks):
         first = band // per_image * images_per_band
         images = min(images_per_band, argument(plan, IMAGES) - first)

@@ -14,6 +14,7 @@ from typing import Any
 from numba import types
 
 from dyn.kernels.gemm.tile import HEIGHTS, VECTORS
+from dyn.kernels.runtime.bytes import clear_bytes
 from dyn.kernels.runtime.jit import call_address, instance, kernel, microkernel
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.lanes import LANES
@@ -136,6 +137,8 @@ def _pack(p, source, step, neighbour, target, target_step, unit, width, copy, de
     transpose, column = argument(p, TRANSPOSE), 0
     while column < width:
         at, wide = source + column * neighbour, min(unit, width - column)
+        if wide < unit:  # what is left over in memory may be denormal, which is slow to multiply
+            clear_bytes(target, depth * target_step)
         call_address(transpose, at, neighbour, target, target_step, wide, depth)
         target += between
         column += unit

@@ -46,18 +46,19 @@ CHUNKS = 32
     RESULT_ROW,
     ROW_TABLE,
     STEP_TABLE,
-    TILE,
+    WIDE,
+    NARROW,
     READ_GRADIENTS,
     SPREAD_GRADIENT,
     GATHER_WEIGHT,
-) = range(forward.PRODUCTS + 1, forward.PRODUCTS + 20)
+) = range(forward.PRODUCTS + 1, forward.PRODUCTS + 21)
 """Words after those of `winograd`, whose source is the input and whose target has the sizes of g.
 
 FIRST and COUNT: the tiles of the present block. M holds transformed gradients, M_ROW bytes from
 tile to tile and M_STEP from frequency to frequency. SUMS: [frequency][inner][outer], SUMS_ROW bytes
 from channel to channel. RESULT: [3][3][inner][outer], RESULT_ROW likewise.
 """
-WORDS = forward.PRODUCTS + 20
+WORDS = forward.PRODUCTS + 21
 
 
 @microkernel(5)
@@ -107,7 +108,7 @@ def multiply(plan, chunk, chunks):
     memory = argument(plan, forward.SCRATCH)
     slot = take(memory)
     job = buffer(memory, slot, argument(plan, forward.SCRATCH_SIZE))
-    panels = argument(plan, forward.PANELS)
+    panels, outer = argument(plan, forward.PANELS), argument(plan, forward.OUTER)
     put_word(job, tile.ROW_TABLE, argument(plan, ROW_TABLE))
     put_word(job, tile.COUNT, argument(plan, forward.INNER))
     put_word(job, tile.STEPS, 1)
@@ -128,7 +129,9 @@ def multiply(plan, chunk, chunks):
         )
         put_word(job, tile.B, m)
         put_word(job, tile.C, sums)
-        call_address(argument(plan, TILE), job)
+        # Whole vectors of gradients are transformed; where the last panel is half empty, it is one.
+        half = outer - unit % panels * PANEL <= LANES
+        call_address(argument(plan, NARROW if half else WIDE), job)
     leave(memory, slot)
 
 
@@ -226,7 +229,8 @@ class WinogradWeightPlan:
                 RESULT_ROW: 4 * outer,
                 ROW_TABLE: self.row_table.ctypes.data,
                 STEP_TABLE: self.step_table.ctypes.data,
-                TILE: kernels.wide,
+                WIDE: kernels.wide,
+                NARROW: kernels.narrow,
                 READ_GRADIENTS: read_gradients.address,
                 SPREAD_GRADIENT: (transform.gradient2 if small else transform.gradient4).address,
                 GATHER_WEIGHT: (transform.back2 if small else transform.back4).address,
