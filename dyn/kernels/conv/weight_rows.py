@@ -37,6 +37,8 @@ GAIN = 1.2
 """How much more of the vectors must be of use than with output channels in their lanes."""
 BAND_BYTES = 64 * 1024
 """Size of a band: every tile passes over it."""
+PART_BYTES = 256 * 1024
+"""Largest result: every part of the bands has one."""
 
 (
     GRADIENT,
@@ -151,6 +153,8 @@ def fits(source: View, gradient: View, phase: Phase, channels: Channels) -> bool
     if any(gap != 1 for gap in np.diff(across.offsets)):
         return False
     rows, run = len(down.offsets), len(across.offsets) * channels.inner
+    if c > 2 * LANES or 4 * rows * run * c > PART_BYTES:
+        return False
     at_once, vectors = _cut_window(rows, run, c)
     filled = -(-rows // at_once) * at_once * -(-run // (vectors * LANES)) * vectors * LANES
     lanes = LANES * (1 if c <= LANES else 2)
