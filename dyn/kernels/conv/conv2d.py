@@ -4,8 +4,8 @@ float32 and float64; stride (h, w), padding (top, bottom, left, right), dilation
 leave with channels last in memory, which is also how they are best given; weights may lie in any
 order, best [kh][kw][ci][co]. Each algorithm has files of its own: direct sums over the window
 (`bands`, `weight`), few output channels (`planes`, `weight_rows`), many windows in a small result
-(`scatter`), depthwise convolution (`depthwise`, `depthwise_weight`), and Winograd's filtering (the
-folder `winograd`).
+(`scatter`), one window (`whole`), depthwise convolution (`depthwise`, `depthwise_weight`), and
+Winograd's filtering (the folder `winograd`).
 
 Which one is taken depends on shapes, memory layout and `precise` alone, so equal calls give equal
 bits. Only results that Winograd's filtering makes infinite or NaN are computed again, directly.
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from dyn.kernels.conv import depthwise, depthwise_weight, planes, scatter, weight_rows
+from dyn.kernels.conv import depthwise, depthwise_weight, planes, scatter, weight_rows, whole
 from dyn.kernels.conv.bands import forward_phases, full_phase, transposed_phases
 from dyn.kernels.conv.depthwise import DepthwisePlan
 from dyn.kernels.conv.depthwise_weight import DepthwiseWeightPlan
@@ -30,6 +30,7 @@ from dyn.kernels.conv.scatter import ScatterPlan
 from dyn.kernels.conv.shapes import Channels, View
 from dyn.kernels.conv.weight import WeightPlan
 from dyn.kernels.conv.weight_rows import WeightRowsPlan
+from dyn.kernels.conv.whole import WholePlan, WholeWeightPlan
 from dyn.kernels.conv.winograd import cost as winograd_cost
 from dyn.kernels.conv.winograd.plan import WinogradPlan
 from dyn.kernels.conv.winograd.weight import WinogradWeightPlan
@@ -134,6 +135,8 @@ def _forward_side(shape: Any, w: View, attrs: Any, precise: bool) -> int:
 @lru_cache(PLANS)
 def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
     stride, padding, dilation, groups = attrs
+    if whole.fits(x.shape[2:], w.shape[2:], attrs):
+        return WholePlan(relu, False)
     out = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     target = _dense_view((x.shape[0], w.shape[0], *out), x.dtype)
     channels = _channels(w, groups, False)
@@ -199,6 +202,8 @@ def _transposed_side(images: int, size: Any, w: View, attrs: Any, precise: bool)
 @lru_cache(PLANS)
 def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
     stride, padding, dilation, groups = attrs
+    if whole.fits(size, w.shape[2:], attrs):
+        return WholePlan(False, True)
     target = _dense_view((g.shape[0], w.shape[1] * groups, *size), g.dtype)
     channels = _channels(w, groups, True)
     if side:
@@ -273,6 +278,8 @@ def _weight_side(g: Any, x: Any, window: Any, attrs: Any, dtype: Any, precise: b
 @lru_cache(PLANS)
 def _weight_plan(g: View, x: View, window: Any, attrs: Any, side: int) -> Any:
     stride, padding, dilation, groups = attrs
+    if whole.fits(x.shape[2:], window, attrs):
+        return WholeWeightPlan()
     if side:
         return WinogradWeightPlan(x, g, padding[::2], dilation, side)
     size, co, ci = x.dtype.itemsize, g.shape[1], x.shape[1] // groups
