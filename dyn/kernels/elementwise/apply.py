@@ -30,8 +30,20 @@ def _normal_cdf(x):
     return 0.5 * (1 + erf(x * math.sqrt(0.5)))
 
 
+def _sigmoid(x):
+    # e^-|x| cannot overflow, and small results keep their digits.
+    e = np.exp(-np.absolute(x))
+    return np.where(x >= 0, 1.0, e) / (1 + e)
+
+
 ARRAYS = SimpleNamespace(
-    **UFUNCS, where=np.where, rint=np.rint, exp2=np.exp2, erf=erf, normal_cdf=_normal_cdf
+    **UFUNCS,
+    where=np.where,
+    rint=np.rint,
+    exp2=np.exp2,
+    erf=erf,
+    normal_cdf=_normal_cdf,
+    sigmoid=_sigmoid,
 )
 """Functions of arrays for formulas."""
 

@@ -23,18 +23,19 @@ from functools import cache
 from typing import Any
 
 from dyn.kernels.vector.value import F32, F64, INT32, WORD, Value, branch, choose, fma, lookup
+from dyn.kernels.vector.vmath_steps import apart, nearest, power_of_two, scaled
 
 _LOG2E = 1.0 / math.log(2.0)
-# ln 2 in two parts; the first has so few bits that its product with an exponent is exact.
-_LN2_HIGH = 0.693359375
+# ln 2 in two positive parts; the first has so few bits that its product with an exponent is exact.
+_LN2_HIGH = 0.693145751953125
 _LN2_LOW = math.log(2.0) - _LN2_HIGH
 
-# Relative errors of the fits: exp 3.1e-9 on |r| <= ln(2) / 2, log 4.6e-9 on 2/3 .. 4/3, tanh 4.5e-9
+# Relative errors of the fits: exp 3.1e-9 on |r| <= ln(2) / 2, log 5.4e-9 on 3/4 .. 3/2, tanh 4.5e-9
 # up to 0.625, erf 9.3e-10 up to 0.875 and 1.9e-9 above, sin 4.0e-9 and cos 1.1e-10 up to pi / 4,
 # log2 1.8e-13, exp2 5.4e-11.
 _EXP = (1.38208945e-3, 8.36867094e-3, 4.16682623e-2, 1.66665211e-1, 4.99999940e-1)
-_LOG = (-1.28802091e-1, 1.39845937e-1, -1.21874474e-1, 1.40057340e-1, -1.66801974e-1,
-        2.00104266e-1, -2.49998063e-1, 3.33332151e-1)  # fmt: skip
+_LOG = (-4.50724103e-2, 1.04634374e-1, -1.31613284e-1, 1.44783303e-1, -1.66473106e-1,
+        1.99908555e-1, -2.50000954e-1, 3.33334506e-1)  # fmt: skip
 _TANH = (-5.69229666e-3, 2.06281673e-2, -5.37365153e-2, 1.33314058e-1, -3.33332807e-1)
 _ERF_NEAR = (7.80198607e-5, -8.01324029e-4, 5.18999482e-3, -2.68550795e-2, 1.12836197e-1,
              -3.76126289e-1, 1.28379166e-1)  # fmt: skip
@@ -61,78 +62,71 @@ def _polynomial(x: Value, coefficients: Sequence[float]) -> Value:
     return found
 
 
-def _power_of_two(n: Value) -> Value:
-    """2^n as a float32 for integers from -126 to 127."""
-    return ((n + 127) << 23).bits(F32)
-
-
 def _reduced(x: Value) -> tuple[Value, Value]:
-    """n and e^r - 1 such that e^x = 2^n e^r with |r| at most ln(2) / 2."""
-    n = (x * _LOG2E).call("rint")
-    r = fma(n, -_LN2_LOW, fma(n, -_LN2_HIGH, x))
-    return n.to(INT32), fma(r * r, _polynomial(r, _EXP), r)
+    """n and r such that e^x = 2^n e^r with |r| at most ln(2) / 2."""
+    n = nearest(x, _LOG2E)
+    return n, fma(n, -_LN2_LOW, fma(n, -_LN2_HIGH, x))
+
+
+def _less(r: Value) -> Value:
+    """e^r - 1."""
+    return fma(r * r, _polynomial(r, _EXP), r)
 
 
 def exp(x: Value) -> Value:
     """e^x within 1.1 ulp."""
     # Beyond these the result is 0 or infinity; NaN passes.
     x = choose(x < -104.0, -104.0, x)
-    x = choose(x > 89.0, 89.0, x)
-    return _scaled(*_reduced(x))
+    return _exp(choose(x > 89.0, 89.0, x))
 
 
-def _scaled(n: Value, less: Value) -> Value:
-    """2^n * (less + 1)."""
-    # In two steps, as 2^n may be too large or too small for a float32 while the result is not.
-    half = n >> 1
-    return (less + 1.0) * _power_of_two(half) * _power_of_two(n - half)
+def _exp(x: Value) -> Value:
+    """e^x from -104 to 89."""
+    n, r = _reduced(x)
+    return scaled(_polynomial(r, (*_EXP, 1.0, 1.0)), n)
 
 
 def exp2(x: Value) -> Value:
     """2^x within 1.1 ulp."""
     x = choose(x < -151.0, -151.0, x)
     x = choose(x > 129.0, 129.0, x)
-    n = x.call("rint")
+    n = nearest(x, 1.0)
     r = (x - n) * math.log(2.0)
-    return _scaled(n.to(INT32), fma(r * r, _polynomial(r, _EXP), r))
+    return scaled(_polynomial(r, (*_EXP, 1.0, 1.0)), n)
 
 
 def expm1(x: Value) -> Value:
     """e^x - 1 within 1.5 ulp."""
     x = choose(x < -20.0, -20.0, x)
     x = choose(x > 89.0, 89.0, x)
-    n, less = _reduced(x)
-    scale = _power_of_two(n - 1)
+    n, r = _reduced(x)
+    less, scale = _less(r), power_of_two(n - 1.0)
     # A result near x keeps the sign and the digits of x; -0 stays.
     return choose(abs(x) < 1e-7, x, fma(scale, less, scale - 0.5) * 2.0)
 
 
 def log(x: Value) -> Value:
     """Natural logarithm within 1.0 ulp; -inf at 0, NaN below."""
-    tiny = x < 2.0**-126
-    grown = choose(tiny, x * 2.0**23, x)
-    bits = grown.bits(INT32)
-    # Mantissa from 2/3 to 4/3, exponent as a number.
-    power = (bits - 0x3F2AAAAB) & -0x800000
-    n = fma(power.to(F32), 2.0**-23, choose(tiny, -23.0, x.like(0.0)))
-    f = (bits - power).bits(F32) - 1.0
+    m, n = apart(x)
+    return _log(m - 1.0, n)
+
+
+def _log(f: Value, n: Value) -> Value:
+    """log(1 + f) + n log(2) for f from -1/4 to 1/2."""
     square = f * f
     found = fma(_polynomial(f, _LOG) * f, square, n * _LN2_LOW)
-    found = fma(n, _LN2_HIGH, f + fma(square, -0.5, found))
-    found = choose((x > 0.0) & (x < math.inf), found, x.like(math.nan))
-    found = choose(x == 0.0, -math.inf, found)
-    return choose(x == math.inf, math.inf, found)
+    return fma(n, _LN2_HIGH, f + fma(square, -0.5, found))
 
 
 def log1p(x: Value) -> Value:
     """log(1 + x) within 1.5 ulp."""
     u = x + 1.0
-    # What was lost in rounding u.
+    m, n = apart(u)
+    # What was lost in rounding u, to the scale of m; nothing where u is 0 or infinite.
     lost = x - (u - 1.0)
-    found = log(u) + lost / u
-    # Where u is infinite or zero there is nothing to add; x is its own logarithm near 0.
-    found = choose((u == 0.0) | (u == math.inf), log(u), found)
-    return choose(abs(x) < 1e-7, x, found)
+    lost = choose(abs(lost) > 0.0, lost * power_of_two(-n), 0.0)
+    # The sign of x also where x is -0.
+    return _log((m - 1.0) + lost, n).call("copysign", x)
 
 
 def tanh(x: Value) -> Value:
@@ -141,17 +135,19 @@ def tanh(x: Value) -> Value:
     square = x * x
     near = fma(x * square, _polynomial(square, _TANH), x)
     size = choose(size > 10.0, 10.0, size)
-    n, less = _reduced(size + size)
-    e = fma(_power_of_two(n), less, _power_of_two(n))
+    n, r = _reduced(size + size)
+    e = fma(power_of_two(n), _less(r), power_of_two(n))
     far = 1.0 - 2.0 / (e + 1.0)
     # The sign of x also where x is -0.
     return choose(size < 0.625, near, far).call("copysign", x)
 
 
 def sigmoid(x: Value) -> Value:
-    """1 / (1 + e^-x) within 2.5 ulp, small results included."""
-    e = exp(-abs(x))
-    return choose(x >= 0.0, 1.0, e) / (e + 1.0)
+    """e^x / (e^x + 1) within 2.5 ulp, small results included."""
+    # Beyond these the result is 0 or 1.
+    x = choose(x < -104.0, -104.0, x)
+    e = _exp(choose(x > 30.0, 30.0, x))
+    return e / (e + 1.0)
 
 
 def erf(x: Value) -> Value:
@@ -161,9 +157,9 @@ def erf(x: Value) -> Value:
     near = fma(x, _polynomial(square, _ERF_NEAR), x)
     # 1 - e^-p, where p is the logarithm of the complement.
     size = choose(size > 4.0, 4.0, size)
-    n, less = _reduced(-_polynomial(size, _ERF_FAR))
-    scale = _power_of_two(n)
-    far = (1.0 - scale) - scale * less
+    n, r = _reduced(-_polynomial(size, _ERF_FAR))
+    scale = power_of_two(n)
+    far = (1.0 - scale) - scale * _less(r)
     return choose(size < 0.875, near, far.call("copysign", x))
 
 
