@@ -11,6 +11,9 @@ float64 in `pow`). Arguments are reduced as in Cody & Waite, Software Manual for
 Functions, 1980, huge angles as in Payne & Hanek, 1983. float64 is left to numpy: nothing here is
 accurate enough for it.
 
+With AVX-512 some steps are instructions of its own (`vmath_steps.py`), and two functions are
+polynomials whose coefficients it looks up (`vmath_pieces.py`).
+
 Kernels may be compiled with any of numba's fastmath flags but "nnan" and "ninf".
 """
 
@@ -23,7 +26,8 @@ from functools import cache
 from typing import Any
 
 from dyn.kernels.vector.value import F32, F64, INT32, WORD, Value, branch, choose, fma, lookup
-from dyn.kernels.vector.vmath_steps import apart, nearest, power_of_two, scaled
+from dyn.kernels.vector.vmath_pieces import Pieces, even, growing
+from dyn.kernels.vector.vmath_steps import apart, by_avx512, nearest, power_of_two, scaled
 
 _LOG2E = 1.0 / math.log(2.0)
 # ln 2 in two positive parts; the first has so few bits that its product with an exponent is exact.
@@ -52,6 +56,9 @@ _LOG2 = (0.29084674065255217, 0.31928393284313594, 0.4122261966181781, 0.5770777
 _EXP2 = (1.5303700711365693e-05, 0.00015469729214118296, 0.0013333478473685416,
          0.009618025613318034, 0.055504109063258665, 0.24022651213498092, 0.6931471805568324,
          0.9999999999595618)  # fmt: skip
+
+_TANH_PIECES = Pieces(math.tanh, growing(-4), 5)
+_NORMAL_PIECES = Pieces(lambda x: math.erf(x / math.sqrt(2.0)) / 2, even(48 / 256), 4)
 
 
 def _polynomial(x: Value, coefficients: Sequence[float]) -> Value:
@@ -131,6 +138,8 @@ def log1p(x: Value) -> Value:
 
 def tanh(x: Value) -> Value:
     """Hyperbolic tangent within 1.5 ulp."""
+    if by_avx512(x):
+        return _TANH_PIECES(x)
     size = abs(x)
     square = x * x
     near = fma(x * square, _polynomial(square, _TANH), x)
@@ -169,6 +178,8 @@ def normal_cdf(x: Value) -> Value:
     1/2 and an odd rational function, which takes no exponential and is exact to the last digits
     around 0: gelu needs no more, as it multiplies by x.
     """
+    if by_avx512(x):
+        return _NORMAL_PIECES(x) + 0.5
     size = abs(x)
     size = choose(size > 5.7, 5.7, size)
     square = size * size
