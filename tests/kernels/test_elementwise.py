@@ -38,7 +38,7 @@ PARAMS: dict[str, dict[str, float]] = {
     "softplus": {"beta": 2.0, "threshold": 3.0},
     "softplus_grad": {"beta": 2.0, "threshold": 3.0},
 }
-INVERSE = {"tan": 4, "asin": 2.5, "acos": 2.5, "atan": 2, "sinh": 4, "cosh": 4, "asinh": 3.5,
+INVERSE = {"asin": 2.5, "acos": 2.5, "atan": 2, "sinh": 4, "cosh": 4, "asinh": 3.5,
            "acosh": 3.5, "atanh": 3.5}  # fmt: skip
 """The functions of `vmath_inverse.py`, and their bounds in units in the last place."""
 

@@ -25,9 +25,13 @@ BOUNDS = {
     "erf": 1.5,
     "sin": 1.6,
     "cos": 1.6,
+    "tan": 4,
 }
 REFERENCES = {
-    **{name: getattr(np, name) for name in ("exp", "expm1", "log", "log1p", "tanh", "sin", "cos")},
+    **{
+        name: getattr(np, name)
+        for name in ("exp", "expm1", "log", "log1p", "tanh", "sin", "cos", "tan")
+    },
     "sigmoid": lambda x: np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))),
     "erf": np.vectorize(math.erf, otypes=[np.float64]),
 }
@@ -125,7 +129,7 @@ def test_normal_distribution():
     assert (got[x >= 5.7] == 1).all() and (got[x <= -5.7] == 0).all()
 
 
-@pytest.mark.parametrize("name", ["expm1", "log1p", "tanh", "erf", "sin"])
+@pytest.mark.parametrize("name", ["expm1", "log1p", "tanh", "erf", "sin", "tan"])
 def test_odd_functions_keep_the_sign_of_zero(name):
     x = np.array([0.0, -0.0, 1e-40, -1e-40] * 8, np.float32)
     out = np.empty_like(x)

@@ -4,12 +4,12 @@
 
 The same functions for single numbers inside plain numba loops, which LLVM vectorises, are in
 `vmath_numba.py`: one formula, two twins. All take every float32, denormal numbers and infinities
-included, and give NaN exactly where they should; `sin` and `cos` branch where an angle is huge. The
-error bounds, in units in the last place of the result, hold over the whole range; the tests check
-them. Polynomials are minimax fits made for this file, with coefficients rounded to float32 (to
-float64 in `pow`). Arguments are reduced as in Cody & Waite, Software Manual for the Elementary
-Functions, 1980, huge angles as in Payne & Hanek, 1983. float64 is left to numpy: nothing here is
-accurate enough for it.
+included, and give NaN exactly where they should; `sin`, `cos` and `tan` branch where an angle is
+huge. The error bounds, in units in the last place of the result, hold over the whole range; the
+tests check them. Polynomials are minimax fits made for this file, with coefficients rounded to
+float32 (to float64 in `pow`). Arguments are reduced as in Cody & Waite, Software Manual for the
+Elementary Functions, 1980, huge angles as in Payne & Hanek, 1983. float64 is left to numpy: nothing
+here is accurate enough for it.
 
 With AVX-512 some steps are instructions of its own (`vmath_steps.py`), and two functions are
 polynomials whose coefficients it looks up (`vmath_pieces.py`).
@@ -27,7 +27,7 @@ from typing import Any
 
 from dyn.kernels.vector.value import F32, F64, INT32, WORD, Value, branch, choose, fma, lookup
 from dyn.kernels.vector.vmath_pieces import Pieces, even, growing
-from dyn.kernels.vector.vmath_steps import apart, by_avx512, nearest, power_of_two, scaled
+from dyn.kernels.vector.vmath_steps import FUSED, apart, by_avx512, nearest, power_of_two, scaled
 
 _LOG2E = 1.0 / math.log(2.0)
 # ln 2 in two positive parts; the first has so few bits that its product with an exponent is exact.
@@ -196,6 +196,8 @@ _MANY_TURNS = 1e6
 _HALF_PI = math.pi / 2
 _HALF_PI_HIGH = float.fromhex("0x1.921fb544p+0")  # 33 bits: times a number of turns it is exact
 _HALF_PI_LOW = float.fromhex("0x1.0b4611a626331p-34")
+_HALF_PI_PARTS = (1.57079637, -4.37113883e-8, -1.71512489e-15)
+"""Float32 numbers whose sum is pi / 2. What the first leaves of x is exact in fused arithmetic."""
 _FRACTION_BITS = 29
 _EXPONENTS = 105
 
@@ -230,15 +232,20 @@ def _turns_tables() -> tuple[list[float], list[float]]:
 
 
 def _few_turns(x: Value) -> list[Value]:
-    """x in quarter turns, and what is left as an angle; for |x| below _MANY_TURNS."""
+    """x in quarter turns, and the angle that is left in two parts; for |x| below _MANY_TURNS."""
+    if FUSED:
+        n = nearest(x, 1 / _HALF_PI)
+        first, second, third = _HALF_PI_PARTS
+        # The third part matters to small angles only. Subtracting it would round large ones again.
+        return [n.to(INT32), fma(n, -second, fma(n, -first, x)), n * -third]
     wide = x.to(F64)
     n = (wide * (1 / _HALF_PI)).call("rint")
-    rest = fma(n, -_HALF_PI_LOW, fma(n, -_HALF_PI_HIGH, wide))
-    return [n.to(INT32), rest.to(F32)]
+    rest = fma(n, -_HALF_PI_LOW, fma(n, -_HALF_PI_HIGH, wide)).to(F32)
+    return [n.to(INT32), rest, rest.like(0.0)]
 
 
 def _any_turns(x: Value) -> list[Value]:
-    """x in quarter turns, and what is left as an angle; for every finite x.
+    """As `_few_turns` for any size; NaN for infinities.
 
     After Payne and Hanek, Radian reduction for trigonometric functions, 1983: only the bits of
     2 / pi are used that do not make whole turns.
@@ -255,25 +262,39 @@ def _any_turns(x: Value) -> list[Value]:
     turns = mantissa * lookup(highs, shift)
     n = turns.call("rint")
     rest = fma(mantissa, lookup(lows, shift), turns - n)
-    return [n.to(INT32), (rest * _HALF_PI).to(F32)]
+    rest = choose(abs(x) < math.inf, (rest * _HALF_PI).to(F32), x.like(math.nan))
+    return [n.to(INT32), rest, rest.like(0.0)]
+
+
+def _turned(x: Value) -> list[Value]:
+    """x in quarter turns, and the angle that is left in two parts; NaN for infinities."""
+    many = ~(abs(x) < _MANY_TURNS)
+
+    def both() -> list[Value]:
+        ways = zip(_any_turns(x), _few_turns(x), strict=True)
+        return [choose(many, exact, quick) for exact, quick in ways]
+
+    return branch(x.builder, many.any(), both, lambda: _few_turns(x))
+
+
+def _sine(r: Value, low: Value) -> Value:
+    """sin(r + low) for |r| up to pi / 4 and a low that is far smaller."""
+    square = r * r
+    return fma(r * square, _polynomial(square, _SIN), low) + r
+
+
+def _cosine(r: Value) -> Value:
+    """cos(r) for |r| up to pi / 4."""
+    square = r * r
+    return fma(square * square, _polynomial(square, _COS), fma(square, -0.5, 1.0))
 
 
 def _circular(x: Value, quarters: int) -> Value:
     """sin(x + quarters * pi / 2)."""
-    many = ~(abs(x) < _MANY_TURNS)
-
-    def both() -> list[Value]:
-        pairs = zip(_any_turns(x), _few_turns(x), strict=True)
-        return [choose(many, exact, quick) for exact, quick in pairs]
-
-    n, r = branch(x.builder, many.any(), both, lambda: _few_turns(x))
+    n, r, low = _turned(x)
     n = n + quarters
-    square = r * r
-    sine = fma(r * square, _polynomial(square, _SIN), r)
-    cosine = fma(square * square, _polynomial(square, _COS), fma(square, -0.5, 1.0))
-    found = choose((n & 1) == 0, sine, cosine)
-    found = (found.bits(INT32) ^ ((n & 2) << 30)).bits(F32)
-    return choose(abs(x) < math.inf, found, x.like(math.nan))
+    found = choose((n & 1) == 0, _sine(r, low), _cosine(r))
+    return (found.bits(INT32) ^ ((n & 2) << 30)).bits(F32)
 
 
 def sin(x: Value) -> Value:
@@ -285,6 +306,15 @@ def sin(x: Value) -> Value:
 def cos(x: Value) -> Value:
     """Cosine within 1.6 ulp for every finite x; NaN at infinities."""
     return _circular(x, 1)
+
+
+def tan(x: Value) -> Value:
+    """Tangent within 4 ulp for every finite x; NaN at infinities."""
+    n, r, low = _turned(x)
+    sine, cosine, odd = _sine(r, low), _cosine(r), (n & 1) != 0
+    found = choose(odd, -cosine, sine) / choose(odd, sine, cosine)
+    # Small angles are their own tangent; -0 keeps its sign.
+    return choose(abs(x) < 1e-4, x, found)
 
 
 # ---- powers ------------------------------------------------------------------------------------
@@ -331,6 +361,6 @@ def pow(x: Value, y: Any) -> Value:
 
 
 UNARY: dict[str, Callable[[Value], Value]] = {
-    f.__name__: f for f in (exp, expm1, log, log1p, tanh, sigmoid, erf, sin, cos)
+    f.__name__: f for f in (exp, expm1, log, log1p, tanh, sigmoid, erf, sin, cos, tan)
 }
 """The functions of one argument by name."""

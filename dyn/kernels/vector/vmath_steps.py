@@ -17,6 +17,8 @@ from dyn.kernels.vector.value import F32, INT16, INT32, Value, branch, call_llvm
 
 WHOLE = 1.5 * 2.0**23
 """The last place of float32 numbers of this size is 1."""
+FUSED = has("fma")
+"""Whether a product and a sum are rounded once for certain."""
 _THREE_QUARTERS = 0x3F400000
 _MANTISSA = 0b1011
 """Of VGETMANTPS: from 3/4 to 3/2, and NaN for negative numbers."""
