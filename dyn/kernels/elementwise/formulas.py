@@ -86,7 +86,7 @@ def mish(m, x):
 
 def softplus(m, x, *, beta, threshold):
     t = x * beta
-    bent = (m.maximum(t, 0.0) + m.log1p(m.exp(-m.abs(t)))) / beta
+    bent = (m.maximum(t, 0.0) + m.log1p(m.exp(-m.abs(t)))) * (1 / beta)
     return m.where(t > threshold, x, bent)
 
 
