@@ -13,6 +13,7 @@ from numba import types
 
 from dyn.kernels.vector import vmath, vmath_numba
 from dyn.kernels.vector.simd import F32, Emitter, intrinsic
+from dyn.kernels.vector.vmath_pieces import Pieces, even, growing
 
 # In units in the last place, as the docstrings say.
 BOUNDS = {
@@ -127,6 +128,17 @@ def test_normal_distribution():
     np.testing.assert_array_equal(np.isnan(got), np.isnan(x))
     assert np.nanmax(np.abs(got - wanted)) < 2e-7
     assert (got[x >= 5.7] == 1).all() and (got[x <= -5.7] == 0).all()
+
+
+@pytest.mark.parametrize("division", [even(9.5 / 31), growing(-4)])
+def test_pieces_meet_their_function(division):
+    """On every processor, though only those with AVX-512 use them."""
+    tanh = Pieces(math.tanh, division, 7)
+    assert tanh.middles[0] == 0 and math.tanh(tanh.middles[-1]) > 1 - 1e-7
+    factors = np.array(tanh.powers).T
+    for i, (middle, powers) in enumerate(zip(tanh.middles, factors, strict=True)):
+        x = np.linspace(max(division.edges[i], 1e-9), division.edges[i + 1], 100)
+        np.testing.assert_allclose(np.polyval(powers, x - middle), np.tanh(x), rtol=1e-8)
 
 
 @pytest.mark.parametrize("name", ["expm1", "log1p", "tanh", "erf", "sin", "tan"])

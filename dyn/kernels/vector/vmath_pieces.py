@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numpy.polynomial import Chebyshev, Polynomial
 
 from dyn.kernels.vector.value import F32, INT32, Value, call_llvm, choose, fma
 from dyn.kernels.vector.vmath_steps import WHOLE
@@ -143,5 +142,9 @@ def _interpolated(
     function: Callable[[float], float], low: float, high: float, degree: int
 ) -> list[float]:
     """The polynomial, lowest power first, that equals a function in Chebyshev's points."""
-    found = Chebyshev.interpolate(np.vectorize(function), degree, [low, high])
-    return list(found.convert(kind=Polynomial).coef)
+    count = np.arange(degree + 1)
+    points = (low + high) / 2 + (high - low) / 2 * np.cos((count + 0.5) * np.pi / (degree + 1))
+    # In units of the interval, or high powers would be tiny.
+    powers = np.vander(points / high, increasing=True)
+    values = [function(point) for point in points.tolist()]
+    return list(np.linalg.solve(powers, values) / high**count)
