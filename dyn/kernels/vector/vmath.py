@@ -27,7 +27,16 @@ from typing import Any
 
 from dyn.kernels.vector.value import F32, F64, INT32, WORD, Value, branch, choose, fma, lookup
 from dyn.kernels.vector.vmath_pieces import Pieces, even, growing
-from dyn.kernels.vector.vmath_steps import FUSED, apart, by_avx512, nearest, power_of_two, scaled
+from dyn.kernels.vector.vmath_steps import (
+    FUSED,
+    WHOLE,
+    apart,
+    by_avx512,
+    lifted,
+    power_of_two,
+    raised,
+    scaled,
+)  # fmt: skip
 
 _LOG2E = 1.0 / math.log(2.0)
 # ln 2 in two positive parts; the first has so few bits that its product with an exponent is exact.
@@ -70,14 +79,19 @@ def _polynomial(x: Value, coefficients: Sequence[float]) -> Value:
 
 
 def _reduced(x: Value) -> tuple[Value, Value]:
-    """n and r such that e^x = 2^n e^r with |r| at most ln(2) / 2."""
-    n = nearest(x, _LOG2E)
-    return n, fma(n, -_LN2_LOW, fma(n, -_LN2_HIGH, x))
+    """n, raised, and r such that e^x = 2^n e^r with |r| at most ln(2) / 2."""
+    n = raised(x, _LOG2E)
+    return n, fma(n - WHOLE, -_LN2_LOW, fma(n - WHOLE, -_LN2_HIGH, x))
 
 
 def _less(r: Value) -> Value:
     """e^r - 1."""
     return fma(r * r, _polynomial(r, _EXP), r)
+
+
+def _power(r: Value) -> Value:
+    """e^r for |r| at most ln(2) / 2."""
+    return _polynomial(r, (*_EXP, 1.0, 1.0))
 
 
 def exp(x: Value) -> Value:
@@ -90,16 +104,23 @@ def exp(x: Value) -> Value:
 def _exp(x: Value) -> Value:
     """e^x from -104 to 89."""
     n, r = _reduced(x)
-    return scaled(_polynomial(r, (*_EXP, 1.0, 1.0)), n)
+    return scaled(_power(r), n)
+
+
+def exp_down(x: Value) -> Value:
+    """e^x within 1.1 ulp for x up to 0 (or NaN); 0 below -87, where it is no normal number."""
+    low = x < -87.0
+    n, r = _reduced(choose(low, -87.0, x))
+    return choose(low, 0.0, lifted(_power(r), n))
 
 
 def exp2(x: Value) -> Value:
     """2^x within 1.1 ulp."""
     x = choose(x < -151.0, -151.0, x)
     x = choose(x > 129.0, 129.0, x)
-    n = nearest(x, 1.0)
-    r = (x - n) * math.log(2.0)
-    return scaled(_polynomial(r, (*_EXP, 1.0, 1.0)), n)
+    n = raised(x, 1.0)
+    r = (x - (n - WHOLE)) * math.log(2.0)
+    return scaled(_power(r), n)
 
 
 def expm1(x: Value) -> Value:
@@ -133,7 +154,7 @@ def log1p(x: Value) -> Value:
     m, n = apart(u)
     # What was lost in rounding u, to the scale of m; nothing where u is 0 or infinite.
     lost = x - (u - 1.0)
-    lost = choose(abs(lost) > 0.0, lost * power_of_two(-n), 0.0)
+    lost = choose(abs(lost) > 0.0, lost * power_of_two(WHOLE - n), 0.0)
     # The sign of x also where x is -0.
     return _log((m - 1.0) + lost, n).call("copysign", x)
 
@@ -177,8 +198,8 @@ def erf(x: Value) -> Value:
 def normal_cdf(x: Value) -> Value:
     """The cumulative normal distribution, absolute error below 2e-7; 0 or 1 beyond 5.7.
 
-    1/2 and an odd rational function, which takes no exponential and is exact to the last digits
-    around 0: gelu needs no more, as it multiplies by x.
+    1/2 and an odd function, of pieces or rational, which takes no exponential and is exact to the
+    last digits around 0: gelu needs no more, as it multiplies by x.
     """
     if by_avx512(x):
         return _NORMAL_PIECES(x) + 0.5
@@ -234,12 +255,12 @@ def _turns_tables() -> tuple[list[float], list[float]]:
 
 
 def _few_turns(x: Value) -> list[Value]:
-    """x in quarter turns, and the angle that is left in two parts; for |x| below _MANY_TURNS."""
+    """x in quarter turns modulo 4, and the angle left in two parts; for |x| below _MANY_TURNS."""
     if FUSED:
-        n = nearest(x, 1 / _HALF_PI)
-        first, second, third = _HALF_PI_PARTS
+        turns = raised(x, 1 / _HALF_PI)
+        n, (first, second, third) = turns - WHOLE, _HALF_PI_PARTS
         # The third part matters to small angles only. Subtracting it would round large ones again.
-        return [n.to(INT32), fma(n, -second, fma(n, -first, x)), n * -third]
+        return [turns.bits(INT32), fma(n, -second, fma(n, -first, x)), n * -third]
     wide = x.to(F64)
     n = (wide * (1 / _HALF_PI)).call("rint")
     rest = fma(n, -_HALF_PI_LOW, fma(n, -_HALF_PI_HIGH, wide)).to(F32)
@@ -269,7 +290,7 @@ def _any_turns(x: Value) -> list[Value]:
 
 
 def _turned(x: Value) -> list[Value]:
-    """x in quarter turns, and the angle that is left in two parts; NaN for infinities."""
+    """x in quarter turns modulo 4, and the angle left in two parts; NaN for infinities."""
     many = ~(abs(x) < _MANY_TURNS)
 
     def both() -> list[Value]:

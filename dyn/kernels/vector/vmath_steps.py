@@ -17,6 +17,7 @@ from dyn.kernels.vector.value import F32, INT16, INT32, Value, branch, call_llvm
 
 WHOLE = 1.5 * 2.0**23
 """The last place of float32 numbers of this size is 1."""
+_WHOLE_BITS = 0x4B400000
 FUSED = has("fma")
 """Whether a product and a sum are rounded once for certain."""
 _THREE_QUARTERS = 0x3F400000
@@ -40,25 +41,34 @@ def _avx512(name: str, *operands: Value | int) -> Value:
     return first.made(call_llvm(first.builder, full, kind, [*values, *rest]))
 
 
-def nearest(x: Value, factor: float) -> Value:
-    """The whole number nearest to x * factor, which is below 2^22 in size; NaN stays."""
-    # A float32 of the size of WHOLE has no digits behind the point.
-    return fma(x, factor, WHOLE) - WHOLE
+def raised(x: Value, factor: float) -> Value:
+    """The whole number nearest to x * factor, plus WHOLE; NaN stays.
+
+    Raised like this, a number below 2^22 in size is an integer in the last bits, too.
+    """
+    return fma(x, factor, WHOLE)
 
 
 def power_of_two(n: Value) -> Value:
-    """2^n for whole numbers from -126 to 127."""
+    """2^n for whole numbers from -126 to 127, raised."""
     if by_avx512(n):
-        return _avx512("scalef", n.like(1.0), n)
-    return ((n.to(INT32) + 127) << 23).bits(F32)
+        return _avx512("scalef", n.like(1.0), n - WHOLE)
+    return ((n.bits(INT32) + 127) << 23).bits(F32)
+
+
+def lifted(x: Value, n: Value) -> Value:
+    """x * 2^n where x and the result are normal numbers; n is whole and raised."""
+    if by_avx512(n):
+        return _avx512("scalef", x, n - WHOLE)
+    return (x.bits(INT32) + (n.bits(INT32) << 23)).bits(F32)
 
 
 def scaled(x: Value, n: Value) -> Value:
-    """x * 2^n, rounded once, for x about 1 and whole numbers n down to -151 and up to 129."""
+    """x * 2^n, rounded once, for x about 1 and whole numbers n from -151 to 129, raised."""
     if by_avx512(n):
-        return _avx512("scalef", x, n)
+        return _avx512("scalef", x, n - WHOLE)
     # In two steps, as 2^n may be too large or too small for a float32 while the result is not.
-    exponent = n.to(INT32)
+    exponent = n.bits(INT32) - _WHOLE_BITS
     half = exponent >> 1
     halves = [((e + 127) << 23).bits(F32) for e in (half, exponent - half)]
     return x * halves[0] * halves[1]
