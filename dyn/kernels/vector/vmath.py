@@ -36,6 +36,7 @@ from dyn.kernels.vector.vmath_steps import (
     power_of_two,
     raised,
     scaled,
+    scaled_down,
 )  # fmt: skip
 
 _LOG2E = 1.0 / math.log(2.0)
@@ -154,7 +155,7 @@ def log1p(x: Value) -> Value:
     m, n = apart(u)
     # What was lost in rounding u, to the scale of m; nothing where u is 0 or infinite.
     lost = x - (u - 1.0)
-    lost = choose(abs(lost) > 0.0, lost * power_of_two(WHOLE - n), 0.0)
+    lost = choose(abs(lost) > 0.0, scaled_down(lost, n), 0.0)
     # The sign of x also where x is -0.
     return _log((m - 1.0) + lost, n).call("copysign", x)
 

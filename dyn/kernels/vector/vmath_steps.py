@@ -105,3 +105,10 @@ def _any_apart(x: Value) -> tuple[Value, Value]:
     n = choose((x > 0.0) & (x < math.inf), n, x.like(math.nan))
     n = choose(x == 0.0, -math.inf, n)
     return m, choose(x == math.inf, math.inf, n)
+
+
+def scaled_down(x: Value, n: Value) -> Value:
+    """x / 2^n for a finite n that came from `apart`, where the result is a normal number."""
+    if by_avx512(x):
+        return _avx512("scalef", x, -n)
+    return x * ((127 - n.to(INT32)) << 23).bits(F32)
