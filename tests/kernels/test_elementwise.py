@@ -65,6 +65,15 @@ def test_numbers_may_be_given_in_any_order(name: str) -> None:
     )
 
 
+def test_roots_are_rounded_correctly() -> None:
+    # All mantissas, with an odd and an even exponent, and every size there is.
+    mantissas = np.arange(0x3F800000, 0x40800000, 3, np.uint32).view(np.float32)
+    sizes = np.arange(0, 1 << 32, 10007, np.uint64).astype(np.uint32).view(np.float32)
+    for x in (mantissas, sizes):
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(call("sqrt", x), np.sqrt(x))
+
+
 def exact(name: str, *arrays: np.ndarray) -> np.ndarray:
     """The same in float64 by numpy."""
     with np.errstate(all="ignore"):
