@@ -60,7 +60,8 @@ def _counted(row: Row, label: Any) -> None:
     top, weight = top_and_sum(row, GRAD)
     share, smoothing, classes = row.number(SHARE), row.parameter(SMOOTHING), row.length()
     base = emit.splat(top)
-    logarithm = log(weight)
+    # A vector's logarithm takes less time than a single number's.
+    logarithm = log(emit.splat(weight)).at(0)
     at_label = builder.mul(label, WORD(emit.size))
     own = logarithm - (emit.number_at(row.address(LOGITS, at_label)) - top)
     # With smoothing the mean over all classes counts too; -inf times zero must not.

@@ -21,22 +21,8 @@ from dyn.kernels.runtime.drive import Launch
 from dyn.kernels.runtime.memory import empty, empty_like
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.rows import Row, RowKernel, chunks
-from dyn.kernels.vector.simd import F32, INT32, WORD, Value, choose, fma, loop, total
-from dyn.kernels.vector.vmath import exp, log
-
-
-def exp_down(x: Value) -> Value:
-    """e^x within 2 ulp for x up to 0 (or NaN); 0 below -87, where it is no normal number."""
-    low = x < -87.0
-    # Adding and subtracting 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
-    shifted = fma(choose(low, -87.0, x), x.like(1.0 / math.log(2.0)), x.like(12582912.0))
-    n = shifted - 12582912.0
-    r = fma(n, x.like(-1.42860677e-6), fma(n, x.like(-0.693145752), choose(low, -87.0, x)))
-    p = x.like(1.38208945e-3)
-    for coefficient in (8.36867094e-3, 4.16682623e-2, 1.66665211e-1, 4.99999940e-1, 1.0, 1.0):
-        p = fma(p, r, x.like(coefficient))
-    e = (p.bits(INT32) + (shifted.bits(INT32) << 23)).bits(F32)
-    return choose(low, 0.0, e)
+from dyn.kernels.vector.simd import F32, WORD, Value, choose, loop, total
+from dyn.kernels.vector.vmath import exp, exp_down, log
 
 
 def larger(a: Value, b: Value) -> Value:
@@ -82,7 +68,7 @@ def _softmax(row: Row) -> None:
 def _log_softmax(row: Row) -> None:
     """Arrays: x, out."""
     top, weight = top_and_sum(row, None)
-    base, logarithm = row.emit.splat(top), row.emit.splat(log(weight))
+    base, logarithm = row.emit.splat(top), log(row.emit.splat(weight))
 
     def write(at, c, mask):
         row.store(row.load(0, at, mask) - base - logarithm, 1, at, mask)
@@ -134,7 +120,8 @@ def _logsumexp(row: Row) -> None:
         return [c[0] + choose(away > 0, math.inf, exp_down(away))]
 
     (sums,) = row.scan(add, [row.zero()])
-    row.put(top + log(total(*sums)), 1)
+    # A vector's logarithm takes less time than a single number's.
+    row.put(top + log(row.emit.splat(total(*sums))).at(0), 1)
 
 
 # ---- along another axis ------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from numba import types
 
 from dyn.kernels.vector import vmath, vmath_numba
 from dyn.kernels.vector.simd import F32, Emitter, intrinsic
+from dyn.kernels.vector.vmath_pieces import Pieces, even, growing
 
 # In units in the last place, as the docstrings say.
 BOUNDS = {
@@ -25,9 +26,13 @@ BOUNDS = {
     "erf": 1.5,
     "sin": 1.6,
     "cos": 1.6,
+    "tan": 4,
 }
 REFERENCES = {
-    **{name: getattr(np, name) for name in ("exp", "expm1", "log", "log1p", "tanh", "sin", "cos")},
+    **{
+        name: getattr(np, name)
+        for name in ("exp", "expm1", "log", "log1p", "tanh", "sin", "cos", "tan")
+    },
     "sigmoid": lambda x: np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))),
     "erf": np.vectorize(math.erf, otypes=[np.float64]),
 }
@@ -125,7 +130,18 @@ def test_normal_distribution():
     assert (got[x >= 5.7] == 1).all() and (got[x <= -5.7] == 0).all()
 
 
-@pytest.mark.parametrize("name", ["expm1", "log1p", "tanh", "erf", "sin"])
+@pytest.mark.parametrize("division", [even(9.5 / 31), growing(-4)])
+def test_pieces_meet_their_function(division):
+    """On every processor, though only those with AVX-512 use them."""
+    tanh = Pieces(math.tanh, division, 7)
+    assert tanh.middles[0] == 0 and math.tanh(tanh.middles[-1]) > 1 - 1e-7
+    factors = np.array(tanh.powers).T
+    for i, (middle, powers) in enumerate(zip(tanh.middles, factors, strict=True)):
+        x = np.linspace(max(division.edges[i], 1e-9), division.edges[i + 1], 100)
+        np.testing.assert_allclose(np.polyval(powers, x - middle), np.tanh(x), rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["expm1", "log1p", "tanh", "erf", "sin", "tan"])
 def test_odd_functions_keep_the_sign_of_zero(name):
     x = np.array([0.0, -0.0, 1e-40, -1e-40] * 8, np.float32)
     out = np.empty_like(x)

@@ -19,7 +19,7 @@ from numba import types
 
 from dyn.kernels.gemm.tile import HEIGHTS, VECTORS
 from dyn.kernels.runtime.jit import microkernel
-from dyn.kernels.softmax import exp_down, larger
+from dyn.kernels.softmax import larger
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.simd import (
     F32,
@@ -34,7 +34,7 @@ from dyn.kernels.vector.simd import (
     loop,
 )
 from dyn.kernels.vector.simd import total as total_of
-from dyn.kernels.vector.vmath import log
+from dyn.kernels.vector.vmath import exp_down, log
 
 QUERIES = 64
 """Queries of a block: a whole number of panels for every LANES."""

@@ -19,7 +19,7 @@ from dyn.kernels.elementwise import nest
 from dyn.kernels.elementwise.formulas import FORMULAS, TESTS, UFUNCS
 from dyn.kernels.elementwise.pointwise import FormulaKernel, formula_kernel
 from dyn.kernels.elementwise.special import erf
-from dyn.kernels.vector import half, simd, vmath, vmath_division, vmath_inverse
+from dyn.kernels.vector import half, simd, vmath, vmath_division, vmath_inverse, vmath_steps
 
 _F32 = np.dtype(np.float32)
 _EXACT = frozenset({"abs", "neg", "isnan", "isinf", "isfinite", "logical_not", "sign"})
@@ -30,8 +30,20 @@ def _normal_cdf(x):
     return 0.5 * (1 + erf(x * math.sqrt(0.5)))
 
 
+def _sigmoid(x):
+    # e^-|x| cannot overflow, and small results keep their digits.
+    e = np.exp(-np.absolute(x))
+    return np.where(x >= 0, 1.0, e) / (1 + e)
+
+
 ARRAYS = SimpleNamespace(
-    **UFUNCS, where=np.where, rint=np.rint, exp2=np.exp2, erf=erf, normal_cdf=_normal_cdf
+    **UFUNCS,
+    where=np.where,
+    rint=np.rint,
+    exp2=np.exp2,
+    erf=erf,
+    normal_cdf=_normal_cdf,
+    sigmoid=_sigmoid,
 )
 """Functions of arrays for formulas."""
 
@@ -43,7 +55,7 @@ def _call(name: str) -> Any:
 REGISTERS = SimpleNamespace(
     **vmath.UNARY,
     **vmath_inverse.UNARY,
-    **{name: _call(name) for name in ("sqrt", "floor", "ceil", "rint", "trunc")},
+    **{name: _call(name) for name in ("floor", "ceil", "rint", "trunc")},
     abs=abs,
     atan2=vmath_inverse.atan2,
     exp2=vmath.exp2,
@@ -54,6 +66,7 @@ REGISTERS = SimpleNamespace(
     minimum=simd.minimum,
     normal_cdf=vmath.normal_cdf,
     pow=vmath.pow,
+    sqrt=vmath_steps.root,
     where=simd.choose,
 )
 """Functions of `Value`s for formulas."""

@@ -29,12 +29,6 @@ def sign(m, x):
     return m.where(x > 0, 1.0, m.where(x < 0, -1.0, x))
 
 
-def sigmoid(m, x):
-    # e^-|x| cannot overflow, and small results keep their digits.
-    e = m.exp(-m.abs(x))
-    return m.where(x >= 0, 1.0, e) / (1 + e)
-
-
 def log_sigmoid(m, x):
     return m.minimum(x, 0.0) - m.log1p(m.exp(-m.abs(x)))
 
@@ -48,7 +42,7 @@ def elu(m, x, *, alpha, scale, rate):
 
 
 def silu(m, x):
-    return x * sigmoid(m, x)
+    return x * m.sigmoid(x)
 
 
 def clip(m, x, *, low, high):
@@ -92,7 +86,7 @@ def mish(m, x):
 
 def softplus(m, x, *, beta, threshold):
     t = x * beta
-    bent = (m.maximum(t, 0.0) + m.log1p(m.exp(-m.abs(t)))) / beta
+    bent = (m.maximum(t, 0.0) + m.log1p(m.exp(-m.abs(t)))) * (1 / beta)
     return m.where(t > threshold, x, bent)
 
 
@@ -130,7 +124,7 @@ def sigmoid_grad(m, g, out):
 
 
 def silu_grad(m, g, x):
-    s = sigmoid(m, x)
+    s = m.sigmoid(x)
     return g * (s * (1 + x * (1 - s)))
 
 
@@ -159,23 +153,23 @@ def gelu_tanh_grad(m, g, x):
 
 def mish_grad(m, g, x):
     t = tanh_softplus(m, x)
-    return g * (t + x * sigmoid(m, x) * (1 - t * t))
+    return g * (t + x * m.sigmoid(x) * (1 - t * t))
 
 
 def softplus_grad(m, g, x, *, beta, threshold):
     t = x * beta
-    return m.where(t > threshold, g, g * sigmoid(m, t))
+    return m.where(t > threshold, g, g * m.sigmoid(t))
 
 
 # ---- several operands --------------------------------------------------------------------------
 
 
 def gated(m, x, y):
-    return x * sigmoid(m, y)
+    return x * m.sigmoid(y)
 
 
 def gated_grad(m, g, x, y):
-    s = sigmoid(m, y)
+    s = m.sigmoid(y)
     return g * x * (s * (1 - s))
 
 
@@ -260,7 +254,7 @@ _WRITTEN: Any = (
     gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, hardsigmoid, hardsigmoid_grad, hardswish,
     hardswish_grad, hypot, huber, huber_grad, kl_div, leaky_relu, leaky_relu_grad, lerp, lerp_by,
     log_sigmoid, logaddexp, logistic_cross_entropy, mish, mish_grad, nan_to_num, prelu, prelu_grad,
-    relu_grad, rsqrt, scaled_difference, shrink, sigmoid, sigmoid_grad, sign, silu, sinc, silu_grad,
+    relu_grad, rsqrt, scaled_difference, shrink, sigmoid_grad, sign, silu, sinc, silu_grad,
     softplus, softplus_grad, softsign, tanh_grad, xlogy,
 )  # fmt: skip
 FORMULAS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _WRITTEN} | {
@@ -309,6 +303,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _WRITTEN} | {
     "relu": lambda m, x: m.maximum(x, 0),
     "remainder": lambda m, x, y: m.remainder(x, y),
     "round": lambda m, x: m.rint(x),
+    "sigmoid": lambda m, x: m.sigmoid(x),
     "sin": lambda m, x: m.sin(x),
     "sinh": lambda m, x: m.sinh(x),
     "sqrt": lambda m, x: m.sqrt(x),

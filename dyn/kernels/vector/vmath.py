@@ -4,12 +4,15 @@
 
 The same functions for single numbers inside plain numba loops, which LLVM vectorises, are in
 `vmath_numba.py`: one formula, two twins. All take every float32, denormal numbers and infinities
-included, and give NaN exactly where they should; `sin` and `cos` branch where an angle is huge. The
-error bounds, in units in the last place of the result, hold over the whole range; the tests check
-them. Polynomials are minimax fits made for this file, with coefficients rounded to float32 (to
-float64 in `pow`). Arguments are reduced as in Cody & Waite, Software Manual for the Elementary
-Functions, 1980, huge angles as in Payne & Hanek, 1983. float64 is left to numpy: nothing here is
-accurate enough for it.
+included, and give NaN exactly where they should; `sin`, `cos` and `tan` branch where an angle is
+huge. The error bounds, in units in the last place of the result, hold over the whole range; the
+tests check them. Polynomials are minimax fits made for this file, with coefficients rounded to
+float32 (to float64 in `pow`). Arguments are reduced as in Cody & Waite, Software Manual for the
+Elementary Functions, 1980, huge angles as in Payne & Hanek, 1983. float64 is left to numpy: nothing
+here is accurate enough for it.
+
+With AVX-512 some steps are instructions of its own (`vmath_steps.py`), and two functions are
+polynomials whose coefficients it looks up (`vmath_pieces.py`).
 
 Kernels may be compiled with any of numba's fastmath flags but "nnan" and "ninf".
 """
@@ -23,18 +26,30 @@ from functools import cache
 from typing import Any
 
 from dyn.kernels.vector.value import F32, F64, INT32, WORD, Value, branch, choose, fma, lookup
+from dyn.kernels.vector.vmath_pieces import Pieces, even, growing
+from dyn.kernels.vector.vmath_steps import (
+    FUSED,
+    WHOLE,
+    apart,
+    by_avx512,
+    lifted,
+    power_of_two,
+    raised,
+    scaled,
+    scaled_down,
+)  # fmt: skip
 
 _LOG2E = 1.0 / math.log(2.0)
-# ln 2 in two parts; the first has so few bits that its product with an exponent is exact.
-_LN2_HIGH = 0.693359375
+# ln 2 in two positive parts; the first has so few bits that its product with an exponent is exact.
+_LN2_HIGH = 0.693145751953125
 _LN2_LOW = math.log(2.0) - _LN2_HIGH
 
-# Relative errors of the fits: exp 3.1e-9 on |r| <= ln(2) / 2, log 4.6e-9 on 2/3 .. 4/3, tanh 4.5e-9
+# Relative errors of the fits: exp 3.1e-9 on |r| <= ln(2) / 2, log 5.4e-9 on 3/4 .. 3/2, tanh 4.5e-9
 # up to 0.625, erf 9.3e-10 up to 0.875 and 1.9e-9 above, sin 4.0e-9 and cos 1.1e-10 up to pi / 4,
 # log2 1.8e-13, exp2 5.4e-11.
 _EXP = (1.38208945e-3, 8.36867094e-3, 4.16682623e-2, 1.66665211e-1, 4.99999940e-1)
-_LOG = (-1.28802091e-1, 1.39845937e-1, -1.21874474e-1, 1.40057340e-1, -1.66801974e-1,
-        2.00104266e-1, -2.49998063e-1, 3.33332151e-1)  # fmt: skip
+_LOG = (-4.50724103e-2, 1.04634374e-1, -1.31613284e-1, 1.44783303e-1, -1.66473106e-1,
+        1.99908555e-1, -2.50000954e-1, 3.33334506e-1)  # fmt: skip
 _TANH = (-5.69229666e-3, 2.06281673e-2, -5.37365153e-2, 1.33314058e-1, -3.33332807e-1)
 _ERF_NEAR = (7.80198607e-5, -8.01324029e-4, 5.18999482e-3, -2.68550795e-2, 1.12836197e-1,
              -3.76126289e-1, 1.28379166e-1)  # fmt: skip
@@ -52,6 +67,9 @@ _EXP2 = (1.5303700711365693e-05, 0.00015469729214118296, 0.0013333478473685416,
          0.009618025613318034, 0.055504109063258665, 0.24022651213498092, 0.6931471805568324,
          0.9999999999595618)  # fmt: skip
 
+_TANH_PIECES = Pieces(math.tanh, growing(-4), 5)
+_NORMAL_PIECES = Pieces(lambda x: math.erf(x / math.sqrt(2.0)) / 2, even(48 / 256), 4)
+
 
 def _polynomial(x: Value, coefficients: Sequence[float]) -> Value:
     """Horner's scheme; the highest power comes first."""
@@ -61,97 +79,108 @@ def _polynomial(x: Value, coefficients: Sequence[float]) -> Value:
     return found
 
 
-def _power_of_two(n: Value) -> Value:
-    """2^n as a float32 for integers from -126 to 127."""
-    return ((n + 127) << 23).bits(F32)
-
-
 def _reduced(x: Value) -> tuple[Value, Value]:
-    """n and e^r - 1 such that e^x = 2^n e^r with |r| at most ln(2) / 2."""
-    n = (x * _LOG2E).call("rint")
-    r = fma(n, -_LN2_LOW, fma(n, -_LN2_HIGH, x))
-    return n.to(INT32), fma(r * r, _polynomial(r, _EXP), r)
+    """n, raised, and r such that e^x = 2^n e^r with |r| at most ln(2) / 2."""
+    n = raised(x, _LOG2E)
+    return n, fma(n - WHOLE, -_LN2_LOW, fma(n - WHOLE, -_LN2_HIGH, x))
+
+
+def _less(r: Value) -> Value:
+    """e^r - 1."""
+    return fma(r * r, _polynomial(r, _EXP), r)
+
+
+def _power(r: Value) -> Value:
+    """e^r for |r| at most ln(2) / 2."""
+    return _polynomial(r, (*_EXP, 1.0, 1.0))
 
 
 def exp(x: Value) -> Value:
     """e^x within 1.1 ulp."""
     # Beyond these the result is 0 or infinity; NaN passes.
     x = choose(x < -104.0, -104.0, x)
-    x = choose(x > 89.0, 89.0, x)
-    return _scaled(*_reduced(x))
+    return _exp(choose(x > 89.0, 89.0, x))
 
 
-def _scaled(n: Value, less: Value) -> Value:
-    """2^n * (less + 1)."""
-    # In two steps, as 2^n may be too large or too small for a float32 while the result is not.
-    half = n >> 1
-    return (less + 1.0) * _power_of_two(half) * _power_of_two(n - half)
+def _exp(x: Value) -> Value:
+    """e^x from -104 to 89."""
+    n, r = _reduced(x)
+    return scaled(_power(r), n)
+
+
+def exp_down(x: Value) -> Value:
+    """e^x within 1.1 ulp for x up to 0 (or NaN); 0 below -87, where it is no normal number."""
+    low = x < -87.0
+    n, r = _reduced(choose(low, -87.0, x))
+    return choose(low, 0.0, lifted(_power(r), n))
 
 
 def exp2(x: Value) -> Value:
     """2^x within 1.1 ulp."""
     x = choose(x < -151.0, -151.0, x)
     x = choose(x > 129.0, 129.0, x)
-    n = x.call("rint")
-    r = (x - n) * math.log(2.0)
-    return _scaled(n.to(INT32), fma(r * r, _polynomial(r, _EXP), r))
+    n = raised(x, 1.0)
+    r = (x - (n - WHOLE)) * math.log(2.0)
+    return scaled(_power(r), n)
 
 
 def expm1(x: Value) -> Value:
     """e^x - 1 within 1.5 ulp."""
     x = choose(x < -20.0, -20.0, x)
     x = choose(x > 89.0, 89.0, x)
-    n, less = _reduced(x)
-    scale = _power_of_two(n - 1)
+    n, r = _reduced(x)
+    less, scale = _less(r), power_of_two(n - 1.0)
     # A result near x keeps the sign and the digits of x; -0 stays.
     return choose(abs(x) < 1e-7, x, fma(scale, less, scale - 0.5) * 2.0)
 
 
 def log(x: Value) -> Value:
     """Natural logarithm within 1.0 ulp; -inf at 0, NaN below."""
-    tiny = x < 2.0**-126
-    grown = choose(tiny, x * 2.0**23, x)
-    bits = grown.bits(INT32)
-    # Mantissa from 2/3 to 4/3, exponent as a number.
-    power = (bits - 0x3F2AAAAB) & -0x800000
-    n = fma(power.to(F32), 2.0**-23, choose(tiny, -23.0, x.like(0.0)))
-    f = (bits - power).bits(F32) - 1.0
+    m, n = apart(x)
+    return _log(m - 1.0, n)
+
+
+def _log(f: Value, n: Value) -> Value:
+    """log(1 + f) + n log(2) for f from -1/4 to 1/2."""
     square = f * f
-    found = fma(_polynomial(f, _LOG) * f, square, n * _LN2_LOW)
-    found = fma(n, _LN2_HIGH, f + fma(square, -0.5, found))
-    found = choose((x > 0.0) & (x < math.inf), found, x.like(math.nan))
-    found = choose(x == 0.0, -math.inf, found)
-    return choose(x == math.inf, math.inf, found)
+    # Even and odd powers apart: two short chains of instructions instead of a long one.
+    factor = fma(_polynomial(square, _LOG[::2]), f, _polynomial(square, _LOG[1::2]))
+    found = fma(factor * f, square, n * _LN2_LOW)
+    return fma(n, _LN2_HIGH, f + fma(square, -0.5, found))
 
 
 def log1p(x: Value) -> Value:
     """log(1 + x) within 1.5 ulp."""
     u = x + 1.0
-    # What was lost in rounding u.
+    m, n = apart(u)
+    # What was lost in rounding u, to the scale of m; nothing where u is 0 or infinite.
     lost = x - (u - 1.0)
-    found = log(u) + lost / u
-    # Where u is infinite or zero there is nothing to add; x is its own logarithm near 0.
-    found = choose((u == 0.0) | (u == math.inf), log(u), found)
-    return choose(abs(x) < 1e-7, x, found)
+    lost = choose(abs(lost) > 0.0, scaled_down(lost, n), 0.0)
+    # The sign of x also where x is -0.
+    return _log((m - 1.0) + lost, n).call("copysign", x)
 
 
 def tanh(x: Value) -> Value:
     """Hyperbolic tangent within 1.5 ulp."""
+    if by_avx512(x):
+        return _TANH_PIECES(x)
     size = abs(x)
     square = x * x
     near = fma(x * square, _polynomial(square, _TANH), x)
     size = choose(size > 10.0, 10.0, size)
-    n, less = _reduced(size + size)
-    e = fma(_power_of_two(n), less, _power_of_two(n))
+    n, r = _reduced(size + size)
+    e = fma(power_of_two(n), _less(r), power_of_two(n))
     far = 1.0 - 2.0 / (e + 1.0)
     # The sign of x also where x is -0.
     return choose(size < 0.625, near, far).call("copysign", x)
 
 
 def sigmoid(x: Value) -> Value:
-    """1 / (1 + e^-x) within 2.5 ulp, small results included."""
-    e = exp(-abs(x))
-    return choose(x >= 0.0, 1.0, e) / (e + 1.0)
+    """e^x / (e^x + 1) within 2.5 ulp, small results included."""
+    # Beyond these the result is 0 or 1.
+    x = choose(x < -104.0, -104.0, x)
+    e = _exp(choose(x > 30.0, 30.0, x))
+    return e / (e + 1.0)
 
 
 def erf(x: Value) -> Value:
@@ -161,18 +190,20 @@ def erf(x: Value) -> Value:
     near = fma(x, _polynomial(square, _ERF_NEAR), x)
     # 1 - e^-p, where p is the logarithm of the complement.
     size = choose(size > 4.0, 4.0, size)
-    n, less = _reduced(-_polynomial(size, _ERF_FAR))
-    scale = _power_of_two(n)
-    far = (1.0 - scale) - scale * less
+    n, r = _reduced(-_polynomial(size, _ERF_FAR))
+    scale = power_of_two(n)
+    far = (1.0 - scale) - scale * _less(r)
     return choose(size < 0.875, near, far.call("copysign", x))
 
 
 def normal_cdf(x: Value) -> Value:
     """The cumulative normal distribution, absolute error below 2e-7; 0 or 1 beyond 5.7.
 
-    1/2 and an odd rational function, which takes no exponential and is exact to the last digits
-    around 0: gelu needs no more, as it multiplies by x.
+    1/2 and an odd function, of pieces or rational, which takes no exponential and is exact to the
+    last digits around 0: gelu needs no more, as it multiplies by x.
     """
+    if by_avx512(x):
+        return _NORMAL_PIECES(x) + 0.5
     size = abs(x)
     size = choose(size > 5.7, 5.7, size)
     square = size * size
@@ -189,6 +220,8 @@ _MANY_TURNS = 1e6
 _HALF_PI = math.pi / 2
 _HALF_PI_HIGH = float.fromhex("0x1.921fb544p+0")  # 33 bits: times a number of turns it is exact
 _HALF_PI_LOW = float.fromhex("0x1.0b4611a626331p-34")
+_HALF_PI_PARTS = (1.57079637, -4.37113883e-8, -1.71512489e-15)
+"""Float32 numbers whose sum is pi / 2. What the first leaves of x is exact in fused arithmetic."""
 _FRACTION_BITS = 29
 _EXPONENTS = 105
 
@@ -223,15 +256,20 @@ def _turns_tables() -> tuple[list[float], list[float]]:
 
 
 def _few_turns(x: Value) -> list[Value]:
-    """x in quarter turns, and what is left as an angle; for |x| below _MANY_TURNS."""
+    """x in quarter turns modulo 4, and the angle left in two parts; for |x| below _MANY_TURNS."""
+    if FUSED:
+        turns = raised(x, 1 / _HALF_PI)
+        n, (first, second, third) = turns - WHOLE, _HALF_PI_PARTS
+        # The third part matters to small angles only. Subtracting it would round large ones again.
+        return [turns.bits(INT32), fma(n, -second, fma(n, -first, x)), n * -third]
     wide = x.to(F64)
     n = (wide * (1 / _HALF_PI)).call("rint")
-    rest = fma(n, -_HALF_PI_LOW, fma(n, -_HALF_PI_HIGH, wide))
-    return [n.to(INT32), rest.to(F32)]
+    rest = fma(n, -_HALF_PI_LOW, fma(n, -_HALF_PI_HIGH, wide)).to(F32)
+    return [n.to(INT32), rest, rest.like(0.0)]
 
 
 def _any_turns(x: Value) -> list[Value]:
-    """x in quarter turns, and what is left as an angle; for every finite x.
+    """As `_few_turns` for any size; NaN for infinities.
 
     After Payne and Hanek, Radian reduction for trigonometric functions, 1983: only the bits of
     2 / pi are used that do not make whole turns.
@@ -248,25 +286,39 @@ def _any_turns(x: Value) -> list[Value]:
     turns = mantissa * lookup(highs, shift)
     n = turns.call("rint")
     rest = fma(mantissa, lookup(lows, shift), turns - n)
-    return [n.to(INT32), (rest * _HALF_PI).to(F32)]
+    rest = choose(abs(x) < math.inf, (rest * _HALF_PI).to(F32), x.like(math.nan))
+    return [n.to(INT32), rest, rest.like(0.0)]
+
+
+def _turned(x: Value) -> list[Value]:
+    """x in quarter turns modulo 4, and the angle left in two parts; NaN for infinities."""
+    many = ~(abs(x) < _MANY_TURNS)
+
+    def both() -> list[Value]:
+        ways = zip(_any_turns(x), _few_turns(x), strict=True)
+        return [choose(many, exact, quick) for exact, quick in ways]
+
+    return branch(x.builder, many.any(), both, lambda: _few_turns(x))
+
+
+def _sine(r: Value, low: Value) -> Value:
+    """sin(r + low) for |r| up to pi / 4 and a low that is far smaller."""
+    square = r * r
+    return fma(r * square, _polynomial(square, _SIN), low) + r
+
+
+def _cosine(r: Value) -> Value:
+    """cos(r) for |r| up to pi / 4."""
+    square = r * r
+    return fma(square * square, _polynomial(square, _COS), fma(square, -0.5, 1.0))
 
 
 def _circular(x: Value, quarters: int) -> Value:
     """sin(x + quarters * pi / 2)."""
-    many = ~(abs(x) < _MANY_TURNS)
-
-    def both() -> list[Value]:
-        pairs = zip(_any_turns(x), _few_turns(x), strict=True)
-        return [choose(many, exact, quick) for exact, quick in pairs]
-
-    n, r = branch(x.builder, many.any(), both, lambda: _few_turns(x))
+    n, r, low = _turned(x)
     n = n + quarters
-    square = r * r
-    sine = fma(r * square, _polynomial(square, _SIN), r)
-    cosine = fma(square * square, _polynomial(square, _COS), fma(square, -0.5, 1.0))
-    found = choose((n & 1) == 0, sine, cosine)
-    found = (found.bits(INT32) ^ ((n & 2) << 30)).bits(F32)
-    return choose(abs(x) < math.inf, found, x.like(math.nan))
+    found = choose((n & 1) == 0, _sine(r, low), _cosine(r))
+    return (found.bits(INT32) ^ ((n & 2) << 30)).bits(F32)
 
 
 def sin(x: Value) -> Value:
@@ -278,6 +330,15 @@ def sin(x: Value) -> Value:
 def cos(x: Value) -> Value:
     """Cosine within 1.6 ulp for every finite x; NaN at infinities."""
     return _circular(x, 1)
+
+
+def tan(x: Value) -> Value:
+    """Tangent within 4 ulp for every finite x; NaN at infinities."""
+    n, r, low = _turned(x)
+    sine, cosine, odd = _sine(r, low), _cosine(r), (n & 1) != 0
+    found = choose(odd, -cosine, sine) / choose(odd, sine, cosine)
+    # Small angles are their own tangent; -0 keeps its sign.
+    return choose(abs(x) < 1e-4, x, found)
 
 
 # ---- powers ------------------------------------------------------------------------------------
@@ -324,6 +385,6 @@ def pow(x: Value, y: Any) -> Value:
 
 
 UNARY: dict[str, Callable[[Value], Value]] = {
-    f.__name__: f for f in (exp, expm1, log, log1p, tanh, sigmoid, erf, sin, cos)
+    f.__name__: f for f in (exp, expm1, log, log1p, tanh, sigmoid, erf, sin, cos, tan)
 }
 """The functions of one argument by name."""

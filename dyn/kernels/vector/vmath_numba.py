@@ -3,9 +3,9 @@
     for i in range(x.size):
         out[i] = vmath_numba.exp(x[i])
 
-LLVM vectorises such loops, as no function calls a library, but not those with `sin` and `cos`,
-which branch. Other types than float32 are refused when the kernel is compiled. No formula belongs
-here.
+LLVM vectorises such loops, as no function calls a library, but not those with `sin`, `cos` and
+`tan`, which branch. Other types than float32 are refused when the kernel is compiled. No formula
+belongs here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from numba import types
 from dyn.kernels.vector import vmath
 from dyn.kernels.vector.simd import Value, intrinsic
 
-__all__ = ["cos", "erf", "exp", "expm1", "log", "log1p", "pow", "sigmoid", "sin", "tanh"]
+__all__ = ["cos", "erf", "exp", "expm1", "log", "log1p", "pow", "sigmoid", "sin", "tan",
+           "tanh"]  # fmt: skip
 
 
 def _of_one(formula: Callable[[Value], Value]) -> Any:
@@ -48,4 +49,4 @@ def pow(typing: Any, x: Any, y: Any) -> Any:
 
 exp, expm1, log, log1p = (_of_one(vmath.UNARY[n]) for n in ("exp", "expm1", "log", "log1p"))
 tanh, sigmoid, erf = (_of_one(vmath.UNARY[n]) for n in ("tanh", "sigmoid", "erf"))
-sin, cos = (_of_one(vmath.UNARY[n]) for n in ("sin", "cos"))
+sin, cos, tan = (_of_one(vmath.UNARY[n]) for n in ("sin", "cos", "tan"))
