@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import math
 import operator
 import threading
 from collections.abc import Callable, Sequence
@@ -89,6 +90,9 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
         # One and two inputs are nearly all calls: spelled out, they cost half as much.
         if len(inputs) == 2 and inputs[0] is not None and inputs[1] is not None:
             x, y = inputs
+            if y.__class__ is float or y.__class__ is int:
+                y = literal(y, x, op)
+                inputs = x, y
             if x._alias is not None:
                 if op.absorb is not None and (out := _absorbed(op, inputs, attrs)) is not None:
                     return out
@@ -328,13 +332,25 @@ def _scalar_array(value: Any, sign: float, dtype: np.dtype) -> np.ndarray:
     return array
 
 
+def literal(number: float | int, beside: Tensor, op: Op) -> Any:
+    """A number as an operand: beside floating point at once as a tensor of that dtype.
+
+    An exception and the look at every operand that `lift` takes would cost as much again as a tiny
+    op. Other numbers are left to it.
+    """
+    array = beside._array
+    if array is None or array.dtype.kind != "f" or not op.promote:
+        return number
+    return scalar(number, array.dtype)
+
+
 def scalar(value: bool | int | float | complex, dtype: np.dtype) -> Tensor:
     """A 0-d constant tensor. Equal literals share one array, so a graph stores them once."""
     out = Tensor.__new__(Tensor)
     # 0.0 and -0.0 are equal as dictionary keys; the sign tells them apart.
-    sign = np.copysign(1.0, value) if value == 0 and isinstance(value, float) else 1.0
+    sign = math.copysign(1.0, value) if value == 0 and isinstance(value, float) else 1.0
     try:
-        out._array = _scalar_array(value, float(sign), dtype)
+        out._array = _scalar_array(value, sign, dtype)
     except OverflowError:
         raise AttributeValueError(f"the number {value} does not fit into {dtype.name}") from None
     return out

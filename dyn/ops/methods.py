@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dyn.core import autograd, tape
-from dyn.core.dispatch import apply, cast_to, scalar
+from dyn.core.dispatch import apply, cast_to, literal
 from dyn.core.errors import GradError
 from dyn.core.op import Op
 from dyn.core.place import PLACES, CPUPlace, as_place
@@ -141,21 +141,13 @@ def _rebind(x: Tensor, value: Tensor) -> Tensor:
     return x._write(cast_to(value, x._array.dtype))
 
 
-def _literal(number: Any, beside: Tensor) -> Any:
-    """A number as an operand: beside floating point at once as a tensor of that dtype."""
-    array = beside._array
-    return scalar(number, array.dtype) if array is not None and array.dtype.kind == "f" else number
-
-
 def _operator(name: str, function: Any) -> None:
     def forward(self: Tensor, other: Any) -> Any:
-        if other.__class__ is float or other.__class__ is int:
-            other = _literal(other, self)
         return apply(function, (self, other))
 
     def reflected(self: Tensor, other: Any) -> Any:
         if other.__class__ is float or other.__class__ is int:
-            other = _literal(other, self)
+            other = literal(other, self, function)
         return apply(function, (other, self))
 
     def forward_function(self: Tensor, other: Any) -> Any:
@@ -176,9 +168,7 @@ def _operator(name: str, function: Any) -> None:
 
 def _comparison(name: str, op: Op) -> None:
     def method(self: Tensor, other: Any) -> Any:
-        if other.__class__ is float or other.__class__ is int:
-            other = _literal(other, self)
-        elif other is None or isinstance(other, (str, type)):
+        if other is None or isinstance(other, (str, type)):
             return NotImplemented
         return apply(op, (self, other))
 
