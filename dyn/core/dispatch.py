@@ -137,7 +137,7 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
     except (IndexError, ValueError, ZeroDivisionError) as error:
         raise _kernel_error(op, error) from None
     except RuntimeError as error:
-        results = _in_between(error, plan, arrays)
+        results = _in_between(error, plan.run, *arrays)
 
     single = results.__class__ is not tuple
     if single:
@@ -164,7 +164,7 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
     return outputs[0] if op.public == 1 else tuple(outputs[: op.public])
 
 
-def _in_between(error: RuntimeError, plan: Plan, arrays: tuple[Any, ...]) -> Any:
+def _in_between(error: RuntimeError, run: Callable[..., Any], *args: Any, **named: Any) -> Any:
     """Run a kernel within another one: a finaliser, or the handler of a signal, computes.
 
     The quiet context is entered then, and cannot be entered twice.
@@ -172,7 +172,15 @@ def _in_between(error: RuntimeError, plan: Plan, arrays: tuple[Any, ...]) -> Any
     if "cannot enter context" not in str(error):
         raise error
     with np.errstate(all="ignore"):
-        return plan.run(*arrays)
+        return run(*args, **named)
+
+
+def run_fused(rule: Callable[..., Any], g: np.ndarray, needs: dict[str, Any]) -> Any:
+    """Call a gradient rule on arrays (`Op.fused_vjp`) as kernels are called: without warnings."""
+    try:
+        return _quiet.run(rule, g, **needs)
+    except RuntimeError as error:
+        return _in_between(error, rule, g, **needs)
 
 
 def _may_wait(op: Op, key: tuple[Any, ...]) -> bool:
@@ -189,7 +197,7 @@ def _deferred(
         try:
             return _quiet.run(plan.run, *arrays)
         except RuntimeError as error:
-            return _in_between(error, plan, arrays)
+            return _in_between(error, plan.run, *arrays)
 
     assert plan.result is not None
     shape, dtype = plan.result

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from dyn.core.dispatch import apply, scalar
 from dyn.core.dtype import is_inexact, rank
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
@@ -158,6 +160,12 @@ def _(g, *, x, y):
     return multiply(g, multiply(y, _pow(x, lowered)))
 
 
+@_pow.fused_vjp("x")
+def _(g, *, x, y):
+    lowered = np.asarray(y - (y != 0))
+    return kernels.ternary("product_of_three", g, y, kernels.power(x, lowered))
+
+
 @_pow.vjp("y")
 def _(g, *, x, out):
     # log(x), but 0 where x is 0: there out is 0 for every y > 0.
@@ -232,61 +240,6 @@ def _(g, *, x, y):
 @logaddexp.vjp("y")
 def _(g, *, x, y):
     return multiply(g, OPS["sigmoid"](subtract(y, x)))
-
-
-# ---- extremes ----------------------------------------------------------------------------------
-
-
-@op(infer=broadcast, promote=True)
-def maximum(x, y):
-    """The larger of x and y, NaN if either is; a tie halves the gradient. ONNX: Max."""
-    return kernels.binary("maximum", x, y)
-
-
-@maximum.vjp("x")
-def _(g, *, x, y):
-    return _won(OPS["greater_than"](x, y), x, y, g)
-
-
-@maximum.vjp("y")
-def _(g, *, x, y):
-    return _won(OPS["less_than"](x, y), x, y, g)
-
-
-@op(infer=broadcast, promote=True)
-def minimum(x, y):
-    """The smaller of x and y, NaN if either is; a tie halves the gradient. ONNX: Min."""
-    return kernels.binary("minimum", x, y)
-
-
-@minimum.vjp("x")
-def _(g, *, x, y):
-    return _won(OPS["less_than"](x, y), x, y, g)
-
-
-@minimum.vjp("y")
-def _(g, *, x, y):
-    return _won(OPS["greater_than"](x, y), x, y, g)
-
-
-def _won(won: Tensor, x: Tensor, y: Tensor, g: Tensor) -> Tensor:
-    """`g` where an operand won, half of it where the two are equal."""
-    return where(won, g, keep_where(OPS["equal"](x, y), multiply(g, 0.5)))
-
-
-def _skip_nan(y_won: Any, x: Any, y: Any) -> Tensor:
-    """y where it won or x is NaN, else x; x takes the gradient of a tie."""
-    return where(OPS["logical_or"](y_won, OPS["isnan"](x)), y, x)
-
-
-def fmax(x: Any, y: Any) -> Tensor:
-    """The larger of x and y; the other one where one is NaN."""
-    return _skip_nan(OPS["greater_than"](y, x), x, y)
-
-
-def fmin(x: Any, y: Any) -> Tensor:
-    """The smaller of x and y; the other one where one is NaN."""
-    return _skip_nan(OPS["less_than"](y, x), x, y)
 
 
 # ---- made of the above -------------------------------------------------------------------------
@@ -371,16 +324,12 @@ __all__ = [
     "divide",
     "floor_divide",
     "floor_mod",
-    "fmax",
-    "fmin",
     "fmod",
     "heaviside",
     "hypot",
     "increment",
     "lerp",
     "logaddexp",
-    "maximum",
-    "minimum",
     "mod",
     "multiply",
     "pow",

@@ -22,6 +22,7 @@ from dyn.ops import (
     creation,
     decompose,
     elementwise,
+    extremes,
     gather,
     index,
     join,
@@ -38,11 +39,13 @@ from dyn.ops import (
     solutions,
     sort,
     unary,
+    vector_norm,
 )
 
 METHODS: dict[Any, str] = {
-    elementwise: """add atan2 divide floor_divide floor_mod fmax fmin fmod heaviside hypot lerp
-        logaddexp maximum minimum mod multiply pow remainder subtract""",
+    elementwise: """add atan2 divide floor_divide floor_mod fmod heaviside hypot lerp
+        logaddexp mod multiply pow remainder subtract""",
+    extremes: "fmax fmin maximum minimum",
     bounds: "clip logit nan_to_num",
     unary: """abs cast ceil deg2rad exp expm1 floor frac log log10 log1p log2 neg
         rad2deg reciprocal round rsqrt scale sign sqrt square trunc""",
@@ -55,8 +58,9 @@ METHODS: dict[Any, str] = {
     creation: "clone numel",
     matrix: "diag diag_embed diagonal trace tril triu",
     random: "bernoulli multinomial",
-    reduce: """all amax amin any count_nonzero dist logsumexp max mean min nanmean nansum norm prod
+    reduce: """all amax amin any count_nonzero logsumexp max mean min nanmean nansum prod
         std sum var""",
+    vector_norm: "dist norm",
     scan: "cummax cummin cumprod cumsum diff",
     search: "argmax argmin bincount bucketize nonzero unique",
     sort: "argsort kthvalue median mode quantile sort topk",

@@ -19,7 +19,8 @@ import numpy as np
 from dyn.core.op import OPS, Op, Type
 from dyn.kernels import elementwise as kernels
 from dyn.kernels import gemm
-from dyn.kernels.elementwise.formulas import FORMULAS, UFUNCS
+from dyn.kernels.elementwise.formulas import FORMULAS
+from dyn.kernels.elementwise.ufuncs import UFUNCS
 from dyn.kernels.shape import expand_of
 
 Run = Callable[..., Any]

@@ -79,6 +79,13 @@ def _(g, *, x):
     return multiply(g, sign(x))
 
 
+@abs.fused_vjp("x")
+def _(g, *, x):
+    if x.dtype.kind == "c":
+        return kernels.binary("multiply", g, kernels.unary("sign", x))
+    return kernels.binary("abs_grad", g, x)
+
+
 @op(infer=_infer_number)
 def sign(x):
     """-1, 0 or 1; NaN stays. ONNX: Sign."""

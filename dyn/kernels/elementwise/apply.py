@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from dyn.kernels.elementwise import nest
-from dyn.kernels.elementwise.formulas import FORMULAS, TESTS, UFUNCS
+from dyn.kernels.elementwise.formulas import FORMULAS, TESTS
 from dyn.kernels.elementwise.pointwise import FormulaKernel, formula_kernel
 from dyn.kernels.elementwise.special import erf
+from dyn.kernels.elementwise.ufuncs import UFUNCS
 from dyn.kernels.vector import half, simd, vmath, vmath_division, vmath_inverse
 
 _F32 = np.dtype(np.float32)

@@ -1,7 +1,7 @@
 """Every element-wise function of real numbers, written once for numpy arrays and for registers.
 
 A formula takes a namespace `m` (numpy's functions, or those of `Value`s: `apply.py` has
-both), its operands and, keyword-only, numbers. What numpy has a ufunc for is in `UFUNCS`, too.
+both), its operands and, keyword-only, numbers. What numpy has a ufunc for is in `ufuncs.py`, too.
 """
 
 from __future__ import annotations
@@ -9,10 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from typing import Any
-
-import numpy as np
-
-from dyn.kernels.elementwise.special import whole
 
 GELU_SLOPE = math.sqrt(2.0 / math.pi)
 GELU_CUBIC = 0.044715
@@ -167,6 +163,45 @@ def softplus_grad(m, g, x, *, beta, threshold):
     return m.where(t > threshold, g, g * sigmoid(m, t))
 
 
+def abs_grad(m, g, x):
+    return g * sign(m, x)
+
+
+def maximum_grad(m, g, x, y):
+    # Of a tie each operand gets half.
+    return m.where(x > y, g, m.where(x == y, 0.5 * g, 0.0))
+
+
+def product_of_three(m, x, y, z):
+    return x * (y * z)
+
+
+def binary_cross_entropy_grad(m, g, p, y):
+    # At probabilities of 0 and 1 the gradient is large but finite, as in PyTorch.
+    return g * (p - y) / m.maximum(p * (1 - p), 1e-12)
+
+
+def logistic_cross_entropy_grad(m, g, z, y):
+    return g * (sigmoid(m, z) - y)
+
+
+def kl_div_grad(m, g, y):
+    return -(g * m.maximum(y, 0.0))
+
+
+def kl_div_target_grad(m, g, x, y):
+    held = y > 0
+    return m.where(held, g * (m.log(m.where(held, y, 1.0)) + (1 - x)), 0.0)
+
+
+def norm_grad(m, g, out, x):
+    return x * (g / m.where(out == 0, 1.0, out))
+
+
+def logsumexp_grad(m, g, out, x):
+    return g * m.exp(x - out)
+
+
 # ---- several operands --------------------------------------------------------------------------
 
 
@@ -217,6 +252,10 @@ def hypot(m, x, y):
     return m.where(infinite, math.inf, most * m.sqrt(1.0 + share * share))
 
 
+def distance(m, x, center, scale):
+    return (x - center) * scale
+
+
 def huber(m, x, y, *, delta):
     # With n = min(|d|, delta): n * (|d| - n / 2) is both branches at once.
     size = m.abs(x - y)
@@ -256,6 +295,8 @@ def lerp_by(m, x, y, *, weight):
 
 
 _WRITTEN: Any = (
+    abs_grad, binary_cross_entropy_grad, distance, kl_div_grad, kl_div_target_grad,
+    logistic_cross_entropy_grad, logsumexp_grad, maximum_grad, norm_grad, product_of_three,
     binary_cross_entropy, clip, clip_between, clip_grad, copysign, elu, elu_grad, gated, gated_grad,
     gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, hardsigmoid, hardsigmoid_grad, hardswish,
     hardswish_grad, hypot, huber, huber_grad, kl_div, leaky_relu, leaky_relu_grad, lerp, lerp_by,
@@ -322,66 +363,3 @@ FORMULAS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _WRITTEN} | {
 TESTS = {"equal", "greater_equal", "greater_than", "isfinite", "isinf", "isnan", "less_equal",
          "less_than", "not_equal"}  # fmt: skip
 """Formulas that give truth values."""
-
-UFUNCS: dict[str, Callable[..., Any]] = {
-    "abs": np.absolute,
-    "acos": np.arccos,
-    "acosh": np.arccosh,
-    "add": np.add,
-    "asin": np.arcsin,
-    "asinh": np.arcsinh,
-    "atan": np.arctan,
-    "atan2": np.arctan2,
-    "atanh": np.arctanh,
-    "bitwise_and": np.bitwise_and,
-    "bitwise_left_shift": np.left_shift,
-    "bitwise_not": np.invert,
-    "bitwise_or": np.bitwise_or,
-    "bitwise_right_shift": np.right_shift,
-    "bitwise_xor": np.bitwise_xor,
-    "ceil": np.ceil,
-    "cos": np.cos,
-    "cosh": np.cosh,
-    "divide": np.true_divide,
-    "equal": np.equal,
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "floor": np.floor,
-    "floor_divide": whole(np.floor_divide),
-    "fmod": whole(np.fmod),
-    "greater_equal": np.greater_equal,
-    "greater_than": np.greater,
-    "hypot": np.hypot,
-    "isfinite": np.isfinite,
-    "isinf": np.isinf,
-    "isnan": np.isnan,
-    "less_equal": np.less_equal,
-    "less_than": np.less,
-    "log": np.log,
-    "log10": np.log10,
-    "log1p": np.log1p,
-    "log2": np.log2,
-    "logaddexp": np.logaddexp,
-    "logical_and": np.logical_and,
-    "logical_not": np.logical_not,
-    "logical_or": np.logical_or,
-    "logical_xor": np.logical_xor,
-    "maximum": np.maximum,
-    "minimum": np.minimum,
-    "multiply": np.multiply,
-    "neg": np.negative,
-    "not_equal": np.not_equal,
-    "pow": np.power,
-    "reciprocal": np.reciprocal,
-    "remainder": whole(np.remainder),
-    "sign": np.sign,
-    "sin": np.sin,
-    "sinh": np.sinh,
-    "sqrt": np.sqrt,
-    "square": np.square,
-    "subtract": np.subtract,
-    "tan": np.tan,
-    "tanh": np.tanh,
-    "trunc": np.trunc,
-}
-"""Functions that numpy has, for any dtype, any strides and small arrays."""
