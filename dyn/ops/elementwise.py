@@ -5,7 +5,7 @@ Functions of one operand are in `unary.py`, comparisons and logic in `compare.py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from dyn.core.dispatch import apply, scalar
 from dyn.core.dtype import is_inexact, rank
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
-from dyn.core.op import OPS, op
+from dyn.core.op import OPS, Op, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
 from dyn.ops.index import where
@@ -28,6 +28,20 @@ def keep_where(mask: Tensor, g: Tensor) -> Tensor:
 def as_gradient(g: Type, *inputs: Type, **attrs: Any) -> Type:
     """The rule of fused gradients: an input's gradient has the type of the output's."""
     return g
+
+
+def differentiate_by_formula(*ops: Op) -> None:
+    """Let the formula `<op>_grad`, of g and what the rule of each op needs, compute the rule."""
+
+    def of_input(name: str) -> Callable[..., Any]:
+        return lambda g, x: kernels.binary(name, g, x)
+
+    def of_output(name: str) -> Callable[..., Any]:
+        return lambda g, out: kernels.binary(name, g, out)
+
+    for made in ops:
+        of = of_input if made.rules["x"].needs == ("x",) else of_output
+        made.fused_vjp("x")(of(f"{made.name}_grad"))
 
 
 def _infer_numbers(x: Type, y: Type) -> Type:

@@ -20,6 +20,7 @@ from dyn.core.op import OPS, Op, Type
 from dyn.kernels import elementwise as kernels
 from dyn.kernels import gemm
 from dyn.kernels.elementwise.formulas import FORMULAS
+from dyn.kernels.elementwise.gradient_formulas import GRADIENTS
 from dyn.kernels.elementwise.ufuncs import UFUNCS
 from dyn.kernels.shape import expand_of
 
@@ -116,7 +117,7 @@ def _linear_grad(g: Type, w: Type, x: Type | None, **attrs: Any) -> Run | None:
 
 
 def _bind() -> None:
-    for name, formula in FORMULAS.items():
+    for name, formula in (FORMULAS | GRADIENTS).items():
         parameters = list(inspect.signature(formula).parameters.values())[1:]
         numbers = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
         op = OPS.get(name)

@@ -17,6 +17,7 @@ import numpy as np
 
 from dyn.kernels.elementwise import nest
 from dyn.kernels.elementwise.formulas import FORMULAS, TESTS
+from dyn.kernels.elementwise.gradient_formulas import GRADIENTS
 from dyn.kernels.elementwise.pointwise import FormulaKernel, formula_kernel
 from dyn.kernels.elementwise.special import erf
 from dyn.kernels.elementwise.ufuncs import UFUNCS
@@ -64,14 +65,14 @@ def _round_even(x):
     return np.rint(x) if x.dtype.kind not in "iu" else x.copy()
 
 
-GENERAL = {name: partial(f, ARRAYS) for name, f in FORMULAS.items()} | UFUNCS
+GENERAL = {name: partial(f, ARRAYS) for name, f in (FORMULAS | GRADIENTS).items()} | UFUNCS
 GENERAL |= {"round": _round_even}
 """Every function on arrays of any dtype; numbers by keyword."""
 
 
 def _compiled() -> dict[str, FormulaKernel]:
     found = {}
-    for name, formula in FORMULAS.items():
+    for name, formula in (FORMULAS | GRADIENTS).items():
         operands = [
             p
             for p in inspect.signature(formula).parameters.values()

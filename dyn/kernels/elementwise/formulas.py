@@ -1,7 +1,8 @@
 """Every element-wise function of real numbers, written once for numpy arrays and for registers.
 
 A formula takes a namespace `m` (numpy's functions, or those of `Value`s: `apply.py` has
-both), its operands and, keyword-only, numbers. What numpy has a ufunc for is in `ufuncs.py`, too.
+both), its operands and, keyword-only, numbers. What numpy has a ufunc for is in
+`ufuncs.py`, too; gradients are in `gradient_formulas.py`.
 """
 
 from __future__ import annotations
@@ -101,107 +102,6 @@ def shrink(m, x, *, threshold, bias):
     return m.where(x > threshold, x - bias, inside)
 
 
-# ---- gradients: g is the gradient of the output ------------------------------------------------
-
-
-def relu_grad(m, g, out):
-    return m.where(out > 0, g, 0.0)
-
-
-def leaky_relu_grad(m, g, x, *, slope):
-    return m.where(x > 0, g, g * slope)
-
-
-def clip_grad(m, g, x, *, low, high):
-    return m.where((x >= low) & (x <= high), g, 0.0)
-
-
-def elu_grad(m, g, x, *, alpha, scale, rate):
-    bent = (alpha * scale * rate) * m.exp(m.minimum(x, 0.0) * rate)
-    return g * m.where(x > 0, scale, bent)
-
-
-def sigmoid_grad(m, g, out):
-    return g * (out * (1 - out))
-
-
-def silu_grad(m, g, x):
-    s = sigmoid(m, x)
-    return g * (s * (1 + x * (1 - s)))
-
-
-def hardsigmoid_grad(m, g, out, *, slope):
-    return m.where((out > 0) & (out < 1), g * slope, 0.0)
-
-
-def hardswish_grad(m, g, x):
-    return g * m.where(x <= -3, 0.0, m.where(x >= 3, 1.0, x * (1 / 3) + 0.5))
-
-
-def tanh_grad(m, g, out):
-    return g * (1 - out * out)
-
-
-def gelu_grad(m, g, x):
-    return g * (m.normal_cdf(x) + x * (DENSITY * m.exp(-0.5 * x * x)))
-
-
-def gelu_tanh_grad(m, g, x):
-    xx = x * x
-    t = m.tanh(GELU_SLOPE * (x + GELU_CUBIC * x * xx))
-    slope = GELU_SLOPE * (1 + (3 * GELU_CUBIC) * xx)
-    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope)
-
-
-def mish_grad(m, g, x):
-    t = tanh_softplus(m, x)
-    return g * (t + x * sigmoid(m, x) * (1 - t * t))
-
-
-def softplus_grad(m, g, x, *, beta, threshold):
-    t = x * beta
-    return m.where(t > threshold, g, g * sigmoid(m, t))
-
-
-def abs_grad(m, g, x):
-    return g * sign(m, x)
-
-
-def maximum_grad(m, g, x, y):
-    # Of a tie each operand gets half.
-    return m.where(x > y, g, m.where(x == y, 0.5 * g, 0.0))
-
-
-def product_of_three(m, x, y, z):
-    return x * (y * z)
-
-
-def binary_cross_entropy_grad(m, g, p, y):
-    # At probabilities of 0 and 1 the gradient is large but finite, as in PyTorch.
-    return g * (p - y) / m.maximum(p * (1 - p), 1e-12)
-
-
-def logistic_cross_entropy_grad(m, g, z, y):
-    return g * (sigmoid(m, z) - y)
-
-
-def kl_div_grad(m, g, y):
-    return -(g * m.maximum(y, 0.0))
-
-
-def kl_div_target_grad(m, g, x, y):
-    held = y > 0
-    return m.where(held, g * (m.log(m.where(held, y, 1.0)) + (1 - x)), 0.0)
-
-
-def norm_grad(m, g, out, x):
-    return x * (g / m.where(out == 0, 1.0, out))
-
-
-def logsumexp_grad(m, g, out, x):
-    return g * m.exp(x - out)
-
-
 # ---- several operands --------------------------------------------------------------------------
 
 
@@ -209,17 +109,8 @@ def gated(m, x, y):
     return x * sigmoid(m, y)
 
 
-def gated_grad(m, g, x, y):
-    s = sigmoid(m, y)
-    return g * x * (s * (1 - s))
-
-
 def prelu(m, x, w):
     return m.where(x > 0, x, w * x)
-
-
-def prelu_grad(m, g, x, w):
-    return m.where(x > 0, g, g * w)
 
 
 def copysign(m, x, y):
@@ -263,10 +154,6 @@ def huber(m, x, y, *, delta):
     return near * (size - 0.5 * near)
 
 
-def huber_grad(m, g, x, y, *, delta):
-    return g * clip(m, x - y, low=-delta, high=delta)
-
-
 def scaled_difference(m, x, y, *, factor):
     return (x - y) * factor
 
@@ -295,14 +182,10 @@ def lerp_by(m, x, y, *, weight):
 
 
 _WRITTEN: Any = (
-    abs_grad, binary_cross_entropy_grad, distance, kl_div_grad, kl_div_target_grad,
-    logistic_cross_entropy_grad, logsumexp_grad, maximum_grad, norm_grad, product_of_three,
-    binary_cross_entropy, clip, clip_between, clip_grad, copysign, elu, elu_grad, gated, gated_grad,
-    gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, hardsigmoid, hardsigmoid_grad, hardswish,
-    hardswish_grad, hypot, huber, huber_grad, kl_div, leaky_relu, leaky_relu_grad, lerp, lerp_by,
-    log_sigmoid, logaddexp, logistic_cross_entropy, mish, mish_grad, nan_to_num, prelu, prelu_grad,
-    relu_grad, rsqrt, scaled_difference, shrink, sigmoid, sigmoid_grad, sign, silu, sinc, silu_grad,
-    softplus, softplus_grad, softsign, tanh_grad, xlogy,
+    binary_cross_entropy, clip, clip_between, copysign, distance, elu, gated, gelu, gelu_tanh,
+    hardsigmoid, hardswish, huber, hypot, kl_div, leaky_relu, lerp, lerp_by, log_sigmoid, logaddexp,
+    logistic_cross_entropy, mish, nan_to_num, prelu, rsqrt, scaled_difference, shrink, sigmoid,
+    sign, silu, sinc, softplus, softsign, xlogy,
 )  # fmt: skip
 FORMULAS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _WRITTEN} | {
     "abs": lambda m, x: m.abs(x),
