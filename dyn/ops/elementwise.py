@@ -117,6 +117,11 @@ def _(g, *, y, out):
     return OPS["neg"](multiply(divide(g, y), out))
 
 
+@divide.fused_vjp("y")
+def _(g, *, y, out):
+    return kernels.ternary("quotient_grad", g, y, out)
+
+
 # ---- whole quotients and their remainders ------------------------------------------------------
 
 

@@ -82,6 +82,11 @@ def abs_grad(m, g, x):
     return g * sign(m, x)
 
 
+def quotient_grad(m, g, y, out):
+    # With respect to the divisor y.
+    return -(g / y * out)
+
+
 def maximum_grad(m, g, x, y):
     # Of a tie each operand gets half.
     return m.where(x > y, g, m.where(x == y, 0.5 * g, 0.0))
@@ -228,8 +233,8 @@ _WRITTEN: Any = (
     gated_grad, gelu_grad, gelu_tanh_grad, hardsigmoid_grad, hardswish_grad, huber_grad,
     kl_div_grad, kl_div_target_grad, leaky_relu_grad, log10_grad, log1p_grad, log2_grad,
     log_sigmoid_grad, logistic_cross_entropy_grad, logsumexp_grad, maximum_grad, mish_grad,
-    norm_grad, prelu_grad, product_of_three, reciprocal_grad, relu_grad, rsqrt_grad, sigmoid_grad,
-    silu_grad, sin_grad, sinh_grad, softplus_grad, softsign_grad, sqrt_grad, square_grad, tan_grad,
-    tanh_grad,
+    norm_grad, prelu_grad, product_of_three, quotient_grad, reciprocal_grad, relu_grad,
+    rsqrt_grad, sigmoid_grad, silu_grad, sin_grad, sinh_grad, softplus_grad, softsign_grad,
+    sqrt_grad, square_grad, tan_grad, tanh_grad,
 )  # fmt: skip
 GRADIENTS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _WRITTEN}
