@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -292,6 +293,34 @@ def run_three(
     out = memory.empty(x.shape, f.dtype)
     _dense(f, count, _bits(numbers))(x, y, z, out, _NONE)
     return out
+
+
+def bound(f: FormulaKernel, *shapes: tuple[int, ...]) -> Callable[..., np.ndarray] | None:
+    """What runs a formula without numbers over dense operands of shapes that broadcast.
+
+    None if they do not need a plan, or one with too many axes.
+    """
+    layouts = []
+    for place, shape in enumerate(shapes):
+        steps, step = [], f.sizes >> 4 * place & 15
+        size = step
+        for n in reversed(shape):
+            steps.append(step)
+            step *= n
+        layouts.append((shape, tuple(reversed(steps)), size))
+    found = _nest(f, _bits(()), *layouts)
+    if found is None or found.plan.back is not None:
+        return None
+    make, launch = memory.maker(found.plan.sizes, f.dtype), found.launch
+    absent = (_NONE,) * (MAX_OPERANDS - len(shapes))
+
+    def run(*operands: np.ndarray) -> np.ndarray:
+        out, spare = make(), _SPACES.borrow()
+        launch(*operands, *absent, out, spare)
+        _SPACES.give_back(spare)
+        return out
+
+    return run
 
 
 def _three(numbers: tuple[float, ...]) -> tuple[float, ...]:
