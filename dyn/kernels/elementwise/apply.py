@@ -182,10 +182,12 @@ def binary(name, x, y, **params):
 def ternary(name, x, y, z, **params):
     """Function `name` of the elements of three arrays, which broadcast; as `binary`."""
     if x.dtype is _F32 and y.dtype is _F32 and z.dtype is _F32:
-        fast = FAST[name]
-        out = nest.run_three(fast, x, y, z, *_in_order(fast, params))
-        if out is not None:
-            return out
+        # Few numbers that repeat are less work for numpy than finding out how they do.
+        if x.shape == y.shape == z.shape or max(x.size, y.size, z.size) >= nest.TINY:
+            fast = FAST[name]
+            out = nest.run_three(fast, x, y, z, *_in_order(fast, params))
+            if out is not None:
+                return out
     elif _is_half(x.dtype):
         wide = (cast(a, _F32) for a in (x, y, z))
         return _narrow(ternary(name, *wide, **params), x.dtype)

@@ -114,10 +114,6 @@ def kl_div_target_grad(m, g, x, y):
     return m.where(held, g * (m.log(m.where(held, y, 1.0)) + (1 - x)), 0.0)
 
 
-def norm_grad(m, g, out, x):
-    return x * (g / m.where(out == 0, 1.0, out))
-
-
 def logsumexp_grad(m, g, out, x):
     return g * m.exp(x - out)
 
@@ -233,7 +229,7 @@ _WRITTEN: Any = (
     gated_grad, gelu_grad, gelu_tanh_grad, hardsigmoid_grad, hardswish_grad, huber_grad,
     kl_div_grad, kl_div_target_grad, leaky_relu_grad, log10_grad, log1p_grad, log2_grad,
     log_sigmoid_grad, logistic_cross_entropy_grad, logsumexp_grad, maximum_grad, mish_grad,
-    norm_grad, prelu_grad, product_of_three, quotient_grad, reciprocal_grad, relu_grad,
+    prelu_grad, product_of_three, quotient_grad, reciprocal_grad, relu_grad,
     rsqrt_grad, sigmoid_grad, silu_grad, sin_grad, sinh_grad, softplus_grad, softsign_grad,
     sqrt_grad, square_grad, tan_grad, tanh_grad,
 )  # fmt: skip

@@ -1,8 +1,7 @@
 """Gradients of reductions: what comes in for a result, handed back to the elements it was made of.
 
 x was reduced over `axes`; g, the gradient of the result, and the result itself lack these axes, or
-have size 1 there with `keepdims`. Nothing is repeated in memory: what belongs to a result is read
-as a view of x's shape.
+have size 1 there with `keepdims`. Nothing is repeated in memory.
 """
 
 from __future__ import annotations
@@ -37,6 +36,16 @@ def spread(
     return strided(g, shape, _steps(shape, axes, g.itemsize))
 
 
+@lru_cache(4096)
+def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple([1 if axis in axes else n for axis, n in enumerate(shape)])
+
+
+def _beside(g: np.ndarray, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    """A result or its gradient with size 1 along the reduced axes, so that it goes with x."""
+    return g if keepdims else g.reshape(_kept(x.shape, axes))
+
+
 def mean_grad(
     g: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool
 ) -> np.ndarray:
@@ -45,17 +54,13 @@ def mean_grad(
     return spread(np.asarray(np.true_divide(g, count)), shape, axes, keepdims)
 
 
-def _zero(dtype: np.dtype) -> np.ndarray:
-    return np.zeros((), dtype)
-
-
 def extreme_grad(g, x, out, axes, keepdims, shared):
     """g for the elements that are equal to the extreme; with `shared` an equal part of it each."""
-    at = elementwise.binary("equal", x, spread(out, x.shape, axes, keepdims))
+    at = elementwise.binary("equal", x, _beside(out, x, axes, keepdims))
     if shared:
         ties = reductions.sum(elementwise.cast(at, g.dtype), axes, keepdims)
         g = elementwise.binary("divide", g, ties)
-    return elementwise.where(at, spread(g, x.shape, axes, keepdims), _zero(g.dtype))
+    return elementwise.where(at, _beside(g, x, axes, keepdims), np.zeros((), g.dtype))
 
 
 def _scaled_distance(x, scale, axes, keepdims, twice):
@@ -63,7 +68,7 @@ def _scaled_distance(x, scale, axes, keepdims, twice):
     if twice:
         x = elementwise.binary("subtract", x, reductions.mean(x, axes, True))
     center = reductions.mean(x, axes, True)
-    return elementwise.ternary("distance", x, center, spread(scale, x.shape, axes, keepdims))
+    return elementwise.ternary("distance", x, center, _beside(scale, x, axes, keepdims))
 
 
 def var_grad(g, x, axes, keepdims, correction):
@@ -73,22 +78,28 @@ def var_grad(g, x, axes, keepdims, correction):
     return _scaled_distance(x, scale, axes, keepdims, twice=False)
 
 
+def _not_zero(out: np.ndarray) -> np.ndarray:
+    """out, but 1 where it is 0."""
+    return elementwise.where(np.asarray(out == 0), np.ones((), out.dtype), out)
+
+
 def std_grad(g, x, out, axes, keepdims, correction):
     """The gradient of a standard deviation; 0 where it is 0."""
     count = math.prod([x.shape[a] for a in axes])
-    safe = elementwise.where(np.asarray(out == 0), np.ones((), out.dtype), out)
-    divisor = elementwise.binary("multiply", safe, np.asarray(count - correction, out.dtype))
+    divisor = elementwise.binary(
+        "multiply", _not_zero(out), np.asarray(count - correction, out.dtype)
+    )
     scale = elementwise.binary("divide", g, divisor)
     return _scaled_distance(x, scale, axes, keepdims, twice=True)
 
 
 def norm_grad(g, x, out, axes, keepdims):
     """The gradient of a root of a sum of squares; 0 where it is 0."""
-    wide = (spread(a, x.shape, axes, keepdims) for a in (g, out))
-    return elementwise.ternary("norm_grad", *wide, x)
+    scale = elementwise.binary("divide", g, _not_zero(out))
+    return elementwise.binary("multiply", x, _beside(scale, x, axes, keepdims))
 
 
 def logsumexp_grad(g, x, out, axes, keepdims):
     """g, times what each element contributes to the sum of exponentials."""
-    wide = (spread(a, x.shape, axes, keepdims) for a in (g, out))
-    return elementwise.ternary("logsumexp_grad", *wide, x)
+    g, out = (_beside(a, x, axes, keepdims) for a in (g, out))
+    return elementwise.ternary("logsumexp_grad", g, out, x)
