@@ -120,22 +120,19 @@ from dyn.ops.elementwise import (
     divide,
     floor_divide,
     floor_mod,
-    fmax,
-    fmin,
     fmod,
     heaviside,
     hypot,
     increment,
     lerp,
     logaddexp,
-    maximum,
-    minimum,
     mod,
     multiply,
     pow,
     remainder,
     subtract,
 )
+from dyn.ops.extremes import fmax, fmin, maximum, minimum
 from dyn.ops.gather import (
     gather,
     gather_nd,
@@ -194,14 +191,12 @@ from dyn.ops.reduce import (
     amin,
     any,
     count_nonzero,
-    dist,
     logsumexp,
     max,
     mean,
     min,
     nanmean,
     nansum,
-    norm,
     prod,
     std,
     sum,
@@ -248,6 +243,7 @@ from dyn.ops.unary import (
     square,
     trunc,
 )
+from dyn.ops.vector_norm import dist, norm
 from dyn.printing import set_printoptions
 from dyn.serialization import load, save
 from dyn.summary import flops, summary

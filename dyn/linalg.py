@@ -11,6 +11,7 @@ from typing import Any
 from dyn.core.errors import AttributeValueError
 from dyn.core.tensor import Tensor
 from dyn.ops import decompose, products, reduce, solutions
+from dyn.ops import vector_norm as lengths
 from dyn.ops.decompose import cholesky
 from dyn.ops.join import stack
 from dyn.ops.linalg import matmul
@@ -24,7 +25,7 @@ inv = inverse
 
 def vector_norm(x: Tensor, p: Any = 2.0, axis: Any = None, keepdim: bool = False) -> Tensor:
     """The norm of all elements, or along axes: (sum of |x|^p)^(1/p)."""
-    return reduce.norm(x, p, axis, keepdim)
+    return lengths.norm(x, p, axis, keepdim)
 
 
 def matrix_norm(x: Tensor, p: Any = "fro", axis: Any = (-2, -1), keepdim: bool = False) -> Tensor:
@@ -41,7 +42,7 @@ def matrix_norm(x: Tensor, p: Any = "fro", axis: Any = (-2, -1), keepdim: bool =
     """
     rows, columns = (a % x.ndim for a in axis)
     if p == "fro":
-        return reduce.norm(x, 2, [rows, columns], keepdim)
+        return lengths.norm(x, 2, [rows, columns], keepdim)
     if p not in (1, -1, math.inf, -math.inf):
         raise AttributeValueError(
             f"matrix_norm of order {p!r} needs singular values, which no op gives; use 'fro', 1, "
@@ -57,7 +58,7 @@ def matrix_norm(x: Tensor, p: Any = "fro", axis: Any = (-2, -1), keepdim: bool =
 
 def norm(x: Tensor, p: Any = None, axis: Any = None, keepdim: bool = False) -> Tensor:
     """The p-norm of the elements along any number of axes, of all of them by default."""
-    return reduce.norm(x, p, axis, keepdim)
+    return lengths.norm(x, p, axis, keepdim)
 
 
 def slogdet(x: Tensor) -> Tensor:

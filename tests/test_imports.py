@@ -51,7 +51,10 @@ LENGTH_EXCEPTIONS = {
 LATE_IMPORTS: dict[str, str] = {}
 """Files that import our own modules inside functions: path and reason."""
 
-FORMULA_TABLES = {"dyn.kernels.elementwise.formulas"}
+FORMULA_TABLES = {
+    "dyn.kernels.elementwise.formulas",
+    "dyn.kernels.elementwise.gradient_formulas",
+}
 """Modules whose functions are one-line formulas, each documented by the op of its name."""
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core import observe
+from dyn.core.dispatch import run_fused
 from dyn.core.dtype import is_inexact, name_of
 from dyn.core.errors import GradError, ShapeError
 from dyn.core.modes import enable_grad, no_grad
@@ -118,7 +119,10 @@ class _Walk:
             if g is None and not any(kind == G_OUT for _, kind, _ in step.needs):
                 # Only a private output was reached, and this rule does not depend on it.
                 continue
-            made = step.function(g, **self.arguments(node, step, grads))
+            if step.fused is not None and not (self.create_graph or self.watched):
+                made = self.fused(node, step, g)
+            else:
+                made = step.function(g, **self.arguments(node, step, grads))
             for position, pick in step.targets:
                 gx = made if pick is None else made[pick]
                 if gx is not None:
@@ -164,6 +168,24 @@ class _Walk:
             else:
                 found[name] = [node.key[2 * i + 1] for i in at]
         return found
+
+    def fused(self, node: GradNode, step: Step, g: Any) -> Any:
+        """What a rule on arrays gives, as Tensors."""
+        assert step.fused is not None
+        needs: dict[str, Any] = {}
+        for name, kind, at in step.fused_needs:
+            if kind == ATTR:
+                needs[name] = node.attrs[at]
+            elif kind == KEPT_IN:
+                needs[name] = None if at[0] is None else node.kept_in[at[0]]
+            elif kind == KEPT_OUT:
+                needs[name] = node.kept_out[at[0]]
+            else:
+                needs[name] = node.key[2 * at + 1] if kind == SHAPE else at
+        made = run_fused(step.fused, g._read(), needs)
+        if made.__class__ is tuple:
+            return [None if array is None else Tensor._of(array) for array in made]
+        return Tensor._of(made)
 
     def kept(self, node: GradNode, place: int | None, position: int) -> Any:
         """The input at `position`, kept at `place`, as a Tensor; None if it was absent."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import math
 import operator
 import threading
 from collections.abc import Callable, Sequence
@@ -89,6 +90,9 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
         # One and two inputs are nearly all calls: spelled out, they cost half as much.
         if len(inputs) == 2 and inputs[0] is not None and inputs[1] is not None:
             x, y = inputs
+            if y.__class__ is float or y.__class__ is int:
+                y = literal(y, x, op)
+                inputs = x, y
             if x._alias is not None:
                 if op.absorb is not None and (out := _absorbed(op, inputs, attrs)) is not None:
                     return out
@@ -133,7 +137,7 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
     except (IndexError, ValueError, ZeroDivisionError) as error:
         raise _kernel_error(op, error) from None
     except RuntimeError as error:
-        results = _in_between(error, plan, arrays)
+        results = _in_between(error, plan.run, *arrays)
 
     single = results.__class__ is not tuple
     if single:
@@ -160,7 +164,7 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
     return outputs[0] if op.public == 1 else tuple(outputs[: op.public])
 
 
-def _in_between(error: RuntimeError, plan: Plan, arrays: tuple[Any, ...]) -> Any:
+def _in_between(error: RuntimeError, run: Callable[..., Any], *args: Any, **named: Any) -> Any:
     """Run a kernel within another one: a finaliser, or the handler of a signal, computes.
 
     The quiet context is entered then, and cannot be entered twice.
@@ -168,7 +172,15 @@ def _in_between(error: RuntimeError, plan: Plan, arrays: tuple[Any, ...]) -> Any
     if "cannot enter context" not in str(error):
         raise error
     with np.errstate(all="ignore"):
-        return plan.run(*arrays)
+        return run(*args, **named)
+
+
+def run_fused(rule: Callable[..., Any], g: np.ndarray, needs: dict[str, Any]) -> Any:
+    """Call a gradient rule on arrays (`Op.fused_vjp`) as kernels are called: without warnings."""
+    try:
+        return _quiet.run(rule, g, **needs)
+    except RuntimeError as error:
+        return _in_between(error, rule, g, **needs)
 
 
 def _may_wait(op: Op, key: tuple[Any, ...]) -> bool:
@@ -185,7 +197,7 @@ def _deferred(
         try:
             return _quiet.run(plan.run, *arrays)
         except RuntimeError as error:
-            return _in_between(error, plan, arrays)
+            return _in_between(error, plan.run, *arrays)
 
     assert plan.result is not None
     shape, dtype = plan.result
@@ -328,13 +340,25 @@ def _scalar_array(value: Any, sign: float, dtype: np.dtype) -> np.ndarray:
     return array
 
 
+def literal(number: float | int, beside: Tensor, op: Op) -> Any:
+    """A number as an operand: beside floating point at once as a tensor of that dtype.
+
+    An exception and the look at every operand that `lift` takes would cost as much again as a tiny
+    op. Other numbers are left to it.
+    """
+    array = beside._array
+    if array is None or array.dtype.kind != "f" or not op.promote:
+        return number
+    return scalar(number, array.dtype)
+
+
 def scalar(value: bool | int | float | complex, dtype: np.dtype) -> Tensor:
     """A 0-d constant tensor. Equal literals share one array, so a graph stores them once."""
     out = Tensor.__new__(Tensor)
     # 0.0 and -0.0 are equal as dictionary keys; the sign tells them apart.
-    sign = np.copysign(1.0, value) if value == 0 and isinstance(value, float) else 1.0
+    sign = math.copysign(1.0, value) if value == 0 and isinstance(value, float) else 1.0
     try:
-        out._array = _scalar_array(value, float(sign), dtype)
+        out._array = _scalar_array(value, sign, dtype)
     except OverflowError:
         raise AttributeValueError(f"the number {value} does not fit into {dtype.name}") from None
     return out

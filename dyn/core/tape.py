@@ -39,6 +39,10 @@ class Step(NamedTuple):
     has the place where it is kept before its position: None for an input that is absent."""
     targets: tuple[tuple[int, int | None], ...]
     """(input position, index into the rule's result; None if the result is the gradient)."""
+    fused: Callable[..., Any] | None = None
+    """The rule on arrays, if there is one, and"""
+    fused_needs: tuple[tuple[str, int, Any], ...] = ()
+    """what it asks for."""
 
 
 class TapePlan(NamedTuple):
@@ -100,11 +104,12 @@ def _make_plan(op: Op, wanted: int, count: int) -> TapePlan:
         for rule, _ in by_rule.values()
     ]
     kept, made = tuple(sorted(keep_in)), tuple(sorted(keep_out))
-    steps = tuple(
-        Step(rule.function, tuple(_with_place(need, kept, made) for need in needs), tuple(targets))
-        for needs, (rule, targets) in zip(needed, by_rule.values(), strict=True)
-    )
-    return TapePlan(kept, made, _picker(kept), steps, missing)
+    steps = []
+    for needs, (rule, targets) in zip(needed, by_rule.values(), strict=True):
+        placed = tuple(_with_place(need, kept, made) for need in needs)
+        fused = tuple(need for need in placed if need[0] in rule.fused_needs)
+        steps.append(Step(rule.function, placed, tuple(targets), rule.fused, fused))
+    return TapePlan(kept, made, _picker(kept), tuple(steps), missing)
 
 
 def _with_place(

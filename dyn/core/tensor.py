@@ -356,7 +356,7 @@ def to_array(data: Any, dtype: Any = None) -> np.ndarray:
         return to_array(_joined(data), dtype)
     typed = _has_typed_leaf(data)
     try:
-        array = np.array(data, order="C")
+        array = dtypes.copied(data)
     except ValueError as error:
         raise DTypeError(f"rows of differing length cannot become a tensor: {error}") from None
     if wanted is None:

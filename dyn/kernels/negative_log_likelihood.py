@@ -31,7 +31,7 @@ from dyn.kernels.cross_entropy import (
 )
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
-from dyn.kernels.runtime.jit import task
+from dyn.kernels.runtime.jit import kernel, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.vector.runs import pointer
@@ -41,6 +41,14 @@ GRAIN = 4096
 INNER = COUNT + 1
 """Word with the number of rows between neighbouring classes; the rest is as for cross entropy."""
 _I64, _ZERO = np.int64(0), np.float32(0)
+
+
+@kernel
+def _place(row, which, classes, inner):
+    """Where the class of a row stands."""
+    if inner == 1:  # a division takes as long as all the rest
+        return row * classes + which
+    return (row // inner * classes + which) * inner + row % inner
 
 
 @task
@@ -58,7 +66,7 @@ def _pick(args, chunk, chunks):
         which = chosen[row]
         losses[row] = _ZERO
         if which != IGNORED:
-            losses[row] = -x[(row // inner * classes + which) * inner + row % inner] * share[row]
+            losses[row] = -x[_place(row, which, classes, inner)] * share[row]
 
 
 @task
@@ -73,8 +81,7 @@ def _put(args, chunk, chunks):
         which = label[row]
         # A label that is no class stopped the loss; here it must not write outside.
         if which != argument(args, 8) and 0 <= which < classes:
-            place = (row // inner * classes + which) * inner + row % inner
-            out[place] = -(g[row * step] * share[row])
+            out[_place(row, which, classes, inner)] = -(g[row * step] * share[row])
 
 
 @lru_cache(1024)

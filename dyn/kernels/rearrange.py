@@ -6,12 +6,24 @@ Arrays are [N, C, H, W]; padding is (top, bottom, left, right).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from dyn.kernels.copy import contiguous, place
+from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.drive import Launch, chunks_of
+from dyn.kernels.runtime.jit import instances
 from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.shape import pad, strided
+from dyn.kernels.vector.runs import pointer
+
+GRAIN = 16384
+"""Additions worth a chunk."""
+ZERO = np.float32(0)
+"""Stands for the numbers of the elements' type: that of an instance below."""
 
 
 def pixel_shuffle(x: np.ndarray, factor: int) -> np.ndarray:
@@ -28,18 +40,6 @@ def pixel_unshuffle(x: np.ndarray, factor: int) -> np.ndarray:
     r = factor
     blocks = x.reshape(n, c, h // r, r, w // r, r).transpose(0, 1, 3, 5, 2, 4)
     return contiguous(blocks).reshape(n, c * r * r, h // r, w // r)
-
-
-def _places(
-    kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], out: Sequence[int]
-):
-    """For each place in the window: its number among the places, and the slices it sees."""
-    (kh, kw), (sh, sw), (dh, dw), (oh, ow) = kernel, stride, dilation, out
-    for i in range(kh):
-        for j in range(kw):
-            rows = slice(i * dh, i * dh + (oh - 1) * sh + 1, sh)
-            columns = slice(j * dw, j * dw + (ow - 1) * sw + 1, sw)
-            yield i * kw + j, rows, columns
 
 
 def unfold(
@@ -77,12 +77,58 @@ def fold(
     out: Sequence[int],
 ) -> np.ndarray:
     """Columns added back to where `unfold` took them from: [N, C, *sizes]."""
-    n = x.shape[0]
-    count = kernel[0] * kernel[1]
-    c = x.shape[1] // count
-    columns = x.reshape(n, c, count, *out)
-    top, bottom, left, right = padding
-    total = np.zeros((n, c, sizes[0] + top + bottom, sizes[1] + left + right), x.dtype)
-    for number, rows, cols in _places(kernel, stride, dilation, out):
-        total[:, :, rows, cols] += columns[:, :, number]
-    return total[:, :, top : top + sizes[0], left : left + sizes[1]].copy()
+    if x.dtype not in _FOLD:
+        given: dict[str, Any] = {"sizes": sizes, "kernel": kernel, "stride": stride}
+        given |= {"padding": padding, "dilation": dilation, "out": out}
+        if x.dtype.kind == "c":
+            return (fold(x.real, **given) + 1j * fold(x.imag, **given)).astype(x.dtype)
+        wide = np.int64 if x.dtype.kind in "iub" else np.float32
+        return fold(x.astype(wide), **given).astype(x.dtype)
+    n, c = x.shape[0], x.shape[1] // (kernel[0] * kernel[1])
+    total = empty((n, c, *sizes), x.dtype)
+    numbers = (*sizes, *kernel, *stride, *dilation, padding[0], padding[2], *out)
+    _fold_plan(x.dtype, n * c, numbers)(contiguous(x), total)
+    return total
+
+
+def _fold(args, chunk, chunks):
+    """Adds the columns of images up, image by image.
+
+    Words: (columns, images; their number, then pairs (along y, along x): sizes, kernel, stride,
+    dilation, padding before, windows).
+    """
+    height, width, kh, kw = (argument(args, 3), argument(args, 4), argument(args, 5),
+                             argument(args, 6))  # fmt: skip
+    sh, sw, dh, dw = argument(args, 7), argument(args, 8), argument(args, 9), argument(args, 10)
+    top, left, oh, ow = (argument(args, 11), argument(args, 12), argument(args, 13),
+                         argument(args, 14))  # fmt: skip
+    start, stop = bounds(argument(args, 2), chunk, chunks, 1)
+    columns, images = pointer(data(argument(args, 0)), ZERO), pointer(data(argument(args, 1)), ZERO)
+    for image in range(start, stop):
+        into, source = image * height * width, image * kh * kw * oh * ow
+        for pixel in range(into, into + height * width):
+            images[pixel] = ZERO
+        for i in range(kh):
+            for j in range(kw):
+                # The windows whose element at (i, j) lies within a row.
+                first = j * dw - left
+                low = max(0, (sw - 1 - first) // sw)
+                high = min(ow, (width - 1 - first) // sw + 1)
+                for y in range(oh):
+                    row = i * dh - top + y * sh
+                    if 0 <= row < height:
+                        at, pixel = source + y * ow, into + row * width + first
+                        for k in range(low, high):
+                            images[pixel + k * sw] += columns[at + k]
+                source += oh * ow
+
+
+_FOLD = instances("fold", _fold, "f4 f8 i8")
+
+
+@lru_cache(1024)
+def _fold_plan(dtype: np.dtype, images: int, numbers: tuple[int, ...]) -> Launch:
+    height, width, kh, kw, *_, oh, ow = numbers
+    work = images * (height * width + kh * kw * oh * ow)
+    chunks = max(1, min(images, chunks_of(work, GRAIN)))
+    return Launch([(_FOLD[dtype], chunks)], 2, images, *numbers)

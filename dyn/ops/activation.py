@@ -21,11 +21,10 @@ from dyn.ops.elementwise import (
     as_gradient,
     divide,
     keep_where,
-    maximum,
-    minimum,
     multiply,
     subtract,
 )
+from dyn.ops.extremes import maximum, minimum
 from dyn.ops.index import where
 from dyn.ops.infer import Type, axis_of, broadcast, same, same_size, show
 from dyn.ops.join import concat, split

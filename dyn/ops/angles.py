@@ -9,7 +9,14 @@ import math
 
 from dyn.core.op import op
 from dyn.kernels import elementwise as kernels
-from dyn.ops.elementwise import add, as_gradient, divide, multiply, subtract
+from dyn.ops.elementwise import (
+    add,
+    as_gradient,
+    differentiate_by_formula,
+    divide,
+    multiply,
+    subtract,
+)
 from dyn.ops.infer import same
 from dyn.ops.unary import exp, neg, rsqrt, square
 
@@ -180,6 +187,8 @@ def erf(x):
 def _(g, *, x):
     return multiply(multiply(g, 2 / math.sqrt(math.pi)), exp(neg(square(x))))
 
+
+differentiate_by_formula(sin, cos, tan, asin, acos, atan, sinh, cosh, asinh, acosh, atanh, erf)
 
 __all__ = [
     "acos",

@@ -26,8 +26,8 @@ from dyn.ops.infer import (
     same_size,
     show,
 )
-from dyn.ops.reduce import norm
 from dyn.ops.shape import _transpose, _unsqueeze
+from dyn.ops.vector_norm import norm
 
 # ---- side by side ------------------------------------------------------------------------------
 

@@ -5,13 +5,15 @@ Functions of one operand are in `unary.py`, comparisons and logic in `compare.py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from dyn.core.dispatch import apply, scalar
 from dyn.core.dtype import is_inexact, rank
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
-from dyn.core.op import OPS, op
+from dyn.core.op import OPS, Op, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
 from dyn.ops.index import where
@@ -26,6 +28,20 @@ def keep_where(mask: Tensor, g: Tensor) -> Tensor:
 def as_gradient(g: Type, *inputs: Type, **attrs: Any) -> Type:
     """The rule of fused gradients: an input's gradient has the type of the output's."""
     return g
+
+
+def differentiate_by_formula(*ops: Op) -> None:
+    """Let the formula `<op>_grad`, of g and what the rule of each op needs, compute the rule."""
+
+    def of_input(name: str) -> Callable[..., Any]:
+        return lambda g, x: kernels.binary(name, g, x)
+
+    def of_output(name: str) -> Callable[..., Any]:
+        return lambda g, out: kernels.binary(name, g, out)
+
+    for made in ops:
+        of = of_input if made.rules["x"].needs == ("x",) else of_output
+        made.fused_vjp("x")(of(f"{made.name}_grad"))
 
 
 def _infer_numbers(x: Type, y: Type) -> Type:
@@ -101,6 +117,11 @@ def _(g, *, y, out):
     return OPS["neg"](multiply(divide(g, y), out))
 
 
+@divide.fused_vjp("y")
+def _(g, *, y, out):
+    return kernels.ternary("quotient_grad", g, y, out)
+
+
 # ---- whole quotients and their remainders ------------------------------------------------------
 
 
@@ -156,6 +177,12 @@ def _(g, *, x, y):
     # Where y is 0 the exponent stays 0, so that 0 * 0 ** -1 does not turn the gradient into NaN.
     lowered = subtract(y, OPS["cast"](OPS["not_equal"](y, 0), dtype=y._array.dtype.name))
     return multiply(g, multiply(y, _pow(x, lowered)))
+
+
+@_pow.fused_vjp("x")
+def _(g, *, x, y):
+    lowered = np.asarray(y - (y != 0))
+    return kernels.ternary("product_of_three", g, y, kernels.power(x, lowered))
 
 
 @_pow.vjp("y")
@@ -232,61 +259,6 @@ def _(g, *, x, y):
 @logaddexp.vjp("y")
 def _(g, *, x, y):
     return multiply(g, OPS["sigmoid"](subtract(y, x)))
-
-
-# ---- extremes ----------------------------------------------------------------------------------
-
-
-@op(infer=broadcast, promote=True)
-def maximum(x, y):
-    """The larger of x and y, NaN if either is; a tie halves the gradient. ONNX: Max."""
-    return kernels.binary("maximum", x, y)
-
-
-@maximum.vjp("x")
-def _(g, *, x, y):
-    return _won(OPS["greater_than"](x, y), x, y, g)
-
-
-@maximum.vjp("y")
-def _(g, *, x, y):
-    return _won(OPS["less_than"](x, y), x, y, g)
-
-
-@op(infer=broadcast, promote=True)
-def minimum(x, y):
-    """The smaller of x and y, NaN if either is; a tie halves the gradient. ONNX: Min."""
-    return kernels.binary("minimum", x, y)
-
-
-@minimum.vjp("x")
-def _(g, *, x, y):
-    return _won(OPS["less_than"](x, y), x, y, g)
-
-
-@minimum.vjp("y")
-def _(g, *, x, y):
-    return _won(OPS["greater_than"](x, y), x, y, g)
-
-
-def _won(won: Tensor, x: Tensor, y: Tensor, g: Tensor) -> Tensor:
-    """`g` where an operand won, half of it where the two are equal."""
-    return where(won, g, keep_where(OPS["equal"](x, y), multiply(g, 0.5)))
-
-
-def _skip_nan(y_won: Any, x: Any, y: Any) -> Tensor:
-    """y where it won or x is NaN, else x; x takes the gradient of a tie."""
-    return where(OPS["logical_or"](y_won, OPS["isnan"](x)), y, x)
-
-
-def fmax(x: Any, y: Any) -> Tensor:
-    """The larger of x and y; the other one where one is NaN."""
-    return _skip_nan(OPS["greater_than"](y, x), x, y)
-
-
-def fmin(x: Any, y: Any) -> Tensor:
-    """The smaller of x and y; the other one where one is NaN."""
-    return _skip_nan(OPS["less_than"](y, x), x, y)
 
 
 # ---- made of the above -------------------------------------------------------------------------
@@ -371,16 +343,12 @@ __all__ = [
     "divide",
     "floor_divide",
     "floor_mod",
-    "fmax",
-    "fmin",
     "fmod",
     "heaviside",
     "hypot",
     "increment",
     "lerp",
     "logaddexp",
-    "maximum",
-    "minimum",
     "mod",
     "multiply",
     "pow",

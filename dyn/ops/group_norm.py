@@ -12,7 +12,7 @@ from dyn.kernels import layer_norm as row_kernels
 from dyn.ops.composite import differentiate_as
 from dyn.ops.infer import Type, axis_of, need_float, same_size, show
 from dyn.ops.norm import need_channels, need_trailing, trailing_axes
-from dyn.ops.reduce import norm
+from dyn.ops.vector_norm import norm
 
 # ---- group norm --------------------------------------------------------------------------------
 

@@ -218,6 +218,8 @@ def where(condition: Tensor, x: Any = None, y: Any = None) -> Any:
 
 def _beside(value: Any, other: Tensor) -> Tensor:
     """A number takes the other tensor's dtype where it can."""
+    if isinstance(value, (bool, int, float, complex)):
+        return scalar(value, scalar_dtype(value, other._read().dtype))
     plain: Any = value
     known = scalar_dtype(plain, other._read().dtype) if np.isscalar(value) else None
     return Tensor(value, dtype=known)

@@ -32,6 +32,11 @@ def _(g, *, p, y):
     return g * (p - y) / OPS["maximum"](p * (1.0 - p), 1e-12)
 
 
+@_binary_cross_entropy.fused_vjp("p")
+def _(g, *, p, y):
+    return kernels.ternary("binary_cross_entropy_grad", g, p, y)
+
+
 @_binary_cross_entropy.vjp("y")
 def _(g, *, p):
     hit = OPS["maximum"](OPS["log"](p), -100.0)
@@ -47,6 +52,11 @@ def _logistic_cross_entropy(z, y):
 @_logistic_cross_entropy.vjp("z")
 def _(g, *, z, y):
     return g * (OPS["sigmoid"](z) - y)
+
+
+@_logistic_cross_entropy.fused_vjp("z")
+def _(g, *, z, y):
+    return kernels.ternary("logistic_cross_entropy_grad", g, z, y)
 
 
 @_logistic_cross_entropy.vjp("y")
@@ -65,11 +75,21 @@ def _(g, *, y):
     return -(g * OPS["relu"](y))
 
 
+@_kl_div.fused_vjp("x")
+def _(g, *, y):
+    return kernels.binary("kl_div_grad", g, y)
+
+
 @_kl_div.vjp("y")
 def _(g, *, x, y):
     held = y > 0
     safe = OPS["where"](held, y, OPS["ones_like"](y))
     return keep_where(held, g * (OPS["log"](safe) + 1.0 - x))
+
+
+@_kl_div.fused_vjp("y")
+def _(g, *, x, y):
+    return kernels.ternary("kl_div_target_grad", g, x, y)
 
 
 # ---- reduced -----------------------------------------------------------------------------------

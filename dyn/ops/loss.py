@@ -11,6 +11,7 @@ from dyn.core.dispatch import apply
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
+from dyn.kernels import elementwise
 from dyn.kernels import loss as kernels
 from dyn.ops.cross_entropy import (
     need_reduction,
@@ -270,14 +271,16 @@ def _huber(x, y, *, delta):
     return kernels.huber(x, y, delta)
 
 
-@_huber.vjp("x")
-def _(g, *, x, y, delta):
-    return _huber_grad(g, x, y, delta=delta)
+@_huber.vjp("x", "y")
+def _(g, *, x, y, delta, wanted):
+    gx = _huber_grad(g, x, y, delta=delta)
+    return gx, -gx if "y" in wanted else None
 
 
-@_huber.vjp("y")
-def _(g, *, x, y, delta):
-    return _huber_grad(g, y, x, delta=delta)
+@_huber.fused_vjp("x", "y")
+def _(g, *, x, y, delta, wanted):
+    gx = kernels.huber_grad(g, x, y, delta)
+    return gx, elementwise.unary("neg", gx) if "y" in wanted else None
 
 
 @op(infer=lambda g, x, y, *, delta: g)

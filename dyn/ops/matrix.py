@@ -10,7 +10,7 @@ from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels.copy import filled
-from dyn.kernels.reduce import sum
+from dyn.kernels.reduce import gradients, sum
 from dyn.kernels.triangle import embedded, on_diagonal, triangle
 from dyn.ops.creation import need_sizes
 from dyn.ops.infer import Type, as_numpy, axis_of, show
@@ -141,6 +141,14 @@ def _(g, *, x_shape, offset):
     count = _length(rows.__index__(), columns.__index__(), offset)
     wide = OPS["expand"](OPS["unsqueeze"](g, axes=(g.ndim,)), shape=(*x_shape[:-2], count))
     return _diagonal_grad(wide, rows=rows, columns=columns, offset=offset)
+
+
+@_trace.fused_vjp("x")
+def _(g, *, x_shape, offset):
+    rows, columns = x_shape[-2:]
+    shape = (*x_shape[:-2], _length(rows, columns, offset))
+    wide = gradients.spread(g, shape, (g.ndim,), False)
+    return on_diagonal(wide, rows, columns, offset)
 
 
 def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:

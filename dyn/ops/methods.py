@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dyn.core import autograd, tape
-from dyn.core.dispatch import apply, cast_to, scalar
+from dyn.core.dispatch import apply, cast_to, literal
 from dyn.core.errors import GradError
 from dyn.core.op import Op
 from dyn.core.place import PLACES, CPUPlace, as_place
@@ -22,6 +22,7 @@ from dyn.ops import (
     creation,
     decompose,
     elementwise,
+    extremes,
     gather,
     index,
     join,
@@ -38,11 +39,13 @@ from dyn.ops import (
     solutions,
     sort,
     unary,
+    vector_norm,
 )
 
 METHODS: dict[Any, str] = {
-    elementwise: """add atan2 divide floor_divide floor_mod fmax fmin fmod heaviside hypot lerp
-        logaddexp maximum minimum mod multiply pow remainder subtract""",
+    elementwise: """add atan2 divide floor_divide floor_mod fmod heaviside hypot lerp
+        logaddexp mod multiply pow remainder subtract""",
+    extremes: "fmax fmin maximum minimum",
     bounds: "clip logit nan_to_num",
     unary: """abs cast ceil deg2rad exp expm1 floor frac log log10 log1p log2 neg
         rad2deg reciprocal round rsqrt scale sign sqrt square trunc""",
@@ -55,8 +58,9 @@ METHODS: dict[Any, str] = {
     creation: "clone numel",
     matrix: "diag diag_embed diagonal trace tril triu",
     random: "bernoulli multinomial",
-    reduce: """all amax amin any count_nonzero dist logsumexp max mean min nanmean nansum norm prod
+    reduce: """all amax amin any count_nonzero logsumexp max mean min nanmean nansum prod
         std sum var""",
+    vector_norm: "dist norm",
     scan: "cummax cummin cumprod cumsum diff",
     search: "argmax argmin bincount bucketize nonzero unique",
     sort: "argsort kthvalue median mode quantile sort topk",
@@ -141,21 +145,13 @@ def _rebind(x: Tensor, value: Tensor) -> Tensor:
     return x._write(cast_to(value, x._array.dtype))
 
 
-def _literal(number: Any, beside: Tensor) -> Any:
-    """A number as an operand: beside floating point at once as a tensor of that dtype."""
-    array = beside._array
-    return scalar(number, array.dtype) if array is not None and array.dtype.kind == "f" else number
-
-
 def _operator(name: str, function: Any) -> None:
     def forward(self: Tensor, other: Any) -> Any:
-        if other.__class__ is float or other.__class__ is int:
-            other = _literal(other, self)
         return apply(function, (self, other))
 
     def reflected(self: Tensor, other: Any) -> Any:
         if other.__class__ is float or other.__class__ is int:
-            other = _literal(other, self)
+            other = literal(other, self, function)
         return apply(function, (other, self))
 
     def forward_function(self: Tensor, other: Any) -> Any:
@@ -176,9 +172,7 @@ def _operator(name: str, function: Any) -> None:
 
 def _comparison(name: str, op: Op) -> None:
     def method(self: Tensor, other: Any) -> Any:
-        if other.__class__ is float or other.__class__ is int:
-            other = _literal(other, self)
-        elif other is None or isinstance(other, (str, type)):
+        if other is None or isinstance(other, (str, type)):
             return NotImplemented
         return apply(op, (self, other))
 

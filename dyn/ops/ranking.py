@@ -99,7 +99,7 @@ def triplet_margin_loss(
 
 def soft_margin_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
     """log(1 + exp(-label * input)), label 1 or -1."""
-    return reduce_loss(-OPS["log_sigmoid"](input * label), reduction)
+    return -reduce_loss(OPS["log_sigmoid"](input * label), reduction)
 
 
 def multi_label_soft_margin_loss(

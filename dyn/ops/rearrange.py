@@ -166,6 +166,14 @@ def _fold(x, *, sizes, kernel, stride, padding, dilation):
     )
 
 
+def _folding(x: Type, **attrs: Any) -> Callable[[np.ndarray], np.ndarray]:
+    image = Type((1, 1, *attrs["sizes"]), x.dtype)
+    return partial(kernels.fold, **attrs, out=window_sizes(image, *[*attrs.values()][1:]))
+
+
+_fold.shortcut = _folding
+
+
 @_fold.vjp("x")
 def _(g, *, kernel, stride, padding, dilation):
     return _unfold(g, kernel=kernel, stride=stride, padding=padding, dilation=dilation)

@@ -1,12 +1,11 @@
-"""Reductions over axes: sum, mean, extremes, products, statistics, norms.
+"""Reductions over axes: sum, mean, extremes, products, statistics.
 
-Positions of extremes, sorting and counting are in `search.py`, running sums in `scan.py`. The op
-`sum_to`, which undoes broadcasting for the tape, is here as well.
+Norms are in `vector_norm.py`, positions of extremes, sorting and counting in `search.py`, running
+sums in `scan.py`. The op `sum_to`, which undoes broadcasting for the tape, is here as well.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from dyn.core.dispatch import apply
@@ -16,10 +15,11 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import reduce as kernels
 from dyn.kernels.product_grad import product_grad
-from dyn.ops.elementwise import add, divide, keep_where, multiply, pow, subtract
+from dyn.kernels.reduce import gradients
+from dyn.ops.elementwise import add, divide, keep_where, multiply, subtract
 from dyn.ops.index import where
-from dyn.ops.infer import Type, infer_extreme, need_float, product, reduced_axes, reduced_shape
-from dyn.ops.unary import abs, cast, exp
+from dyn.ops.infer import Type, infer_extreme, product, reduced_axes, reduced_shape
+from dyn.ops.unary import cast, exp
 
 
 def spread(g: Tensor, x_shape: Any, axes: tuple[int, ...], keepdims: bool) -> Tensor:
@@ -60,6 +60,11 @@ def _(g, *, x_shape, axes, keepdims):
     return spread(g, x_shape, axes, keepdims)
 
 
+@_sum.fused_vjp("x")
+def _(g, *, x_shape, axes, keepdims):
+    return gradients.spread(g, x_shape, axes, keepdims)
+
+
 def sum(x: Tensor, axis: Any = None, dtype: Any = None, keepdim: bool = False) -> Tensor:
     """Sum over all axes or the given ones.
 
@@ -83,6 +88,11 @@ def _mean(x, *, axes, keepdims):
 @_mean.vjp("x")
 def _(g, *, x_shape, axes, keepdims):
     return spread(divide(g, count(x_shape, axes)), x_shape, axes, keepdims)
+
+
+@_mean.fused_vjp("x")
+def _(g, *, x_shape, axes, keepdims):
+    return gradients.mean_grad(g, x_shape, axes, keepdims)
 
 
 def mean(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
@@ -141,6 +151,10 @@ def _(g, *, x, out, axes, keepdims, shared):
 @_min.vjp("x")
 def _(g, *, x, out, axes, keepdims, shared):
     return _where_extreme(g, x, out, axes, keepdims, shared)
+
+
+for _op in (_max, _min):
+    _op.fused_vjp("x")(gradients.extreme_grad)
 
 
 def max(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
@@ -248,6 +262,9 @@ def _(g, *, x, x_shape, axes, keepdims, correction):
     return multiply(spread(scaled, x_shape, axes, keepdims), away)
 
 
+_var.fused_vjp("x")(gradients.var_grad)
+
+
 def var(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
     """Variance over all axes or the given ones.
 
@@ -276,6 +293,9 @@ def _(g, *, x, out, x_shape, axes, keepdims, correction):
     return multiply(spread(scaled, x_shape, axes, keepdims), away)
 
 
+_std.fused_vjp("x")(gradients.std_grad)
+
+
 def std(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
     """Standard deviation over all axes or the given ones: the root of `var`.
 
@@ -296,6 +316,9 @@ def _(g, *, x, out, x_shape, axes, keepdims):
     return multiply(spread(g, x_shape, axes, keepdims), share)
 
 
+_logsumexp.fused_vjp("x")(gradients.logsumexp_grad)
+
+
 def logsumexp(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """log of the sum of e^x over all axes or the given ones, without overflow."""
     return apply(_logsumexp, (x,), (reduced_axes(axis, x.ndim), bool(keepdim)))
@@ -313,80 +336,18 @@ def nanmean(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     return divide(total, known)
 
 
-# ---- norms -------------------------------------------------------------------------------------
-
-
-def _infer_norm(x: Type, *, axes: tuple[int, ...], keepdims: bool) -> Type:
-    need_float("x", x)
-    return _infer_reduced(x, axes=axes, keepdims=keepdims)
-
-
-@op(infer=_infer_norm)
-def _norm(x, *, axes, keepdims):
-    """Square root of the sum of squares over axes; its gradient at 0 is 0. ONNX: ReduceL2."""
-    return kernels.norm(x, axes, keepdims)
-
-
-@_norm.vjp("x")
-def _(g, *, x, out, x_shape, axes, keepdims):
-    safe = where(OPS["equal"](out, 0), 1, out)
-    return multiply(x, spread(divide(g, safe), x_shape, axes, keepdims))
-
-
-def norm(x: Tensor, p: Any = None, axis: Any = None, keepdim: bool = False) -> Tensor:
-    """Vector norm over all axes or the given ones: (sum of |x|^p)^(1/p).
-
-    Args:
-        x: floating point, any shape.
-        p: 2 (also None and "fro"), any other number, math.inf, -math.inf, or 0 for the count of
-            nonzero elements.
-        axis: an axis, several, or None for all.
-        keepdim: leave the reduced axes with size 1.
-    """
-    axes = reduced_axes(axis, x.ndim)
-    keep = bool(keepdim)
-    if p in (None, "fro", 2):
-        return _norm(x, axes=axes, keepdims=keep)
-    size = abs(x)
-    if p == 1:
-        return _sum(size, axes=axes, keepdims=keep)
-    if p == math.inf:
-        return _max(size, axes=axes, keepdims=keep)
-    if p == -math.inf:
-        return _min(size, axes=axes, keepdims=keep)
-    if p == 0:
-        return _sum(cast(OPS["not_equal"](x, 0), x.dtype), axes=axes, keepdims=keep)
-    if 0 < p < 1:
-        # Powers below 1 rise without bound at 0, where the gradient is 0 too.
-        zero = OPS["equal"](x, 0)
-        powers = where(zero, size, pow(where(zero, 1, size), p))
-    else:
-        powers = pow(size, p)
-    total = _sum(powers, axes=axes, keepdims=keep)
-    # The root of 0 has no slope; the gradient at 0 is 0, as with p = 2.
-    nothing = OPS["equal"](total, 0)
-    return where(nothing, total, pow(where(nothing, 1, total), 1 / p))
-
-
-def dist(x: Tensor, y: Tensor, p: float = 2.0) -> Tensor:
-    """`norm` of x - y over all axes."""
-    return norm(subtract(x, y), p)
-
-
 __all__ = [
     "all",
     "amax",
     "amin",
     "any",
     "count_nonzero",
-    "dist",
     "logsumexp",
     "max",
     "mean",
     "min",
     "nanmean",
     "nansum",
-    "norm",
     "prod",
     "std",
     "sum",

@@ -19,10 +19,14 @@ import numpy as np
 from dyn.core.op import OPS, Op, Type
 from dyn.kernels import elementwise as kernels
 from dyn.kernels import gemm
-from dyn.kernels.elementwise.formulas import FORMULAS, UFUNCS
+from dyn.kernels.elementwise.formulas import FORMULAS
+from dyn.kernels.elementwise.gradient_formulas import GRADIENTS
+from dyn.kernels.elementwise.ufuncs import UFUNCS
 from dyn.kernels.shape import expand_of
 
 Run = Callable[..., Any]
+SPREAD = 4096
+"""Elements from which on numpy takes longer for rows or columns that repeat than our own kernel."""
 _F32 = np.dtype(np.float32)
 _DTYPES = frozenset(map(np.dtype, ("float32", "float64", "int32", "int64", "bool")))
 
@@ -66,8 +70,21 @@ def _gelu(op: Op, *types: Type, **attrs: Any) -> Run | None:
     return _as_formula(op, name, (), types, attrs)
 
 
+def _repeated(op: Op, types: tuple[Type, ...]) -> Run | None:
+    """The formula for two dense float32 arrays of which one is repeated along an axis."""
+    if len(types) != 2 or op.name not in FORMULAS or any(t.dtype != _F32 for t in types):
+        return None
+    (x, _), (y, _) = types
+    if x == y or not x or not y or math.prod(np.broadcast_shapes(x, y)) < SPREAD:
+        return None
+    return kernels.bound_pair(op.name, x, y, op.kernel)
+
+
 def _either(op: Op, ufunc: Run, *types: Type) -> Run | None:
     """The ufunc where it is quicker or the only one, else the formula."""
+    repeated = _repeated(op, types)
+    if repeated is not None:
+        return repeated
     found = _as_ufunc(ufunc, kernels.kernel_size(op.name), *types)
     return _plain(op, *types) if found is None and op.name in FORMULAS else found
 
@@ -115,7 +132,7 @@ def _linear_grad(g: Type, w: Type, x: Type | None, **attrs: Any) -> Run | None:
 
 
 def _bind() -> None:
-    for name, formula in FORMULAS.items():
+    for name, formula in (FORMULAS | GRADIENTS).items():
         parameters = list(inspect.signature(formula).parameters.values())[1:]
         numbers = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
         op = OPS.get(name)

@@ -14,7 +14,15 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
 from dyn.ops.angles import tanh
-from dyn.ops.elementwise import add, as_gradient, divide, keep_where, multiply, subtract
+from dyn.ops.elementwise import (
+    add,
+    as_gradient,
+    differentiate_by_formula,
+    divide,
+    keep_where,
+    multiply,
+    subtract,
+)
 from dyn.ops.infer import same
 from dyn.ops.unary import exp, neg, square
 
@@ -272,6 +280,8 @@ def softsign(x):
 def _(g, *, x):
     return divide(g, square(add(OPS["abs"](x), 1)))
 
+
+differentiate_by_formula(log_sigmoid, softsign)
 
 __all__ = [
     "celu",

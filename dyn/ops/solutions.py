@@ -10,6 +10,7 @@ from dyn.core.errors import DynError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import factor as kernels
+from dyn.ops.elementwise import multiply
 from dyn.ops.infer import Type, broadcast_shapes, need_float, same_size, show
 from dyn.ops.linalg import _matmul
 from dyn.ops.matrix import _tril, _triu
@@ -32,6 +33,14 @@ def refuse(name: str, shape: tuple[int, ...], failed: tuple[int, int] | None, wh
     if failed is not None:
         place = f"(Batch element {failed[0]}): " if len(shape) > 2 else ""
         raise SingularError(f"linalg.{name}: {place}{why.format(element=failed[1])}")
+
+
+def _outer(x: Tensor, y: Tensor) -> Tensor:
+    """x @ y.T of the last two axes; of single columns the product of each two elements."""
+    columns = x.shape[-1]
+    if isinstance(columns, int) and columns == 1:
+        return multiply(x, swapaxes(y, -1, -2))
+    return _matmul(x, y, transpose_y=True)
 
 
 def need_square(name: str, x: Type) -> None:
@@ -156,7 +165,7 @@ def _solve(x, y):
 @_solve.vjp("x", "y")
 def _(g, *, x, out, wanted):
     gy = _solve(swapaxes(x, -1, -2), g)
-    return -_matmul(gy, out, transpose_y=True) if "x" in wanted else None, gy
+    return _outer(-gy, out) if "x" in wanted else None, gy
 
 
 def solve(x: Tensor, y: Tensor) -> Tensor:
@@ -194,7 +203,7 @@ def _(g, *, x, out, upper, transpose, unitriangular, wanted):
     gy = _triangular_solve(x, g, upper=upper, transpose=not transpose, unitriangular=unitriangular)
     if "x" not in wanted:
         return None, gy
-    gx = -(_matmul(out, gy, transpose_y=True) if transpose else _matmul(gy, out, transpose_y=True))
+    gx = _outer(-out, gy) if transpose else _outer(-gy, out)
     # The diagonal is not read if it counts as ones.
     beyond = 1 if unitriangular else 0
     return _triu(gx, diagonal=beyond) if upper else _tril(gx, diagonal=-beyond), gy

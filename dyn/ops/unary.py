@@ -15,7 +15,7 @@ from dyn.core.errors import DTypeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
-from dyn.ops.elementwise import add, divide, multiply, subtract
+from dyn.ops.elementwise import add, differentiate_by_formula, divide, multiply, subtract
 from dyn.ops.infer import Type, as_numpy, same
 
 
@@ -77,6 +77,13 @@ def abs(x):
 @abs.vjp("x")
 def _(g, *, x):
     return multiply(g, sign(x))
+
+
+@abs.fused_vjp("x")
+def _(g, *, x):
+    if x.dtype.kind == "c":
+        return kernels.binary("multiply", g, kernels.unary("sign", x))
+    return kernels.binary("abs_grad", g, x)
 
 
 @op(infer=_infer_number)
@@ -245,6 +252,9 @@ def log1p(x):
 @log1p.vjp("x")
 def _(g, *, x):
     return divide(g, add(x, 1))
+
+
+differentiate_by_formula(square, sqrt, rsqrt, reciprocal, expm1, log2, log10, log1p)
 
 
 # ---- scales ------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from exporter.lower.elementwise import extreme
+from exporter.lower.extremes import extreme
 from exporter.registry import lowers
 
 

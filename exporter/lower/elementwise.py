@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from exporter.registry import lowers
 
 
@@ -112,24 +110,3 @@ def _(b, node):
     apart = b.op("Where", b.op("Equal", x, y), b.const(0, node.dtype), apart)
     more = b.op("Log", b.op("Add", b.op("Exp", apart), b.const(1, node.dtype)))
     return b.op("Add", b.op("Max", x, y), more)
-
-
-def extreme(b, x, y, dtype, target):
-    """The larger ("Max") or smaller ("Min") of two numbers."""
-    if dtype.itemsize == 1:
-        # onnxruntime compares integers of 32 bits and more.
-        wide = [b.cast(t, np.int32) for t in (x, y)]
-        return b.cast(b.op(target, *wide), dtype)
-    return b.op(target, x, y)
-
-
-@lowers("maximum")
-def _(b, node):
-    x, y = node.inputs
-    return b.op("Or", x, y) if _kind(node) == "b" else extreme(b, x, y, node.dtype, "Max")
-
-
-@lowers("minimum")
-def _(b, node):
-    x, y = node.inputs
-    return b.op("And", x, y) if _kind(node) == "b" else extreme(b, x, y, node.dtype, "Min")

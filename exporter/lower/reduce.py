@@ -62,13 +62,6 @@ def _(b, node):
     return _reduce(b, node, "ReduceLogSumExp")
 
 
-@lowers("norm")
-def _(b, node):
-    if not node.attrs["axes"]:
-        return b.op("Abs", node.x)
-    return _reduce(b, node, "ReduceL2")
-
-
 @lowers("sum_to")
 def _(b, node):
     shape = node.attrs["shape"]

@@ -121,3 +121,30 @@ def test_padding_by_what_is_cut_off_is_refused(mode, pads):
     # PyTorch answers with numbers that were cut off, or with memory that was never written.
     with pytest.raises(ShapeError, match="wider than size 6 allows"):
         nn.functional.pad(dyn.ones([1, 1, 6]), pads, mode=mode, data_format="NCL")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "bool"])
+@pytest.mark.parametrize("number", [2, 0.5, -0.0, True, np.float32(0.25), 1 + 2j])
+def test_a_number_is_what_a_tensor_of_it_is(dtype: str, number: Any) -> None:
+    x = dyn.to_tensor(np.array([3, 0, 1], dtype))
+    wide = dyn.multiply(x, dyn.to_tensor(number)) if not isinstance(number, bool) else None
+    for made in (dyn.multiply(x, number), dyn.multiply(number, x), x * number, number * x):
+        if wide is not None:
+            np.testing.assert_array_equal(made.numpy(), wide.numpy())
+        assert made.dtype == (x * number).dtype
+
+
+def test_zeros_keep_their_sign() -> None:
+    x = dyn.to_tensor([2.0])
+    assert np.signbit(dyn.multiply(x, -0.0).numpy())
+    assert not np.signbit(dyn.multiply(x, 0.0).numpy())
+    assert not np.signbit(dyn.multiply(x, 0).numpy())
+
+
+def test_a_number_beside_what_is_no_tensor() -> None:
+    np.testing.assert_array_equal(dyn.add(np.ones(2, np.float32), 1).numpy(), [2, 2])
+    assert dyn.add(1, 2.5).item() == 3.5
+    with pytest.raises(DTypeError, match="add: x is None"):
+        dyn.add(None, 2)
+    with pytest.raises(AttributeValueError, match="does not fit"):
+        dyn.add(dyn.ones([2], "int32"), 2**40)

@@ -95,3 +95,15 @@ def test_python_numbers_and_iteration():
         len(dyn.to_tensor(1))
     with pytest.raises(dyn.ShapeError, match="0-d"):
         list(dyn.to_tensor(1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_large_data_is_copied_to_the_beginning_of_a_cache_line(dtype):
+    whole = np.arange(60_000).reshape(200, 300).astype(dtype)
+    for data in (whole, whole[::2, ::3], whole.T):
+        x = dyn.to_tensor(data)
+        np.testing.assert_array_equal(x.numpy(), data)
+        held = x._array
+        assert held.flags.c_contiguous
+        assert not np.shares_memory(held, whole)
+        assert held.nbytes < 16_384 or held.ctypes.data % 64 == 0

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from dyn.kernels import elementwise
 from dyn.kernels.elementwise import nest
 from dyn.kernels.elementwise.apply import CASTS, FAST, GENERAL, UFUNC_SIZE
-from dyn.kernels.elementwise.formulas import UFUNCS
 from dyn.kernels.elementwise.pointwise import formula_kernel
+from dyn.kernels.elementwise.ufuncs import UFUNCS
 from dyn.kernels.runtime import threads
 from dyn.kernels.vector import half
 

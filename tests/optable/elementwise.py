@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dyn.ops import elementwise as ops
+from dyn.ops import extremes
 from tests.optable.case import SPECIAL, OpCase, array, ints
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
@@ -129,8 +130,8 @@ ROWS = [
         points=SPECIAL,
         onnx="Min",
     ),
-    OpCase("fmax", [X, Y], reference=np.fmax, run=ops.fmax, points=SPECIAL),
-    OpCase("fmin", [X, Y], reference=np.fmin, run=ops.fmin, points=SPECIAL),
+    OpCase("fmax", [X, Y], reference=np.fmax, run=extremes.fmax, points=SPECIAL),
+    OpCase("fmin", [X, Y], reference=np.fmin, run=extremes.fmin, points=SPECIAL),
     OpCase(
         "lerp",
         [X, Y, array(low=0, high=1)],

@@ -1,4 +1,4 @@
-"""Rows of `dyn/ops/reduce.py` and `dyn/ops/scan.py`."""
+"""Rows of `dyn/ops/reduce.py`, `dyn/ops/vector_norm.py` and `dyn/ops/scan.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from dyn.ops import reduce as ops
-from dyn.ops import scan
+from dyn.ops import scan, vector_norm
 from tests.optable.case import OpCase, Spec, array, bools, ints
 
 FLOATS = ("float32", "float64", "float16")
@@ -210,7 +210,7 @@ ROWS = [
             "norm",
             [array("n", 3, low=0.3, distinct=True)],
             reference=lambda x, p=p: np.linalg.norm(x, p, axis=1),
-            run=lambda x, p=p: ops.norm(x, p, axis=1),
+            run=lambda x, p=p: vector_norm.norm(x, p, axis=1),
             order=0 if p == 0 else 2,
             note=f"p={p}",
         )
@@ -220,7 +220,7 @@ ROWS = [
         "dist",
         [array("n", 3), array("n", 3)],
         reference=lambda x, y: np.sqrt(((x - y) ** 2).sum()),
-        run=ops.dist,
+        run=vector_norm.dist,
     ),
     *(
         OpCase(

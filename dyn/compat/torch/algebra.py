@@ -14,7 +14,7 @@ import numpy as np
 
 from dyn.compat.torch import creation
 from dyn.compat.torch.tensor import Base
-from dyn.ops import bounds, distance, elementwise, gather, join, linalg, matrix, unary
+from dyn.ops import bounds, distance, elementwise, gather, join, linalg, matrix, unary, vector_norm
 from dyn.ops import reduce as sums
 from dyn.ops import shape as ops
 from dyn.ops.creation import arange, meshgrid
@@ -63,7 +63,7 @@ def trace(x: Any) -> Any:
 def renorm(x: Any, p: float, dim: int, maxnorm: float) -> Any:
     """x, each slice along `dim` scaled down to the p-norm `maxnorm` where it is above."""
     axes = [axis for axis in range(x.ndim) if axis != dim % x.ndim]
-    sizes = sums.norm(x, p, axes, True)
+    sizes = vector_norm.norm(x, p, axes, True)
     return x * where(sizes > maxnorm, maxnorm / (sizes + 1e-7), 1.0)
 
 
@@ -195,7 +195,7 @@ def pdist(x: Any, p: float = 2.0) -> Any:
         whole = ops.reshape(distance.cdist(x, x), [-1])
         return gather.index_select(whole, Base(first * rows + second), 0)
     apart = gather.index_select(x, Base(first), 0) - gather.index_select(x, Base(second), 0)
-    return sums.norm(apart, p, 1)
+    return vector_norm.norm(apart, p, 1)
 
 
 def tensors_of(listed: Any) -> list[Any]:

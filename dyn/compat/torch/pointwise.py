@@ -17,6 +17,7 @@ from dyn.ops import (
     compare,
     distance,
     elementwise,
+    extremes,
     linalg,
     matrix,
     products,
@@ -32,8 +33,8 @@ SAME: dict[Any, str] = {
         rad2deg reciprocal rsqrt sign sqrt square trunc""",
     bounds: "logit nan_to_num",
     angles: "acos acosh asin asinh atan atanh cos cosh erf sin sinh tan tanh",
-    elementwise: """atan2 floor_divide fmax fmin fmod heaviside hypot lerp logaddexp maximum minimum
-        pow remainder""",
+    elementwise: "atan2 floor_divide fmod heaviside hypot lerp logaddexp pow remainder",
+    extremes: "fmax fmin maximum minimum",
     compare: """bitwise_and bitwise_not bitwise_or bitwise_xor isclose isfinite isinf isnan
         logical_and logical_not logical_or logical_xor""",
     smooth: "sigmoid",

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dyn.compat.torch.tensor import Tensor
 from dyn.core.dispatch import cast_to
-from dyn.ops import compare, elementwise, reduce, scan, search, shape, softmax, unary
+from dyn.ops import compare, extremes, reduce, scan, search, shape, softmax, unary, vector_norm
 from dyn.ops import sort as sorts
 
 
@@ -118,8 +118,8 @@ def _extreme(function: Any, largest: bool, other: Any, kind: Any) -> Any:
     return along
 
 
-max = _extreme(reduce.max, True, elementwise.maximum, MaxResult)
-min = _extreme(reduce.min, False, elementwise.minimum, MinResult)
+max = _extreme(reduce.max, True, extremes.maximum, MaxResult)
+min = _extreme(reduce.min, False, extremes.minimum, MinResult)
 
 
 def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -192,7 +192,7 @@ def norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False) -> Any:
     """The p-norm of all elements, or along axes; the largest ones share the gradient of p = inf."""
     if p == math.inf:
         return reduce.amax(unary.abs(x), dim, keepdim)
-    return reduce.norm(x, 2.0 if p in ("fro", None) else p, dim, keepdim)
+    return vector_norm.norm(x, 2.0 if p in ("fro", None) else p, dim, keepdim)
 
 
 def softmax_along(x: Any, dim: int, dtype: Any = None) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from dyn.compat.torch.shape import part_of
 from dyn.compat.torch.tensor import Base
 from dyn.core.dispatch import cast_to
-from dyn.ops import bounds, creation, elementwise, gather, scan, scatter
+from dyn.ops import bounds, creation, elementwise, extremes, gather, scan, scatter
 from dyn.ops import index as indices
 from dyn.ops import shape as ops
 
@@ -117,7 +117,7 @@ def scatter_reduce(
         return total
     counts = gather.put_along_axis(creation.ones_like(x), index, ones, dim, "add")
     if not include_self:
-        counts = elementwise.maximum(counts - 1, creation.ones_like(counts))
+        counts = extremes.maximum(counts - 1, creation.ones_like(counts))
     if x.dtype.is_floating_point:
         return total / counts
     return elementwise.floor_divide(total, counts)

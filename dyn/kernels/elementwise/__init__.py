@@ -15,13 +15,14 @@ from dyn.kernels.elementwise.apply import (
     unary,
     where,
 )
-from dyn.kernels.elementwise.small import bound, bound_lerp, is_small
+from dyn.kernels.elementwise.small import bound, bound_lerp, bound_pair, is_small
 
 __all__ = [
     "along",
     "binary",
     "bound",
     "bound_lerp",
+    "bound_pair",
     "cast",
     "clip",
     "clip_between",

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from dyn.kernels.elementwise import nest
-from dyn.kernels.elementwise.formulas import FORMULAS, TESTS, UFUNCS
+from dyn.kernels.elementwise.formulas import FORMULAS, TESTS
+from dyn.kernels.elementwise.gradient_formulas import GRADIENTS
 from dyn.kernels.elementwise.pointwise import FormulaKernel, formula_kernel
 from dyn.kernels.elementwise.special import erf
+from dyn.kernels.elementwise.ufuncs import UFUNCS
 from dyn.kernels.vector import half, simd, vmath, vmath_division, vmath_inverse, vmath_steps
 
 _F32 = np.dtype(np.float32)
@@ -76,14 +78,14 @@ def _round_even(x):
     return np.rint(x) if x.dtype.kind not in "iu" else x.copy()
 
 
-GENERAL = {name: partial(f, ARRAYS) for name, f in FORMULAS.items()} | UFUNCS
+GENERAL = {name: partial(f, ARRAYS) for name, f in (FORMULAS | GRADIENTS).items()} | UFUNCS
 GENERAL |= {"round": _round_even}
 """Every function on arrays of any dtype; numbers by keyword."""
 
 
 def _compiled() -> dict[str, FormulaKernel]:
     found = {}
-    for name, formula in FORMULAS.items():
+    for name, formula in (FORMULAS | GRADIENTS).items():
         operands = [
             p
             for p in inspect.signature(formula).parameters.values()
@@ -193,10 +195,12 @@ def binary(name, x, y, **params):
 def ternary(name, x, y, z, **params):
     """Function `name` of the elements of three arrays, which broadcast; as `binary`."""
     if x.dtype is _F32 and y.dtype is _F32 and z.dtype is _F32:
-        fast = FAST[name]
-        out = nest.run_three(fast, x, y, z, *_in_order(fast, params))
-        if out is not None:
-            return out
+        # Few numbers that repeat are less work for numpy than finding out how they do.
+        if x.shape == y.shape == z.shape or max(x.size, y.size, z.size) >= nest.TINY:
+            fast = FAST[name]
+            out = nest.run_three(fast, x, y, z, *_in_order(fast, params))
+            if out is not None:
+                return out
     elif _is_half(x.dtype):
         wide = (cast(a, _F32) for a in (x, y, z))
         return _narrow(ternary(name, *wide, **params), x.dtype)

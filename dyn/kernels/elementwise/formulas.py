@@ -1,7 +1,8 @@
 """Every element-wise function of real numbers, written once for numpy arrays and for registers.
 
 A formula takes a namespace `m` (numpy's functions, or those of `Value`s: `apply.py` has
-both), its operands and, keyword-only, numbers. What numpy has a ufunc for is in `UFUNCS`, too.
+both), its operands and, keyword-only, numbers. What numpy has a ufunc for is in
+`ufuncs.py`, too; gradients are in `gradient_formulas.py`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from typing import Any
-
-import numpy as np
-
-from dyn.kernels.elementwise.special import whole
 
 GELU_SLOPE = math.sqrt(2.0 / math.pi)
 GELU_CUBIC = 0.044715
@@ -99,68 +96,6 @@ def shrink(m, x, *, threshold, bias):
     return m.where(x > threshold, x - bias, inside)
 
 
-# ---- gradients: g is the gradient of the output ------------------------------------------------
-
-
-def relu_grad(m, g, out):
-    return m.where(out > 0, g, 0.0)
-
-
-def leaky_relu_grad(m, g, x, *, slope):
-    return m.where(x > 0, g, g * slope)
-
-
-def clip_grad(m, g, x, *, low, high):
-    return m.where((x >= low) & (x <= high), g, 0.0)
-
-
-def elu_grad(m, g, x, *, alpha, scale, rate):
-    bent = (alpha * scale * rate) * m.exp(m.minimum(x, 0.0) * rate)
-    return g * m.where(x > 0, scale, bent)
-
-
-def sigmoid_grad(m, g, out):
-    return g * (out * (1 - out))
-
-
-def silu_grad(m, g, x):
-    s = m.sigmoid(x)
-    return g * (s * (1 + x * (1 - s)))
-
-
-def hardsigmoid_grad(m, g, out, *, slope):
-    return m.where((out > 0) & (out < 1), g * slope, 0.0)
-
-
-def hardswish_grad(m, g, x):
-    return g * m.where(x <= -3, 0.0, m.where(x >= 3, 1.0, x * (1 / 3) + 0.5))
-
-
-def tanh_grad(m, g, out):
-    return g * (1 - out * out)
-
-
-def gelu_grad(m, g, x):
-    return g * (m.normal_cdf(x) + x * (DENSITY * m.exp(-0.5 * x * x)))
-
-
-def gelu_tanh_grad(m, g, x):
-    xx = x * x
-    t = m.tanh(GELU_SLOPE * (x + GELU_CUBIC * x * xx))
-    slope = GELU_SLOPE * (1 + (3 * GELU_CUBIC) * xx)
-    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope)
-
-
-def mish_grad(m, g, x):
-    t = tanh_softplus(m, x)
-    return g * (t + x * m.sigmoid(x) * (1 - t * t))
-
-
-def softplus_grad(m, g, x, *, beta, threshold):
-    t = x * beta
-    return m.where(t > threshold, g, g * m.sigmoid(t))
-
-
 # ---- several operands --------------------------------------------------------------------------
 
 
@@ -168,17 +103,8 @@ def gated(m, x, y):
     return x * m.sigmoid(y)
 
 
-def gated_grad(m, g, x, y):
-    s = m.sigmoid(y)
-    return g * x * (s * (1 - s))
-
-
 def prelu(m, x, w):
     return m.where(x > 0, x, w * x)
-
-
-def prelu_grad(m, g, x, w):
-    return m.where(x > 0, g, g * w)
 
 
 def copysign(m, x, y):
@@ -211,15 +137,15 @@ def hypot(m, x, y):
     return m.where(infinite, math.inf, most * m.sqrt(1.0 + share * share))
 
 
+def distance(m, x, center, scale):
+    return (x - center) * scale
+
+
 def huber(m, x, y, *, delta):
     # With n = min(|d|, delta): n * (|d| - n / 2) is both branches at once.
     size = m.abs(x - y)
     near = m.minimum(size, delta)
     return near * (size - 0.5 * near)
-
-
-def huber_grad(m, g, x, y, *, delta):
-    return g * clip(m, x - y, low=-delta, high=delta)
 
 
 def scaled_difference(m, x, y, *, factor):
@@ -250,12 +176,10 @@ def lerp_by(m, x, y, *, weight):
 
 
 _WRITTEN: Any = (
-    binary_cross_entropy, clip, clip_between, clip_grad, copysign, elu, elu_grad, gated, gated_grad,
-    gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, hardsigmoid, hardsigmoid_grad, hardswish,
-    hardswish_grad, hypot, huber, huber_grad, kl_div, leaky_relu, leaky_relu_grad, lerp, lerp_by,
-    log_sigmoid, logaddexp, logistic_cross_entropy, mish, mish_grad, nan_to_num, prelu, prelu_grad,
-    relu_grad, rsqrt, scaled_difference, shrink, sigmoid_grad, sign, silu, sinc, silu_grad,
-    softplus, softplus_grad, softsign, tanh_grad, xlogy,
+    binary_cross_entropy, clip, clip_between, copysign, distance, elu, gated, gelu, gelu_tanh,
+    hardsigmoid, hardswish, huber, hypot, kl_div, leaky_relu, lerp, lerp_by, log_sigmoid, logaddexp,
+    logistic_cross_entropy, mish, nan_to_num, prelu, rsqrt, scaled_difference, shrink,
+    sign, silu, sinc, softplus, softsign, xlogy,
 )  # fmt: skip
 FORMULAS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _WRITTEN} | {
     "abs": lambda m, x: m.abs(x),
@@ -317,66 +241,3 @@ FORMULAS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _WRITTEN} | {
 TESTS = {"equal", "greater_equal", "greater_than", "isfinite", "isinf", "isnan", "less_equal",
          "less_than", "not_equal"}  # fmt: skip
 """Formulas that give truth values."""
-
-UFUNCS: dict[str, Callable[..., Any]] = {
-    "abs": np.absolute,
-    "acos": np.arccos,
-    "acosh": np.arccosh,
-    "add": np.add,
-    "asin": np.arcsin,
-    "asinh": np.arcsinh,
-    "atan": np.arctan,
-    "atan2": np.arctan2,
-    "atanh": np.arctanh,
-    "bitwise_and": np.bitwise_and,
-    "bitwise_left_shift": np.left_shift,
-    "bitwise_not": np.invert,
-    "bitwise_or": np.bitwise_or,
-    "bitwise_right_shift": np.right_shift,
-    "bitwise_xor": np.bitwise_xor,
-    "ceil": np.ceil,
-    "cos": np.cos,
-    "cosh": np.cosh,
-    "divide": np.true_divide,
-    "equal": np.equal,
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "floor": np.floor,
-    "floor_divide": whole(np.floor_divide),
-    "fmod": whole(np.fmod),
-    "greater_equal": np.greater_equal,
-    "greater_than": np.greater,
-    "hypot": np.hypot,
-    "isfinite": np.isfinite,
-    "isinf": np.isinf,
-    "isnan": np.isnan,
-    "less_equal": np.less_equal,
-    "less_than": np.less,
-    "log": np.log,
-    "log10": np.log10,
-    "log1p": np.log1p,
-    "log2": np.log2,
-    "logaddexp": np.logaddexp,
-    "logical_and": np.logical_and,
-    "logical_not": np.logical_not,
-    "logical_or": np.logical_or,
-    "logical_xor": np.logical_xor,
-    "maximum": np.maximum,
-    "minimum": np.minimum,
-    "multiply": np.multiply,
-    "neg": np.negative,
-    "not_equal": np.not_equal,
-    "pow": np.power,
-    "reciprocal": np.reciprocal,
-    "remainder": whole(np.remainder),
-    "sign": np.sign,
-    "sin": np.sin,
-    "sinh": np.sinh,
-    "sqrt": np.sqrt,
-    "square": np.square,
-    "subtract": np.subtract,
-    "tan": np.tan,
-    "tanh": np.tanh,
-    "trunc": np.trunc,
-}
-"""Functions that numpy has, for any dtype, any strides and small arrays."""

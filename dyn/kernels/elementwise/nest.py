@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy import ascontiguousarray
 
 from dyn.kernels.elementwise.plan import (
     BLOCK,
@@ -47,6 +49,8 @@ GRAIN = 16384
 """Elements worth sharing with another thread."""
 CHUNK = 8192
 """Elements worth a chunk, once they are shared."""
+TINY = 2048
+"""Elements below which it is shorter to copy an operand than to find out how it lies."""
 
 # Words of the tasks: `id`s of operands, output and spare memory, then what follows from layouts.
 OUT, SPARE, CODE, TOTAL, BYTES = range(MAX_OPERANDS, MAX_OPERANDS + 5)
@@ -253,9 +257,11 @@ def run_one(f: FormulaKernel, x: np.ndarray, *numbers: float) -> np.ndarray | No
 
 def run_two(f: FormulaKernel, x: np.ndarray, y: np.ndarray, *numbers: float) -> Any:
     """The output of a formula of two operands that broadcast; as `run_one`."""
-    if x.shape != y.shape or x.strides != y.strides:
-        return _irregular(f, (x, y), numbers)
     count = x.size
+    if x.shape != y.shape or x.strides != y.strides:
+        if count >= TINY or x.shape != y.shape:
+            return _irregular(f, (x, y), numbers)
+        x, y = ascontiguousarray(x), ascontiguousarray(y)
     if x.flags.c_contiguous:
         if count < GRAIN:
             out = np.empty(x.shape, f.dtype)
@@ -275,9 +281,11 @@ def run_three(
 ) -> Any:
     """The output of a formula of three operands that broadcast; as `run_one`."""
     dense = x.flags.c_contiguous and y.flags.c_contiguous and z.flags.c_contiguous
-    if not dense or x.shape != y.shape or x.shape != z.shape:
-        return _irregular(f, (x, y, z), numbers)
     count = x.size
+    if not dense or x.shape != y.shape or x.shape != z.shape:
+        if count >= TINY or x.shape != y.shape or x.shape != z.shape:
+            return _irregular(f, (x, y, z), numbers)
+        x, y, z = ascontiguousarray(x), ascontiguousarray(y), ascontiguousarray(z)
     if count < GRAIN:
         out = np.empty(x.shape, f.dtype)
         once(f.address, id(x), id(y), id(z), id(out), count, *_three(numbers))
@@ -285,6 +293,34 @@ def run_three(
     out = memory.empty(x.shape, f.dtype)
     _dense(f, count, _bits(numbers))(x, y, z, out, _NONE)
     return out
+
+
+def bound(f: FormulaKernel, *shapes: tuple[int, ...]) -> Callable[..., np.ndarray] | None:
+    """What runs a formula without numbers over dense operands of shapes that broadcast.
+
+    None if they do not need a plan, or one with too many axes.
+    """
+    layouts = []
+    for place, shape in enumerate(shapes):
+        steps, step = [], f.sizes >> 4 * place & 15
+        size = step
+        for n in reversed(shape):
+            steps.append(step)
+            step *= n
+        layouts.append((shape, tuple(reversed(steps)), size))
+    found = _nest(f, _bits(()), *layouts)
+    if found is None or found.plan.back is not None:
+        return None
+    make, launch = memory.maker(found.plan.sizes, f.dtype), found.launch
+    absent = (_NONE,) * (MAX_OPERANDS - len(shapes))
+
+    def run(*operands: np.ndarray) -> np.ndarray:
+        out, spare = make(), _SPACES.borrow()
+        launch(*operands, *absent, out, spare)
+        _SPACES.give_back(spare)
+        return out
+
+    return run
 
 
 def _three(numbers: tuple[float, ...]) -> tuple[float, ...]:

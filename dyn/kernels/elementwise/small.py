@@ -1,4 +1,4 @@
-"""Formulas bound to a shape of few elements: a call makes the result and runs the code.
+"""Formulas bound to shapes, mostly of few elements: a call makes the result and runs the code.
 
 What `apply.py` and `nest.py` choose for every call (the kernel, the number of chunks, the memory)
 is chosen once for arrays that are dense; for others it is chosen anew. Half of what a tiny function
@@ -62,6 +62,22 @@ def bound(
         return out
 
     return (one, two, three)[formula.inputs - 1]
+
+
+def bound_pair(
+    name: str, x: Sequence[int], y: Sequence[int], otherwise: Callable[..., Any]
+) -> Callable[..., Any] | None:
+    """The formula for two float32 arrays whose shapes differ, of any size; as `bound`."""
+    run = nest.bound(FAST[name], tuple(x), tuple(y))
+    if run is None:
+        return None
+
+    def pair(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        if not (x.flags.c_contiguous and y.flags.c_contiguous):
+            return otherwise(x, y)
+        return run(x, y)
+
+    return pair
 
 
 def bound_lerp(shape: Sequence[int], otherwise: Callable[..., Any]) -> Callable[..., Any]:

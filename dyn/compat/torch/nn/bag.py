@@ -15,7 +15,7 @@ from dyn.core.dispatch import cast_to
 from dyn.core.observe import current as observers
 from dyn.nn import functional as F
 from dyn.nn import initializer as init
-from dyn.ops import creation, elementwise, gather, join, search
+from dyn.ops import creation, extremes, gather, join, search
 from dyn.ops import reduce as sums
 from dyn.ops import shape as ops
 from dyn.ops.index import where
@@ -103,7 +103,7 @@ def _of_rows(rows: Any, counts: Any, shares: Any, mode: str) -> Any:
     total = sums.sum(rows * shares, 1)
     if mode == "sum":
         return total
-    return total / elementwise.maximum(sums.sum(known, 1), creation.ones([1], rows.dtype))
+    return total / extremes.maximum(sums.sum(known, 1), creation.ones([1], rows.dtype))
 
 
 def _of_offsets(rows: Any, counts: Any, shares: Any, offsets: Any, mode: str) -> Any:
@@ -121,7 +121,7 @@ def _of_offsets(rows: Any, counts: Any, shares: Any, offsets: Any, mode: str) ->
     total = gather.index_add(empty, bag, 0, rows * ops.unsqueeze(shares, 1))
     if mode == "sum":
         return total
-    return total / ops.unsqueeze(elementwise.maximum(number, creation.ones_like(number)), 1)
+    return total / ops.unsqueeze(extremes.maximum(number, creation.ones_like(number)), 1)
 
 
 class EmbeddingBag(Module):

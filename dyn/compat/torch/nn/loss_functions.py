@@ -12,7 +12,7 @@ from dyn.core.dispatch import apply
 from dyn.nn import functional as F
 from dyn.ops.creation import numel
 from dyn.ops.cross_entropy import negative_log_likelihood, softmax_cross_entropy
-from dyn.ops.elementwise import maximum
+from dyn.ops.extremes import maximum
 from dyn.ops.gather import take, take_along_axis
 from dyn.ops.index import where
 from dyn.ops.join import broadcast_tensors, split

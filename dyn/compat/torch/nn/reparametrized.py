@@ -14,8 +14,8 @@ from dyn.core.modes import no_grad
 from dyn.nn import functional as F
 from dyn.ops.linalg import dot, mv
 from dyn.ops.random import randn
-from dyn.ops.reduce import norm
 from dyn.ops.shape import moveaxis, reshape, t
+from dyn.ops.vector_norm import norm
 
 
 class _Normed:

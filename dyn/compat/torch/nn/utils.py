@@ -17,7 +17,7 @@ from dyn.compat.torch.tensor import Base, own
 from dyn.core.modes import no_grad
 from dyn.nn import utils
 from dyn.ops.join import stack
-from dyn.ops.reduce import norm
+from dyn.ops.vector_norm import norm
 
 
 def clip_grad_norm_(

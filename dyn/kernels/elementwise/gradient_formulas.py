@@ -1,0 +1,235 @@
+"""Gradients of element-wise functions, written as `formulas.py` says: `g` is the gradient of the
+output, `out` the output itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from dyn.kernels.elementwise.formulas import (
+    DENSITY,
+    GELU_CUBIC,
+    GELU_SLOPE,
+    clip,
+    sign,
+    tanh_softplus,
+)
+
+
+def relu_grad(m, g, out):
+    return m.where(out > 0, g, 0.0)
+
+
+def leaky_relu_grad(m, g, x, *, slope):
+    return m.where(x > 0, g, g * slope)
+
+
+def clip_grad(m, g, x, *, low, high):
+    return m.where((x >= low) & (x <= high), g, 0.0)
+
+
+def elu_grad(m, g, x, *, alpha, scale, rate):
+    bent = (alpha * scale * rate) * m.exp(m.minimum(x, 0.0) * rate)
+    return g * m.where(x > 0, scale, bent)
+
+
+def sigmoid_grad(m, g, out):
+    return g * (out * (1 - out))
+
+
+def silu_grad(m, g, x):
+    s = m.sigmoid(x)
+    return g * (s * (1 + x * (1 - s)))
+
+
+def hardsigmoid_grad(m, g, out, *, slope):
+    return m.where((out > 0) & (out < 1), g * slope, 0.0)
+
+
+def hardswish_grad(m, g, x):
+    return g * m.where(x <= -3, 0.0, m.where(x >= 3, 1.0, x * (1 / 3) + 0.5))
+
+
+def tanh_grad(m, g, out):
+    return g * (1 - out * out)
+
+
+def gelu_grad(m, g, x):
+    return g * (m.normal_cdf(x) + x * (DENSITY * m.exp(-0.5 * x * x)))
+
+
+def gelu_tanh_grad(m, g, x):
+    xx = x * x
+    t = m.tanh(GELU_SLOPE * (x + GELU_CUBIC * x * xx))
+    slope = GELU_SLOPE * (1 + (3 * GELU_CUBIC) * xx)
+    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope)
+
+
+def mish_grad(m, g, x):
+    t = tanh_softplus(m, x)
+    return g * (t + x * m.sigmoid(x) * (1 - t * t))
+
+
+def softplus_grad(m, g, x, *, beta, threshold):
+    t = x * beta
+    return m.where(t > threshold, g, g * m.sigmoid(t))
+
+
+def abs_grad(m, g, x):
+    return g * sign(m, x)
+
+
+def quotient_grad(m, g, y, out):
+    # With respect to the divisor y.
+    return -(g / y * out)
+
+
+def maximum_grad(m, g, x, y):
+    # Of a tie each operand gets half.
+    return m.where(x > y, g, m.where(x == y, 0.5 * g, 0.0))
+
+
+def product_of_three(m, x, y, z):
+    return x * (y * z)
+
+
+def binary_cross_entropy_grad(m, g, p, y):
+    # At probabilities of 0 and 1 the gradient is large but finite, as in PyTorch.
+    return g * (p - y) / m.maximum(p * (1 - p), 1e-12)
+
+
+def logistic_cross_entropy_grad(m, g, z, y):
+    return g * (m.sigmoid(z) - y)
+
+
+def kl_div_grad(m, g, y):
+    return -(g * m.maximum(y, 0.0))
+
+
+def kl_div_target_grad(m, g, x, y):
+    held = y > 0
+    return m.where(held, g * (m.log(m.where(held, y, 1.0)) + (1 - x)), 0.0)
+
+
+def logsumexp_grad(m, g, out, x):
+    return g * m.exp(x - out)
+
+
+def gated_grad(m, g, x, y):
+    s = m.sigmoid(y)
+    return g * x * (s * (1 - s))
+
+
+def prelu_grad(m, g, x, w):
+    return m.where(x > 0, g, g * w)
+
+
+def huber_grad(m, g, x, y, *, delta):
+    return g * clip(m, x - y, low=-delta, high=delta)
+
+
+# ---- of one function each: g is the gradient of its output -------------------------------------
+
+
+def square_grad(m, g, x):
+    return g * (x + x)
+
+
+def sqrt_grad(m, g, out):
+    return g / (out + out)
+
+
+def rsqrt_grad(m, g, out):
+    return g * -0.5 * (out * (out * out))
+
+
+def reciprocal_grad(m, g, out):
+    return -(g * (out * out))
+
+
+def expm1_grad(m, g, out):
+    return g * (out + 1)
+
+
+def log2_grad(m, g, x):
+    return g * (1 / math.log(2)) / x
+
+
+def log10_grad(m, g, x):
+    return g * (1 / math.log(10)) / x
+
+
+def log1p_grad(m, g, x):
+    return g / (x + 1)
+
+
+def sin_grad(m, g, x):
+    return g * m.cos(x)
+
+
+def cos_grad(m, g, x):
+    return -(g * m.sin(x))
+
+
+def tan_grad(m, g, out):
+    return g * (out * out + 1)
+
+
+def asin_grad(m, g, x):
+    return g * (1 / m.sqrt(1 - x * x))
+
+
+def acos_grad(m, g, x):
+    return -(g * (1 / m.sqrt(1 - x * x)))
+
+
+def atan_grad(m, g, x):
+    return g / (x * x + 1)
+
+
+def sinh_grad(m, g, x):
+    return g * m.cosh(x)
+
+
+def cosh_grad(m, g, x):
+    return g * m.sinh(x)
+
+
+def asinh_grad(m, g, x):
+    return g * (1 / m.sqrt(x * x + 1))
+
+
+def acosh_grad(m, g, x):
+    return g * (1 / m.sqrt(x * x - 1))
+
+
+def atanh_grad(m, g, x):
+    return g / (1 - x * x)
+
+
+def erf_grad(m, g, x):
+    return g * (2 / math.sqrt(math.pi)) * m.exp(-(x * x))
+
+
+def log_sigmoid_grad(m, g, x):
+    return g * m.sigmoid(-x)
+
+
+def softsign_grad(m, g, x):
+    away = m.abs(x) + 1
+    return g / (away * away)
+
+
+_WRITTEN: Any = (
+    abs_grad, acos_grad, acosh_grad, asin_grad, asinh_grad, atan_grad, atanh_grad,
+    binary_cross_entropy_grad, clip_grad, cos_grad, cosh_grad, elu_grad, erf_grad, expm1_grad,
+    gated_grad, gelu_grad, gelu_tanh_grad, hardsigmoid_grad, hardswish_grad, huber_grad,
+    kl_div_grad, kl_div_target_grad, leaky_relu_grad, log10_grad, log1p_grad, log2_grad,
+    log_sigmoid_grad, logistic_cross_entropy_grad, logsumexp_grad, maximum_grad, mish_grad,
+    prelu_grad, product_of_three, quotient_grad, reciprocal_grad, relu_grad,
+    rsqrt_grad, sigmoid_grad, silu_grad, sin_grad, sinh_grad, softplus_grad, softsign_grad,
+    sqrt_grad, square_grad, tan_grad, tanh_grad,
+)  # fmt: skip
+GRADIENTS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _WRITTEN}

@@ -1,0 +1,79 @@
+"""Norms of vectors over axes, and distances made of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dyn.core.op import OPS, op
+from dyn.core.tensor import Tensor
+from dyn.kernels import reduce as kernels
+from dyn.kernels.reduce import gradients
+from dyn.ops.elementwise import divide, multiply, pow, subtract
+from dyn.ops.index import where
+from dyn.ops.infer import Type, need_float, reduced_axes, reduced_shape
+from dyn.ops.reduce import _max, _min, _sum, spread
+from dyn.ops.unary import abs, cast
+
+
+def _infer_norm(x: Type, *, axes: tuple[int, ...], keepdims: bool) -> Type:
+    need_float("x", x)
+    return Type(reduced_shape(x.shape, axes, keepdims), x.dtype)
+
+
+@op(infer=_infer_norm)
+def _norm(x, *, axes, keepdims):
+    """Square root of the sum of squares over axes; its gradient at 0 is 0. ONNX: ReduceL2."""
+    return kernels.norm(x, axes, keepdims)
+
+
+@_norm.vjp("x")
+def _(g, *, x, out, x_shape, axes, keepdims):
+    safe = where(OPS["equal"](out, 0), 1, out)
+    return multiply(x, spread(divide(g, safe), x_shape, axes, keepdims))
+
+
+_norm.fused_vjp("x")(gradients.norm_grad)
+
+
+def norm(x: Tensor, p: Any = None, axis: Any = None, keepdim: bool = False) -> Tensor:
+    """Vector norm over all axes or the given ones: (sum of |x|^p)^(1/p).
+
+    Args:
+        x: floating point, any shape.
+        p: 2 (also None and "fro"), any other number, math.inf, -math.inf, or 0 for the count of
+            nonzero elements.
+        axis: an axis, several, or None for all.
+        keepdim: leave the reduced axes with size 1.
+    """
+    axes = reduced_axes(axis, x.ndim)
+    keep = bool(keepdim)
+    if p in (None, "fro", 2):
+        return _norm(x, axes=axes, keepdims=keep)
+    size = abs(x)
+    if p == 1:
+        return _sum(size, axes=axes, keepdims=keep)
+    if p == math.inf:
+        return _max(size, axes=axes, keepdims=keep)
+    if p == -math.inf:
+        return _min(size, axes=axes, keepdims=keep)
+    if p == 0:
+        return _sum(cast(OPS["not_equal"](x, 0), x.dtype), axes=axes, keepdims=keep)
+    if 0 < p < 1:
+        # Powers below 1 rise without bound at 0, where the gradient is 0 too.
+        zero = OPS["equal"](x, 0)
+        powers = where(zero, size, pow(where(zero, 1, size), p))
+    else:
+        powers = pow(size, p)
+    total = _sum(powers, axes=axes, keepdims=keep)
+    # The root of 0 has no slope; the gradient at 0 is 0, as with p = 2.
+    nothing = OPS["equal"](total, 0)
+    return where(nothing, total, pow(where(nothing, 1, total), 1 / p))
+
+
+def dist(x: Tensor, y: Tensor, p: float = 2.0) -> Tensor:
+    """`norm` of x - y over all axes."""
+    return norm(subtract(x, y), p)
+
+
+__all__ = ["dist", "norm"]
