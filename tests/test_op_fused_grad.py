@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import dyn
 from dyn.core.autograd import grad
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
@@ -74,3 +75,22 @@ def test_the_size_of_complex_numbers() -> None:
     x = np.array([3 + 4j, -2j, 0, -1], np.complex64)
     fused, of_ops = (_gradients(replace(case, wrt=(0,), run=None), [x], b) for b in (False, True))
     np.testing.assert_allclose(fused[0], of_ops[0], 1e-6)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_quotients_by_tiny_numbers_have_a_gradient(create_graph: bool) -> None:
+    x = dyn.to_tensor(np.array([0.0, 2.0], np.float32))
+    y = dyn.to_tensor(np.array([1e-40, 4.0], np.float32))
+    y.stop_gradient = False
+    (found,) = dyn.grad([x / y], [y], create_graph=create_graph)
+    np.testing.assert_array_equal(found.numpy(), [0.0, -0.125])
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_certain_float16_probabilities_that_are_right_have_no_gradient(create_graph: bool) -> None:
+    p = dyn.to_tensor(np.array([0.0, 1.0, 0.5], np.float16))
+    p.stop_gradient = False
+    target = dyn.to_tensor(np.array([0.0, 1.0, 0.5], np.float16))
+    loss = dyn.nn.functional.binary_cross_entropy(p, target, reduction="sum")
+    (found,) = dyn.grad([loss], [p], create_graph=create_graph)
+    np.testing.assert_array_equal(found.numpy(), [0.0, 0.0, 0.0])

@@ -82,12 +82,13 @@ def _moved(moves: _Moves, numbers: dict[str, float], tensors: Arrays) -> list[np
     if not moves.measured:
         count = len(tensors) // moves.inputs
         old = [*tensors[:count], *tensors[2 * count :]]
-        free = take_lent(old)
-        over = [
-            x if own and is_dense(x) and x.strides == tensors[i % count].strides else None
-            for i, (x, own) in enumerate(zip(old, free, strict=True))
-        ]
-        return moves.kernel.run(tensors, (*numbers.values(),), None, over if any(free) else None)
+        free, over = take_lent(old), None
+        if any(free):
+            over = [
+                x if own and is_dense(x) and x.strides == tensors[i % count].strides else None
+                for i, (x, own) in enumerate(zip(old, free, strict=True))
+            ]
+        return moves.kernel.run(tensors, (*numbers.values(),), None, over)
     rate, *others = numbers.values()
     made, count = moves.kernel.run(tensors, others), len(tensors) // moves.inputs
     params, steps = tensors[:count], made[:count]

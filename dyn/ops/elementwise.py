@@ -114,7 +114,8 @@ def _(g, *, y):
 
 @divide.vjp("y")
 def _(g, *, y, out):
-    return OPS["neg"](multiply(divide(g, y), out))
+    # The quotient first: g / y may be infinite where the result is 0.
+    return OPS["neg"](multiply(g, divide(out, y)))
 
 
 @divide.fused_vjp("y")

@@ -26,10 +26,15 @@ def _binary_cross_entropy(p, y):
     return kernels.binary("binary_cross_entropy", p, y)
 
 
+_HALF_FLOOR = 2.0**-24
+"""The least float16 above 0: 1e-12 is none, and 0 / 0 would be NaN."""
+
+
 @_binary_cross_entropy.vjp("p")
 def _(g, *, p, y):
     # At probabilities of 0 and 1 the gradient is large but finite, as in PyTorch.
-    return g * (p - y) / OPS["maximum"](p * (1.0 - p), 1e-12)
+    floor = _HALF_FLOOR if p.dtype == "float16" else 1e-12
+    return g * (p - y) / OPS["maximum"](p * (1.0 - p), floor)
 
 
 @_binary_cross_entropy.fused_vjp("p")

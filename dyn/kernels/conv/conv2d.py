@@ -136,7 +136,7 @@ def _forward_side(shape: Any, w: View, attrs: Any, precise: bool) -> int:
 def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
     stride, padding, dilation, groups = attrs
     if whole.fits(x.shape[2:], w.shape[2:], attrs):
-        return WholePlan(relu, False)
+        return WholePlan(transposed=False, relu=relu)
     out = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     target = _dense_view((x.shape[0], w.shape[0], *out), x.dtype)
     channels = _channels(w, groups, False)
@@ -203,7 +203,7 @@ def _transposed_side(images: int, size: Any, w: View, attrs: Any, precise: bool)
 def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
     stride, padding, dilation, groups = attrs
     if whole.fits(size, w.shape[2:], attrs):
-        return WholePlan(False, True)
+        return WholePlan(transposed=True)
     target = _dense_view((g.shape[0], w.shape[1] * groups, *size), g.dtype)
     channels = _channels(w, groups, True)
     if side:

@@ -29,7 +29,7 @@ def _rows(x: np.ndarray) -> np.ndarray:
 
 
 class WholePlan:
-    """A plan of `conv2d`, or of its gradient by the input.
+    """A plan of `conv2d`, or of its gradient by the input, which has no activation.
 
     Attributes:
         packing: what `pack` makes of a weight depends on nothing else.
@@ -37,9 +37,9 @@ class WholePlan:
 
     packing = ("whole",)
 
-    def __init__(self, relu: bool, transposed: bool) -> None:
-        self.flags = RELU if relu else 0
+    def __init__(self, transposed: bool, relu: bool = False) -> None:
         self.transposed = transposed
+        self.flags = RELU if relu else 0
 
     def covers(self, size: Sequence[int]) -> bool:
         """Whether every number of the target is computed: True."""
@@ -55,7 +55,7 @@ class WholePlan:
         """Compute the target, which has channels last. Returns True."""
         made = target.transpose(0, 2, 3, 1).reshape(len(target), -1)
         if self.transposed:
-            product(_rows(source), packed.T, made, None, self.flags)
+            product(_rows(source), packed.T, made, None, 0)
             if bias is not None:
                 target += bias[:, None, None]
         else:

@@ -82,8 +82,8 @@ def abs_grad(m, g, x):
 
 
 def quotient_grad(m, g, y, out):
-    # With respect to the divisor y.
-    return -(g / y * out)
+    # With respect to the divisor y; g / y may be infinite where the result is 0.
+    return -(g * (out / y))
 
 
 def maximum_grad(m, g, x, y):
