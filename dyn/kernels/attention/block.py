@@ -14,7 +14,7 @@ from dyn.kernels.attention import scores as simd
 from dyn.kernels.attention.scores import PANEL, QUERIES, ROW_BYTES
 from dyn.kernels.gemm import pack as gemm_pack
 from dyn.kernels.gemm import tile as gemm_tile
-from dyn.kernels.gemm.tile import ACCUMULATE, HEIGHTS
+from dyn.kernels.gemm.tile import ACCUMULATE, tile_for
 from dyn.kernels.runtime.arrays import data, size, stride
 from dyn.kernels.runtime.bytes import clear_bytes
 from dyn.kernels.runtime.jit import call_address, kernel, task
@@ -75,11 +75,7 @@ def _multiply(p, cut, shift, m, n, depth, a, a_row, a_step, b, b_step, c, c_row,
     i = 0
     while i < m:
         left = m - i
-        height = HEIGHTS[0] if left > HEIGHTS[1] else HEIGHTS[1]
-        height = HEIGHTS[2] if left <= HEIGHTS[2] else height
-        tile = argument(p, TALL) if height == HEIGHTS[0] else argument(p, MIDDLE)
-        tile = argument(p, LOW) if height == HEIGHTS[2] else tile
-        rows = min(height, left)
+        tile, rows = tile_for(left, argument(p, TALL), argument(p, MIDDLE), argument(p, LOW))
         first, last = 0, depth
         if cut == SHORT:
             last = min(depth, i + rows + shift)

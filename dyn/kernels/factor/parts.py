@@ -29,6 +29,7 @@ from dyn.kernels.gemm.pack import (
     FLAGS,
     LOW,
     MIDDLE,
+    OWN,
     PACKED_A,
     PACKED_B,
     PANEL_BYTES,
@@ -112,6 +113,7 @@ def prepare(p, args, first, element):
     put_word(p, FLAGS, ACCUMULATE)
     put_word(p, PACKED_A, 0)
     put_word(p, PACKED_B, 0)
+    put_word(p, OWN, 0)
     put_word(p, ELEMENT, element)
     put_word(p, PRODUCT, argument(args, first))
     put_word(p, SUBSTITUTE, argument(args, first + 1))

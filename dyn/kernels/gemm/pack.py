@@ -13,7 +13,7 @@ from typing import Any
 
 from numba import types
 
-from dyn.kernels.gemm.tile import HEIGHTS, VECTORS
+from dyn.kernels.gemm.tile import HEIGHTS, TILE_ROWS, VECTORS
 from dyn.kernels.runtime.bytes import clear_bytes
 from dyn.kernels.runtime.jit import call_address, instance, kernel, microkernel
 from dyn.kernels.runtime.threads import argument
@@ -21,21 +21,19 @@ from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.simd import F32, F64, WORD, Emitter, Value, intrinsic, loop
 
 # Words that describe a product, at the address that the kernels get; steps are in bytes. The first
-# WHOLE columns of B are read in place, the others at PACKED_B; A is read at PACKED_A if that is
-# not 0.
+# WHOLE columns of B are read in place, the others at PACKED_B, where they are before the product
+# begins or, if OWN, are brought block by block. Tiles of A are brought to PACKED_A unless it is 0.
 (
     M, N, K, A, A_ROW, A_STEP, B, B_STEP, B_COLUMN, C, C_ROW, BIAS, FLAGS, ELEMENT, WHOLE,
-    PACKED_A, PACKED_B, TALL, MIDDLE, LOW, TRANSPOSE, COPY_A, COPY_B,
-) = range(23)  # fmt: skip
-WORDS, CODES = 24, 6
+    PACKED_A, PACKED_B, OWN, TALL, MIDDLE, LOW, PACKED, TRANSPOSE, COPY_A, COPY_B,
+) = range(25)  # fmt: skip
+WORDS, CODES = 25, 7
 """Number of words; the last CODES are addresses of microkernels for the dtype."""
 
 TOGETHER = 8
 """Steps of k that are copied at a time."""
 
 PANEL_BYTES = VECTORS * LANES * 4
-TILE_ROWS = -(-HEIGHTS[0] // LANES) * LANES
-"""Numbers of A per step of k in a packed tile; those beyond its rows are zero."""
 
 
 def _copier(element: Any, own: int, count: int) -> Any:
@@ -128,37 +126,38 @@ def pitch(k):
 
 
 @kernel
-def _pack(p, source, step, neighbour, target, target_step, unit, width, copy, depth):
-    """Copy some steps of all units, each `unit` numbers wide, of which there are `width`."""
-    between, element = pitch(argument(p, K)) * target_step, argument(p, ELEMENT)
+def pack_panels(p, first, last, start, depth, target, between):
+    """Copy steps `start` to `start + depth` of some columns of B; `between`: bytes from panel to
+    panel."""
+    step, neighbour, element = argument(p, B_STEP), argument(p, B_COLUMN), argument(p, ELEMENT)
+    source, width = argument(p, B) + start * step + first * neighbour, last - first
     if neighbour == element:
-        call_address(copy, source, step, target, target_step, between, width, depth)
+        copy = argument(p, COPY_B)
+        call_address(copy, source, step, target, PANEL_BYTES, between, width, depth)
         return
-    transpose, column = argument(p, TRANSPOSE), 0
+    transpose, unit, column = argument(p, TRANSPOSE), PANEL_BYTES // element, 0
     while column < width:
-        at, wide = source + column * neighbour, min(unit, width - column)
+        wide = min(unit, width - column)
         if wide < unit:  # what is left over in memory may be denormal, which is slow to multiply
-            clear_bytes(target, depth * target_step)
-        call_address(transpose, at, neighbour, target, target_step, wide, depth)
+            clear_bytes(target, depth * PANEL_BYTES)
+        call_address(
+            transpose, source + column * neighbour, neighbour, target, PANEL_BYTES, wide, depth
+        )
         target += between
         column += unit
 
 
+@kernel
+def pack_tile(p, first, rows, start, depth, target):
+    """Copy steps `start` to `start + depth` of some rows of A, which are neighbours."""
+    row, step, wide = argument(p, A_ROW), argument(p, A_STEP), TILE_ROWS * argument(p, ELEMENT)
+    source = argument(p, A) + first * row + start * step
+    call_address(argument(p, COPY_A), source, step, target, wide, 0, rows, depth)
+
+
 @microkernel(3)
 def pack_steps(p, first, last):
-    """Steps `first` to `last` of k of all that is packed: panels of B, tiles of A."""
-    element, whole, depth = argument(p, ELEMENT), argument(p, WHOLE), last - first
-    if whole < argument(p, N):
-        step, neighbour = argument(p, B_STEP), argument(p, B_COLUMN)
-        _pack(
-            p, argument(p, B) + first * step + whole * neighbour, step, neighbour,
-            argument(p, PACKED_B) + first * PANEL_BYTES, PANEL_BYTES, PANEL_BYTES // element,
-            argument(p, N) - whole, argument(p, COPY_B), depth,
-        )  # fmt: skip
-    if argument(p, PACKED_A):
-        step, neighbour, wide = argument(p, A_STEP), argument(p, A_ROW), TILE_ROWS * element
-        _pack(
-            p, argument(p, A) + first * step, step, neighbour,
-            argument(p, PACKED_A) + first * wide, wide, HEIGHTS[0], argument(p, M),
-            argument(p, COPY_A), depth,
-        )  # fmt: skip
+    """Steps `first` to `last` of k of all panels of B that are not read in place."""
+    between, target = pitch(argument(p, K)) * PANEL_BYTES, argument(p, PACKED_B)
+    columns = argument(p, WHOLE), argument(p, N)
+    pack_panels(p, *columns, first, last - first, target + first * PANEL_BYTES, between)

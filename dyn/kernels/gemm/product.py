@@ -1,9 +1,10 @@
-"""Loops over the tiles of a matrix product, and how a product is cut into chunks.
+"""Loops over the tiles of a matrix product.
 
-A product is cut along its longer side, by sizes alone; each chunk walks over blocks of columns, of
-k, and, inside, over row tiles and column panels. What must be packed (`pack.py`) is packed before,
-by all threads together. Batches are cut over their matrices. Products with one column or one row
-have loops of their own (`thin.py`).
+A product is cut along one side (`cut.py`); each chunk walks over blocks of columns, of k, and,
+inside, over row tiles and column panels. What must be packed (`pack.py`) a chunk packs right before
+it reads it, while it is in the cache; panels that several chunks of rows read are packed before, by
+all threads together. Batches are cut over their matrices. Products with one column or one row have
+loops of their own (`thin.py`).
 
 Method: Goto & van de Geijn 2008; blocks follow the cache, sums never follow the threads.
 """
@@ -19,6 +20,7 @@ import numpy as np
 from dyn.kernels.copy import copied
 from dyn.kernels.gemm import pack as packs
 from dyn.kernels.gemm import tile as tiles
+from dyn.kernels.gemm.cut import COLUMNS, DEPTH, cut_of, packing_of
 from dyn.kernels.gemm.pack import (
     A_ROW,
     A_STEP,
@@ -31,11 +33,12 @@ from dyn.kernels.gemm.pack import (
     FLAGS,
     LOW,
     MIDDLE,
+    OWN,
+    PACKED,
     PACKED_A,
     PACKED_B,
     PANEL_BYTES,
     TALL,
-    TILE_ROWS,
     TOGETHER,
     WHOLE,
     A,
@@ -44,10 +47,12 @@ from dyn.kernels.gemm.pack import (
     K,
     M,
     N,
+    pack_panels,
+    pack_tile,
     pitch,
 )
 from dyn.kernels.gemm.thin import thin, times_vectors
-from dyn.kernels.gemm.tile import ACCUMULATE, HEIGHTS, RELU
+from dyn.kernels.gemm.tile import ACCUMULATE, HEIGHTS, RELU, TILE_ROWS, tile_for
 from dyn.kernels.runtime import memory
 from dyn.kernels.runtime.arrays import data, size, stride
 from dyn.kernels.runtime.bytes import put_word
@@ -57,19 +62,6 @@ from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.runtime.words import room
 from dyn.kernels.vector.transpose import transpose_f32, transpose_f64
 
-DEPTH = 384
-"""Steps of k in a block: a panel of B of this depth stays in the first-level cache."""
-COLUMNS = 512
-"""Columns of a block of B, which stays in the second-level cache."""
-IN_PLACE = 160 * 1024
-"""Elements of B up to which packing costs more than it saves."""
-GRAIN = 1 << 19
-"""Multiplications worth a chunk of their own."""
-MAX_CHUNKS = 40
-"""So many that a thread that comes late, or is held up, costs little."""
-RESIDENT, LONG, FEW_CHUNKS = 1 << 18, 128, 16
-"""Every chunk reads all of one operand. If that has more elements than RESIDENT, which the second-
-level cache keeps, chunks are LONG rows or columns, unless that makes less than FEW_CHUNKS."""
 BATCH_GRAIN = 1 << 17
 """Multiplications of a batch worth a chunk: small matrices reach less of the processor's speed."""
 BATCH_CHUNKS = 16
@@ -85,7 +77,7 @@ def multiply(p):
     element, c_row, bias = argument(p, ELEMENT), argument(p, C_ROW), argument(p, BIAS)
     tall, middle, low = argument(p, TALL), argument(p, MIDDLE), argument(p, LOW)
     whole, packed_a, packed_b = argument(p, WHOLE), argument(p, PACKED_A), argument(p, PACKED_B)
-    panel, between = PANEL_BYTES // element, pitch(k)
+    panel, own = PANEL_BYTES // element, argument(p, OWN)
     row, step = argument(p, A_ROW), argument(p, A_STEP)
     if packed_a:
         row, step = element, TILE_ROWS * element
@@ -100,16 +92,24 @@ def multiply(p):
             flags = argument(p, FLAGS) & (ACCUMULATE if first_pass else 0)
             flags |= 0 if first_pass else ACCUMULATE
             flags |= argument(p, FLAGS) & RELU if last_pass else 0
+            first = max(block, whole)
+            between = pitch(span if own else k) * PANEL_BYTES
+            panels = packed_b + (0 if own else (first - whole) // panel * between)
+            if own:
+                if first < end:
+                    pack_panels(p, first, end, start, depth, panels, between)
+            else:
+                panels += start * PANEL_BYTES
             i = 0
             while i < m:
                 left = m - i
-                height = HEIGHTS[0] if left > HEIGHTS[1] else HEIGHTS[1]
-                height = HEIGHTS[2] if left <= HEIGHTS[2] else height
-                tile = tall if height == HEIGHTS[0] else middle
-                tile = low if height == HEIGHTS[2] else tile
-                rows = min(height, left)
+                if packed_a and left > HEIGHTS[1]:
+                    tile, rows = argument(p, PACKED), min(HEIGHTS[0], left)
+                else:
+                    tile, rows = tile_for(left, tall, middle, low)
                 if packed_a:
-                    source = packed_a + (i // HEIGHTS[0] * between + start) * step
+                    source = packed_a
+                    pack_tile(p, i, rows, start, depth, source)
                 else:
                     source = argument(p, A) + i * row + start * step
                 target = argument(p, C) + i * c_row
@@ -118,7 +118,7 @@ def multiply(p):
                         from_b = argument(p, B) + start * argument(p, B_STEP) + j * element
                         b_by = argument(p, B_STEP)
                     else:
-                        from_b = packed_b + ((j - whole) // panel * between + start) * PANEL_BYTES
+                        from_b = panels + (j - first) // panel * between
                         b_by = PANEL_BYTES
                     shift = bias + j * element if bias and last_pass else 0
                     call_address(
@@ -131,19 +131,20 @@ def multiply(p):
 # Words of the tasks: `id`s of arrays, then what follows from shapes and layouts. The table holds
 # the offsets of the matrices of a batch.
 (
-    IN_A, IN_B, IN_C, IN_BIAS, SCRATCH, TABLE, AXIS_A, AXIS_B, AXIS_C, READ_WHOLE, A_AT, PACKED,
-    BIASED, KIND, BY_ROWS, COUNT, SCRATCH_STEP, MULTIPLY, PACK_STEPS, TILES,
+    IN_A, IN_B, IN_C, IN_BIAS, SCRATCH, TABLE, AXIS_A, AXIS_B, AXIS_C, READ_WHOLE, TILE_BYTES,
+    SHARED, OWN_BYTES, BIASED, KIND, BY_ROWS, COUNT, MULTIPLY, PACK_STEPS, TILES,
 ) = range(20)  # fmt: skip
 ARRAYS = AXIS_A
 
 
 @kernel(forceinline=True)
-def _describe(p, args):
-    """Fill in the words of a product (`pack.py`) from those of a task."""
+def _describe(p, args, chunk):
+    """Fill in the words of a product (`pack.py`) from those of a task; memory is the chunk's."""
     a, b, c = argument(args, IN_A), argument(args, IN_B), argument(args, IN_C)
     rows, inner, c_rows = argument(args, AXIS_A), argument(args, AXIS_B), argument(args, AXIS_C)
-    packed = argument(args, PACKED)
-    scratch = data(argument(args, SCRATCH)) if packed else 0
+    shared, tile = argument(args, SHARED), argument(args, TILE_BYTES)
+    scratch = data(argument(args, SCRATCH))
+    memory = scratch + shared + chunk * argument(args, OWN_BYTES)
     put_word(p, M, size(c, c_rows))
     put_word(p, N, size(c, c_rows + 1))
     put_word(p, K, size(a, rows + 1))
@@ -159,8 +160,9 @@ def _describe(p, args):
     put_word(p, BIAS, data(argument(args, IN_BIAS)) if argument(args, BIASED) else 0)
     put_word(p, FLAGS, argument(args, KIND))
     put_word(p, WHOLE, argument(args, READ_WHOLE))
-    put_word(p, PACKED_A, scratch + argument(args, A_AT) if argument(args, A_AT) else 0)
-    put_word(p, PACKED_B, scratch + PANEL_BYTES)
+    put_word(p, PACKED_A, memory if tile else 0)
+    put_word(p, PACKED_B, scratch if shared else memory + tile)
+    put_word(p, OWN, 0 if shared else 1)
     for i in range(CODES):
         put_word(p, TALL + i, argument(args, TILES + i))
 
@@ -169,7 +171,7 @@ def _describe(p, args):
 def _pack_part(args, chunk, chunks):
     """A share of the packing."""
     own = room()
-    _describe(own, args)
+    _describe(own, args, 0)
     first, last = bounds(argument(own, K), chunk, chunks, TOGETHER)
     call_address(argument(args, PACK_STEPS), own, first, last)
 
@@ -178,9 +180,8 @@ def _pack_part(args, chunk, chunks):
 def _part(args, chunk, chunks):
     """Some rows or columns of a product, once its operands are packed."""
     own = room()
-    _describe(own, args)
-    by_rows = argument(args, BY_ROWS)
-    between, element = pitch(argument(own, K)), argument(own, ELEMENT)
+    _describe(own, args, chunk)
+    by_rows, element = argument(args, BY_ROWS), argument(own, ELEMENT)
     unit = HEIGHTS[0] if by_rows else PANEL_BYTES // element
     first, last = bounds(argument(own, M if by_rows else N), chunk, chunks, unit)
     if first >= last:
@@ -189,9 +190,6 @@ def _part(args, chunk, chunks):
         put_word(own, M, last - first)
         put_word(own, A, argument(own, A) + first * argument(own, A_ROW))
         put_word(own, C, argument(own, C) + first * argument(own, C_ROW))
-        if argument(own, PACKED_A):
-            tiles_before = first // HEIGHTS[0] * between * TILE_ROWS * element
-            put_word(own, PACKED_A, argument(own, PACKED_A) + tiles_before)
     else:
         whole = argument(own, WHOLE)
         put_word(own, N, last - first)
@@ -199,8 +197,6 @@ def _part(args, chunk, chunks):
         put_word(own, C, argument(own, C) + first * element)
         if argument(own, BIAS):
             put_word(own, BIAS, argument(own, BIAS) + first * element)
-        panels_before = max(0, first - whole) // unit * between * PANEL_BYTES
-        put_word(own, PACKED_B, argument(own, PACKED_B) + panels_before)
         put_word(own, WHOLE, max(0, min(whole, last) - first))
     call_address(argument(args, MULTIPLY), own)
 
@@ -209,19 +205,14 @@ def _part(args, chunk, chunks):
 def _batch_part(args, chunk, chunks):
     """Some matrices of a batch; every chunk packs into scratch memory of its own."""
     own = room()
-    _describe(own, args)
-    table, scratch = data(argument(args, TABLE)), chunk * argument(args, SCRATCH_STEP)
+    _describe(own, args, chunk)
+    table = data(argument(args, TABLE))
     a, b, c = argument(own, A), argument(own, B), argument(own, C)
-    put_word(own, PACKED_B, argument(own, PACKED_B) + scratch)
-    if argument(own, PACKED_A):
-        put_word(own, PACKED_A, argument(own, PACKED_A) + scratch)
     first, last = bounds(argument(args, COUNT), chunk, chunks, 1)
     for i in range(first, last):
         put_word(own, A, a + argument(table, 3 * i))
         put_word(own, B, b + argument(table, 3 * i + 1))
         put_word(own, C, c + argument(table, 3 * i + 2))
-        if argument(args, PACKED):
-            call_address(argument(args, PACK_STEPS), own, 0, argument(own, K))
         call_address(argument(args, MULTIPLY), own)
 
 
@@ -233,56 +224,13 @@ def _codes(dtype: np.dtype) -> tuple[int, ...]:
     """Addresses of `multiply`, `pack_steps` and of the microkernels for a dtype."""
     single = dtype == np.float32
     of_dtype = (
-        (tiles.tall_f32, tiles.middle_f32, tiles.low_f32, transpose_f32,
+        (tiles.tall_f32, tiles.middle_f32, tiles.low_f32, tiles.packed_f32, transpose_f32,
          packs.copy_tile_f32, packs.copy_panel_f32)
         if single
-        else (tiles.tall_f64, tiles.middle_f64, tiles.low_f64, transpose_f64,
+        else (tiles.tall_f64, tiles.middle_f64, tiles.low_f64, tiles.packed_f64, transpose_f64,
               packs.copy_tile_f64, packs.copy_panel_f64)
     )  # fmt: skip
     return tuple(k.address for k in (multiply, packs.pack_steps, *of_dtype))
-
-
-class _Cut(NamedTuple):
-    """How a product is cut and what is packed.
-
-    Attributes:
-        chunks, by_rows: along which side and into how many pieces.
-        whole: columns of B that are read in place.
-        a_at: where the packed A lies in the scratch, in bytes; 0 if A is read in place.
-        packed: numbers that are packed.
-        scratch: bytes.
-    """
-
-    chunks: int
-    by_rows: bool
-    whole: int
-    a_at: int
-    packed: int
-    scratch: int
-
-
-@lru_cache(4096)
-def _cut(m: int, n: int, k: int, element: int, steps_in_a: bool, columns_in_b: bool) -> _Cut:
-    """The cut for sizes, and whether steps of k in A and columns of B are neighbours in memory."""
-    panel, height = PANEL_BYTES // element, HEIGHTS[0]
-    in_place = columns_in_b and (n * k <= IN_PLACE or m <= 2 * height or n <= 2 * panel)
-    # The last panel may not be read in place: its vectors would reach beyond B.
-    whole = n - n % panel if in_place else 0
-    panels = -(-(n - whole) // panel)
-    packs_a = not steps_in_a and k > 32 and n > panel
-    tall = -(-m // height) if packs_a else 0
-    between = k | TOGETHER
-    # The first bytes are never used, so that 0 can mean "in place".
-    a_at = PANEL_BYTES + panels * between * PANEL_BYTES
-    scratch = a_at + tall * between * TILE_ROWS * element
-    by_rows = m >= n
-    packed = (panels * panel + tall * height) * k
-    length, shared = (m, n * k) if by_rows else (n, m * k)
-    pieces = -(-length // (height if by_rows else 2 * panel))
-    if shared > RESIDENT:
-        pieces = min(pieces, max(FEW_CHUNKS, length // LONG))
-    chunks = max(1, min(m * n * k // GRAIN, MAX_CHUNKS, pieces))
-    return _Cut(chunks, by_rows, whole, a_at if packs_a else 0, packed, scratch)
 
 
 class Ready(NamedTuple):
@@ -310,13 +258,16 @@ def ready_matrices(a: Layout, b: Layout, biased: bool, flags: int, dtype: np.dty
     element = dtype.itemsize
     if element not in a_steps or element not in b_steps:
         return Ready(None, 0, NONE)
-    cut = _cut(m, n, k, element, a_steps[1] == element, b_steps[1] == element)
+    packing = packing_of(m, n, k, element, a_steps[1] == element, b_steps)
+    cut = cut_of(m, n, k, element, packing)
     stages = [(_part, cut.chunks)]
-    if cut.packed:
-        stages.insert(0, (_pack_part, max(1, min(cut.packed // PACK_GRAIN, cut.chunks))))
-    words = (0, 0, 0, cut.whole, cut.a_at, cut.packed, int(biased), flags, int(cut.by_rows), 1, 0)
+    if cut.shared:
+        packed = cut.shared // element
+        stages.insert(0, (_pack_part, max(1, min(packed // PACK_GRAIN, cut.chunks))))
+    memory_words = packing.whole, packing.tile, cut.shared, cut.own
+    words = (0, 0, 0, *memory_words, int(biased), flags, int(cut.by_rows), 1)
     launch = Launch(stages, ARRAYS, *words, *_codes(dtype))
-    return Ready(launch, cut.scratch if cut.packed else 0, NONE)
+    return Ready(launch, cut.shared + cut.chunks * cut.own, NONE)
 
 
 NONE = np.zeros(1, np.uint8)
@@ -364,15 +315,15 @@ def ready_batch(a: Layout, b: Layout, c: Layout) -> Ready:
     k, a_steps, b_steps = a[0][-1], a[1][-2:], b[1][-2:]
     if element not in a_steps or element not in b_steps:
         return Ready(None, 0, NONE)
-    cut = _cut(m, n, k, element, a_steps[1] == element, b_steps[1] == element)
+    packing = packing_of(m, n, k, element, a_steps[1] == element, b_steps)
+    own = packing.room(packing.panels, element)
     count = math.prod(batch)
     chunks = max(1, min(m * n * k * count // BATCH_GRAIN, count, BATCH_CHUNKS))
-    step = -(-cut.scratch // 64) * 64 if cut.packed else 0
     axes = [len(shape) - 2 for shape, _ in (a, b, c)]
-    words = (cut.whole, cut.a_at, cut.packed, 0, 0, 0, count, step)
+    words = (packing.whole, packing.tile, 0, own, 0, 0, 0, count)
     dtype = np.dtype(f"f{element}")
     launch = Launch([(_batch_part, chunks)], ARRAYS, *axes, *words, *_codes(dtype))
-    return Ready(launch, chunks * step, _offsets(tuple(batch), a, b, c))
+    return Ready(launch, chunks * own, _offsets(tuple(batch), a, b, c))
 
 
 def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:

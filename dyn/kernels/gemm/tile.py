@@ -10,12 +10,13 @@ Method: Goto & van de Geijn, Anatomy of High-Performance Matrix Multiplication, 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
 
-from dyn.kernels.runtime.jit import instance, microkernel
+from dyn.kernels.runtime.jit import instance, kernel, microkernel
 from dyn.kernels.vector.simd import (
     BYTE,
     F32,
@@ -29,6 +30,7 @@ from dyn.kernels.vector.simd import (
     intrinsic,
     opaque,
     repeat,
+    reread,
 )
 from dyn.kernels.vector.value import branch
 
@@ -37,60 +39,113 @@ ACCUMULATE, RELU = 1, 2
 
 HEIGHTS = {16: (14, 8, 4), 8: (6, 4, 2), 4: (6, 4, 2)}[LANES]
 """Rows of the tiles there are: the tallest fills the vector registers, the others take the rest."""
-HEIGHTS_OF = dict(zip(("tall", "middle", "low"), HEIGHTS, strict=True))
 VECTORS = 2
+TILE_ROWS = -(-HEIGHTS[0] // LANES) * LANES
+"""Numbers of A per step of k in a packed tile; those beyond its rows are zero."""
+EMBEDS = LANES == 16
+"""Whether a multiplication can itself read a number for all lanes. Processors that run two threads
+on a core hand out instructions, not multiplications, so fewer are faster; but if all rows did so,
+memory could not give as many numbers in a step."""
 WIDE = 3
 """Panels of the widest tile: with them a few rows have sums enough to keep the units busy."""
 
 
-def _write(
-    builder: Any, element: ir.Type, rows: int, panels: int, between: Any, arguments: Any
-) -> None:
-    """A tile of `rows` rows and `panels` panels, of which B's lie `between` bytes apart."""
-    depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags = arguments
-    emit = Emitter(builder, element)
+class _Rows(NamedTuple):
+    """How a tile finds its numbers of A.
+
+    Attributes:
+        count: rows.
+        first: what is carried to the first step.
+        address: of the number of a row at the step to which something was carried.
+        following: what is carried to the next step.
+        embedded: whether a row's number is read by each multiplication itself.
+    """
+
+    count: int
+    first: list[Value]
+    address: Callable[[list[Value], int], Any]
+    following: Callable[[list[Value]], list[Value]]
+    embedded: Callable[[int], bool]
+
+
+def _clamped(emit: Emitter, count: int, a: Any, a_row: Any, a_step: Any, height: Any) -> _Rows:
+    """Rows of which `height` are there; those beyond read what the last one reads."""
+    builder = emit.builder
     last = builder.sub(height, WORD(1))
     starts = []
-    for r in range(rows):
+    for r in range(count):
         inside = builder.icmp_signed("<", WORD(r), last)
         offset = builder.mul(a_row, builder.select(inside, WORD(r), last))
         starts.append(emit.pointer(builder.add(a, offset), BYTE))
-    shifts = []
-    for panel in range(panels):
-        start = builder.mul(between, WORD(panel)) if panel else WORD(0)
-        shifts += [builder.add(start, WORD(v * emit.bytes)) for v in range(VECTORS)]
-    sums = _sum(emit, starts, depth, a_step, b, b_step, shifts)
-    _store(emit, sums, c, c_row, height, width, bias, flags)
+
+    def address(carried: list[Value], r: int) -> Any:
+        return builder.ptrtoint(builder.gep(starts[r], [carried[0].value]), WORD)
+
+    def following(carried: list[Value]) -> list[Value]:
+        return [opaque(carried[0] + carried[0].made(a_step))]
+
+    return _Rows(count, [Value(builder, WORD(0))], address, following, lambda r: False)
 
 
-def _tile(element: ir.Type, rows: int) -> Any:
-    """The generator of one tile kernel.
+def _whole(emit: Emitter, count: int, a: Any, a_row: Any, a_step: Any) -> _Rows:
+    """Rows that are all there, each pair of them at a pointer of its own."""
+    builder = emit.builder
+
+    def address(carried: list[Value], r: int) -> Any:
+        pair = carried[r // 2].value
+        return builder.add(pair, a_row) if r % 2 else pair
+
+    def following(carried: list[Value]) -> list[Value]:
+        return [opaque(place + place.made(a_step)) for place in carried]
+
+    pairs = [builder.add(a, builder.mul(a_row, WORD(r))) for r in range(0, count, 2)]
+    first = [Value(builder, pair) for pair in pairs]
+    return _Rows(count, first, address, following, lambda r: EMBEDS and r % 2 == 0)
+
+
+def _packed(emit: Emitter, count: int, a: Any) -> _Rows:
+    """Rows whose numbers are neighbours, TILE_ROWS to a step."""
+    builder = emit.builder
+    stride = WORD(TILE_ROWS * emit.size)
+
+    def address(carried: list[Value], r: int) -> Any:
+        return builder.add(carried[0].value, WORD(r * emit.size))
+
+    def following(carried: list[Value]) -> list[Value]:
+        return [opaque(carried[0] + carried[0].made(stride))]
+
+    return _Rows(count, [Value(builder, a)], address, following, lambda r: EMBEDS and r % 2 == 0)
+
+
+def _tile(element: ir.Type, count: int, kind: str) -> Any:
+    """The generator of one tile kernel of `count` rows.
 
     C[r, :] = sum over i < depth of A[a + r * a_row + i * a_step] * B[b + i * b_step, :]
               (+ C) (+ bias) (relu)
 
     Steps are in bytes; depth is at least 1. `height` rows, at most the tile's, and `width` columns
-    are stored; rows beyond read what the last one reads. `bias` is an address or 0.
+    are stored. `bias` is an address or 0.
+
+    Kinds: a "whole" tile has all its rows. Of a "clamped" one those beyond `height` read what the
+    last one reads. A "packed" one lies as `_packed` says, whatever a_row and a_step.
     """
 
     @intrinsic
     def tile(
-        typing: Any,
-        depth: Any,
-        a: Any,
-        a_row: Any,
-        a_step: Any,
-        b: Any,
-        b_step: Any,
-        c: Any,
-        c_row: Any,
-        height: Any,
-        width: Any,
-        bias: Any,
-        flags: Any,
-    ) -> Any:
+        typing: Any, depth: Any, a: Any, a_row: Any, a_step: Any, b: Any, b_step: Any, c: Any,
+        c_row: Any, height: Any, width: Any, bias: Any, flags: Any,
+    ) -> Any:  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _write(builder, element, rows, 1, None, arguments)
+            depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags = arguments
+            emit = Emitter(builder, element)
+            rows = {
+                "whole": lambda: _whole(emit, count, a, a_row, a_step),
+                "clamped": lambda: _clamped(emit, count, a, a_row, a_step, height),
+                "packed": lambda: _packed(emit, count, a),
+            }[kind]()
+            shifts = [WORD(v * emit.bytes) for v in range(VECTORS)]
+            sums = _sum(emit, rows, depth, b, b_step, shifts)
+            _store(emit, sums, c, c_row, height, width, bias, flags)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 12), generate
@@ -103,54 +158,61 @@ def _wide_tile(
     typing: Any, between: Any, depth: Any, a: Any, a_row: Any, a_step: Any, b: Any, b_step: Any,
     c: Any, c_row: Any, height: Any, width: Any, bias: Any, flags: Any,
 ) -> Any:  # fmt: skip
-    """What `_tile` does for few rows and several packed panels of B, `between` bytes apart."""
+    """What a clamped tile does for few rows and several panels of B, `between` bytes apart."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        between, *rest = arguments
-        _write(builder, F32, HEIGHTS[2], WIDE, between, rest)
+        between, depth, a, a_row, a_step, b, b_step, c, c_row, height, *rest = arguments
+        emit = Emitter(builder, F32)
+        rows = _clamped(emit, HEIGHTS[2], a, a_row, a_step, height)
+        shifts = []
+        for panel in range(WIDE):
+            start = builder.mul(between, WORD(panel))
+            shifts += [builder.add(start, WORD(v * emit.bytes)) for v in range(VECTORS)]
+        sums = _sum(emit, rows, depth, b, b_step, shifts)
+        _store(emit, sums, c, c_row, height, *rest)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 13), generate
 
 
 def _sum(
-    emit: Emitter, starts: list[Any], depth: Any, a_step: Any, b: Any, b_step: Any,
-    shifts: list[Any],
-) -> list[list[Value]]:  # fmt: skip
+    emit: Emitter, rows: _Rows, depth: Any, b: Any, b_step: Any, shifts: list[Any]
+) -> list[list[Value]]:
     """The loop over k; the sums row by row. `shifts` lead to each vector of B."""
-    builder = emit.builder
-    rows, vectors = len(starts), len(shifts)
+    builder, vectors = emit.builder, len(shifts)
 
     def step(carried: list[Value]) -> list[Value]:
-        offset, b_at, *old = carried
+        places, b_at, old = carried[: -1 - taken], carried[-1 - taken], carried[-taken:]
         new = list(old)
 
-        def factor_of(start: Any) -> Value:
-            return emit.splat_at(builder.ptrtoint(builder.gep(start, [offset.value]), WORD))
+        def factor_of(r: int) -> Value:
+            return emit.splat_at(rows.address(places, r))
 
         def row_of_b(shift: Any) -> Value:
             return emit.load(builder.add(b_at.value, shift))
 
         # The shorter side of the tile is what the registers hold beside the sums.
-        if vectors <= rows:
+        if vectors <= rows.count:
             row = [row_of_b(shift) for shift in shifts]
-            for r, start in enumerate(starts):
-                factor = factor_of(start)
+            for r in range(rows.count):
+                factor = factor_of(r)
                 for v in range(vectors):
+                    if v and rows.embedded(r):
+                        reread(builder)
+                        factor = factor_of(r)
                     new[r * vectors + v] = fma(factor, row[v], old[r * vectors + v])
         else:
-            factors = [factor_of(start) for start in starts]
+            factors = [factor_of(r) for r in range(rows.count)]
             for v, shift in enumerate(shifts):
                 numbers = row_of_b(shift)
-                for r in range(rows):
+                for r in range(rows.count):
                     new[r * vectors + v] = fma(factors[r], numbers, old[r * vectors + v])
-        following = opaque(offset + offset.made(a_step))
-        return [following, b_at + b_at.made(b_step), *new]
+        return [*rows.following(places), b_at + b_at.made(b_step), *new]
 
-    first = [Value(builder, WORD(0)), Value(builder, b)]
-    first += [emit.numbers(0)] * (rows * vectors)
-    _, _, *sums = repeat(builder, depth, step, first)
-    return [sums[r * vectors : (r + 1) * vectors] for r in range(rows)]
+    taken = rows.count * vectors
+    first = [*rows.first, Value(builder, b), *[emit.numbers(0)] * taken]
+    sums = repeat(builder, depth, step, first)[-taken:]
+    return [sums[r * vectors : (r + 1) * vectors] for r in range(rows.count)]
 
 
 def _store(
@@ -208,11 +270,20 @@ def _body(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, fla
     )
 
 
-tall_f32, middle_f32, low_f32 = (
-    instance(f"{name}_f32", _body, tile=_tile(F32, rows)) for name, rows in HEIGHTS_OF.items()
-)
-tall_f64, middle_f64, low_f64 = (
-    instance(f"{name}_f64", _body, tile=_tile(F64, rows)) for name, rows in HEIGHTS_OF.items()
+(
+    (tall_f32, middle_f32, low_f32, packed_f32),
+    (tall_f64, middle_f64, low_f64, packed_f64),
+) = (
+    [
+        instance(f"{name}_{dtype}", _body, tile=_tile(element, count, kind))
+        for name, count, kind in (
+            ("tall", HEIGHTS[0], "whole"),
+            ("middle", HEIGHTS[1], "clamped"),
+            ("low", HEIGHTS[2], "clamped"),
+            ("packed", HEIGHTS[0], "packed"),
+        )
+    ]
+    for dtype, element in (("f32", F32), ("f64", F64))
 )
 
 
@@ -220,3 +291,16 @@ tall_f64, middle_f64, low_f64 = (
 def wide_f32(between, depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags):
     """A tile as low as the lowest and WIDE panels wide."""
     _wide_tile(between, depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags)
+
+
+@kernel(forceinline=True)
+def tile_for(left, tall, middle, low):
+    """(code, rows) of the tile that takes the next of `left` rows; codes by height, tall is whole.
+
+    A few rows that would fill most of a tall tile take two lower ones.
+    """
+    if left >= HEIGHTS[0]:
+        return tall, HEIGHTS[0]
+    if left > HEIGHTS[2]:
+        return middle, min(left, HEIGHTS[1])
+    return low, left

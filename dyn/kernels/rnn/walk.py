@@ -17,7 +17,7 @@ from dyn.kernels.gemm import pack as packs
 from dyn.kernels.gemm import tile as tiles
 from dyn.kernels.gemm.matmul import matmul
 from dyn.kernels.gemm.pack import PANEL_BYTES, TOGETHER, pitch
-from dyn.kernels.gemm.tile import ACCUMULATE, HEIGHTS, WIDE
+from dyn.kernels.gemm.tile import ACCUMULATE, HEIGHTS, WIDE, tile_for
 from dyn.kernels.rnn.step import ARRAYS, BATCH
 from dyn.kernels.rnn.step import WORDS as STEP_WORDS
 from dyn.kernels.runtime import memory, threads
@@ -66,17 +66,14 @@ def _multiply(p, product, t, first, last, start, end):
         row = first
         while row < last:
             left = last - row
-            height = HEIGHTS[0] if left > HEIGHTS[1] else HEIGHTS[1]
-            height = HEIGHTS[2] if left <= HEIGHTS[2] else height
-            tile = argument(p, TALL) if height == HEIGHTS[0] else argument(p, MIDDLE)
-            tile = argument(p, LOW) if height == HEIGHTS[2] else tile
+            tile, rows = tile_for(left, argument(p, TALL), argument(p, MIDDLE), argument(p, LOW))
             shift = bias + 4 * column if bias else 0
             call_address(
                 tile, depth, a + row * a_row, a_row, 4, b + column // PANEL * between, PANEL_BYTES,
-                c + row * c_row + 4 * column, c_row, min(height, left), width - column, shift,
+                c + row * c_row + 4 * column, c_row, rows, width - column, shift,
                 flags,
             )  # fmt: skip
-            row += height
+            row += rows
         column += PANEL
 
 

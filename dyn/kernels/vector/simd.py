@@ -53,8 +53,8 @@ from dyn.kernels.vector.value import (
 )  # fmt: skip
 
 __all__ = ["BIT", "BYTE", "F32", "F64", "INT16", "INT32", "LANES", "WORD", "Emitter", "Value",
-           "choose", "fma", "intrinsic", "loop", "maximum", "minimum", "opaque", "repeat", "total",
-           "transpose"]  # fmt: skip
+           "choose", "fma", "intrinsic", "loop", "maximum", "minimum", "opaque", "repeat", "reread",
+           "total", "transpose"]  # fmt: skip
 
 PIECES = LANES < 16
 """Whether the first lanes of a vector are stored piece by piece. Processors with vectors of sixteen
@@ -134,7 +134,7 @@ def repeat(
     for phi, first, value in zip(phis, carried, given, strict=True):
         phi.add_incoming(first.value, before)
         phi.add_incoming(value.value, builder.block)
-    more = builder.icmp_signed(">", less, times.type(0))
+    more = builder.icmp_signed("!=", less, times.type(0))
     builder.cbranch(more, turn, done)
     builder.position_at_end(done)
     return list(given)
@@ -148,6 +148,15 @@ def opaque(word: Value) -> Value:
     """
     kind = ir.FunctionType(WORD, [WORD])
     return word.made(word.builder.call(ir.InlineAsm(kind, "", "=r,0"), [word.value]))
+
+
+def reread(builder: Any) -> None:
+    """What is read from memory after this is read anew, though it was read before.
+
+    No instruction; LLVM does not keep a number in a register for what could read it from memory.
+    """
+    kind = ir.FunctionType(ir.VoidType(), [])
+    builder.call(ir.InlineAsm(kind, "", "~{memory}", side_effect=True), [])
 
 
 class Below(Value):

@@ -1,0 +1,107 @@
+"""How a product is cut into chunks, and what of it is packed, by sizes and layouts alone.
+
+The numbers below are measured; products are right whatever they are.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from dyn.kernels.gemm.pack import PANEL_BYTES, TOGETHER
+from dyn.kernels.gemm.tile import HEIGHTS, TILE_ROWS, VECTORS
+
+DEPTH = 384
+"""Steps of k in a block, at most: a tile of A of this depth stays in the first-level cache."""
+COLUMNS = 512
+"""Columns of a block of B, which stays in the second-level cache."""
+VECTOR_BYTES = PANEL_BYTES // VECTORS
+IN_PLACE = 160 * 1024
+"""Elements of B up to which packing costs more than it saves."""
+MANY_TILES = 20
+"""So many are worth packing even a small B, if its vectors lie across lines of the cache."""
+GRAIN = 1 << 19
+"""Multiplications worth a chunk of their own."""
+MAX_CHUNKS = 40
+"""So many that a thread that comes late, or is held up, costs little."""
+RESIDENT, LONG, FEW_CHUNKS = 1 << 18, 128, 16
+"""Every chunk reads all of one operand. If that has more elements than RESIDENT, which the second-
+level cache keeps, chunks are LONG rows or columns, unless that makes less than FEW_CHUNKS."""
+MANY_PANELS = 8
+"""So many of a packed B make chunks of columns, even if there are more rows."""
+PER_TILE = 4
+"""Panels, or tiles, of a chunk where tiles of A are packed: each is read so often, and neighbours
+lie in the same lines of the cache."""
+PACK_SHARE = 8
+"""Products of tile and panel that make packing a panel cheap enough to be done by every chunk."""
+
+Steps = tuple[int, int]
+"""Strides of a matrix, in bytes."""
+
+
+class Packing(NamedTuple):
+    """What of a product is packed.
+
+    Attributes:
+        whole: columns of B that are read in place.
+        panels: how many panels the others make.
+        steps: those of k in a block.
+        tile: bytes of a packed tile of A; 0 if A is read in place.
+    """
+
+    whole: int
+    panels: int
+    steps: int
+    tile: int
+
+    def room(self, panels: int, element: int) -> int:
+        """Bytes for a chunk that packs its own panels, at most this many or those of a block."""
+        most = min(panels, self.panels, COLUMNS * element // PANEL_BYTES)
+        return -(-(self.tile + most * (self.steps | TOGETHER) * PANEL_BYTES) // 64) * 64
+
+
+@lru_cache(4096)
+def packing_of(m: int, n: int, k: int, element: int, steps_in_a: bool, b_steps: Steps) -> Packing:
+    """What is packed, for sizes, whether steps of k in A are neighbours, and the strides of B."""
+    panel, tiles = PANEL_BYTES // element, -(-m // HEIGHTS[0])
+    small = n * k <= IN_PLACE and (b_steps[0] % VECTOR_BYTES == 0 or tiles < MANY_TILES)
+    in_place = b_steps[1] == element and (small or tiles <= 2 or n <= 2 * panel)
+    # The last panel may not be read in place: its vectors would reach beyond B.
+    whole = n - n % panel if in_place else 0
+    steps = -(-k // -(-k // DEPTH))
+    packs_a = not steps_in_a and k > 32 and n > panel
+    tile = steps * TILE_ROWS * element if packs_a else 0
+    return Packing(whole, -(-(n - whole) // panel), steps, tile)
+
+
+class Cut(NamedTuple):
+    """How a product is cut.
+
+    Attributes:
+        chunks, by_rows: into how many pieces and along which side.
+        shared: bytes of panels that are packed before, for all chunks; 0 if each packs its own.
+        own: bytes of memory of each chunk.
+    """
+
+    chunks: int
+    by_rows: bool
+    shared: int
+    own: int
+
+
+@lru_cache(4096)
+def cut_of(m: int, n: int, k: int, element: int, packing: Packing) -> Cut:
+    """The cut for sizes and for what is packed; `element`: bytes of a number."""
+    tiles, panels, packed = -(-m // HEIGHTS[0]), -(-n * element // PANEL_BYTES), packing.panels
+    # Chunks of columns pack what no other chunk reads.
+    by_rows = m >= n and (packing.whole > 0 or panels < MANY_PANELS)
+    length, units, shared = (m, tiles, n * k) if by_rows else (n, panels, m * k)
+    pieces = -(-units // (PER_TILE if packing.tile else 1 if by_rows else 2))
+    if shared > RESIDENT:
+        pieces = min(pieces, max(FEW_CHUNKS, length // LONG))
+    chunks = max(1, min(m * n * k // GRAIN, MAX_CHUNKS, pieces))
+    if by_rows and chunks > 1 and chunks * packed * PACK_SHARE > tiles * panels:
+        before = packed * (k | TOGETHER) * PANEL_BYTES
+        return Cut(chunks, True, before, packing.room(0, element))
+    each = panels if by_rows else -(-panels // chunks)
+    return Cut(chunks, by_rows, 0, packing.room(each, element))
