@@ -15,8 +15,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from dyn.kernels.runtime.jit import instance
+from dyn.kernels.runtime.jit import Microkernel, instance, kernel
 from dyn.kernels.runtime.threads import argument
+from dyn.kernels.vector.factors import Rows, accumulate, paired, scattered
 from dyn.kernels.vector.simd import (
     BYTE,
     F32,
@@ -28,7 +29,6 @@ from dyn.kernels.vector.simd import (
     choose,
     fma,
     intrinsic,
-    opaque,
     repeat,
 )
 from dyn.kernels.vector.value import branch
@@ -45,17 +45,20 @@ NARROW = {16: 14, 8: 10, 4: 10}[LANES]
 """Words of a job, at the address that the kernel gets."""
 
 
-def _tile(element: ir.Type, rows: int, columns: int, lanewise: bool = False) -> Any:
+def _tile(element: ir.Type, rows: int, columns: int, kind: str = "scattered") -> Any:
     """The generator of one tile kernel, `columns` vectors wide.
 
     C[r, :] = sum over t < STEPS, i < RUN of
                   A[A + row_table[r].a + step_table[t].a + i * A_STEP]
                 * B[B + step_table[t].b + i * B_STEP, :]       (+ C) (+ bias) (relu)
 
-    An element of A meets `columns` vectors of B; with `lanewise` A has as many vectors as B. The
-    tables hold pairs of byte offsets: (A, B) per step, (A, C) per row; steps are in bytes. `left`
-    rows at most, and WIDTH elements of each, are stored; STEPS, RUN and `left` are at least 1. BIAS
-    is an address or 0, and is not looked at when accumulating.
+    The tables hold pairs of byte offsets: (A, B) per step, (A, C) per row; steps are in bytes.
+    `left` rows at most, and WIDTH elements of each, are stored; STEPS, RUN and `left` are at least
+    1. BIAS is an address or 0, and is not looked at when accumulating.
+
+    Kinds: an element of A meets `columns` vectors of B; rows beyond `left` read what the last one
+    reads. In "paired" tiles all rows are there, every second one as far from the one before it as
+    the second from the first. In "lanewise" tiles A has as many vectors as B.
     """
 
     @intrinsic
@@ -65,7 +68,7 @@ def _tile(element: ir.Type, rows: int, columns: int, lanewise: bool = False) -> 
             words = [_word_at(builder, address, 8 * i) for i in range(FLAGS + 1)]
             emit = Emitter(builder, element)
             starts, ends = _rows(builder, rows, words, row_table, left)
-            sums = _reduce(emit, starts, columns, lanewise, words)
+            sums = _reduce(emit, starts, columns, kind, words)
             _finish(emit, sums, ends, left, words)
             return context.get_dummy_value()
 
@@ -88,41 +91,51 @@ def _rows(
     for r in range(rows):
         index = builder.select(builder.icmp_signed("<", WORD(r), last), WORD(r), last)
         entry = builder.add(table, builder.shl(index, WORD(4)))
-        start = builder.add(words[A], _word_at(builder, entry))
-        starts.append(builder.inttoptr(start, BYTE.as_pointer()))
+        starts.append(builder.add(words[A], _word_at(builder, entry)))
         ends.append(builder.add(words[C], _word_at(builder, entry, 8)))
     return starts, ends
 
 
+def _found(emit: Emitter, starts: list[Any], offset: Any, paired_rows: bool, step: Any) -> Rows:
+    """The rows at an offset from their starts."""
+    builder = emit.builder
+    if not paired_rows:
+        pointers = [builder.inttoptr(start, BYTE.as_pointer()) for start in starts]
+        return scattered(emit, pointers, offset, step)
+    apart = builder.sub(starts[1], starts[0])
+    return paired(emit, [builder.add(start, offset) for start in starts[::2]], apart, step)
+
+
 def _reduce(
-    emit: Emitter, starts: list[Any], columns: int, lanewise: bool, words: list[Any]
+    emit: Emitter, starts: list[Any], columns: int, kind: str, words: list[Any]
 ) -> list[list[Value]]:
     """The two loops of the reduction; returns the accumulators, one list per row."""
-    builder, rows = emit.builder, len(starts)
-
-    def run(carried: list[Value]) -> list[Value]:
-        offset, b, *old = carried
-        factors = [emit.load((b + v * emit.bytes).value) for v in range(columns)]
-        new = []
-        for r, start in enumerate(starts):
-            address = builder.ptrtoint(builder.gep(start, [offset.value]), WORD)
-            number = None if lanewise else emit.splat_at(address)
-            for v in range(columns):
-                given = number or emit.load(builder.add(address, WORD(v * emit.bytes)))
-                new.append(fma(given, factors[v], old[r * columns + v]))
-        following = opaque(offset + offset.made(words[A_STEP]))
-        return [following, b + b.made(words[B_STEP]), *new]
+    builder, taken = emit.builder, len(starts) * columns
 
     def step(carried: list[Value]) -> list[Value]:
         entry, *sums = carried
         a = _word_at(builder, entry.value)
         b = builder.add(words[B], _word_at(builder, entry.value, 8))
-        first = [entry.made(a), entry.made(b), *sums]
-        return [entry + 16, *repeat(builder, words[RUN], run, first)[2:]]
+        rows = _found(emit, starts, a, kind == "paired", words[A_STEP])
 
-    first = [Value(builder, words[STEP_TABLE]), *[emit.numbers(0)] * (rows * columns)]
+        def run(carried: list[Value]) -> list[Value]:
+            places, b, sums = carried[: -1 - taken], carried[-1 - taken], carried[-taken:]
+            vectors = [emit.load((b + v * emit.bytes).value) for v in range(columns)]
+            if kind == "lanewise":
+                for place, old in enumerate(sums):
+                    r, v = divmod(place, columns)
+                    own = builder.add(rows.address(places, r), WORD(v * emit.bytes))
+                    sums[place] = fma(emit.load(own), vectors[v], old)
+            else:
+                sums = accumulate(emit, rows, places, vectors, sums)
+            return [*rows.following(places), b + b.made(words[B_STEP]), *sums]
+
+        first = [*rows.first, entry.made(b), *sums]
+        return [entry + 16, *repeat(builder, words[RUN], run, first)[-taken:]]
+
+    first = [Value(builder, words[STEP_TABLE]), *[emit.numbers(0)] * taken]
     _, *sums = repeat(builder, words[STEPS], step, first)
-    return [sums[r * columns : (r + 1) * columns] for r in range(rows)]
+    return [sums[r * columns : (r + 1) * columns] for r in range(len(starts))]
 
 
 def _finish(
@@ -179,18 +192,46 @@ def _body(job):
         left -= rows  # type: ignore[name-defined]  # noqa: F821
 
 
-wide_f32, wide_f64 = (
-    instance(f"wide_{name}", _body, rows=WIDE, tile=_tile(element, WIDE, 2))
-    for name, element in (("f32", F32), ("f64", F64))
-)
+@kernel
+def _are_pairs(table, rows):
+    """Whether every second of some rows is as far from the one before as the second is."""
+    apart, differ = argument(table, 2) - argument(table, 0), 0
+    for r in range(2, rows, 2):
+        differ |= argument(table, 2 * r + 2) - argument(table, 2 * r) - apart
+    return differ == 0
+
+
+def _body_of_pairs(job):
+    row, left = argument(job, ROW_TABLE), argument(job, COUNT)
+    while left > 0:
+        if left >= rows and _are_pairs(row, rows):  # type: ignore[name-defined]  # noqa: F821
+            pairs(job, row, left)  # type: ignore[name-defined]  # noqa: F821
+        else:
+            tile(job, row, left)  # type: ignore[name-defined]  # noqa: F821
+        row += 16 * rows  # type: ignore[name-defined]  # noqa: F821
+        left -= rows  # type: ignore[name-defined]  # noqa: F821
+
+
+def _instances(name: str, rows: int, columns: int) -> list[Microkernel]:
+    """The microkernels for float32 and float64."""
+    return [
+        instance(
+            f"{name}_{dtype}",
+            _body_of_pairs,
+            rows=rows,
+            tile=_tile(element, rows, columns),
+            pairs=_tile(element, rows, columns, "paired"),
+        )
+        for dtype, element in (("f32", F32), ("f64", F64))
+    ]
+
+
+wide_f32, wide_f64 = _instances("wide", WIDE, 2)
 """Tiles of WIDE rows and two vectors."""
-narrow_f32, narrow_f64 = (
-    instance(f"narrow_{name}", _body, rows=NARROW, tile=_tile(element, NARROW, 1))
-    for name, element in (("f32", F32), ("f64", F64))
-)
+narrow_f32, narrow_f64 = _instances("narrow", NARROW, 1)
 """Tiles of NARROW rows and one vector."""
 lanes_f32, lanes_f64 = (
-    instance(f"lanes_{name}", _body, rows=NARROW, tile=_tile(element, NARROW, 1, lanewise=True))
+    instance(f"lanes_{name}", _body, rows=NARROW, tile=_tile(element, NARROW, 1, "lanewise"))
     for name, element in (("f32", F32), ("f64", F64))
 )
 """Tiles of NARROW rows and one vector, channel by channel (depthwise)."""

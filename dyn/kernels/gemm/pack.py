@@ -25,9 +25,9 @@ from dyn.kernels.vector.simd import F32, F64, WORD, Emitter, Value, intrinsic, l
 # begins or, if OWN, are brought block by block. Tiles of A are brought to PACKED_A unless it is 0.
 (
     M, N, K, A, A_ROW, A_STEP, B, B_STEP, B_COLUMN, C, C_ROW, BIAS, FLAGS, ELEMENT, WHOLE,
-    PACKED_A, PACKED_B, OWN, TALL, MIDDLE, LOW, PACKED, TRANSPOSE, COPY_A, COPY_B,
-) = range(25)  # fmt: skip
-WORDS, CODES = 25, 7
+    PACKED_A, PACKED_B, OWN, TALL, MIDDLE, LOW, PACKED, PACK, TRANSPOSE, COPY_A, COPY_B,
+) = range(26)  # fmt: skip
+WORDS, CODES = 26, 8
 """Number of words; the last CODES are addresses of microkernels for the dtype."""
 
 TOGETHER = 8
@@ -125,7 +125,7 @@ def pitch(k):
     return k | TOGETHER
 
 
-@kernel
+@microkernel(7)
 def pack_panels(p, first, last, start, depth, target, between):
     """Copy steps `start` to `start + depth` of some columns of B; `between`: bytes from panel to
     panel."""
@@ -153,11 +153,3 @@ def pack_tile(p, first, rows, start, depth, target):
     row, step, wide = argument(p, A_ROW), argument(p, A_STEP), TILE_ROWS * argument(p, ELEMENT)
     source = argument(p, A) + first * row + start * step
     call_address(argument(p, COPY_A), source, step, target, wide, 0, rows, depth)
-
-
-@microkernel(3)
-def pack_steps(p, first, last):
-    """Steps `first` to `last` of k of all panels of B that are not read in place."""
-    between, target = pitch(argument(p, K)) * PANEL_BYTES, argument(p, PACKED_B)
-    columns = argument(p, WHOLE), argument(p, N)
-    pack_panels(p, *columns, first, last - first, target + first * PANEL_BYTES, between)

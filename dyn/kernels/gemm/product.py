@@ -34,6 +34,7 @@ from dyn.kernels.gemm.pack import (
     LOW,
     MIDDLE,
     OWN,
+    PACK,
     PACKED,
     PACKED_A,
     PACKED_B,
@@ -47,7 +48,6 @@ from dyn.kernels.gemm.pack import (
     K,
     M,
     N,
-    pack_panels,
     pack_tile,
     pitch,
 )
@@ -97,7 +97,8 @@ def multiply(p):
             panels = packed_b + (0 if own else (first - whole) // panel * between)
             if own:
                 if first < end:
-                    pack_panels(p, first, end, start, depth, panels, between)
+                    pack = argument(p, PACK)
+                    call_address(pack, p, first, end, start, depth, panels, between)
             else:
                 panels += start * PANEL_BYTES
             i = 0
@@ -132,8 +133,8 @@ def multiply(p):
 # the offsets of the matrices of a batch.
 (
     IN_A, IN_B, IN_C, IN_BIAS, SCRATCH, TABLE, AXIS_A, AXIS_B, AXIS_C, READ_WHOLE, TILE_BYTES,
-    SHARED, OWN_BYTES, BIASED, KIND, BY_ROWS, COUNT, MULTIPLY, PACK_STEPS, TILES,
-) = range(20)  # fmt: skip
+    SHARED, OWN_BYTES, BIASED, KIND, BY_ROWS, COUNT, MULTIPLY, TILES,
+) = range(19)  # fmt: skip
 ARRAYS = AXIS_A
 
 
@@ -173,7 +174,11 @@ def _pack_part(args, chunk, chunks):
     own = room()
     _describe(own, args, 0)
     first, last = bounds(argument(own, K), chunk, chunks, TOGETHER)
-    call_address(argument(args, PACK_STEPS), own, first, last)
+    target = argument(own, PACKED_B) + first * PANEL_BYTES
+    call_address(
+        argument(own, PACK), own, argument(own, WHOLE), argument(own, N), first, last - first,
+        target, pitch(argument(own, K)) * PANEL_BYTES,
+    )  # fmt: skip
 
 
 @task
@@ -221,16 +226,15 @@ def _batch_part(args, chunk, chunks):
 
 @cache
 def _codes(dtype: np.dtype) -> tuple[int, ...]:
-    """Addresses of `multiply`, `pack_steps` and of the microkernels for a dtype."""
-    single = dtype == np.float32
+    """Addresses of `multiply` and of the microkernels for a dtype, as the words of a product."""
     of_dtype = (
-        (tiles.tall_f32, tiles.middle_f32, tiles.low_f32, tiles.packed_f32, transpose_f32,
-         packs.copy_tile_f32, packs.copy_panel_f32)
-        if single
-        else (tiles.tall_f64, tiles.middle_f64, tiles.low_f64, tiles.packed_f64, transpose_f64,
-              packs.copy_tile_f64, packs.copy_panel_f64)
+        (tiles.tall_f32, tiles.middle_f32, tiles.low_f32, tiles.packed_f32,
+         packs.pack_panels, transpose_f32, packs.copy_tile_f32, packs.copy_panel_f32)
+        if dtype == np.float32
+        else (tiles.tall_f64, tiles.middle_f64, tiles.low_f64, tiles.packed_f64,
+              packs.pack_panels, transpose_f64, packs.copy_tile_f64, packs.copy_panel_f64)
     )  # fmt: skip
-    return tuple(k.address for k in (multiply, packs.pack_steps, *of_dtype))
+    return tuple(k.address for k in (multiply, *of_dtype))
 
 
 class Ready(NamedTuple):

@@ -10,13 +10,13 @@ Method: Goto & van de Geijn, Anatomy of High-Performance Matrix Multiplication, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from llvmlite import ir
 from numba import types
 
 from dyn.kernels.runtime.jit import instance, kernel, microkernel
+from dyn.kernels.vector.factors import Rows, accumulate, adjacent, paired, scattered
 from dyn.kernels.vector.simd import (
     BYTE,
     F32,
@@ -28,9 +28,7 @@ from dyn.kernels.vector.simd import (
     choose,
     fma,
     intrinsic,
-    opaque,
     repeat,
-    reread,
 )
 from dyn.kernels.vector.value import branch
 
@@ -42,33 +40,11 @@ HEIGHTS = {16: (14, 8, 4), 8: (6, 4, 2), 4: (6, 4, 2)}[LANES]
 VECTORS = 2
 TILE_ROWS = -(-HEIGHTS[0] // LANES) * LANES
 """Numbers of A per step of k in a packed tile; those beyond its rows are zero."""
-EMBEDS = LANES == 16
-"""Whether a multiplication can itself read a number for all lanes. Processors that run two threads
-on a core hand out instructions, not multiplications, so fewer are faster; but if all rows did so,
-memory could not give as many numbers in a step."""
 WIDE = 3
 """Panels of the widest tile: with them a few rows have sums enough to keep the units busy."""
 
 
-class _Rows(NamedTuple):
-    """How a tile finds its numbers of A.
-
-    Attributes:
-        count: rows.
-        first: what is carried to the first step.
-        address: of the number of a row at the step to which something was carried.
-        following: what is carried to the next step.
-        embedded: whether a row's number is read by each multiplication itself.
-    """
-
-    count: int
-    first: list[Value]
-    address: Callable[[list[Value], int], Any]
-    following: Callable[[list[Value]], list[Value]]
-    embedded: Callable[[int], bool]
-
-
-def _clamped(emit: Emitter, count: int, a: Any, a_row: Any, a_step: Any, height: Any) -> _Rows:
+def _clamped(emit: Emitter, count: int, a: Any, a_row: Any, a_step: Any, height: Any) -> Rows:
     """Rows of which `height` are there; those beyond read what the last one reads."""
     builder = emit.builder
     last = builder.sub(height, WORD(1))
@@ -77,44 +53,14 @@ def _clamped(emit: Emitter, count: int, a: Any, a_row: Any, a_step: Any, height:
         inside = builder.icmp_signed("<", WORD(r), last)
         offset = builder.mul(a_row, builder.select(inside, WORD(r), last))
         starts.append(emit.pointer(builder.add(a, offset), BYTE))
-
-    def address(carried: list[Value], r: int) -> Any:
-        return builder.ptrtoint(builder.gep(starts[r], [carried[0].value]), WORD)
-
-    def following(carried: list[Value]) -> list[Value]:
-        return [opaque(carried[0] + carried[0].made(a_step))]
-
-    return _Rows(count, [Value(builder, WORD(0))], address, following, lambda r: False)
+    return scattered(emit, starts, WORD(0), a_step)
 
 
-def _whole(emit: Emitter, count: int, a: Any, a_row: Any, a_step: Any) -> _Rows:
-    """Rows that are all there, each pair of them at a pointer of its own."""
+def _whole(emit: Emitter, count: int, a: Any, a_row: Any, a_step: Any) -> Rows:
+    """Rows that are all there."""
     builder = emit.builder
-
-    def address(carried: list[Value], r: int) -> Any:
-        pair = carried[r // 2].value
-        return builder.add(pair, a_row) if r % 2 else pair
-
-    def following(carried: list[Value]) -> list[Value]:
-        return [opaque(place + place.made(a_step)) for place in carried]
-
-    pairs = [builder.add(a, builder.mul(a_row, WORD(r))) for r in range(0, count, 2)]
-    first = [Value(builder, pair) for pair in pairs]
-    return _Rows(count, first, address, following, lambda r: EMBEDS and r % 2 == 0)
-
-
-def _packed(emit: Emitter, count: int, a: Any) -> _Rows:
-    """Rows whose numbers are neighbours, TILE_ROWS to a step."""
-    builder = emit.builder
-    stride = WORD(TILE_ROWS * emit.size)
-
-    def address(carried: list[Value], r: int) -> Any:
-        return builder.add(carried[0].value, WORD(r * emit.size))
-
-    def following(carried: list[Value]) -> list[Value]:
-        return [opaque(carried[0] + carried[0].made(stride))]
-
-    return _Rows(count, [Value(builder, a)], address, following, lambda r: EMBEDS and r % 2 == 0)
+    starts = [builder.add(a, builder.mul(a_row, WORD(r))) for r in range(0, count, 2)]
+    return paired(emit, starts, a_row, a_step)
 
 
 def _tile(element: ir.Type, count: int, kind: str) -> Any:
@@ -127,7 +73,8 @@ def _tile(element: ir.Type, count: int, kind: str) -> Any:
     are stored. `bias` is an address or 0.
 
     Kinds: a "whole" tile has all its rows. Of a "clamped" one those beyond `height` read what the
-    last one reads. A "packed" one lies as `_packed` says, whatever a_row and a_step.
+    last one reads. The numbers of a "packed" one are neighbours, TILE_ROWS to a step, whatever
+    a_row and a_step.
     """
 
     @intrinsic
@@ -141,7 +88,7 @@ def _tile(element: ir.Type, count: int, kind: str) -> Any:
             rows = {
                 "whole": lambda: _whole(emit, count, a, a_row, a_step),
                 "clamped": lambda: _clamped(emit, count, a, a_row, a_step, height),
-                "packed": lambda: _packed(emit, count, a),
+                "packed": lambda: adjacent(emit, count, a, WORD(TILE_ROWS * emit.size)),
             }[kind]()
             shifts = [WORD(v * emit.bytes) for v in range(VECTORS)]
             sums = _sum(emit, rows, depth, b, b_step, shifts)
@@ -176,40 +123,30 @@ def _wide_tile(
 
 
 def _sum(
-    emit: Emitter, rows: _Rows, depth: Any, b: Any, b_step: Any, shifts: list[Any]
+    emit: Emitter, rows: Rows, depth: Any, b: Any, b_step: Any, shifts: list[Any]
 ) -> list[list[Value]]:
     """The loop over k; the sums row by row. `shifts` lead to each vector of B."""
     builder, vectors = emit.builder, len(shifts)
+    taken = rows.count * vectors
 
     def step(carried: list[Value]) -> list[Value]:
-        places, b_at, old = carried[: -1 - taken], carried[-1 - taken], carried[-taken:]
-        new = list(old)
-
-        def factor_of(r: int) -> Value:
-            return emit.splat_at(rows.address(places, r))
+        places, b_at, sums = carried[: -1 - taken], carried[-1 - taken], carried[-taken:]
 
         def row_of_b(shift: Any) -> Value:
             return emit.load(builder.add(b_at.value, shift))
 
         # The shorter side of the tile is what the registers hold beside the sums.
         if vectors <= rows.count:
-            row = [row_of_b(shift) for shift in shifts]
-            for r in range(rows.count):
-                factor = factor_of(r)
-                for v in range(vectors):
-                    if v and rows.embedded(r):
-                        reread(builder)
-                        factor = factor_of(r)
-                    new[r * vectors + v] = fma(factor, row[v], old[r * vectors + v])
+            sums = accumulate(emit, rows, places, [row_of_b(shift) for shift in shifts], sums)
         else:
-            factors = [factor_of(r) for r in range(rows.count)]
+            factors = [emit.splat_at(rows.address(places, r)) for r in range(rows.count)]
             for v, shift in enumerate(shifts):
                 numbers = row_of_b(shift)
                 for r in range(rows.count):
-                    new[r * vectors + v] = fma(factors[r], numbers, old[r * vectors + v])
-        return [*rows.following(places), b_at + b_at.made(b_step), *new]
+                    place = r * vectors + v
+                    sums[place] = fma(factors[r], numbers, sums[place])
+        return [*rows.following(places), b_at + b_at.made(b_step), *sums]
 
-    taken = rows.count * vectors
     first = [*rows.first, Value(builder, b), *[emit.numbers(0)] * taken]
     sums = repeat(builder, depth, step, first)[-taken:]
     return [sums[r * vectors : (r + 1) * vectors] for r in range(rows.count)]

@@ -148,14 +148,18 @@ def _drive(pool, code, products, gates, words, chunks, together):
 
 @task
 def _pack_part(args, chunk, chunks):
-    """A share of the panels: words of the matrix, address of `pack_steps`."""
-    first, last = bounds(argument(argument(args, 0), packs.K), chunk, chunks, TOGETHER)
-    call_address(argument(args, 1), argument(args, 0), first, last)
+    """A share of the panels of the matrix that the words describe."""
+    depth, panels = argument(args, packs.K), argument(args, packs.PACKED_B)
+    first, last = bounds(depth, chunk, chunks, TOGETHER)
+    call_address(
+        argument(args, packs.PACK), args, 0, argument(args, packs.N), first, last - first,
+        panels + first * PANEL_BYTES, pitch(depth) * PANEL_BYTES,
+    )  # fmt: skip
 
 
-@kernel(warm=["(int64, int64, int64, int64[::1], int64)"])
-def _pack(pool, part, code, words, chunks):
-    parallel_for(pool, part, pack(words.ctypes.data, code), chunks)
+@kernel(warm=["(int64, int64, int64[::1], int64)"])
+def _pack(pool, part, words, chunks):
+    parallel_for(pool, part, words.ctypes.data, chunks)
 
 
 def packed(b: np.ndarray) -> np.ndarray:
@@ -171,11 +175,12 @@ def packed(b: np.ndarray) -> np.ndarray:
     words[packs.N], words[packs.K], words[packs.ELEMENT] = width, depth, 4
     words[packs.B], words[packs.PACKED_B] = b.ctypes.data, made.ctypes.data
     words[packs.B_STEP], words[packs.B_COLUMN] = b.strides
+    words[packs.PACK] = packs.pack_panels.address
     words[packs.TRANSPOSE] = transpose_f32.address
     words[packs.COPY_B] = packs.copy_panel_f32.address
     chunks = max(1, min(made.size // PACK_GRAIN, 16))
     pool = threads.pool() if chunks > 1 else 0
-    _pack(pool, _pack_part.address, packs.pack_steps.address, words, chunks)
+    _pack(pool, _pack_part.address, words, chunks)
     return made
 
 

@@ -11,18 +11,8 @@ from numba import types
 
 from dyn.kernels.conv.tile import WIDE
 from dyn.kernels.runtime.jit import microkernel
-from dyn.kernels.vector.simd import (
-    BYTE,
-    F32,
-    LANES,
-    WORD,
-    Emitter,
-    Value,
-    fma,
-    intrinsic,
-    opaque,
-    repeat,
-)
+from dyn.kernels.vector.factors import accumulate, paired
+from dyn.kernels.vector.simd import F32, LANES, WORD, Emitter, Value, intrinsic, repeat
 
 PANEL = 2 * LANES
 """Output channels of a panel."""
@@ -37,21 +27,18 @@ def _product(typing: Any, depth: Any, a: Any, a_row: Any, b: Any, c: Any) -> Any
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         depth, a, a_row, b, c = arguments
         emit = Emitter(builder, F32)
-        rows = [
-            emit.pointer(builder.add(a, builder.mul(a_row, WORD(r))), BYTE) for r in range(ROWS)
-        ]
+        starts = [builder.add(a, builder.mul(a_row, WORD(r))) for r in range(0, ROWS, 2)]
+        rows = paired(emit, starts, a_row, WORD(emit.size))
+        places = len(rows.first)
 
         def step(carried: list[Value]) -> list[Value]:
-            offset, b_at, *sums = carried
+            at, b_at, sums = carried[:places], carried[places], carried[places + 1 :]
             panel = [emit.load((b_at + v * emit.bytes).value) for v in range(2)]
-            found = []
-            for r, row in enumerate(rows):
-                number = emit.splat_at(builder.ptrtoint(builder.gep(row, [offset.value]), WORD))
-                found += [fma(number, panel[v], sums[2 * r + v]) for v in range(2)]
-            return [opaque(offset + emit.size), b_at + 2 * emit.bytes, *found]
+            found = accumulate(emit, rows, at, panel, sums)
+            return [*rows.following(at), b_at + 2 * emit.bytes, *found]
 
-        first = [Value(builder, WORD(0)), Value(builder, b)]
-        _, _, *sums = repeat(builder, depth, step, first + [emit.numbers(0)] * (2 * ROWS))
+        first = [*rows.first, Value(builder, b), *[emit.numbers(0)] * (2 * ROWS)]
+        sums = repeat(builder, depth, step, first)[places + 1 :]
         for place, vector in enumerate(sums):
             emit.store(vector, builder.add(c, WORD(place * emit.bytes)))
         return context.get_dummy_value()
