@@ -29,9 +29,9 @@ RESIDENT, LONG, FEW_CHUNKS = 1 << 18, 128, 16
 level cache keeps, chunks are LONG rows or columns, unless that makes less than FEW_CHUNKS."""
 MANY_PANELS = 8
 """So many of a packed B make chunks of columns, even if there are more rows."""
-PER_TILE = 4
-"""Panels, or tiles, of a chunk where tiles of A are packed: each is read so often, and neighbours
-lie in the same lines of the cache."""
+PER_TILE = -(-112 // (HEIGHTS[0] * VECTORS))
+"""Panels, or tiles, of a chunk where tiles of A are packed: so many products of a tile are worth
+it, and neighbours lie in the same lines of the cache."""
 PACK_SHARE = 8
 """Products of tile and panel that make packing a panel cheap enough to be done by every chunk."""
 
