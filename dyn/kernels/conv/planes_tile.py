@@ -14,7 +14,8 @@ from numba import types
 
 from dyn.kernels.conv.tile import WIDE
 from dyn.kernels.runtime.jit import Microkernel, instance
-from dyn.kernels.vector.simd import F32, LANES, WORD, Emitter, Value, fma, intrinsic, repeat
+from dyn.kernels.vector.factors import accumulate, adjacent
+from dyn.kernels.vector.simd import F32, LANES, WORD, Emitter, Value, intrinsic, repeat
 from dyn.kernels.vector.value import branch
 
 MOST = WIDE
@@ -57,23 +58,21 @@ def _tile(channels: int) -> Any:
 
             between, a_step, b_step = word(B_BETWEEN), word(A_STEP), word(B_STEP)
 
-            def run(carried: list[Value]) -> list[Value]:
-                a, b, *sums = carried
-                at, pixels = b.value, []
-                for v in range(vectors):
-                    at = builder.add(at, between) if v else at
-                    pixels.append(emit.load(at))
-                for r in range(channels):
-                    weight = emit.splat_at((a + r * emit.size).value)
-                    for v in range(vectors):
-                        place = r * vectors + v
-                        sums[place] = fma(weight, pixels[v], sums[place])
-                return [a + a.made(a_step), b + b.made(b_step), *sums]
-
             def step(carried: list[Value]) -> list[Value]:
                 entry, a, *sums = carried
                 b = a.made(builder.add(word(B), word_at(entry.value)))
-                a, _, *sums = repeat(builder, word(RUN), run, [a, b, *sums])
+                weights = adjacent(emit, channels, a.value, a_step)
+
+                def run(carried: list[Value]) -> list[Value]:
+                    a, b, *sums = carried
+                    at, pixels = b.value, []
+                    for v in range(vectors):
+                        at = builder.add(at, between) if v else at
+                        pixels.append(emit.load(at))
+                    found = accumulate(emit, weights, [a], pixels, sums)
+                    return [*weights.following([a]), b + b.made(b_step), *found]
+
+                a, _, *sums = repeat(builder, word(RUN), run, [*weights.first, b, *sums])
                 return [entry + 8, a, *sums]
 
             places, row = [], word(C)

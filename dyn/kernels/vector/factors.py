@@ -14,7 +14,7 @@ from dyn.kernels.vector.simd import LANES, WORD, Emitter, Value, fma, opaque, re
 
 EMBEDS = LANES == 16
 """Whether a multiplication can itself read a number for all lanes (AVX-512). Half of the rows do so
-where they can: if all did, memory could not give as many numbers in a step."""
+where they can, and meet two vectors: with more, memory could not give as many numbers in a step."""
 
 
 class Rows(NamedTuple):
@@ -87,7 +87,7 @@ def accumulate(
     for r in range(rows.count):
         factor = emit.splat_at(rows.address(carried, r))
         for v, vector in enumerate(vectors):
-            if v and rows.embedded(r):
+            if v and len(vectors) == 2 and rows.embedded(r):
                 reread(emit.builder)
                 factor = emit.splat_at(rows.address(carried, r))
             found.append(fma(factor, vector, sums[r * len(vectors) + v]))
