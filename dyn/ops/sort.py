@@ -44,7 +44,7 @@ def _topk(x, *, k, axis, largest):
 
 
 _topk.shortcut = lambda x, k, axis, largest: (
-    ordered_of(x.shape, x.dtype, k, largest) if axis == len(x.shape) - 1 else None
+    ordered_of(x.shape, x.dtype, k, largest=largest) if axis == len(x.shape) - 1 else None
 )
 
 
