@@ -144,7 +144,7 @@ def _plan(
 
 
 def extreme(
-    x: np.ndarray, axis: int, keepdims: bool, largest: bool
+    x: np.ndarray, axis: int, *, keepdims: bool, largest: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """(values, int64 places) of the largest or smallest elements along `axis`.
 
@@ -159,8 +159,10 @@ def extreme(
         dense = x.transpose(order)
         if dense.flags.c_contiguous:
             back = np.argsort(order)
-            found = [a.transpose(back) for a in extreme(dense, order.index(axis), True, largest)]
-            values, places = found if keepdims else [a.squeeze(axis) for a in found]
+            found = extreme(dense, order.index(axis), keepdims=True, largest=largest)
+            values, places = (a.transpose(back) for a in found)
+            if not keepdims:
+                values, places = values.squeeze(axis), places.squeeze(axis)
             return values, places
         x = contiguous(x)
     launch, shape = _plan(x.dtype, x.shape, axis, keepdims, largest)
@@ -189,17 +191,17 @@ def extreme_grad(
     return out
 
 
-def _position(x: np.ndarray, axis: int, keepdims: bool, largest: bool) -> np.ndarray:
+def _position(x: np.ndarray, axis: int, *, keepdims: bool, largest: bool) -> np.ndarray:
     if x.size < GRAIN or x.dtype not in _DTYPES:
         return np.asarray((x.argmax if largest else x.argmin)(axis, keepdims=keepdims))
-    return extreme(x, axis, keepdims, largest)[1]
+    return extreme(x, axis, keepdims=keepdims, largest=largest)[1]
 
 
-def argmax(x: np.ndarray, axis: int, keepdims: bool) -> np.ndarray:
+def argmax(x: np.ndarray, axis: int, *, keepdims: bool) -> np.ndarray:
     """Position of the largest element along `axis`, of the first NaN if there is one."""
-    return _position(x, axis, keepdims, True)
+    return _position(x, axis, keepdims=keepdims, largest=True)
 
 
-def argmin(x: np.ndarray, axis: int, keepdims: bool) -> np.ndarray:
+def argmin(x: np.ndarray, axis: int, *, keepdims: bool) -> np.ndarray:
     """Position of the smallest element along `axis`, of the first NaN if there is one."""
-    return _position(x, axis, keepdims, False)
+    return _position(x, axis, keepdims=keepdims, largest=False)

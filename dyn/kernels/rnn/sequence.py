@@ -117,7 +117,7 @@ def _forward(
         step.Y: id(y),
         step.Y_ROW: _row_step(y),
     }
-    walk.walk(step.FORWARD[mode], arrays, products, steps, not reverse, False)
+    walk.walk(step.FORWARD[mode], arrays, products, steps, rising=not reverse, gates_first=False)
     return (gates,) if extra is None else (gates, extra)
 
 
@@ -293,7 +293,7 @@ def _direction_grad(
         step.H0: id(before),
         step.C0: id(cells),
     }
-    walk.walk(step.BACKWARD[mode], arrays, products, steps, reverse, True)
+    walk.walk(step.BACKWARD[mode], arrays, products, steps, rising=reverse, gates_first=True)
     start = None if h is None else before
     grads = (ga, *_weight_grads(ga, gback, x, y, start, alive, reverse), gh)
     return (*grads, gc) if mode == "lstm" else grads
