@@ -13,7 +13,7 @@ import numpy as np
 
 from dyn.kernels.conv import copy
 from dyn.kernels.conv import depthwise_tile as tile
-from dyn.kernels.conv.bands import JOB_BYTES, Phase
+from dyn.kernels.conv.bands import JOB_BYTES, Phase, gap_of
 from dyn.kernels.conv.shapes import BandLayout, Channels, View, band_words, words_of
 from dyn.kernels.runtime.bytes import clear_bytes, put_word
 from dyn.kernels.runtime.drive import Form
@@ -117,19 +117,13 @@ def depthwise(plan, chunk, chunks):
 # ---- plans -------------------------------------------------------------------------------------
 
 
-def _gap(numbers: Sequence[int]) -> int | None:
-    """The distance between equally spaced numbers; 1 for a single one, None if they are not."""
-    gaps = set(np.diff(numbers).tolist())
-    return 1 if not gaps else gaps.pop() if len(gaps) == 1 else None
-
-
 def fits(source: View, phases: list[Phase], stride: int) -> bool:
     """Whether there are kernels for these windows."""
     if source.dtype != np.float32 or source.shape[1] < LANES or not source.has_channels_last:
         return False
     for phase in phases:
         down, across = phase.taps
-        gaps = [_gap(n) for n in (down.offsets, down.indices, across.offsets, across.indices)]
+        gaps = [gap_of(n) for n in (down.offsets, down.indices, across.offsets, across.indices)]
         if None in gaps or (gaps[2] != 1 and stride != 1):
             return False
         if (len(across.offsets), stride) not in tile.ROWS:
@@ -139,7 +133,7 @@ def fits(source: View, phases: list[Phase], stride: int) -> bool:
 
 def _lattices(phase: Phase) -> list[tuple[Phase, int, int]]:
     """A phase cut into columns that see every gap-th pixel; first pixel and gap of each."""
-    gap = _gap(phase.taps[1].offsets) or 1
+    gap = gap_of(phase.taps[1].offsets) or 1
     height, width = phase.size
     return [
         (
@@ -172,7 +166,8 @@ class DepthwisePlan:
         step: tuple[int, int],
         channels: Channels,
         window: tuple[int, int],
-        relu: bool,
+        *,
+        relu: bool = False,
     ) -> None:
         self.phases = phases
         layout = BandLayout(source, phases, step, channels._replace(lanewise=False))
@@ -213,7 +208,7 @@ class DepthwisePlan:
             down, across = phase.taps
             start = HEADER_WORDS + number * PHASE_WORDS
             h_gap, h_index, w_index = (
-                _gap(n) or 1 for n in (down.offsets, down.indices, across.indices)
+                gap_of(n) or 1 for n in (down.offsets, down.indices, across.indices)
             )
             code = tile.ROWS[len(across.offsets), step[1]]
             for word, value in {
