@@ -187,7 +187,7 @@ def _end(recorder: Recorder, result: Any) -> tuple[End, list[str], list[np.ndarr
 def _need_no_hidden_state(recorder: Recorder) -> None:
     """Refuse attributes that were read as constants and are now bound to something else."""
     session = recorder.session
-    after = {path: tensor for path, tensor in session.model.temporaries().items()}
+    after = session.model.temporaries()
     for path, before in session.temporaries.values():
         line = recorder.read_as_constant(before)
         if line is not None and after.get(path) is not before:

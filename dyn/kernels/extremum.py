@@ -9,7 +9,9 @@ themselves as the best so far. Dtypes without an instance below are numpy's.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -114,16 +116,16 @@ def _put(args, chunk, chunks):
             out[at + indices[source + j] * behind + j] = g[source + j]
 
 
-def _made(name, body, largest):
+def _made(name: str, body: Callable[..., None], *, largest: bool) -> dict[np.dtype, Any]:
     narrow = instances(name, body, "f4 i4", PLACE=np.int32(0), LARGEST=largest)
     return narrow | instances(name, body, "f8 i8", PLACE=np.int64(0), LARGEST=largest)
 
 
 _TASKS = {
-    (True, True): _made("largest_of_rows", _rows, True),
-    (True, False): _made("smallest_of_rows", _rows, False),
-    (False, True): _made("largest_of_blocks", _blocks, True),
-    (False, False): _made("smallest_of_blocks", _blocks, False),
+    (True, True): _made("largest_of_rows", _rows, largest=True),
+    (True, False): _made("smallest_of_rows", _rows, largest=False),
+    (False, True): _made("largest_of_blocks", _blocks, largest=True),
+    (False, False): _made("smallest_of_blocks", _blocks, largest=False),
 }
 """By whether nothing lies behind the axis and whether the largest is looked for, then by dtype."""
 _PUT = instances("put_extreme", _put, "f4 f8")

@@ -34,7 +34,7 @@ from dyn.ops.unary import cast
 
 def _infer_position(x: Type, *, axis: int, keepdims: bool) -> Type:
     need_elements(x, (axis,))
-    return Type(reduced_shape(x.shape, (axis,), keepdims), I64)
+    return Type(reduced_shape(x.shape, (axis,), keepdims=keepdims), I64)
 
 
 @op(infer=_infer_position, differentiable=False)

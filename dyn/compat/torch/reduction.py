@@ -99,7 +99,7 @@ def _spread(function: Any) -> Any:
 var, std = _spread(reduce.var), _spread(reduce.std)
 
 
-def _extreme(function: Any, largest: bool, other: Any, kind: Any) -> Any:
+def _extreme(function: Any, other: Any, kind: Any, *, largest: bool) -> Any:
     def along(x: Any, dim: Any = None, keepdim: bool = False, **named: Any) -> Any:
         if isinstance(dim, Tensor):
             return other(x, dim)
@@ -107,8 +107,7 @@ def _extreme(function: Any, largest: bool, other: Any, kind: Any) -> Any:
             return function(x)
         if x.ndim:
             return kind(*search.extreme(x, dim, keepdim, largest))
-        found = search.extreme(shape.reshape(x, [1]), 0, False, largest)
-        return kind(*found)
+        return kind(*search.extreme(shape.reshape(x, [1]), 0, keepdim=False, largest=largest))
 
     along.__name__ = function.__name__
     along.__doc__ = (
@@ -118,8 +117,8 @@ def _extreme(function: Any, largest: bool, other: Any, kind: Any) -> Any:
     return along
 
 
-max = _extreme(reduce.max, True, extremes.maximum, MaxResult)
-min = _extreme(reduce.min, False, extremes.minimum, MinResult)
+max = _extreme(reduce.max, extremes.maximum, MaxResult, largest=True)
+min = _extreme(reduce.min, extremes.minimum, MinResult, largest=False)
 
 
 def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:

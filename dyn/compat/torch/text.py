@@ -135,7 +135,7 @@ def _edges(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _row(array: np.ndarray, form: Any, shorten: bool, indent: int) -> str:
+def _row(array: np.ndarray, form: Any, indent: int, *, shorten: bool) -> str:
     n = _options.edgeitems
     items = [form.padded(item) for item in array]
     if shorten and len(items) > 2 * n:
@@ -153,8 +153,8 @@ def _block(array: np.ndarray, form: Any, shorten: bool, indent: int) -> str:
         # The middle is cut before numbers are written: a row may be long.
         if shorten and array.size > 2 * n:
             whole = np.concatenate([array[: n + 1], array[-n:]])
-            return _row(whole, form, True, indent)
-        return _row(array, form, False, indent)
+            return _row(whole, form, indent, shorten=True)
+        return _row(array, form, indent, shorten=False)
     parts: list[Any] = list(array)
     cut = shorten and len(parts) > 2 * n
     if cut:

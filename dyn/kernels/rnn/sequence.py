@@ -317,11 +317,11 @@ def _weight_grads(
     """
     flat = _flat(ga)
     gw = matmul(flat.T, _flat(x))
-    gb = np.asarray(reductions.sum(flat, (0,), False))
+    gb = np.asarray(reductions.sum(flat, (0,), keepdims=False))
     if gback is None:
         return gw, _weight_of_state(ga, y, h, lengths, reverse), gb, gb.copy()
     two = 2 * gback.shape[2]
     parts = (ga[:, :, :two], gback)
     gr = np.concatenate([_weight_of_state(g, y, h, lengths, reverse) for g in parts])
-    grb = np.concatenate([gb[:two], reductions.sum(_flat(gback), (0,), False)])
+    grb = np.concatenate([gb[:two], reductions.sum(_flat(gback), (0,), keepdims=False)])
     return gw, gr, gb, grb
