@@ -180,7 +180,7 @@ def product(sizes: Sequence[Any]) -> Any:
 
 
 def window(
-    size: Any, kernel: Any, stride: int, low: Any, high: Any, dilation: int, ceil: bool
+    size: Any, kernel: Any, stride: int, low: Any, high: Any, dilation: int, *, ceil: bool
 ) -> Any:
     """Number of positions of a sliding window along one axis.
 

@@ -104,10 +104,10 @@ def _channels(w: View, groups: int, *, transposed: bool = False) -> Channels:
     outer, inner = w.shape[0] // groups, w.shape[1]
     window_steps = (window[0], window[1])
     if _is_depthwise(w.shape, groups):
-        return Channels(1, 1, w.shape[0], 0, 0, so, window_steps, True)
+        return Channels(1, 1, w.shape[0], 0, 0, so, window_steps, lanewise=True)
     if transposed:
-        return Channels(groups, outer, inner, so * outer, so, si, window_steps, False)
-    return Channels(groups, inner, outer, so * outer, si, so, window_steps, False)
+        return Channels(groups, outer, inner, so * outer, so, si, window_steps, lanewise=False)
+    return Channels(groups, inner, outer, so * outer, si, so, window_steps, lanewise=False)
 
 
 def _winograd_side(
