@@ -152,6 +152,17 @@ class BandLayout:
             rows -= 1
         return rows
 
+    def rows_shared(self, limit: int, shares: int) -> int:
+        """Rows of outputs whose band takes `limit` bytes, and that give each share a band.
+
+        Four rows are a band even beyond the limit: what two bands see is read twice.
+        """
+        height, images = self.out[0], self.source.shape[0]
+        rows = height
+        while rows > 4 and self.height(rows) * self.row_bytes > limit:
+            rows -= 1
+        return max(1, min(rows, -(-height * images // shares)))
+
     def steps(self, rows: int) -> tuple[int, int, int, int]:
         """Bytes between images, rows, pixels and channels in a band of `rows` source rows."""
         if not self.copied:
