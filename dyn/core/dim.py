@@ -34,7 +34,10 @@ class SizeScope:
 
     def lift(self, dim: Dim) -> Any:
         """A Dim meets a float or a Tensor: the 0-d int64 Tensor that stands for it."""
-        raise AttributeValueError("a symbolic size left the trace in which it has a meaning")
+        raise AttributeValueError(
+            f"the symbolic size {dim.expr} left the trace in which it has a meaning; take sizes "
+            "of a tensor anew in each call instead of keeping them"
+        )
 
 
 class Dim:

@@ -98,12 +98,14 @@ class Optimizer:
                     self._groups.append(keyed[key])
                 keyed[key].parameters.append(p)
                 self._parameter_list.append(p)
-        names = [p.name for p in self._parameter_list]
-        if len({id(p) for p in self._parameter_list}) != len(names):
-            raise AttributeValueError("some parameter is given to the optimizer twice")
-        if len(set(names)) != len(names):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            raise AttributeValueError(f"several parameters are named {twice[0]!r}; rename them")
+        names: dict[str, Any] = {}
+        for p in self._parameter_list:
+            if p.name not in names:
+                names[p.name] = p
+                continue
+            if names[p.name] is p:
+                raise AttributeValueError(f"{p.name!r} is given to the optimizer twice")
+            raise AttributeValueError(f"several parameters are named {p.name!r}; rename them")
 
     def _decay_of(self, parameter: Any, decay: WeightDecay | None) -> WeightDecay | None:
         """The decay of one parameter, when a subclass has rules of its own."""
