@@ -63,7 +63,7 @@ class Live(Protocol):
         """State by name, as the last run left it."""
         ...
 
-    def restart(self, attributes: bool = True) -> None:
+    def restart(self, *, attributes: bool = True) -> None:
         """Back to the state before the first run; of attributes of layers only if wanted."""
         ...
 
@@ -141,6 +141,7 @@ class Verifier:
         self,
         sizes: Mapping[str, int],
         first: Sequence[np.ndarray] | None = None,
+        *,
         may_refuse: bool = False,
     ) -> Trial | None:
         """Successive calls of the model at one set of sizes; None if it refuses them."""
