@@ -19,7 +19,7 @@ from dyn.core.expr import Expr
 from dyn.core.op import Type
 from exporter.builder import Builder, Scope, Val, tensor_type
 from exporter.errors import UnsupportedOpError
-from exporter.peephole import live, reads
+from exporter.nodes import live, reads, rename
 from exporter.registry import LOWERINGS, NodeView
 from exporter.wider import in_wider_types
 from tracer.graph import Block, Graph, Node, Stored, Value
@@ -285,26 +285,9 @@ class _Lowering:
                 renamed[val.name] = name
             else:
                 copies.append((name, val))
-        for node in _walk(b.nodes):
-            _rename(node.input, renamed)
-            _rename(node.output, renamed)
+        rename(b.nodes, renamed)
         for name, val in copies:
             b.add_node("Identity", [str(renamed.get(val.name, val.name))], [name])
-
-
-def _rename(names: Any, renamed: dict[str, str]) -> None:
-    for i, name in enumerate(names):
-        if name in renamed:
-            names[i] = renamed[name]
-
-
-def _walk(nodes: Any) -> Any:
-    """All NodeProtos, also those of sub-graphs."""
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _walk(attribute.g.node)
 
 
 def _all_reads(graph: Graph) -> set[Value]:
