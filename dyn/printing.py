@@ -78,16 +78,15 @@ def array_text(array: np.ndarray, indent: int = 0) -> str:
     if array.dtype.name == "bfloat16":
         array = array.astype(np.float32)
     shorten = array.size > _options.threshold
-    shown = _edges(array) if shorten else array
+    shown = edges(array, _options.edgeitems) if shorten else array
     items = [_number(item) for item in shown.ravel()]
     width = max(map(len, items))
     signed = array.dtype.kind in "if" and bool((shown < 0).any())
     return _block(array, shorten, indent, width, signed)
 
 
-def _edges(array: np.ndarray) -> np.ndarray:
-    """What stays of an array when the middle of every long axis is left out."""
-    n = _options.edgeitems
+def edges(array: np.ndarray, n: int) -> np.ndarray:
+    """What stays of an array when of every long axis the first and last n places are left."""
     for axis, size in enumerate(array.shape):
         if size > 2 * n:
             array = np.take(array, [*range(n), *range(size - n, size)], axis)

@@ -341,7 +341,7 @@ class Builder:
         """`value` in another element type."""
         return self.op("Cast", value, to=tensor_type(np.dtype(dtype)))
 
-    def axes(self, op_type: str, value: Val, axes: Any, keepdims: bool = True) -> Val:
+    def axes(self, op_type: str, value: Val, axes: Any, *, keepdims: bool = True) -> Val:
         """A reduction: axes are an attribute up to opset 17 and an input after (Sum since 13)."""
         keep = int(keepdims)
         if axes is None:

@@ -22,6 +22,7 @@ from exporter import model as files
 from exporter.errors import ExportError
 from exporter.functions import into_functions
 from exporter.lowering import NEXT, Lowered, lower, require_coverage
+from exporter.nodes import walk
 from exporter.opset import DEFAULT_OPSET, IR_VERSION, check_opset, check_runtime
 from exporter.report import Comparison, Report
 from exporter.target import TEST_DATA, check_target, staged
@@ -180,7 +181,7 @@ def report(
         path=path,
         opset=lowered.opset,
         ir_version=IR_VERSION[lowered.opset],
-        nodes=_count(skeleton.graph.node) + sum(_count(f.node) for f in lowered.functions),
+        nodes=sum(1 for part in (skeleton.graph, *lowered.functions) for _ in walk(part.node)),
         bytes=size,
         initializers=tuple(v.name for v in (*graph.params, *graph.buffers)),
         states=dict(lowered.states),
@@ -192,11 +193,4 @@ def report(
         guards=tuple(guards + [str(a) for a in graph.assumptions]),
         notes=tuple(notes),
         verified=compared,
-    )
-
-
-def _count(nodes: Any) -> int:
-    return sum(
-        1 + sum(_count(a.g.node) for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
-        for node in nodes
     )

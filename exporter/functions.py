@@ -18,7 +18,7 @@ from onnx import helper
 
 from exporter.builder import VALUES, Names, tensor_proto
 from exporter.lowering import Lowered
-from exporter.peephole import reads
+from exporter.nodes import reads, subgraphs, walk
 
 DOMAIN = "dyn.layers"
 VERSION = 1
@@ -189,12 +189,11 @@ class _Local:
         kept = [e for e in node.metadata_props if e.key not in ("dyn.layer", VALUES)]
         del node.metadata_props[:]
         node.metadata_props.extend(kept)
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                for value in (*attribute.g.input, *attribute.g.output):
-                    value.name = self[value.name]
-                for inner in attribute.g.node:
-                    self.rename(inner)
+        for graph in subgraphs(node):
+            for value in (*graph.input, *graph.output):
+                value.name = self[value.name]
+            for inner in graph.node:
+                self.rename(inner)
 
 
 class _Numbered(_Local):
@@ -215,7 +214,7 @@ def _bare(function: onnx.FunctionProto) -> onnx.FunctionProto:
     bare.input[:] = [local[name] for name in function.input]
     for node in bare.node:
         local.rename(node)
-        _strip(node)
+    _strip(bare.node)
     bare.output[:] = [local[name] for name in function.output]
     return bare
 
@@ -227,11 +226,8 @@ def _in_order(node: onnx.NodeProto) -> Iterator[str]:
     yield from sorted(reads(node) - set(own))
 
 
-def _strip(node: onnx.NodeProto) -> None:
-    """Take away what does not change what a node computes."""
-    del node.metadata_props[:]
-    node.doc_string = ""
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            for inner in attribute.g.node:
-                _strip(inner)
+def _strip(nodes: Iterable[onnx.NodeProto]) -> None:
+    """Take away what does not change what nodes compute."""
+    for node in walk(nodes):
+        del node.metadata_props[:]
+        node.doc_string = ""

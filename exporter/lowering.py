@@ -19,7 +19,7 @@ from dyn.core.expr import Expr
 from dyn.core.op import Type
 from exporter.builder import Builder, Scope, Val, tensor_type
 from exporter.errors import UnsupportedOpError
-from exporter.peephole import live, reads
+from exporter.nodes import live, reads, rename
 from exporter.registry import LOWERINGS, NodeView
 from exporter.wider import in_wider_types
 from tracer.graph import Block, Graph, Node, Stored, Value
@@ -212,6 +212,11 @@ class _Lowering:
         self.block(child, block)
         return self.close(child, block, [], name)
 
+    def enter(self, child: Builder, value: Value) -> onnx.ValueInfoProto:
+        """Name an input of a block in its sub-graph, and declare it there."""
+        self.values[value] = Val(child.names.fresh(value.name))
+        return _declared(self.values[value].name, value.type)
+
     def close(
         self, child: Builder, block: Block, inputs: list[onnx.ValueInfoProto], name: str
     ) -> onnx.GraphProto:
@@ -222,7 +227,7 @@ class _Lowering:
             val = self.values[value]
             if val.name not in made or any(o.name == val.name for o in outputs):
                 val = child.copy(val)
-            outputs.append(helper.make_tensor_value_info(val.name, *_info(value.type, loose=True)))
+            outputs.append(_declared(val.name, value.type))
         nodes = live(child.nodes, [output.name for output in outputs])
         return helper.make_graph(nodes, name, inputs, outputs)
 
@@ -240,10 +245,7 @@ class _Lowering:
             helper.make_tensor_value_info(counter, onnx.TensorProto.INT64, []),
             helper.make_tensor_value_info(going, onnx.TensorProto.BOOL, []),
         ]
-        for value in body.inputs:
-            name = child.names.fresh(value.name)
-            self.values[value] = Val(name)
-            infos.append(helper.make_tensor_value_info(name, *_info(value.type, loose=True)))
+        infos += [self.enter(child, value) for value in body.inputs]
         self.block(child, body)
         for value, result in zip(test.inputs, body.outputs, strict=True):
             self.values[value] = self.values[result]
@@ -262,9 +264,7 @@ class _Lowering:
         child = b.child()
         infos = []
         for value in body.inputs:
-            name = child.names.fresh(value.name)
-            self.values[value] = Val(name)
-            infos.append(helper.make_tensor_value_info(name, *_info(value.type, loose=True)))
+            infos.append(self.enter(child, value))
             self.bind_sizes(child, value)
         self.block(child, body)
         graph = self.close(child, body, infos, "body")
@@ -285,26 +285,9 @@ class _Lowering:
                 renamed[val.name] = name
             else:
                 copies.append((name, val))
-        for node in _walk(b.nodes):
-            _rename(node.input, renamed)
-            _rename(node.output, renamed)
+        rename(b.nodes, renamed)
         for name, val in copies:
             b.add_node("Identity", [str(renamed.get(val.name, val.name))], [name])
-
-
-def _rename(names: Any, renamed: dict[str, str]) -> None:
-    for i, name in enumerate(names):
-        if name in renamed:
-            names[i] = renamed[name]
-
-
-def _walk(nodes: Any) -> Any:
-    """All NodeProtos, also those of sub-graphs."""
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _walk(attribute.g.node)
 
 
 def _all_reads(graph: Graph) -> set[Value]:
@@ -329,14 +312,13 @@ _UNKNOWN = re.compile(r"\b_(?=\w)")
 """The start of a size that depends on values; no declared size has the "?" that replaces it."""
 
 
-def _info(type_: Type, loose: bool = False) -> tuple[int, list[Any] | None]:
-    """Element type and shape for a ValueInfoProto; `loose` leaves symbolic sizes open."""
-    shape = [
-        n if not isinstance(n, Expr) else (None if loose else _UNKNOWN.sub("?", str(n)))
-        for n in type_.shape
-    ]
+def value_info(type_: Type) -> tuple[int, list[Any]]:
+    """Element type and shape as a file declares them; symbolic sizes are texts."""
+    shape = [_UNKNOWN.sub("?", str(n)) if isinstance(n, Expr) else n for n in type_.shape]
     return tensor_type(type_.dtype), shape
 
 
-value_info = _info
-__all__ = ["CONTROL_FLOW", "NEXT", "Lowered", "lower", "require_coverage", "unsupported"]
+def _declared(name: str, type_: Type) -> onnx.ValueInfoProto:
+    """An input or output of a sub-graph, symbolic sizes left open."""
+    shape = [None if isinstance(n, Expr) else n for n in type_.shape]
+    return helper.make_tensor_value_info(name, tensor_type(type_.dtype), shape)

@@ -1,4 +1,4 @@
-"""Small savings while nodes are made: moves that undo or follow each other, and nodes nobody reads.
+"""Small savings while nodes are made: moves that undo or follow each other, and repeated calls.
 
 Only what holds for every input of every operator is done here; a better choice of operators belongs
 in the lowering that knows the op.
@@ -6,7 +6,7 @@ in the lowering that knows the op.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -72,28 +72,3 @@ def simplified(
             inputs = [before.input[0], *inputs[1:]]
             before = maker(inputs[0])
     return op_type, list(inputs), dict(attrs)
-
-
-def live(nodes: Sequence[onnx.NodeProto], wanted: Iterable[str]) -> list[onnx.NodeProto]:
-    """The nodes that the wanted values need, in their order."""
-    needed = set(wanted)
-    kept = []
-    for node in reversed(nodes):
-        if any(output in needed for output in node.output):
-            needed.update(reads(node))
-            kept.append(node)
-    return kept[::-1]
-
-
-def reads(node: onnx.NodeProto) -> set[str]:
-    """Names of the values that a node reads, those read from outside by its sub-graphs too."""
-    found = {name for name in node.input if name}
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            graph = attribute.g
-            own = {value.name for value in graph.input}
-            own.update(name for inner in graph.node for name in inner.output)
-            for inner in graph.node:
-                found |= reads(inner) - own
-            found.update({output.name for output in graph.output} - own)
-    return found

@@ -8,11 +8,11 @@ builder whether the target has an operator).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from dyn.core.errors import SourceLine
-from dyn.core.op import Type
+from dyn.core.op import OPS, Type
 
 LOWERINGS: dict[str, Callable[[Any, NodeView], Any]] = {}
 """Lowering by op name: the only registry in exporter."""
@@ -29,7 +29,6 @@ class NodeView:
         input_types, output_types: shape (of int or Expr) and numpy dtype per value.
         used: which outputs anything reads; a private output that is not used may be left out.
         layer, where: path of the layer and line of the user's code, for messages.
-        graphs: sub-graphs of control-flow nodes, by attribute name.
     """
 
     op: str
@@ -40,7 +39,10 @@ class NodeView:
     used: list[bool]
     layer: str = ""
     where: SourceLine | None = None
-    graphs: dict[str, Any] = field(default_factory=dict)
+
+    def named(self) -> dict[str, Any]:
+        """The inputs by the names that the op declares, for ops with a fixed number of them."""
+        return dict(zip(OPS[self.op].inputs, self.inputs, strict=True))
 
     @property
     def x(self) -> Any:

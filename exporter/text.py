@@ -13,6 +13,7 @@ from typing import Any
 import onnx
 from onnx import helper
 
+from exporter.nodes import walk
 from exporter.serving.onnxfile import read_onnx
 from exporter.serving.signature import TensorInfo
 
@@ -48,8 +49,8 @@ def show_text(path: Path, nodes: bool = False) -> str:
         *_listed("output", (o for o in file.outputs if o.name not in next_states)),
         *_listed("state", (i for i in file.inputs if i.name in file.states)),
     ]
-    counts = Counter(node.op_type for node in _walk(model.graph.node))
-    counts.update(node.op_type for f in model.functions for node in _walk(f.node))
+    counts = Counter(node.op_type for node in walk(model.graph.node))
+    counts.update(node.op_type for f in model.functions for node in walk(f.node))
     total, stored = sum(counts.values()), len(model.graph.initializer)
     lines.append(f"{total} nodes, {stored} initializers")
     lines += [f"  {n:5}  {name}" for name, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))]
@@ -64,14 +65,6 @@ def show_text(path: Path, nodes: bool = False) -> str:
 def _listed(title: str, infos: Iterable[TensorInfo]) -> Iterator[str]:
     for info in infos:
         yield f"{title:<7} {info.name}: {info}"
-
-
-def _walk(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _walk(attribute.g.node)
 
 
 def _graph_lines(graph: onnx.GraphProto) -> Iterator[str]:

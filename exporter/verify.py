@@ -63,7 +63,7 @@ class Live(Protocol):
         """State by name, as the last run left it."""
         ...
 
-    def restart(self, attributes: bool = True) -> None:
+    def restart(self, *, attributes: bool = True) -> None:
         """Back to the state before the first run; of attributes of layers only if wanted."""
         ...
 
@@ -141,6 +141,7 @@ class Verifier:
         self,
         sizes: Mapping[str, int],
         first: Sequence[np.ndarray] | None = None,
+        *,
         may_refuse: bool = False,
     ) -> Trial | None:
         """Successive calls of the model at one set of sizes; None if it refuses them."""
@@ -372,26 +373,25 @@ def difference(wanted: np.ndarray, given: np.ndarray) -> tuple[float, float]:
 
 
 def random_results(graph: Graph) -> set[str]:
-    """Names of the outputs and states that random numbers reach."""
-    tainted: set[Value] = set()
-    for node in graph.walk():
-        drawn = any(
-            OPS[inner.op].random
-            for inner in (node, *(n for block in node.blocks.values() for n in block.walk()))
-            if inner.op in OPS
-        )
-        if drawn or any(v in tainted for v in node.inputs if v is not None):
-            tainted.update(node.outputs)
-    results = [*zip(graph.output_names, graph.outputs, strict=True)]
+    """Names of the outputs and states that random numbers reach, in whichever call."""
+    reached: set[Value] = set()
+    results = list(zip(graph.output_names, graph.outputs, strict=True))
     results += [(state.name, state.next) for state in graph.states]
-    if any(state.next in tainted for state in graph.states):
-        # Random state reaches in the next call whatever reads it.
-        carried = {s.value for s in graph.states if s.value is not None and s.next in tainted}
+    known = -1
+    while len(reached) > known:
+        known = len(reached)
         for node in graph.walk():
-            if any(v in carried for v in node.inputs if v is not None):
-                carried.update(node.outputs)
-        tainted |= carried  # type: ignore[arg-type]
-    return {name for name, value in results if value in tainted}
+            if _is_reached(node, reached):
+                reached.update(node.outputs)
+        # State that is random is read so in the next call.
+        reached.update(s.value for s in graph.states if s.value is not None and s.next in reached)
+    return {name for name, value in results if value in reached}
 
 
-__all__ = ["Live", "Verifier", "difference", "nudged", "random_results"]
+def _is_reached(node: Node, reached: set[Value]) -> bool:
+    """Whether a node draws, or reads or hands on a reached value, its blocks included."""
+    nodes = [node, *(inner for block in node.blocks.values() for inner in block.walk())]
+    read = [value for one in nodes for value in one.inputs]
+    read += [value for block in node.blocks.values() for value in block.outputs]
+    draws = any(OPS[one.op].random for one in nodes if one.op in OPS)
+    return draws or any(value in reached for value in read)

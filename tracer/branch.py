@@ -14,7 +14,7 @@ from typing import Any
 
 from dyn.core.errors import SourceLine, is_ours
 from dyn.core.op import Type
-from tracer.errors import TraceError
+from tracer.errors import TraceError, headline
 from tracer.graph import Assumption, Block, Node, Value
 from tracer.match import same_attrs, same_block
 
@@ -213,7 +213,7 @@ def _cannot_run(path: Path, error: Exception) -> TraceError:
     index = len(path.decisions) - 1
     return TraceError(
         f"the side of the condition where it is {path.decisions[index]} cannot be recorded with "
-        f"this sample: {str(error).splitlines()[0]}. Give an InputSpec(example=...) for which "
+        f"this sample ({headline(error)}). Give an InputSpec(example=...) for which "
         "both sides run, or write it with dyn.where",
         where=path.lines[index],
     )

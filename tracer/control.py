@@ -22,7 +22,7 @@ from dyn.ops import control as eager
 from tracer.branch import End, Path, assumptions, explore
 from tracer.errors import TraceError
 from tracer.graph import Block, Value
-from tracer.merge import common_type, may_be_one, merge, need_same_structure
+from tracer.merge import common_type, may_be_one, merge, need_same_structure, nesting_text
 from tracer.session import FROZEN, TRACED
 from tracer.text import type_text
 
@@ -187,9 +187,13 @@ def _cond(
     pairs = list(zip(then.block.outputs, other.block.outputs, strict=False))
     fits = all(may_be_one(a.type, b.type) for a, b in pairs)
     if then.structure != other.structure or not fits:
+        alike = then.structure == other.structure
+        returned = [
+            _types_text(side) if alike else nesting_text(side.structure) for side in (then, other)
+        ]
         raise TraceError(
             "the functions of dyn.cond must return the same structure of tensors of the same "
-            f"shapes and dtypes; true_fn returns {_types_text(then)}, false_fn {_types_text(other)}"
+            f"shapes and dtypes; true_fn returns {returned[0]}, false_fn {returned[1]}"
         )
     if not pairs:
         return then.structure
@@ -211,7 +215,7 @@ def _cond(
 
 
 def _types_text(side: Recorded) -> str:
-    return ", ".join(type_text(value.type) for value in side.block.outputs) or "nothing"
+    return ", ".join(type_text(value.type) for value in side.block.outputs)
 
 
 def _while_loop(
@@ -251,7 +255,10 @@ def _need_same_loop(
 ) -> None:
     """Raise unless what a step returns can be given to the next step."""
     if after != structure:
-        raise TraceError(f"each {what} must keep its structure from step to step")
+        raise TraceError(
+            f"each {what} must keep its structure from step to step; before a step it is "
+            f"{nesting_text(structure)}, after it {nesting_text(after)}"
+        )
     for (path, _), a, b in zip(leaves, before, step.block.outputs, strict=False):
         if a.type != b.type:
             raise TraceError(

@@ -94,21 +94,25 @@ def _structure(segment: Segment, line: SourceLine | None) -> tuple[Any, SourceLi
     )
     if true != false:
         raise TraceError(
-            f"the forward returns {_nesting(true)} (last line {true_line}) if the condition is "
-            f"true and {_nesting(false)} (last line {false_line}) if it is false; both sides must "
-            "return the same number of tensors, nested alike",
+            f"the forward returns {nesting_text(true)} (last line {true_line}) if the condition is "
+            f"true and {nesting_text(false)} (last line {false_line}) if it is false; both sides "
+            "must return the same number of tensors, nested alike",
             where=then.where,
         )
     return true, true_line
 
 
-def _nesting(structure: Any) -> str:
+def nesting_text(structure: Any) -> str:
+    """How results are nested, in the notation of Python: `(a tensor, {'y': a tensor})`."""
     if isinstance(structure, Leaf):
         return "a tensor"
     if isinstance(structure, dict):
-        return "{" + ", ".join(f"{k!r}: {_nesting(v)}" for k, v in structure.items()) + "}"
-    if isinstance(structure, (tuple, list)):
-        return "(" + ", ".join(map(_nesting, structure)) + ")"
+        return "{" + ", ".join(f"{k!r}: {nesting_text(v)}" for k, v in structure.items()) + "}"
+    if isinstance(structure, list):
+        return "[" + ", ".join(map(nesting_text, structure)) + "]"
+    if isinstance(structure, tuple):
+        inner = ", ".join(map(nesting_text, structure))
+        return f"({inner},)" if len(structure) == 1 else f"({inner})"
     return repr(structure)
 
 

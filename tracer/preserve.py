@@ -56,7 +56,7 @@ class Snapshot:
             if _differs(before.get(name, _ABSENT), layer.__dict__.get(name, _ABSENT), contents)
         ]
 
-    def restore(self, attributes: bool = True) -> None:
+    def restore(self, *, attributes: bool = True) -> None:
         """Put everything back. May be called several times.
 
         Args:

@@ -47,7 +47,7 @@ class Recorder(Observer, SizeScope):
     Attributes:
         session: what all runs share.
         paths: the path that nodes are recorded on; inner ones belong to blocks being recorded.
-        states: last value and line of each piece of state written in this run.
+        states: line at which each piece of state was last written in this run.
     """
 
     def __init__(self, session: Session, path: Path):
@@ -106,13 +106,17 @@ class Recorder(Observer, SizeScope):
         if isinstance(tensor, Parameter) or (isinstance(tensor, Buffer) and tensor.persistable):
             model = self.session.model
             untrained = bool(model.optimizers) and not model.training
-            self._refuse(refusals.not_registered(tensor, created, model.closed, untrained, where))
+            self._refuse(
+                refusals.not_registered(
+                    tensor, where, created=created, in_model=model.closed, untrained=untrained
+                )
+            )
         elif not (created or isinstance(tensor, Buffer)) and self._is_stale(tensor):
             self.carries_state(tensor, "is read before it is written", where)
         if not created:
             self._read.setdefault(id(tensor), (tensor, where))
         literal = created or not tensor._array.flags.writeable
-        return self.session.constant(tensor, where, literal)
+        return self.session.constant(tensor, where, literal=literal)
 
     def _is_stale(self, tensor: Tensor) -> bool:
         """Whether an earlier call may have written the value that a tensor holds."""

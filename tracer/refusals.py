@@ -124,7 +124,7 @@ def carries_state(
     )
 
 
-def unsteady(changed: list[str], drawn: bool, where: SourceLine | None) -> TraceError:
+def unsteady(changed: list[str], where: SourceLine | None, *, drawn: bool) -> TraceError:
     """A forward gives other results when it is called again with the same inputs.
 
     Args:
@@ -167,7 +167,7 @@ def fails_again(error: str, changed: list[str], where: SourceLine | None) -> Tra
 
 
 def not_registered(
-    tensor: Tensor, created: bool, in_model: bool, untrained: bool, where: SourceLine | None
+    tensor: Tensor, where: SourceLine | None, *, created: bool, in_model: bool, untrained: bool
 ) -> TraceError:
     """A parameter or persistable buffer has no name in the model.
 

@@ -110,17 +110,17 @@ class Session:
         share(view, array)
         return Handle(name, tensor, view, value)
 
-    def start_run(self, attributes: bool = True) -> None:
+    def start_run(self, *, attributes: bool = True) -> None:
         """Put the model as it was, with array objects that can be told apart.
 
         Args:
             attributes: False leaves what layers keep beside parameters and buffers.
         """
-        self.snapshot.restore(attributes)
+        self.snapshot.restore(attributes=attributes)
         for handle in self.handles.values():
             handle.tensor._array = handle.array
 
-    def constant(self, tensor: Tensor, where: SourceLine | None, literal: bool) -> Value:
+    def constant(self, tensor: Tensor, where: SourceLine | None, *, literal: bool) -> Value:
         """The value of a tensor that comes from outside the ops: equal ones are one value."""
         array = tensor._array
         known = self._by_array.get(id(array))

@@ -22,7 +22,7 @@ from dyn.core.tensor import Tensor
 from dyn.core.tree import flatten
 from tracer import refusals
 from tracer.call import Call, is_output
-from tracer.errors import TraceError
+from tracer.errors import TraceError, headline
 from tracer.session import Session
 
 LOWEST, HIGHEST = 0, 0x12DD9BB3
@@ -70,13 +70,12 @@ def need_steady(
                 return
             except Exception as error:
                 where = error.where if isinstance(error, DynError) else None
-                text = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-                session.problem(refusals.fails_again(text, changed, where), "")
+                session.problem(refusals.fails_again(headline(error), changed, where), "")
                 return
         if not same(session.results, again):
             with _drawing(word):
                 where = _line(session, record)
-            session.problem(refusals.unsteady(changed, drawn, where), "")
+            session.problem(refusals.unsteady(changed, where, drawn=drawn), "")
             return
 
 

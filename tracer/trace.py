@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core.dim import Dim
+from dyn.core.errors import SourceLine
 from dyn.core.observe import current, observing
 from dyn.core.tensor import Tensor
 from dyn.core.tree import flatten
@@ -25,7 +26,7 @@ from tracer.merge import merge, need_same_structure
 from tracer.names import Model, name_constants, number
 from tracer.passes.base import collect_state, drop_sizes, reads
 from tracer.recorder import Recorder
-from tracer.session import Session
+from tracer.session import Handle, Session
 from tracer.spec import bind
 from tracer.steady import draws, need_steady
 from tracer.text import type_text
@@ -187,7 +188,7 @@ def _end(recorder: Recorder, result: Any) -> tuple[End, list[str], list[np.ndarr
 def _need_no_hidden_state(recorder: Recorder) -> None:
     """Refuse attributes that were read as constants and are now bound to something else."""
     session = recorder.session
-    after = {path: tensor for path, tensor in session.model.temporaries().items()}
+    after = session.model.temporaries()
     for path, before in session.temporaries.values():
         line = recorder.read_as_constant(before)
         if line is not None and after.get(path) is not before:
@@ -201,39 +202,37 @@ def _graph(
     assumed: list[Any],
     output_names: Sequence[str] | None,
 ) -> Graph:
+    """The graph of all runs, merged: state in front, names and numbers given.
+
+    Args:
+        root: the runs, as a tree that forks at conditions.
+        paths: where in the result of the forward each output stands.
+        assumed: what is taken for granted for every input.
+        output_names: what the outputs are to be called, or None.
+    """
     finished = ends(root)
     need_same_structure(root)
-    structure = finished[0].structure
     names = _output_names(paths, output_names, {value.name for _, value, _ in session.inputs})
     carried = session.model.carried.union(*(end.states for end in finished))
     written = [h for h in session.handles.values() if h.name in carried]
     lines = {name: line for end in finished for name, (_, line) in end.states.items()}
-
-    def results(end: End) -> list[Value]:
-        nexts = [
-            end.states[handle.name][0] if handle.name in end.states else handle.value
-            for handle in written
-        ]
-        for handle, value in zip(written, nexts, strict=True):
-            if value is None:
-                raise TraceError(
-                    f"the buffer {handle.name} has no value yet and is written on one side of a "
-                    "condition only; give it a first value",
-                    where=lines[handle.name],
-                )
-        return [*end.outputs, *nexts]  # type: ignore[list-item]
-
     titles = [f"output {name}" for name in names] + [f"the new value of {h.name}" for h in written]
-    nodes, values = merge(root, results, titles, session.sizes)
+    nodes, values = merge(
+        root,
+        lambda end: [*end.outputs, *(_next_value(end, handle, lines) for handle in written)],
+        titles,
+        session.sizes,
+    )
+    stored = [h.value for h in session.handles.values() if h.value is not None]
     graph = Graph(
         inputs=[value for _, value, _ in session.inputs],
         nodes=nodes,
         outputs=values[: len(names)],
         name=session.model.name,
         output_names=names,
-        structure=structure,
-        params=[h.value for h in session.handles.values() if h.value and h.value.kind == "param"],
-        buffers=[h.value for h in session.handles.values() if h.value and h.value.kind == "buffer"],
+        structure=finished[0].structure,
+        params=[value for value in stored if value.kind == "param"],
+        buffers=[value for value in stored if value.kind == "buffer"],
         constants=session.constants,
         states=[
             State(h.name, h.value, value, lines.get(h.name))
@@ -255,14 +254,30 @@ def _graph(
     return graph
 
 
+def _next_value(end: End, handle: Handle, lines: Mapping[str, SourceLine | None]) -> Value:
+    """What a state is after a run: what the run wrote, or what it was before.
+
+    Args:
+        lines: where each state was written, in whichever run.
+    """
+    value = end.states[handle.name][0] if handle.name in end.states else handle.value
+    if value is None:
+        raise TraceError(
+            f"the buffer {handle.name} has no value yet and is written on one side of a "
+            "condition only; give it a first value",
+            where=lines[handle.name],
+        )
+    return value
+
+
 def _output_names(paths: list[str], wanted: Sequence[str] | None, taken: set[str]) -> list[str]:
     """Names of the outputs: those that are wanted, or keys and positions in the result."""
     if wanted is None:
         names = []
         for path in paths:
-            name = (
-                path if path and not path[0].isdigit() else f"output_{path}" if path else "output"
-            )
+            name = path or "output"
+            if name[0].isdigit():
+                name = f"output_{name}"
             names.append(f"output_{name}" if name in taken else name)
         return names
     names = list(wanted)

@@ -34,7 +34,10 @@ class SizeScope:
 
     def lift(self, dim: Dim) -> Any:
         """A Dim meets a float or a Tensor: the 0-d int64 Tensor that stands for it."""
-        raise AttributeValueError("a symbolic size left the trace in which it has a meaning")
+        raise AttributeValueError(
+            f"the symbolic size {dim.expr} left the trace in which it has a meaning; take sizes "
+            "of a tensor anew in each call instead of keeping them"
+        )
 
 
 class Dim:
@@ -51,7 +54,9 @@ class Dim:
         self.expr = expr
         self.scope = scope
 
-    def _binary(self, other: Any, function: Callable[[Any, Any], Any], flip: bool = False) -> Any:
+    def _binary(
+        self, other: Any, function: Callable[[Any, Any], Any], *, flip: bool = False
+    ) -> Any:
         if isinstance(other, (float, complex)):
             lifted = self.scope.lift(self)
             return function(other, lifted) if flip else function(lifted, other)
@@ -65,31 +70,31 @@ class Dim:
         return self._binary(other, operator.add)
 
     def __radd__(self, other: Any) -> Any:
-        return self._binary(other, operator.add, True)
+        return self._binary(other, operator.add, flip=True)
 
     def __sub__(self, other: Any) -> Any:
         return self._binary(other, operator.sub)
 
     def __rsub__(self, other: Any) -> Any:
-        return self._binary(other, operator.sub, True)
+        return self._binary(other, operator.sub, flip=True)
 
     def __mul__(self, other: Any) -> Any:
         return self._binary(other, operator.mul)
 
     def __rmul__(self, other: Any) -> Any:
-        return self._binary(other, operator.mul, True)
+        return self._binary(other, operator.mul, flip=True)
 
     def __floordiv__(self, other: Any) -> Any:
         return self._binary(other, operator.floordiv)
 
     def __rfloordiv__(self, other: Any) -> Any:
-        return self._binary(other, operator.floordiv, True)
+        return self._binary(other, operator.floordiv, flip=True)
 
     def __mod__(self, other: Any) -> Any:
         return self._binary(other, operator.mod)
 
     def __rmod__(self, other: Any) -> Any:
-        return self._binary(other, operator.mod, True)
+        return self._binary(other, operator.mod, flip=True)
 
     def __divmod__(self, other: Any) -> Any:
         return self // other, self % other

@@ -114,13 +114,15 @@ class PythonValue:
     def __len__(self) -> int:
         array = self._read()
         if array.ndim == 0:
-            raise ShapeError("len() of a 0-d tensor")
+            raise ShapeError("len() of a 0-d tensor, which has no axis; item() gives its number")
         size = self.shape[0]
         return size if isinstance(size, int) else size.__index__()
 
     def __iter__(self) -> Iterator[Tensor]:
         if self._read().ndim == 0:
-            raise ShapeError("iteration over a 0-d tensor")
+            raise ShapeError(
+                "iteration over a 0-d tensor, which has no axis; item() gives its number"
+            )
         size = self.shape[0]
         if not isinstance(size, int):
             size._escape("iteration")

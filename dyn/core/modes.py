@@ -37,18 +37,18 @@ class _GradMode:
         return wrapped
 
 
-def _mode(function: Any, enabled: bool) -> Any:
+def _mode(function: Any, *, enabled: bool) -> Any:
     return _GradMode(enabled) if function is None else _GradMode(enabled)(function)
 
 
 def no_grad(function: Any = None) -> Any:
     """Record no gradients: `with no_grad():`, `@no_grad` or `@no_grad()`."""
-    return _mode(function, False)
+    return _mode(function, enabled=False)
 
 
 def enable_grad(function: Any = None) -> Any:
     """Record gradients again inside a `no_grad` region."""
-    return _mode(function, True)
+    return _mode(function, enabled=True)
 
 
 def set_grad_enabled(enabled: bool) -> _GradMode:

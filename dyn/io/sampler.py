@@ -193,7 +193,7 @@ class DistributedBatchSampler(BatchSampler):
             raise AttributeValueError(
                 f"there is one process, got num_replicas={num_replicas} and rank={rank}"
             )
-        super().__init__(dataset, None, False, batch_size, drop_last)
+        super().__init__(dataset, batch_size=batch_size, drop_last=drop_last)
         self.dataset, self.shuffle, self.epoch = dataset, shuffle, 0
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -33,8 +33,8 @@ from dyn.kernels.vector.transpose import transpose_f32, transpose_f64
 
 GRAIN = 65536
 """Bytes worth a chunk."""
-FILL = 1 << 16
-"""Bytes from which on a fill is shared out."""
+FILL = GRAIN
+"""Bytes from which on a fill is shared out: fewer are one chunk."""
 SMALL = 8192
 """Bytes below which numpy's own copy costs less than calling ours."""
 MAX_AXES = 6

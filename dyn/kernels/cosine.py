@@ -23,9 +23,9 @@ def cosine(
         found = cosine(x.astype(np.float32), y.astype(np.float32), axis, epsilon)
         out, x_length, y_length = (a.astype(x.dtype) for a in found)
         return out, x_length, y_length
-    dot = sum(binary("multiply", x, y), (axis,), False)
+    dot = sum(binary("multiply", x, y), (axis,), keepdims=False)
     least = x.dtype.type(epsilon)
-    lengths = [np.asarray(np.maximum(norm(a, (axis,), False), least)) for a in (x, y)]
+    lengths = [np.asarray(np.maximum(norm(a, (axis,), keepdims=False), least)) for a in (x, y)]
     return np.asarray(dot / (lengths[0] * lengths[1])), *lengths
 
 

@@ -113,7 +113,7 @@ def _matrices(
 ) -> np.ndarray:
     """An operand as matrices, where it lies if two axes are all they have."""
     if summed:
-        x = reductions.sum(x, summed, False)
+        x = reductions.sum(x, summed, keepdims=False)
     x = x.transpose(order)
     return x if x.shape == shape else contiguous(x).reshape(shape)
 

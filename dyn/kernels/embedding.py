@@ -22,7 +22,7 @@ def embedding(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     out = empty((*x.shape, width), weight.dtype)
     index = np.ascontiguousarray(x, np.int64)
     weight = contiguous(weight)
-    if not take_rows(weight, index, 1, rows, width * weight.itemsize, out, False):
+    if not take_rows(weight, index, 1, rows, width * weight.itemsize, out, wrap=False):
         bad = index[(index < 0) | (index >= rows)][0]
         raise IndexError(f"index {bad} is not a row of a table of {rows} rows")
     return out

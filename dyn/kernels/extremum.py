@@ -9,7 +9,9 @@ themselves as the best so far. Dtypes without an instance below are numpy's.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -114,16 +116,16 @@ def _put(args, chunk, chunks):
             out[at + indices[source + j] * behind + j] = g[source + j]
 
 
-def _made(name, body, largest):
+def _made(name: str, body: Callable[..., None], *, largest: bool) -> dict[np.dtype, Any]:
     narrow = instances(name, body, "f4 i4", PLACE=np.int32(0), LARGEST=largest)
     return narrow | instances(name, body, "f8 i8", PLACE=np.int64(0), LARGEST=largest)
 
 
 _TASKS = {
-    (True, True): _made("largest_of_rows", _rows, True),
-    (True, False): _made("smallest_of_rows", _rows, False),
-    (False, True): _made("largest_of_blocks", _blocks, True),
-    (False, False): _made("smallest_of_blocks", _blocks, False),
+    (True, True): _made("largest_of_rows", _rows, largest=True),
+    (True, False): _made("smallest_of_rows", _rows, largest=False),
+    (False, True): _made("largest_of_blocks", _blocks, largest=True),
+    (False, False): _made("smallest_of_blocks", _blocks, largest=False),
 }
 """By whether nothing lies behind the axis and whether the largest is looked for, then by dtype."""
 _PUT = instances("put_extreme", _put, "f4 f8")
@@ -144,7 +146,7 @@ def _plan(
 
 
 def extreme(
-    x: np.ndarray, axis: int, keepdims: bool, largest: bool
+    x: np.ndarray, axis: int, *, keepdims: bool, largest: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """(values, int64 places) of the largest or smallest elements along `axis`.
 
@@ -159,8 +161,10 @@ def extreme(
         dense = x.transpose(order)
         if dense.flags.c_contiguous:
             back = np.argsort(order)
-            found = [a.transpose(back) for a in extreme(dense, order.index(axis), True, largest)]
-            values, places = found if keepdims else [a.squeeze(axis) for a in found]
+            found = extreme(dense, order.index(axis), keepdims=True, largest=largest)
+            values, places = (a.transpose(back) for a in found)
+            if not keepdims:
+                values, places = values.squeeze(axis), places.squeeze(axis)
             return values, places
         x = contiguous(x)
     launch, shape = _plan(x.dtype, x.shape, axis, keepdims, largest)
@@ -189,17 +193,17 @@ def extreme_grad(
     return out
 
 
-def _position(x: np.ndarray, axis: int, keepdims: bool, largest: bool) -> np.ndarray:
+def _position(x: np.ndarray, axis: int, *, keepdims: bool, largest: bool) -> np.ndarray:
     if x.size < GRAIN or x.dtype not in _DTYPES:
         return np.asarray((x.argmax if largest else x.argmin)(axis, keepdims=keepdims))
-    return extreme(x, axis, keepdims, largest)[1]
+    return extreme(x, axis, keepdims=keepdims, largest=largest)[1]
 
 
-def argmax(x: np.ndarray, axis: int, keepdims: bool) -> np.ndarray:
+def argmax(x: np.ndarray, axis: int, *, keepdims: bool) -> np.ndarray:
     """Position of the largest element along `axis`, of the first NaN if there is one."""
-    return _position(x, axis, keepdims, True)
+    return _position(x, axis, keepdims=keepdims, largest=True)
 
 
-def argmin(x: np.ndarray, axis: int, keepdims: bool) -> np.ndarray:
+def argmin(x: np.ndarray, axis: int, *, keepdims: bool) -> np.ndarray:
     """Position of the smallest element along `axis`, of the first NaN if there is one."""
-    return _position(x, axis, keepdims, False)
+    return _position(x, axis, keepdims=keepdims, largest=False)

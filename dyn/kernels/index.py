@@ -84,7 +84,7 @@ def _taking(outer: int, n: int, rows: int, size: int, wrap: bool) -> Launch:
 
 
 def take_rows(
-    x: np.ndarray, index: np.ndarray, outer: int, n: int, size: int, out: np.ndarray, wrap: bool
+    x: np.ndarray, index: np.ndarray, outer: int, n: int, size: int, out: np.ndarray, *, wrap: bool
 ) -> bool:
     """Fill `out` with rows of `size` bytes of x [outer, n]; whether every index is a row.
 

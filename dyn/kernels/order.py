@@ -37,6 +37,9 @@ COUNTS = 3 * 2048
 """Counters of the digits of a row: three digits of 11 bits."""
 GRAIN = 4096
 """Elements worth a chunk."""
+LONGEST = 1 << 32
+"""From so many elements on a place has no room below a key: such rows are ordered like those of
+other dtypes."""
 
 KEPT = 65536
 """Bytes of scratch up to which it is kept from call to call."""
@@ -207,24 +210,34 @@ def _insert_any(x, k, largest, values, indices):
                 indices[row, at] = i
 
 
-def ordered(x: np.ndarray, k: int, largest: bool) -> tuple[np.ndarray, np.ndarray]:
+def _is_packed(dtype: np.dtype, n: int) -> bool:
+    """Whether key and place of each of n elements fit into one integer."""
+    return dtype == _F32 and n < LONGEST
+
+
+def _is_few(n: int, k: int) -> bool:
+    """Whether k of n elements are so few that they are selected by insertion."""
+    return 0 < k <= MOST and 4 * k <= n
+
+
+def ordered(x: np.ndarray, k: int, *, largest: bool) -> tuple[np.ndarray, np.ndarray]:
     """(values, indices) of the k smallest or largest of the rows [..., n] of x, in order.
 
     Equal elements stand in the order of their places; NaN is larger than any number.
     """
     *lead, n = x.shape
     if x.dtype.itemsize == 2 and x.dtype.kind not in "iu":
-        values, indices = ordered(x.astype(np.float32), k, largest)
+        values, indices = ordered(x.astype(np.float32), k, largest=largest)
         return values.astype(x.dtype), indices
-    few = 0 < k <= MOST and 4 * k <= n
-    if x.dtype != _F32 and not few:
+    few, packed = _is_few(n, k), _is_packed(x.dtype, n)
+    if not packed and not few:
         found = _of_integers(x, k, largest) if x.size and x.dtype.kind in "iu" else None
         return _of_any(x, k, largest) if found is None else found
     x = contiguous(x)
     values, indices = empty((*lead, k), x.dtype), empty((*lead, k), np.int64)
     if not values.size:
         return values, indices
-    if x.dtype != _F32:
+    if not packed:
         rows = x.size // n
         _insert_any(
             x.reshape(rows, n), k, largest, values.reshape(rows, k), indices.reshape(rows, k)
@@ -236,13 +249,13 @@ def ordered(x: np.ndarray, k: int, largest: bool) -> tuple[np.ndarray, np.ndarra
 
 
 def ordered_of(
-    shape: tuple[int, ...], dtype: np.dtype, k: int, largest: bool
+    shape: tuple[int, ...], dtype: np.dtype, k: int, *, largest: bool
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None:
     """`ordered` for short rows of float32, with scratch memory that is kept; None for others."""
     *lead, n = shape
-    if dtype != _F32 or not k or not math.prod(shape):
+    if not _is_packed(dtype, n) or not k or not math.prod(shape):
         return None
-    launch, _, size = _plan(math.prod(lead), n, k, largest, k <= MOST and 4 * k <= n)
+    launch, _, size = _plan(math.prod(lead), n, k, largest, _is_few(n, k))
     if size > KEPT:
         return None
     found = (*lead, k)
@@ -272,7 +285,7 @@ def _of_integers(x: np.ndarray, k: int, largest: bool) -> tuple[np.ndarray, np.n
     if high - low > _INFINITY or x.dtype == np.uint64:
         return None
     bits = (x.astype(np.int64, copy=False) - low).astype(np.int32)
-    values, indices = ordered(bits.view(_F32), k, largest)
+    values, indices = ordered(bits.view(_F32), k, largest=largest)
     return (values.view(np.int32).astype(np.int64) + low).astype(x.dtype), indices
 
 

@@ -307,7 +307,7 @@ def avg_pool_grad(
 def adaptive_avg_pool(x: np.ndarray, *, sizes: Window) -> np.ndarray:
     """Mean of each bin; [N, C, *sizes]."""
     if x.dtype in code.SUM and x.size and math.prod(sizes) == 1:
-        return reduce.mean(x, tuple(range(2, x.ndim)), True)
+        return reduce.mean(x, tuple(range(2, x.ndim)), keepdims=True)
     return _mean(x, lambda c, size: _adaptive_plan(c, size, False, x.shape[2:], tuple(sizes)))
 
 

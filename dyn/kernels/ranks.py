@@ -78,7 +78,7 @@ def _pick(tasks: Any, x: np.ndarray, axis: int, keepdims: bool) -> tuple[np.ndar
     if x.dtype not in tasks:
         moved = moved.astype(np.int64 if x.dtype.kind in "iu" else np.float32)
     *lead, n = moved.shape
-    values, where = ordered(moved, n, False)
+    values, where = ordered(moved, n, largest=False)
     out, places = empty((*lead,), values.dtype), empty((*lead,), np.int64)
     if out.size:
         plan = _plan(tasks[values.dtype], out.size, n)

@@ -223,14 +223,14 @@ def _resampled(
     scales: Any,
     mode: str,
     transform: str,
+    *,
     transposed: bool,
 ) -> np.ndarray:
     """x along all spatial axes, in the memory layout of x."""
     if x.dtype not in code.CODES:
         wide = x.astype(np.float32)
-        return _resampled(wide, spatial, counts, scales, mode, transform, transposed).astype(
-            x.dtype
-        )
+        given = spatial, counts, scales, mode, transform
+        return _resampled(wide, *given, transposed=transposed).astype(x.dtype)
     x = dense(x)
     last = x.ndim > 2 and not x.flags.c_contiguous
     sizes = tuple(spatial), tuple(counts), tuple(scales)
@@ -250,7 +250,7 @@ def interpolate(
     transform: str,
 ) -> np.ndarray:
     """x at other spatial sizes."""
-    return _resampled(x, x.shape[2:], sizes, scales, mode, transform, False)
+    return _resampled(x, x.shape[2:], sizes, scales, mode, transform, transposed=False)
 
 
 def interpolate_grad(
@@ -262,4 +262,4 @@ def interpolate_grad(
     transform: str,
 ) -> np.ndarray:
     """Each gradient given to the elements it came from, by their weights."""
-    return _resampled(g, x_shape[2:], g.shape[2:], scales, mode, transform, True)
+    return _resampled(g, x_shape[2:], g.shape[2:], scales, mode, transform, transposed=True)

@@ -20,7 +20,7 @@ from dyn.kernels.vector.rows import Row, RowKernel
 from dyn.kernels.vector.simd import F32, F64, WORD, Value
 
 
-def _prefix(v: Value, backwards: bool) -> Value:
+def _prefix(v: Value, *, backwards: bool) -> Value:
     """The sum of all lanes up to each one, or from each one on."""
     lanes, step = v.lanes, 1
     while step < lanes:
@@ -36,7 +36,7 @@ def _cumsum(row: Row) -> None:
     """Arrays: x, out."""
 
     def step(at, c, mask):
-        found = _prefix(row.load(0, at, mask), False) + c[0]
+        found = _prefix(row.load(0, at, mask), backwards=False) + c[0]
         row.store(found, 1, at, mask)
         return [found.shuffled([found.lanes - 1] * found.lanes)]
 
@@ -52,7 +52,7 @@ def _cumsum_reverse(row: Row) -> None:
         place = WORD(0)
         if mask is None:
             place = builder.sub(builder.sub(end, at), WORD(emit.bytes))
-        found = _prefix(row.load(0, place, mask), True) + c[0]
+        found = _prefix(row.load(0, place, mask), backwards=True) + c[0]
         row.store(found, 1, place, mask)
         return [found.shuffled([0] * found.lanes)]
 

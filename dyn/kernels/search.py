@@ -36,8 +36,8 @@ ZERO = np.float32(0)
 def topk(x, k, axis, largest):
     """(values, indices) of the k largest (or smallest) along `axis`, in order; ties by position."""
     if axis == x.ndim - 1:
-        return ordered(x, k, largest)
-    values, indices = ordered(np.moveaxis(x, axis, -1), k, largest)
+        return ordered(x, k, largest=largest)
+    values, indices = ordered(np.moveaxis(x, axis, -1), k, largest=largest)
     return np.moveaxis(values, -1, axis), np.moveaxis(indices, -1, axis)
 
 
@@ -85,7 +85,7 @@ def _plan_runs(dtype: np.dtype, size: int) -> Launch:
 
 def _unique(x):
     """What `unique` gives of a dense vector."""
-    ordered_x, where = ordered(x, x.size, False)
+    ordered_x, where = ordered(x, x.size, largest=False)
     values = empty(x.shape, x.dtype)
     first, inverse, counts = (empty(x.shape, np.int64) for _ in range(3))
     number = np.empty(1, np.int64)

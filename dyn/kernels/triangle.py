@@ -48,7 +48,7 @@ def _triangles(args, chunk, chunks):
         target += wide
 
 
-def triangle(x: np.ndarray, diagonal: int, upper: bool) -> np.ndarray:
+def triangle(x: np.ndarray, diagonal: int, *, upper: bool) -> np.ndarray:
     """The part of the last two axes on and above (or, lower, on and below) a diagonal."""
     out = empty(x.shape, x.dtype)
     if x.size:

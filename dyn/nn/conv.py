@@ -66,43 +66,53 @@ class _Conv(Layer):
         super().__init__()
         count = self._axes
         self._kernel_size = _per_axis(kernel_size, count)
-        if min(in_channels, out_channels, *self._kernel_size) < 1:
-            raise AttributeValueError(
-                f"in_channels={in_channels}, out_channels={out_channels} and kernel_size="
-                f"{list(self._kernel_size)} must be at least 1"
-            )
-        if groups < 1 or in_channels % groups or out_channels % groups:
-            raise AttributeValueError(
-                f"groups={groups} must divide in_channels={in_channels} and "
-                f"out_channels={out_channels}"
-            )
+        self._in_channels, self._out_channels, self._groups = in_channels, out_channels, groups
+        self._need_whole_groups()
         if padding_mode not in _PADDING_MODES:
             raise AttributeValueError(
                 f"padding_mode must be one of {list(_PADDING_MODES)}, but got padding_mode="
                 f"'{padding_mode}'"
             )
-        self._in_channels, self._out_channels, self._groups = in_channels, out_channels, groups
         self._stride = per_axis("stride", stride, count)
         self._dilation = per_axis("dilation", dilation, count)
         self._padding = freeze(padding)
         self._padding_mode = padding_mode
         self._output_padding = output_padding
         self._data_format = data_format
-        first, second = in_channels, out_channels
-        if not self._transposed:
-            first, second = out_channels, in_channels
-        start = None
-        if not self._transposed:
-            fan_in = math.prod(self._kernel_size) * in_channels
-            start = init.Normal(0.0, math.sqrt(2.0 / fan_in))
-        self.weight = self.create_parameter(
-            [first, second // groups, *self._kernel_size], weight_attr, default_initializer=start
-        )
-        if self.weight is not None:
-            # Kernels read weights window by window, channels innermost.
-            order = (*range(2, 2 + count), 1, 0)
-            self.weight._array = in_order(self.weight._array, order)
+        self.weight = self._create_weight(weight_attr)
         self.bias = self.create_parameter([out_channels], bias_attr, is_bias=True)
+
+    def _need_whole_groups(self) -> None:
+        """Raise unless there are channels and a window, and groups of equally many channels."""
+        ins, outs, groups = self._in_channels, self._out_channels, self._groups
+        if min(ins, outs, *self._kernel_size) < 1:
+            raise AttributeValueError(
+                f"in_channels={ins}, out_channels={outs} and kernel_size="
+                f"{list(self._kernel_size)} must be at least 1"
+            )
+        if groups < 1 or ins % groups or outs % groups:
+            raise AttributeValueError(
+                f"groups={groups} must divide in_channels={ins} and out_channels={outs}"
+            )
+
+    def _create_weight(self, attr: Any) -> Any:
+        """The weight [out, in / groups, window...]; transposed [in, out / groups, window...].
+
+        By default normal with variance 2 / fan-in (He et al., arXiv 1502.01852), fan-in counted
+        over all groups as in Paddle; transposed, the default of all layers.
+        """
+        if self._transposed:
+            channels, start = (self._in_channels, self._out_channels), None
+        else:
+            channels = (self._out_channels, self._in_channels)
+            fan_in = math.prod(self._kernel_size) * self._in_channels
+            start = init.Normal(0.0, math.sqrt(2.0 / fan_in))
+        shape = [channels[0], channels[1] // self._groups, *self._kernel_size]
+        weight = self.create_parameter(shape, attr, default_initializer=start)
+        if weight is not None:
+            # Kernels read weights window by window, channels innermost.
+            weight._array = in_order(weight._array, (*range(2, len(shape)), 1, 0))
+        return weight
 
     def extra_repr(self) -> str:
         ones = (1,) * self._axes

@@ -270,8 +270,10 @@ class _Cell(RNNCellBase, _Weights):
         if states is None:
             states = self.get_initial_states(inputs)
         h = states[0] if self._has_cell else states
-        a = linear(inputs, self.weight_ih, self.bias_ih, True)
-        after = self._step(a, linear(h, self.weight_hh, self.bias_hh, True), states)
+        a = linear(inputs, self.weight_ih, self.bias_ih, transpose_weight=True)
+        after = self._step(
+            a, linear(h, self.weight_hh, self.bias_hh, transpose_weight=True), states
+        )
         return (after[0] if self._has_cell else after), after
 
     @property
@@ -369,8 +371,8 @@ class BiRNN(Layer):
 
     def __init__(self, cell_fw: Layer, cell_bw: Layer, time_major: bool = False):
         super().__init__()
-        self.fw = RNN(cell_fw, False, time_major)
-        self.bw = RNN(cell_bw, True, time_major)
+        self.fw = RNN(cell_fw, is_reverse=False, time_major=time_major)
+        self.bw = RNN(cell_bw, is_reverse=True, time_major=time_major)
 
     def forward(self, inputs: Tensor, initial_states: Any = None) -> tuple[Tensor, Any]:
         """Outputs of both directions along the last axis, and a pair of last states."""

@@ -141,7 +141,7 @@ def _need_size(
     need_rank("x", x, len(size) + 2)
     for i, (n, h) in enumerate(zip(size, x.shape[2:], strict=True)):
         low, high, k = padding[2 * i], padding[2 * i + 1], w.shape[2 + i]
-        if expr_of(window(n, k, stride[i], low, high, dilation[i], False)) == expr_of(h):
+        if expr_of(window(n, k, stride[i], low, high, dilation[i], ceil=False)) == expr_of(h):
             continue
         # Where h is symbolic, the distance to the least possible size is often a plain number.
         least = (h - 1) * stride[i] + dilation[i] * (k - 1) + 1 - low - high

@@ -34,7 +34,7 @@ def _cholesky(x, *, upper):
     Raises:
         SingularError: a matrix is not positive definite.
     """
-    out, failed = kernels.cholesky(x, upper)
+    out, failed = kernels.cholesky(x, upper=upper)
     refuse(
         "cholesky", x.shape, failed, "The factorization could not be completed because the input "
         "is not positive-definite (the leading minor of order {element} is not positive-definite).",

@@ -35,7 +35,7 @@ from dyn.ops.vector_norm import norm
 def _infer_cosine(x: Type, y: Type, *, axis: int, epsilon: float) -> list[Type]:
     need_float("x", x)
     need_shape("y", y, *x.shape)
-    return [Type(reduced_shape(x.shape, (axis,), False), x.dtype)] * 3
+    return [Type(reduced_shape(x.shape, (axis,), keepdims=False), x.dtype)] * 3
 
 
 @op(infer=_infer_cosine, outputs=("out", "x_length", "y_length"), promote="float")

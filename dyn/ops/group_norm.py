@@ -251,7 +251,7 @@ def normalize(x: Tensor, p: float = 2, axis: int = 1, epsilon: float = 1e-12) ->
     """
     need_float("x", Type(tuple(x.shape), x._read().dtype))
     axis = axis_of(axis, x.ndim)
-    return x / OPS["maximum"](norm(x, p, axis, True), float(epsilon))
+    return x / OPS["maximum"](norm(x, p, axis, keepdim=True), float(epsilon))
 
 
 __all__ = ["group_norm", "instance_norm", "local_response_norm", "normalize", "rms_norm"]

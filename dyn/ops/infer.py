@@ -158,7 +158,7 @@ def need_pixels(x: Type) -> None:
             raise ShapeError(f"axis {axis} of {show(x.shape)} has size 0: there is nothing to read")
 
 
-def reduced_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
+def reduced_shape(shape: Shape, axes: tuple[int, ...], *, keepdims: bool) -> Shape:
     """The shape after reducing over `axes` (counted from the front)."""
     if keepdims:
         return tuple(1 if i in axes else n for i, n in enumerate(shape))
@@ -168,7 +168,7 @@ def reduced_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
 def infer_extreme(x: Type, *, axes: tuple[int, ...], keepdims: bool, **attrs: Any) -> Type:
     """The largest or smallest elements over axes, none of which may be empty."""
     need_elements(x, axes)
-    return Type(reduced_shape(x.shape, axes, keepdims), x.dtype)
+    return Type(reduced_shape(x.shape, axes, keepdims=keepdims), x.dtype)
 
 
 def product(sizes: Sequence[Any]) -> Any:
@@ -180,7 +180,7 @@ def product(sizes: Sequence[Any]) -> Any:
 
 
 def window(
-    size: Any, kernel: Any, stride: int, low: Any, high: Any, dilation: int, ceil: bool
+    size: Any, kernel: Any, stride: int, low: Any, high: Any, dilation: int, *, ceil: bool
 ) -> Any:
     """Number of positions of a sliding window along one axis.
 

@@ -46,7 +46,7 @@ def _infer_triangle(x: Type, *, diagonal: int) -> Type:
 @op(infer=_infer_triangle)
 def _tril(x, *, diagonal):
     """x on and below a diagonal of the last two axes, zeros above. ONNX: Trilu."""
-    return triangle(x, diagonal, False)
+    return triangle(x, diagonal, upper=False)
 
 
 @_tril.vjp("x")
@@ -57,7 +57,7 @@ def _(g, *, diagonal):
 @op(infer=_infer_triangle)
 def _triu(x, *, diagonal):
     """x on and above a diagonal of the last two axes, zeros below. ONNX: Trilu."""
-    return triangle(x, diagonal, True)
+    return triangle(x, diagonal, upper=True)
 
 
 @_triu.vjp("x")
@@ -132,7 +132,7 @@ def _infer_trace(x: Type, *, offset: int) -> Type:
 @op(infer=_infer_trace)
 def _trace(x, *, offset):
     """Sums of a diagonal of matrices; integers are summed as int64. ONNX: Slice, ReduceSum."""
-    return sum(x.diagonal(offset, -2, -1), (x.ndim - 2,), False)
+    return sum(x.diagonal(offset, -2, -1), (x.ndim - 2,), keepdims=False)
 
 
 @_trace.vjp("x")
@@ -147,7 +147,7 @@ def _(g, *, x_shape, offset):
 def _(g, *, x_shape, offset):
     rows, columns = x_shape[-2:]
     shape = (*x_shape[:-2], _length(rows, columns, offset))
-    wide = gradients.spread(g, shape, (g.ndim,), False)
+    wide = gradients.spread(g, shape, (g.ndim,), keepdims=False)
     return on_diagonal(wide, rows, columns, offset)
 
 

@@ -87,6 +87,7 @@ def max_pool_nd(
     kernel_size: Any,
     stride: Any,
     padding: Any,
+    *,
     return_mask: bool,
     ceil_mode: bool,
     dilation: Any = 1,
@@ -107,7 +108,9 @@ def max_pool1d(
     ceil_mode: bool = False,
 ) -> Any:
     """Maximum over sliding windows of x [N, C, L]; see `max_pool2d`."""
-    return max_pool_nd(1, x, kernel_size, stride, padding, return_mask, ceil_mode)
+    return max_pool_nd(
+        1, x, kernel_size, stride, padding, return_mask=return_mask, ceil_mode=ceil_mode
+    )
 
 
 def max_pool2d(
@@ -138,7 +141,16 @@ def max_pool2d(
         ShapeError: x has not four axes.
         AttributeValueError: padding is not smaller than the window, or the window does not fit.
     """
-    return max_pool_nd(2, x, kernel_size, stride, padding, return_mask, ceil_mode, dilation)
+    return max_pool_nd(
+        2,
+        x,
+        kernel_size,
+        stride,
+        padding,
+        return_mask=return_mask,
+        ceil_mode=ceil_mode,
+        dilation=dilation,
+    )
 
 
 def max_pool3d(
@@ -150,7 +162,9 @@ def max_pool3d(
     ceil_mode: bool = False,
 ) -> Any:
     """Maximum over sliding windows of x [N, C, D, H, W]; see `max_pool2d`."""
-    return max_pool_nd(3, x, kernel_size, stride, padding, return_mask, ceil_mode)
+    return max_pool_nd(
+        3, x, kernel_size, stride, padding, return_mask=return_mask, ceil_mode=ceil_mode
+    )
 
 
 # ---- mean --------------------------------------------------------------------------------------
@@ -238,6 +252,7 @@ def avg_pool_nd(
     kernel_size: Any,
     stride: Any,
     padding: Any,
+    *,
     exclusive: bool,
     ceil_mode: bool,
     divisor: Any = None,
@@ -259,7 +274,7 @@ def avg_pool1d(
     ceil_mode: bool = False,
 ) -> Tensor:
     """Mean over sliding windows of x [N, C, L]; see `avg_pool2d`."""
-    return avg_pool_nd(1, x, kernel_size, stride, padding, exclusive, ceil_mode)
+    return avg_pool_nd(1, x, kernel_size, stride, padding, exclusive=exclusive, ceil_mode=ceil_mode)
 
 
 def avg_pool2d(
@@ -289,7 +304,16 @@ def avg_pool2d(
         ShapeError: x has not four axes.
         AttributeValueError: padding is not smaller than the window, or the window does not fit.
     """
-    return avg_pool_nd(2, x, kernel_size, stride, padding, exclusive, ceil_mode, divisor_override)
+    return avg_pool_nd(
+        2,
+        x,
+        kernel_size,
+        stride,
+        padding,
+        exclusive=exclusive,
+        ceil_mode=ceil_mode,
+        divisor=divisor_override,
+    )
 
 
 def avg_pool3d(
@@ -302,7 +326,16 @@ def avg_pool3d(
     divisor_override: int | None = None,
 ) -> Tensor:
     """Mean over sliding windows of x [N, C, D, H, W]; see `avg_pool2d`."""
-    return avg_pool_nd(3, x, kernel_size, stride, padding, exclusive, ceil_mode, divisor_override)
+    return avg_pool_nd(
+        3,
+        x,
+        kernel_size,
+        stride,
+        padding,
+        exclusive=exclusive,
+        ceil_mode=ceil_mode,
+        divisor=divisor_override,
+    )
 
 
 __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d"]

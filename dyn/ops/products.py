@@ -154,7 +154,7 @@ def _infer_kron(x: Type, y: Type) -> Type:
     return Type(tuple(a * b for a, b in zip(x.shape, y.shape, strict=True)), x.dtype)
 
 
-def _interleaved(shape: tuple[Any, ...], first: bool) -> tuple[Any, ...]:
+def _interleaved(shape: tuple[Any, ...], *, first: bool) -> tuple[Any, ...]:
     """A shape with an axis of size 1 behind every axis, or before it."""
     return tuple(n for size in shape for n in ((size, 1) if first else (1, size)))
 
@@ -162,28 +162,28 @@ def _interleaved(shape: tuple[Any, ...], first: bool) -> tuple[Any, ...]:
 @op(infer=_infer_kron, promote=True)
 def _kron(x, y):
     """Every element of x times the whole of y, of as many axes. ONNX: Unsqueeze, Mul, Reshape."""
-    left = x.reshape(_interleaved(x.shape, True))
-    right = y.reshape(_interleaved(y.shape, False))
+    left = x.reshape(_interleaved(x.shape, first=True))
+    right = y.reshape(_interleaved(y.shape, first=False))
     shape = [a * b for a, b in zip(x.shape, y.shape, strict=True)]
     return binary("multiply", left, right).reshape(shape)
 
 
-def _kron_grad(g: Tensor, other: Tensor, xs: Any, ys: Any, first: bool) -> Tensor:
+def _kron_grad(g: Tensor, other: Tensor, xs: Any, ys: Any, *, first: bool) -> Tensor:
     """The gradient of one factor, of those of shapes xs and ys; `other` is the other factor."""
     wide = _reshape(g, shape=tuple(n for pair in zip(xs, ys, strict=True) for n in pair))
-    parts = wide * _reshape(other, shape=_interleaved(tuple(other.shape), not first))
+    parts = wide * _reshape(other, shape=_interleaved(tuple(other.shape), first=not first))
     axes = tuple(range(1 if first else 0, 2 * len(xs), 2))
     return OPS["sum"](parts, axes=axes, keepdims=False)
 
 
 @_kron.vjp("x")
 def _(g, *, x_shape, y):
-    return _kron_grad(g, y, x_shape, y.shape, True)
+    return _kron_grad(g, y, x_shape, y.shape, first=True)
 
 
 @_kron.vjp("y")
 def _(g, *, x, y_shape):
-    return _kron_grad(g, x, x.shape, y_shape, False)
+    return _kron_grad(g, x, x.shape, y_shape, first=False)
 
 
 def kron(x: Tensor, y: Tensor) -> Tensor:

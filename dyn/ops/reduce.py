@@ -28,12 +28,12 @@ def spread(g: Tensor, x_shape: Any, axes: tuple[int, ...], keepdims: bool) -> Te
         return g
     # What was reduced over leading axes lacks only what broadcasting adds.
     if not keepdims and axes != tuple(range(len(axes))):
-        g = OPS["reshape"](g, shape=reduced_shape(tuple(x_shape), axes, True))
+        g = OPS["reshape"](g, shape=reduced_shape(tuple(x_shape), axes, keepdims=True))
     return OPS["expand"](g, shape=tuple(x_shape))
 
 
 def _infer_reduced(x: Type, *, axes: tuple[int, ...], keepdims: bool, **attrs: Any) -> Type:
-    return Type(reduced_shape(x.shape, axes, keepdims), x.dtype)
+    return Type(reduced_shape(x.shape, axes, keepdims=keepdims), x.dtype)
 
 
 def count(x_shape: Any, axes: tuple[int, ...]) -> Any:
@@ -46,13 +46,13 @@ def count(x_shape: Any, axes: tuple[int, ...]) -> Any:
 
 def _infer_sum(x: Type, *, axes: tuple[int, ...], keepdims: bool) -> Type:
     dtype = I64 if rank(x.dtype) < 2 else x.dtype
-    return Type(reduced_shape(x.shape, axes, keepdims), dtype)
+    return Type(reduced_shape(x.shape, axes, keepdims=keepdims), dtype)
 
 
 @op(infer=_infer_sum)
 def _sum(x, *, axes, keepdims):
     """Sum over axes; booleans and integers are summed as int64. ONNX: ReduceSum."""
-    return kernels.sum(x, axes, keepdims)
+    return kernels.sum(x, axes, keepdims=keepdims)
 
 
 @_sum.vjp("x")
@@ -82,7 +82,7 @@ def sum(x: Tensor, axis: Any = None, dtype: Any = None, keepdim: bool = False) -
 @op(infer=_infer_reduced, promote="float")
 def _mean(x, *, axes, keepdims):
     """Arithmetic mean over axes. ONNX: ReduceMean."""
-    return kernels.mean(x, axes, keepdims)
+    return kernels.mean(x, axes, keepdims=keepdims)
 
 
 @_mean.vjp("x")
@@ -124,7 +124,7 @@ def _max(x, *, axes, keepdims, shared=False):
 
     All that are equal to it get the gradient, or with `shared` an equal share of it.
     """
-    return kernels.max(x, axes, keepdims)
+    return kernels.max(x, axes, keepdims=keepdims)
 
 
 @op(infer=infer_extreme)
@@ -133,7 +133,7 @@ def _min(x, *, axes, keepdims, shared=False):
 
     All that are equal to it get the gradient, or with `shared` an equal share of it.
     """
-    return kernels.min(x, axes, keepdims)
+    return kernels.min(x, axes, keepdims=keepdims)
 
 
 def _where_extreme(g, x, out, axes, keepdims, shared):
@@ -176,7 +176,7 @@ amax, amin = max, min
 @op(infer=_infer_sum)
 def _prod(x, *, axes, keepdims):
     """Product over axes; integers are multiplied as int64. ONNX: ReduceProd."""
-    return kernels.prod(x, axes, keepdims)
+    return kernels.prod(x, axes, keepdims=keepdims)
 
 
 @op(infer=lambda g, x, *, axes: Type(x.shape, g.dtype), differentiable=False)
@@ -215,19 +215,19 @@ def prod(x: Tensor, axis: Any = None, keepdim: bool = False, dtype: Any = None) 
 
 
 def _infer_logic(x: Type, *, axes: tuple[int, ...], keepdims: bool) -> Type:
-    return Type(reduced_shape(x.shape, axes, keepdims), BOOL)
+    return Type(reduced_shape(x.shape, axes, keepdims=keepdims), BOOL)
 
 
 @op(infer=_infer_logic, differentiable=False)
 def _all(x, *, axes, keepdims):
     """Whether all elements over axes are nonzero. ONNX: Cast, ReduceMin."""
-    return kernels.all(x, axes, keepdims)
+    return kernels.all(x, axes, keepdims=keepdims)
 
 
 @op(infer=_infer_logic, differentiable=False)
 def _any(x, *, axes, keepdims):
     """Whether any element over axes is nonzero. ONNX: Cast, ReduceMax."""
-    return kernels.any(x, axes, keepdims)
+    return kernels.any(x, axes, keepdims=keepdims)
 
 
 def all(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
@@ -251,7 +251,7 @@ def count_nonzero(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
 @op(infer=_infer_reduced, promote="float")
 def _var(x, *, axes, keepdims, correction):
     """Mean squared distance from the mean, over count - correction. ONNX: ReduceMean, Sub, Mul."""
-    return kernels.var(x, axes, keepdims, correction)
+    return kernels.var(x, axes, keepdims=keepdims, correction=correction)
 
 
 @_var.vjp("x")
@@ -280,7 +280,7 @@ def var(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = Fals
 @op(infer=_infer_reduced, promote="float")
 def _std(x, *, axes, keepdims, correction):
     """Square root of `var`; its gradient at 0 is 0. ONNX: ReduceMean, Sub, Mul, Sqrt."""
-    return kernels.std(x, axes, keepdims, correction)
+    return kernels.std(x, axes, keepdims=keepdims, correction=correction)
 
 
 @_std.vjp("x")
@@ -307,7 +307,7 @@ def std(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = Fals
 @op(infer=_infer_reduced, promote="float")
 def _logsumexp(x, *, axes, keepdims):
     """log of the sum of e^x over axes, without overflow. ONNX: ReduceLogSumExp."""
-    return kernels.logsumexp(x, axes, keepdims)
+    return kernels.logsumexp(x, axes, keepdims=keepdims)
 
 
 @_logsumexp.vjp("x")

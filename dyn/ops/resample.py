@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -18,6 +19,8 @@ RANKS = {
     "bicubic": 2, "area": None,
 }  # fmt: skip
 """Modes, and the number of spatial axes that each is for (None: any)."""
+KINDS = {"nearest": "nearest", "nearest-exact": "nearest", "bicubic": "cubic"}
+"""How a mode interpolates along an axis: "linear" where nothing else stands here."""
 
 
 def _infer_interpolate(x: Type, *, sizes: Any, scales: Any, mode: str, transform: str) -> Type:
@@ -69,6 +72,32 @@ def _scaled(size: Any, scale: float) -> Any:
     return size * ratio.numerator // ratio.denominator
 
 
+def _new_sizes(
+    old: Sequence[Any], size: Any, scale_factor: Any
+) -> tuple[tuple[Any, ...], tuple[float | None, ...]]:
+    """New spatial sizes, and the scales that were given (None each where sizes were)."""
+    if (size is None) == (scale_factor is None):
+        raise AttributeValueError(
+            f"give either size or scale_factor, got size={size} and scale_factor={scale_factor}",
+            op="interpolate",
+        )
+    wanted, word = (scale_factor, "scale factors") if size is None else (size, "sizes")
+    given = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted] * len(old)
+    if len(given) != len(old):
+        raise AttributeValueError(
+            f"{len(given)} {word} were given for {len(old)} spatial axes", op="interpolate"
+        )
+    if size is not None:
+        sizes = tuple(n if isinstance(n, Dim) else int(n) for n in given)
+        scales: tuple[float | None, ...] = (None,) * len(old)
+    else:
+        scales = tuple(float(scale) for scale in given)
+        sizes = tuple(_scaled(n, float(s)) for n, s in zip(old, given, strict=True))
+    if any(isinstance(n, int) and n < 1 for n in sizes):
+        raise AttributeValueError(f"sizes must be positive, got {list(sizes)}", op="interpolate")
+    return sizes, scales
+
+
 def interpolate(
     x: Tensor,
     size: Any = None,
@@ -107,35 +136,19 @@ def interpolate(
             f"mode {mode!r} does not fit {count} spatial axes; the modes are {known}",
             op="interpolate",
         )
-    if (size is None) == (scale_factor is None):
-        raise AttributeValueError("give either size or scale_factor", op="interpolate")
     if align_corners and mode in ("nearest", "nearest-exact", "area"):
         raise AttributeValueError(f"align_corners has no meaning for {mode}", op="interpolate")
-    wanted = scale_factor if size is None else size
-    given = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted] * count
-    if len(given) != count:
-        raise AttributeValueError(
-            f"{len(given)} sizes were given for {count} spatial axes", op="interpolate"
-        )
-    scales: tuple[float | None, ...] = (None,) * count
-    if size is not None:
-        sizes = tuple(n if isinstance(n, Dim) else int(n) for n in given)
-    else:
-        sizes = tuple(_scaled(n, float(s)) for n, s in zip(x.shape[2:], given, strict=True))
-        if not recompute_scale_factor:
-            scales = tuple(float(s) for s in given)
-    if any(isinstance(n, int) and n < 1 for n in sizes):
-        raise AttributeValueError(f"sizes must be positive, got {list(sizes)}", op="interpolate")
+    sizes, scales = _new_sizes(x.shape[2:], size, scale_factor)
     if mode == "area":
         return _adaptive_avg_pool(x, sizes=sizes)
+    if recompute_scale_factor:
+        scales = (None,) * count
     transform = "half_pixel"
     if align_corners:
         transform = "align_corners"
     elif mode == "nearest" or (align_mode == 1 and mode not in ("bicubic", "nearest-exact")):
         transform = "asymmetric"
-    kind = {"nearest": "nearest", "nearest-exact": "nearest", "bicubic": "cubic"}.get(
-        mode, "linear"
-    )
+    kind = KINDS.get(mode, "linear")
     return _interpolate(x, sizes=sizes, scales=scales, mode=kind, transform=transform)
 
 

@@ -128,7 +128,7 @@ def _(g, *, indices, x_shape, axis):
     return OPS["put_along_axis"](zeros, indices, g[0], axis=axis, reduction="add")
 
 
-def _running(x: Tensor, axis: int | None, dtype: Any, largest: bool) -> tuple[Tensor, Tensor]:
+def _running(x: Tensor, axis: int | None, dtype: Any, *, largest: bool) -> tuple[Tensor, Tensor]:
     if axis is None:
         x, axis = flatten(x), 0
     values, places = apply(_cummax, (x,), (axis_of(axis, x.ndim), largest))
@@ -143,7 +143,7 @@ def cummax(x: Tensor, axis: int | None = None, dtype: Any = np.int64) -> tuple[T
     Returns:
         (values, indices).
     """
-    return _running(x, axis, dtype, True)
+    return _running(x, axis, dtype, largest=True)
 
 
 def cummin(x: Tensor, axis: int | None = None, dtype: Any = np.int64) -> tuple[Tensor, Tensor]:
@@ -154,7 +154,7 @@ def cummin(x: Tensor, axis: int | None = None, dtype: Any = np.int64) -> tuple[T
     Returns:
         (values, indices).
     """
-    return _running(x, axis, dtype, False)
+    return _running(x, axis, dtype, largest=False)
 
 
 def diff(x: Tensor, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tensor:

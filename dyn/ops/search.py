@@ -34,19 +34,19 @@ from dyn.ops.unary import cast
 
 def _infer_position(x: Type, *, axis: int, keepdims: bool) -> Type:
     need_elements(x, (axis,))
-    return Type(reduced_shape(x.shape, (axis,), keepdims), I64)
+    return Type(reduced_shape(x.shape, (axis,), keepdims=keepdims), I64)
 
 
 @op(infer=_infer_position, differentiable=False)
 def _argmax(x, *, axis, keepdims):
     """Position of the largest element along an axis, of the first NaN if any. ONNX: ArgMax."""
-    return extremum.argmax(x, axis, keepdims)
+    return extremum.argmax(x, axis, keepdims=keepdims)
 
 
 @op(infer=_infer_position, differentiable=False)
 def _argmin(x, *, axis, keepdims):
     """Position of the smallest element along an axis, of the first NaN if any. ONNX: ArgMin."""
-    return extremum.argmin(x, axis, keepdims)
+    return extremum.argmin(x, axis, keepdims=keepdims)
 
 
 def _position(chosen: Any, x: Tensor, axis: int | None, keepdim: bool, dtype: Any) -> Tensor:
@@ -87,7 +87,7 @@ def _extreme(x, *, axis, keepdims, largest):
 
     ONNX: ArgMax (ArgMin), GatherElements.
     """
-    return extremum.extreme(x, axis, keepdims, largest)
+    return extremum.extreme(x, axis, keepdims=keepdims, largest=largest)
 
 
 @_extreme.vjp("x")

@@ -195,7 +195,7 @@ def _infer_triangular(
 @op(infer=_infer_triangular, promote="float")
 def _triangular_solve(x, y, *, upper, transpose, unitriangular):
     """Solutions of x @ out = y where x is triangular, leading axes broadcast. ONNX: Scan."""
-    return kernels.triangular_solve(x, y, upper, transpose, unitriangular)
+    return kernels.triangular_solve(x, y, upper=upper, transpose=transpose, unit=unitriangular)
 
 
 @_triangular_solve.vjp("x", "y")

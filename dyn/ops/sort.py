@@ -44,7 +44,7 @@ def _topk(x, *, k, axis, largest):
 
 
 _topk.shortcut = lambda x, k, axis, largest: (
-    ordered_of(x.shape, x.dtype, k, largest) if axis == len(x.shape) - 1 else None
+    ordered_of(x.shape, x.dtype, k, largest=largest) if axis == len(x.shape) - 1 else None
 )
 
 
@@ -110,7 +110,7 @@ def _infer_picked(x: Type, *, axis: int, keepdims: bool) -> list[Type]:
     if rank(x.dtype) in (0, 3):
         raise DTypeError(f"elements of {x.dtype.name} have no order; cast() them first")
     need_elements(x, (axis,))
-    shape = reduced_shape(x.shape, (axis,), keepdims)
+    shape = reduced_shape(x.shape, (axis,), keepdims=keepdims)
     return [Type(shape, x.dtype), Type(shape, I64)]
 
 

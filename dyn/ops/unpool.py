@@ -19,9 +19,13 @@ def _lp_pool_nd(
     if not norm_type:
         raise AttributeValueError("norm_type must not be zero")
     if norm_type == float("inf"):
-        return max_pool_nd(count, OPS["abs"](x), kernel, stride, padding, False, ceil)
+        return max_pool_nd(
+            count, OPS["abs"](x), kernel, stride, padding, return_mask=False, ceil_mode=ceil
+        )
     powers = OPS["pow"](OPS["abs"](x), float(norm_type))
-    mean = avg_pool_nd(count, powers, kernel, stride, padding, False, ceil, 1)
+    mean = avg_pool_nd(
+        count, powers, kernel, stride, padding, exclusive=False, ceil_mode=ceil, divisor=1
+    )
     return OPS["pow"](mean, 1.0 / norm_type)
 
 

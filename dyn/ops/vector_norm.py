@@ -18,13 +18,13 @@ from dyn.ops.unary import abs, cast
 
 def _infer_norm(x: Type, *, axes: tuple[int, ...], keepdims: bool) -> Type:
     need_float("x", x)
-    return Type(reduced_shape(x.shape, axes, keepdims), x.dtype)
+    return Type(reduced_shape(x.shape, axes, keepdims=keepdims), x.dtype)
 
 
 @op(infer=_infer_norm)
 def _norm(x, *, axes, keepdims):
     """Square root of the sum of squares over axes; its gradient at 0 is 0. ONNX: ReduceL2."""
-    return kernels.norm(x, axes, keepdims)
+    return kernels.norm(x, axes, keepdims=keepdims)
 
 
 @_norm.vjp("x")

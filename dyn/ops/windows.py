@@ -146,7 +146,7 @@ def window_sizes(
     found = []
     for i, size in enumerate(x.shape[2:]):
         low, high = padding[2 * i], padding[2 * i + 1]
-        n = window(size, kernel[i], stride[i], low, high, dilation[i], ceil_mode)
+        n = window(size, kernel[i], stride[i], low, high, dilation[i], ceil=ceil_mode)
         if isinstance(n, int) and n < 1:
             raise AttributeValueError(
                 f"the window {kernel[i]} (dilation {dilation[i]}) is larger than the size {size} "

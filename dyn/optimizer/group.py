@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -77,12 +78,14 @@ class Group:
 
     def split(self, chosen: list[bool]) -> Group:
         """Move the chosen parameters with their state into a group of their own."""
-        out = Group(_where(self.parameters, chosen, True), self.rate, self.decay, self.own_decay)
+        others = [not flag for flag in chosen]
+        parameters = list(compress(self.parameters, chosen))
+        out = Group(parameters, self.rate, self.decay, self.own_decay)
         self._state = None
-        self.parameters = _where(self.parameters, chosen, False)
+        self.parameters = list(compress(self.parameters, others))
         for name, buffers in self.slots.items():
-            out.slots[name] = _where(buffers, chosen, True)
-            self.slots[name] = _where(buffers, chosen, False)
+            out.slots[name] = list(compress(buffers, chosen))
+            self.slots[name] = list(compress(buffers, others))
         out.counters = {
             name: out._counter(name, float(counter._read()))
             for name, counter in self.counters.items()
@@ -138,10 +141,6 @@ def update_directly(
         else:
             target._assign(Tensor._of(array))
     return True
-
-
-def _where(items: list[Any], chosen: list[bool], wanted: bool) -> list[Any]:
-    return [item for item, flag in zip(items, chosen, strict=True) if flag is wanted]
 
 
 def _slot(parameter: Any, name: str, value: float) -> Buffer:

@@ -82,6 +82,7 @@ class Optimizer:
         self._add_all(_checked(parameters))
 
     def _add_all(self, parameters: list[Any]) -> None:
+        """Put parameters into groups of those that are updated alike."""
         keyed: dict[Any, Group] = {}
         for entry in parameters:
             given: dict[str, Any] = entry if isinstance(entry, dict) else {"params": [entry]}
@@ -98,12 +99,7 @@ class Optimizer:
                     self._groups.append(keyed[key])
                 keyed[key].parameters.append(p)
                 self._parameter_list.append(p)
-        names = [p.name for p in self._parameter_list]
-        if len({id(p) for p in self._parameter_list}) != len(names):
-            raise AttributeValueError("some parameter is given to the optimizer twice")
-        if len(set(names)) != len(names):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            raise AttributeValueError(f"several parameters are named {twice[0]!r}; rename them")
+        _need_distinct(self._parameter_list)
 
     def _decay_of(self, parameter: Any, decay: WeightDecay | None) -> WeightDecay | None:
         """The decay of one parameter, when a subclass has rules of its own."""
@@ -299,7 +295,7 @@ class Optimizer:
         for key, value in state_dict.items():
             kind = next((k for k in kinds if key.endswith(f"_{k}_0")), None)
             if kind is not None:
-                saved.setdefault(key[: -len(kind) - 3], {})[kind] = value
+                saved.setdefault(key.removesuffix(f"_{kind}_0"), {})[kind] = value
             elif key != _SCHEDULER:
                 warnings.warn(f"the optimizer has no place for {key}", stacklevel=2)
         own = [p.name for p in self._parameter_list]
@@ -310,18 +306,18 @@ class Optimizer:
 
     def _load_group(self, group: Group, saved: Mapping[str, Mapping[str, Any]]) -> None:
         """Give a group its saved state; parameters whose counters differ are parted."""
-        at: dict[tuple[float, ...] | None, list[bool]] = {}
-        for i, p in enumerate(group.parameters):
+        # By identity, as the group gets smaller with every part that is split off.
+        parts: dict[tuple[float, ...] | None, set[int]] = {}
+        for p in group.parameters:
             entry = saved.get(p.name)
             key = None
             if entry is not None:
                 key = tuple(_number(entry[name]) for name in self._counters if name in entry)
-            at.setdefault(key, [False] * len(group.parameters))[i] = True
-        parts = [(key, _pick(group.parameters, chosen)) for key, chosen in at.items()]
-        for key, params in parts:
+            parts.setdefault(key, set()).add(id(p))
+        for key, wanted in parts.items():
             part = group
-            if len(params) < len(group.parameters):
-                part = group.split([any(p is q for q in params) for p in group.parameters])
+            if len(wanted) < len(group.parameters):
+                part = group.split([id(p) in wanted for p in group.parameters])
                 self._groups.append(part)
             if key is None:
                 continue
@@ -370,8 +366,16 @@ def _checked(parameters: Any) -> list[Any]:
     return listed
 
 
-def _pick(items: list[Any], chosen: list[bool]) -> list[Any]:
-    return [item for item, flag in zip(items, chosen, strict=True) if flag]
+def _need_distinct(parameters: list[Any]) -> None:
+    """AttributeValueError for a parameter that is listed twice, or a name that two have."""
+    known: dict[str, Any] = {}
+    for p in parameters:
+        other = known.get(p.name)
+        if other is p:
+            raise AttributeValueError(f"{p.name!r} is given to the optimizer twice; list it once")
+        if other is not None:
+            raise AttributeValueError(f"several parameters are named {p.name!r}; rename them")
+        known[p.name] = p
 
 
 def _number(value: Any) -> float:

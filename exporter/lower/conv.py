@@ -6,11 +6,7 @@ from typing import Any
 
 from dyn.core.expr import Expr
 from exporter.registry import NodeView, lowers
-
-
-def _pads(padding: Any) -> list[int] | None:
-    """(low, high) per axis as ONNX wants it, all lows first; None when there is none."""
-    return [*padding[::2], *padding[1::2]] if any(padding) else None
+from exporter.windows import is_symbolic, onnx_pads
 
 
 def _window_attrs(node: NodeView) -> dict[str, Any]:
@@ -22,10 +18,6 @@ def _window_attrs(node: NodeView) -> dict[str, Any]:
     }
 
 
-def _symbolic(sizes: Any) -> bool:
-    return any(isinstance(n, Expr) and n.constant is None for n in sizes)
-
-
 def _padded(b: Any, x: Any, padding: Any) -> Any:
     """x [N, C, ...] with zeros around it (cut where negative); the amounts may be symbolic."""
     return b.op("Pad", x, b.shape_vector([0, 0, *padding[::2], 0, 0, *padding[1::2]]))
@@ -35,9 +27,9 @@ def _padded(b: Any, x: Any, padding: Any) -> Any:
 def _(b: Any, node: NodeView) -> Any:
     x, w, bias = (*node.inputs, None)[:3]
     padding = node.attrs["padding"]
-    if _symbolic(padding):
+    if is_symbolic(padding):
         x, padding = _padded(b, x, padding), (0,) * len(padding)
-    y = b.op("Conv", x, w, bias, pads=_pads(padding), **_window_attrs(node))
+    y = b.op("Conv", x, w, bias, pads=onnx_pads(padding), **_window_attrs(node))
     return b.op("Relu", y) if node.attrs["activation"] == "relu" else y
 
 
@@ -52,14 +44,14 @@ def _(b: Any, node: NodeView) -> Any:
         reach = reach + Expr.of(attrs["dilation"][i] * (window[i] - 1) + 1)
         low, high = Expr.of(padding[2 * i]), Expr.of(padding[2 * i + 1])
         beyond.append(Expr.of(size) + low + high - reach)
-    if not _symbolic(beyond) and not _symbolic(padding):
+    if not is_symbolic(beyond) and not is_symbolic(padding):
         extra = [e.constant for e in beyond]
         return b.op(
             "ConvTranspose",
             x,
             w,
             bias,
-            pads=_pads(padding),
+            pads=onnx_pads(padding),
             output_padding=extra if any(extra) else None,
             **_window_attrs(node),
         )
@@ -87,13 +79,13 @@ def _(b: Any, node: NodeView) -> Any:
         x = b.reshape(x, [sizes[0], groups, inner, *sizes[2:]])
         x = b.transpose(x, (2, 1, 0, *range(3, rank + 1)))
         x = b.reshape(x, [inner, Expr.of(groups) * Expr.of(sizes[0]), *sizes[2:]])
-    if _symbolic(padding):
+    if is_symbolic(padding):
         x, padding = _padded(b, x, padding), (0,) * len(padding)
     w = b.op(
         "Conv",
         x,
         b.transpose(g, swapped),
-        pads=_pads(padding),
+        pads=onnx_pads(padding),
         strides=list(attrs["dilation"]),
         dilations=list(attrs["stride"]),
         group=groups,

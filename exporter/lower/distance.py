@@ -17,8 +17,8 @@ def _differences(b: Any, x: Any, y: Any, node: NodeView, first: int) -> Any:
 def _(b: Any, node: NodeView) -> Any:
     x, y = node.inputs
     axes, least = (node.attrs["axis"],), b.const(node.attrs["epsilon"], node.dtype)
-    dot = b.axes("ReduceSum", b.op("Mul", x, y), axes, False)
-    lengths = [b.op("Max", b.axes("ReduceL2", a, axes, False), least) for a in (x, y)]
+    dot = b.axes("ReduceSum", b.op("Mul", x, y), axes, keepdims=False)
+    lengths = [b.op("Max", b.axes("ReduceL2", a, axes, keepdims=False), least) for a in (x, y)]
     return b.op("Div", dot, b.op("Mul", *lengths)), *lengths
 
 

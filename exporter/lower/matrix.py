@@ -71,7 +71,7 @@ def _(b, node):
     offset, last = node.attrs["offset"], node.rank - 2
     count = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
     found = _diagonal(b, node, count)
-    return b.axes("ReduceSum", b.cast(found, node.out.dtype), (last,), False)
+    return b.axes("ReduceSum", b.cast(found, node.out.dtype), (last,), keepdims=False)
 
 
 @lowers("diagonal_grad")

@@ -72,7 +72,9 @@ def _pairs(b: Any, node: NodeView, first: int) -> tuple[Any, Any, Any, Any]:
 def _(b: Any, node: NodeView) -> Any:
     pairs, over, _, classes = _pairs(b, node, 0)
     loss = b.op("Where", pairs, b.op("Relu", over), b.const(0, node.dtype))
-    return b.op("Div", b.axes("ReduceSum", loss, (1, 2), False), b.cast(classes, node.dtype))
+    return b.op(
+        "Div", b.axes("ReduceSum", loss, (1, 2), keepdims=False), b.cast(classes, node.dtype)
+    )
 
 
 @lowers("multilabel_margin_grad")
@@ -80,8 +82,8 @@ def _(b: Any, node: NodeView) -> Any:
     dtype = node.out.dtype
     pairs, over, label, classes = _pairs(b, node, 1)
     slopes = b.cast(b.op("And", pairs, b.op("Greater", over, b.const(0, dtype))), dtype)
-    less = b.op("Neg", b.axes("ReduceSum", slopes, (2,), False))
-    made = b.axes("ReduceSum", slopes, (1,), False)
+    less = b.op("Neg", b.axes("ReduceSum", slopes, (2,), keepdims=False))
+    made = b.axes("ReduceSum", slopes, (1,), keepdims=False)
     made = b.op("ScatterElements", made, label, less, axis=1, reduction="add")
     factor = b.op("Div", node.x, b.cast(classes, dtype))
     return b.op("Mul", made, b.unsqueeze(factor, 1))

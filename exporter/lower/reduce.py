@@ -10,7 +10,7 @@ from exporter.registry import lowers
 
 def _reduce(b, node, target, x=None):
     x = node.x if x is None else x
-    return b.axes(target, x, node.attrs["axes"], node.attrs["keepdims"])
+    return b.axes(target, x, node.attrs["axes"], keepdims=node.attrs["keepdims"])
 
 
 def _wide(b, node):
@@ -34,9 +34,9 @@ def _(b, node):
     (g, x), axes, dtype = node.inputs, node.attrs["axes"], node.dtype
     zero, one = b.const(0, dtype), b.const(1, dtype)
     at = b.op("Equal", x, zero)
-    count = b.axes("ReduceSum", b.cast(at, dtype), axes, True)
+    count = b.axes("ReduceSum", b.cast(at, dtype), axes, keepdims=True)
     safe = b.op("Where", at, one, x)
-    whole = b.op("Mul", g, b.axes("ReduceProd", safe, axes, True))
+    whole = b.op("Mul", g, b.axes("ReduceProd", safe, axes, keepdims=True))
     alone = b.op("Where", b.op("Equal", count, one), whole, zero)
     others = b.op("Where", b.op("Equal", count, zero), b.op("Div", whole, safe), zero)
     return b.op("Where", at, alone, others)

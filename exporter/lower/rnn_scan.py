@@ -152,51 +152,49 @@ def _forward(
 
 # ---- backward ----------------------------------------------------------------------------------
 
+_KEPT = {"lstm": ("gates", "cells"), "gru": ("gates", "back")}
+"""What the forward op of a mode keeps for the gradient; of others it is ("states",)."""
+
 
 def scan_backward(b: Any, node: NodeView, mode: str) -> tuple[Any, ...]:
     """Gradients of one direction."""
-    cell_states = mode == "lstm"
-    gy, gh = node.inputs[:2]
-    gc = node.inputs[2] if cell_states else None
-    x, _, r, _, _, h = node.inputs[2 + cell_states : 8 + cell_states]
-    c = node.inputs[8 + cell_states] if cell_states else None
-    lengths, y, gates, *extra = node.inputs[8 + 2 * cell_states :]
-    hidden = node.input_types[4 + cell_states].shape[1]  # type: ignore[union-attr]
+    given, direction, reverse = node.named(), node.attrs["direction"], node.attrs["reverse"]
+    inputs, hidden = (made.shape[1] for made in node.output_types[1:3])  # of gw and gr
     batch = node.shape[1]
-    direction = node.attrs["direction"]
 
-    def own(state: Any) -> Any:
-        """The part of this direction of what has the directions first."""
-        return None if state is None else b.op("Gather", state, b.const(direction), axis=0)
+    def own(name: str) -> Any:
+        """The part of this direction of an input that has the directions first."""
+        value = given.get(name)
+        return None if value is None else b.op("Gather", value, b.const(direction), axis=0)
 
-    gh, gc, h, c, gates, *extra = (own(v) for v in (gh, gc, h, c, gates, *extra))
+    gates, *extra = (own(name) for name in _KEPT.get(mode, ("states",)))
+    first, lengths = own("h"), given["lengths"]
+    gy, y = given["gy"], given["y"]
     if node.shape[2] != hidden:
         start, end = b.ints(direction * hidden), b.ints((direction + 1) * hidden)
         gy, y = (b.op("Slice", v, start, end, b.ints(2)) for v in (gy, y))
     zeros = filled(b, [batch, hidden], 0, node.dtype)
-    reverse = node.attrs["reverse"]
-    before = _shifted(b, y, zeros if h is None else h, reverse)
-    steps = None
+    first = zeros if first is None else first
+    before, steps = _shifted(b, y, first, reverse), None
     if lengths is not None:
         lengths, steps = b.cast(lengths, np.int64), _steps(b, node)
-        before = _frozen(b, before, zeros if h is None else h, node, (lengths, steps), reverse)
-    sequences = [gy, gates, before, *extra]
-    if cell_states:
+        before = _frozen(b, before, first, node, (lengths, steps), reverse)
+    slopes, sequences = [own("gh")], [gy, gates, before, *extra]
+    if mode == "lstm":
+        c = own("c")
+        slopes.append(own("gc"))
         sequences.append(_shifted(b, extra[0], zeros if c is None else c, reverse))
-    if lengths is not None:
+    if steps is not None:
         sequences.append(steps)
-    body = _Body(b, node.dtype)
-    graph = _backward_step(body, mode, r, lengths)
+    graph = _backward_step(_Body(b, node.dtype), mode, given["r"], lengths)
     split = mode == "gru"
-    made = _scan(
-        b, graph, [gh, gc] if cell_states else [gh], sequences, 2 if split else 1, not reverse
-    )
-    last, ga = made[: 1 + cell_states], made[1 + cell_states]
+    made = _scan(b, graph, slopes, sequences, 2 if split else 1, not reverse)
+    last, ga = made[: len(slopes)], made[len(slopes)]
     back = made[-1] if split else ga
     # Sums over steps and batch: one product of everything laid end to end.
     width = len(_order(mode)) * hidden
     flat_a, flat_back = (b.op("Reshape", v, b.ints(-1, width)) for v in (ga, back))
-    flat_x = b.op("Reshape", x, b.shape_vector([-1, _inputs(node, cell_states)]))
+    flat_x = b.op("Reshape", given["x"], b.shape_vector([-1, inputs]))
     flat_h = b.op("Reshape", before, b.ints(-1, hidden))
     gw = b.op("MatMul", _turned(b, flat_a), flat_x)
     gr = b.op("MatMul", _turned(b, flat_back), flat_h)
@@ -206,10 +204,6 @@ def scan_backward(b: Any, node: NodeView, mode: str) -> tuple[Any, ...]:
 
 def _order(mode: str) -> range:
     return range({"lstm": 4, "gru": 3}.get(mode, 1))
-
-
-def _inputs(node: NodeView, cell_states: bool) -> Any:
-    return node.input_types[2 + cell_states].shape[2]  # type: ignore[union-attr]
 
 
 def _shifted(b: Any, values: Any, start: Any, reverse: bool) -> Any:

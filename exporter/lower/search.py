@@ -7,7 +7,7 @@ import numpy as np
 from exporter.registry import lowers
 
 
-def _position(b, node, largest, keep):
+def _position(b, node, *, largest, keep):
     axis = node.attrs["axis"]
     if node.dtype != np.int64:
         target = "ArgMax" if largest else "ArgMin"
@@ -19,18 +19,18 @@ def _position(b, node, largest, keep):
 
 @lowers("argmax")
 def _(b, node):
-    return _position(b, node, True, node.attrs["keepdims"])
+    return _position(b, node, largest=True, keep=node.attrs["keepdims"])
 
 
 @lowers("argmin")
 def _(b, node):
-    return _position(b, node, False, node.attrs["keepdims"])
+    return _position(b, node, largest=False, keep=node.attrs["keepdims"])
 
 
 @lowers("extreme")
 def _(b, node):
     axis, keep = node.attrs["axis"], node.attrs["keepdims"]
-    place = _position(b, node, node.attrs["largest"], True)
+    place = _position(b, node, largest=node.attrs["largest"], keep=True)
     value = b.op("GatherElements", node.x, place, axis=axis)
     return (value, place) if keep else (b.squeeze(value, axis), b.squeeze(place, axis))
 
@@ -60,7 +60,7 @@ def _(b, node):
     x, weights = (*node.inputs, None)[:2]
     x = b.cast(x, np.int64)
     # One -1 more, so that there is a largest of no integers, too.
-    largest = b.axes("ReduceMax", b.op("Concat", x, b.ints(-1), axis=0), (0,), False)
+    largest = b.axes("ReduceMax", b.op("Concat", x, b.ints(-1), axis=0), (0,), keepdims=False)
     size = b.op("Add", largest, b.const(1, np.int64))
     size = b.op("Max", size, b.const(node.attrs["minlength"], np.int64))
     count = b.op("Range", b.const(0, np.int64), size, b.const(1, np.int64))
@@ -68,7 +68,7 @@ def _(b, node):
     if weights is not None:
         weights = b.cast(weights, node.out.dtype)
         hits = b.op("Mul", hits, b.unsqueeze(weights, 1))
-    return b.axes("ReduceSum", hits, (0,), False)
+    return b.axes("ReduceSum", hits, (0,), keepdims=False)
 
 
 @lowers("histogram")
@@ -82,7 +82,7 @@ def _(b, node):
     place = b.op("Min", b.op("Floor", scaled), b.const(bins - 1, dtype))
     hits = b.op("Equal", b.unsqueeze(place, 1), b.const(np.arange(bins), dtype))
     hits = b.op("And", hits, b.unsqueeze(inside, 1))
-    return b.cast(b.axes("ReduceSum", b.cast(hits, np.int64), (0,), False), node.out.dtype)
+    return b.cast(b.axes("ReduceSum", b.cast(hits, np.int64), (0,), keepdims=False), node.out.dtype)
 
 
 def _within(b, x, low, high, dtype):
@@ -99,4 +99,4 @@ def _(b, node):
         edges = b.unsqueeze(edges, node.rank - 1)
     wide = b.unsqueeze(x, rank)
     below = b.op("LessOrEqual" if node.attrs["right"] else "Less", edges, wide)
-    return b.axes("ReduceSum", b.cast(below, np.int64), (rank,), False)
+    return b.axes("ReduceSum", b.cast(below, np.int64), (rank,), keepdims=False)

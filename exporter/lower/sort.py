@@ -39,7 +39,7 @@ def _(b, node):
     axis = node.attrs["axis"]
     values, _ = _sorted(b, node)
     pairs = b.op("Equal", b.unsqueeze(values, axis), b.unsqueeze(values, axis + 1))
-    counts = b.axes("ReduceSum", b.cast(pairs, np.int32), (axis,), False)
+    counts = b.axes("ReduceSum", b.cast(pairs, np.int32), (axis,), keepdims=False)
     value = b.op("GatherElements", values, b.op("ArgMax", counts, axis=axis), axis=axis)
     same = b.cast(b.op("Equal", node.x, value), np.int32)
     place = b.op("ArgMax", same, axis=axis, select_last_index=1)

@@ -9,4 +9,4 @@ from exporter.registry import lowers
 def _(b, node):
     if not node.attrs["axes"]:
         return b.op("Abs", node.x)
-    return b.axes("ReduceL2", node.x, node.attrs["axes"], node.attrs["keepdims"])
+    return b.axes("ReduceL2", node.x, node.attrs["axes"], keepdims=node.attrs["keepdims"])

@@ -45,6 +45,14 @@ def test_results_of_every_kind_are_tensors_of_the_flavour():
     assert type(layer.state_dict()["weight_hh_l0"]) is torch.Tensor
 
 
+@pytest.mark.parametrize("correction", [0, 1, 2, 3])
+def test_a_variance_divides_by_any_count(correction):
+    x = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
+    for ours, theirs in ((torch.var, np.var), (torch.std, np.std)):
+        found = ours(torch.tensor(x), 1, correction=correction).numpy()
+        np.testing.assert_allclose(found, theirs(x, 1, ddof=correction), rtol=1e-5)
+
+
 def test_writing_in_place():
     x = torch.zeros(2, 3)
     x[0] = 1

@@ -15,7 +15,7 @@ import exporter
 import tracer
 from exporter import model as files
 from exporter.lowering import LOWERINGS
-from exporter.verify import difference
+from exporter.verify import difference, random_results
 from tests.exporter.nets import IMAGE, Counter, LeNet, load, op_types
 from tests.runtime import RUNNABLE
 from tracer import InputSpec
@@ -182,6 +182,33 @@ def test_random_outputs_are_not_compared(tmp_path: Path) -> None:
     report = exporter.export(forward, tmp_path / "m.onnx", InputSpec([2]))
     assert report.verified is not None and report.verified.unchecked == ("noisy",)
     assert "RandomUniform" in op_types(load(tmp_path / "m.onnx"))
+
+
+@pytest.mark.parametrize("handed_on", [False, True])
+def test_random_numbers_reach_into_branches(handed_on: bool) -> None:
+    def forward(x: Any) -> Any:
+        noise = dyn.rand([2])
+        return dyn.cond(x.sum() > 0, lambda: noise if handed_on else x + noise, lambda: x)
+
+    assert random_results(tracer.trace(forward, InputSpec([2]))) == {"output"}
+
+
+def test_random_numbers_reach_through_state_from_call_to_call() -> None:
+    class Delay(dyn.nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            for name in "abc":
+                self.register_buffer(name, dyn.zeros([2]))
+
+        def forward(self, x: Any) -> Any:
+            y = x + self.c
+            self.c = self.b + 1
+            self.b = self.a + 1
+            self.a = self.a + dyn.rand([2])
+            return y, x * 2
+
+    found = random_results(tracer.trace(Delay(), InputSpec([2])))
+    assert found == {"output_0", "a", "b", "c"}
 
 
 def test_difference() -> None:

@@ -22,7 +22,7 @@ def test_against_numpy(shape, dtype, seed):
         x = dense.transpose(order)
         for axis, keepdims in itertools.product(range(4), (False, True)):
             for ours, theirs in ((argmax, np.argmax), (argmin, np.argmin)):
-                got = ours(x, axis, keepdims)
+                got = ours(x, axis, keepdims=keepdims)
                 assert got.dtype == np.int64
                 np.testing.assert_array_equal(got, theirs(x, axis, keepdims=keepdims))
 
@@ -39,7 +39,7 @@ def test_values_and_places(shape, dtype, seed):
         x[rng.random(shape) < 0.1] = np.iinfo(dtype).min
     for a, axis, keep in itertools.product((x, x.T, x[::2, ::-1]), (0, 1), (False, True)):
         for largest, value, place in ((True, np.max, np.argmax), (False, np.min, np.argmin)):
-            values, places = extreme(a, axis, keep, largest)
+            values, places = extreme(a, axis, keepdims=keep, largest=largest)
             assert values.dtype == x.dtype and places.dtype == np.int64
             np.testing.assert_array_equal(values, value(a, axis=axis, keepdims=keep))
             np.testing.assert_array_equal(places, place(a, axis=axis, keepdims=keep))
@@ -47,4 +47,4 @@ def test_values_and_places(shape, dtype, seed):
 
 def test_an_order_with_gaps():
     x = np.random.default_rng(0).standard_normal((40, 50, 60), np.float32)[:, ::2, ::-1]
-    np.testing.assert_array_equal(argmax(x, 1, False), x.argmax(1))
+    np.testing.assert_array_equal(argmax(x, 1, keepdims=False), x.argmax(1))

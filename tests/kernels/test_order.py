@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyn.kernels import search
-from dyn.kernels.order import ordered_of
+from dyn.kernels import order, search
 from dyn.kernels.runtime import threads
 
 
 def wanted(x: np.ndarray, k: int, axis: int, largest: bool) -> tuple[np.ndarray, np.ndarray]:
     """By sorting pairs of value and place; NaN is largest."""
 
-    def order(row: np.ndarray) -> list[int]:
+    def places_of(row: np.ndarray) -> list[int]:
         def rank(i: int) -> tuple[bool, float, int]:
             v = float(row[i])
             sign = -1 if largest else 1
@@ -27,7 +26,7 @@ def wanted(x: np.ndarray, k: int, axis: int, largest: bool) -> tuple[np.ndarray,
         return sorted(range(len(row)), key=rank)[:k]
 
     moved = np.moveaxis(x, axis, -1)
-    places = np.array([order(r) for r in moved.reshape(-1, moved.shape[-1])], np.int64)
+    places = np.array([places_of(r) for r in moved.reshape(-1, moved.shape[-1])], np.int64)
     places = np.moveaxis(places.reshape(*moved.shape[:-1], k), -1, axis)
     return np.take_along_axis(x, places, axis), places
 
@@ -40,7 +39,7 @@ def check(x: np.ndarray, k: int, axis: int, largest: bool) -> None:
     np.testing.assert_array_equal(indices, places)
     np.testing.assert_array_equal(values, expected)
     np.testing.assert_array_equal(x, before)
-    run = ordered_of(x.shape, x.dtype, k, largest) if axis == x.ndim - 1 else None
+    run = order.ordered_of(x.shape, x.dtype, k, largest=largest) if axis == x.ndim - 1 else None
     if run is not None:
         for found, listed in zip(run(x), (expected, places), strict=True):
             np.testing.assert_array_equal(found, listed)
@@ -89,6 +88,17 @@ def test_other_dtypes(dtype: str, largest: bool, k: int, rng: np.random.Generato
     x = rng.integers(0, 50, (6, 40)).astype(dtype)
     if x.dtype.kind == "f":
         x[2, 3:6], x[4, 1], x[5, 7] = math.nan, math.inf, -math.inf
+    check(x, k, 1, largest)
+
+
+@pytest.mark.parametrize("largest", [False, True])
+@pytest.mark.parametrize("k", [1, 30, 200])
+def test_rows_with_more_places_than_fit_beside_a_key(
+    k: int, largest: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "LONGEST", 200)
+    x = rng.standard_normal((3, 200)).astype(np.float32)
+    x[1, ::7], x[2, 5:9] = -0.0, math.nan
     check(x, k, 1, largest)
 
 

@@ -157,10 +157,10 @@ def test_nan_and_infinity_stay_in_their_short_row(name: str) -> None:
 def test_a_long_sum_keeps_its_digits() -> None:
     x = np.full(1 << 22, 0.1, np.float32)
     wanted = float(np.float32(0.1)) * len(x)
-    assert reduce.sum(x, (0,), False) == np.float32(wanted)
-    assert reduce.mean(x.reshape(2, -1), (0, 1), False) == np.float32(0.1)
+    assert reduce.sum(x, (0,), keepdims=False) == np.float32(wanted)
+    assert reduce.mean(x.reshape(2, -1), (0, 1), keepdims=False) == np.float32(0.1)
     away = np.tile(np.array([1e4, 1e4 + 1], np.float32), 1 << 17)
-    assert abs(reduce.var(away, (0,), False, 0) - 0.25) < 1e-6
+    assert abs(reduce.var(away, (0,), keepdims=False, correction=0) - 0.25) < 1e-6
 
 
 def test_results_do_not_depend_on_the_number_of_threads(rng: np.random.Generator) -> None:
@@ -197,7 +197,7 @@ def test_special_values(axes: tuple[int, ...], rng: np.random.Generator) -> None
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
 def test_other_dtypes(dtype: str, axes: tuple[int, ...], rng: np.random.Generator) -> None:
     x = (rng.standard_normal((90, 80)) * 3).astype(dtype)
-    out = reduce.sum(x, axes, False)
+    out = reduce.sum(x, axes, keepdims=False)
     if x.dtype.kind in "biu":
         assert out.dtype == np.int64
         np.testing.assert_array_equal(out, x.sum(axis=axes, dtype=np.int64))
@@ -205,18 +205,18 @@ def test_other_dtypes(dtype: str, axes: tuple[int, ...], rng: np.random.Generato
         assert out.dtype == x.dtype
         tol = 1e-12 if dtype == "float64" else 1e-2
         np.testing.assert_allclose(out, x.astype(np.float64).sum(axis=axes), rtol=tol, atol=tol)
-    np.testing.assert_array_equal(reduce.max(x, axes, False), x.max(axis=axes))
+    np.testing.assert_array_equal(reduce.max(x, axes, keepdims=False), x.max(axis=axes))
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
 def test_no_elements(shape: tuple[int, ...]) -> None:
     x = np.zeros(shape, np.float32)
     axes = tuple(range(len(shape)))
-    assert reduce.sum(x, axes, False) == 0
-    assert reduce.prod(x, axes, False) == 1
-    assert reduce.all(x, axes, False) and not reduce.any(x, axes, False)
+    assert reduce.sum(x, axes, keepdims=False) == 0
+    assert reduce.prod(x, axes, keepdims=False) == 1
+    assert reduce.all(x, axes, keepdims=False) and not reduce.any(x, axes, keepdims=False)
     with pytest.raises(ValueError, match="zero-size"):
-        reduce.max(x, axes, False)
+        reduce.max(x, axes, keepdims=False)
 
 
 @pytest.mark.parametrize(

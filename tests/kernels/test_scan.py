@@ -54,11 +54,11 @@ def test_logsumexp_of_infinities(n: int, rng: np.random.Generator) -> None:
     x[5] -= 1000
     if n > 1:
         x[6, 0] = -math.inf
-    out = reduce.logsumexp(x, (1,), False)
+    out = reduce.logsumexp(x, (1,), keepdims=False)
     with np.errstate(all="ignore"):
         wanted = np.logaddexp.reduce(x.astype(np.float64), axis=1)
     np.testing.assert_allclose(out, wanted, rtol=2e-6, atol=1e-6)
-    assert reduce.logsumexp(x, (1,), True).shape == (7, 1)
+    assert reduce.logsumexp(x, (1,), keepdims=True).shape == (7, 1)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -21,7 +21,7 @@ def test_one_right_hand_side(batch: int, n: int, dtype: str, rng: np.random.Gene
         if unit:
             triangle[..., range(n), range(n)] = 1
         matrix = triangle.swapaxes(-1, -2) if transpose else triangle
-        found = factor.triangular_solve(x, y, upper, transpose, unit)
+        found = factor.triangular_solve(x, y, upper=upper, transpose=transpose, unit=unit)
         assert found.dtype == y.dtype and found.shape == y.shape
         np.testing.assert_allclose(matrix @ found, y, rtol=digits, atol=digits)
 
@@ -30,6 +30,6 @@ def test_nothing_beyond_the_triangle_is_read(rng: np.random.Generator) -> None:
     x, y = rng.standard_normal((5, 5)) + 4 * np.eye(5), rng.standard_normal((5, 1))
     spoilt = np.where(np.tri(5, dtype=bool), x, np.nan)
     for transpose in (False, True):
-        found = factor.triangular_solve(spoilt, y, False, transpose, False)
+        found = factor.triangular_solve(spoilt, y, upper=False, transpose=transpose, unit=False)
         lower = np.tril(x).T if transpose else np.tril(x)
         np.testing.assert_allclose(lower @ found, y, rtol=1e-9)

@@ -37,8 +37,8 @@ def weight(rng, co, ci, last):
 def forward(x, w, padding, side, bias=None, relu=False, gaps=(1, 1)):
     out = kernels.output_sizes(x.shape[2:], (3, 3), (1, 1), padding, gaps)
     y = empty((x.shape[0], w.shape[0], *out), np.float32, order="channels_last")
-    channels = kernels._channels(View.of(w), 1, False)
-    plan = WinogradPlan(View.of(x), View.of(y), padding[::2], gaps, channels, side, relu, False)
+    channels = kernels._channels(View.of(w), 1)
+    plan = WinogradPlan(View.of(x), View.of(y), padding[::2], gaps, channels, side, relu=relu)
     assert plan.run(x, plan.pack(w), bias, y)
     return y
 
@@ -46,8 +46,8 @@ def forward(x, w, padding, side, bias=None, relu=False, gaps=(1, 1)):
 def backward(g, w, size, padding, side, gaps=(1, 1)):
     y = empty((g.shape[0], w.shape[1], *size), np.float32, order="channels_last")
     low = (2 * gaps[0] - padding[0], 2 * gaps[1] - padding[2])
-    channels = kernels._channels(View.of(w), 1, True)
-    plan = WinogradPlan(View.of(g), View.of(y), low, gaps, channels, side, False, True)
+    channels = kernels._channels(View.of(w), 1, transposed=True)
+    plan = WinogradPlan(View.of(g), View.of(y), low, gaps, channels, side, reverse=True)
     assert plan.run(g, plan.pack(w), None, y)
     return y
 

@@ -66,10 +66,12 @@ def test_all_sizes_agree_with_numpy(
     assert residual(factor.solve(x, y)[0], np.linalg.solve(wide, wide_y)) < tol
     lower = np.linalg.cholesky(definite.astype(np.float64))
     for upper in (False, True):
-        found, failed = factor.cholesky(definite, upper)
+        found, failed = factor.cholesky(definite, upper=upper)
         assert failed is None
         assert residual(found, lower.swapaxes(-1, -2) if upper else lower) < tol
-    solved = factor.triangular_solve(lower.astype(dtype), y, False, False, False)
+    solved = factor.triangular_solve(
+        lower.astype(dtype), y, upper=False, transpose=False, unit=False
+    )
     assert residual(solved, np.linalg.solve(lower, wide_y)) < tol
     tall = rng.standard_normal((batch, n, k)).astype(dtype)
     for mode, kept in (("reduced", min(n, k)), ("complete", n)):
@@ -84,7 +86,7 @@ def test_all_sizes_agree_with_numpy(
 def test_large_matrices(n: int, rng: np.random.Generator) -> None:
     x, definite = matrices(rng, n, n)
     assert residual(factor.inverse(x)[0] @ x, np.eye(n)) < 1e-10
-    found, _ = factor.cholesky(definite, False)
+    found, _ = factor.cholesky(definite, upper=False)
     assert residual(found @ found.T, definite) < 1e-12
     q, r = factor.qr(x, n)
     assert residual(q @ r, x) < 1e-12 and residual(q.T @ q, np.eye(n)) < 1e-12
@@ -98,8 +100,8 @@ def test_results_do_not_depend_on_the_number_of_threads(rng: np.random.Generator
         threads.set_num_threads(count)
         results = [
             factor.det(x), factor.inverse(x)[0], factor.solve(x, definite)[0],
-            factor.cholesky(definite, True)[0], *factor.qr(x, 20),
-            factor.triangular_solve(x, definite, True, True, False),
+            factor.cholesky(definite, upper=True)[0], *factor.qr(x, 20),
+            factor.triangular_solve(x, definite, upper=True, transpose=True, unit=False),
         ]  # fmt: skip
         made.append([a.tobytes() for a in results])
     threads.set_num_threads(before)

@@ -93,7 +93,8 @@ class OpCase:
         inputs: what to draw; a function `(rng, dtype, sizes) -> array`; or None for an absent one.
         attrs: attribute values.
         reference: numpy function of the arrays and attributes: an array, or a tuple of them. None
-            where the value is random or is checked elsewhere.
+            where the value is random or is checked elsewhere; then `shapes` are given.
+        shapes: of the outputs, with names of sizes as in the inputs.
         order: how often the gradient is differentiated and checked; 0 if there is none.
         tol, gradient_tol: largest error relative to 1 + |expected|; by default that of the dtype.
         dtypes: dtypes of the run; the first one is what gradients and export use, as float64 and
@@ -113,6 +114,7 @@ class OpCase:
     inputs: Sequence[Spec | Callable[..., np.ndarray] | None]
     attrs: dict[str, Any] = field(default_factory=dict)
     reference: Callable[..., Any] | None = None
+    shapes: tuple[tuple[int | str, ...], ...] | None = None
     order: int = 2
     tol: float | None = None
     gradient_tol: float | None = None

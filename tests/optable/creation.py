@@ -188,27 +188,29 @@ ROWS = [
     ),
     # ---- random: values are checked by their distribution in test_random.py
     *(
-        OpCase(op, [], attrs, dtypes=("float32",), order=0)
-        for op, attrs in (
-            ("uniform", {"shape": (2, 3), "low": -1.0, "high": 2.0, "dtype": "float32"}),
-            ("normal", {"shape": (2, 3), "mean": 1.0, "std": 2.0, "dtype": "float32"}),
-            ("randint", {"shape": (2, 3), "low": 1, "high": 9, "dtype": "int64"}),
-            ("randperm", {"n": 5, "dtype": "int64"}),
+        OpCase(op, [], attrs, dtypes=("float32",), shapes=(shape,), order=0)
+        for op, shape, attrs in (
+            ("uniform", (2, 3), {"shape": (2, 3), "low": -1.0, "high": 2.0, "dtype": "float32"}),
+            ("normal", (2, 3), {"shape": (2, 3), "mean": 1.0, "std": 2.0, "dtype": "float32"}),
+            ("randint", (2, 3), {"shape": (2, 3), "low": 1, "high": 9, "dtype": "int64"}),
+            ("randperm", (5,), {"n": 5, "dtype": "int64"}),
         )
     ),
     OpCase(
         "uniform",
         [X],
         run=random.rand_like,
+        shapes=(X.shape,),
         order=0,
         note="like",
     ),
-    OpCase("bernoulli", [array("n", 3, low=0, high=1)], order=0),
+    OpCase("bernoulli", [array("n", 3, low=0, high=1)], shapes=(("n", 3),), order=0),
     *(
         OpCase(
             "multinomial",
             [array("n", 4, low=0.1, high=1)],
             {"num_samples": 3, "replacement": replacement},
+            shapes=(("n", 3),),
             order=0,
             note="with" if replacement else "without",
         )

@@ -57,8 +57,8 @@ def nothing_kept(x, *, p, mode):
 
 DROPPED = [
     *(
-        OpCase("dropout", [array("n", 6)], {"p": 0.4, "mode": mode}, order=0, wrt=(),
-               onnx="Dropout", note=mode)
+        OpCase("dropout", [array("n", 6)], {"p": 0.4, "mode": mode}, shapes=(("n", 6),),
+               order=0, wrt=(), onnx="Dropout", note=mode)
         for mode in ("upscale_in_train", "downscale_in_infer")
     ),
     OpCase(

@@ -32,6 +32,13 @@ def scattered(x, at, value, reduction):
     return out
 
 
+def summed(x, at, value):
+    out = x.copy()
+    out[at] = 0
+    np.add.at(out, at, value)
+    return out
+
+
 def put(x, at, value, axis, reduction):
     out = x.copy()
     where = list(np.ogrid[tuple(slice(n) for n in at.shape)])
@@ -105,6 +112,7 @@ ROWS = [
         "scatter_nd",
         [array(3, 4), ints("k", low=0, high=3), array("k", 4)],
         run=lambda x, i, v: ops.scatter(x, i, v, overwrite=False),
+        reference=summed,
         note="scatter",
         order=2,
     ),

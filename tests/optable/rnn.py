@@ -104,6 +104,7 @@ for op, onnx, gates in (("lstm", "LSTM", 4), ("gru", "GRU", 3), ("simple_rnn", "
                 f"{op}_grad",
                 recurrent(gates, both, True, True, False),
                 run=gradients(op, {"reverse": False, **extra}),
+                shapes=(("t", "n", 3), (gates * 4, 3), (gates * 4, 4)),
                 sizes=SEQUENCE,
                 empty=False,
                 order=0,

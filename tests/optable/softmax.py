@@ -249,6 +249,7 @@ TRAINING = [
     OpCase(
         "softmax_cross_entropy",
         [array("n", 5), labels("n")],
+        reference=lambda x, label: (ref_softmax(x, axis=1) - np.eye(5)[label]) / max(len(x), 1),
         note="trained",
         order=0,
         wrt=(),

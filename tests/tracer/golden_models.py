@@ -1,4 +1,4 @@
-"""The models whose printed graphs stand in `tests/golden/`. Lines count: the texts name them."""
+"""The models whose printed graphs stand in `tests/golden/`, which quote the lines of `forward`."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ import dyn
 import exporter
 from dyn import nn
 from tracer import InputSpec, TraceError, trace
+from tracer.errors import headline
 from tracer.steady import HIGHEST, LOWEST, _drawing
 
 X = InputSpec(["n", 4], name="x")
@@ -141,6 +142,18 @@ def test_a_second_call_that_fails() -> None:
     with pytest.raises(TraceError, match="raises RuntimeError: used up") as caught:
         trace(Keeping(once), X)
     assert "self.calls" in str(caught.value)
+
+
+def test_a_second_call_that_fails_without_a_word() -> None:
+    def once(self: Any, x: Any) -> Any:
+        self.calls += 1
+        assert self.calls < 2
+        return x
+
+    # pytest fills in messages of assertions in test files; other programs have none.
+    with pytest.raises(TraceError, match="raises AssertionError"):
+        trace(Keeping(once), X)
+    assert headline(AssertionError()) == "AssertionError"
 
 
 def scaled(x: Any) -> Any:

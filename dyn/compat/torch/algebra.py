@@ -63,7 +63,7 @@ def trace(x: Any) -> Any:
 def renorm(x: Any, p: float, dim: int, maxnorm: float) -> Any:
     """x, each slice along `dim` scaled down to the p-norm `maxnorm` where it is above."""
     axes = [axis for axis in range(x.ndim) if axis != dim % x.ndim]
-    sizes = vector_norm.norm(x, p, axes, True)
+    sizes = vector_norm.norm(x, p, axes, keepdim=True)
     return x * where(sizes > maxnorm, maxnorm / (sizes + 1e-7), 1.0)
 
 
@@ -120,7 +120,7 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
     """
     rows = ops.reshape(x, [1, -1]) if x.ndim < 2 else x
     if fweights is None and aweights is None:
-        apart = weighted = rows - sums.mean(rows, 1, True)
+        apart = weighted = rows - sums.mean(rows, 1, keepdim=True)
         divisor: Any = rows.shape[1] - correction
     else:
         given = [

@@ -243,7 +243,7 @@ def broadcast_shapes(*shapes: Any) -> Size:
     return Size(np.broadcast_shapes(*shapes))
 
 
-def _triangle(rows: int, columns: int, offset: int, lower: bool, dtype: Any) -> Any:
+def _triangle(rows: int, columns: int, offset: int, dtype: Any, *, lower: bool) -> Any:
     below = np.tri(rows, columns, offset if lower else offset - 1, dtype=bool)
     places = np.stack(np.nonzero(below if lower else ~below)).astype(np.int64)
     found = Base(places)
@@ -252,9 +252,9 @@ def _triangle(rows: int, columns: int, offset: int, lower: bool, dtype: Any) -> 
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, **_: Any) -> Any:
     """Places on and below a diagonal of a matrix: rows and columns, (2, n)."""
-    return _triangle(row, col, offset, True, dtype)
+    return _triangle(row, col, offset, dtype, lower=True)
 
 
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, **_: Any) -> Any:
     """Places on and above a diagonal of a matrix: rows and columns, (2, n)."""
-    return _triangle(row, col, offset, False, dtype)
+    return _triangle(row, col, offset, dtype, lower=False)

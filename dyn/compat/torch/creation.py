@@ -175,13 +175,13 @@ def randint(
     bounds, size = given[:-1], given[-1]
     first, last = (0, bounds[0]) if len(bounds) == 1 else bounds
     with drawing(generator):
-        return _finished(draws.randint(first, last, list(size), dtype), False, device)
+        return _finished(draws.randint(first, last, list(size), dtype), device=device)
 
 
 def randperm(n: int, *, dtype: Any = None, device: Any = None, generator: Any = None) -> Tensor:
     """The integers from 0 to n - 1 in random order."""
     with drawing(generator):
-        return _finished(draws.randperm(n, dtype), False, device)
+        return _finished(draws.randperm(n, dtype), device=device)
 
 
 def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, **named: Any) -> Tensor:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any, NamedTuple
 
 from dyn.compat.torch.tensor import Tensor
 from dyn.core.dispatch import cast_to
+from dyn.core.op import OPS
 from dyn.ops import compare, extremes, reduce, scan, search, shape, softmax, unary, vector_norm
 from dyn.ops import sort as sorts
+from dyn.ops.infer import reduced_axes
 
 
 class _Pair(NamedTuple):
@@ -80,6 +83,8 @@ sum, mean, amax, amin, all, any, logsumexp, prod, nansum, nanmean = map(
 
 
 def _spread(function: Any) -> Any:
+    op = OPS[function.__name__]
+
     def along(
         x: Any,
         dim: Any = None,
@@ -90,7 +95,8 @@ def _spread(function: Any) -> Any:
     ) -> Any:
         if isinstance(dim, bool):
             dim, unbiased = None, dim
-        return function(x, dim, unbiased if correction is None else bool(correction), keepdim)
+        less = int(unbiased) if correction is None else operator.index(correction)
+        return op(x, axes=reduced_axes(dim, x.ndim), keepdims=bool(keepdim), correction=less)
 
     along.__name__, along.__doc__ = function.__name__, function.__doc__
     return along
@@ -99,7 +105,7 @@ def _spread(function: Any) -> Any:
 var, std = _spread(reduce.var), _spread(reduce.std)
 
 
-def _extreme(function: Any, largest: bool, other: Any, kind: Any) -> Any:
+def _extreme(function: Any, other: Any, kind: Any, *, largest: bool) -> Any:
     def along(x: Any, dim: Any = None, keepdim: bool = False, **named: Any) -> Any:
         if isinstance(dim, Tensor):
             return other(x, dim)
@@ -107,8 +113,7 @@ def _extreme(function: Any, largest: bool, other: Any, kind: Any) -> Any:
             return function(x)
         if x.ndim:
             return kind(*search.extreme(x, dim, keepdim, largest))
-        found = search.extreme(shape.reshape(x, [1]), 0, False, largest)
-        return kind(*found)
+        return kind(*search.extreme(shape.reshape(x, [1]), 0, keepdim=False, largest=largest))
 
     along.__name__ = function.__name__
     along.__doc__ = (
@@ -118,8 +123,8 @@ def _extreme(function: Any, largest: bool, other: Any, kind: Any) -> Any:
     return along
 
 
-max = _extreme(reduce.max, True, extremes.maximum, MaxResult)
-min = _extreme(reduce.min, False, extremes.minimum, MinResult)
+max = _extreme(reduce.max, extremes.maximum, MaxResult, largest=True)
+min = _extreme(reduce.min, extremes.minimum, MinResult, largest=False)
 
 
 def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:

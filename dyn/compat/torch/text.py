@@ -14,6 +14,7 @@ import numpy as np
 from dyn.compat.torch.tensor import Tensor
 from dyn.core.dtype import default_float
 from dyn.nn.state import Parameter
+from dyn.printing import edges
 
 
 @dataclass(frozen=True)
@@ -126,16 +127,7 @@ class _Complex:
         return f"{self.real.padded(item.real)}{sign}{imaginary}j"
 
 
-def _edges(array: np.ndarray) -> np.ndarray:
-    """What stays of an array when the middle of every long axis is left out."""
-    n = _options.edgeitems
-    for axis, size in enumerate(array.shape):
-        if size > 2 * n:
-            array = np.take(array, [*range(n), *range(size - n, size)], axis)
-    return array
-
-
-def _row(array: np.ndarray, form: Any, shorten: bool, indent: int) -> str:
+def _row(array: np.ndarray, form: Any, indent: int, *, shorten: bool) -> str:
     n = _options.edgeitems
     items = [form.padded(item) for item in array]
     if shorten and len(items) > 2 * n:
@@ -153,8 +145,8 @@ def _block(array: np.ndarray, form: Any, shorten: bool, indent: int) -> str:
         # The middle is cut before numbers are written: a row may be long.
         if shorten and array.size > 2 * n:
             whole = np.concatenate([array[: n + 1], array[-n:]])
-            return _row(whole, form, True, indent)
-        return _row(array, form, False, indent)
+            return _row(whole, form, indent, shorten=True)
+        return _row(array, form, indent, shorten=False)
     parts: list[Any] = list(array)
     cut = shorten and len(parts) > 2 * n
     if cut:
@@ -181,7 +173,7 @@ def tensor_text(tensor: Tensor) -> str:
         usual = name == default_float().name
     else:
         shorten = array.size > _options.threshold
-        shown = _edges(array) if shorten else array
+        shown = edges(array, _options.edgeitems) if shorten else array
         form = _Complex(shown) if array.dtype.kind == "c" else _Format(shown)
         text = _block(array, form, shorten, len(prefix))
     if not usual:

@@ -9,6 +9,7 @@ every tile of the outputs above it reads it. The gradient of the weight is in `w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from dyn.kernels.conv import copy, tile
@@ -24,6 +25,12 @@ class Taps(NamedTuple):
     offsets: tuple[int, ...]
     indices: tuple[int, ...]
     """Positions in the weight's window."""
+
+
+def gap_of(numbers: Sequence[int]) -> int | None:
+    """The distance between equally spaced numbers; 1 for a single one, None if they are not."""
+    gaps = {after - before for before, after in pairwise(numbers)}
+    return 1 if not gaps else gaps.pop() if len(gaps) == 1 else None
 
 
 class Phase(NamedTuple):

@@ -98,20 +98,26 @@ def _is_depthwise(w: tuple[int, ...], groups: int) -> bool:
     return groups > 1 and groups == w[0] and w[1] == 1
 
 
-def _channels(w: View, groups: int, transposed: bool) -> Channels:
+def _channels(w: View, groups: int, *, transposed: bool = False) -> Channels:
     """Which weights meet, in `conv2d` or in its gradient by the input."""
     so, si, *window = w.strides
     outer, inner = w.shape[0] // groups, w.shape[1]
     window_steps = (window[0], window[1])
     if _is_depthwise(w.shape, groups):
-        return Channels(1, 1, w.shape[0], 0, 0, so, window_steps, True)
+        return Channels(1, 1, w.shape[0], 0, 0, so, window_steps, lanewise=True)
     if transposed:
-        return Channels(groups, outer, inner, so * outer, so, si, window_steps, False)
-    return Channels(groups, inner, outer, so * outer, si, so, window_steps, False)
+        return Channels(groups, outer, inner, so * outer, so, si, window_steps, lanewise=False)
+    return Channels(groups, inner, outer, so * outer, si, so, window_steps, lanewise=False)
 
 
 def _winograd_side(
-    out: Sizes, images: int, w: View, attrs: tuple[Any, ...], precise: bool, transposed: bool
+    out: Sizes,
+    images: int,
+    w: View,
+    attrs: tuple[Any, ...],
+    *,
+    precise: bool,
+    transposed: bool = False,
 ) -> int:
     """Side of the tiles of Winograd's filtering; 0 where the sum over the window is better."""
     stride, padding, dilation, groups = attrs
@@ -129,7 +135,7 @@ def _winograd_side(
 @lru_cache(PLANS)
 def _forward_side(shape: Any, w: View, attrs: Any, precise: bool) -> int:
     out = output_sizes(shape[2:], w.shape[2:], *attrs[:3])
-    return _winograd_side(out, shape[0], w, attrs, precise, False)
+    return _winograd_side(out, shape[0], w, attrs, precise=precise)
 
 
 @lru_cache(PLANS)
@@ -139,16 +145,16 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
         return WholePlan(transposed=False, relu=relu)
     out = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     target = _dense_view((x.shape[0], w.shape[0], *out), x.dtype)
-    channels = _channels(w, groups, False)
+    channels = _channels(w, groups)
     if side:
-        return WinogradPlan(x, target, padding[::2], dilation, channels, side, relu, False)
+        return WinogradPlan(x, target, padding[::2], dilation, channels, side, relu=relu)
     phases = forward_phases(out, x.shape[2:], w.shape[2:], stride, padding, dilation)
     if channels.lanewise and depthwise.fits(x, phases, stride[1]):
         window = (w.shape[2], w.shape[3])
-        return DepthwisePlan(x, target, phases, stride, channels, window, relu)
+        return DepthwisePlan(x, target, phases, stride, channels, window, relu=relu)
     if planes.fits(x, phases, stride[1], channels):
-        return PlanesPlan(x, target, phases[0], stride[0], channels, relu)
-    return BandPlan(x, target, phases, stride, channels, relu)
+        return PlanesPlan(x, target, phases[0], stride[0], channels, relu=relu)
+    return BandPlan(x, target, phases, stride, channels, relu=relu)
 
 
 def conv2d(
@@ -196,7 +202,7 @@ def conv2d(
 
 @lru_cache(PLANS)
 def _transposed_side(images: int, size: Any, w: View, attrs: Any, precise: bool) -> int:
-    return _winograd_side(size, images, w, attrs, precise, True)
+    return _winograd_side(size, images, w, attrs, precise=precise, transposed=True)
 
 
 @lru_cache(PLANS)
@@ -205,24 +211,23 @@ def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
     if whole.fits(size, w.shape[2:], attrs):
         return WholePlan(transposed=True)
     target = _dense_view((g.shape[0], w.shape[1] * groups, *size), g.dtype)
-    channels = _channels(w, groups, True)
+    channels = _channels(w, groups, transposed=True)
     if side:
         low = (2 * dilation[0] - padding[0], 2 * dilation[1] - padding[2])
-        return WinogradPlan(g, target, low, dilation, channels, side, False, True)
+        return WinogradPlan(g, target, low, dilation, channels, side, reverse=True)
     phases = transposed_phases(size, g.shape[2:], w.shape[2:], stride, padding, dilation)
     if not phases:
         return None
+    window = (w.shape[2], w.shape[3])
     if channels.lanewise and depthwise.fits(g, phases, 1):
-        window = (w.shape[2], w.shape[3])
-        return DepthwisePlan(g, target, phases, (1, 1), channels, window, False)
+        return DepthwisePlan(g, target, phases, (1, 1), channels, window)
     in_planes = stride == (1, 1) and planes.fits(g, phases, 1, channels)
     steps = planes.steps(g, phases[0], channels) if in_planes else band_steps(g, phases, channels)
-    window = (w.shape[2], w.shape[3])
     if scatter.fits(g, size, window, *attrs[:3], channels, steps):
         return ScatterPlan(g, target, window, stride, padding, dilation[0], channels)
     if in_planes:
-        return PlanesPlan(g, target, phases[0], 1, channels, False)
-    return BandPlan(g, target, phases, (1, 1), channels, False)
+        return PlanesPlan(g, target, phases[0], 1, channels)
+    return BandPlan(g, target, phases, (1, 1), channels)
 
 
 def conv2d_grad_x(
@@ -269,7 +274,7 @@ def conv2d_grad_x(
 @lru_cache(PLANS)
 def _weight_side(g: Any, x: Any, window: Any, attrs: Any, dtype: Any, precise: bool) -> int:
     w = View((g[1], x[1] // attrs[3], *window), (0, 0, 0, 0), dtype)
-    side = _winograd_side(g[2:], g[0], w, attrs, precise, False)
+    side = _winograd_side(g[2:], g[0], w, attrs, precise=precise)
     if not side:
         return 0
     return winograd_cost.best_weight_side(g[0], g[2:], attrs[2], x[1], g[1], precise)
@@ -286,7 +291,7 @@ def _weight_plan(g: View, x: View, window: Any, attrs: Any, side: int) -> Any:
     phase = full_phase(g.shape[2:], window, padding, dilation)
     line = ci * co * size
     w = View((co, ci, *window), (size, co * size, window[1] * line, line), x.dtype)
-    channels = _channels(w, groups, False)
+    channels = _channels(w, groups)
     if channels.lanewise and depthwise_weight.fits(x, g, phase, stride[1]):
         return DepthwiseWeightPlan(x, g, phase, stride, channels)
     if weight_rows.fits(x, g, phase, channels):

@@ -13,8 +13,8 @@ import numpy as np
 
 from dyn.kernels.conv import copy
 from dyn.kernels.conv import depthwise_tile as tile
-from dyn.kernels.conv.bands import JOB_BYTES, Phase
-from dyn.kernels.conv.shapes import BandLayout, Channels, View, band_words, words_of
+from dyn.kernels.conv.bands import JOB_BYTES, Phase, gap_of
+from dyn.kernels.conv.shapes import BandCut, BandLayout, Channels, View, band_words, words_of
 from dyn.kernels.runtime.bytes import clear_bytes, put_word
 from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, task
@@ -117,19 +117,13 @@ def depthwise(plan, chunk, chunks):
 # ---- plans -------------------------------------------------------------------------------------
 
 
-def _gap(numbers: Sequence[int]) -> int | None:
-    """The distance between equally spaced numbers; 1 for a single one, None if they are not."""
-    gaps = set(np.diff(numbers).tolist())
-    return 1 if not gaps else gaps.pop() if len(gaps) == 1 else None
-
-
 def fits(source: View, phases: list[Phase], stride: int) -> bool:
     """Whether there are kernels for these windows."""
     if source.dtype != np.float32 or source.shape[1] < LANES or not source.has_channels_last:
         return False
     for phase in phases:
         down, across = phase.taps
-        gaps = [_gap(n) for n in (down.offsets, down.indices, across.offsets, across.indices)]
+        gaps = [gap_of(n) for n in (down.offsets, down.indices, across.offsets, across.indices)]
         if None in gaps or (gaps[2] != 1 and stride != 1):
             return False
         if (len(across.offsets), stride) not in tile.ROWS:
@@ -139,7 +133,7 @@ def fits(source: View, phases: list[Phase], stride: int) -> bool:
 
 def _lattices(phase: Phase) -> list[tuple[Phase, int, int]]:
     """A phase cut into columns that see every gap-th pixel; first pixel and gap of each."""
-    gap = _gap(phase.taps[1].offsets) or 1
+    gap = gap_of(phase.taps[1].offsets) or 1
     height, width = phase.size
     return [
         (
@@ -153,6 +147,39 @@ def _lattices(phase: Phase) -> list[tuple[Phase, int, int]]:
         )
         for start in range(min(gap, width))
     ]
+
+
+def _phase_words(
+    lattice: tuple[Phase, int, int],
+    target: View,
+    layout: BandLayout,
+    cut: BandCut,
+    channels: Channels,
+    window: tuple[int, int],
+) -> dict[int, int]:
+    """The words of one lattice, as `_lattices` gives it."""
+    phase, column, gap = lattice
+    down, across = phase.taps
+    _, line, pixel, _ = cut.steps
+    _, _, target_h, target_w = target.strides
+    tap = 4 * channels.outer
+    row, h_index, w_index = (gap_of(n) or 1 for n in (down.offsets, down.indices, across.indices))
+    first = down.offsets[0] - layout.low[0], column + across.offsets[0] - layout.low[1]
+    return {
+        PHASE_HEIGHT: phase.size[0],
+        PHASE_WIDTH: phase.size[1],
+        PHASE_TARGET: phase.first[0] * target_h + phase.first[1] * target_w,
+        PHASE_TARGET_H: phase.step[0] * target_h,
+        PHASE_TARGET_W: phase.step[1] * target_w,
+        PHASE_SOURCE: first[0] * line + first[1] * pixel,
+        PHASE_X_ROW: row * line,
+        PHASE_X_PIXEL: gap * pixel,
+        PHASE_TAPS_DOWN: len(down.offsets),
+        PHASE_WEIGHTS: (down.indices[0] * window[1] + across.indices[0]) * tap,
+        PHASE_W_ROW: h_index * window[1] * tap,
+        PHASE_W_TAP: w_index * tap,
+        PHASE_KERNEL: tile.ROWS[len(across.offsets), layout.step[1]].address,
+    }
 
 
 class DepthwisePlan:
@@ -172,34 +199,29 @@ class DepthwisePlan:
         step: tuple[int, int],
         channels: Channels,
         window: tuple[int, int],
-        relu: bool,
+        *,
+        relu: bool = False,
     ) -> None:
         self.phases = phases
         layout = BandLayout(source, phases, step, channels._replace(lanewise=False))
         lattices = [lattice for phase in phases for lattice in _lattices(phase)]
         layout.copied |= min(phase.size[1] for phase, _, _ in lattices) < tile.PIXELS
-        images, rows = source.shape[0], layout.out[0]
-        while rows > 4 and layout.height(rows) * layout.row_bytes > BAND_BYTES:
-            rows -= 1
-        rows = max(1, min(rows, -(-layout.out[0] * images // CHUNKS)))
-        height = layout.height(rows)
-        steps = layout.steps(height)
-        per_image = -(-layout.out[0] // rows)
-        self.chunks = min(CHUNKS, images * per_image)
+        cut = BandCut.of(layout, 1, layout.rows_shared(BAND_BYTES, CHUNKS))
+        self.chunks = min(CHUNKS, cut.count)
         # A tile may look beyond the last pixel of a row that is narrower than it.
-        slack = tile.PIXELS * step[1] * max(gap for _, _, gap in lattices) * steps[2]
-        self.scratch_size = JOB_BYTES + (steps[0] + slack if layout.copied else 0)
+        slack = tile.PIXELS * step[1] * max(gap for _, _, gap in lattices) * cut.steps[2]
+        self.scratch_size = JOB_BYTES + (cut.steps[0] + slack if layout.copied else 0)
         words = words_of(
             HEADER_WORDS + len(lattices) * PHASE_WORDS,
             {
-                **band_words(source, layout, steps),
+                **band_words(source, layout, cut.steps),
                 TARGET_N: target.strides[0],
-                IMAGES: images,
-                ROWS_PER_BAND: rows,
-                BANDS_PER_IMAGE: per_image,
+                IMAGES: source.shape[0],
+                ROWS_PER_BAND: cut.rows,
+                BANDS_PER_IMAGE: cut.per_image,
                 SOURCE_STEP: step[0],
                 TOP: layout.low[0],
-                BAND_ROWS: height,
+                BAND_ROWS: cut.deep,
                 COPIED: layout.copied,
                 SCRATCH_SIZE: self.scratch_size,
                 PLAN_RELU: relu,
@@ -207,31 +229,9 @@ class DepthwisePlan:
                 PHASES: len(lattices),
             },
         )
-        _, _, target_h, target_w = target.strides
-        tap = 4 * channels.outer
-        for number, (phase, column, gap) in enumerate(lattices):
-            down, across = phase.taps
+        for number, lattice in enumerate(lattices):
             start = HEADER_WORDS + number * PHASE_WORDS
-            h_gap, h_index, w_index = (
-                _gap(n) or 1 for n in (down.offsets, down.indices, across.indices)
-            )
-            code = tile.ROWS[len(across.offsets), step[1]]
-            for word, value in {
-                PHASE_HEIGHT: phase.size[0],
-                PHASE_WIDTH: phase.size[1],
-                PHASE_TARGET: phase.first[0] * target_h + phase.first[1] * target_w,
-                PHASE_TARGET_H: phase.step[0] * target_h,
-                PHASE_TARGET_W: phase.step[1] * target_w,
-                PHASE_SOURCE: (down.offsets[0] - layout.low[0]) * steps[1]
-                + (column + across.offsets[0] - layout.low[1]) * steps[2],
-                PHASE_X_ROW: h_gap * steps[1],
-                PHASE_X_PIXEL: gap * steps[2],
-                PHASE_TAPS_DOWN: len(down.offsets),
-                PHASE_WEIGHTS: (down.indices[0] * window[1] + across.indices[0]) * tap,
-                PHASE_W_ROW: h_index * window[1] * tap,
-                PHASE_W_TAP: w_index * tap,
-                PHASE_KERNEL: code.address,
-            }.items():
+            for word, value in _phase_words(lattice, target, layout, cut, channels, window).items():
                 words[start + word] = value
         self.form = Form(words, (copy.SOURCE, TARGET, WEIGHTS, SCRATCH, PLAN_BIAS))
 

@@ -14,8 +14,8 @@ import numpy as np
 from numba import types
 
 from dyn.kernels.conv import copy
-from dyn.kernels.conv.bands import JOB_BYTES, Phase
-from dyn.kernels.conv.shapes import BandLayout, Channels, View, band_words, words_of
+from dyn.kernels.conv.bands import JOB_BYTES, Phase, gap_of
+from dyn.kernels.conv.shapes import BandCut, BandLayout, Channels, View, band_words, words_of
 from dyn.kernels.runtime.bytes import clear_bytes, put_word
 from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import Microkernel, call_address, instance, task
@@ -195,39 +195,33 @@ class DepthwiseWeightPlan:
         self, source: View, gradient: View, phase: Phase, step: tuple[int, int], channels: Channels
     ) -> None:
         layout = BandLayout(source, [phase], step, channels._replace(lanewise=False))
-        images, rows = source.shape[0], layout.out[0]
-        while rows > 4 and layout.height(rows) * layout.row_bytes > BAND_BYTES:
-            rows -= 1
-        rows = max(1, min(rows, -(-layout.out[0] * images // PARTS)))
-        height, per_image = layout.height(rows), -(-layout.out[0] // rows)
-        steps = layout.steps(height)
-        self.parts = min(PARTS, images * per_image)
+        cut = BandCut.of(layout, 1, layout.rows_shared(BAND_BYTES, PARTS))
+        self.parts = min(PARTS, cut.count)
         down, across = phase.taps
         tap = 4 * channels.outer
         self.count = len(down.offsets) * len(across.offsets) * channels.outer
-        self.scratch_size = JOB_BYTES + (steps[0] if layout.copied else 0)
-        gap = down.offsets[1] - down.offsets[0] if len(down.offsets) > 1 else 0
+        self.scratch_size = JOB_BYTES + (cut.steps[0] if layout.copied else 0)
         g_n, _, g_h, g_w = gradient.strides
         words = words_of(
             WORDS,
             {
-                **band_words(source, layout, steps),
+                **band_words(source, layout, cut.steps),
                 GRADIENT_N: g_n,
                 GRADIENT_H: g_h,
                 GRADIENT_W: g_w,
                 PART_BYTES: 4 * self.count,
-                IMAGES: images,
-                ROWS_PER_BAND: rows,
-                BANDS_PER_IMAGE: per_image,
+                IMAGES: source.shape[0],
+                ROWS_PER_BAND: cut.rows,
+                BANDS_PER_IMAGE: cut.per_image,
                 OUT_HEIGHT: layout.out[0],
                 OUT_WIDTH: layout.out[1],
                 SOURCE_STEP: step[0],
                 TOP: layout.low[0],
-                BAND_ROWS: height,
+                BAND_ROWS: cut.deep,
                 COPIED: layout.copied,
                 SCRATCH_SIZE: self.scratch_size,
                 TAPS_DOWN: len(down.offsets),
-                TAPS_GAP: gap * steps[1],
+                TAPS_GAP: (gap_of(down.offsets) or 1) * cut.steps[1],
                 ROW_BYTES: len(across.offsets) * tap,
                 TAP_BYTES: tap,
                 CODE: SUMS_OF[len(across.offsets), step[1]].address,

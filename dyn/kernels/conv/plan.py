@@ -11,13 +11,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from dyn.kernels.conv import bands, copy, tile
-from dyn.kernels.conv.bands import Phase
+from dyn.kernels.conv.bands import Phase, gap_of
 from dyn.kernels.conv.shapes import (
     BAND_PIXELS,
     CHUNKS,
     UNITS,
+    BandCut,
     BandLayout,
     Channels,
+    Panels,
     View,
     band_words,
     kernels_of,
@@ -60,69 +62,30 @@ class BandPlan:
         phases: list[Phase],
         step: tuple[int, int],
         channels: Channels,
-        relu: bool,
+        *,
+        relu: bool = False,
     ) -> None:
-        kernels = kernels_of(source.dtype)
         self.dtype, self.channels, self.phases = source.dtype, channels, phases
-        layout = self.layout = BandLayout(source, phases, step, channels)
-        narrow = channels.lanewise or channels.outer <= kernels.lanes
-        self.lanes = kernels.lanes * (1 if narrow else 2)
-        self.panels_per_group = -(-channels.outer // self.lanes)
-        self.panels = channels.groups * self.panels_per_group
-        images, rows = self._cut(source.shape[0])
-        height = layout.height(rows)
-        self.steps = layout.steps(height)
-        self._tables: list[np.ndarray] = []
-        per_image = -(-layout.out[0] // rows)
-        count = per_image if images == 1 else -(-source.shape[0] // images)
-        if images == 1:
-            count = per_image * source.shape[0]
-        splits = self._splits(count)
-        self.chunks = min(CHUNKS, count * splits)
-        band = images * self.steps[0] if layout.copied else 0
+        self.panels = Panels.of(source.dtype, channels)
+        self.layout = BandLayout(source, phases, step, channels)
+        self.cut = BandCut.of(self.layout, *self._cut(source.shape[0]))
+        self.splits = self._splits()
+        self.chunks = min(CHUNKS, self.cut.count * self.splits)
+        band = self.cut.images * self.cut.steps[0] if self.layout.copied else 0
         self.scratch_size = -(-(bands.JOB_BYTES + band) // 64) * 64
-        size = self.dtype.itemsize
-        lanewise = channels.lanewise
-        words = words_of(
-            bands.HEADER_WORDS + len(phases) * bands.PHASE_WORDS,
-            {
-                **band_words(source, layout, self.steps),
-                bands.TARGET_N: target.strides[0],
-                bands.IMAGES: source.shape[0],
-                bands.IMAGES_PER_BAND: images,
-                bands.ROWS_PER_BAND: rows,
-                bands.BANDS_PER_IMAGE: per_image,
-                bands.BANDS: count,
-                bands.SPLITS: splits,
-                bands.SOURCE_STEP: step[0],
-                bands.TOP: layout.low[0],
-                bands.BAND_ROWS: height,
-                bands.COPIED: layout.copied,
-                bands.SCRATCH_SIZE: self.scratch_size,
-                bands.PANELS: self.panels,
-                bands.PANELS_PER_GROUP: self.panels_per_group,
-                bands.PIXELS_AT_ONCE: self._pixels_at_once(),
-                bands.PANEL_LANES: self.lanes,
-                bands.GROUP_LANES: channels.outer,
-                bands.GROUP_STEP: channels.inner * self.steps[3],
-                bands.PANEL_STEP: self.lanes * size if lanewise else 0,
-                bands.FLAGS: tile.RELU if relu else 0,
-                bands.WIDE: kernels.wide,
-                bands.NARROW: kernels.lanewise if lanewise else kernels.narrow,
-                bands.NARROW_LANES: channels.outer if lanewise else kernels.lanes,
-                bands.PHASES: len(phases),
-            },
-        )
-        self.depths = []
+        words = self._header(source, target)
+        words[bands.FLAGS] = tile.RELU if relu else 0
+        self.depths: list[np.ndarray] = []
+        self._tables: list[np.ndarray] = []
         for number, phase in enumerate(phases):
             start = bands.HEADER_WORDS + number * bands.PHASE_WORDS
-            packed = sum(depth.size for depth in self.depths) * self.lanes * self.panels * size
-            words[start + bands.PHASE_WEIGHTS] = packed
-            for word, value in self._phase(phase, target, images, rows).items():
+            words[start + bands.PHASE_WEIGHTS] = self._packed_size() * self.dtype.itemsize
+            for word, value in self._phase(phase, target).items():
                 words[start + word] = value
         places = (copy.SOURCE, bands.TARGET, bands.WEIGHTS, bands.SCRATCH, bands.BIAS)
         self.form = Form(words, places)
-        self.packing = (self.lanes, self.panels, channels, *(d.tobytes() for d in self.depths))
+        lanes, count = self.panels.lanes, self.panels.count
+        self.packing = (lanes, count, channels, *(d.tobytes() for d in self.depths))
 
     def _cut(self, images: int) -> tuple[int, int]:
         """Images and rows of outputs per band."""
@@ -139,60 +102,113 @@ class BandPlan:
         together = min(together, BAND_PIXELS // max(height * width, 1), images // UNITS)
         return max(1, together), height
 
-    def _splits(self, count: int) -> int:
+    def _header(self, source: View, target: View) -> np.ndarray:
+        """The words, those of the phases still zeros."""
+        layout, cut, panels = self.layout, self.cut, self.panels
+        return words_of(
+            bands.HEADER_WORDS + len(self.phases) * bands.PHASE_WORDS,
+            {
+                **band_words(source, layout, cut.steps),
+                bands.TARGET_N: target.strides[0],
+                bands.IMAGES: source.shape[0],
+                bands.IMAGES_PER_BAND: cut.images,
+                bands.ROWS_PER_BAND: cut.rows,
+                bands.BANDS_PER_IMAGE: cut.per_image,
+                bands.BANDS: cut.count,
+                bands.SPLITS: self.splits,
+                bands.SOURCE_STEP: layout.step[0],
+                bands.TOP: layout.low[0],
+                bands.BAND_ROWS: cut.deep,
+                bands.COPIED: layout.copied,
+                bands.SCRATCH_SIZE: self.scratch_size,
+                bands.PANELS: panels.count,
+                bands.PANELS_PER_GROUP: panels.per_group,
+                bands.PIXELS_AT_ONCE: self._pixels_at_once(),
+                bands.PANEL_LANES: panels.lanes,
+                bands.GROUP_LANES: self.channels.outer,
+                bands.GROUP_STEP: self.channels.inner * cut.steps[3],
+                bands.PANEL_STEP: panels.step,
+                bands.WIDE: panels.wide,
+                bands.NARROW: panels.narrow,
+                bands.NARROW_LANES: panels.narrow_lanes,
+                bands.PHASES: len(self.phases),
+            },
+        )
+
+    def _weight_bytes(self) -> int:
+        """Bytes of the panels of the phase with the most taps."""
+        taps = max(len(p.taps[0].offsets) * len(p.taps[1].offsets) for p in self.phases)
+        numbers = self.panels.lanes * self.panels.count
+        return taps * self.channels.inner * numbers * self.dtype.itemsize
+
+    def _packed_size(self) -> int:
+        """Numbers in the panels of the phases whose `depths` are known."""
+        return sum(depth.size for depth in self.depths) * self.panels.lanes * self.panels.count
+
+    def _splits(self) -> int:
         """Shares of the panels."""
-        depth = max(len(p.taps[0].offsets) * len(p.taps[1].offsets) for p in self.phases)
-        size = depth * self.channels.inner * self.lanes * self.dtype.itemsize * self.panels
+        count, size = self.cut.count, self._weight_bytes()
         splits = -(-size // SPLIT_BYTES) if count >= 4 and size > SPLIT_BYTES else 1
-        return min(self.panels, max(splits, -(-UNITS // count)))
+        return min(self.panels.count, max(splits, -(-UNITS // count)))
 
     def _pixels_at_once(self) -> int:
         """Pixels after which the next panel takes its turn: few where all panels stay in L1."""
-        taps = max(len(p.taps[0].offsets) * len(p.taps[1].offsets) for p in self.phases)
-        size = taps * self.channels.inner * self.lanes * self.dtype.itemsize * self.panels
-        return tile.WIDE * tile.NARROW if size <= NEAR_BYTES else BAND_PIXELS
+        return tile.WIDE * tile.NARROW if self._weight_bytes() <= NEAR_BYTES else BAND_PIXELS
 
-    def _phase(self, phase: Phase, target: View, images: int, rows: int) -> dict[int, int]:
-        """The words of one phase."""
-        layout, channels, size = self.layout, self.channels, self.dtype.itemsize
-        band_n, band_h, band_w, band_c = self.steps
-        height, width = phase.size
+    def _pixels(self, phase: Phase, target: View) -> np.ndarray:
+        """For each output of a phase in a band, where its window begins and where it goes."""
+        cut, step = self.cut, self.layout.step
+        band_n, band_h, band_w, _ = cut.steps
         target_n, _, target_h, target_w = target.strides
-        n, i, j = np.ogrid[:images, : min(rows, height), :width]
-        step = layout.step
-        pixels = np.stack(
-            np.broadcast_arrays(
-                n * band_n + i * (step[0] * band_h) + j * (step[1] * band_w),
-                n * target_n + i * (phase.step[0] * target_h) + j * (phase.step[1] * target_w),
-            ),
-            -1,
+        height, width = phase.size
+        n, i, j = np.ogrid[: cut.images, : min(cut.rows, height), :width]
+        pairs = np.broadcast_arrays(
+            n * band_n + i * (step[0] * band_h) + j * (step[1] * band_w),
+            n * target_n + i * (phase.step[0] * target_h) + j * (phase.step[1] * target_w),
         )
-        row_table = table(pixels)
+        return table(np.stack(pairs, -1))
+
+    def _runs(self, phase: Phase) -> tuple[int, int, np.ndarray, np.ndarray]:
+        """How a window is walked, in runs of numbers at equal distances in the band.
+
+        Returns:
+            The length of a run, the bytes between its numbers, where in a window each run begins,
+            and the places in the weight of all numbers, in the order of the runs.
+        """
+        layout, channels = self.layout, self.channels
+        _, band_h, band_w, band_c = self.cut.steps
         down = np.array(phase.taps[0].offsets) - layout.low[0]
         right = np.array(phase.taps[1].offsets) - layout.low[1]
+        gap = gap_of(phase.taps[1].offsets)
         h_step, w_step = channels.window_steps
         w_down = np.array(phase.taps[0].indices) * h_step
         w_right = np.array(phase.taps[1].indices) * w_step
         inner = np.arange(channels.inner)
-        gaps = set(np.diff(right).tolist())
-        if layout.planes and len(right) > 1 and len(gaps) == 1:
+        if layout.planes and len(right) > 1 and gap is not None:
             # Planes: the run goes along a row of the window.
-            run, a_step = len(right), gaps.pop() * band_w
             starts = inner[:, None] * band_c + down * band_h + right[0] * band_w
             depth = inner[:, None, None] * channels.inner_step + w_down[:, None] + w_right
-        else:
-            run, a_step = channels.inner, band_c
-            starts = down[:, None] * band_h + right * band_w
-            depth = w_down[:, None, None] + w_right[:, None] + inner * channels.inner_step
-            dense = band_c * channels.inner == band_w
-            if channels.groups == 1 and dense and gaps <= {1} and not channels.lanewise:
-                run *= len(right)
-                starts = starts[:, :1]
-        starts = starts.reshape(-1)
-        b_starts = np.arange(starts.size) * (run * self.lanes * size)
+            return len(right), gap * band_w, starts.reshape(-1), depth.reshape(-1)
+        run = channels.inner
+        starts = down[:, None] * band_h + right * band_w
+        depth = w_down[:, None, None] + w_right[:, None] + inner * channels.inner_step
+        dense = band_c * channels.inner == band_w
+        if channels.groups == 1 and dense and gap == 1 and not channels.lanewise:
+            run *= len(right)
+            starts = starts[:, :1]
+        return run, band_c, starts.reshape(-1), depth.reshape(-1)
+
+    def _phase(self, phase: Phase, target: View) -> dict[int, int]:
+        """The words of one phase."""
+        lanes, size = self.panels.lanes, self.dtype.itemsize
+        height, width = phase.size
+        _, _, target_h, target_w = target.strides
+        row_table = self._pixels(phase, target)
+        run, a_step, starts, depth = self._runs(phase)
+        b_starts = np.arange(starts.size) * (run * lanes * size)
         step_table = table(np.stack([starts, b_starts], -1))
         self._tables += [row_table, step_table]
-        self.depths.append(np.ascontiguousarray(depth.reshape(-1), np.int64))
+        self.depths.append(np.ascontiguousarray(depth, np.int64))
         return {
             bands.PHASE_HEIGHT: height,
             bands.PHASE_WIDTH: width,
@@ -203,7 +219,7 @@ class BandPlan:
             bands.PHASE_STEP_TABLE: step_table.ctypes.data,
             bands.PHASE_RUN: run,
             bands.PHASE_A_STEP: a_step,
-            bands.PHASE_PANEL_BYTES: depth.size * self.lanes * size,
+            bands.PHASE_PANEL_BYTES: depth.size * lanes * size,
         }
 
     def covers(self, size: Sequence[int]) -> bool:
@@ -212,18 +228,17 @@ class BandPlan:
 
     def pack(self, w: np.ndarray) -> np.ndarray:
         """The panels of all phases, one after the other."""
-        channels, size = self.channels, self.dtype.itemsize
-        total = sum(depth.size for depth in self.depths) * self.lanes * self.panels
-        packed = empty((total,), self.dtype)
+        channels, panels, size = self.channels, self.panels, self.dtype.itemsize
+        packed = empty((self._packed_size(),), self.dtype)
         at = packed.ctypes.data
         for depth in self.depths:
             run = channels.inner if channels.inner_step == size and not self.layout.planes else 1
             words = words_of(
                 copy.PACK_WORDS,
                 {
-                    copy.PANELS: self.panels,
-                    copy.PANELS_PER_GROUP: self.panels_per_group,
-                    copy.PANEL_LANES: self.lanes,
+                    copy.PANELS: panels.count,
+                    copy.PANELS_PER_GROUP: panels.per_group,
+                    copy.PANEL_LANES: panels.lanes,
                     copy.GROUP_LANES: channels.outer,
                     copy.WEIGHTS: w.ctypes.data,
                     copy.GROUP_STEP: channels.group_step,
@@ -237,8 +252,8 @@ class BandPlan:
                     copy.PACK_PANEL: copy.pack_panel.address,
                 },
             )
-            launch(copy.pack_panels, words, min(CHUNKS, self.panels))
-            at += depth.size * self.lanes * self.panels * size
+            launch(copy.pack_panels, words, min(CHUNKS, panels.count))
+            at += depth.size * panels.lanes * panels.count * size
         return packed
 
     def run(

@@ -9,11 +9,12 @@ Stride 1 along the row; forward, and with a reversed window the gradient by the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from dyn.kernels.conv import planes_tile as tile
-from dyn.kernels.conv.bands import JOB_BYTES, Phase
+from dyn.kernels.conv.bands import JOB_BYTES, Phase, gap_of
 from dyn.kernels.conv.pixels import turn_row
 from dyn.kernels.conv.shapes import Channels, View, words_of
 from dyn.kernels.runtime.bytes import clear_bytes, copy_bytes, put_word
@@ -192,9 +193,7 @@ def fits(source: View, phases: list[Phase], stride: int, channels: Channels) -> 
         return False
     if channels.lanewise or not suits(channels.outer, phases[0].size[1]):
         return False
-    down, across = phases[0].taps
-    gaps = [set(np.diff(n).tolist()) for n in (down.offsets, across.offsets)]
-    return all(len(g) <= 1 for g in gaps)
+    return all(gap_of(taps.offsets) is not None for taps in phases[0].taps)
 
 
 def steps(source: View, phase: Phase, channels: Channels) -> float:
@@ -202,6 +201,56 @@ def steps(source: View, phase: Phase, channels: Channels) -> float:
     (height, width), (down, across) = phase.size, phase.taps
     taps = len(down.offsets) * len(across.offsets) * channels.inner
     return source.shape[0] * height * -(-width // LANES) * channels.outer * taps
+
+
+class _Tiles(NamedTuple):
+    """How the outputs are cut: `groups` of `together` channels, `rows` rows of `pixels` pixels."""
+
+    groups: int
+    together: int
+    rows: int
+    pixels: int
+
+    @staticmethod
+    def of(outer: int, size: tuple[int, int]) -> _Tiles:
+        """Tiles for `outer` channels of images of a `size`."""
+        groups = -(-outer // tile.MOST)
+        together = -(-outer // groups)
+        vectors = tile.vectors_of(together)
+        height, width = size
+        blocks = -(-width // LANES)
+        # The vectors of a tile lie in a row, unless more would be empty than below each other.
+        if -(-height // vectors) * blocks < height * -(-blocks // vectors):
+            return _Tiles(groups, together, vectors, LANES)
+        return _Tiles(groups, together, 1, vectors * LANES)
+
+
+class _Bands(NamedTuple):
+    """How the source is cut: bands for `rows` rows of outputs, `per_image` of them.
+
+    A band has `deep` rows of `line` bytes per channel, each behind `left` zeros.
+    """
+
+    rows: int
+    per_image: int
+    deep: int
+    line: int
+    left: int
+
+    @staticmethod
+    def of(source: View, phase: Phase, step: int, inner: int, tiles: _Tiles) -> _Bands:
+        """Bands of a source of `inner` channels under tiles; `step` is the stride down."""
+        down, across = phase.taps
+        height, width = phase.size
+        left = max(0, -across.offsets[0])
+        reach = -(-width // tiles.pixels) * tiles.pixels
+        line = 4 * (max(left + source.shape[3], left + reach + across.offsets[-1]) + LANES)
+        window = down.offsets[-1] - down.offsets[0] + 1
+        rows = max(1, min(height, -(-height * source.shape[0] // CHUNKS)))
+        while rows > 1 and ((rows - 1) * step + window) * line * inner > BAND_BYTES:
+            rows -= 1
+        rows = -(-rows // tiles.rows) * tiles.rows
+        return _Bands(rows, -(-height // rows), (rows - 1) * step + window, line, left)
 
 
 class PlanesPlan:
@@ -218,46 +267,43 @@ class PlanesPlan:
         phase: Phase,
         step: int,
         channels: Channels,
-        relu: bool,
+        *,
+        relu: bool = False,
     ) -> None:
         """Plan; `step` is the stride down the image."""
         self.phase, self.channels = phase, channels
-        inner, outer = channels.inner, channels.outer
-        down, across = phase.taps
-        height, width = phase.size
-        gap = down.offsets[1] - down.offsets[0] if len(down.offsets) > 1 else 1
-        run = len(across.offsets)
-        gap_w = across.offsets[1] - across.offsets[0] if run > 1 else 1
-        span = down.offsets[-1] - down.offsets[0]
-        self.groups = -(-outer // tile.MOST)
-        self.together = -(-outer // self.groups)
-        vectors = tile.vectors_of(self.together)
-        blocks = -(-width // LANES)
-        # The vectors of a tile lie in a row, unless more would be empty than below each other.
-        below = -(-height // vectors) * blocks < height * -(-blocks // vectors)
-        at_once, pixels = (vectors, LANES) if below else (1, vectors * LANES)
-        before = max(0, -across.offsets[0])
-        reach = -(-width // pixels) * pixels
-        line = 4 * (max(before + source.shape[3], before + reach + across.offsets[-1]) + LANES)
-        rows = max(1, min(height, -(-height * source.shape[0] // CHUNKS)))
-        while rows > 1 and ((rows - 1) * step + span + 1) * line * inner > BAND_BYTES:
-            rows -= 1
-        rows = -(-rows // at_once) * at_once
-        deep = (rows - 1) * step + span + 1
-        per_image = -(-height // rows)
-        self.chunks = min(CHUNKS, source.shape[0] * per_image)
-        result_line = 4 * reach
-        result_row = result_line * self.groups * self.together
-        plane = deep * line
-        self.scratch_size = JOB_BYTES + result_row * at_once + inner * plane
-        tap, channel = np.ogrid[: len(down.offsets), :inner]
-        first = 4 * (before + across.offsets[0])
-        starts = tap * gap * line + channel * plane + first
-        self.step_table = np.ascontiguousarray(starts.reshape(-1), np.int64)
+        self.tiles = _Tiles.of(channels.outer, phase.size)
+        self.bands = _Bands.of(source, phase, step, channels.inner, self.tiles)
+        self.chunks = min(CHUNKS, source.shape[0] * self.bands.per_image)
+        # Results of a row of tiles: lines of pixels, channel by channel, row by row.
+        self.result_line = 4 * -(-phase.size[1] // self.tiles.pixels) * self.tiles.pixels
+        self.result_row = self.result_line * self.tiles.groups * self.tiles.together
+        results = self.result_row * self.tiles.rows
+        band = channels.inner * self.bands.deep * self.bands.line
+        self.scratch_size = JOB_BYTES + results + band
+        self.step_table = self._steps()
         self.packing = ("planes", channels, phase.taps)
+        words = self._words(source, target, step)
+        words[RELU] = relu
+        self.form = Form(words, (SOURCE, TARGET, WEIGHTS, SCRATCH, BIAS))
+
+    def _steps(self) -> np.ndarray:
+        """Where in a band each row of the window begins, channel by channel."""
+        (down, across), bands = self.phase.taps, self.bands
+        gap = gap_of(down.offsets) or 1
+        tap, channel = np.ogrid[: len(down.offsets), : self.channels.inner]
+        starts = (tap * gap + channel * bands.deep) * bands.line
+        first = 4 * (bands.left + across.offsets[0])
+        return np.ascontiguousarray((starts + first).reshape(-1), np.int64)
+
+    def _words(self, source: View, target: View, step: int) -> np.ndarray:
+        """The words, but the addresses of a call."""
+        tiles, bands, inner = self.tiles, self.bands, self.channels.inner
+        down, across = self.phase.taps
+        tap_bytes = 4 * inner * len(across.offsets) * tiles.together
+        below = tiles.rows > 1
         x_n, x_c, x_h, x_w = source.strides
-        tap_bytes = 4 * inner * run * self.together
-        words = words_of(
+        return words_of(
             TURN + 1,
             {
                 SOURCE_N: x_n,
@@ -270,41 +316,39 @@ class PlanesPlan:
                 TARGET_N: target.strides[0],
                 TARGET_H: target.strides[2],
                 IMAGES: source.shape[0],
-                OUT_HEIGHT: height,
-                OUT_WIDTH: width,
-                OUTER: outer,
-                ROWS_PER_BAND: rows,
-                BANDS_PER_IMAGE: per_image,
+                OUT_HEIGHT: self.phase.size[0],
+                OUT_WIDTH: self.phase.size[1],
+                OUTER: self.channels.outer,
+                ROWS_PER_BAND: bands.rows,
+                BANDS_PER_IMAGE: bands.per_image,
                 STEP: step,
                 TOP: down.offsets[0],
-                LEFT: before,
-                DEEP: deep,
-                GAP: gap,
+                LEFT: bands.left,
+                DEEP: bands.deep,
+                GAP: gap_of(down.offsets) or 1,
                 TAPS_DOWN: len(down.offsets),
-                LINE: line,
-                PLANE: plane,
+                LINE: bands.line,
+                PLANE: bands.deep * bands.line,
                 TAP_BYTES: tap_bytes,
-                GROUPS: self.groups,
+                GROUPS: tiles.groups,
                 GROUP_BYTES: len(down.offsets) * tap_bytes,
-                GROUP_RESULTS: self.together * result_line,
-                RUN: run,
-                A_STEP: 4 * self.together,
-                B_STEP: 4 * gap_w,
-                ROWS_AT_ONCE: at_once,
-                PIXELS_AT_ONCE: pixels,
-                B_BETWEEN: step * line if below else 4 * LANES,
-                C_BETWEEN: result_row if below else 4 * LANES,
-                RESULT_LINE: result_line,
-                RESULT_ROW: result_row,
+                GROUP_RESULTS: tiles.together * self.result_line,
+                RUN: len(across.offsets),
+                A_STEP: 4 * tiles.together,
+                B_STEP: 4 * (gap_of(across.offsets) or 1),
+                ROWS_AT_ONCE: tiles.rows,
+                PIXELS_AT_ONCE: tiles.pixels,
+                B_BETWEEN: step * bands.line if below else 4 * LANES,
+                C_BETWEEN: self.result_row if below else 4 * LANES,
+                RESULT_LINE: self.result_line,
+                RESULT_ROW: self.result_row,
                 STEP_TABLE: self.step_table.ctypes.data,
                 SCRATCH_SIZE: self.scratch_size,
-                RELU: relu,
                 TRANSPOSE: transpose_f32.address,
-                TILE: tile.TILES[self.together].address,
+                TILE: tile.TILES[tiles.together].address,
                 TURN: turn_row.address,
             },
         )
-        self.form = Form(words, (SOURCE, TARGET, WEIGHTS, SCRATCH, BIAS))
 
     def covers(self, size: Sequence[int]) -> bool:
         """Whether every number of the target is computed: True."""
@@ -319,9 +363,10 @@ class PlanesPlan:
             (max(down.indices) + 1, channels.inner, max(across.indices) + 1, channels.outer),
             (h_step, channels.inner_step, w_step, channels.outer_step),
         )[down.indices, :][:, :, across.indices]
-        full = np.zeros((*turned.shape[:3], self.groups * self.together), w.dtype)
+        groups, together = self.tiles.groups, self.tiles.together
+        full = np.zeros((*turned.shape[:3], groups * together), w.dtype)
         full[..., : channels.outer] = turned
-        grouped = full.reshape(*turned.shape[:3], self.groups, self.together)
+        grouped = full.reshape(*turned.shape[:3], groups, together)
         return np.ascontiguousarray(grouped.transpose(3, 0, 1, 2, 4))
 
     def run(

@@ -112,8 +112,9 @@ class BandLayout:
         phases: list[Phase],
         step: tuple[int, int],
         channels: Channels,
+        *,
         in_pixels: bool = False,
-    ):
+    ) -> None:
         """Choose; `in_pixels` asks for a copy with channels last."""
         size, lanes = source.dtype.itemsize, kernels_of(source.dtype).lanes
         ends = []
@@ -151,6 +152,17 @@ class BandLayout:
             rows -= 1
         return rows
 
+    def rows_shared(self, limit: int, shares: int) -> int:
+        """Rows of outputs whose band takes `limit` bytes, and that give each share a band.
+
+        Four rows are a band even beyond the limit: what two bands see is read twice.
+        """
+        height, images = self.out[0], self.source.shape[0]
+        rows = height
+        while rows > 4 and self.height(rows) * self.row_bytes > limit:
+            rows -= 1
+        return max(1, min(rows, -(-height * images // shares)))
+
     def steps(self, rows: int) -> tuple[int, int, int, int]:
         """Bytes between images, rows, pixels and channels in a band of `rows` source rows."""
         if not self.copied:
@@ -160,6 +172,61 @@ class BandLayout:
             line = self.width * self.size
             return rows * self.row_bytes, line, self.size, rows * line
         return rows * self.row_bytes, self.row_bytes, self.pixel_bytes, self.size
+
+
+class BandCut(NamedTuple):
+    """What a band is for: `images` whole images, or `rows` rows of outputs of one.
+
+    `deep` source rows lie under it, `steps` bytes apart from image to image, row, pixel and channel
+    of what the tiles read; there are `per_image` bands for an image and `count` in all.
+    """
+
+    images: int
+    rows: int
+    deep: int
+    steps: tuple[int, int, int, int]
+    per_image: int
+    count: int
+
+    @staticmethod
+    def of(layout: BandLayout, images: int, rows: int) -> BandCut:
+        """The bands of a source laid out so."""
+        deep, batch = layout.height(rows), layout.source.shape[0]
+        per_image = -(-layout.out[0] // rows)
+        count = per_image * batch if images == 1 else -(-batch // images)
+        return BandCut(images, rows, deep, layout.steps(deep), per_image, count)
+
+
+class Panels(NamedTuple):
+    """The target channels in panels of `lanes`: `per_group` for a group, `count` in all.
+
+    `step` bytes lie between the source channels of one and the next. The tile kernel `wide` is for
+    more than `narrow_lanes` channels, `narrow` for the others.
+    """
+
+    lanes: int
+    per_group: int
+    count: int
+    step: int
+    wide: int
+    narrow: int
+    narrow_lanes: int
+
+    @staticmethod
+    def of(dtype: np.dtype, channels: Channels) -> Panels:
+        """Two vectors wide; one, if it has room for all, or if each has a source channel."""
+        kernels, lanewise = kernels_of(dtype), channels.lanewise
+        lanes = kernels.lanes * (1 if lanewise or channels.outer <= kernels.lanes else 2)
+        per_group = -(-channels.outer // lanes)
+        return Panels(
+            lanes=lanes,
+            per_group=per_group,
+            count=channels.groups * per_group,
+            step=lanes * dtype.itemsize if lanewise else 0,
+            wide=kernels.wide,
+            narrow=kernels.lanewise if lanewise else kernels.narrow,
+            narrow_lanes=channels.outer if lanewise else kernels.lanes,
+        )
 
 
 def words_of(count: int, values: Mapping[int, int]) -> np.ndarray:

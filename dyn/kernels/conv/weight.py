@@ -17,11 +17,12 @@ from dyn.kernels.conv.shapes import (
     BAND_PIXELS,
     CHUNKS,
     UNITS,
+    BandCut,
     BandLayout,
     Channels,
+    Panels,
     View,
     band_words,
-    kernels_of,
     table,
     words_of,
 )
@@ -171,6 +172,11 @@ def weight_sums(plan, chunk, chunks):
     leave(memory, slot)
 
 
+def _has_dense_channels(gradient: View) -> bool:
+    """Whether the channels of a pixel are next to each other; a single one is."""
+    return gradient.has_channels_last or gradient.shape[1] == 1
+
+
 def _row_table(
     layout: BandLayout, steps: tuple[int, int, int, int], phase: Phase, channels: Channels
 ) -> np.ndarray:
@@ -194,81 +200,75 @@ class WeightPlan:
 
     `channels.inner_step`, `outer_step` and `window_steps` describe the result, a dense array
     [window rows][window columns][inner][all outer channels].
+
+    Attributes:
+        count: numbers of the result.
+        parts: of the bands, each with sums of its own; `splits`: shares of the panels.
     """
 
     def __init__(
         self, source: View, gradient: View, phase: Phase, step: tuple[int, int], channels: Channels
     ) -> None:
-        last = gradient.has_channels_last or gradient.shape[1] == 1
-        if not last and not gradient.has_rows:
+        if not _has_dense_channels(gradient) and not gradient.has_rows:
             raise ValueError("the gradient must have dense channels or rows")
-        kernels = kernels_of(source.dtype)
-        size = source.dtype.itemsize
-        self.dtype = source.dtype
-        layout = BandLayout(source, [phase], step, channels)
-        lanewise = channels.lanewise
-        narrow = lanewise or channels.outer <= kernels.lanes
-        lanes = kernels.lanes * (1 if narrow else 2)
-        per_group = -(-channels.outer // lanes)
-        panels = channels.groups * per_group
-        images, rows = self._cut(source.shape[0], layout)
-        height, width = layout.out
-        deep = layout.height(rows)
-        steps = layout.steps(deep)
-        per_image = -(-height // rows)
-        bands = per_image * source.shape[0] if images == 1 else -(-source.shape[0] // images)
-        window = len(phase.taps[0].offsets), len(phase.taps[1].offsets)
-        self.count = window[0] * window[1] * channels.inner * channels.groups * channels.outer
-        if lanewise:
-            self.count = window[0] * window[1] * channels.outer
-        self.parts, splits = self._share(bands, panels, self.count * size)
-        self.chunks = min(CHUNKS, self.parts * splits)
-        direct_bands = self._direct_bands(gradient, channels, lanes, bands)
-        band_bytes = -(-images * steps[0] // 64) * 64 if layout.copied else 0
-        scratch_panel = JOB_BYTES + band_bytes
-        panel_bytes = images * rows * width * lanes * size
-        self.scratch_size = -(-(scratch_panel + panel_bytes) // 64) * 64
+        self.dtype, self.layout = source.dtype, BandLayout(source, [phase], step, channels)
+        self.panels = Panels.of(source.dtype, channels)
+        self.cut = BandCut.of(self.layout, *self._cut(source.shape[0]))
+        # Lanewise, `inner` and `groups` are 1: each of the outer channels has one source channel.
+        window = len(phase.taps[0].offsets) * len(phase.taps[1].offsets)
+        self.count = window * channels.inner * channels.groups * channels.outer
+        self.parts, self.splits = self._share()
+        self.chunks = min(CHUNKS, self.parts * self.splits)
+        band_bytes = self.cut.images * self.cut.steps[0] if self.layout.copied else 0
+        # Behind the band lies the copy of a panel of the gradient.
+        self.panel_at = JOB_BYTES + -(-band_bytes // 64) * 64
+        pixels = self.cut.images * self.cut.rows * self.layout.out[1]
+        panel_bytes = pixels * self.panels.lanes * self.dtype.itemsize
+        self.scratch_size = -(-(self.panel_at + panel_bytes) // 64) * 64
+        self.step_table, self.direct_table = self._step_tables(gradient)
+        self.row_table = _row_table(self.layout, self.cut.steps, phase, channels)
+        words = self._words(source, gradient, channels)
+        self.form = Form(words, (copy.SOURCE, GRADIENT, SCRATCH, TARGET))
+
+    def _words(self, source: View, gradient: View, channels: Channels) -> np.ndarray:
+        """The words, but the addresses of a call."""
+        layout, cut, panels, size = self.layout, self.cut, self.panels, self.dtype.itemsize
+        steps, step = cut.steps, layout.step
         g_n, g_c, g_h, g_w = gradient.strides
-        n, i = np.ogrid[:images, :rows]
-        seen = n * steps[0] + i * (step[0] * steps[1])
-        copied = (n * rows + i) * (width * lanes * size)
-        self.step_table = table(np.stack([seen, copied], -1))
-        self.direct_table = table(np.stack([seen, n * g_n + i * g_h], -1))
-        self.row_table = _row_table(layout, steps, phase, channels)
-        words = words_of(
+        return words_of(
             WORDS,
             {
                 **band_words(source, layout, steps),
                 GRADIENT_N: g_n,
                 GRADIENT_H: g_h,
                 GRADIENT_W: g_w,
-                GRADIENT_C: size if last else g_c,
+                GRADIENT_C: size if _has_dense_channels(gradient) else g_c,
                 PART_STEP: self.count * size,
                 IMAGES: source.shape[0],
-                IMAGES_PER_BAND: images,
-                ROWS_PER_BAND: rows,
-                BANDS_PER_IMAGE: per_image,
-                BANDS: bands,
+                IMAGES_PER_BAND: cut.images,
+                ROWS_PER_BAND: cut.rows,
+                BANDS_PER_IMAGE: cut.per_image,
+                BANDS: cut.count,
                 PARTS: self.parts,
-                SPLITS: splits,
+                SPLITS: self.splits,
                 SOURCE_STEP: step[0],
                 TOP: layout.low[0],
-                BAND_ROWS: deep,
+                BAND_ROWS: cut.deep,
                 COPIED: layout.copied,
-                OUT_HEIGHT: height,
-                OUT_WIDTH: width,
+                OUT_HEIGHT: layout.out[0],
+                OUT_WIDTH: layout.out[1],
                 SCRATCH_SIZE: self.scratch_size,
-                SCRATCH_PANEL: scratch_panel,
-                DIRECT_BANDS: direct_bands,
-                PANELS: panels,
-                PANELS_PER_GROUP: per_group,
-                PANEL_LANES: lanes,
+                SCRATCH_PANEL: self.panel_at,
+                DIRECT_BANDS: self._direct_bands(gradient, channels),
+                PANELS: panels.count,
+                PANELS_PER_GROUP: panels.per_group,
+                PANEL_LANES: panels.lanes,
                 GROUP_LANES: channels.outer,
                 GROUP_STEP: channels.inner * steps[3],
-                PANEL_STEP: lanes * size if lanewise else 0,
-                WIDE: kernels.wide,
-                NARROW: kernels.lanewise if lanewise else kernels.narrow,
-                NARROW_LANES: channels.outer if lanewise else kernels.lanes,
+                PANEL_STEP: panels.step,
+                WIDE: panels.wide,
+                NARROW: panels.narrow,
+                NARROW_LANES: panels.narrow_lanes,
                 WINDOW_ROWS: len(self.row_table),
                 ROW_TABLE: self.row_table.ctypes.data,
                 STEP_TABLE: self.step_table.ctypes.data,
@@ -277,25 +277,39 @@ class WeightPlan:
                 COPY_ROWS: copy_rows.address,
             },
         )
-        self.form = Form(words, (copy.SOURCE, GRADIENT, SCRATCH, TARGET))
 
-    def _direct_bands(self, gradient: View, channels: Channels, lanes: int, bands: int) -> int:
+    def _step_tables(self, gradient: View) -> tuple[np.ndarray, np.ndarray]:
+        """For each row of outputs of a band, where the source and the gradient have it.
+
+        Two tables: one for the copy of a panel of the gradient, one for the gradient itself.
+        """
+        cut, (steps, step) = self.cut, (self.cut.steps, self.layout.step)
+        n, i = np.ogrid[: cut.images, : cut.rows]
+        seen = n * steps[0] + i * (step[0] * steps[1])
+        line = self.layout.out[1] * self.panels.lanes * self.dtype.itemsize
+        copied = (n * cut.rows + i) * line
+        direct = n * gradient.strides[0] + i * gradient.strides[2]
+        return table(np.stack([seen, copied], -1)), table(np.stack([seen, direct], -1))
+
+    def _direct_bands(self, gradient: View, channels: Channels) -> int:
         """Bands in which the gradient can be read where it lies.
 
         With several panels that would be slow. Vectors that reach beyond the channels of a pixel
         find the next pixel, which is harmless; only behind the last band there may be none.
         """
         n, _, h, w = gradient.strides
-        last = gradient.has_channels_last or gradient.shape[1] == 1
-        if not last or channels.groups > 1 or (channels.outer > lanes and not channels.lanewise):
+        lanes, count = self.panels.lanes, self.cut.count
+        several = channels.outer > lanes and not channels.lanewise
+        if not _has_dense_channels(gradient) or channels.groups > 1 or several:
             return 0
         if channels.outer % lanes == 0:
-            return bands
+            return count
         reach = lanes * gradient.dtype.itemsize
-        return bands - 1 if n >= h >= w > 0 and gradient.shape[3] * w >= reach else 0
+        return count - 1 if n >= h >= w > 0 and gradient.shape[3] * w >= reach else 0
 
-    def _cut(self, images: int, layout: BandLayout) -> tuple[int, int]:
+    def _cut(self, images: int) -> tuple[int, int]:
         """Images and rows of outputs per band."""
+        layout = self.layout
         height, width = layout.out
         rows = layout.rows_within(BAND_BYTES)
         if rows < height or images == 1:
@@ -303,10 +317,12 @@ class WeightPlan:
         together = BAND_BYTES // max(layout.height(height) * layout.row_bytes, 1)
         return max(1, min(together, BAND_PIXELS // max(height * width, 1), images)), height
 
-    def _share(self, bands: int, panels: int, size: int) -> tuple[int, int]:
+    def _share(self) -> tuple[int, int]:
         """Parts of the bands, and shares of the panels."""
-        parts = min(bands, UNITS if size <= PART_BYTES // 4 else 2 if size <= PART_BYTES else 1)
-        return parts, min(panels, -(-UNITS // parts))
+        size = self.count * self.dtype.itemsize
+        most = UNITS if size <= PART_BYTES // 4 else 2 if size <= PART_BYTES else 1
+        parts = min(self.cut.count, most)
+        return parts, min(self.panels.count, -(-UNITS // parts))
 
     def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> bool:
         """Compute the target, a dense array of `count` numbers. Returns True."""

@@ -15,10 +15,11 @@ import numpy as np
 
 from dyn.kernels.conv import copy
 from dyn.kernels.conv import planes_tile as tile
-from dyn.kernels.conv.bands import JOB_BYTES, Phase
+from dyn.kernels.conv.bands import JOB_BYTES, Phase, gap_of
 from dyn.kernels.conv.shapes import (
     BAND_PIXELS,
     UNITS,
+    BandCut,
     BandLayout,
     Channels,
     View,
@@ -168,7 +169,8 @@ class WeightRowsPlan:
         self, source: View, gradient: View, phase: Phase, step: tuple[int, int], channels: Channels
     ) -> None:
         layout = BandLayout(source, [phase], step, channels, in_pixels=True)
-        height, width = layout.out
+        cut = BandCut.of(layout, *self._cut(source.shape[0], layout))
+        steps = cut.steps
         down, across = phase.taps
         self.window, self.run_length = len(down.offsets), len(across.offsets) * channels.inner
         outer = channels.outer
@@ -176,19 +178,14 @@ class WeightRowsPlan:
         at_once, vectors = _cut_window(self.window, self.run_length, outer)
         pieces = -(-self.run_length // LANES)
         line = -(-pieces // vectors) * vectors * LANES
-        images, rows = self._cut(source.shape[0], layout)
-        deep = layout.height(rows)
-        steps = layout.steps(deep)
-        per_image = -(-height // rows)
-        bands = per_image * source.shape[0] if images == 1 else -(-source.shape[0] // images)
-        self.parts = min(bands, UNITS)
+        self.parts = min(cut.count, UNITS)
         # What vectors beyond the row and rows beyond the window read is not used, but must exist.
         beyond = at_once * steps[1] + (pieces + vectors) * LANES * 4
-        self.scratch_size = -(-(JOB_BYTES + images * steps[0] + beyond) // 64) * 64
-        n, i = np.ogrid[:images, :rows]
+        self.scratch_size = -(-(JOB_BYTES + cut.images * steps[0] + beyond) // 64) * 64
+        n, i = np.ogrid[: cut.images, : cut.rows]
         seen = n * steps[0] + i * (step[0] * steps[1])
         self.step_table = np.ascontiguousarray(seen.reshape(-1), np.int64)
-        gap = down.offsets[1] - down.offsets[0] if self.window > 1 else 1
+        gap = gap_of(down.offsets) or 1
         self.sizes = (groups * together, -(-self.window // at_once) * at_once, line)
         # Where the result has each output channel: those of the last group are its last rows.
         self.rows = np.arange(outer)
@@ -199,15 +196,15 @@ class WeightRowsPlan:
                 **band_words(source, layout, steps),
                 PART_STEP: 4 * math.prod(self.sizes),
                 IMAGES: source.shape[0],
-                IMAGES_PER_BAND: images,
-                ROWS_PER_BAND: rows,
-                BANDS_PER_IMAGE: per_image,
-                BANDS: bands,
+                IMAGES_PER_BAND: cut.images,
+                ROWS_PER_BAND: cut.rows,
+                BANDS_PER_IMAGE: cut.per_image,
+                BANDS: cut.count,
                 SOURCE_STEP: step[0],
                 TOP: layout.low[0],
-                BAND_ROWS: deep,
-                OUT_HEIGHT: height,
-                OUT_WIDTH: width,
+                BAND_ROWS: cut.deep,
+                OUT_HEIGHT: layout.out[0],
+                OUT_WIDTH: layout.out[1],
                 SCRATCH_SIZE: self.scratch_size,
                 WINDOW_ROWS: self.window,
                 ROWS_AT_ONCE: at_once,

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Collection
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from dyn.kernels.elementwise import nest
 from dyn.kernels.elementwise.formulas import FORMULAS, TESTS
@@ -28,11 +30,11 @@ _EXACT = frozenset({"abs", "neg", "isnan", "isinf", "isfinite", "logical_not", "
 """Functions that need no more digits than float16 has."""
 
 
-def _normal_cdf(x):
+def _normal_cdf(x: np.ndarray) -> np.ndarray:
     return 0.5 * (1 + erf(x * math.sqrt(0.5)))
 
 
-def _sigmoid(x):
+def _sigmoid(x: np.ndarray) -> np.ndarray:
     # e^-|x| cannot overflow, and small results keep their digits.
     e = np.exp(-np.absolute(x))
     return np.where(x >= 0, 1.0, e) / (1 + e)
@@ -74,7 +76,7 @@ REGISTERS = SimpleNamespace(
 """Functions of `Value`s for formulas."""
 
 
-def _round_even(x):
+def _round_even(x: np.ndarray) -> np.ndarray:
     return np.rint(x) if x.dtype.kind not in "iu" else x.copy()
 
 
@@ -140,23 +142,23 @@ def kernel_size(name: str) -> int:
 _KERNEL_SIZE = {name: kernel_size(name) for name in GENERAL}
 
 
-def _is_half(dtype):
+def _is_half(dtype: np.dtype) -> bool:
     return dtype.itemsize == 2 and dtype.kind not in "iub"
 
 
-def _narrow(out, dtype):
+def _narrow(out: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Numbers computed in float32 in half precision again; truth values as they are."""
     return cast(out, dtype) if out.dtype == _F32 else out
 
 
-def _in_order(kernel, params):
+def _in_order(kernel: FormulaKernel, params: dict[str, float]) -> Collection[float]:
     """The numbers of a formula in its own order, in whichever they are given."""
     if len(params) < 2:
         return params.values()
     return [params[name] for name in kernel.numbers]
 
 
-def unary(name, x, **params):
+def unary(name: str, x: np.ndarray, **params: float) -> np.ndarray:
     """Function `name` of every element of `x`; `params` are the numbers of its formula."""
     if x.dtype is _F32 and x.size >= _KERNEL_SIZE[name]:
         fast = FAST.get(name)
@@ -170,12 +172,12 @@ def unary(name, x, **params):
     return out if out.__class__ is np.ndarray else np.asarray(out)
 
 
-def _spread_size(x, y):
+def _spread_size(x: np.ndarray, y: np.ndarray) -> int:
     """Number of elements of two arrays that broadcast, or more."""
     return x.size if x.shape == y.shape else x.size * y.size
 
 
-def binary(name, x, y, **params):
+def binary(name: str, x: np.ndarray, y: np.ndarray, **params: float) -> np.ndarray:
     """Function `name` of the elements of `x` and `y`, which broadcast; `params` as in `unary`."""
     if x.dtype is _F32:
         enough = _KERNEL_SIZE[name]
@@ -192,7 +194,7 @@ def binary(name, x, y, **params):
     return out if out.__class__ is np.ndarray else np.asarray(out)
 
 
-def ternary(name, x, y, z, **params):
+def ternary(name: str, x: np.ndarray, y: np.ndarray, z: np.ndarray, **params: float) -> np.ndarray:
     """Function `name` of the elements of three arrays, which broadcast; as `binary`."""
     if x.dtype is _F32 and y.dtype is _F32 and z.dtype is _F32:
         # Few numbers that repeat are less work for numpy than finding out how they do.
@@ -212,14 +214,14 @@ _PRODUCTS = {2.0: "square", 3.0: "cube", -1.0: "reciprocal"}
 """Powers that are products or a quotient, rounded at most twice."""
 
 
-def along(vector, axis, ndim):
+def along(vector: np.ndarray, axis: int | None, ndim: int) -> np.ndarray:
     """A vector so that it lies along an axis of arrays with `ndim` axes; as it is for None."""
     if axis is None or axis == ndim - 1:
         return vector
     return vector.reshape(-1, *[1] * (ndim - 1 - axis))
 
 
-def power(x, y):
+def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x to the power y; a single simple exponent, and a base of 2, cost no logarithm."""
     if not y.ndim and y.dtype == x.dtype and y.dtype.kind == "f":
         name = _PRODUCTS.get(float(y))
@@ -230,14 +232,14 @@ def power(x, y):
     return binary("pow", x, y)
 
 
-def lerp(x, y, weight):
+def lerp(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """x + weight * (y - x)."""
     if weight.ndim or not x.ndim:
         return ternary("lerp", x, y, weight)
     return binary("lerp_by", x, y, weight=float(weight))
 
 
-def clip(x, low, high):
+def clip(x: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
     """`x` brought into [low, high]; None is no bound."""
     if x.dtype.kind in "iu":
         return np.clip(x, low, high)
@@ -245,7 +247,7 @@ def clip(x, low, high):
     return unary("clip", x, low=low, high=high)
 
 
-def clip_between(x, low, high):
+def clip_between(x: np.ndarray, low: np.ndarray | None, high: np.ndarray | None) -> np.ndarray:
     """min(max(x, low), high) of arrays that broadcast; None is no bound."""
     if low is None or high is None:
         return binary("minimum", x, high) if low is None else binary("maximum", x, low)
@@ -254,17 +256,17 @@ def clip_between(x, low, high):
     return binary("minimum", binary("maximum", x, low), high)
 
 
-def clip_grad(g, x, low, high):
+def clip_grad(g: np.ndarray, x: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
     """`g` where low <= x <= high, else 0; None is no bound."""
     low, high = _bounds(low, high)
     return binary("clip_grad", g, x, low=low, high=high)
 
 
-def _bounds(low, high):
+def _bounds(low: float | None, high: float | None) -> tuple[float, float]:
     return -math.inf if low is None else float(low), math.inf if high is None else float(high)
 
 
-def where(condition, x, y):
+def where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x where the condition holds, else y; all three broadcast."""
     if x.dtype is _F32 and y.dtype is _F32 and max(condition.size, x.size, y.size) >= UFUNC_SIZE:
         out = nest.run_three(_WHERE, condition, x, y)
@@ -273,7 +275,7 @@ def where(condition, x, y):
     return np.asarray(np.where(condition, x, y))
 
 
-def cast(x, dtype):
+def cast(x: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     """A new array with the elements of `x` as `dtype`; complex to real drops the imaginary part."""
     dtype = np.dtype(dtype)
     if x.size >= UFUNC_SIZE:
@@ -287,7 +289,7 @@ def cast(x, dtype):
     return x.astype(dtype, order="K")
 
 
-def limits(dtype):
+def limits(dtype: np.dtype) -> tuple[float, float, float]:
     """(lowest, highest, smallest normal) number of a floating-point dtype."""
     if dtype.name == "bfloat16":
         return -3.3895313892515355e38, 3.3895313892515355e38, 1.1754943508222875e-38

@@ -56,7 +56,7 @@ class FormulaKernel:
 
     def __init__(
         self, kernel: Microkernel, inputs: Sequence[str], output: str, numbers: Sequence[str] = ()
-    ):
+    ) -> None:
         self.kernel = kernel
         self.numbers = tuple(numbers)
         self.inputs = len(inputs)
@@ -73,7 +73,7 @@ class FormulaKernel:
 class _Array:
     """LANES elements at a time of an array at an address; the same ones where it repeats."""
 
-    def __init__(self, builder: Any, code: str, address: Any):
+    def __init__(self, builder: Any, code: str, address: Any) -> None:
         self.code = code
         self.builder = builder
         self.emit = Emitter(builder, ELEMENTS[code], LANES)

@@ -7,6 +7,7 @@ coefficients; relative error below 1e-15 in float64.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -29,14 +30,15 @@ _Q3 = (1.0, 2.56852019228982242072e0, 1.87295284992346047209e0, 5.27905102951428
        6.05183413124413191178e-2, 2.33520497626869185443e-3)  # fmt: skip
 
 
-def _polynomial(coefficients, x):
+def _polynomial(coefficients: Sequence[float], x: np.ndarray) -> np.ndarray:
+    """By Horner's rule, the highest power first."""
     total = np.full_like(x, coefficients[0])
     for c in coefficients[1:]:
         total = total * x + c
     return total
 
 
-def erf(x):
+def erf(x: np.ndarray) -> np.ndarray:
     """2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x, in the dtype of x."""
     wide = np.asarray(x, np.float64)
     size = np.abs(wide)
@@ -54,10 +56,10 @@ def erf(x):
     return np.where(np.isnan(wide), wide, out).astype(x.dtype)
 
 
-def whole(function):
+def whole(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """A ufunc of quotients or of what they leave, which refuses to divide an integer by zero."""
 
-    def call(x, y):
+    def call(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         if x.dtype.kind not in "iu":
             return function(x, y)
         try:

@@ -80,27 +80,28 @@ def solve(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Failure]:
     return _in_float32(solve, x, y)
 
 
-def cholesky(x: np.ndarray, upper: bool) -> tuple[np.ndarray, Failure]:
+def cholesky(x: np.ndarray, *, upper: bool) -> tuple[np.ndarray, Failure]:
     """Cholesky factors of (..., n, n), of which one triangle is read."""
     if x.dtype in _WIDE:
-        return symmetric.cholesky(x, upper)
+        return symmetric.cholesky(x, upper=upper)
     if x.dtype.kind == "c":
         return _by_numpy(lambda: np.linalg.cholesky(x, upper=upper), x)
-    return _in_float32(lambda wide: cholesky(wide, upper), x)
+    return _in_float32(lambda wide: cholesky(wide, upper=upper), x)
 
 
 def triangular_solve(
-    x: np.ndarray, y: np.ndarray, upper: bool, transpose: bool, unit: bool
+    x: np.ndarray, y: np.ndarray, *, upper: bool, transpose: bool, unit: bool
 ) -> np.ndarray:
     """Solutions of x @ out = y, or x.T @ out = y, for triangles x, leading axes broadcast."""
+    how = {"upper": upper, "transpose": transpose, "unit": unit}
     if x.dtype in _WIDE:
-        return symmetric.triangular(*_spread(x, y), upper, transpose, unit)
+        return symmetric.triangular(*_spread(x, y), **how)
     if x.dtype.kind == "c":
         part = np.triu(x) if upper else np.tril(x)
         if unit:
             part[..., range(x.shape[-1]), range(x.shape[-1])] = 1
         return np.linalg.solve(*_spread(part.swapaxes(-1, -2) if transpose else part, y))
-    return _in_float32(lambda a, b: triangular_solve(a, b, upper, transpose, unit), x, y)
+    return _in_float32(lambda a, b: triangular_solve(a, b, **how), x, y)
 
 
 def qr(x: np.ndarray, kept: int) -> tuple[np.ndarray, np.ndarray]:

@@ -191,7 +191,7 @@ def _plan(dtype: np.dtype, batch: int, n: int, upper: bool) -> Plan:
     return planned(task, ARRAYS, words, space, batch, n, n, n)
 
 
-def cholesky(x: np.ndarray, upper: bool) -> tuple[np.ndarray, tuple[int, int] | None]:
+def cholesky(x: np.ndarray, *, upper: bool) -> tuple[np.ndarray, tuple[int, int] | None]:
     """The lower factors L of x = L @ L.T, or the upper ones L.T.
 
     Args:
@@ -224,7 +224,7 @@ def _plan_triangular(
 
 
 def triangular(
-    x: np.ndarray, y: np.ndarray, upper: bool, transpose: bool, unit: bool
+    x: np.ndarray, y: np.ndarray, *, upper: bool, transpose: bool, unit: bool
 ) -> np.ndarray:
     """The solutions of x @ out = y, or of x.T @ out = y.
 

@@ -264,7 +264,12 @@ def _of_narrow(name: str, rows: int, columns: int) -> _Folding:
 
 
 def folded(
-    name: str, x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False, correction: int = 0
+    name: str,
+    x: np.ndarray,
+    axes: tuple[int, ...],
+    *,
+    keepdims: bool = False,
+    correction: int = 0,
 ) -> np.ndarray | None:
     """A float32 array folded over axes; None where numpy must do it.
 

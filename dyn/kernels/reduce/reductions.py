@@ -16,36 +16,35 @@ from dyn.kernels.elementwise import apply as elementwise
 from dyn.kernels.reduce.folding import folded
 
 _F32 = np.dtype(np.float32)
-
+Axes = tuple[int, ...]
+"""Axes counted from the front."""
 
 JOIN = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
 """numpy's functions."""
-
-
 FEW = 1024
 """Elements of which numpy may add one after the other: it does where they do not follow on each
 other in memory, and in float32 a sum of many ones so stops at 2**24."""
 
 
 def _folded(
-    name: str, x: np.ndarray, axes: tuple[int, ...], keepdims: bool, correction: int = 0
+    name: str, x: np.ndarray, axes: Axes, keepdims: bool, correction: int = 0
 ) -> np.ndarray | None:
     """`folded`, of a copy where x is not dense or its axes do not fall into rows or columns."""
-    found = folded(name, x, axes, keepdims, correction)
+    found = folded(name, x, axes, keepdims=keepdims, correction=correction)
     if found is not None or x.dtype != _F32 or x.size <= FEW or not axes:
         return found
-    found = folded(name, contiguous(x), axes, keepdims, correction)
+    found = folded(name, contiguous(x), axes, keepdims=keepdims, correction=correction)
     if found is not None:
         return found
     kept = [a for a in range(x.ndim) if a not in axes]
     rows = contiguous(x.transpose((*kept, *axes)))
-    found = folded(name, rows, tuple(range(len(kept), x.ndim)), False, correction)
+    found = folded(name, rows, tuple(range(len(kept), x.ndim)), correction=correction)
     if found is None or not keepdims:
         return found
     return found.reshape([1 if a in axes else n for a, n in enumerate(x.shape)])
 
 
-def _count(x: np.ndarray, axes: tuple[int, ...]) -> int:
+def _count(x: np.ndarray, axes: Axes) -> int:
     return math.prod([x.shape[a] for a in axes])
 
 
@@ -56,7 +55,7 @@ def _is_half(dtype: np.dtype) -> bool:
 # ---- reductions --------------------------------------------------------------------------------
 
 
-def _reduce(name: str, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
+def _reduce(name: str, x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     """A sum, product or extreme; half precision is folded in float32, small integers in int64."""
     found = _folded(name, x, axes, keepdims)
     if found is not None:
@@ -69,94 +68,94 @@ def _reduce(name: str, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> 
     return np.asarray(JOIN[name].reduce(x, axis=axes, keepdims=keepdims, dtype=wide))
 
 
-def sum(x, axes, keepdims):
+def sum(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     """Sum over `axes`; booleans and integers are summed as int64."""
     return _reduce("sum", x, axes, keepdims)
 
 
-def prod(x, axes, keepdims):
+def prod(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     """Product over `axes`; booleans and integers are multiplied as int64."""
     return _reduce("prod", x, axes, keepdims)
 
 
-def max(x, axes, keepdims):
+def max(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     """Largest element over `axes`; NaN if there is one."""
     return _reduce("max", x, axes, keepdims)
 
 
-def min(x, axes, keepdims):
+def min(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     """Smallest element over `axes`; NaN if there is one."""
     return _reduce("min", x, axes, keepdims)
 
 
-def mean(x, axes, keepdims):
+def mean(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     """Mean over `axes` of floating-point numbers."""
     found = _folded("mean", x, axes, keepdims)
     if found is not None:
         return found
     if _is_half(x.dtype):
-        return mean(x.astype(_F32), axes, keepdims).astype(x.dtype)
+        return mean(x.astype(_F32), axes, keepdims=keepdims).astype(x.dtype)
     total = np.add.reduce(x, axis=axes, keepdims=keepdims)
     return np.asarray(total / x.dtype.type(_count(x, axes)))
 
 
-def var(x, axes, keepdims, correction):
+def var(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarray:
     """Mean squared distance from the mean over `axes`, divided by the count less `correction`."""
     found = _folded("var", x, axes, keepdims, correction)
     if found is not None:
         return found
     if _is_half(x.dtype):
         return var(x.astype(_F32), axes, keepdims, correction).astype(x.dtype)
-    away = x - mean(x, axes, True)
+    away = x - mean(x, axes, keepdims=True)
     total = np.add.reduce(away * away, axis=axes, keepdims=keepdims)
     # Of no elements there is none: 0 / 0.
     count = _count(x, axes)
     return np.asarray(total / x.dtype.type(count - correction if count else 0))
 
 
-def std(x, axes, keepdims, correction):
+def std(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarray:
     """Square root of `var`."""
     return np.asarray(np.sqrt(var(x, axes, keepdims, correction)))
 
 
-def norm(x, axes, keepdims):
+def norm(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     """Square root of the sum of squares over `axes`."""
     found = _folded("norm", x, axes, keepdims)
     if found is not None:
         return found
     if _is_half(x.dtype):
-        return norm(x.astype(_F32), axes, keepdims).astype(x.dtype)
+        return norm(x.astype(_F32), axes, keepdims=keepdims).astype(x.dtype)
     return np.asarray(np.sqrt(np.add.reduce(x * x, axis=axes, keepdims=keepdims)))
 
 
-def logsumexp(x, axes, keepdims):
+def logsumexp(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     """log of the sum of e^x over `axes`, without overflow."""
     if _is_half(x.dtype):
-        return logsumexp(x.astype(_F32), axes, keepdims).astype(x.dtype)
+        return logsumexp(x.astype(_F32), axes, keepdims=keepdims).astype(x.dtype)
     if not x.size:
-        return np.asarray(np.log(sum(x, axes, keepdims)))
+        return np.asarray(np.log(sum(x, axes, keepdims=keepdims)))
     if x.dtype == _F32 and axes == (x.ndim - 1,):
         found = softmax.logsumexp(x)
         return found.reshape(*x.shape[:-1], 1) if keepdims else found
-    top = max(x, axes, True)
+    top = max(x, axes, keepdims=True)
     top = np.where(np.isfinite(top), top, x.dtype.type(0))
     parts = elementwise.unary("exp", elementwise.binary("subtract", x, top))
-    out = np.log(sum(parts, axes, True)) + top
+    out = np.log(sum(parts, axes, keepdims=True)) + top
     return np.asarray(out if keepdims else np.squeeze(out, axes))
 
 
-def all(x, axes, keepdims):
+def all(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     """Whether all elements over `axes` are nonzero."""
     return np.asarray(np.logical_and.reduce(x, axis=axes, keepdims=keepdims))
 
 
-def any(x, axes, keepdims):
+def any(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     """Whether any element over `axes` is nonzero."""
     return np.asarray(np.logical_or.reduce(x, axis=axes, keepdims=keepdims))
 
 
-def sum_to(x, shape):
+def sum_to(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Sum over the axes along which an array of `shape` was repeated to give `x`."""
     lead = x.ndim - len(shape)
     axes = (*range(lead), *(i + lead for i, n in enumerate(shape) if n == 1 != x.shape[i + lead]))
-    return sum(x, axes, False).reshape(shape)
+    return sum(x, axes, keepdims=False).reshape(shape)

@@ -117,7 +117,7 @@ def _forward(
         step.Y: id(y),
         step.Y_ROW: _row_step(y),
     }
-    walk.walk(step.FORWARD[mode], arrays, products, steps, not reverse, False)
+    walk.walk(step.FORWARD[mode], arrays, products, steps, rising=not reverse, gates_first=False)
     return (gates,) if extra is None else (gates, extra)
 
 
@@ -293,7 +293,7 @@ def _direction_grad(
         step.H0: id(before),
         step.C0: id(cells),
     }
-    walk.walk(step.BACKWARD[mode], arrays, products, steps, reverse, True)
+    walk.walk(step.BACKWARD[mode], arrays, products, steps, rising=reverse, gates_first=True)
     start = None if h is None else before
     grads = (ga, *_weight_grads(ga, gback, x, y, start, alive, reverse), gh)
     return (*grads, gc) if mode == "lstm" else grads
@@ -317,11 +317,11 @@ def _weight_grads(
     """
     flat = _flat(ga)
     gw = matmul(flat.T, _flat(x))
-    gb = np.asarray(reductions.sum(flat, (0,), False))
+    gb = np.asarray(reductions.sum(flat, (0,), keepdims=False))
     if gback is None:
         return gw, _weight_of_state(ga, y, h, lengths, reverse), gb, gb.copy()
     two = 2 * gback.shape[2]
     parts = (ga[:, :, :two], gback)
     gr = np.concatenate([_weight_of_state(g, y, h, lengths, reverse) for g in parts])
-    grb = np.concatenate([gb[:two], reductions.sum(_flat(gback), (0,), False)])
+    grb = np.concatenate([gb[:two], reductions.sum(_flat(gback), (0,), keepdims=False)])
     return gw, gr, gb, grb

@@ -225,6 +225,7 @@ def walk(
     arrays: dict[int, int],
     products: list[Product],
     steps: int,
+    *,
     rising: bool,
     gates_first: bool,
 ) -> None:

@@ -89,7 +89,7 @@ class Value:
         full = f"llvm.{name}.{shape}{NAMES[self.element]}"
         return self.made(call_llvm(self.builder, full, self.value.type, values))
 
-    def _binary(self, name: str, other: Any, swapped: bool = False) -> Value:
+    def _binary(self, name: str, other: Any, *, swapped: bool = False) -> Value:
         a, b = self.value, self.like(other).value
         if swapped:
             a, b = b, a
@@ -101,25 +101,25 @@ class Value:
         return self._binary("add", other)
 
     def __radd__(self, other: Any) -> Value:
-        return self._binary("add", other, True)
+        return self._binary("add", other, swapped=True)
 
     def __sub__(self, other: Any) -> Value:
         return self._binary("sub", other)
 
     def __rsub__(self, other: Any) -> Value:
-        return self._binary("sub", other, True)
+        return self._binary("sub", other, swapped=True)
 
     def __mul__(self, other: Any) -> Value:
         return self._binary("mul", other)
 
     def __rmul__(self, other: Any) -> Value:
-        return self._binary("mul", other, True)
+        return self._binary("mul", other, swapped=True)
 
     def __truediv__(self, other: Any) -> Value:
         return self._binary("div", other)
 
     def __rtruediv__(self, other: Any) -> Value:
-        return self._binary("div", other, True)
+        return self._binary("div", other, swapped=True)
 
     def __neg__(self) -> Value:
         return self.made(self.builder.fneg(self.value))

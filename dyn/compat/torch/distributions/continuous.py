@@ -88,7 +88,7 @@ class LogNormal(_Located):
 
     @property
     def _log(self) -> Normal:
-        return Normal(self.loc, self.scale, False)
+        return Normal(self.loc, self.scale, validate_args=False)
 
     @property
     def mean(self) -> Any:

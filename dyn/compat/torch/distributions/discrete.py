@@ -118,7 +118,7 @@ class _Classes(Distribution):
         given = own(given)
         if given.dim() < 1:
             raise ValueError(f"`{name}` parameter must be at least one-dimensional.")
-        normal = given / given.sum(-1, True) if logits is None else given.log_softmax(-1)
+        normal = given / given.sum(-1, keepdim=True) if logits is None else given.log_softmax(-1)
         vars(self)[name] = normal
         sizes = given.shape
         event = sizes[-1:] if self._one_hot else ()
@@ -147,7 +147,7 @@ class _Classes(Distribution):
         """Class numbers, sample_shape + batch_shape."""
         shape = Size(sample_shape)
         rows = self.probs.reshape(-1, self._count)
-        drawn = creation.multinomial(rows, shape.numel(), True)
+        drawn = creation.multinomial(rows, shape.numel(), replacement=True)
         return drawn.t().reshape((*shape, *self._batch_shape))
 
     def entropy(self) -> Any:

@@ -84,8 +84,9 @@ def _max_pool(axes: int) -> Any:
         return_indices: bool = False,
     ) -> Any:
         return pool.max_pool_nd(
-            axes, input, kernel_size, stride, padding, return_indices, ceil_mode, dilation
-        )
+            axes, input, kernel_size, stride, padding,
+            return_mask=return_indices, ceil_mode=ceil_mode, dilation=dilation,
+        )  # fmt: skip
 
     call.__doc__ = "Maximum over sliding windows."
     return flavoured(call)
@@ -102,8 +103,8 @@ def _avg_pool(axes: int) -> Any:
         divisor_override: Any = None,
     ) -> Any:
         return pool.avg_pool_nd(
-            axes, input, kernel_size, stride, padding, not count_include_pad, ceil_mode,
-            divisor_override,
+            axes, input, kernel_size, stride, padding,
+            exclusive=not count_include_pad, ceil_mode=ceil_mode, divisor=divisor_override,
         )  # fmt: skip
 
     call.__doc__ = "Mean over sliding windows, padding counted unless told not to."

@@ -48,7 +48,7 @@ def upsample(
     align_corners: bool | None = None,
 ) -> Any:
     """Another size in pixels: the old name of `interpolate`."""
-    return F.interpolate(input, size, scale_factor, mode, bool(align_corners))
+    return F.interpolate(input, size, scale_factor, mode, align_corners=bool(align_corners))
 
 
 def upsample_nearest(input: Any, size: Any = None, scale_factor: Any = None) -> Any:
@@ -58,7 +58,7 @@ def upsample_nearest(input: Any, size: Any = None, scale_factor: Any = None) -> 
 
 def upsample_bilinear(input: Any, size: Any = None, scale_factor: Any = None) -> Any:
     """Pixels of [N, C, H, W] mixed, corners aligned."""
-    return F.interpolate(input, size, scale_factor, "bilinear", True)
+    return F.interpolate(input, size, scale_factor, "bilinear", align_corners=True)
 
 
 def _lp_pool(axes: int) -> Any:
@@ -99,8 +99,9 @@ def _max_pool_with_indices(axes: int) -> Any:
         return_indices: bool = True,
     ) -> Any:
         return pool.max_pool_nd(
-            axes, input, kernel_size, stride, padding, True, ceil_mode, dilation
-        )
+            axes, input, kernel_size, stride, padding,
+            return_mask=True, ceil_mode=ceil_mode, dilation=dilation,
+        )  # fmt: skip
 
     call.__name__ = f"max_pool{axes}d_with_indices"
     call.__doc__ = "Maxima over sliding windows, and where in the image each was."
@@ -111,7 +112,7 @@ def _adaptive_max_pool_with_indices(axes: int) -> Any:
     function = getattr(F, f"adaptive_max_pool{axes}d")
 
     def call(input: Any, output_size: Any, return_indices: bool = True) -> Any:
-        return function(input, output_size, True)
+        return function(input, output_size, return_mask=True)
 
     call.__name__ = f"adaptive_max_pool{axes}d_with_indices"
     call.__doc__ = "Maxima over windows that cover the image evenly, and where each was."

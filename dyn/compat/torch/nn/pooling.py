@@ -33,8 +33,8 @@ class _MaxPool(Mixin):
         if self.dilation == 1:
             return super().forward(input)
         return max_pool_nd(
-            self._axes, input, self.kernel_size, self.stride, self.padding, self.return_indices,
-            self.ceil_mode, self.dilation,
+            self._axes, input, self.kernel_size, self.stride, self.padding,
+            return_mask=self.return_indices, ceil_mode=self.ceil_mode, dilation=self.dilation,
         )  # fmt: skip
 
     def extra_repr(self) -> str:

@@ -27,7 +27,7 @@ class Upsample(rearrange.Upsample, Module):
         align_corners: bool | None = None,
         recompute_scale_factor: bool | None = None,
     ):
-        super().__init__(size, _factor(scale_factor), mode, bool(align_corners))
+        super().__init__(size, _factor(scale_factor), mode, align_corners=bool(align_corners))
 
     def extra_repr(self) -> str:
         first = f"scale_factor={self.scale_factor}" if self.size is None else f"size={self.size}"
@@ -45,7 +45,7 @@ class UpsamplingBilinear2d(Upsample):
     """Mixes the pixels of [N, C, H, W], corners aligned."""
 
     def __init__(self, size: Any = None, scale_factor: Any = None):
-        super().__init__(size, scale_factor, "bilinear", True)
+        super().__init__(size, scale_factor, "bilinear", align_corners=True)
 
 
 class PixelShuffle(rearrange.PixelShuffle, Module):

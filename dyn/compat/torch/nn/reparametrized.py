@@ -27,7 +27,7 @@ class _Normed:
 
     def __call__(self, module: Any, inputs: Any) -> None:
         """Compute the weight and set it as an attribute."""
-        setattr(module, self.name, own(self.weight_of(module, module.training)))
+        setattr(module, self.name, own(self.weight_of(module, training=module.training)))
 
     def weight_of(self, module: Any, training: bool) -> Any:
         """The weight, from what the module keeps."""
@@ -43,7 +43,7 @@ class _Normed:
         weight = getattr(module, self.name)
         delattr(module, self.name)
         self.split(module, weight)
-        setattr(module, self.name, own(self.weight_of(module, False).detach()))
+        setattr(module, self.name, own(self.weight_of(module, training=False).detach()))
         self.handle = module.register_forward_pre_hook(self)
         return module
 
@@ -54,7 +54,7 @@ class _Normed:
     def detach(self, module: Any, kept: tuple[str, ...]) -> Any:
         """Make the weight a parameter again."""
         with no_grad():
-            weight = self.weight_of(module, False)
+            weight = self.weight_of(module, training=False)
         for suffix in kept:
             delattr(module, self.name + suffix)
         delattr(module, self.name)
@@ -85,7 +85,7 @@ class _WeightNorm(_Normed):
         if self.dim is None:
             return norm(v)
         axes = [axis for axis in range(v.ndim) if axis != self.dim % v.ndim]
-        return norm(v, 2.0, axes, True)
+        return norm(v, 2.0, axes, keepdim=True)
 
     def split(self, module: Any, weight: Any) -> None:
         module.register_parameter(f"{self.name}_g", Parameter(self._norm(weight).detach()))

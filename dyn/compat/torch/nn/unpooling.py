@@ -22,7 +22,9 @@ def lp_pool(
     if axes in _POWER:
         return _POWER[axes](input, norm_type, kernel_size, stride, 0, ceil_mode)
     powers = elementwise.pow(unary.abs(input), norm_type)
-    means = pool.avg_pool_nd(axes, powers, kernel_size, stride, 0, False, ceil_mode, 1)
+    means = pool.avg_pool_nd(
+        axes, powers, kernel_size, stride, 0, exclusive=False, ceil_mode=ceil_mode, divisor=1
+    )
     return elementwise.pow(means, 1.0 / norm_type)
 
 

@@ -89,10 +89,11 @@ class _Adam(TorchOptimizer):
         betas: tuple[float, float],
         eps: float,
         weight_decay: float,
+        unused: dict[str, Any],
+        *,
         amsgrad: bool,
         maximize: bool,
         decoupled: bool,
-        unused: dict[str, Any],
     ) -> None:
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
@@ -122,8 +123,9 @@ class Adam(_Adam, optimizer.Adam):
         **unused: Any,
     ):
         self._begin(
-            params, lr, betas, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay, unused
-        )
+            params, lr, betas, eps, weight_decay, unused,
+            amsgrad=amsgrad, maximize=maximize, decoupled=decoupled_weight_decay,
+        )  # fmt: skip
 
 
 class AdamW(_Adam, optimizer.AdamW):
@@ -143,7 +145,10 @@ class AdamW(_Adam, optimizer.AdamW):
         maximize: bool = False,
         **unused: Any,
     ):
-        self._begin(params, lr, betas, eps, weight_decay, amsgrad, maximize, True, unused)
+        self._begin(
+            params, lr, betas, eps, weight_decay, unused,
+            amsgrad=amsgrad, maximize=maximize, decoupled=True,
+        )  # fmt: skip
 
 
 class Adagrad(TorchOptimizer, optimizer.Adagrad):

@@ -6,6 +6,7 @@ What the stages do with the words stands in `filtering.py` and `weight.py`; the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -74,11 +75,72 @@ def tiles_along(out: Sequence[int], gaps: Sequence[int], side: int) -> tuple[int
     return down, across
 
 
+class Tiling:
+    """How outputs are cut into tiles of side x side, `gaps` apart, and what that makes of a source.
+
+    Attributes:
+        along: tiles down and across each lattice of outputs; `count`: tiles in all.
+        frequencies: numbers that a tile of one channel is transformed to.
+        panels: of PANEL target channels.
+        v_row: bytes from tile to tile of transformed sources, a row beside whole vectors.
+    """
+
+    def __init__(
+        self, source: View, target: View, low: tuple[int, int], gaps: tuple[int, int], side: int
+    ) -> None:
+        """Cut the outputs of `target`; `low` is the padding at the top and at the left."""
+        self.source, self.target, self.low, self.gaps, self.side = source, target, low, gaps, side
+        self.along = tiles_along(target.shape[2:], gaps, side)
+        self.count = source.shape[0] * math.prod(gaps) * math.prod(self.along)
+        self.frequencies = (side + 2) ** 2
+        self.panels = -(-target.shape[1] // PANEL)
+        self.v_row = 4 * (-(-source.shape[1] // LANES) * LANES + 16)
+
+    def words(self) -> dict[int, int]:
+        """The words of a plan that follow, whatever is done with the tiles."""
+        x_n, _, x_h, x_w = self.source.strides
+        spread = transform.input2 if self.side == 2 else transform.input4
+        return {
+            stages.SOURCE_N: x_n,
+            stages.SOURCE_H: x_h,
+            stages.SOURCE_W: x_w,
+            stages.HEIGHT: self.source.shape[2],
+            stages.WIDTH: self.source.shape[3],
+            stages.INNER: self.source.shape[1],
+            stages.TOP: self.low[0],
+            stages.LEFT: self.low[1],
+            stages.OUT_HEIGHT: self.target.shape[2],
+            stages.OUT_WIDTH: self.target.shape[3],
+            stages.OUTER: self.target.shape[1],
+            stages.SIDE: self.side,
+            stages.GAP_H: self.gaps[0],
+            stages.GAP_W: self.gaps[1],
+            stages.TILES_DOWN: self.along[0],
+            stages.TILES_ACROSS: self.along[1],
+            stages.FREQUENCIES: self.frequencies,
+            stages.V_ROW: self.v_row,
+            stages.PANELS: self.panels,
+            stages.READ_TILES: stages.read_tiles.address,
+            stages.SPREAD: spread.address,
+        }
+
+
+def _places(channels: Channels, *, reverse: bool) -> np.ndarray:
+    """Where in a weight its numbers lie, as [3][3][inner]; `reverse` reads windows backwards."""
+    taps = np.arange(3)[::-1] if reverse else np.arange(3)
+    h_step, w_step = channels.window_steps
+    window = taps[:, None, None] * h_step + taps[:, None] * w_step
+    places = window + np.arange(channels.inner) * channels.inner_step
+    return np.ascontiguousarray(places.reshape(-1), np.int64)
+
+
 class WinogradPlan:
     """A plan for given shapes; the weight meets the source as `channels` says.
 
     Attributes:
         packing: what the transformed weights depend on besides the weight.
+        fused: whether a block of tiles goes through all stages at once; else all tiles are
+            transformed first.
     """
 
     def __init__(
@@ -89,8 +151,9 @@ class WinogradPlan:
         gaps: tuple[int, int],
         channels: Channels,
         side: int,
-        relu: bool,
-        reverse: bool,
+        *,
+        relu: bool = False,
+        reverse: bool = False,
     ) -> None:
         """Plan.
 
@@ -98,80 +161,56 @@ class WinogradPlan:
             low: padding at the top and at the left.
             gaps: distance between the rows and the columns of a window.
             side: 4 or 2.
+            relu: whether negative results become 0.
             reverse: read the window backwards.
         """
-        self.channels, self.side, self.reverse = channels, side, reverse
-        inner, outer = channels.inner, channels.outer
-        frequencies = self.frequencies = (side + 2) ** 2
-        self.panels = -(-outer // PANEL)
-        down, across = tiles_along(target.shape[2:], gaps, side)
-        tiles = source.shape[0] * gaps[0] * gaps[1] * down * across
-        self.weight_step = spacing(4 * PANEL * inner)
-        self.fused = self.panels * frequencies * self.weight_step <= FUSED_BYTES
-        v_row = 4 * (-(-inner // LANES) * LANES + 16)
-        at_once = min(stages.BLOCK, -(-tiles // ROWS) * ROWS)
-        held = at_once if self.fused else tiles + ROWS
-        v_step, m_step = spacing(held * v_row), spacing(4 * PANEL * at_once)
-        self.v_bytes = frequencies * v_step
+        self.channels = channels
+        tiling = self.tiling = Tiling(source, target, low, gaps, side)
+        self.weight_step = spacing(4 * PANEL * channels.inner)
+        self.fused = tiling.panels * tiling.frequencies * self.weight_step <= FUSED_BYTES
+        self.at_once = min(stages.BLOCK, -(-tiling.count // ROWS) * ROWS)
+        held = self.at_once if self.fused else tiling.count + ROWS
+        self.v_step, self.m_step = spacing(held * tiling.v_row), spacing(4 * PANEL * self.at_once)
+        self.v_bytes = tiling.frequencies * self.v_step
         fused_bytes = self.v_bytes if self.fused else 0
-        self.scratch_size = TABLE_BYTES + fused_bytes + frequencies * m_step
-        blocks = -(-tiles // at_once)
-        self.chunks = min(CHUNKS, blocks * (1 if self.fused else self.panels))
-        self.spread_chunks = min(CHUNKS, tiles)
-        self.nothing = np.zeros(inner + PANEL, np.float32)
-        small = side == 2
-        x_n, _, x_h, x_w = source.strides
+        self.scratch_size = TABLE_BYTES + fused_bytes + tiling.frequencies * self.m_step
+        blocks = -(-tiling.count // self.at_once)
+        self.chunks = min(CHUNKS, blocks * (1 if self.fused else tiling.panels))
+        self.spread_chunks = min(CHUNKS, tiling.count)
+        self.nothing = np.zeros(channels.inner + PANEL, np.float32)
+        self.depth = _places(channels, reverse=reverse)
+        self.packing = ("winograd", side, reverse, channels)
+        words = self._words(target)
+        words[stages.RELU] = relu
+        places = (stages.SOURCE, stages.TARGET, stages.WEIGHTS, stages.SCRATCH, stages.V)
+        self.form = Form(words, (*places, stages.BIAS))
+
+    def _words(self, target: View) -> np.ndarray:
+        """The words, but the addresses of a call."""
+        tiling = self.tiling
+        gather = transform.output2 if tiling.side == 2 else transform.output4
         y_n, _, y_h, y_w = target.strides
-        words = words_of(
+        return words_of(
             stages.WORDS,
             {
-                stages.SOURCE_N: x_n,
-                stages.SOURCE_H: x_h,
-                stages.SOURCE_W: x_w,
-                stages.HEIGHT: source.shape[2],
-                stages.WIDTH: source.shape[3],
-                stages.INNER: inner,
-                stages.TOP: low[0],
-                stages.LEFT: low[1],
+                **tiling.words(),
                 stages.TARGET_N: y_n,
                 stages.TARGET_H: y_h,
                 stages.TARGET_W: y_w,
-                stages.OUT_HEIGHT: target.shape[2],
-                stages.OUT_WIDTH: target.shape[3],
-                stages.OUTER: outer,
-                stages.SIDE: side,
-                stages.GAP_H: gaps[0],
-                stages.GAP_W: gaps[1],
-                stages.TILES_DOWN: down,
-                stages.TILES_ACROSS: across,
-                stages.TILES: tiles,
-                stages.FREQUENCIES: frequencies,
-                stages.TILES_AT_ONCE: at_once,
-                stages.V_ROW: v_row,
-                stages.V_STEP: v_step,
-                stages.M_STEP: m_step,
+                stages.TILES: tiling.count,
+                stages.TILES_AT_ONCE: self.at_once,
+                stages.V_STEP: self.v_step,
+                stages.M_STEP: self.m_step,
                 stages.WEIGHT_STEP: self.weight_step,
-                stages.PANELS: self.panels,
-                stages.RELU: relu,
                 stages.NOTHING: self.nothing.ctypes.data,
                 stages.SCRATCH_SIZE: self.scratch_size,
-                stages.READ_TILES: stages.read_tiles.address,
                 stages.WRITE_TILES: stages.write_tiles.address,
                 stages.ONE_PANEL: stages.one_panel.address,
                 stages.EXPECT_TILES: stages.expect_tiles.address,
-                stages.SPREAD: (transform.input2 if small else transform.input4).address,
-                stages.GATHER: (transform.output2 if small else transform.output4).address,
+                stages.GATHER: gather.address,
                 stages.PRODUCTS: products.address,
             },
         )
-        places = (stages.SOURCE, stages.TARGET, stages.WEIGHTS, stages.SCRATCH, stages.V)
-        self.form = Form(words, (*places, stages.BIAS))
-        taps = np.arange(3)[::-1] if reverse else np.arange(3)
-        h_step, w_step = channels.window_steps
-        depth = taps[:, None, None] * h_step + taps[:, None] * w_step
-        depth = depth + np.arange(inner) * channels.inner_step
-        self.depth = np.ascontiguousarray(depth.reshape(-1), np.int64)
-        self.packing = ("winograd", side, reverse, channels)
 
     def covers(self, size: Sequence[int]) -> bool:
         """Whether every number of the target is computed: True."""
@@ -179,18 +218,19 @@ class WinogradPlan:
 
     def pack(self, w: np.ndarray) -> np.ndarray:
         """The transformed weights."""
-        channels, inner = self.channels, self.channels.inner
-        weights = empty((self.panels * self.frequencies * self.weight_step // 4,), np.float32)
-        chunks = min(CHUNKS, self.panels)
+        channels, inner, tiling = self.channels, self.channels.inner, self.tiling
+        size = tiling.panels * tiling.frequencies * self.weight_step
+        weights = empty((size // 4,), np.float32)
+        chunks = min(CHUNKS, tiling.panels)
         size = TABLE_BYTES + 9 * inner * PANEL * 4
         memory = scratch(size, chunks)
         run = inner if channels.inner_step == 4 else 1
-        code = transform.weight2 if self.side == 2 else transform.weight4
+        code = transform.weight2 if tiling.side == 2 else transform.weight4
         words = words_of(
             WEIGHT_SCRATCH_SIZE + 1,
             {
-                copy.PANELS: self.panels,
-                copy.PANELS_PER_GROUP: self.panels,
+                copy.PANELS: tiling.panels,
+                copy.PANELS_PER_GROUP: tiling.panels,
                 copy.PANEL_LANES: PANEL,
                 copy.GROUP_LANES: channels.outer,
                 copy.WEIGHTS: w.ctypes.data,
@@ -203,7 +243,7 @@ class WinogradPlan:
                 copy.TRANSPOSE_BLOCK: kernels_of(w.dtype).transpose,
                 copy.PACK_PANEL: copy.pack_panel.address,
                 WEIGHT_INNER: inner,
-                WEIGHT_FREQUENCIES: self.frequencies,
+                WEIGHT_FREQUENCIES: tiling.frequencies,
                 WEIGHT_APART: self.weight_step,
                 WEIGHT_TRANSFORM: code.address,
                 WEIGHT_SCRATCH: memory.ctypes.data,

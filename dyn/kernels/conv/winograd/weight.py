@@ -16,7 +16,7 @@ from dyn.kernels.conv.shapes import View, kernels_of, table, words_of
 from dyn.kernels.conv.winograd import filtering as forward
 from dyn.kernels.conv.winograd import transform
 from dyn.kernels.conv.winograd.filtering import TABLE_BYTES
-from dyn.kernels.conv.winograd.plan import spacing, tiles_along
+from dyn.kernels.conv.winograd.plan import Tiling, spacing
 from dyn.kernels.conv.winograd.product import PANEL
 from dyn.kernels.runtime.bytes import prefetch, put_word
 from dyn.kernels.runtime.drive import Form
@@ -164,69 +164,52 @@ class WinogradWeightPlan:
         side: int,
     ) -> None:
         """Plan; `low` is the padding at the top and left, `gaps` the dilation, `side` 4 or 2."""
+        tiling = self.tiling = Tiling(source, gradient, low, gaps, side)
         inner, outer = source.shape[1], gradient.shape[1]
-        frequencies = (side + 2) ** 2
-        down, across = tiles_along(gradient.shape[2:], gaps, side)
-        self.tiles = source.shape[0] * gaps[0] * gaps[1] * down * across
-        panels = -(-outer // PANEL)
-        v_row = 4 * (-(-inner // LANES) * LANES + 16)
-        m_row = 4 * (panels * PANEL + 16)
-        fitting = max(BLOCK_BYTES // (frequencies * (v_row + m_row)), 64)
-        blocks = -(-self.tiles // fitting)
-        self.block = -(-self.tiles // blocks)
-        v_step, m_step = spacing(self.block * v_row), spacing(self.block * m_row)
+        self.m_row = 4 * (tiling.panels * PANEL + 16)
+        fitting = max(BLOCK_BYTES // (tiling.frequencies * (tiling.v_row + self.m_row)), 64)
+        blocks = -(-tiling.count // fitting)
+        self.block = -(-tiling.count // blocks)
+        self.v_step, self.m_step = (
+            spacing(self.block * tiling.v_row),
+            spacing(self.block * self.m_row),
+        )
+        self.sums_row = 4 * tiling.panels * PANEL
         self.sizes = (
-            frequencies * v_step // 4,
-            frequencies * m_step // 4,
-            frequencies * inner * panels * PANEL,
+            tiling.frequencies * self.v_step // 4,
+            tiling.frequencies * self.m_step // 4,
+            tiling.frequencies * inner * self.sums_row // 4,
         )
         self.spread_chunks = min(CHUNKS, self.block)
-        self.product_chunks = min(CHUNKS, frequencies * panels)
+        self.product_chunks = min(CHUNKS, tiling.frequencies * tiling.panels)
         self.gather_chunks = min(CHUNKS, inner)
         self.scratch_size = TABLE_BYTES
         self.nothing = np.zeros(max(inner, outer), np.float32)
-        rows = np.arange(inner)[:, None]
-        sums_row = 4 * panels * PANEL
-        self.row_table = table(rows * np.array([4, sums_row]))
+        self.row_table = table(np.arange(inner)[:, None] * np.array([4, self.sums_row]))
         self.step_table = table(np.zeros((1, 2)))
-        kernels, small = kernels_of(source.dtype), side == 2
-        x_n, _, x_h, x_w = source.strides
+        places = (forward.SOURCE, GRADIENT, forward.V, M, SUMS, RESULT, forward.SCRATCH)
+        self.form = Form(self._words(source, gradient), places)
+
+    def _words(self, source: View, gradient: View) -> np.ndarray:
+        """The words, but the addresses of a call and the tiles of a block."""
+        tiling, kernels = self.tiling, kernels_of(source.dtype)
+        small = tiling.side == 2
         g_n, _, g_h, g_w = gradient.strides
-        words = words_of(
+        return words_of(
             WORDS,
             {
-                forward.SOURCE_N: x_n,
-                forward.SOURCE_H: x_h,
-                forward.SOURCE_W: x_w,
-                forward.HEIGHT: source.shape[2],
-                forward.WIDTH: source.shape[3],
-                forward.INNER: inner,
-                forward.TOP: low[0],
-                forward.LEFT: low[1],
-                forward.OUT_HEIGHT: gradient.shape[2],
-                forward.OUT_WIDTH: gradient.shape[3],
-                forward.OUTER: outer,
-                forward.SIDE: side,
-                forward.GAP_H: gaps[0],
-                forward.GAP_W: gaps[1],
-                forward.TILES_DOWN: down,
-                forward.TILES_ACROSS: across,
-                forward.FREQUENCIES: frequencies,
-                forward.V_ROW: v_row,
-                forward.V_STEP: v_step,
-                forward.M_STEP: m_step,
-                forward.PANELS: panels,
+                **tiling.words(),
+                forward.V_STEP: self.v_step,
+                forward.M_STEP: self.m_step,
                 forward.NOTHING: self.nothing.ctypes.data,
                 forward.SCRATCH_SIZE: self.scratch_size,
-                forward.READ_TILES: forward.read_tiles.address,
-                forward.SPREAD: (transform.input2 if small else transform.input4).address,
                 GRADIENT_N: g_n,
                 GRADIENT_H: g_h,
                 GRADIENT_W: g_w,
-                M_ROW: m_row,
-                SUMS_STEP: inner * sums_row,
-                SUMS_ROW: sums_row,
-                RESULT_ROW: 4 * outer,
+                M_ROW: self.m_row,
+                SUMS_STEP: source.shape[1] * self.sums_row,
+                SUMS_ROW: self.sums_row,
+                RESULT_ROW: 4 * gradient.shape[1],
                 ROW_TABLE: self.row_table.ctypes.data,
                 STEP_TABLE: self.step_table.ctypes.data,
                 WIDE: kernels.wide,
@@ -236,8 +219,6 @@ class WinogradWeightPlan:
                 GATHER_WEIGHT: (transform.back2 if small else transform.back4).address,
             },
         )
-        places = (forward.SOURCE, GRADIENT, forward.V, M, SUMS, RESULT, forward.SCRATCH)
-        self.form = Form(words, places)
 
     def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> bool:
         """Compute the target, a dense array [3][3][inner][outer].
@@ -248,9 +229,9 @@ class WinogradWeightPlan:
         memory = scratch(self.scratch_size, CHUNKS)
         v, m, sums = (empty((size,), np.float32) for size in self.sizes)
         words = self.form.filled(source, gradient, v, m, sums, target, memory)
-        for first in range(0, self.tiles, self.block):
+        for first in range(0, self.tiling.count, self.block):
             words[FIRST] = first
-            words[COUNT] = min(self.block, self.tiles - first)
+            words[COUNT] = min(self.block, self.tiling.count - first)
             launch(spread_both, words, self.spread_chunks)
             launch(multiply, words, self.product_chunks)
         launch(gather_weights, words, self.gather_chunks)
