@@ -24,7 +24,8 @@ def _(b, node):
 @lowers("relu_grad")
 def _(b, node):
     g, out = node.inputs
-    return _keep(b, node, _positive(b, node, out), g)
+    zero = b.const(0, node.dtype)
+    return b.op("Where", b.op("LessOrEqual", out, zero), zero, g)
 
 
 @lowers("leaky_relu")

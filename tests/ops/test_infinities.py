@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import pytest
 
 import dyn
 from dyn.nn import functional as F
@@ -24,3 +26,87 @@ def test_nan_passes_a_threshold() -> None:
     x = dyn.to_tensor(np.array([math.nan, -math.inf, 0.5, 1, 2, math.inf], np.float32))
     found = F.thresholded_relu(x, 1.0, 7.0)
     np.testing.assert_array_equal(found.numpy(), [math.nan, 7, 7, 7, 2, math.inf])
+
+
+INF, NAN = math.inf, math.nan
+BOTH_RULES = pytest.mark.parametrize("create_graph", [False, True])
+
+
+def slopes(function: Any, *arrays: Any, create_graph: bool = False) -> list[np.ndarray]:
+    """The value of a function of float32 arrays, and the gradients of its sum."""
+    inputs = [dyn.to_tensor(np.asarray(a, np.float32), stop_gradient=False) for a in arrays]
+    out = function(*inputs)
+    found = dyn.grad([out.sum()], inputs, create_graph=create_graph)
+    return [out.numpy(), *(g.numpy() for g in found)]
+
+
+@BOTH_RULES
+def test_logits_beyond_all_bounds(create_graph: bool) -> None:
+    loss = F.binary_cross_entropy_with_logits
+    z, y = [INF, INF, -INF, -INF, INF, NAN], [0, 1, 0, 1, 0.25, 0]
+    value, gz, _ = slopes(
+        lambda z, y: loss(z, y, reduction="none"), z, y, create_graph=create_graph
+    )
+    np.testing.assert_array_equal(value, [INF, 0, 0, INF, INF, NAN])
+    np.testing.assert_array_equal(gz, [1, 0, 0, -1, 0.75, NAN])
+
+
+@BOTH_RULES
+def test_divergence_of_what_is_no_probability(create_graph: bool) -> None:
+    x, y = [-1, -INF, NAN, -0.5, -0.5], [0, 0, 0, -0.5, NAN]
+    value, gx, gy = slopes(lambda x, y: F.kl_div(x, y, "none"), x, y, create_graph=create_graph)
+    np.testing.assert_array_equal(value, [0, 0, NAN, NAN, NAN])
+    np.testing.assert_array_equal(gx, [0, 0, 0, 0.5, NAN])
+    np.testing.assert_array_equal(gy, [0, 0, 0, NAN, NAN])
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean", "batchmean"])
+def test_divergence_of_numbers(reduction: str) -> None:
+    x, y = (dyn.to_tensor(np.array(v, np.float32)) for v in (-0.5, 0.25))
+    np.testing.assert_allclose(F.kl_div(x, y, reduction).numpy(), -0.22157359, 1e-6)
+
+
+@BOTH_RULES
+def test_powers_of_zero(create_graph: bool) -> None:
+    x, y = [0, 0, 0, -0.0, 0, 2], [-1, 0, 2, -1, -INF, 3]
+    _, _, gy = slopes(dyn.pow, x, y, create_graph=create_graph)
+    np.testing.assert_allclose(gy, [-INF, 0, 0, INF, -INF, 8 * math.log(2)], 1e-6)
+
+
+@BOTH_RULES
+def test_angles_of_points_near_and_far(create_graph: bool) -> None:
+    scale = np.array([1e-30, 1e30, 0, 1], np.float32)
+    _, gx, gy = slopes(dyn.atan2, 3 * scale, -4 * scale, create_graph=create_graph)
+    np.testing.assert_allclose(gx[[0, 1, 3]], [-0.16e30, -0.16e-30, -0.16], 1e-6)
+    np.testing.assert_allclose(gy[[0, 1, 3]], [-0.12e30, -0.12e-30, -0.12], 1e-6)
+    assert gx[2] == gy[2] == 0
+
+
+@BOTH_RULES
+def test_nan_hands_its_gradient_on(create_graph: bool) -> None:
+    x, y = [NAN, 1, NAN, 1, 2, 3], [1, NAN, NAN, 1, 3, 2]
+    for function, wanted in (
+        (dyn.maximum, [1, 1, 1, 0.5, 0, 1]),
+        (dyn.minimum, [1, 1, 1, 0.5, 1, 0]),
+    ):
+        _, gx, gy = slopes(function, x, y, create_graph=create_graph)
+        np.testing.assert_array_equal(gx, wanted)
+        np.testing.assert_array_equal(gy, [1, 1, 1, 0.5, *wanted[:-3:-1]])
+    for function in (dyn.fmax, dyn.fmin):
+        value, gx, gy = slopes(function, x[:4], y[:4], create_graph=create_graph)
+        np.testing.assert_array_equal(value, [1, 1, NAN, 1])
+        np.testing.assert_array_equal(gx, [0, 1, 1, 1])
+        np.testing.assert_array_equal(gy, [1, 0, 0, 0])
+    for function in (F.relu, F.hardshrink, F.softshrink):
+        _, gx = slopes(function, [NAN, 2, 0], create_graph=create_graph)
+        np.testing.assert_array_equal(gx, [1, 1, 0])
+
+
+def test_the_left_tail_of_gelu_by_its_formula() -> None:
+    x = np.linspace(-9, -3, 200)
+    u = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
+    s, slope = 1 / (1 + np.exp(-2 * u)), np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x**2)
+    value, gx = slopes(lambda x: F.gelu(x, approximate=True), x)
+    # The angle u has a rounding error of its own.
+    np.testing.assert_allclose(value, x * s, 2e-5)
+    np.testing.assert_allclose(gx, s + x * 2 * s * (1 - s) * slope, 2e-5)
