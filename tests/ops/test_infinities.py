@@ -110,3 +110,71 @@ def test_the_left_tail_of_gelu_by_its_formula() -> None:
     # The angle u has a rounding error of its own.
     np.testing.assert_allclose(value, x * s, 2e-5)
     np.testing.assert_allclose(gx, s + x * 2 * s * (1 - s) * slope, 2e-5)
+
+
+@BOTH_RULES
+def test_extremes_among_nan_have_no_gradient_but_nan(create_graph: bool) -> None:
+    x = [[NAN, 1, 2], [2, 2, 1], [-INF, -INF, 0]]
+    _, gx = slopes(lambda x: dyn.amax(x, 1), x, create_graph=create_graph)
+    np.testing.assert_array_equal(gx, [[NAN] * 3, [0.5, 0.5, 0], [0, 0, 1]])
+    _, gx = slopes(lambda x: dyn.amin(x, 1), x, create_graph=create_graph)
+    np.testing.assert_array_equal(gx, [[NAN] * 3, [0, 0, 1], [0.5, 0.5, 0]])
+
+
+@BOTH_RULES
+def test_products_whose_parts_overflow(create_graph: bool) -> None:
+    x = np.array([1e30, 1e30, 1e-30, 1e-30], np.float32)
+    value, gx = slopes(dyn.prod, x, create_graph=create_graph)
+    np.testing.assert_allclose(value, 1, 1e-6)
+    np.testing.assert_allclose(gx, 1 / x, 1e-6)
+
+
+@BOTH_RULES
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 12), (3, 700)])
+def test_deviations_whose_squares_overflow_or_vanish(
+    shape: tuple[int, ...], create_graph: bool
+) -> None:
+    x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    x[0] *= np.float32(1e30)
+    x[1] *= np.float32(1e-30)
+    axes = (1, 2) if len(shape) == 3 else 1
+    value, gx = slopes(lambda x: dyn.std(x, axes), x, create_graph=create_graph)
+    wide = x.astype(np.float64)
+    wanted = wide.std(axes, ddof=1, keepdims=True)
+    np.testing.assert_allclose(value, wanted.ravel(), 1e-6)
+    away = wide - wide.mean(axes, keepdims=True)
+    np.testing.assert_allclose(gx, away / wanted / (away[0].size - 1), 1e-4, 1e-6)
+    whole = dyn.std(dyn.to_tensor(x)).numpy()
+    np.testing.assert_allclose(whole, wide.std(ddof=1), 1e-6)
+
+
+def test_deviation_of_large_half_precision() -> None:
+    x = dyn.to_tensor(np.array([300, -300, 600], np.float16))
+    np.testing.assert_allclose(dyn.std(x).numpy(), 458.2, 1e-3)
+
+
+@BOTH_RULES
+@pytest.mark.parametrize("scale", [1e30, 1e18, 1.0])
+def test_cosines_of_long_vectors(scale: float, create_graph: bool) -> None:
+    x, y = np.array([[1, 2, 3], [1, 0, 2]]), np.array([[3, 1, -2], [2, 1, 1]])
+    value, gx, gy = slopes(
+        F.cosine_similarity, x * [[scale], [1]], y * [[scale], [1]], create_graph=create_graph
+    )
+    lengths = [np.linalg.norm(a, axis=1, keepdims=True) for a in (x, y)]
+    wanted = (x * y).sum(1, keepdims=True) / lengths[0] / lengths[1]
+    np.testing.assert_allclose(value, wanted[:, 0], 1e-6)
+    wanted_x = (y / lengths[1] - x / lengths[0] * wanted) / lengths[0] / [[scale], [1]]
+    wanted_y = (x / lengths[0] - y / lengths[1] * wanted) / lengths[1] / [[scale], [1]]
+    np.testing.assert_allclose(gx, wanted_x, 1e-5)
+    np.testing.assert_allclose(gy, wanted_y, 1e-5)
+
+
+@BOTH_RULES
+@pytest.mark.parametrize("p", [0, -1, -2])
+def test_norms_of_order_zero_and_below(p: float, create_graph: bool) -> None:
+    x = np.array([[0, 2, -4], [0, 0, 0], [1, 2, -2]], np.float32)
+    value, gx = slopes(lambda x: dyn.linalg.norm(x, p, axis=1), x, create_graph=create_graph)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(value, [np.linalg.norm(row, p) for row in x], 1e-6)
+    slope = np.sign(x[2]) * np.abs(x[2]) ** (p - 1.0) * value[2] ** (1.0 - p) if p else np.zeros(3)
+    np.testing.assert_allclose(gx, [np.zeros(3), np.zeros(3), slope], 1e-6)
