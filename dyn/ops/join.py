@@ -320,7 +320,8 @@ def _(g, *, axes):
 
 def flip(x: Tensor, axis: Any) -> Tensor:
     """Reverse the order of elements along one axis or several."""
-    return _flip(x, axes=axes_of(axis, x.ndim))
+    axes = axes_of(axis, x.ndim or 1)
+    return _flip(x, axes=axes if x.ndim else ())
 
 
 @op(infer=lambda x, *, cut, axis: x)

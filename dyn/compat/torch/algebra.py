@@ -14,12 +14,14 @@ import numpy as np
 
 from dyn.compat.torch import creation
 from dyn.compat.torch.tensor import Base
+from dyn.core.errors import ShapeError
 from dyn.ops import bounds, distance, elementwise, gather, join, linalg, matrix, unary, vector_norm
 from dyn.ops import reduce as sums
 from dyn.ops import shape as ops
 from dyn.ops.creation import arange, meshgrid
 from dyn.ops.index import slice as cut
 from dyn.ops.index import where
+from dyn.ops.infer import axis_of, show
 
 
 def _mixed(input: Any, product: Any, beta: Any, alpha: Any) -> Any:
@@ -62,7 +64,10 @@ def trace(x: Any) -> Any:
 
 def renorm(x: Any, p: float, dim: int, maxnorm: float) -> Any:
     """x, each slice along `dim` scaled down to the p-norm `maxnorm` where it is above."""
-    axes = [axis for axis in range(x.ndim) if axis != dim % x.ndim]
+    if x.ndim < 2:
+        raise ShapeError(f"renorm needs at least 2 axes, got shape {show(x.shape)}")
+    at = axis_of(dim, x.ndim)
+    axes = [axis for axis in range(x.ndim) if axis != at]
     sizes = vector_norm.norm(x, p, axes, True)
     return x * where(sizes > maxnorm, maxnorm / (sizes + 1e-7), 1.0)
 
@@ -149,7 +154,7 @@ def corrcoef(x: Any) -> Any:
 
 def _steps(y: Any, x: Any, dx: Any, dim: int) -> Any:
     """The area under each piece of a line through the points."""
-    axis, count = dim % y.ndim, y.shape[dim]
+    axis, count = axis_of(dim, y.ndim), y.shape[dim]
     low = cut(y, [axis], [0], [count - 1])
     high = cut(y, [axis], [1], [count])
     if x is None:

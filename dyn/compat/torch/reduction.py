@@ -105,10 +105,7 @@ def _extreme(function: Any, largest: bool, other: Any, kind: Any) -> Any:
             return other(x, dim)
         if dim is None:
             return function(x)
-        if x.ndim:
-            return kind(*search.extreme(x, dim, keepdim, largest))
-        found = search.extreme(shape.reshape(x, [1]), 0, False, largest)
-        return kind(*found)
+        return kind(*search.extreme(x, dim, keepdim, largest))
 
     along.__name__ = function.__name__
     along.__doc__ = (
@@ -189,9 +186,9 @@ def unique(
 
 
 def norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False) -> Any:
-    """The p-norm of all elements, or along axes; the largest ones share the gradient of p = inf."""
-    if p == math.inf:
-        return reduce.amax(unary.abs(x), dim, keepdim)
+    """The p-norm of all elements, or along axes; extremes share the gradient of p = inf, -inf."""
+    if p in (math.inf, -math.inf):
+        return (reduce.amax if p > 0 else reduce.amin)(unary.abs(x), dim, keepdim)
     return vector_norm.norm(x, 2.0 if p in ("fro", None) else p, dim, keepdim)
 
 

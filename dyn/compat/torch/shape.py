@@ -18,7 +18,7 @@ from dyn.ops import gather as gathers
 from dyn.ops import index as indices
 from dyn.ops import join, matrix, scan, search
 from dyn.ops import shape as ops
-from dyn.ops.infer import same_size, show
+from dyn.ops.infer import axis_of, same_size, show
 from dyn.ops.repeat import repeat_interleave as repeated
 
 
@@ -45,7 +45,7 @@ def view_as(x: Any, other: Any) -> Any:
 def permute(x: Any, *order: Any, dims: Any = None) -> Any:
     """The axes in the given order."""
     order = order if dims is None else (dims,)
-    return ops.transpose(x, [d % x.ndim for d in sizes_of(order)])
+    return ops.transpose(x, [axis_of(d, x.ndim) for d in sizes_of(order)])
 
 
 def transpose(x: Any, dim0: Any, dim1: Any = None) -> Any:
@@ -178,7 +178,7 @@ def narrow(x: Any, dim: int, start: Any, length: Any) -> Any:
 
 def select(x: Any, dim: int, index: int) -> Any:
     """One slice along an axis, without it."""
-    return indices.getitem(x, (slice(None),) * (dim % x.ndim) + (index,))
+    return indices.getitem(x, (slice(None),) * axis_of(dim, x.ndim) + (index,))
 
 
 def flip(x: Any, *axes: Any, dims: Any = None) -> Any:
