@@ -159,6 +159,45 @@ def test_a_copy_of_an_optimizer_goes_on_by_itself(copied):
     assert other.state_dict()["state"][0]["step"] == 2
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: torch.optim.SGD([p], lr=0.5, momentum=0.9, dampening=0.25),
+        lambda p: torch.optim.Adagrad([p], lr=0.5, lr_decay=0.5),
+    ],
+)
+def test_counts_of_steps_are_kept(make):
+    def step(p, optimizer):
+        optimizer.zero_grad()
+        (p * p).sum().backward()
+        optimizer.step()
+
+    p = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = make(p)
+    step(p, optimizer)
+    step(p, optimizer)
+    q = nn.Parameter(p.detach().clone())
+    other = make(q)
+    other.load_state_dict(optimizer.state_dict())
+    for _ in range(2):
+        step(p, optimizer)
+        step(q, other)
+    assert torch.equal(p, q)
+
+
+def test_dampening_may_begin_later():
+    p = nn.Parameter(torch.tensor([0.0]))
+    optimizer = torch.optim.SGD([p], lr=1.0, momentum=0.5)
+    for dampening in (0.0, 0.25):
+        optimizer.param_groups[0]["dampening"] = dampening
+        optimizer.zero_grad()
+        p.sum().backward()
+        optimizer.step()
+    assert p.item() == -1 - (0.5 + 0.75)
+    with pytest.raises(ValueError, match="zero dampening"):
+        torch.optim.SGD([p], lr=1.0, momentum=0.5, dampening=0.5, nesterov=True)
+
+
 def test_a_closure_computes_the_loss():
     p = nn.Parameter(torch.tensor([3.0]))
     optimizer = torch.optim.SGD([p], lr=0.5)
