@@ -276,13 +276,14 @@ def _(g, *, x, x_shape, axes, keepdims, correction):
 _var.fused_vjp("x")(gradients.var_grad)
 
 
-def var(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
+def var(x: Tensor, axis: Any = None, unbiased: int = True, keepdim: bool = False) -> Tensor:
     """Variance over all axes or the given ones.
 
     Args:
         x: any shape; integers give floating point.
         axis: an axis, several, or None for all.
-        unbiased: divide by count - 1 instead of count (NaN where the count is 1).
+        unbiased: divide by count - 1 instead of count (NaN where the count is 1); or how much to
+            take off the count.
         keepdim: leave the reduced axes with size 1.
     """
     return apply(_var, (x,), (reduced_axes(axis, x.ndim), bool(keepdim), int(unbiased)))
@@ -307,7 +308,7 @@ def _(g, *, x, out, x_shape, axes, keepdims, correction):
 _std.fused_vjp("x")(gradients.std_grad)
 
 
-def std(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
+def std(x: Tensor, axis: Any = None, unbiased: int = True, keepdim: bool = False) -> Tensor:
     """Standard deviation over all axes or the given ones: the root of `var`.
 
     The gradient where all elements are equal is 0.

@@ -1,5 +1,6 @@
 """Where PyTorch's conventions are more than names: flavours that mix, hooks, groups, loading."""
 
+import contextlib
 import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -296,3 +297,78 @@ def test_the_default_of_rms_norm_is_the_spacing_of_the_dtype(dtype, eps):
     bound = 2e-3 if dtype is torch.float16 else 1e-6
     for found in (nn.functional.rms_norm(given, (6,)), nn.RMSNorm(6).to(dtype)(given)):
         np.testing.assert_allclose(found.double().detach().numpy(), wanted, rtol=bound)
+
+
+def test_inplace_may_be_given_by_place():
+    x, F = torch.tensor([-1.0, 0.5, 8.0]), nn.functional
+    for name, given in (
+        ("hardsigmoid", ()), ("selu", ()), ("relu6", ()), ("silu", ()), ("mish", ()),
+        ("hardswish", ()), ("celu", (0.5,)), ("elu", (0.5,)), ("leaky_relu", (0.1,)),
+        ("hardtanh", (-0.5, 2.0)), ("threshold", (0.6, 3.0)), ("rrelu", (0.1, 0.3, False)),
+        ("dropout", (0.5, False)),
+    ):  # fmt: skip
+        function = getattr(F, name)
+        assert torch.equal(function(x, *given, True), function(x, *given))
+
+
+def test_gates_take_pytorchs_names():
+    x, F = torch.tensor([[1.0, 2.0], [0.0, 3.0]]), nn.functional
+    np.testing.assert_allclose(F.glu(x, dim=0), [[0.5, 2 / (1 + np.exp(-3))]], 1e-6)
+    drawn = F.gumbel_softmax(logits=x, tau=0.5, hard=True, dim=0)
+    assert torch.equal(drawn.sum(0), torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    "given, wanted",
+    [
+        ({"size_average": False}, "sum"),
+        ({"reduce": False}, "none"),
+        ({"size_average": True}, "mean"),
+        ({"size_average": False, "reduce": True}, "sum"),
+        ({"size_average": None}, "mean"),
+    ],
+)
+def test_given_up_ways_to_reduce_a_loss(given, wanted):
+    x, y, F = torch.randn(4, 3), torch.randn(4, 3), nn.functional
+    label = torch.tensor([0, 2, 1, 1])
+
+    def told():
+        silent = None in given.values()
+        return contextlib.nullcontext() if silent else pytest.warns(UserWarning, match="deprec")
+
+    for function, made, target in (
+        (F.mse_loss, nn.MSELoss, y),
+        (F.cross_entropy, nn.CrossEntropyLoss, label),
+    ):
+        with told():
+            found = function(x, target, **given)
+        with told():
+            layer = made(**given)
+        assert torch.equal(found, function(x, target, reduction=wanted))
+        assert torch.equal(layer(x, target), found)
+
+
+def test_corrections_of_a_variance():
+    x = torch.tensor([1.0, 2.0, 4.0, 9.0])
+    for correction in (0, 1, 2, 3):
+        wanted = np.var(x.numpy()) * 4 / (4 - correction)
+        np.testing.assert_allclose(torch.var(x, correction=correction), wanted, 1e-6)
+        np.testing.assert_allclose(x.std(dim=0, correction=correction), np.sqrt(wanted), 1e-6)
+    with pytest.raises(NotImplementedError, match="whole number"):
+        torch.var(x, correction=0.5)
+
+
+@pytest.mark.parametrize("function", [torch.median, torch.nanmedian])
+def test_equal_medians_share_the_gradient(function):
+    x = torch.tensor([[1.0, 2.0], [2.0, 5.0], [2.0, 0.0]], requires_grad=True)
+    function(x).backward()
+    np.testing.assert_allclose(x.grad, np.array([[0, 1], [1, 0], [1, 0]]) / 3, 1e-6)
+
+
+def test_plateaus_leave_out_tiny_reductions():
+    p = nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([p], lr=0.1)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, eps=0.5)
+    for _ in range(3):
+        schedule.step(1.0)
+    assert optimizer.param_groups[0]["lr"] == 0.1

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from dyn.compat.torch.tensor import Tensor
 from dyn.core.dispatch import cast_to
+from dyn.core.modes import is_grad_enabled
 from dyn.ops import compare, extremes, reduce, scan, search, shape, softmax, unary, vector_norm
 from dyn.ops import sort as sorts
+from dyn.ops.index import where
 
 
 class _Pair(NamedTuple):
@@ -90,7 +92,11 @@ def _spread(function: Any) -> Any:
     ) -> Any:
         if isinstance(dim, bool):
             dim, unbiased = None, dim
-        return function(x, dim, unbiased if correction is None else bool(correction), keepdim)
+        if correction is None:
+            return function(x, dim, unbiased, keepdim)
+        if correction != int(correction):
+            raise NotImplementedError(f"correction is a whole number here, got {correction}")
+        return function(x, dim, int(correction), keepdim)
 
     along.__name__, along.__doc__ = function.__name__, function.__doc__
     return along
@@ -157,7 +163,15 @@ def mode(x: Any, dim: int = -1, keepdim: bool = False) -> Any:
 def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower of the middle values, NaN where one is NaN; with `dim` a pair with where it was."""
     found = sorts.lower_median(x, dim, keepdim)
-    return found[0] if dim is None else MedianResult(*found)
+    return shared(x, found[0]) if dim is None else MedianResult(*found)
+
+
+def shared(x: Any, value: Any) -> Any:
+    """An element of x by its value: all that are equal to it share its gradient."""
+    if x.stop_gradient or not is_grad_enabled():
+        return value
+    above = compare.logical_or(x > value, compare.isnan(x) & compare.isfinite(value))
+    return reduce.amax(where(above, -math.inf, x))
 
 
 def cummax(x: Any, dim: int) -> Any:

@@ -130,7 +130,7 @@ def nanmedian(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     found = gather.take_along_axis(flat, place, axis, broadcast=False)
     if not keepdim or dim is None:
         found, place = ops.squeeze(found, axis), ops.squeeze(place, axis)
-    return found if dim is None else reduction.NanmedianResult(found, place)
+    return reduction.shared(x, found) if dim is None else reduction.NanmedianResult(found, place)
 
 
 def msort(x: Any) -> Any:

@@ -21,29 +21,51 @@ from dyn.ops import pool, shape
 from dyn.ops.embedding import rows_of
 from dyn.ops.infer import show
 
-_SAME = """celu elu glu gumbel_softmax hardsigmoid hardswish leaky_relu mish prelu relu6 rrelu selu
+_SAME = """celu elu hardsigmoid hardswish leaky_relu mish prelu relu6 rrelu selu
     silu softplus softsign tanh tanhshrink sigmoid bilinear
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
     adaptive_max_pool2d adaptive_max_pool3d conv1d conv2d conv3d pixel_shuffle pixel_unshuffle
     channel_shuffle local_response_norm hardshrink softshrink"""
 """Functions with the same arguments in both."""
 
-_IGNORED = ("inplace", "size_average", "reduce")
-"""Arguments that have no effect: nothing is changed in place, and the others were given up."""
+_BEFORE_INPLACE = {
+    "celu": 2, "elu": 2, "hardsigmoid": 1, "hardswish": 1, "leaky_relu": 2, "mish": 1, "relu6": 1,
+    "rrelu": 4, "selu": 1, "silu": 1,
+}  # fmt: skip
+"""How many arguments PyTorch has before `inplace`."""
 
 
-def _lenient(function: Any) -> Any:
-    """A function whose arguments without effect are dropped, with results of our class."""
+def _lenient(function: Any, most: int | None = None) -> Any:
+    """A function with results of our class and the arguments that PyTorch has given up.
+
+    `size_average` and `reduce` are brought into `reduction`. Nothing is changed in place: `inplace`
+    is dropped, by name or behind `most` arguments.
+    """
     made = flavoured(function)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
-            for name in _IGNORED:
-                kwargs.pop(name, None)
+            kwargs.pop("inplace", None)
+            if "size_average" in kwargs or "reduce" in kwargs:
+                losses.use_reduction(kwargs)
+        if most is not None and len(args) == most + 1:
+            args = args[:most]
         return made(*args, **kwargs)
 
     return call
+
+
+def _glu(input: Any, dim: int = -1) -> Any:
+    """The first half along an axis times the sigmoid of the second."""
+    return F.glu(input, dim)
+
+
+def _gumbel_softmax(
+    logits: Any, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Any:
+    """Softmax of (logits + Gumbel noise) / tau; `eps` has no effect, as in PyTorch."""
+    return F.gumbel_softmax(logits, tau, hard, dim)
 
 
 def _linear(input: Any, weight: Any, bias: Any = None) -> Any:
@@ -152,7 +174,7 @@ def _dropout(function: Any) -> Any:
         return function(input, p, training=training)
 
     call.__doc__ = function.__doc__
-    return _lenient(call)
+    return _lenient(call, 3)
 
 
 def _batch_norm(
@@ -310,7 +332,7 @@ def _unfold(
 
 
 for _name in _SAME.split():
-    globals()[_name] = _lenient(getattr(F, _name))
+    globals()[_name] = _lenient(getattr(F, _name), _BEFORE_INPLACE.get(_name))
 for _axes in (1, 2, 3):
     globals()[f"max_pool{_axes}d"] = _max_pool(_axes)
     globals()[f"avg_pool{_axes}d"] = _avg_pool(_axes)
@@ -318,9 +340,10 @@ for _axes in (1, 2, 3):
 for _name in losses.NAMES:
     globals()[_name] = _lenient(getattr(losses, _name))
 
-linear, relu, gelu, hardtanh, threshold, softmax, log_softmax = map(
-    _lenient, (_linear, _relu, _gelu, _hardtanh, _threshold, _softmax, _log_softmax)
+linear, relu, gelu, softmax, log_softmax, glu, gumbel_softmax = map(
+    _lenient, (_linear, _relu, _gelu, _softmax, _log_softmax, _glu, _gumbel_softmax)
 )
+hardtanh, threshold = _lenient(_hardtanh, 3), _lenient(_threshold, 3)
 logsigmoid = flavoured(F.log_sigmoid)
 dropout, dropout2d, dropout3d, alpha_dropout = map(
     _dropout, (F.dropout, F.dropout2d, F.dropout3d, F.alpha_dropout)
@@ -332,7 +355,7 @@ embedding, one_hot, pad, interpolate, unfold = map(
     flavoured, (_embedding, _one_hot, _pad, _interpolate, _unfold)
 )
 scaled_dot_product_attention = flavoured(_attention)
-softmin, dropout1d = _lenient(_softmin), _lenient(_dropout1d)
+softmin, dropout1d = _lenient(_softmin), _lenient(_dropout1d, 3)
 instance_norm, pdist, embedding_bag = map(
     flavoured, (_instance_norm, algebra.pdist, bag.embedding_bag)
 )

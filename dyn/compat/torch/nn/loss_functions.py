@@ -30,6 +30,19 @@ NAMES = (
 )  # fmt: skip
 
 
+def use_reduction(settings: dict[str, Any]) -> None:
+    """Bring `size_average` and `reduce`, which PyTorch has given up, into `reduction`."""
+    average, reduces = settings.pop("size_average", None), settings.pop("reduce", None)
+    if average is None and reduces is None:
+        return
+    found = "none" if reduces is False else "sum" if average is False else "mean"
+    warnings.warn(
+        f"size_average and reduce args will be deprecated, please use reduction='{found}' instead.",
+        stacklevel=3,
+    )
+    settings["reduction"] = found
+
+
 def cross_entropy(
     input: Any,
     target: Any,

@@ -49,6 +49,7 @@ class SGD(TorchOptimizer, optimizer.Momentum):
     _settings = {  # noqa: RUF012
         "momentum": "_momentum", "nesterov": "_nesterov", "dampening": "_dampening",
     }  # fmt: skip
+    _dampening = 0.0
     _state_names = {"momentum_buffer": "velocity"}  # noqa: RUF012
     _counts = False
 
@@ -188,9 +189,8 @@ class Adagrad(TorchOptimizer, optimizer.Adagrad):
     With `lr_decay` the rate of step t is lr / (1 + (t - 1) * lr_decay).
     """
 
-    _settings = {  # noqa: RUF012
-        "eps": "_epsilon", "lr_decay": "_lr_decay",
-    }  # fmt: skip
+    _settings = {"eps": "_epsilon", "lr_decay": "_lr_decay"}  # noqa: RUF012
+    _lr_decay = 0.0
     _state_names = {"sum": "moment"}  # noqa: RUF012
 
     def __init__(
