@@ -45,7 +45,7 @@ def _(g, *, p, y):
 @_binary_cross_entropy.vjp("y")
 def _(g, *, p):
     hit = OPS["maximum"](OPS["log"](p), -100.0)
-    return g * (OPS["maximum"](OPS["log"](1.0 - p), -100.0) - hit)
+    return g * (OPS["maximum"](OPS["log1p"](-p), -100.0) - hit)
 
 
 @op(infer=_infer_loss, promote=True)
@@ -206,7 +206,9 @@ def gaussian_nll_loss(
         variance: variances, taken as at least `epsilon`.
         full: add the constant log(2 pi) / 2.
     """
-    variance = OPS["maximum"](variance, float(epsilon))
+    # What is too small counts as `epsilon`, with the gradient there.
+    missing = OPS["relu"](float(epsilon) - variance.detach())
+    variance = variance + missing
     difference = input - label
     loss = 0.5 * (OPS["log"](variance) + difference * difference / variance)
     if full:

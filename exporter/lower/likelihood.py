@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from exporter.lower.unary import log1p
 from exporter.registry import NodeView, lowers
 
 
@@ -12,7 +13,7 @@ def _(b: Any, node: NodeView) -> Any:
     p, y = node.inputs
     one, floor = b.const(1, node.dtype), b.const(-100, node.dtype)
     hit = b.op("Mul", y, b.op("Max", b.op("Log", p), floor))
-    miss = b.op("Max", b.op("Log", b.op("Sub", one, p)), floor)
+    miss = b.op("Max", log1p(b, b.op("Neg", p), node.dtype), floor)
     return b.op("Neg", b.op("Add", hit, b.op("Mul", b.op("Sub", one, y), miss)))
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import dyn
+from dyn.compat import torch
+from dyn.core.dtype import as_numpy
 from dyn.nn import functional as F
 
 
@@ -178,3 +180,55 @@ def test_norms_of_order_zero_and_below(p: float, create_graph: bool) -> None:
         np.testing.assert_allclose(value, [np.linalg.norm(row, p) for row in x], 1e-6)
     slope = np.sign(x[2]) * np.abs(x[2]) ** (p - 1.0) * value[2] ** (1.0 - p) if p else np.zeros(3)
     np.testing.assert_allclose(gx, [np.zeros(3), np.zeros(3), slope], 1e-6)
+
+
+@BOTH_RULES
+def test_small_probabilities_keep_their_digits(create_graph: bool) -> None:
+    p = np.array([1e-30, 1e-9, 0, 1, 0.25], np.float32)
+    value, *_ = slopes(
+        lambda p: F.binary_cross_entropy(p, dyn.zeros_like(p), reduction="none"),
+        p,
+        create_graph=create_graph,
+    )
+    np.testing.assert_allclose(value, [1e-30, 1e-9, 0, 100, -math.log(0.75)], 1e-6)
+    value, gx = slopes(dyn.logit, p, create_graph=create_graph)
+    np.testing.assert_allclose(value[2:], [-INF, INF, math.log(1 / 3)], 1e-6)
+    np.testing.assert_allclose(gx, [1e30, 1e9, INF, INF, 16 / 3], 1e-6)
+
+
+def test_variances_below_epsilon_have_the_gradient_there() -> None:
+    x, y, variance = [0, 5, 1, 2], [0, 3, 1, 0], [0, 1e-10, 2, INF]
+    _, _, _, gv = slopes(
+        lambda x, y, v: F.gaussian_nll_loss(x, y, v, reduction="sum"), x, y, variance
+    )
+    np.testing.assert_allclose(gv, [0.5e6, 0.5 * (1e6 - 4e12), 0.25, 0], 1e-5)
+
+
+def test_products_are_scaled_first() -> None:
+    x, a, b = (dyn.to_tensor(np.float32([v])) for v in (1, 1e30, 1e30))
+    assert torch.addcmul(x, a, b, value=0).item() == 1
+    assert torch.addcdiv(x, a, 1 / b, value=0).item() == 1
+    np.testing.assert_allclose(torch.addcmul(x, a, b, value=1e-30).item(), 1e30, 1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_the_slope_is_one_up_to_the_bounds(dtype: str) -> None:
+    kind = as_numpy(dtype)
+    one, zero = np.asarray(1, kind), np.asarray(0, kind)
+    inside = [np.nextafter(one, zero), np.nextafter(-one, zero), zero]
+    x = np.array([*inside, one, -one, np.nextafter(one, one + one)], kind)
+    t = dyn.to_tensor(x, stop_gradient=False)
+    (found,) = dyn.grad([F.hardtanh(t)], [t], [dyn.ones_like(t)])
+    np.testing.assert_array_equal(found.numpy().astype(np.float32), [1, 1, 1, 0, 0, 0])
+
+
+def test_margins_that_are_just_met_have_pytorchs_slope() -> None:
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    torch.nn.functional.margin_ranking_loss(x, torch.tensor([1.0, 1.0]), torch.ones(2)).backward()
+    np.testing.assert_array_equal(x.grad, [-0.5, 0])
+    x = torch.tensor([1.0, 0.5, 3.0, 0.25], requires_grad=True)
+    labels = torch.tensor([-1.0, 0.0, 0.0, 1.0])
+    loss = torch.nn.functional.hinge_embedding_loss(x, labels, reduction="none")
+    np.testing.assert_array_equal(loss.detach(), [0, 1, 3, 0.25])
+    loss.sum().backward()
+    np.testing.assert_array_equal(x.grad, [-1, 0, 1, 1])

@@ -155,7 +155,7 @@ def scaled_difference(m, x, y, *, factor):
 
 def binary_cross_entropy(m, p, y):
     hit = m.maximum(m.log(p), -100.0)
-    return -(y * hit + (1 - y) * m.maximum(m.log(1 - p), -100.0))
+    return -(y * hit + (1 - y) * m.maximum(m.log1p(-p), -100.0))
 
 
 def logistic_cross_entropy(m, z, y):
@@ -188,8 +188,8 @@ _WRITTEN: Any = (
 )  # fmt: skip
 FORMULAS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _WRITTEN} | {
     "abs": lambda m, x: m.abs(x),
-    "addcdiv": lambda m, x, a, b, *, value: x + a / b * value,
-    "addcmul": lambda m, x, a, b, *, value: x + a * b * value,
+    "addcdiv": lambda m, x, a, b, *, value: x + value * a / b,
+    "addcmul": lambda m, x, a, b, *, value: x + value * a * b,
     "acos": lambda m, x: m.acos(x),
     "acosh": lambda m, x: m.acosh(x),
     "add": lambda m, x, y: x + y,

@@ -10,6 +10,7 @@ from dyn.compat.torch.creation import as_tensor
 from dyn.compat.torch.nn.packing import pad_sequence
 from dyn.core.dispatch import apply
 from dyn.nn import functional as F
+from dyn.ops.bounds import clip
 from dyn.ops.creation import numel
 from dyn.ops.cross_entropy import negative_log_likelihood, softmax_cross_entropy
 from dyn.ops.extremes import maximum
@@ -214,14 +215,15 @@ def margin_ranking_loss(
     input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean"
 ) -> Any:
     """max(0, -target * (input1 - input2) + margin)."""
-    return F.margin_ranking_loss(input1, input2, target, margin, reduction)
+    return reduce_loss(clip(margin - target * (input1 - input2), 0.0), reduction)
 
 
 def hinge_embedding_loss(
     input: Any, target: Any, margin: float = 1.0, reduction: str = "mean"
 ) -> Any:
-    """input where the target is 1, max(0, margin - input) where it is -1."""
-    return F.hinge_embedding_loss(input, target, margin, reduction)
+    """input where the target is 1, max(0, margin - input) where it is -1, else their sum."""
+    near, far = where(target == -1, 0.0, input), where(target == 1, 0.0, clip(margin - input, 0.0))
+    return reduce_loss(near + far, reduction)
 
 
 def cosine_embedding_loss(
