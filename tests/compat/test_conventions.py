@@ -372,3 +372,37 @@ def test_plateaus_leave_out_tiny_reductions():
     for _ in range(3):
         schedule.step(1.0)
     assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_pytorchs_words_for_arguments():
+    F, x = nn.functional, torch.randn(1, 2, 6, 6)
+    assert torch.equal(F.softshrink(x, lambd=0.2), F.softshrink(x, 0.2))
+    assert torch.equal(F.hardshrink(input=x, lambd=0.2), F.hardshrink(x, 0.2))
+    values, places = F.adaptive_max_pool2d(x, (2, 3), return_indices=True)
+    assert torch.equal(x.flatten(2).gather(2, places.flatten(2)), values.flatten(2))
+    weight = torch.randn(3, 4, 5)
+    assert F.bilinear(input1=torch.ones(2, 4), input2=torch.ones(2, 5), weight=weight).shape == (
+        2,
+        3,
+    )
+
+
+def test_pieces_of_nothing():
+    x = torch.zeros(0, 3)
+    assert [tuple(p.shape) for p in x.chunk(2)] == [(0, 3), (0, 3)]
+    assert [tuple(p.shape) for p in x.split(4)] == [(0, 3)]
+
+
+def test_covariances_of_one_variable_or_of_no_observations():
+    x = torch.tensor([[1.0, 2.0, 4.0]])
+    assert torch.cov(x).shape == torch.corrcoef(x).shape == ()
+    np.testing.assert_allclose(torch.cov(x), np.cov(x.numpy()[0]), 1e-6)
+    assert torch.isnan(torch.cov(torch.zeros(2, 0))).all()
+
+
+@pytest.mark.parametrize("pool", [nn.LPPool1d, nn.LPPool2d, nn.LPPool3d])
+def test_power_pooling_of_zeros_has_no_slope(pool):
+    axes = int(pool.__name__[-2])
+    x = torch.zeros(1, 1, *[4] * axes, requires_grad=True)
+    pool(2, 2)(x).sum().backward()
+    assert not x.grad.any()

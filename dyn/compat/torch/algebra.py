@@ -126,7 +126,7 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
     rows = ops.reshape(x, [1, -1]) if x.ndim < 2 else x
     if fweights is None and aweights is None:
         apart = weighted = rows - sums.mean(rows, 1, True)
-        divisor: Any = rows.shape[1] - correction
+        divisor: Any = max(rows.shape[1] - correction, 0)
     else:
         given = [
             unary.cast(w, rows._array.dtype.name) for w in (fweights, aweights) if w is not None
@@ -139,13 +139,13 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
         spread = 1 if aweights is None else sums.sum(weights * given[-1]) / count
         divisor = bounds.clip(count - correction * spread, 0)
     found = linalg.matmul(weighted, apart, transpose_y=True) / divisor
-    return found if x.ndim == 2 else ops.reshape(found, [])
+    return found if rows.shape[0] != 1 else ops.reshape(found, [])
 
 
 def corrcoef(x: Any) -> Any:
     """Correlations of variables, the rows of x (v, n): (v, v)."""
     found = cov(x)
-    if x.ndim < 2:
+    if found.ndim < 2:
         return found / found
     scale = unary.sqrt(matrix.diagonal(found))
     found = found / ops.unsqueeze(scale, 1) / ops.unsqueeze(scale, 0)

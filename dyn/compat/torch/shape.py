@@ -154,7 +154,7 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
         if sections == 0:
             return tuple(join.parts(x, [0], dim))
         whole, rest = divmod(int(total), int(sections))
-        sections = [sections] * whole + ([rest] if rest else [])
+        sections = [sections] * whole + ([rest] if rest or not whole else [])
     return tuple(join.parts(x, list(sections), dim))
 
 
@@ -163,7 +163,9 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     if chunks < 1:
         raise AttributeValueError(f"chunk: there must be a piece or more, got {chunks}")
     total = int(x.shape[dim])
-    return split(x, max(1, -(-total // chunks)), dim)
+    if not total:
+        return tuple(join.parts(x, [0] * chunks, dim))
+    return split(x, -(-total // chunks), dim)
 
 
 def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:

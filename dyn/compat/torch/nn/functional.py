@@ -6,6 +6,7 @@ Losses are in `loss_functions.py`; what must not go in here is anything that com
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import Any
 
 from dyn.compat.torch import absent, algebra
@@ -33,6 +34,24 @@ _BEFORE_INPLACE = {
     "rrelu": 4, "selu": 1, "silu": 1,
 }  # fmt: skip
 """How many arguments PyTorch has before `inplace`."""
+
+
+_RENAMED = {
+    "lambd": "threshold", "return_indices": "return_mask", "input1": "x1", "input2": "x2",
+}  # fmt: skip
+"""dyn's words for arguments that PyTorch calls otherwise."""
+
+
+def _renamed(function: Any) -> Any:
+    """A function under PyTorch's words for its arguments; the same one where they do not differ."""
+    if not {*_RENAMED.values()} & {*inspect.signature(function).parameters}:
+        return function
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **{_RENAMED.get(name, name): kwargs[name] for name in kwargs})
+
+    return call
 
 
 def _lenient(function: Any, most: int | None = None) -> Any:
@@ -332,7 +351,7 @@ def _unfold(
 
 
 for _name in _SAME.split():
-    globals()[_name] = _lenient(getattr(F, _name), _BEFORE_INPLACE.get(_name))
+    globals()[_name] = _lenient(_renamed(getattr(F, _name)), _BEFORE_INPLACE.get(_name))
 for _axes in (1, 2, 3):
     globals()[f"max_pool{_axes}d"] = _max_pool(_axes)
     globals()[f"avg_pool{_axes}d"] = _avg_pool(_axes)
