@@ -250,7 +250,7 @@ def _(g, *, y, out):
 
 @op(infer=broadcast, promote="float")
 def logaddexp(x, y):
-    """log(e^x + e^y), without overflow. ONNX: Max, Sub, Abs, Exp, Log, Add."""
+    """log(e^x + e^y), without overflow. ONNX: Max, Sub, Abs, Softplus, Add."""
     return kernels.binary("logaddexp", x, y)
 
 

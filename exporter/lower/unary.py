@@ -61,7 +61,9 @@ def _(b, node):
 
 @lowers("expm1")
 def _(b, node):
-    return b.op("Sub", b.op("Exp", node.x), b.const(1, node.dtype))
+    # tanh(x / 2) * (e^x + 1), which keeps the digits of small x.
+    half = b.op("Tanh", b.op("Mul", node.x, b.const(0.5, node.dtype)))
+    return b.op("Mul", half, b.op("Add", b.op("Exp", node.x), b.const(1, node.dtype)))
 
 
 def log1p(b, x, dtype):

@@ -406,3 +406,19 @@ def test_power_pooling_of_zeros_has_no_slope(pool):
     x = torch.zeros(1, 1, *[4] * axes, requires_grad=True)
     pool(2, 2)(x).sum().backward()
     assert not x.grad.any()
+
+
+@pytest.mark.parametrize("p", [float("inf"), -float("inf")])
+def test_extremes_share_the_gradient_of_a_norm(p):
+    F = nn.functional
+    x = torch.tensor([[2.0, -2.0, 2.0]], requires_grad=True)
+    zero, signs = torch.zeros(1, 3), np.array([[1, -1, 1]]) / 3
+    for function, wanted in (
+        (lambda x: torch.norm(x, p, dim=1), signs),
+        (lambda x: torch.linalg.vector_norm(x, p), signs),
+        (lambda x: F.pairwise_distance(x, zero, p, eps=0.0), signs),
+        (lambda x: torch.dist(x, zero, p), signs),
+        (lambda x: F.normalize(x, p)[0, 0], np.array([[2, 1, -1]]) / 6),
+    ):
+        (found,) = torch.autograd.grad(function(x).sum(), x)
+        np.testing.assert_allclose(found, wanted, 1e-6)

@@ -33,12 +33,14 @@ class _Function(nn.Layer):
     "function, x",
     [
         (dyn.log1p, SMALL),
+        (dyn.expm1, SMALL),
+        (lambda x: dyn.logaddexp(x * 0.0, x), np.array([-80, -20, 1e-3, 0, 90], np.float32)),
         (lambda p: F.binary_cross_entropy(p, dyn.zeros_like(p), reduction="none"), SHARES),
         (dyn.logit, SHARES),
         (lambda x: dyn.std(dyn.reshape(x, [3, 2]), 1), WIDE),
         (lambda z: F.binary_cross_entropy_with_logits(z, WRONG, reduction="none"), WIDE),
     ],
-    ids=["log1p", "binary_cross_entropy", "logit", "std", "logits"],
+    ids=["log1p", "expm1", "logaddexp", "binary_cross_entropy", "logit", "std", "logits"],
 )
 def test_digits(function: Callable[..., Any], x: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from dyn.compat.torch import creation
+from dyn.compat.torch import creation, reduction
 from dyn.compat.torch.tensor import Base
 from dyn.core.errors import ShapeError
-from dyn.ops import bounds, distance, elementwise, gather, join, linalg, matrix, unary, vector_norm
+from dyn.ops import bounds, distance, elementwise, gather, join, linalg, matrix, unary
 from dyn.ops import reduce as sums
 from dyn.ops import shape as ops
 from dyn.ops.creation import arange, meshgrid
@@ -68,7 +68,7 @@ def renorm(x: Any, p: float, dim: int, maxnorm: float) -> Any:
         raise ShapeError(f"renorm needs at least 2 axes, got shape {show(x.shape)}")
     at = axis_of(dim, x.ndim)
     axes = [axis for axis in range(x.ndim) if axis != at]
-    sizes = vector_norm.norm(x, p, axes, True)
+    sizes = reduction.norm(x, p, axes, True)
     return x * where(sizes > maxnorm, maxnorm / (sizes + 1e-7), 1.0)
 
 
@@ -200,7 +200,7 @@ def pdist(x: Any, p: float = 2.0) -> Any:
         whole = ops.reshape(distance.cdist(x, x), [-1])
         return gather.index_select(whole, Base(first * rows + second), 0)
     apart = gather.index_select(x, Base(first), 0) - gather.index_select(x, Base(second), 0)
-    return vector_norm.norm(apart, p, 1)
+    return reduction.norm(apart, p, 1)
 
 
 def tensors_of(listed: Any) -> list[Any]:

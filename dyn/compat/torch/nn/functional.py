@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from typing import Any
 
-from dyn.compat.torch import absent, algebra
+from dyn.compat.torch import absent, algebra, reduction
 from dyn.compat.torch.nn import bag, image_functions, margin
 from dyn.compat.torch.nn import loss_functions as losses
 from dyn.compat.torch.nn.settings import spacing_or
@@ -20,6 +21,7 @@ from dyn.nn import functional as F
 from dyn.ops import attention as attentions
 from dyn.ops import pool, shape
 from dyn.ops.embedding import rows_of
+from dyn.ops.extremes import maximum
 from dyn.ops.infer import show
 
 _SAME = """celu elu hardsigmoid hardswish leaky_relu mish prelu relu6 rrelu selu
@@ -251,7 +253,10 @@ def _rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: Any = 
 
 def _normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
     """Divided by the p-norm along an axis."""
-    return F.normalize(input, p, dim, eps)
+    if abs(p) < math.inf:
+        return F.normalize(input, p, dim, eps)
+    # In PyTorch the largest ones share the gradient.
+    return input / maximum(reduction.norm(input, p, dim, True), eps)
 
 
 def _embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:

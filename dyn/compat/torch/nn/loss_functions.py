@@ -8,6 +8,7 @@ from typing import Any
 
 from dyn.compat.torch.creation import as_tensor
 from dyn.compat.torch.nn.packing import pad_sequence
+from dyn.compat.torch.reduction import norm
 from dyn.core.dispatch import apply
 from dyn.nn import functional as F
 from dyn.ops.bounds import clip
@@ -256,7 +257,7 @@ def pairwise_distance(
     x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Any:
     """The p-norm of the difference of vectors along the last axis."""
-    return F.pairwise_distance(x1, x2, p, eps, keepdim)
+    return norm(x1 - x2 + eps, p, -1, keepdim)
 
 
 def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
