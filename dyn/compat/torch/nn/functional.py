@@ -5,14 +5,13 @@ Losses are in `loss_functions.py`; what must not go in here is anything that com
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
 from typing import Any
 
 from dyn.compat.torch import absent, algebra, reduction
 from dyn.compat.torch.nn import bag, image_functions, margin
 from dyn.compat.torch.nn import loss_functions as losses
+from dyn.compat.torch.nn.arguments import BEFORE_INPLACE, lenient, renamed
 from dyn.compat.torch.nn.settings import spacing_or
 from dyn.compat.torch.tensor import flavoured, write
 from dyn.core.errors import ShapeError
@@ -30,51 +29,6 @@ _SAME = """celu elu hardsigmoid hardswish leaky_relu mish prelu relu6 rrelu selu
     adaptive_max_pool2d adaptive_max_pool3d conv1d conv2d conv3d pixel_shuffle pixel_unshuffle
     channel_shuffle local_response_norm hardshrink softshrink"""
 """Functions with the same arguments in both."""
-
-_BEFORE_INPLACE = {
-    "celu": 2, "elu": 2, "hardsigmoid": 1, "hardswish": 1, "leaky_relu": 2, "mish": 1, "relu6": 1,
-    "rrelu": 4, "selu": 1, "silu": 1,
-}  # fmt: skip
-"""How many arguments PyTorch has before `inplace`."""
-
-
-_RENAMED = {
-    "lambd": "threshold", "return_indices": "return_mask", "input1": "x1", "input2": "x2",
-}  # fmt: skip
-"""dyn's words for arguments that PyTorch calls otherwise."""
-
-
-def _renamed(function: Any) -> Any:
-    """A function under PyTorch's words for its arguments; the same one where they do not differ."""
-    if not {*_RENAMED.values()} & {*inspect.signature(function).parameters}:
-        return function
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **{_RENAMED.get(name, name): kwargs[name] for name in kwargs})
-
-    return call
-
-
-def _lenient(function: Any, most: int | None = None) -> Any:
-    """A function with results of our class and the arguments that PyTorch has given up.
-
-    `size_average` and `reduce` are brought into `reduction`. Nothing is changed in place: `inplace`
-    is dropped, by name or behind `most` arguments.
-    """
-    made = flavoured(function)
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            kwargs.pop("inplace", None)
-            if "size_average" in kwargs or "reduce" in kwargs:
-                losses.use_reduction(kwargs)
-        if most is not None and len(args) == most + 1:
-            args = args[:most]
-        return made(*args, **kwargs)
-
-    return call
 
 
 def _glu(input: Any, dim: int = -1) -> Any:
@@ -195,7 +149,7 @@ def _dropout(function: Any) -> Any:
         return function(input, p, training=training)
 
     call.__doc__ = function.__doc__
-    return _lenient(call, 3)
+    return lenient(call, 3)
 
 
 def _batch_norm(
@@ -356,18 +310,18 @@ def _unfold(
 
 
 for _name in _SAME.split():
-    globals()[_name] = _lenient(_renamed(getattr(F, _name)), _BEFORE_INPLACE.get(_name))
+    globals()[_name] = lenient(renamed(getattr(F, _name)), BEFORE_INPLACE.get(_name))
 for _axes in (1, 2, 3):
     globals()[f"max_pool{_axes}d"] = _max_pool(_axes)
     globals()[f"avg_pool{_axes}d"] = _avg_pool(_axes)
     globals()[f"conv_transpose{_axes}d"] = _conv_transpose(getattr(F, f"conv{_axes}d_transpose"))
 for _name in losses.NAMES:
-    globals()[_name] = _lenient(getattr(losses, _name))
+    globals()[_name] = lenient(getattr(losses, _name))
 
 linear, relu, gelu, softmax, log_softmax, glu, gumbel_softmax = map(
-    _lenient, (_linear, _relu, _gelu, _softmax, _log_softmax, _glu, _gumbel_softmax)
+    lenient, (_linear, _relu, _gelu, _softmax, _log_softmax, _glu, _gumbel_softmax)
 )
-hardtanh, threshold = _lenient(_hardtanh, 3), _lenient(_threshold, 3)
+hardtanh, threshold = lenient(_hardtanh, 3), lenient(_threshold, 3)
 logsigmoid = flavoured(F.log_sigmoid)
 dropout, dropout2d, dropout3d, alpha_dropout = map(
     _dropout, (F.dropout, F.dropout2d, F.dropout3d, F.alpha_dropout)
@@ -379,14 +333,14 @@ embedding, one_hot, pad, interpolate, unfold = map(
     flavoured, (_embedding, _one_hot, _pad, _interpolate, _unfold)
 )
 scaled_dot_product_attention = flavoured(_attention)
-softmin, dropout1d = _lenient(_softmin), _lenient(_dropout1d, 3)
+softmin, dropout1d = lenient(_softmin), lenient(_dropout1d, 3)
 instance_norm, pdist, embedding_bag = map(
     flavoured, (_instance_norm, algebra.pdist, bag.embedding_bag)
 )
 for _name, _function in image_functions.FUNCTIONS.items():
     globals()[_name] = flavoured(_function)
 for _name in margin.NAMES:
-    globals()[_name] = _lenient(getattr(margin, _name))
+    globals()[_name] = lenient(getattr(margin, _name))
 
 
 def _writing(function: Any) -> Any:
