@@ -66,7 +66,7 @@ def concat(x: Sequence[Tensor], axis: int = 0) -> Tensor:
     tensors = list(x)
     if not tensors:
         raise AttributeValueError("concat needs at least one tensor, got an empty list")
-    return apply(_concat, tuple(tensors), (axis_of(axis, tensors[0].ndim),))
+    return apply(_concat, tuple(tensors), (axis_of(axis, tensors[0].ndim or 1),))
 
 
 def _infer_stack(*xs: Type, axis: int) -> Type:

@@ -9,7 +9,7 @@ import pytest
 
 import dyn
 from dyn.compat import torch
-from dyn.core.errors import IndexRangeError
+from dyn.core.errors import IndexRangeError, ShapeError
 from dyn.nn import functional as F
 
 OF_A_NUMBER: dict[str, tuple[Any, Any]] = {
@@ -86,11 +86,12 @@ def test_what_needs_an_axis_says_so() -> None:
     for function in (
         lambda: torch.gather(x, 0, at),
         lambda: torch.index_fill(x, 0, at, 1.0),
-        lambda: dyn.concat([dyn.to_tensor(1.0)], 0),
         lambda: dyn.unstack(dyn.to_tensor(1.0)),
     ):
         with pytest.raises(IndexRangeError, match="a 0-d tensor has no axes"):
             function()
+    with pytest.raises(ShapeError, match=r"use stack\(\)"):
+        dyn.concat([dyn.to_tensor(1.0)], 0)
 
 
 @pytest.mark.parametrize("dim", [2, -3])
