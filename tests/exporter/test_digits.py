@@ -47,3 +47,11 @@ def test_digits(function: Callable[..., Any], x: np.ndarray, tmp_path: Path) -> 
     export(_Function(function), path, [InputSpec(list(x.shape), "float32", name="x")])
     (found,) = Predictor(path).run(x)
     np.testing.assert_allclose(found, function(dyn.to_tensor(x)).numpy(), 1e-6)
+
+
+@pytest.mark.parametrize("function", [F.hardsigmoid, F.hardswish])
+def test_slopes_in_float64(function: Callable[..., Any], tmp_path: Path) -> None:
+    path, x = tmp_path / "m.onnx", np.linspace(-4, 4, 41)
+    export(_Function(function), path, [InputSpec([41], "float64", name="x")])
+    (found,) = Predictor(path).run(x)
+    np.testing.assert_allclose(found, function(dyn.to_tensor(x)).numpy(), 1e-14, 1e-15)
