@@ -13,6 +13,7 @@ from dyn.core.tensor import Tensor
 from dyn.ops import decompose, products, reduce, solutions
 from dyn.ops import vector_norm as lengths
 from dyn.ops.decompose import cholesky
+from dyn.ops.infer import axis_of
 from dyn.ops.join import stack
 from dyn.ops.linalg import matmul
 from dyn.ops.matrix import eye
@@ -40,7 +41,7 @@ def matrix_norm(x: Tensor, p: Any = "fro", axis: Any = (-2, -1), keepdim: bool =
     Raises:
         AttributeValueError: the norm needs singular values.
     """
-    rows, columns = (a % x.ndim for a in axis)
+    rows, columns = (axis_of(a, x.ndim) for a in axis)
     if p == "fro":
         return lengths.norm(x, 2, [rows, columns], keepdim)
     if p not in (1, -1, math.inf, -math.inf):

@@ -5,6 +5,8 @@ Made of whole-array functions; half precision is computed in float32.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dyn.kernels.elementwise import binary
@@ -15,6 +17,10 @@ def _is_half(x: np.ndarray) -> bool:
     return x.dtype.itemsize == 2
 
 
+_FAR = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e150}
+"""Lengths from which on products of two are not trusted."""
+
+
 def cosine(
     x: np.ndarray, y: np.ndarray, axis: int, epsilon: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -23,10 +29,30 @@ def cosine(
         found = cosine(x.astype(np.float32), y.astype(np.float32), axis, epsilon)
         out, x_length, y_length = (a.astype(x.dtype) for a in found)
         return out, x_length, y_length
-    dot = sum(binary("multiply", x, y), (axis,), keepdims=False)
     least = x.dtype.type(epsilon)
-    lengths = [np.asarray(np.maximum(norm(a, (axis,), keepdims=False), least)) for a in (x, y)]
-    return np.asarray(dot / (lengths[0] * lengths[1])), *lengths
+    found = _cosine(x, y, axis, least, least)
+    if np.isfinite(found[0]).all():
+        return found
+    # Squares have overflowed; or there is NaN or infinity, which stays.
+    x_top, y_top = _top(x, axis), _top(y, axis)
+    x, y = x / np.expand_dims(x_top, axis), y / np.expand_dims(y_top, axis)
+    out, x_length, y_length = _cosine(x, y, axis, least / x_top, least / y_top)
+    return out, np.asarray(x_length * x_top), np.asarray(y_length * y_top)
+
+
+def _cosine(
+    x: np.ndarray, y: np.ndarray, axis: int, x_least: Any, y_least: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    dot = sum(binary("multiply", x, y), (axis,), keepdims=False)
+    x_length = np.asarray(np.maximum(norm(x, (axis,), keepdims=False), x_least))
+    y_length = np.asarray(np.maximum(norm(y, (axis,), keepdims=False), y_least))
+    return np.asarray(dot / (x_length * y_length)), x_length, y_length
+
+
+def _top(x: np.ndarray, axis: int) -> np.ndarray:
+    """The size of the largest element along an axis, 1 if it is 0 or infinite."""
+    top = np.asarray(np.abs(x).max(axis))
+    return np.where((top > 0) & (top < np.inf), top, x.dtype.type(1))
 
 
 def cosine_grad(
@@ -38,6 +64,19 @@ def cosine_grad(
         wide = (a.astype(np.float32) for a in (g, x, y, out, x_length, y_length))
         gx, gy = cosine_grad(*wide, axis, epsilon)
         return gx.astype(x.dtype), gy.astype(x.dtype)
+    if _FAR[x.dtype] < max(x_length.max(initial=0), y_length.max(initial=0)):
+        # A product of lengths overflows: x and y of length 1 instead.
+        gx, gy = cosine_grad(
+            g,
+            x / np.expand_dims(x_length, axis),
+            y / np.expand_dims(y_length, axis),
+            out,
+            np.ones_like(x_length),
+            np.ones_like(y_length),
+            axis,
+            0.0,
+        )
+        return gx / np.expand_dims(x_length, axis), gy / np.expand_dims(y_length, axis)
     across = np.expand_dims(g / (x_length * y_length), axis)
     turned = g * out
 

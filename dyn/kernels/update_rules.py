@@ -66,8 +66,8 @@ def _sgd(m, p, g, *, lr):
     return (p - lr * g,)
 
 
-def _momentum(m, p, g, velocity, *, lr, momentum, nesterov):
-    velocity = momentum * velocity + g
+def _momentum(m, p, g, velocity, *, lr, momentum, nesterov, fresh=None):
+    velocity = momentum * velocity + (g if fresh is None else fresh * g)
     return p - lr * (momentum * velocity + g if nesterov else velocity), velocity
 
 
@@ -163,6 +163,16 @@ def _plain(m: Any, lr: Any, **settings: Any) -> Numbers:
     return {"lr": lr, **settings}, ()
 
 
+def _dampened_numbers(m, lr, steps, *, momentum, dampening):
+    # The first gradient counts as a whole.
+    fresh = m.where(steps > 0, 1 - dampening, 1.0)
+    return {"lr": lr, "momentum": momentum, "fresh": fresh}, (steps + 1,)
+
+
+def _decaying_numbers(m, lr, steps, *, lr_decay, epsilon):
+    return {"lr": lr / (1 + steps * lr_decay), "epsilon": epsilon}, (steps + 1,)
+
+
 def _with_rest(m: Any, lr: Any, *, rho: float, **settings: Any) -> Numbers:
     # 1 - rho in double: in single precision 1 - 0.999 has lost three of its seven digits.
     return {"lr": lr, "rho": rho, "rest": 1 - rho, **settings}, ()
@@ -248,7 +258,9 @@ def _rmsprop_count(*, heavy: bool, centered: bool, **flags: bool) -> int:
 RULES = {
     "sgd_update": Rule(_sgd, _plain, _count(0)),
     "momentum_update": Rule(_momentum, _plain, _count(1)),
+    "dampened_update": Rule(_momentum, _dampened_numbers, _count(1)),
     "adagrad_update": Rule(_adagrad, _plain, _count(1)),
+    "decaying_adagrad_update": Rule(_adagrad, _decaying_numbers, _count(1)),
     "adadelta_update": Rule(_adadelta, _with_rest, _count(2)),
     "rmsprop_update": Rule(_rmsprop, _with_rest, _rmsprop_count),
     "rprop_update": Rule(_rprop, _sizes, _count(2)),

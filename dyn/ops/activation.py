@@ -48,7 +48,7 @@ def _(g, *, out):
 
 @op(infer=as_gradient)
 def relu_grad(g, out):
-    """g where out > 0, else 0. ONNX: Greater, Where."""
+    """0 where out <= 0, else g, for NaN as well. ONNX: LessOrEqual, Where."""
     return kernels.binary("relu_grad", g, out)
 
 
@@ -261,7 +261,7 @@ def _shrink(x, *, threshold, bias):
 
 @_shrink.vjp("x")
 def _(g, *, x, threshold):
-    return keep_where(OPS["greater_than"](OPS["abs"](x), threshold), g)
+    return where(OPS["less_equal"](OPS["abs"](x), threshold), scalar(0, g._array.dtype), g)
 
 
 def hardshrink(x: Tensor, threshold: float = 0.5) -> Tensor:

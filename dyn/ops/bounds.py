@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import ml_dtypes
+import numpy as np
 
 from dyn.core.dispatch import apply, freeze
 from dyn.core.dtype import is_inexact, rank
@@ -17,9 +18,9 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
 from dyn.ops.compare import greater_than, isfinite, less_equal, less_than, logical_and, logical_or
-from dyn.ops.elementwise import add, as_gradient, divide, keep_where, subtract
+from dyn.ops.elementwise import add, as_gradient, keep_where, subtract
 from dyn.ops.infer import Type, broadcast
-from dyn.ops.unary import log
+from dyn.ops.unary import log, log1p, neg
 
 # ---- between numbers ---------------------------------------------------------------------------
 
@@ -56,7 +57,7 @@ def _after(bound: float, sign: int, dtype: Any) -> float:
     limits = ml_dtypes.finfo(dtype)
     if abs(bound) < limits.tiny:
         return sign * float(limits.tiny)
-    return bound + sign * abs(bound) * float(limits.eps)
+    return float(np.nextafter(np.asarray(bound, dtype), np.asarray(sign * np.inf, dtype)))
 
 
 @op(infer=as_gradient)
@@ -130,7 +131,8 @@ def logit(x: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)); with `eps`, x is first clipped to [eps, 1 - eps]."""
     if eps is not None:
         x = clip(x, eps, 1 - eps)
-    return log(divide(x, subtract(1, x)))
+    # Of the quotient x / (1 - x) the slope at 0 would be 0 / 0.
+    return subtract(log(x), log1p(neg(x)))
 
 
 # ---- what is no number -------------------------------------------------------------------------

@@ -30,12 +30,12 @@ def _(g):
 
 @addcmul.vjp("a")
 def _(g, *, b, value):
-    return multiply(multiply(g, b), value)
+    return multiply(multiply(g, value), b)
 
 
 @addcmul.vjp("b")
 def _(g, *, a, value):
-    return multiply(multiply(g, a), value)
+    return multiply(multiply(g, value), a)
 
 
 @op(infer=_infer_combined, promote="float")

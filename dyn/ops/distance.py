@@ -26,7 +26,7 @@ from dyn.ops.infer import (
     same_size,
     show,
 )
-from dyn.ops.shape import _transpose, _unsqueeze
+from dyn.ops.shape import _transpose, _unsqueeze, reshape
 from dyn.ops.vector_norm import norm
 
 # ---- side by side ------------------------------------------------------------------------------
@@ -84,6 +84,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, axis: int = 1, eps: float = 1e-8) 
     if a != b:
         shape = broadcast_shapes(tuple(a), tuple(b))
         x1, x2 = (x if x.shape == list(shape) else OPS["expand"](x, shape=shape) for x in (x1, x2))
+    if not x1.ndim:
+        x1, x2 = reshape(x1, [1]), reshape(x2, [1])
     return apply(_cosine, (x1, x2), (axis_of(axis, len(x1.shape)), float(eps)))
 
 

@@ -187,10 +187,11 @@ def _(g, *, x, y):
 
 
 @_pow.vjp("y")
-def _(g, *, x, out):
-    # log(x), but 0 where x is 0: there out is 0 for every y > 0.
-    at_zero = OPS["cast"](OPS["equal"](x, 0), dtype=x._array.dtype.name)
-    return multiply(g, multiply(out, OPS["log"](add(x, at_zero))))
+def _(g, *, x, y, out):
+    # 0 to any power from 0 on has no slope, though its logarithm is infinite.
+    flat = OPS["logical_and"](OPS["equal"](x, 0), OPS["greater_equal"](y, 0))
+    slope = multiply(out, OPS["log"](where(flat, 1, x)))
+    return multiply(g, keep_where(OPS["logical_not"](flat), slope))
 
 
 def pow(x: Any, y: Any) -> Tensor:
@@ -215,18 +216,20 @@ def atan2(x, y):
 
 @atan2.vjp("x")
 def _(g, *, x, y):
-    return divide(multiply(g, y), _squared_distance(x, y))
+    far = _distance(x, y)
+    return multiply(g, divide(divide(y, far), far))
 
 
 @atan2.vjp("y")
 def _(g, *, x, y):
-    return OPS["neg"](divide(multiply(g, x), _squared_distance(x, y)))
+    far = _distance(x, y)
+    return OPS["neg"](multiply(g, divide(divide(x, far), far)))
 
 
-def _squared_distance(x: Tensor, y: Tensor) -> Tensor:
-    """x^2 + y^2, but 1 at the origin, which has no slope."""
-    squares = add(multiply(x, x), multiply(y, y))
-    return where(OPS["equal"](squares, 0), 1, squares)
+def _distance(x: Tensor, y: Tensor) -> Tensor:
+    """sqrt(x^2 + y^2), but 1 at the origin, which has no slope."""
+    origin = OPS["logical_and"](OPS["equal"](x, 0), OPS["equal"](y, 0))
+    return hypot(where(origin, 1, x), y)
 
 
 @op(infer=broadcast, promote="float")
@@ -247,7 +250,7 @@ def _(g, *, y, out):
 
 @op(infer=broadcast, promote="float")
 def logaddexp(x, y):
-    """log(e^x + e^y), without overflow. ONNX: Max, Sub, Abs, Exp, Log, Add."""
+    """log(e^x + e^y), without overflow. ONNX: Max, Sub, Abs, Softplus, Add."""
     return kernels.binary("logaddexp", x, y)
 
 

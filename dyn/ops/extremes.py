@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.core.dispatch import scalar
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
-from dyn.ops.elementwise import keep_where, multiply
+from dyn.ops.elementwise import multiply
 from dyn.ops.index import where
 from dyn.ops.infer import broadcast
 
@@ -23,12 +24,12 @@ def maximum(x, y):
 
 @maximum.vjp("x")
 def _(g, *, x, y):
-    return _won(OPS["greater_than"](x, y), x, y, g)
+    return _unless(OPS["less_than"](x, y), x, y, g)
 
 
 @maximum.vjp("y")
 def _(g, *, x, y):
-    return _won(OPS["less_than"](x, y), x, y, g)
+    return _unless(OPS["greater_than"](x, y), x, y, g)
 
 
 @maximum.fused_vjp("x")
@@ -49,12 +50,12 @@ def minimum(x, y):
 
 @minimum.vjp("x")
 def _(g, *, x, y):
-    return _won(OPS["less_than"](x, y), x, y, g)
+    return _unless(OPS["greater_than"](x, y), x, y, g)
 
 
 @minimum.vjp("y")
 def _(g, *, x, y):
-    return _won(OPS["greater_than"](x, y), x, y, g)
+    return _unless(OPS["less_than"](x, y), x, y, g)
 
 
 @minimum.fused_vjp("x")
@@ -67,24 +68,25 @@ def _(g, *, x, y):
     return kernels.ternary("maximum_grad", g, x, y)
 
 
-def _won(won: Tensor, x: Tensor, y: Tensor, g: Tensor) -> Tensor:
-    """`g` where an operand won, half of it where the two are equal."""
-    return where(won, g, keep_where(OPS["equal"](x, y), multiply(g, 0.5)))
+def _unless(lost: Tensor, x: Tensor, y: Tensor, g: Tensor) -> Tensor:
+    """`g` unless an operand lost, half of it where the two are equal."""
+    rest = where(OPS["equal"](x, y), multiply(g, 0.5), g)
+    return where(lost, scalar(0, g._array.dtype), rest)
 
 
-def _skip_nan(y_won: Any, x: Any, y: Any) -> Tensor:
-    """y where it won or x is NaN, else x; x takes the gradient of a tie."""
-    return where(OPS["logical_or"](y_won, OPS["isnan"](x)), y, x)
+def _skip_nan(x_won: Any, x: Any, y: Any) -> Tensor:
+    """x where it won or y is NaN, else y; x takes the gradient of a tie."""
+    return where(OPS["logical_or"](x_won, OPS["isnan"](y)), x, y)
 
 
 def fmax(x: Any, y: Any) -> Tensor:
     """The larger of x and y; the other one where one is NaN."""
-    return _skip_nan(OPS["greater_than"](y, x), x, y)
+    return _skip_nan(OPS["greater_equal"](x, y), x, y)
 
 
 def fmin(x: Any, y: Any) -> Tensor:
     """The smaller of x and y; the other one where one is NaN."""
-    return _skip_nan(OPS["less_than"](y, x), x, y)
+    return _skip_nan(OPS["less_equal"](x, y), x, y)
 
 
 __all__ = ["fmax", "fmin", "maximum", "minimum"]

@@ -12,6 +12,7 @@ from dyn.kernels import layer_norm as row_kernels
 from dyn.ops.composite import differentiate_as
 from dyn.ops.infer import Type, axis_of, need_float, same_size, show
 from dyn.ops.norm import need_channels, need_trailing, trailing_axes
+from dyn.ops.shape import as_line
 from dyn.ops.vector_norm import norm
 
 # ---- group norm --------------------------------------------------------------------------------
@@ -250,6 +251,8 @@ def normalize(x: Tensor, p: float = 2, axis: int = 1, epsilon: float = 1e-12) ->
         epsilon: smallest divisor.
     """
     need_float("x", Type(tuple(x.shape), x._read().dtype))
+    if not x.ndim:
+        return as_line(normalize, x, p, axis, epsilon)
     axis = axis_of(axis, x.ndim)
     return x / OPS["maximum"](norm(x, p, axis, keepdim=True), float(epsilon))
 

@@ -266,7 +266,7 @@ def strided_slice(
     index: list[tuple[Any, ...]] = [FULL] * x.ndim
     for axis, start, end, step in zip(axes, starts, ends, strides, strict=True):
         numbers = [n.item() if isinstance(n, Tensor) else n for n in (start, end)]
-        index[axis % x.ndim] = ("slice", *numbers, int(step))
+        index[axis_of(axis, x.ndim)] = ("slice", *numbers, int(step))
     return _getitem(x, index=tuple(index))
 
 

@@ -19,6 +19,7 @@ from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
 from dyn.ops.basic_index import FULL, NEW, _getitem, canonical
 from dyn.ops.infer import show
+from dyn.ops.shape import _reshape
 
 _PLAIN = frozenset((int, type(None)))
 _WHOLE = slice(None)
@@ -103,7 +104,13 @@ def split_index(x: Tensor, item: Any) -> tuple[tuple[Any, ...], dict[int, Tensor
     out_axis = 0
     for entry in items:
         if isinstance(entry, Tensor):
-            if entry._read().dtype == BOOL:
+            if entry._read().dtype == BOOL and not entry.ndim:
+                # A single truth value selects from a new axis: its one element, or nothing.
+                line = _reshape(entry, shape=(1,))
+                tensors[out_axis] = _coordinates(line, line, 0)[0]
+                basic.append(NEW)
+                out_axis += 1
+            elif entry._read().dtype == BOOL:
                 own_axis = sum(e[0] != "new" for e in basic)
                 for axis, part in enumerate(_coordinates(x, entry, own_axis)):
                     tensors[out_axis + axis] = part

@@ -116,11 +116,13 @@ def axis_of(axis: int, ndim: int) -> int:
         return axis % ndim
     if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
         raise DTypeError(f"an axis is an integer, got {axis!r}")
-    if not -max(ndim, 1) <= axis < max(ndim, 1):
+    if not ndim:
+        raise IndexRangeError(f"axis {axis} is out of range: a 0-d tensor has no axes")
+    if not -ndim <= axis < ndim:
         raise IndexRangeError(
             f"axis {axis} is out of range for {ndim} axes ({-ndim} to {ndim - 1} are possible)"
         )
-    return int(axis) % max(ndim, 1)
+    return int(axis) % ndim
 
 
 def axes_of(axes: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
@@ -137,7 +139,13 @@ def axes_of(axes: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
 
 
 def reduced_axes(axes: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
-    """The axes that a reduction is over: None means all, and so does an empty list."""
+    """The axes that a reduction is over: None means all, and so does an empty list.
+
+    A number is reduced over nothing, and called axis 0 or -1 that as well.
+    """
+    if not ndim:
+        axes_of(axes, 1)
+        return ()
     return axes_of(axes, ndim) or tuple(range(ndim))
 
 

@@ -66,7 +66,7 @@ def concat(x: Sequence[Tensor], axis: int = 0) -> Tensor:
     tensors = list(x)
     if not tensors:
         raise AttributeValueError("concat needs at least one tensor, got an empty list")
-    return apply(_concat, tuple(tensors), (axis_of(axis, tensors[0].ndim),))
+    return apply(_concat, tuple(tensors), (axis_of(axis, tensors[0].ndim or 1),))
 
 
 def _infer_stack(*xs: Type, axis: int) -> Type:
@@ -320,7 +320,8 @@ def _(g, *, axes):
 
 def flip(x: Tensor, axis: Any) -> Tensor:
     """Reverse the order of elements along one axis or several."""
-    return _flip(x, axes=axes_of(axis, x.ndim))
+    axes = axes_of(axis, x.ndim or 1)
+    return _flip(x, axes=axes if x.ndim else ())
 
 
 @op(infer=lambda x, *, cut, axis: x)

@@ -45,12 +45,12 @@ def _(g, *, p, y):
 @_binary_cross_entropy.vjp("y")
 def _(g, *, p):
     hit = OPS["maximum"](OPS["log"](p), -100.0)
-    return g * (OPS["maximum"](OPS["log"](1.0 - p), -100.0) - hit)
+    return g * (OPS["maximum"](OPS["log1p"](-p), -100.0) - hit)
 
 
 @op(infer=_infer_loss, promote=True)
 def _logistic_cross_entropy(z, y):
-    """log(1 + e^z) - y * z: cross entropy of sigmoid(z). ONNX: Softplus, Mul, Sub."""
+    """log(1 + e^z) - y * z: cross entropy of sigmoid(z). ONNX: Softplus, Abs, Where, Mul, Add."""
     return kernels.binary("logistic_cross_entropy", z, y)
 
 
@@ -71,13 +71,13 @@ def _(g, *, z):
 
 @op(infer=_infer_loss, promote=True)
 def _kl_div(x, y):
-    """y * (log(y) - x) where y > 0, else 0. ONNX: Log, Sub, Mul, Where."""
+    """y * (log(y) - x), 0 where y is 0, NaN where it is negative. ONNX: Log, Sub, Mul, Where."""
     return kernels.binary("kl_div", x, y)
 
 
 @_kl_div.vjp("x")
 def _(g, *, y):
-    return -(g * OPS["relu"](y))
+    return -(g * y)
 
 
 @_kl_div.fused_vjp("x")
@@ -87,7 +87,7 @@ def _(g, *, y):
 
 @_kl_div.vjp("y")
 def _(g, *, x, y):
-    held = y > 0
+    held = OPS["not_equal"](y, 0)
     safe = OPS["where"](held, y, OPS["ones_like"](y))
     return keep_where(held, g * (OPS["log"](safe) + 1.0 - x))
 
@@ -150,7 +150,7 @@ def kl_div(
     """
     loss = OPS["exp"](label) * (label - input) if log_target else _kl_div(input, label)
     if reduction == "batchmean":
-        return reduce_loss(loss, "sum") / input.shape[0]
+        return reduce_loss(loss, "sum") / (input.shape[0] if input.ndim else 1)
     return reduce_loss(loss, reduction)
 
 
@@ -206,7 +206,9 @@ def gaussian_nll_loss(
         variance: variances, taken as at least `epsilon`.
         full: add the constant log(2 pi) / 2.
     """
-    variance = OPS["maximum"](variance, float(epsilon))
+    # What is too small counts as `epsilon`, with the gradient there.
+    missing = OPS["relu"](float(epsilon) - variance.detach())
+    variance = variance + missing
     difference = input - label
     loss = 0.5 * (OPS["log"](variance) + difference * difference / variance)
     if full:

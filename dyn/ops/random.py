@@ -19,7 +19,7 @@ from dyn.core.tensor import Tensor
 from dyn.kernels import random as kernels
 from dyn.ops.creation import need_sizes
 from dyn.ops.elementwise import add, multiply
-from dyn.ops.infer import Type, as_numpy, broadcast_shapes, need_float, need_rank, show
+from dyn.ops.infer import Type, as_numpy, axis_of, broadcast_shapes, need_float, need_rank, show
 from dyn.ops.shape import sizes_of
 
 # ---- the ops -----------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def shuffle(x: Tensor, axis: int = 0) -> Tensor:
     """The slices along an axis in random order."""
     if x.ndim == 0:
         raise ShapeError(f"shuffle() needs an axis, got shape {show(x.shape)}")
-    return OPS["gather"](x, randperm(x.shape[axis]), axis=axis % x.ndim)
+    return OPS["gather"](x, randperm(x.shape[axis]), axis=axis_of(axis, x.ndim))
 
 
 __all__ = [

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyn.core.dispatch import apply
+from dyn.core.dispatch import apply, scalar
 from dyn.core.dtype import BOOL, I64, rank
-from dyn.core.modes import is_grad_enabled
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import reduce as kernels
 from dyn.kernels.product_grad import product_grad
 from dyn.kernels.reduce import gradients
-from dyn.ops.elementwise import add, divide, keep_where, multiply, subtract
+from dyn.ops.composite import differentiate_as
+from dyn.ops.elementwise import add, divide, multiply, subtract
 from dyn.ops.index import where
 from dyn.ops.infer import Type, infer_extreme, product, reduced_axes, reduced_shape
 from dyn.ops.unary import cast, exp
@@ -122,7 +122,7 @@ def _(g, *, x_shape):
 def _max(x, *, axes, keepdims, shared=False):
     """Largest element over axes; NaN if there is one. ONNX: ReduceMax.
 
-    All that are equal to it get the gradient, or with `shared` an equal share of it.
+    All that are equal to it get the gradient, or with `shared` an equal share of it (NaN if it is).
     """
     return kernels.max(x, axes, keepdims=keepdims)
 
@@ -131,16 +131,19 @@ def _max(x, *, axes, keepdims, shared=False):
 def _min(x, *, axes, keepdims, shared=False):
     """Smallest element over axes; NaN if there is one. ONNX: ReduceMin.
 
-    All that are equal to it get the gradient, or with `shared` an equal share of it.
+    All that are equal to it get the gradient, or with `shared` an equal share of it (NaN if it is).
     """
     return kernels.min(x, axes, keepdims=keepdims)
 
 
 def _where_extreme(g, x, out, axes, keepdims, shared):
     at = OPS["equal"](x, spread(out, x.shape, axes, keepdims))
+    rest = scalar(0, g._array.dtype)
     if shared:
-        g = divide(g, _sum(cast(at, g.dtype), axes=axes, keepdims=keepdims))
-    return keep_where(at, spread(g, x.shape, axes, keepdims))
+        # Nothing is equal to NaN: what nobody shares is NaN, too.
+        ties = _sum(cast(at, g.dtype), axes=axes, keepdims=keepdims)
+        g, rest = divide(g, ties), spread(divide(rest, ties), x.shape, axes, keepdims)
+    return where(at, spread(g, x.shape, axes, keepdims), rest)
 
 
 @_max.vjp("x")
@@ -179,18 +182,23 @@ def _prod(x, *, axes, keepdims):
     return kernels.prod(x, axes, keepdims=keepdims)
 
 
-@op(infer=lambda g, x, *, axes: Type(x.shape, g.dtype), differentiable=False)
+@op(infer=lambda g, x, *, axes: Type(x.shape, g.dtype))
 def _prod_grad(g, x, *, axes):
     """g times the product of all other elements over the axes. ONNX: Where, ReduceProd, Div."""
     return product_grad(g, x, axes)
 
 
 @_prod.vjp("x")
-def _(g, *, x, x_shape, axes, keepdims):
-    if not is_grad_enabled():
-        return _prod_grad(g if keepdims else OPS["unsqueeze"](g, axes=axes), x, axes=axes)
-    # Of ops that can be differentiated again: the product of all others is that of those before
-    # times that of those after. Dividing by x fails at 0.
+def _(g, *, x, axes, keepdims):
+    return _prod_grad(g if keepdims else OPS["unsqueeze"](g, axes=axes), x, axes=axes)
+
+
+def _prod_grad_of_ops(g: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """`_prod_grad` made of ops: the product of all elements before, times that of those after.
+
+    Dividing by x fails at 0.
+    """
+    x_shape = tuple(x.shape)
     kept = [a for a in range(len(x_shape)) if a not in axes]
     order = (*kept, *axes)
     back = tuple(order.index(a) for a in range(len(order)))
@@ -201,7 +209,10 @@ def _(g, *, x, x_shape, axes, keepdims):
     after = OPS["cumprod"](OPS["flip"](flat, axes=(last,)), axis=last, exclusive=True)
     others = multiply(before, OPS["flip"](after, axes=(last,)))
     others = OPS["reshape"](others, shape=tuple(x_shape[a] for a in order))
-    return multiply(OPS["transpose"](others, perm=back), spread(g, x_shape, axes, keepdims))
+    return multiply(OPS["transpose"](others, perm=back), g)
+
+
+differentiate_as(_prod_grad, _prod_grad_of_ops)
 
 
 def prod(x: Tensor, axis: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
@@ -265,13 +276,14 @@ def _(g, *, x, x_shape, axes, keepdims, correction):
 _var.fused_vjp("x")(gradients.var_grad)
 
 
-def var(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
+def var(x: Tensor, axis: Any = None, unbiased: int = True, keepdim: bool = False) -> Tensor:
     """Variance over all axes or the given ones.
 
     Args:
         x: any shape; integers give floating point.
         axis: an axis, several, or None for all.
-        unbiased: divide by count - 1 instead of count (NaN where the count is 1).
+        unbiased: divide by count - 1 instead of count (NaN where the count is 1); or how much to
+            take off the count.
         keepdim: leave the reduced axes with size 1.
     """
     return apply(_var, (x,), (reduced_axes(axis, x.ndim), bool(keepdim), int(unbiased)))
@@ -279,7 +291,7 @@ def var(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = Fals
 
 @op(infer=_infer_reduced, promote="float")
 def _std(x, *, axes, keepdims, correction):
-    """Square root of `var`; its gradient at 0 is 0. ONNX: ReduceMean, Sub, Mul, Sqrt."""
+    """Square root of `var`, without overflow; its gradient at 0 is 0. ONNX: as `var`, Sqrt."""
     return kernels.std(x, axes, keepdims=keepdims, correction=correction)
 
 
@@ -296,7 +308,7 @@ def _(g, *, x, out, x_shape, axes, keepdims, correction):
 _std.fused_vjp("x")(gradients.std_grad)
 
 
-def std(x: Tensor, axis: Any = None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
+def std(x: Tensor, axis: Any = None, unbiased: int = True, keepdim: bool = False) -> Tensor:
     """Standard deviation over all axes or the given ones: the root of `var`.
 
     The gradient where all elements are equal is 0.

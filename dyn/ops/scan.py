@@ -14,7 +14,7 @@ from dyn.core.tensor import Tensor
 from dyn.kernels import scan as kernels
 from dyn.ops.elementwise import multiply, subtract
 from dyn.ops.infer import Type, axis_of, broadcast_shapes
-from dyn.ops.shape import flatten
+from dyn.ops.shape import as_line, flatten
 from dyn.ops.unary import cast
 
 
@@ -47,6 +47,8 @@ def cumsum(x: Tensor, axis: int | None = None, dtype: Any = None) -> Tensor:
         x = cast(x, dtype)
     if axis is None:
         x, axis = flatten(x), 0
+    if not x.ndim:
+        return as_line(cumsum, x, axis)
     return apply(_cumsum, (x,), (axis_of(axis, x.ndim), False))
 
 
@@ -102,6 +104,8 @@ def cumprod(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """Product of all elements up to each one along an axis; integers as int64."""
     if dtype is not None:
         x = cast(x, dtype)
+    if not x.ndim:
+        return as_line(cumprod, x, dim)
     return _cumprod(x, axis=axis_of(dim, x.ndim), exclusive=False)
 
 
@@ -131,6 +135,8 @@ def _(g, *, indices, x_shape, axis):
 def _running(x: Tensor, axis: int | None, dtype: Any, *, largest: bool) -> tuple[Tensor, Tensor]:
     if axis is None:
         x, axis = flatten(x), 0
+    if not x.ndim:
+        return as_line(_running, x, axis, dtype, largest)
     values, places = apply(_cummax, (x,), (axis_of(axis, x.ndim), largest))
     return values, cast(places, dtype_attr(dtype))
 

@@ -26,7 +26,7 @@ from dyn.ops.infer import (
     same_size,
     show,
 )
-from dyn.ops.shape import _reshape, reshape
+from dyn.ops.shape import _reshape, as_line, reshape
 from dyn.ops.unary import cast
 
 # ---- positions of extremes ---------------------------------------------------------------------
@@ -51,6 +51,8 @@ def _argmin(x, *, axis, keepdims):
 
 def _position(chosen: Any, x: Tensor, axis: int | None, keepdim: bool, dtype: Any) -> Tensor:
     ndim = x.ndim
+    if axis is not None and ndim == 0:
+        axis_of(axis, 1)
     if axis is None or ndim == 0:
         flat = x if ndim == 1 else _reshape(x, shape=(product(x.shape),))
         found = apply(chosen, (flat,), (0, False))
@@ -126,6 +128,8 @@ def extreme(
     Returns:
         (values, indices): x's shape without the axis, or with size 1 there; indices are int64.
     """
+    if not x.ndim:
+        return as_line(extreme, x, axis, False, largest)
     return apply(_extreme, (x,), (axis_of(axis, x.ndim), bool(keepdim), bool(largest)))
 
 

@@ -144,10 +144,23 @@ def resolve_shape(old: Sequence[Any], new: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(sizes)
 
 
+def as_line(function: Any, x: Tensor, *given: Any) -> Any:
+    """A function of a number taken as a vector of one element; what it gives are numbers again.
+
+    So an axis 0 or -1 may be asked of a 0-d tensor, as in PyTorch.
+    """
+    found = function(_reshape(x, shape=(1,)), *given)
+    if isinstance(found, tuple):
+        return tuple(_reshape(part, shape=()) for part in found)
+    return _reshape(found, shape=())
+
+
 def flatten(x: Tensor, start_axis: int = 0, stop_axis: int = -1) -> Tensor:
     """Merge the axes from `start_axis` to `stop_axis` (both included) into one, as `reshape`."""
     shape = x.shape
     if not shape:
+        for axis in (start_axis, stop_axis):
+            axis_of(axis, 1)
         return _reshape(x, shape=(1,))
     first, last = axis_of(start_axis, len(shape)), axis_of(stop_axis, len(shape))
     if first > last:
@@ -218,6 +231,8 @@ def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
     """Move axes to new positions, keeping the order of the others (a view)."""
     src = [source] if isinstance(source, int) else list(source)
     dst = [destination] if isinstance(destination, int) else list(destination)
+    if not x.ndim:
+        return as_line(moveaxis, x, source, destination)
     src = [axis_of(a, x.ndim) for a in src]
     dst = [axis_of(a, x.ndim) for a in dst]
     if len(src) != len(dst) or len(set(src)) != len(src) or len(set(dst)) != len(dst):
@@ -230,6 +245,8 @@ def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
 
 def swapaxes(x: Tensor, axis0: int, axis1: int) -> Tensor:
     """Exchange two axes (a view)."""
+    if not x.ndim:
+        return as_line(swapaxes, x, axis0, axis1)
     a, b = axis_of(axis0, x.ndim), axis_of(axis1, x.ndim)
     perm = list(range(x.ndim))
     perm[a], perm[b] = perm[b], perm[a]
@@ -270,8 +287,10 @@ def squeeze(x: Tensor, axis: Any = None) -> Tensor:
 
     A size declared dynamic is never taken for 1; that is a guard of the traced graph.
     """
-    candidates = range(x.ndim) if axis is None else axes_of(axis, x.ndim)
+    candidates = range(x.ndim) if axis is None else axes_of(axis, x.ndim or 1)
     shape = x.shape
+    if not shape:
+        return _squeeze(x, axes=())
     return _squeeze(x, axes=tuple(a for a in candidates if same_size(shape[a], 1)))
 
 

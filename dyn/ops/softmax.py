@@ -10,6 +10,7 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import softmax as kernels
 from dyn.ops.infer import Type, axis_of, need_float
+from dyn.ops.shape import as_line
 
 
 def _infer(x: Type, *, axis: int) -> Type:
@@ -92,6 +93,8 @@ def softmax(x: Tensor, axis: int = -1, dtype: Any = None) -> Tensor:
     """
     if dtype is not None:
         x = x.astype(dtype)
+    if not x.ndim:
+        return as_line(softmax, x, axis)
     return apply(_softmax, (x,), (axis_of(axis, x.ndim),))
 
 
@@ -99,6 +102,8 @@ def log_softmax(x: Tensor, axis: int = -1, dtype: Any = None) -> Tensor:
     """Logarithm of `softmax`, computed without under- or overflow. ONNX: LogSoftmax."""
     if dtype is not None:
         x = x.astype(dtype)
+    if not x.ndim:
+        return as_line(log_softmax, x, axis)
     return apply(_log_softmax, (x,), (axis_of(axis, x.ndim),))
 
 

@@ -20,7 +20,7 @@ from dyn.ops.elementwise import add, lerp, multiply, subtract
 from dyn.ops.index import where
 from dyn.ops.infer import Type, axis_of, need_elements, reduced_shape
 from dyn.ops.search import slice_at
-from dyn.ops.shape import flatten, reshape, sizes_of
+from dyn.ops.shape import as_line, flatten, reshape, sizes_of
 from dyn.ops.sole import over
 from dyn.ops.unary import cast
 
@@ -73,13 +73,15 @@ def topk(
         AttributeValueError: k is larger than the axis.
     """
     (k,) = sizes_of(k)
+    if not x.ndim:
+        return as_line(topk, x, k, axis, largest)
     axis = axis_of(-1 if axis is None else axis, x.ndim)
     return apply(_topk, (x,), (k, axis, bool(largest)))
 
 
 def _ordered(x: Tensor, axis: int, descending: bool) -> tuple[Tensor, Tensor]:
-    if x.ndim == 0:
-        return OPS["clone"](x), OPS["full"](shape=(), value=0, dtype="int64")
+    if not x.ndim:
+        return as_line(_ordered, x, axis, descending)
     axis = axis_of(axis, x.ndim)
     return apply(_topk, (x,), (x.shape[axis], axis, bool(descending)))
 
@@ -98,6 +100,8 @@ def kthvalue(
     x: Tensor, k: int, axis: int | None = None, keepdim: bool = False
 ) -> tuple[Tensor, Tensor]:
     """The k-th smallest element along an axis (k from 1), and where it stands."""
+    if not x.ndim:
+        return as_line(kthvalue, x, k, axis)
     axis = axis_of(-1 if axis is None else axis, x.ndim)
     values, indices = _topk(x, k=k, axis=axis, largest=False)
     found = slice_at(values, axis, k - 1), slice_at(indices, axis, k - 1)
@@ -156,9 +160,8 @@ def mode(x: Tensor, axis: int = -1, keepdim: bool = False) -> tuple[Tensor, Tens
 
 
 def _picked(chosen: Any, x: Tensor, axis: int, keepdim: bool) -> tuple[Tensor, Tensor]:
-    if x.ndim == 0:
-        axis_of(axis, 0)
-        return apply(chosen, (reshape(x, [1]),), (0, False))
+    if not x.ndim:
+        return as_line(lambda line: _picked(chosen, line, axis, False), x)
     return apply(chosen, (x,), (axis_of(axis, x.ndim), bool(keepdim)))
 
 
@@ -166,13 +169,15 @@ def _picked(chosen: Any, x: Tensor, axis: int, keepdim: bool) -> tuple[Tensor, T
 
 
 def _along(x: Tensor, axis: Any) -> tuple[Tensor, int]:
-    return (flatten(x), 0) if axis is None else (x, axis_of(axis, x.ndim))
+    if axis is None or not x.ndim:
+        return flatten(x), axis_of(0 if axis is None else axis, 1)
+    return x, axis_of(axis, x.ndim)
 
 
 def _keep(found: Tensor, ndim: int, axis: Any, keepdim: bool) -> Tensor:
     if not keepdim:
         return found
-    if axis is None:
+    if axis is None or not ndim:
         return reshape(found, [1] * ndim)
     return OPS["unsqueeze"](found, axes=(axis_of(axis, ndim),))
 

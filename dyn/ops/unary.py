@@ -201,7 +201,7 @@ def _(g, *, out):
 
 @op(infer=same, promote="float")
 def expm1(x):
-    """e^x - 1, exact near 0 in eager mode. ONNX: Exp, Sub."""
+    """e^x - 1, exact near 0 in eager mode. ONNX: Exp, Add, Tanh, Mul."""
     return kernels.unary("expm1", x)
 
 
@@ -245,7 +245,7 @@ def _(g, *, x):
 
 @op(infer=same, promote="float")
 def log1p(x):
-    """log(1 + x), exact near 0 in eager mode. ONNX: Add, Log."""
+    """log(1 + x), exact near 0 in eager mode. ONNX: Add, Sub, Div, Log, Where."""
     return kernels.unary("log1p", x)
 
 

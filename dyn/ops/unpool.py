@@ -7,14 +7,16 @@ from typing import Any
 from dyn.core.errors import AttributeValueError
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
+from dyn.ops.index import where
 from dyn.ops.infer import product
 from dyn.ops.pool import avg_pool_nd, max_pool_nd
 from dyn.ops.windows import padding_pairs, per_axis
 
 
-def _lp_pool_nd(
+def lp_pool_nd(
     count: int, x: Tensor, norm_type: float, kernel_size: Any, stride: Any, padding: Any, ceil: bool
 ) -> Tensor:
+    """(sum |x| ** p) ** (1 / p) over sliding windows of the last `count` axes, p = `norm_type`."""
     kernel = per_axis("kernel_size", kernel_size, count)
     if not norm_type:
         raise AttributeValueError("norm_type must not be zero")
@@ -26,7 +28,9 @@ def _lp_pool_nd(
     mean = avg_pool_nd(
         count, powers, kernel, stride, padding, exclusive=False, ceil_mode=ceil, divisor=1
     )
-    return OPS["pow"](mean, 1.0 / norm_type)
+    # The root of 0 has no slope; the gradient at 0 is 0.
+    nothing = OPS["equal"](mean, 0)
+    return where(nothing, mean, OPS["pow"](where(nothing, 1, mean), 1.0 / norm_type))
 
 
 def lp_pool1d(
@@ -38,7 +42,7 @@ def lp_pool1d(
     ceil_mode: bool = False,
 ) -> Tensor:
     """(sum |x| ** p) ** (1 / p) over sliding windows of x [N, C, L], p = `norm_type`."""
-    return _lp_pool_nd(1, x, norm_type, kernel_size, stride, padding, ceil_mode)
+    return lp_pool_nd(1, x, norm_type, kernel_size, stride, padding, ceil_mode)
 
 
 def lp_pool2d(
@@ -50,7 +54,7 @@ def lp_pool2d(
     ceil_mode: bool = False,
 ) -> Tensor:
     """(sum |x| ** p) ** (1 / p) over sliding windows of x [N, C, H, W], p = `norm_type`."""
-    return _lp_pool_nd(2, x, norm_type, kernel_size, stride, padding, ceil_mode)
+    return lp_pool_nd(2, x, norm_type, kernel_size, stride, padding, ceil_mode)
 
 
 def _max_unpool_nd(

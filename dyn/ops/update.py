@@ -111,6 +111,37 @@ def momentum_update(lr, *tensors, momentum=0.9, nesterov=False, weight_decay=0.0
     )
 
 
+@update_op("lr", "steps")
+def dampened_update(
+    lr, steps, *tensors, momentum=0.9, dampening=0.0, nesterov=False, weight_decay=0.0,
+    maximize=False,
+):  # fmt: skip
+    """`momentum_update` that takes less of new gradients: v' = momentum * v + (1 - dampening) * g.
+
+    Args:
+        lr: learning rate, 0-d.
+        steps: how many steps were taken, 0-d; of the first one the whole gradient is taken.
+        tensors: n parameters, n gradients, n velocities.
+        dampening: share of the gradient that is left out.
+        momentum, nesterov, weight_decay, maximize: as in `momentum_update`.
+
+    Returns:
+        n new parameters, n new velocities, the number of steps.
+
+    Source: torch.optim.SGD. ONNX: Where, Mul, Add, Sub.
+    """
+    return update(
+        "dampened_update",
+        (lr, steps),
+        tensors,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        dampening=dampening,
+        nesterov=nesterov,
+        maximize=maximize,
+    )
+
+
 @update_op("lr")
 def adagrad_update(lr, *tensors, epsilon=1e-6, weight_decay=0.0, maximize=False):
     """s' = s + g * g; p' = p - lr * g / (sqrt(s') + epsilon).
@@ -131,6 +162,34 @@ def adagrad_update(lr, *tensors, epsilon=1e-6, weight_decay=0.0, maximize=False)
         (lr,),
         tensors,
         weight_decay=weight_decay,
+        epsilon=epsilon,
+        maximize=maximize,
+    )
+
+
+@update_op("lr", "steps")
+def decaying_adagrad_update(
+    lr, steps, *tensors, lr_decay=0.0, epsilon=1e-6, weight_decay=0.0, maximize=False
+):
+    """`adagrad_update` with a learning rate of lr / (1 + steps * lr_decay).
+
+    Args:
+        lr: learning rate of the first step, 0-d.
+        steps: how many steps were taken, 0-d.
+        tensors, epsilon, weight_decay, maximize: as in `adagrad_update`.
+        lr_decay: how fast the learning rate falls.
+
+    Returns:
+        n new parameters, n new sums, the number of steps.
+
+    Source: torch.optim.Adagrad. ONNX: Mul, Add, Sqrt, Div, Sub.
+    """
+    return update(
+        "decaying_adagrad_update",
+        (lr, steps),
+        tensors,
+        weight_decay=weight_decay,
+        lr_decay=lr_decay,
         epsilon=epsilon,
         maximize=maximize,
     )

@@ -13,7 +13,7 @@ from dyn.ops.elementwise import divide, multiply, pow, subtract
 from dyn.ops.index import where
 from dyn.ops.infer import Type, need_float, reduced_axes, reduced_shape
 from dyn.ops.reduce import _max, _min, _sum, spread
-from dyn.ops.unary import abs, cast
+from dyn.ops.unary import abs
 
 
 def _infer_norm(x: Type, *, axes: tuple[int, ...], keepdims: bool) -> Type:
@@ -57,15 +57,15 @@ def norm(x: Tensor, p: Any = None, axis: Any = None, keepdim: bool = False) -> T
         return _max(size, axes=axes, keepdims=keep)
     if p == -math.inf:
         return _min(size, axes=axes, keepdims=keep)
-    if p == 0:
-        return _sum(cast(OPS["not_equal"](x, 0), x.dtype), axes=axes, keepdims=keep)
-    if 0 < p < 1:
+    if p < 1:
         # Powers below 1 rise without bound at 0, where the gradient is 0 too.
         zero = OPS["equal"](x, 0)
-        powers = where(zero, size, pow(where(zero, 1, size), p))
+        powers = where(zero, size if p >= 0 else math.inf, pow(where(zero, 1, size), p))
     else:
         powers = pow(size, p)
     total = _sum(powers, axes=axes, keepdims=keep)
+    if p == 0:
+        return total
     # The root of 0 has no slope; the gradient at 0 is 0, as with p = 2.
     nothing = OPS["equal"](total, 0)
     return where(nothing, total, pow(where(nothing, 1, total), 1 / p))

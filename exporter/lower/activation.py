@@ -24,7 +24,8 @@ def _(b, node):
 @lowers("relu_grad")
 def _(b, node):
     g, out = node.inputs
-    return _keep(b, node, _positive(b, node, out), g)
+    zero = b.const(0, node.dtype)
+    return b.op("Where", b.op("LessOrEqual", out, zero), zero, g)
 
 
 @lowers("leaky_relu")
@@ -62,8 +63,17 @@ def _(b, node):
     return b.op("Where", _positive(b, node, x), g, scaled)
 
 
+def _straight(b, node, slope, offset):
+    """x * slope + offset in [0, 1], for float64: attributes of ONNX have the digits of float32."""
+    x = b.op("Mul", node.x, b.const(slope, node.dtype))
+    x = b.op("Add", x, b.const(offset, node.dtype))
+    return b.op("Clip", x, b.const(0, node.dtype), b.const(1, node.dtype))
+
+
 @lowers("hardsigmoid")
 def _(b, node):
+    if node.dtype.itemsize == 8:
+        return _straight(b, node, node.attrs["slope"], node.attrs["offset"])
     return b.op("HardSigmoid", node.x, alpha=node.attrs["slope"], beta=node.attrs["offset"])
 
 
@@ -76,6 +86,8 @@ def _(b, node):
 
 @lowers("hardswish")
 def _(b, node):
+    if node.dtype.itemsize == 8:
+        return b.op("Mul", node.x, _straight(b, node, 1 / 6, 0.5))
     return b.op("HardSwish", node.x)
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from exporter.registry import lowers
 
 
-def _scaled(b, node, found):
-    return b.op("Mul", found, b.const(node.attrs["value"], node.dtype))
+def _scaled(b, node, x):
+    return b.op("Mul", b.const(node.attrs["value"], node.dtype), x)
 
 
 @lowers("addcmul")
 def _(b, node):
     x, first, second = node.inputs
-    return b.op("Add", x, _scaled(b, node, b.op("Mul", first, second)))
+    return b.op("Add", x, b.op("Mul", _scaled(b, node, first), second))
 
 
 @lowers("addcdiv")
 def _(b, node):
     x, first, second = node.inputs
-    return b.op("Add", x, _scaled(b, node, b.op("Div", first, second)))
+    return b.op("Add", x, b.op("Div", _scaled(b, node, first), second))

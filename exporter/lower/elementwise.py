@@ -108,5 +108,4 @@ def _(b, node):
     apart = b.op("Neg", b.op("Abs", b.op("Sub", x, y)))
     # Equal infinities have no difference, but they are 0 apart.
     apart = b.op("Where", b.op("Equal", x, y), b.const(0, node.dtype), apart)
-    more = b.op("Log", b.op("Add", b.op("Exp", apart), b.const(1, node.dtype)))
-    return b.op("Add", b.op("Max", x, y), more)
+    return b.op("Add", b.op("Max", x, y), b.op("Softplus", apart))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from exporter.lower.unary import log1p
 from exporter.registry import NodeView, lowers
 
 
@@ -12,22 +13,26 @@ def _(b: Any, node: NodeView) -> Any:
     p, y = node.inputs
     one, floor = b.const(1, node.dtype), b.const(-100, node.dtype)
     hit = b.op("Mul", y, b.op("Max", b.op("Log", p), floor))
-    miss = b.op("Max", b.op("Log", b.op("Sub", one, p)), floor)
+    miss = b.op("Max", log1p(b, b.op("Neg", p), node.dtype), floor)
     return b.op("Neg", b.op("Add", hit, b.op("Mul", b.op("Sub", one, y), miss)))
 
 
 @lowers("logistic_cross_entropy")
 def _(b: Any, node: NodeView) -> Any:
     z, y = node.inputs
-    # Softplus of the negative of large z loses nothing: z - y * z is exact where y is 1.
-    rest = b.op("Mul", b.op("Sub", b.const(1, node.dtype), y), z)
-    return b.op("Add", rest, b.op("Softplus", b.op("Neg", z)))
+    # As the kernel: exact where y is 0 or 1, and nothing of an infinite z that is right.
+    zero, size = b.const(0, node.dtype), b.op("Abs", z)
+    miss = b.op("Sub", b.const(1, node.dtype), y)
+    wrong = b.op("Where", b.op("Greater", z, zero), miss, y)
+    rest = b.op("Where", b.op("Equal", wrong, zero), zero, b.op("Mul", wrong, size))
+    return b.op("Add", rest, b.op("Softplus", b.op("Neg", size)))
 
 
 @lowers("kl_div")
 def _(b: Any, node: NodeView) -> Any:
     x, y = node.inputs
     zero = b.const(0, node.dtype)
-    held = b.op("Greater", y, zero)
-    log = b.op("Log", b.op("Where", held, y, b.const(1, node.dtype)))
-    return b.op("Where", held, b.op("Mul", y, b.op("Sub", log, x)), zero)
+    none = b.op("Equal", y, zero)
+    log = b.op("Log", b.op("Where", none, b.const(1, node.dtype), y))
+    nothing = b.op("Where", b.op("IsNaN", x), x, zero)
+    return b.op("Where", none, nothing, b.op("Mul", y, b.op("Sub", log, x)))

@@ -90,19 +90,27 @@ def _(b, node):
 
 @lowers("std")
 def _(b, node):
-    return b.op("Sqrt", _variance(b, node))
+    # In a wider dtype no square overflows or vanishes.
+    if node.dtype.itemsize == 8:
+        return b.op("Sqrt", _variance(b, node, node.x, node.dtype))
+    wide = np.dtype(np.float64 if node.dtype.itemsize == 4 else np.float32)
+    return b.cast(b.op("Sqrt", _variance(b, node, b.cast(node.x, wide), wide)), node.dtype)
 
 
 @lowers("var")
-def _variance(b, node):
+def _(b, node):
+    return _variance(b, node, node.x, node.dtype)
+
+
+def _variance(b, node, x, dtype):
     axes, correction = node.attrs["axes"], node.attrs["correction"]
-    away = b.op("Sub", node.x, b.axes("ReduceMean", node.x, axes))
+    away = b.op("Sub", x, b.axes("ReduceMean", x, axes))
     square = b.op("Mul", away, away)
     if correction == 0:
         return _reduce(b, node, "ReduceMean", square)
     count = product([node.shape[a] for a in axes])
     total = _reduce(b, node, "ReduceSum", square)
     if isinstance(count, int):
-        return b.op("Div", total, b.const(count - correction, node.dtype))
+        return b.op("Div", total, b.const(count - correction, dtype))
     rest = b.op("Sub", b.size(count), b.const(correction, np.int64))
-    return b.op("Div", total, b.cast(rest, node.dtype))
+    return b.op("Div", total, b.cast(rest, dtype))

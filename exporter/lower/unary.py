@@ -61,12 +61,23 @@ def _(b, node):
 
 @lowers("expm1")
 def _(b, node):
-    return b.op("Sub", b.op("Exp", node.x), b.const(1, node.dtype))
+    # tanh(x / 2) * (e^x + 1), which keeps the digits of small x.
+    half = b.op("Tanh", b.op("Mul", node.x, b.const(0.5, node.dtype)))
+    return b.op("Mul", half, b.op("Add", b.op("Exp", node.x), b.const(1, node.dtype)))
+
+
+def log1p(b, x, dtype):
+    """log(1 + x): small x get back what rounding takes from 1 + x."""
+    one, half = b.const(1, dtype), b.const(0.5, dtype)
+    above = b.op("Add", x, one)
+    lost = b.op("Div", b.op("Sub", x, b.op("Sub", above, one)), above)
+    small = b.op("Less", b.op("Abs", x), half)
+    return b.op("Add", b.op("Log", above), b.op("Where", small, lost, b.const(0, dtype)))
 
 
 @lowers("log1p")
 def _(b, node):
-    return b.op("Log", b.op("Add", node.x, b.const(1, node.dtype)))
+    return log1p(b, node.x, node.dtype)
 
 
 @lowers("log2")

@@ -94,6 +94,29 @@ OPTIMIZERS: dict[str, Any] = {
     "rprop": lambda optim, p: optim.Rprop(p, lr=0.05),
     "adagrad": lambda optim, p: optim.Adagrad(p, lr=0.1),
     "adadelta": lambda optim, p: optim.Adadelta(p),
+    "dampened": lambda optim, p: optim.SGD(
+        p, lr=0.05, momentum=0.9, dampening=0.3, weight_decay=0.1
+    ),
+    "dampened_up": lambda optim, p: optim.SGD(
+        [{"params": [p[0]], "dampening": 0.0, "nesterov": True}, {"params": [p[1]]}],
+        lr=0.05, momentum=0.9, dampening=0.3, maximize=True,
+    ),
+    "adagrad_decaying": lambda optim, p: optim.Adagrad(
+        p, lr=0.1, lr_decay=0.2, initial_accumulator_value=0.5, weight_decay=0.1
+    ),
+    "adagrad_groups": lambda optim, p: optim.Adagrad(
+        [{"params": [p[0]], "initial_accumulator_value": 2.0}, {"params": [p[1]], "lr_decay": 0.5}],
+        lr=0.1, maximize=True,
+    ),
+    "rmsprop_centered": lambda optim, p: optim.RMSprop(
+        [{"params": [p[0]], "lr": 0.1}, {"params": [p[1]]}], lr=0.01, centered=True, maximize=True
+    ),
+    "rprop_groups": lambda optim, p: optim.Rprop(
+        [{"params": [p[0]], "lr": 0.1}, {"params": [p[1]]}], lr=0.01
+    ),
+    "adam_up": lambda optim, p: optim.Adam(
+        p, lr=0.05, amsgrad=True, weight_decay=0.1, maximize=True, foreach=True
+    ),
     "groups": lambda optim, p: optim.SGD(
         [{"params": [p[0]], "lr": 0.3}, {"params": [p[1]], "momentum": 0.5}], lr=0.01
     ),

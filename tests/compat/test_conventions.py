@@ -1,5 +1,6 @@
 """Where PyTorch's conventions are more than names: flavours that mix, hooks, groups, loading."""
 
+import contextlib
 import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -167,6 +168,45 @@ def test_a_copy_of_an_optimizer_goes_on_by_itself(copied):
     assert other.state_dict()["state"][0]["step"] == 2
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: torch.optim.SGD([p], lr=0.5, momentum=0.9, dampening=0.25),
+        lambda p: torch.optim.Adagrad([p], lr=0.5, lr_decay=0.5),
+    ],
+)
+def test_counts_of_steps_are_kept(make):
+    def step(p, optimizer):
+        optimizer.zero_grad()
+        (p * p).sum().backward()
+        optimizer.step()
+
+    p = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = make(p)
+    step(p, optimizer)
+    step(p, optimizer)
+    q = nn.Parameter(p.detach().clone())
+    other = make(q)
+    other.load_state_dict(optimizer.state_dict())
+    for _ in range(2):
+        step(p, optimizer)
+        step(q, other)
+    assert torch.equal(p, q)
+
+
+def test_dampening_may_begin_later():
+    p = nn.Parameter(torch.tensor([0.0]))
+    optimizer = torch.optim.SGD([p], lr=1.0, momentum=0.5)
+    for dampening in (0.0, 0.25):
+        optimizer.param_groups[0]["dampening"] = dampening
+        optimizer.zero_grad()
+        p.sum().backward()
+        optimizer.step()
+    assert p.item() == -1 - (0.5 + 0.75)
+    with pytest.raises(ValueError, match="zero dampening"):
+        torch.optim.SGD([p], lr=1.0, momentum=0.5, dampening=0.5, nesterov=True)
+
+
 def test_a_closure_computes_the_loss():
     p = nn.Parameter(torch.tensor([3.0]))
     optimizer = torch.optim.SGD([p], lr=0.5)
@@ -265,3 +305,128 @@ def test_the_default_of_rms_norm_is_the_spacing_of_the_dtype(dtype, eps):
     bound = 2e-3 if dtype is torch.float16 else 1e-6
     for found in (nn.functional.rms_norm(given, (6,)), nn.RMSNorm(6).to(dtype)(given)):
         np.testing.assert_allclose(found.double().detach().numpy(), wanted, rtol=bound)
+
+
+def test_inplace_may_be_given_by_place():
+    x, F = torch.tensor([-1.0, 0.5, 8.0]), nn.functional
+    for name, given in (
+        ("hardsigmoid", ()), ("selu", ()), ("relu6", ()), ("silu", ()), ("mish", ()),
+        ("hardswish", ()), ("celu", (0.5,)), ("elu", (0.5,)), ("leaky_relu", (0.1,)),
+        ("hardtanh", (-0.5, 2.0)), ("threshold", (0.6, 3.0)), ("rrelu", (0.1, 0.3, False)),
+        ("dropout", (0.5, False)),
+    ):  # fmt: skip
+        function = getattr(F, name)
+        assert torch.equal(function(x, *given, True), function(x, *given))
+
+
+def test_gates_take_pytorchs_names():
+    x, F = torch.tensor([[1.0, 2.0], [0.0, 3.0]]), nn.functional
+    np.testing.assert_allclose(F.glu(x, dim=0), [[0.5, 2 / (1 + np.exp(-3))]], 1e-6)
+    drawn = F.gumbel_softmax(logits=x, tau=0.5, hard=True, dim=0)
+    assert torch.equal(drawn.sum(0), torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    "given, wanted",
+    [
+        ({"size_average": False}, "sum"),
+        ({"reduce": False}, "none"),
+        ({"size_average": True}, "mean"),
+        ({"size_average": False, "reduce": True}, "sum"),
+        ({"size_average": None}, "mean"),
+    ],
+)
+def test_given_up_ways_to_reduce_a_loss(given, wanted):
+    x, y, F = torch.randn(4, 3), torch.randn(4, 3), nn.functional
+    label = torch.tensor([0, 2, 1, 1])
+
+    def told():
+        silent = None in given.values()
+        return contextlib.nullcontext() if silent else pytest.warns(UserWarning, match="deprec")
+
+    for function, made, target in (
+        (F.mse_loss, nn.MSELoss, y),
+        (F.cross_entropy, nn.CrossEntropyLoss, label),
+    ):
+        with told():
+            found = function(x, target, **given)
+        with told():
+            layer = made(**given)
+        assert torch.equal(found, function(x, target, reduction=wanted))
+        assert torch.equal(layer(x, target), found)
+
+
+def test_corrections_of_a_variance():
+    x = torch.tensor([1.0, 2.0, 4.0, 9.0])
+    for correction in (0, 1, 2, 3):
+        wanted = np.var(x.numpy()) * 4 / (4 - correction)
+        np.testing.assert_allclose(torch.var(x, correction=correction), wanted, 1e-6)
+        np.testing.assert_allclose(x.std(dim=0, correction=correction), np.sqrt(wanted), 1e-6)
+    with pytest.raises(NotImplementedError, match="whole number"):
+        torch.var(x, correction=0.5)
+
+
+@pytest.mark.parametrize("function", [torch.median, torch.nanmedian])
+def test_equal_medians_share_the_gradient(function):
+    x = torch.tensor([[1.0, 2.0], [2.0, 5.0], [2.0, 0.0]], requires_grad=True)
+    function(x).backward()
+    np.testing.assert_allclose(x.grad, np.array([[0, 1], [1, 0], [1, 0]]) / 3, 1e-6)
+
+
+def test_plateaus_leave_out_tiny_reductions():
+    p = nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([p], lr=0.1)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, eps=0.5)
+    for _ in range(3):
+        schedule.step(1.0)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_pytorchs_words_for_arguments():
+    F, x = nn.functional, torch.randn(1, 2, 6, 6)
+    assert torch.equal(F.softshrink(x, lambd=0.2), F.softshrink(x, 0.2))
+    assert torch.equal(F.hardshrink(input=x, lambd=0.2), F.hardshrink(x, 0.2))
+    values, places = F.adaptive_max_pool2d(x, (2, 3), return_indices=True)
+    assert torch.equal(x.flatten(2).gather(2, places.flatten(2)), values.flatten(2))
+    weight = torch.randn(3, 4, 5)
+    assert F.bilinear(input1=torch.ones(2, 4), input2=torch.ones(2, 5), weight=weight).shape == (
+        2,
+        3,
+    )
+
+
+def test_pieces_of_nothing():
+    x = torch.zeros(0, 3)
+    assert [tuple(p.shape) for p in x.chunk(2)] == [(0, 3), (0, 3)]
+    assert [tuple(p.shape) for p in x.split(4)] == [(0, 3)]
+
+
+def test_covariances_of_one_variable_or_of_no_observations():
+    x = torch.tensor([[1.0, 2.0, 4.0]])
+    assert torch.cov(x).shape == torch.corrcoef(x).shape == ()
+    np.testing.assert_allclose(torch.cov(x), np.cov(x.numpy()[0]), 1e-6)
+    assert torch.isnan(torch.cov(torch.zeros(2, 0))).all()
+
+
+@pytest.mark.parametrize("pool", [nn.LPPool1d, nn.LPPool2d, nn.LPPool3d])
+def test_power_pooling_of_zeros_has_no_slope(pool):
+    axes = int(pool.__name__[-2])
+    x = torch.zeros(1, 1, *[4] * axes, requires_grad=True)
+    pool(2, 2)(x).sum().backward()
+    assert not x.grad.any()
+
+
+@pytest.mark.parametrize("p", [float("inf"), -float("inf")])
+def test_extremes_share_the_gradient_of_a_norm(p):
+    F = nn.functional
+    x = torch.tensor([[2.0, -2.0, 2.0]], requires_grad=True)
+    zero, signs = torch.zeros(1, 3), np.array([[1, -1, 1]]) / 3
+    for function, wanted in (
+        (lambda x: torch.norm(x, p, dim=1), signs),
+        (lambda x: torch.linalg.vector_norm(x, p), signs),
+        (lambda x: F.pairwise_distance(x, zero, p, eps=0.0), signs),
+        (lambda x: torch.dist(x, zero, p), signs),
+        (lambda x: F.normalize(x, p)[0, 0], np.array([[2, 1, -1]]) / 6),
+    ):
+        (found,) = torch.autograd.grad(function(x).sum(), x)
+        np.testing.assert_allclose(found, wanted, 1e-6)

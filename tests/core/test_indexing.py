@@ -89,3 +89,23 @@ def test_in_a_file(tmp_path: Any) -> None:
     x = DATA.reshape(6, 4, 5)
     (out,) = Predictor(file).run(x, AT)
     np.testing.assert_array_equal(out, x[0][:, AT])
+
+
+@pytest.mark.parametrize("truth", [True, False])
+@pytest.mark.parametrize("kind", [bool, np.bool_, lambda t: dyn.to_tensor(np.array(t))])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0, 2)])
+def test_a_single_truth_value_selects_all_or_nothing(truth, kind, shape):
+    a = np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
+    x = dyn.to_tensor(a, stop_gradient=False)
+    found = x[kind(truth)]
+    np.testing.assert_array_equal(found.numpy(), a[truth])
+    (g,) = dyn.grad([found.sum()], [x])
+    np.testing.assert_array_equal(g.numpy(), np.full(shape, truth, np.float32))
+    for value in (7.0, np.full(shape, 5, np.float32)):
+        b, y = a.copy(), dyn.to_tensor(a)
+        b[truth] = value
+        y[kind(truth)] = dyn.to_tensor(value)
+        np.testing.assert_array_equal(y.numpy(), b)
+    if len(shape) == 2 and shape[0]:
+        np.testing.assert_array_equal(x[kind(truth), 1].numpy(), a[1][truth])
+        np.testing.assert_array_equal(x[1, kind(truth)].numpy(), a[1][truth])

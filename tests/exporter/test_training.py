@@ -93,6 +93,8 @@ def test_every_optimizer_steps_in_the_file(tmp_path, name):
         lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1),
         lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
         lambda p: torch.optim.AdamW([{"params": list(p)[:2], "lr": 0.1}], lr=0.01),
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, dampening=0.5, maximize=True),
+        lambda p: torch.optim.Adagrad(p, 0.1, lr_decay=0.5, initial_accumulator_value=0.1),
         lambda p: torch.optim.NAdam(p, 0.01, weight_decay=0.3, decoupled_weight_decay=True),
     ],
 )

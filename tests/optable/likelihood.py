@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tests.optable.case import OpCase, array
@@ -16,7 +18,12 @@ def ref_logistic(z, y):
 
 
 def ref_kl_div(x, y):
-    return np.where(y > 0, y * (np.log(np.where(y > 0, y, 1)) - x), 0)
+    with np.errstate(all="ignore"):
+        return np.where(y == 0, np.where(np.isnan(x), x, 0), y * (np.log(y) - x))
+
+
+def given(*values):
+    return lambda rng, dtype, sizes: np.array(values, dtype)
 
 
 SHARE = array("n", 4, low=0.05, high=0.95)
@@ -40,5 +47,21 @@ ROWS = [
         order=0,
         note="far",
     ),
-    OpCase("kl_div", [array("n", 4), array("n", 4, away=(0.0,))], {}, ref_kl_div, onnx="Log"),
+    OpCase(
+        "logistic_cross_entropy",
+        [given(math.inf, math.inf, -math.inf, -math.inf, math.nan), given(0, 1, 0, 1, 0)],
+        {},
+        lambda z, y: np.array([math.inf, 0, 0, math.inf, math.nan]),
+        order=0,
+        note="infinite",
+    ),
+    OpCase("kl_div", [array("n", 4), array("n", 4, low=0.1)], {}, ref_kl_div, onnx="Log"),
+    OpCase(
+        "kl_div",
+        [given(-0.5, -math.inf, -1, math.nan, -math.inf, 1), given(0, 0, -0.5, 0, 0.5, math.nan)],
+        {},
+        ref_kl_div,
+        order=0,
+        note="edges",
+    ),
 ]

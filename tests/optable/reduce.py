@@ -188,6 +188,14 @@ ROWS = [
     OpCase("std", [X], reference=lambda x: x.std(2, ddof=1), run=lambda x: ops.std(x, 2)),
     OpCase(
         "std",
+        [array("n", 4, low=-1e30, high=1e30)],
+        {"axes": (1,), "keepdims": False, "correction": 1},
+        lambda x, axes, keepdims, correction: x.std(1, ddof=1),
+        order=0,
+        note="huge",
+    ),
+    OpCase(
+        "std",
         [X],
         {"axes": (0, 2), "keepdims": True, "correction": 0},
         lambda x, axes, keepdims, correction: x.std(axes, keepdims=keepdims, ddof=correction),

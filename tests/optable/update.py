@@ -70,6 +70,21 @@ def ref_adagrad(given, p, g, total, *, epsilon):
     return (p - given[0] * g / (np.sqrt(total) + epsilon), total), ()
 
 
+@rowwise(2, 3)
+def ref_dampened(given, p, g, v, *, momentum, dampening, nesterov):
+    lr, steps = given
+    v = momentum * v + (g * (1 - dampening) if steps else g)
+    return (p - lr * (g + momentum * v if nesterov else v), v), (steps + 1,)
+
+
+@rowwise(2, 3)
+def ref_decaying_adagrad(given, p, g, total, *, lr_decay, epsilon):
+    lr, steps = given
+    total = total + g**2
+    lr = lr / (1 + steps * lr_decay)
+    return (p - lr * g / (np.sqrt(total) + epsilon), total), (steps + 1,)
+
+
 @rowwise(1, 4)
 def ref_adadelta(given, p, g, square, update, *, rho, epsilon):
     square = rho * square + (1 - rho) * g**2
@@ -198,6 +213,8 @@ def both(op: str, scalars: list[Any], kinds: tuple[Any, ...], reference: Any, **
     ]
 
 
+STEPS, NO_STEPS = number(4.0), number(0.0)
+"""How many steps were taken."""
 RPROP = {"less": 0.5, "more": 1.2, "least": 0.2, "most": 1.0}
 RMSPROP = {"rho": 0.9, "epsilon": 1e-2, "momentum": 0.8}
 ABOVE = {"low": 4.0, "high": 5.0}
@@ -220,7 +237,19 @@ ROWS = [
     *both("sgd_update", [LR], (), ref_sgd),
     *both("momentum_update", [LR], (FREE,), ref_momentum, momentum=0.8, nesterov=False),
     row("momentum_update", [LR], (FREE,), ref_momentum, "nesterov", momentum=0.8, nesterov=True),
+    *both(
+        "dampened_update", [LR, STEPS], (FREE,), ref_dampened,
+        momentum=0.8, dampening=0.3, nesterov=False,
+    ),
+    row(
+        "dampened_update", [LR, NO_STEPS], (FREE,), ref_dampened, "first",
+        momentum=0.8, dampening=0.3, nesterov=True,
+    ),
     *both("adagrad_update", [LR], (POSITIVE,), ref_adagrad, epsilon=1e-3),
+    *both(
+        "decaying_adagrad_update", [LR, STEPS], (POSITIVE,), ref_decaying_adagrad,
+        lr_decay=0.2, epsilon=1e-3,
+    ),
     *both("adadelta_update", [LR], (POSITIVE,) * 2, ref_adadelta, rho=0.9, epsilon=1e-2),
     *(rmsprop(*flags) for flags in ((1, 0, 0), (1, 1, 0), (0, 0, 1), (1, 1, 1))),
     row("rprop_update", [], (FREE, POSITIVE), ref_rprop, "plain", **RPROP),

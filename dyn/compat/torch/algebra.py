@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from dyn.compat.torch import creation
+from dyn.compat.torch import creation, reduction
 from dyn.compat.torch.tensor import Base
-from dyn.ops import bounds, distance, elementwise, gather, join, linalg, matrix, unary, vector_norm
+from dyn.core.errors import ShapeError
+from dyn.ops import bounds, distance, elementwise, gather, join, linalg, matrix, unary
 from dyn.ops import reduce as sums
 from dyn.ops import shape as ops
 from dyn.ops.creation import arange, meshgrid
 from dyn.ops.index import slice as cut
 from dyn.ops.index import where
+from dyn.ops.infer import axis_of, show
 
 
 def _mixed(input: Any, product: Any, beta: Any, alpha: Any) -> Any:
@@ -62,8 +64,11 @@ def trace(x: Any) -> Any:
 
 def renorm(x: Any, p: float, dim: int, maxnorm: float) -> Any:
     """x, each slice along `dim` scaled down to the p-norm `maxnorm` where it is above."""
-    axes = [axis for axis in range(x.ndim) if axis != dim % x.ndim]
-    sizes = vector_norm.norm(x, p, axes, keepdim=True)
+    if x.ndim < 2:
+        raise ShapeError(f"renorm needs at least 2 axes, got shape {show(x.shape)}")
+    at = axis_of(dim, x.ndim)
+    axes = [axis for axis in range(x.ndim) if axis != at]
+    sizes = reduction.norm(x, p, axes, keepdim=True)
     return x * where(sizes > maxnorm, maxnorm / (sizes + 1e-7), 1.0)
 
 
@@ -121,7 +126,7 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
     rows = ops.reshape(x, [1, -1]) if x.ndim < 2 else x
     if fweights is None and aweights is None:
         apart = weighted = rows - sums.mean(rows, 1, keepdim=True)
-        divisor: Any = rows.shape[1] - correction
+        divisor: Any = max(rows.shape[1] - correction, 0)
     else:
         given = [
             unary.cast(w, rows._array.dtype.name) for w in (fweights, aweights) if w is not None
@@ -134,13 +139,13 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
         spread = 1 if aweights is None else sums.sum(weights * given[-1]) / count
         divisor = bounds.clip(count - correction * spread, 0)
     found = linalg.matmul(weighted, apart, transpose_y=True) / divisor
-    return found if x.ndim == 2 else ops.reshape(found, [])
+    return found if rows.shape[0] != 1 else ops.reshape(found, [])
 
 
 def corrcoef(x: Any) -> Any:
     """Correlations of variables, the rows of x (v, n): (v, v)."""
     found = cov(x)
-    if x.ndim < 2:
+    if found.ndim < 2:
         return found / found
     scale = unary.sqrt(matrix.diagonal(found))
     found = found / ops.unsqueeze(scale, 1) / ops.unsqueeze(scale, 0)
@@ -149,7 +154,7 @@ def corrcoef(x: Any) -> Any:
 
 def _steps(y: Any, x: Any, dx: Any, dim: int) -> Any:
     """The area under each piece of a line through the points."""
-    axis, count = dim % y.ndim, y.shape[dim]
+    axis, count = axis_of(dim, y.ndim), y.shape[dim]
     low = cut(y, [axis], [0], [count - 1])
     high = cut(y, [axis], [1], [count])
     if x is None:
@@ -195,7 +200,7 @@ def pdist(x: Any, p: float = 2.0) -> Any:
         whole = ops.reshape(distance.cdist(x, x), [-1])
         return gather.index_select(whole, Base(first * rows + second), 0)
     apart = gather.index_select(x, Base(first), 0) - gather.index_select(x, Base(second), 0)
-    return vector_norm.norm(apart, p, 1)
+    return reduction.norm(apart, p, 1)
 
 
 def tensors_of(listed: Any) -> list[Any]:

@@ -15,7 +15,7 @@ from dyn.compat.torch import reduction
 from dyn.compat.torch.tensor import Base, flavoured
 from dyn.core.dispatch import cast_to
 from dyn.core.dtype import F32
-from dyn.ops import activation, angles, bounds, compare, elementwise, reduce, unary, vector_norm
+from dyn.ops import activation, angles, bounds, compare, elementwise, reduce, unary
 from dyn.ops import special as cases
 from dyn.ops.control import while_loop
 from dyn.ops.index import promoted, where
@@ -176,7 +176,7 @@ def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Any:
 
 def dist(x: Any, other: Any, p: float = 2) -> Any:
     """The p-norm of x - other, 0-d."""
-    return vector_norm.dist(x, other, p)
+    return reduction.norm(x - other, p)
 
 
 special = SimpleNamespace(

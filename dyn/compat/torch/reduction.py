@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 from dyn.compat.torch.tensor import Tensor
 from dyn.core.dispatch import cast_to
+from dyn.core.modes import is_grad_enabled
 from dyn.core.op import OPS
 from dyn.ops import compare, extremes, reduce, scan, search, shape, softmax, unary, vector_norm
 from dyn.ops import sort as sorts
+from dyn.ops.index import where
 from dyn.ops.infer import reduced_axes
 
 
@@ -111,9 +113,7 @@ def _extreme(function: Any, other: Any, kind: Any, *, largest: bool) -> Any:
             return other(x, dim)
         if dim is None:
             return function(x)
-        if x.ndim:
-            return kind(*search.extreme(x, dim, keepdim, largest))
-        return kind(*search.extreme(shape.reshape(x, [1]), 0, keepdim=False, largest=largest))
+        return kind(*search.extreme(x, dim, keepdim, largest))
 
     along.__name__ = function.__name__
     along.__doc__ = (
@@ -165,7 +165,15 @@ def mode(x: Any, dim: int = -1, keepdim: bool = False) -> Any:
 def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower of the middle values, NaN where one is NaN; with `dim` a pair with where it was."""
     found = sorts.lower_median(x, dim, keepdim)
-    return found[0] if dim is None else MedianResult(*found)
+    return shared(x, found[0]) if dim is None else MedianResult(*found)
+
+
+def shared(x: Any, value: Any) -> Any:
+    """An element of x by its value: all that are equal to it share its gradient."""
+    if x.stop_gradient or not is_grad_enabled():
+        return value
+    above = compare.logical_or(x > value, compare.isnan(x) & compare.isfinite(value))
+    return reduce.amax(where(above, -math.inf, x))
 
 
 def cummax(x: Any, dim: int) -> Any:
@@ -194,9 +202,9 @@ def unique(
 
 
 def norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False) -> Any:
-    """The p-norm of all elements, or along axes; the largest ones share the gradient of p = inf."""
-    if p == math.inf:
-        return reduce.amax(unary.abs(x), dim, keepdim)
+    """The p-norm of all elements, or along axes; extremes share the gradient of p = inf, -inf."""
+    if p in (math.inf, -math.inf):
+        return (reduce.amax if p > 0 else reduce.amin)(unary.abs(x), dim, keepdim)
     return vector_norm.norm(x, 2.0 if p in ("fro", None) else p, dim, keepdim)
 
 

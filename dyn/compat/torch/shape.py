@@ -18,7 +18,7 @@ from dyn.ops import gather as gathers
 from dyn.ops import index as indices
 from dyn.ops import join, matrix, scan, search
 from dyn.ops import shape as ops
-from dyn.ops.infer import same_size, show
+from dyn.ops.infer import axis_of, same_size, show
 from dyn.ops.repeat import repeat_interleave as repeated
 
 
@@ -45,7 +45,7 @@ def view_as(x: Any, other: Any) -> Any:
 def permute(x: Any, *order: Any, dims: Any = None) -> Any:
     """The axes in the given order."""
     order = order if dims is None else (dims,)
-    return ops.transpose(x, [d % x.ndim for d in sizes_of(order)])
+    return ops.transpose(x, [axis_of(d, x.ndim) for d in sizes_of(order)])
 
 
 def transpose(x: Any, dim0: Any, dim1: Any = None) -> Any:
@@ -154,7 +154,7 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
         if sections == 0:
             return tuple(join.parts(x, [0], dim))
         whole, rest = divmod(int(total), int(sections))
-        sections = [sections] * whole + ([rest] if rest else [])
+        sections = [sections] * whole + ([rest] if rest or not whole else [])
     return tuple(join.parts(x, list(sections), dim))
 
 
@@ -163,7 +163,9 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     if chunks < 1:
         raise AttributeValueError(f"chunk: there must be a piece or more, got {chunks}")
     total = int(x.shape[dim])
-    return split(x, max(1, -(-total // chunks)), dim)
+    if not total:
+        return tuple(join.parts(x, [0] * chunks, dim))
+    return split(x, -(-total // chunks), dim)
 
 
 def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
@@ -178,7 +180,7 @@ def narrow(x: Any, dim: int, start: Any, length: Any) -> Any:
 
 def select(x: Any, dim: int, index: int) -> Any:
     """One slice along an axis, without it."""
-    return indices.getitem(x, (slice(None),) * (dim % x.ndim) + (index,))
+    return indices.getitem(x, (slice(None),) * axis_of(dim, x.ndim) + (index,))
 
 
 def flip(x: Any, *axes: Any, dims: Any = None) -> Any:

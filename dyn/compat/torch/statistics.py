@@ -26,6 +26,7 @@ from dyn.ops import (
 from dyn.ops import index as indices
 from dyn.ops import shape as ops
 from dyn.ops import sort as sorts
+from dyn.ops.infer import axis_of
 
 
 def aminmax(x: Any, *, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -83,7 +84,7 @@ def nanquantile(
     if not 0 <= q <= 1:
         raise ValueError(f"q must lie between 0 and 1, got {q}")
     flat = ops.reshape(x, [-1]) if dim is None else x
-    axis = 0 if dim is None else dim % x.ndim
+    axis = 0 if dim is None else axis_of(dim, x.ndim)
     ordered = sorts.sort(flat, axis)
     numbers = compare.logical_not(compare.isnan(flat))
     count = reduce.sum(cast_to(numbers, flat._array.dtype), axis, keepdim=True)
@@ -117,8 +118,10 @@ _BETWEEN: dict[str, Any] = {
 
 def nanmedian(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower of the middle values that are numbers; with `dim` a pair with where it was."""
+    if dim is not None and not x.ndim:
+        return reduction.NanmedianResult(*ops.as_line(lambda line: (*nanmedian(line, dim),), x))
     flat = ops.reshape(x, [-1]) if dim is None else x
-    axis = 0 if dim is None else dim % x.ndim
+    axis = 0 if dim is None else axis_of(dim, x.ndim)
     number = compare.logical_not(compare.isnan(flat))
     order = sorts.argsort(indices.where(number, flat, float("inf")), axis)
     count = reduce.sum(cast_to(number, order._array.dtype), axis, keepdim=True)
@@ -127,7 +130,7 @@ def nanmedian(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     found = gather.take_along_axis(flat, place, axis, broadcast=False)
     if not keepdim or dim is None:
         found, place = ops.squeeze(found, axis), ops.squeeze(place, axis)
-    return found if dim is None else reduction.NanmedianResult(found, place)
+    return reduction.shared(x, found) if dim is None else reduction.NanmedianResult(found, place)
 
 
 def msort(x: Any) -> Any:
@@ -137,7 +140,9 @@ def msort(x: Any) -> Any:
 
 def logcumsumexp(x: Any, dim: int) -> Any:
     """The logarithm of the sum of exponentials so far along an axis, without overflow."""
-    axis, step = dim % x.ndim, 1
+    if not x.ndim:
+        return ops.as_line(logcumsumexp, x, dim)
+    axis, step = axis_of(dim, x.ndim), 1
     count = x.shape[axis]
     while step < count:
         # Sums of 1, 2, 4, ... neighbours: as many passes as the size has binary digits.
@@ -216,7 +221,7 @@ def unique_consecutive(
 ) -> Any:
     """Runs of equal elements (or slices along `dim`) as one each; where each went, how long."""
     flat = ops.reshape(x, [-1]) if dim is None else x
-    axis = 0 if dim is None else dim % x.ndim
+    axis = 0 if dim is None else axis_of(dim, x.ndim)
     count = int(flat.shape[axis])
     later = indices.slice(flat, [axis], [1], [count])
     before = indices.slice(flat, [axis], [0], [count - 1])

@@ -15,11 +15,12 @@ from dyn.core.dispatch import cast_to
 from dyn.ops import bounds, creation, elementwise, extremes, gather, scan, scatter
 from dyn.ops import index as indices
 from dyn.ops import shape as ops
+from dyn.ops.infer import axis_of
 
 
 def _at(dim: int, item: Any, ndim: int) -> tuple[Any, ...]:
     """The index that takes `item` along one axis and all along those before it."""
-    return (*(slice(None),) * (dim % ndim), item)
+    return (*(slice(None),) * axis_of(dim, ndim), item)
 
 
 def _written(x: Any, item: Any, value: Any) -> Any:
@@ -125,7 +126,7 @@ def scatter_reduce(
 
 def _extreme(x: Any, dim: int, index: Any, src: Any, largest: bool, include_self: bool) -> Any:
     """Each place takes the extreme of what comes to it; x may be longer on the other axes."""
-    axis = dim % x.ndim
+    axis = axis_of(dim, x.ndim)
     part = tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(index.shape))
     found = indices.getitem(x, part)
     if not include_self:

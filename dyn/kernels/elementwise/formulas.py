@@ -67,7 +67,8 @@ def gelu(m, x):
 
 
 def gelu_tanh(m, x):
-    return 0.5 * x * (1 + m.tanh(GELU_SLOPE * (x + GELU_CUBIC * x * x * x)))
+    # (1 + tanh u) / 2 is sigmoid(2 u), which keeps the digits of small results.
+    return x * m.sigmoid((2 * GELU_SLOPE) * (x + GELU_CUBIC * x * x * x))
 
 
 def tanh_softplus(m, x):
@@ -154,17 +155,21 @@ def scaled_difference(m, x, y, *, factor):
 
 def binary_cross_entropy(m, p, y):
     hit = m.maximum(m.log(p), -100.0)
-    return -(y * hit + (1 - y) * m.maximum(m.log(1 - p), -100.0))
+    return -(y * hit + (1 - y) * m.maximum(m.log1p(-p), -100.0))
 
 
 def logistic_cross_entropy(m, z, y):
-    # log(1 + e^z) - y * z, with a power that cannot overflow.
-    return m.maximum(z, 0.0) - y * z + m.log1p(m.exp(-m.abs(z)))
+    # log(1 + e^z) - y * z, with a power that cannot overflow. Of an infinite z that is right
+    # nothing is left, though 0 * inf is NaN.
+    size, wrong = m.abs(z), m.where(z > 0, 1 - y, y)
+    return m.where(wrong == 0, 0.0, wrong * size) + m.log1p(m.exp(-size))
 
 
 def kl_div(m, x, y):
-    held = y > 0
-    return m.where(held, y * (m.log(m.where(held, y, 1.0)) - x), 0.0)
+    # Of no probability nothing is left, but NaN; a negative one has no logarithm.
+    none = y == 0
+    nothing = m.where(x == x, 0.0, x)
+    return m.where(none, nothing, y * (m.log(m.where(none, 1.0, y)) - x))
 
 
 def lerp(m, x, y, w):
@@ -183,8 +188,8 @@ _WRITTEN: Any = (
 )  # fmt: skip
 FORMULAS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _WRITTEN} | {
     "abs": lambda m, x: m.abs(x),
-    "addcdiv": lambda m, x, a, b, *, value: x + a / b * value,
-    "addcmul": lambda m, x, a, b, *, value: x + a * b * value,
+    "addcdiv": lambda m, x, a, b, *, value: x + value * a / b,
+    "addcmul": lambda m, x, a, b, *, value: x + value * a * b,
     "acos": lambda m, x: m.acos(x),
     "acosh": lambda m, x: m.acosh(x),
     "add": lambda m, x, y: x + y,

@@ -19,7 +19,7 @@ from dyn.kernels.elementwise.formulas import (
 
 
 def relu_grad(m, g, out):
-    return m.where(out > 0, g, 0.0)
+    return m.where(out <= 0, 0.0, g)
 
 
 def leaky_relu_grad(m, g, x, *, slope):
@@ -62,9 +62,9 @@ def gelu_grad(m, g, x):
 
 def gelu_tanh_grad(m, g, x):
     xx = x * x
-    t = m.tanh(GELU_SLOPE * (x + GELU_CUBIC * x * xx))
-    slope = GELU_SLOPE * (1 + (3 * GELU_CUBIC) * xx)
-    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope)
+    s = m.sigmoid((2 * GELU_SLOPE) * (x + GELU_CUBIC * x * xx))
+    slope = (2 * GELU_SLOPE) * (1 + (3 * GELU_CUBIC) * xx)
+    return g * (s + x * (s * (1 - s)) * slope)
 
 
 def mish_grad(m, g, x):
@@ -87,8 +87,8 @@ def quotient_grad(m, g, y, out):
 
 
 def maximum_grad(m, g, x, y):
-    # Of a tie each operand gets half.
-    return m.where(x > y, g, m.where(x == y, 0.5 * g, 0.0))
+    # Of a tie each operand gets half, of NaN all.
+    return m.where(x < y, 0.0, m.where(x == y, 0.5 * g, g))
 
 
 def product_of_three(m, x, y, z):
@@ -105,12 +105,12 @@ def logistic_cross_entropy_grad(m, g, z, y):
 
 
 def kl_div_grad(m, g, y):
-    return -(g * m.maximum(y, 0.0))
+    return -(g * y)
 
 
 def kl_div_target_grad(m, g, x, y):
-    held = y > 0
-    return m.where(held, g * (m.log(m.where(held, y, 1.0)) + (1 - x)), 0.0)
+    none = y == 0
+    return m.where(none, 0.0, g * (m.log(m.where(none, 1.0, y)) + (1 - x)))
 
 
 def logsumexp_grad(m, g, out, x):

@@ -54,12 +54,17 @@ def mean_grad(g: np.ndarray, shape: tuple[int, ...], axes: Axes, keepdims: bool)
 def extreme_grad(
     g: np.ndarray, x: np.ndarray, out: np.ndarray, axes: Axes, keepdims: bool, shared: bool
 ) -> np.ndarray:
-    """g for the elements that are equal to the extreme; with `shared` an equal part of it each."""
+    """g for the elements that are equal to the extreme; with `shared` an equal part of it each.
+
+    What shares with nobody is NaN: nothing is equal to that.
+    """
     at = elementwise.binary("equal", x, _beside(out, x, axes, keepdims))
+    rest = np.zeros((), g.dtype)
     if shared:
         ties = reductions.sum(elementwise.cast(at, g.dtype), axes, keepdims=keepdims)
         g = elementwise.binary("divide", g, ties)
-    return elementwise.where(at, _beside(g, x, axes, keepdims), np.zeros((), g.dtype))
+        rest = _beside(elementwise.binary("divide", rest, ties), x, axes, keepdims)
+    return elementwise.where(at, _beside(g, x, axes, keepdims), rest)
 
 
 def _scaled_distance(

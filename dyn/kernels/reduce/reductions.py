@@ -44,6 +44,10 @@ def _folded(
     return found.reshape([1 if a in axes else n for a, n in enumerate(x.shape)])
 
 
+_SQUARABLE = 1e-15
+"""Smaller float32 numbers have squares that are too small, or lose digits in a sum of them."""
+
+
 def _count(x: np.ndarray, axes: Axes) -> int:
     return math.prod([x.shape[a] for a in axes])
 
@@ -114,8 +118,19 @@ def var(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarra
 
 
 def std(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarray:
-    """Square root of `var`."""
-    return np.asarray(np.sqrt(var(x, axes, keepdims, correction)))
+    """Square root of `var`; in float32 also where the squares overflow or vanish."""
+    if _is_half(x.dtype):
+        return std(x.astype(_F32), axes, keepdims, correction).astype(x.dtype)
+    out = np.asarray(np.sqrt(var(x, axes, keepdims, correction)))
+    if x.dtype == _F32:
+        lost = ~((out > _SQUARABLE) & (out < np.inf))
+        if lost.any():
+            kept = [a for a in range(x.ndim) if a not in axes]
+            lost = lost.reshape([x.shape[a] for a in kept])
+            rows = x.transpose((*kept, *axes)).reshape(*lost.shape, _count(x, axes))[lost]
+            precise = std(rows.astype(np.float64), (1,), keepdims=False, correction=correction)
+            out.reshape(lost.shape)[lost] = precise
+    return out
 
 
 def norm(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:

@@ -5,12 +5,13 @@ Losses are in `loss_functions.py`; what must not go in here is anything that com
 
 from __future__ import annotations
 
-import functools
+import math
 from typing import Any
 
-from dyn.compat.torch import absent, algebra
+from dyn.compat.torch import absent, algebra, reduction
 from dyn.compat.torch.nn import bag, image_functions, margin
 from dyn.compat.torch.nn import loss_functions as losses
+from dyn.compat.torch.nn.arguments import BEFORE_INPLACE, lenient, renamed
 from dyn.compat.torch.nn.settings import spacing_or
 from dyn.compat.torch.tensor import flavoured, write
 from dyn.core.errors import ShapeError
@@ -19,31 +20,27 @@ from dyn.nn import functional as F
 from dyn.ops import attention as attentions
 from dyn.ops import pool, shape
 from dyn.ops.embedding import rows_of
+from dyn.ops.extremes import maximum
 from dyn.ops.infer import show
 
-_SAME = """celu elu glu gumbel_softmax hardsigmoid hardswish leaky_relu mish prelu relu6 rrelu selu
+_SAME = """celu elu hardsigmoid hardswish leaky_relu mish prelu relu6 rrelu selu
     silu softplus softsign tanh tanhshrink sigmoid bilinear
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
     adaptive_max_pool2d adaptive_max_pool3d conv1d conv2d conv3d pixel_shuffle pixel_unshuffle
     channel_shuffle local_response_norm hardshrink softshrink"""
 """Functions with the same arguments in both."""
 
-_IGNORED = ("inplace", "size_average", "reduce")
-"""Arguments that have no effect: nothing is changed in place, and the others were given up."""
+
+def _glu(input: Any, dim: int = -1) -> Any:
+    """The first half along an axis times the sigmoid of the second."""
+    return F.glu(input, dim)
 
 
-def _lenient(function: Any) -> Any:
-    """A function whose arguments without effect are dropped, with results of our class."""
-    made = flavoured(function)
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            for name in _IGNORED:
-                kwargs.pop(name, None)
-        return made(*args, **kwargs)
-
-    return call
+def _gumbel_softmax(
+    logits: Any, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Any:
+    """Softmax of (logits + Gumbel noise) / tau; `eps` has no effect, as in PyTorch."""
+    return F.gumbel_softmax(logits, tau, hard, dim)
 
 
 def _linear(input: Any, weight: Any, bias: Any = None) -> Any:
@@ -153,7 +150,7 @@ def _dropout(function: Any) -> Any:
         return function(input, p, training=training)
 
     call.__doc__ = function.__doc__
-    return _lenient(call)
+    return lenient(call, 3)
 
 
 def _batch_norm(
@@ -211,7 +208,10 @@ def _rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: Any = 
 
 def _normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
     """Divided by the p-norm along an axis."""
-    return F.normalize(input, p, dim, eps)
+    if abs(p) < math.inf:
+        return F.normalize(input, p, dim, eps)
+    # In PyTorch the largest ones share the gradient.
+    return input / maximum(reduction.norm(input, p, dim, True), eps)
 
 
 def _embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
@@ -311,17 +311,18 @@ def _unfold(
 
 
 for _name in _SAME.split():
-    globals()[_name] = _lenient(getattr(F, _name))
+    globals()[_name] = lenient(renamed(getattr(F, _name)), BEFORE_INPLACE.get(_name))
 for _axes in (1, 2, 3):
     globals()[f"max_pool{_axes}d"] = _max_pool(_axes)
     globals()[f"avg_pool{_axes}d"] = _avg_pool(_axes)
     globals()[f"conv_transpose{_axes}d"] = _conv_transpose(getattr(F, f"conv{_axes}d_transpose"))
 for _name in losses.NAMES:
-    globals()[_name] = _lenient(getattr(losses, _name))
+    globals()[_name] = lenient(getattr(losses, _name))
 
-linear, relu, gelu, hardtanh, threshold, softmax, log_softmax = map(
-    _lenient, (_linear, _relu, _gelu, _hardtanh, _threshold, _softmax, _log_softmax)
+linear, relu, gelu, softmax, log_softmax, glu, gumbel_softmax = map(
+    lenient, (_linear, _relu, _gelu, _softmax, _log_softmax, _glu, _gumbel_softmax)
 )
+hardtanh, threshold = lenient(_hardtanh, 3), lenient(_threshold, 3)
 logsigmoid = flavoured(F.log_sigmoid)
 dropout, dropout2d, dropout3d, alpha_dropout = map(
     _dropout, (F.dropout, F.dropout2d, F.dropout3d, F.alpha_dropout)
@@ -333,14 +334,14 @@ embedding, one_hot, pad, interpolate, unfold = map(
     flavoured, (_embedding, _one_hot, _pad, _interpolate, _unfold)
 )
 scaled_dot_product_attention = flavoured(_attention)
-softmin, dropout1d = _lenient(_softmin), _lenient(_dropout1d)
+softmin, dropout1d = lenient(_softmin), lenient(_dropout1d, 3)
 instance_norm, pdist, embedding_bag = map(
     flavoured, (_instance_norm, algebra.pdist, bag.embedding_bag)
 )
 for _name, _function in image_functions.FUNCTIONS.items():
     globals()[_name] = flavoured(_function)
 for _name in margin.NAMES:
-    globals()[_name] = _lenient(getattr(margin, _name))
+    globals()[_name] = lenient(getattr(margin, _name))
 
 
 def _writing(function: Any) -> Any:

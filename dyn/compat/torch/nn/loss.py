@@ -15,8 +15,9 @@ class _Loss(Module):
     _function: Any
     _inputs: int = 2
 
-    def __init__(self, *args: Any, size_average: Any = None, reduce: Any = None, **settings: Any):
+    def __init__(self, *args: Any, **settings: Any):
         super().__init__()
+        loss_functions.use_reduction(settings)
         defaults = self._defaults()
         given = dict(zip(defaults, args, strict=False)) | settings
         unknown = sorted(set(given) - set(defaults))

@@ -8,8 +8,10 @@ from typing import Any
 
 from dyn.compat.torch.creation import as_tensor
 from dyn.compat.torch.nn.packing import pad_sequence
+from dyn.compat.torch.reduction import norm
 from dyn.core.dispatch import apply
 from dyn.nn import functional as F
+from dyn.ops.bounds import clip
 from dyn.ops.creation import numel
 from dyn.ops.cross_entropy import negative_log_likelihood, softmax_cross_entropy
 from dyn.ops.extremes import maximum
@@ -28,6 +30,19 @@ NAMES = (
     "triplet_margin_loss", "soft_margin_loss", "ctc_loss", "cosine_similarity",
     "pairwise_distance",
 )  # fmt: skip
+
+
+def use_reduction(settings: dict[str, Any]) -> None:
+    """Bring `size_average` and `reduce`, which PyTorch has given up, into `reduction`."""
+    average, reduces = settings.pop("size_average", None), settings.pop("reduce", None)
+    if average is None and reduces is None:
+        return
+    found = "none" if reduces is False else "sum" if average is False else "mean"
+    warnings.warn(
+        f"size_average and reduce args will be deprecated, please use reduction='{found}' instead.",
+        stacklevel=3,
+    )
+    settings["reduction"] = found
 
 
 def cross_entropy(
@@ -201,14 +216,15 @@ def margin_ranking_loss(
     input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean"
 ) -> Any:
     """max(0, -target * (input1 - input2) + margin)."""
-    return F.margin_ranking_loss(input1, input2, target, margin, reduction)
+    return reduce_loss(clip(margin - target * (input1 - input2), 0.0), reduction)
 
 
 def hinge_embedding_loss(
     input: Any, target: Any, margin: float = 1.0, reduction: str = "mean"
 ) -> Any:
-    """input where the target is 1, max(0, margin - input) where it is -1."""
-    return F.hinge_embedding_loss(input, target, margin, reduction)
+    """input where the target is 1, max(0, margin - input) where it is -1, else their sum."""
+    near, far = where(target == -1, 0.0, input), where(target == 1, 0.0, clip(margin - input, 0.0))
+    return reduce_loss(near + far, reduction)
 
 
 def cosine_embedding_loss(
@@ -241,7 +257,7 @@ def pairwise_distance(
     x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Any:
     """The p-norm of the difference of vectors along the last axis."""
-    return F.pairwise_distance(x1, x2, p, eps, keepdim)
+    return norm(x1 - x2 + eps, p, -1, keepdim)
 
 
 def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:

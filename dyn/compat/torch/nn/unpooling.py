@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.compat.torch.nn.module import Module
-from dyn.ops import elementwise, pool, unary, unpool
+from dyn.ops import unpool
 from dyn.ops.windows import per_axis
 
-_POWER = {1: unpool.lp_pool1d, 2: unpool.lp_pool2d}
 _BACK = {1: unpool.max_unpool1d, 2: unpool.max_unpool2d, 3: unpool.max_unpool3d}
 
 
@@ -19,13 +18,7 @@ def lp_pool(
     axes: int, input: Any, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool
 ) -> Any:
     """(sum |x| ** p) ** (1 / p) over windows of the last `axes` axes of [N, C, ...]."""
-    if axes in _POWER:
-        return _POWER[axes](input, norm_type, kernel_size, stride, 0, ceil_mode)
-    powers = elementwise.pow(unary.abs(input), norm_type)
-    means = pool.avg_pool_nd(
-        axes, powers, kernel_size, stride, 0, exclusive=False, ceil_mode=ceil_mode, divisor=1
-    )
-    return elementwise.pow(means, 1.0 / norm_type)
+    return unpool.lp_pool_nd(axes, input, norm_type, kernel_size, stride, 0, ceil_mode)
 
 
 def max_unpool(

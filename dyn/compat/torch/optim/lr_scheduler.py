@@ -288,11 +288,12 @@ class ReduceLROnPlateau(Scheduled):
         threshold_mode: str = "rel",
         cooldown: int = 0,
         min_lr: float = 0.0,
+        eps: float = 1e-8,
     ):
         super().__init__(
             optimizer,
             lambda lr: schedules.ReduceOnPlateau(
-                lr, mode, factor, patience, threshold, threshold_mode, cooldown, min_lr
+                lr, mode, factor, patience, threshold, threshold_mode, cooldown, min_lr, eps
             ),
         )
 

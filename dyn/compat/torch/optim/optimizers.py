@@ -8,7 +8,15 @@ from typing import Any
 from dyn import optimizer
 from dyn.compat.torch.optim.base import TorchOptimizer
 from dyn.core.op import Op
-from dyn.ops.update import momentum_update, sgd_update
+from dyn.core.tensor import Tensor
+from dyn.ops.update import (
+    adagrad_update,
+    dampened_update,
+    decaying_adagrad_update,
+    momentum_update,
+    sgd_update,
+)
+from dyn.optimizer.group import Group
 
 
 def rest(names: str, given: dict[str, Any], **known: Any) -> dict[str, Any]:
@@ -33,9 +41,15 @@ def rest(names: str, given: dict[str, Any], **known: Any) -> dict[str, Any]:
 
 
 class SGD(TorchOptimizer, optimizer.Momentum):
-    """Gradient descent, with momentum if wanted: see `dyn.optimizer.Momentum`."""
+    """Gradient descent, with momentum if wanted: see `dyn.optimizer.Momentum`.
 
-    _settings = {"momentum": "_momentum", "nesterov": "_nesterov"}  # noqa: RUF012
+    With dampening v <- momentum * v + (1 - dampening) * g, but for the first step.
+    """
+
+    _settings = {  # noqa: RUF012
+        "momentum": "_momentum", "nesterov": "_nesterov", "dampening": "_dampening",
+    }  # fmt: skip
+    _dampening = 0.0
     _state_names = {"momentum_buffer": "velocity"}  # noqa: RUF012
     _counts = False
 
@@ -51,9 +65,7 @@ class SGD(TorchOptimizer, optimizer.Momentum):
         maximize: bool = False,
         **unused: Any,
     ):
-        if dampening:
-            raise ValueError("dampening is not available; it must be 0")
-        if nesterov and momentum <= 0:
+        if nesterov and (momentum <= 0 or dampening):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         defaults = {
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
@@ -69,11 +81,36 @@ class SGD(TorchOptimizer, optimizer.Momentum):
         return {"velocity": 0.0} if kept else {}
 
     @property
+    def _counters(self) -> dict[str, float]:  # type: ignore[override]
+        dampened = any(g["momentum"] and g["dampening"] for g in self.param_groups)
+        return {"steps": 0.0} if dampened else {}
+
+    @property
     def _op(self) -> Op:  # type: ignore[override]
-        return momentum_update if self._slots else sgd_update
+        if not self._slots:
+            return sgd_update
+        return dampened_update if self._counters else momentum_update
 
     def _attributes(self) -> dict[str, Any]:
-        return super()._attributes() if self._slots else {}
+        if not self._slots:
+            return {}
+        if not self._counters:
+            return super()._attributes()
+        return {
+            **super()._attributes(),
+            # Without momentum PyTorch takes the gradient as it is.
+            "dampening": float(self._dampening) if self._momentum else 0.0,
+        }
+
+    def _prepare(self, group: Group) -> Tensor:
+        begun = bool(group.slots)
+        lr = super()._prepare(group)
+        if self._counters and not group.counters:
+            group.start({}, {"steps": float(begun)})
+        return lr
+
+    def _counted(self, settings: Mapping[str, Any], steps: int) -> dict[str, float]:
+        return dict.fromkeys(self._counters, float(steps))
 
 
 class _Adam(TorchOptimizer):
@@ -152,9 +189,13 @@ class AdamW(_Adam, optimizer.AdamW):
 
 
 class Adagrad(TorchOptimizer, optimizer.Adagrad):
-    """Steps by the gradient over the root of the sum of its squares so far."""
+    """Steps by the gradient over the root of the sum of its squares so far.
 
-    _settings = {"eps": "_epsilon"}  # noqa: RUF012
+    With `lr_decay` the rate of step t is lr / (1 + (t - 1) * lr_decay).
+    """
+
+    _settings = {"eps": "_epsilon", "lr_decay": "_lr_decay"}  # noqa: RUF012
+    _lr_decay = 0.0
     _state_names = {"sum": "moment"}  # noqa: RUF012
 
     def __init__(
@@ -169,8 +210,11 @@ class Adagrad(TorchOptimizer, optimizer.Adagrad):
         maximize: bool = False,
         **unused: Any,
     ):
-        if lr_decay:
-            raise ValueError("lr_decay is not available; use a scheduler")
+        for name, value in (
+            ("lr_decay", lr_decay), ("initial_accumulator_value", initial_accumulator_value),
+        ):  # fmt: skip
+            if value < 0:
+                raise ValueError(f"Invalid {name} value: {value}")
         defaults = {
             "lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
             "initial_accumulator_value": initial_accumulator_value,
@@ -179,6 +223,27 @@ class Adagrad(TorchOptimizer, optimizer.Adagrad):
         self._start(
             params, defaults, epsilon=eps, initial_accumulator_value=initial_accumulator_value
         )
+
+    @property
+    def _counters(self) -> dict[str, float]:  # type: ignore[override]
+        return {"steps": 0.0} if any(g["lr_decay"] for g in self.param_groups) else {}
+
+    @property
+    def _op(self) -> Op:  # type: ignore[override]
+        return decaying_adagrad_update if self._counters else adagrad_update
+
+    def _attributes(self) -> dict[str, Any]:
+        decay = {"lr_decay": float(self._lr_decay)} if self._counters else {}
+        return {**super()._attributes(), **decay}
+
+    def _prepare(self, group: Group) -> Tensor:
+        lr = super()._prepare(group)
+        if self._counters and not group.counters:
+            group.start({}, {"steps": float(self._steps.get(group.parameters[0], 0))})
+        return lr
+
+    def _counted(self, settings: Mapping[str, Any], steps: int) -> dict[str, float]:
+        return dict.fromkeys(self._counters, float(steps))
 
 
 class Adadelta(TorchOptimizer, optimizer.Adadelta):

@@ -11,6 +11,8 @@ from typing import Any
 from dyn import optimizer
 from dyn.compat.torch.optim.base import TorchOptimizer
 from dyn.compat.torch.optim.optimizers import rest
+from dyn.core.tensor import Tensor
+from dyn.optimizer.group import Group
 
 _BETAS: Any = {"betas": ("_beta1", "_beta2"), "eps": "_epsilon"}
 
@@ -170,4 +172,8 @@ class Rprop(TorchOptimizer, optimizer.Rprop):
             **rest("foreach maximize differentiable capturable", unused, maximize=maximize),
         }  # fmt: skip
         self._start(params, defaults, learning_rate_range=step_sizes, etas=etas)
-        self._slots = {"prevs": 0.0, "learning_rates": float(lr)}
+
+    def _prepare(self, group: Group) -> Tensor:
+        settings = self._owner[group.parameters[0]]
+        self._slots = {"prevs": 0.0, "learning_rates": float(settings["lr"])}
+        return super()._prepare(group)
