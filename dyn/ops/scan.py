@@ -136,7 +136,7 @@ def _running(x: Tensor, axis: int | None, dtype: Any, *, largest: bool) -> tuple
     if axis is None:
         x, axis = flatten(x), 0
     if not x.ndim:
-        return as_line(_running, x, axis, dtype, largest)
+        return as_line(_running, x, axis, dtype, largest=largest)
     values, places = apply(_cummax, (x,), (axis_of(axis, x.ndim), largest))
     return values, cast(places, dtype_attr(dtype))
 

@@ -144,12 +144,12 @@ def resolve_shape(old: Sequence[Any], new: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(sizes)
 
 
-def as_line(function: Any, x: Tensor, *given: Any) -> Any:
+def as_line(function: Any, x: Tensor, *given: Any, **named: Any) -> Any:
     """A function of a number taken as a vector of one element; what it gives are numbers again.
 
     So an axis 0 or -1 may be asked of a 0-d tensor, as in PyTorch.
     """
-    found = function(_reshape(x, shape=(1,)), *given)
+    found = function(_reshape(x, shape=(1,)), *given, **named)
     if isinstance(found, tuple):
         return tuple(_reshape(part, shape=()) for part in found)
     return _reshape(found, shape=())

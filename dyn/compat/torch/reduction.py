@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any, NamedTuple
 
 from dyn.compat.torch.tensor import Tensor
@@ -93,11 +92,13 @@ def _spread(function: Any) -> Any:
         unbiased: bool = True,
         keepdim: bool = False,
         *,
-        correction: int | None = None,
+        correction: float | None = None,
     ) -> Any:
         if isinstance(dim, bool):
             dim, unbiased = None, dim
-        less = int(unbiased) if correction is None else operator.index(correction)
+        less = int(unbiased) if correction is None else int(correction)
+        if correction is not None and correction != less:
+            raise NotImplementedError(f"correction is a whole number here, got {correction}")
         return op(x, axes=reduced_axes(dim, x.ndim), keepdims=bool(keepdim), correction=less)
 
     along.__name__, along.__doc__ = function.__name__, function.__doc__
