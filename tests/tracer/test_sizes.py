@@ -164,3 +164,34 @@ def test_sizes_as_values_that_are_written_and_as_counts() -> None:
 def test_a_size_made_a_plain_int_says_to_leave_int_out():
     with pytest.raises(TraceError, match="leave it out: sizes count like ints"):
         trace(lambda x: x.reshape([int(x.shape[0]), -1]), InputSpec(["n", 2, 3], "float32"))
+
+
+def test_slices_that_a_size_counts_from_the_end() -> None:
+    def last(x: Any, y: Any) -> Any:
+        return x[:, -y.shape[1] :], x[:, : -y.shape[1]], x[:, y.shape[1] - 5 :]
+
+    def written(x: Any, y: Any) -> Any:
+        x = x * 1
+        x[:, -y.shape[1] :] += y
+        return x
+
+    def there_and_back(x: Any, y: Any) -> Any:
+        return x[:, y.shape[1] - 5 :: -1], x[:, -y.shape[1] :].reshape([-1])
+
+    for forward in (last, written, there_and_back):
+        graph = trace(forward, S([2, "t"]), S([2, "u"]), sizes={"t": 9, "u": 4})
+        for t, u in ((9, 4), (7, 1), (20, 3)):
+            x, y = np.arange(2.0 * t, dtype=np.float32).reshape(2, t), np.ones((2, u), np.float32)
+            expected = forward(dyn.to_tensor(x), dyn.to_tensor(y))
+            expected = expected if isinstance(expected, tuple) else (expected,)
+            for a, b in zip(Interpreter(graph).run(x, y), expected, strict=True):
+                np.testing.assert_array_equal(a, b.numpy())
+    outputs = trace(last, S([2, "t"]), S([2, "u"]), sizes={"t": 9, "u": 4}).outputs
+    assert str(outputs[0].shape[1]) == "min(u, t)"
+
+
+def test_the_sign_of_a_size_in_a_slice_is_a_guard_where_it_is_not_known() -> None:
+    graph = trace(lambda x, y: x[y.shape[0] - 5 :], S(["t"]), S(["u"]), sizes={"u": 4})
+    assert [str(guard) for guard in graph.guards] == ["u-5 < 0"]
+    graph = trace(lambda x, y: x[-y.shape[0] :], S(["t"]), S(["u"]))
+    assert graph.guards == []
