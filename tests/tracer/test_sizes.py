@@ -195,3 +195,19 @@ def test_the_sign_of_a_size_in_a_slice_is_a_guard_where_it_is_not_known() -> Non
     assert [str(guard) for guard in graph.guards] == ["u-5 < 0"]
     graph = trace(lambda x, y: x[-y.shape[0] :], S(["t"]), S(["u"]))
     assert graph.guards == []
+
+
+def test_triangles_from_a_dynamic_diagonal() -> None:
+    def forward(new: Any, past: Any) -> Any:
+        steps, before = new.shape[0], past.shape[0]
+        scores = dyn.ones([steps, before + steps]) * new.unsqueeze(1)
+        return scores.triu(before + 1), dyn.tril(scores, diagonal=before - 3)
+
+    graph = trace(forward, S(["new"]), S(["past"]))
+    assert graph.guards == []
+    for new, past in ((1, 1), (3, 9), (5, 2)):
+        a, b = np.arange(1.0, new + 1, dtype=np.float32), np.zeros(past, np.float32)
+        full = np.repeat(a[:, None], new + past, 1)
+        above, below = Interpreter(graph).run(a, b)
+        np.testing.assert_array_equal(above, np.triu(full, past + 1))
+        np.testing.assert_array_equal(below, np.tril(full, past - 3))
