@@ -257,3 +257,29 @@ def test_the_default_of_rms_norm_is_the_spacing_of_the_dtype(dtype, eps):
     bound = 2e-3 if dtype is torch.float16 else 1e-6
     for found in (nn.functional.rms_norm(given, (6,)), nn.RMSNorm(6).to(dtype)(given)):
         np.testing.assert_allclose(found.double().detach().numpy(), wanted, rtol=bound)
+
+
+def test_axes_out_of_range_are_refused():
+    x = torch.zeros(2, 3)
+    assert x.permute(-1, 0).shape == (3, 2) == x.permute(dims=[1, 0]).shape
+    for order in ((2, 1), (0, 2, 1), (0, -3)):
+        with pytest.raises(IndexError, match="out of range for 2 axes"):
+            x.permute(*order)
+
+
+def test_numbers_of_features_below_zero():
+    with pytest.raises(ValueError, match=r"a parameter of Linear cannot have the shape \[2, -3\]"):
+        nn.Linear(-3, 2)
+
+
+def test_warnings_show_the_users_line():
+    x, y = torch.zeros(2, 1), torch.zeros(2)
+    for loss in (nn.functional.mse_loss, nn.MSELoss(), nn.L1Loss()):
+        with pytest.warns(UserWarning, match="Using a target size") as seen:
+            loss(x, y)
+        assert seen[0].filename == __file__
+
+
+def test_a_transposed_convolution_of_too_few_axes():
+    with pytest.raises(ValueError, match=r"conv_transpose: x must have 4 axes, got shape \[3, 8\]"):
+        nn.ConvTranspose2d(3, 4, 3)(torch.zeros(3, 8))
