@@ -131,7 +131,7 @@ def user_folder() -> Path:
 
 
 def private_folder(path: Path) -> None:
-    """Make `path`; OSError if it cannot be written to, or if others may have written to it."""
+    """Make `path`; OSError if that is impossible, or if others may have written to it."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.name == "posix":
         found = path.lstat()
@@ -142,18 +142,32 @@ def private_folder(path: Path) -> None:
         if found.st_mode & 0o022:
             raise PermissionError(f"others may write to {path}")
         if found.st_mode & 0o077:
-            path.chmod(0o700)
+            with contextlib.suppress(OSError):  # on a read-only file system nobody writes
+                path.chmod(0o700)
+
+
+def closed(path: Path) -> str:
+    """Why nothing can be written to a folder; empty if it can."""
     probe = path / f"{uuid.uuid4().hex}.tmp"
-    probe.write_bytes(b"")
-    probe.unlink()
+    try:
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 class Folder:
-    """This process's cache folder, found on first use; `path` is None where nothing is kept."""
+    """This process's cache folder, found on first use; `path` is None where nothing is kept.
+
+    One that can only be read, as in a container whose file system is closed, is read; the warning
+    comes with the first kernel that is not in it.
+    """
 
     def __init__(self) -> None:
         self.path: Path | None = None
         self.problem = ""
+        self.closed = ""
         self.hits = 0
         self.misses = 0
         self.uncached: list[str] = []
@@ -161,6 +175,7 @@ class Folder:
         try:
             path = user_folder() / "kernels"
             private_folder(path)
+            self.closed = closed(path)
             self.path = path
         except (OSError, RuntimeError) as error:
             self.warn(error)
@@ -211,14 +226,18 @@ def cache_info() -> dict[str, Any]:
     """What the kernel cache holds.
 
     Returns:
-        `folder` (path or None), `state` ("ready" or why it is off), `files`, `bytes`, and of this
-        process `hits`, `misses` and `uncached` (names of the kernels that could not be stored).
+        `folder` (path or None), `state` ("ready", "read only" or why it is off), `files`, `bytes`,
+        and of this process `hits`, `misses` and `uncached` (names of the kernels that could not be
+        stored).
     """
     where = folder()
+    state = f"off: {where.problem}" if where.problem else "ready"
+    if where.path is not None and where.closed:
+        state = f"read only: {where.closed}"
     sizes = [size for _, size, path in where.entries() if path.endswith(SUFFIX)]
     return {
         "folder": where.path,
-        "state": f"off: {where.problem}" if where.problem else "ready",
+        "state": state,
         "files": len(sizes),
         "bytes": sum(sizes),
         "hits": where.hits,
