@@ -67,6 +67,8 @@ def _from_start(at: Any, size: Any) -> Any:
 def slice_length(entry: tuple[Any, ...], size: Any) -> Any:
     """Number of elements a slice entry selects from an axis of `size`."""
     _, start, stop, step = entry
+    if start is stop is None and step in (None, 1, -1):
+        return size  # which is not negative, though its expression may not show it
     if step in (None, 1) and stop is None and isinstance(start, Dim) and start < 0:
         return minimum(-start, size)  # the last ones; simpler than size - max(0, size + start)
     low, high, step = slice_bounds(entry, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -211,3 +212,37 @@ def test_triangles_from_a_dynamic_diagonal() -> None:
         above, below = Interpreter(graph).run(a, b)
         np.testing.assert_array_equal(above, np.triu(full, past + 1))
         np.testing.assert_array_equal(below, np.tril(full, past - 3))
+
+
+def test_sizes_as_bounds_shifts_numbers_and_indices() -> None:
+    def forward(x: Any) -> Any:
+        n = x.shape[1]
+        return (
+            x.clip(0, n),
+            x.clip(min=n - 3),
+            dyn.roll(x, n // 2, 1),
+            dyn.where(x > 2, x, n),
+            dyn.to_tensor(n) + x,
+            x[:, [0, n - 1]],
+            copy(x.sum()) + x,
+        )
+
+    graph = trace(forward, S([2, "n"], name="x"))
+    for n in (2, 5, 8):
+        x = np.arange(2.0 * n, dtype=np.float32).reshape(2, n)
+        expected = forward(dyn.to_tensor(x))
+        for given, wanted in zip(Interpreter(graph).run(x), expected, strict=True):
+            np.testing.assert_array_equal(given, wanted.numpy())
+
+
+def test_windows_of_dynamic_sizes_are_all_of_the_plane() -> None:
+    def forward(x: Any) -> Any:
+        y = x[:, :, 1:]
+        n = y.shape[2]
+        pooled = dyn.nn.functional.max_pool1d(y, n), dyn.nn.functional.avg_pool1d(y, n)
+        return (*pooled, dyn.nn.MaxPool1D(n)(y), dyn.nn.functional.avg_pool2d(x[None], [2, n + 1]))
+
+    graph = trace(forward, S([3, 2, "n"], name="x"))
+    assert [list(value.shape) for value in graph.outputs] == [[3, 2, 1]] * 3 + [[1, 3, 1, 1]]
+    with pytest.raises(AttributeValueError, match=r"a window of the dynamic sizes .* must be all"):
+        trace(lambda x: dyn.nn.functional.max_pool1d(x, x.shape[2] // 2), S([3, 2, "n"]))
