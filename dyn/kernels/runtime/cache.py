@@ -130,8 +130,8 @@ def user_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "dyn-onnx"
 
 
-def private_folder(path: Path) -> None:
-    """Make `path`; OSError if that is impossible, or if others may have written to it."""
+def private_folder(path: Path) -> str:
+    """Make `path` and say why it can only be read, if so; OSError if others may write to it."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.name == "posix":
         found = path.lstat()
@@ -142,14 +142,10 @@ def private_folder(path: Path) -> None:
         if found.st_mode & 0o022:
             raise PermissionError(f"others may write to {path}")
         if found.st_mode & 0o077:
-            with contextlib.suppress(OSError):  # on a read-only file system nobody writes
+            with contextlib.suppress(OSError):  # nobody writes to a read-only file system
                 path.chmod(0o700)
-
-
-def closed(path: Path) -> str:
-    """Why nothing can be written to a folder; empty if it can."""
-    probe = path / f"{uuid.uuid4().hex}.tmp"
     try:
+        probe = path / f"{uuid.uuid4().hex}.tmp"
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
@@ -160,8 +156,7 @@ def closed(path: Path) -> str:
 class Folder:
     """This process's cache folder, found on first use; `path` is None where nothing is kept.
 
-    One that can only be read, as in a container whose file system is closed, is read; the warning
-    comes with the first kernel that is not in it.
+    One that can only be read is read; the warning comes with the first kernel that it lacks.
     """
 
     def __init__(self) -> None:
@@ -174,8 +169,7 @@ class Folder:
         self.pruned = False
         try:
             path = user_folder() / "kernels"
-            private_folder(path)
-            self.closed = closed(path)
+            self.closed = private_folder(path)
             self.path = path
         except (OSError, RuntimeError) as error:
             self.warn(error)
@@ -227,13 +221,11 @@ def cache_info() -> dict[str, Any]:
 
     Returns:
         `folder` (path or None), `state` ("ready", "read only" or why it is off), `files`, `bytes`,
-        and of this process `hits`, `misses` and `uncached` (names of the kernels that could not be
-        stored).
+        and of this process `hits`, `misses` and `uncached` (kernels that could not be stored).
     """
     where = folder()
     state = f"off: {where.problem}" if where.problem else "ready"
-    if where.path is not None and where.closed:
-        state = f"read only: {where.closed}"
+    state = f"read only: {where.closed}" if where.closed else state
     sizes = [size for _, size, path in where.entries() if path.endswith(SUFFIX)]
     return {
         "folder": where.path,
