@@ -73,7 +73,16 @@ def _size(count: int) -> str:
 
 
 def warmup() -> int:
-    """Compile the kernels, or load them from the cache, and say how long it took."""
+    """Compile the kernels, or load them from the cache, and say how long it took.
+
+    Returns:
+        0, or 1 where there is no folder to keep them in.
+    """
+    kept = jit.cache_info()
+    if kept["folder"] is None:
+        reason = kept["state"].removeprefix("off: ")
+        print(f"error: compiled kernels cannot be kept: {reason}", file=sys.stderr)
+        return 1
     start = time.perf_counter()
     with tqdm(unit="kernel", desc="compiling", file=sys.stderr, dynamic_ncols=True) as bar:
 

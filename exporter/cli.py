@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 import dyn
 import exporter
-from dyn.core.errors import DynError
+from dyn.core.errors import DynError, user_line
 from dyn.nn.layer import Layer
 from exporter.opset import DEFAULT_OPSET
 from exporter.text import show_text
@@ -235,9 +235,12 @@ def guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Name
     """Errors of the user's as one message on stderr: status 1, or 2 for a wrong command line."""
 
     def inner(arguments: argparse.Namespace) -> int:
+        called = user_line()
         try:
             return run(arguments)
         except (DynError, OSError, exporter.PredictorError) as error:
+            if isinstance(error, DynError) and error.where == called:
+                error.where = None  # the script `dyn`: no line of the user's
             text = error.message if isinstance(error, UsageError) else str(error)
             print(f"error: {text}", file=sys.stderr)
             return 2 if isinstance(error, UsageError) else 1

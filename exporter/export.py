@@ -6,6 +6,7 @@ step is a function of its own with one input and one output that can be printed.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ import onnx
 import onnxruntime
 
 import tracer
+from dyn.nn.layer import Layer
 from exporter import model as files
 from exporter.errors import ExportError
 from exporter.functions import into_functions
@@ -67,7 +69,8 @@ def export(
             onnx's own tests have it (`test_data_set_0`).
         metadata: entries for the file's metadata.
         progress: called with the name of each step when it begins.
-        tracing: more for `tracer.trace`: `sizes`, `output_names`, `layers`, `state`, `optimizers`.
+        tracing: more for `tracer.trace`: `sizes`, `output_names`, `layers`, `state`, `optimizers`;
+            anything else is an argument of the model, given by its name.
 
     Returns:
         What was written and how well it agrees.
@@ -136,6 +139,17 @@ class Traced:
 
 
 _OF_MODEL = ("training", "layers", "state", "optimizers")
+_OPTIONS = (*_OF_MODEL, "sizes", "output_names", "problems")
+"""Arguments of `tracer.trace`; others are arguments of the model."""
+_ELSEWHERE = {
+    "opset_version": "write opset=",
+    "input_names": "write the name into the spec: InputSpec(shape, dtype, name=...)",
+    **dict.fromkeys(
+        ("dynamic_axes", "dynamic_shapes"),
+        "dynamic sizes are names in the shape of a spec: InputSpec(['batch', 3])",
+    ),
+}
+"""Arguments of PyTorch's export, and what stands for them here."""
 
 
 def capture(model: Any, input_spec: Any, **tracing: Any) -> Traced:
@@ -143,9 +157,21 @@ def capture(model: Any, input_spec: Any, **tracing: Any) -> Traced:
     if isinstance(model, Graph):
         return Traced(model, None)
     specs, named = inputs_of(input_spec)
+    for key in [key for key in tracing if key not in _OPTIONS]:
+        if key in _ELSEWHERE and not _takes(model, key):
+            raise ExportError(f"export has no argument {key!r}; {_ELSEWHERE[key]}")
+        named[key] = tracing.pop(key)
     of_model = {key: tracing[key] for key in _OF_MODEL if key in tracing}
     live = tracer.Live(model, *specs, **of_model, **named)
     return Traced(tracer.trace(model, *specs, **tracing, **named), live)
+
+
+def _takes(model: Any, name: str) -> bool:
+    function = model.forward if isinstance(model, Layer) else model
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def inputs_of(input_spec: Any) -> tuple[Sequence[Any], dict[str, Any]]:

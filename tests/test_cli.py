@@ -61,3 +61,11 @@ def test_help_lists_the_commands(capsys):
         cli.main(["--help"])
     text = capsys.readouterr().out
     assert caught.value.code == 0 and "info" in text and "warmup" in text
+
+
+def test_warmup_without_a_folder_to_keep_kernels_in(capsys, monkeypatch):
+    state = {"folder": None, "state": "off: Read-only file system"}
+    monkeypatch.setattr(jit, "cache_info", lambda: state)
+    monkeypatch.setattr(jit, "warmup", lambda progress: pytest.fail("compiled for nothing"))
+    assert cli.main(["warmup"]) == 1
+    assert "cannot be kept: Read-only file system" in capsys.readouterr().err

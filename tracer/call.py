@@ -59,11 +59,14 @@ class Call:
 
 def argument_names(model: Any, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
     """The parameter that each argument is bound to."""
+    if isinstance(model, type) and issubclass(model, Layer):
+        name = model.__name__
+        raise TraceError(f"{name} is a class; pass a model that is made of it, {name}(...)")
     function = model.forward if isinstance(model, Layer) else model
     try:
         bound = inspect.signature(function).bind(*inputs, **kwargs)
     except TypeError as error:
-        raise TraceError(f"the inputs do not fit the forward: {error}") from None
+        raise TraceError(f"the inputs do not fit the forward: {error}{_advice(model)}") from None
     except ValueError:
         return [f"input_{i}" for i in range(len(inputs))] + list(kwargs)
     names: list[str] = []
@@ -75,6 +78,16 @@ def argument_names(model: Any, inputs: Sequence[Any], kwargs: Mapping[str, Any])
         elif parameter.kind is not parameter.VAR_KEYWORD:
             names.append(name)
     return names[: len(inputs)] + list(kwargs)
+
+
+def _advice(model: Any) -> str:
+    """What to do where arguments do not fit."""
+    function = model.forward if isinstance(model, Layer) else model
+    name = getattr(function, "__name__", "forward")
+    return (
+        f"; the model is called as {name}{inspect.signature(function)}, and each tensor it takes "
+        "needs an InputSpec or an example"
+    )
 
 
 class Modes:

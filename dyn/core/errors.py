@@ -59,6 +59,14 @@ def user_line(frame: FrameType | None = None) -> SourceLine | None:
     return None
 
 
+def user_level() -> int:
+    """`stacklevel` of a warning that the caller gives, to show the innermost line of the user's."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and is_ours(frame.f_code.co_filename):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 class DynError(Exception):
     """Base of all errors raised on purpose by dyn, tracer and exporter.
 

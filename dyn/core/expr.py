@@ -133,6 +133,8 @@ class Expr:
 
     def divide_exactly(self, other: Expr) -> Expr | None:
         """The quotient if `other` is a single term that divides every term; else None."""
+        if not self.terms:
+            return self
         if len(other.terms) != 1:
             return Expr({(): 1}) if self == other else None
         ((divisor, coefficient),) = other.terms.items()

@@ -294,6 +294,11 @@ class Tensor(PythonValue):
         memo[id(self)] = out
         return out
 
+    def __copy__(self) -> Tensor:
+        remake, (kind, array, state) = self.__reduce__()
+        # By the op, so that a traced value stays one.
+        return remake(kind, array if array is None else OPS["clone"](self.detach())._array, state)
+
     def __reduce__(self) -> Any:
         keep = ("stop_gradient", "persistable", "_name")
         state = {k: v for k, v in self.__dict__.items() if k in keep}
@@ -340,7 +345,7 @@ def _unpickle(cls: type[Tensor], array: np.ndarray | None, state: dict[str, Any]
 
 
 def to_array(data: Any, dtype: Any = None) -> np.ndarray:
-    """A fresh array from numbers, nested lists (of tensors too), an array or a Tensor.
+    """A fresh array from numbers, sizes, nested lists (of tensors too), an array or a Tensor.
 
     Raises:
         DTypeError: the data is not numeric, or rows differ in length.
@@ -352,7 +357,7 @@ def to_array(data: Any, dtype: Any = None) -> np.ndarray:
             return array
         # By the op, so that a traced value stays one.
         return OPS["cast"](Tensor._of(array), dtype=wanted.name)._array
-    if isinstance(data, (list, tuple)) and _holds_tensor(data):
+    if isinstance(data, (list, tuple, Dim)) and holds_tensor(data):
         return to_array(_joined(data), dtype)
     typed = _has_typed_leaf(data)
     try:
@@ -364,10 +369,10 @@ def to_array(data: Any, dtype: Any = None) -> np.ndarray:
     return array if array.dtype == wanted else dtypes.convert(array, wanted)
 
 
-def _holds_tensor(data: Any) -> bool:
+def holds_tensor(data: Any) -> bool:
     """Whether a Tensor or a symbolic size is in nested lists."""
     if isinstance(data, (list, tuple)):
-        return any(map(_holds_tensor, data))
+        return any(map(holds_tensor, data))
     return isinstance(data, (Tensor, Dim))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from dyn.core.dim import Dim
 from dyn.core.dispatch import apply
 from dyn.core.op import OPS, freeze
 from dyn.core.tensor import Tensor
@@ -21,6 +22,8 @@ def _windows(axes: int, kernel: Any, stride: Any, padding: Any) -> dict[str, Any
     if padding == "SAME":
         return None
     sizes = per_axis("kernel_size", kernel, axes)
+    if any(isinstance(n, Dim) for n in sizes):
+        raise TypeError("the sizes of one trace are not remembered")
     steps = sizes if stride is None else per_axis("stride", stride, axes)
     pads = padding_pairs(padding, (), sizes, steps, (1,) * axes)
     return {"kernel": sizes, "stride": steps, "padding": pads}
@@ -95,7 +98,7 @@ class _MaxPool(_Pool):
             try:
                 attrs = _of_max(self._axes, kernel, stride, padding, self.ceil_mode)
             except TypeError:
-                attrs = None  # a list was put in by hand, which cannot be remembered
+                attrs = None  # a list put in by hand or a dynamic size, which cannot be remembered
             if attrs is not None:
                 return apply(_MAX_POOL, (x,), attrs)
         rest = (self.return_mask, self.ceil_mode)
@@ -150,7 +153,7 @@ class _AvgPool(_Pool):
             try:
                 attrs = _of_avg(self._axes, kernel, stride, padding, self.ceil_mode, self.exclusive)
             except TypeError:
-                attrs = None  # a list was put in by hand, which cannot be remembered
+                attrs = None  # a list put in by hand or a dynamic size, which cannot be remembered
             if attrs is not None:
                 return apply(_AVG_POOL, (x,), attrs)
         if self.divisor_override is not None:

@@ -56,13 +56,21 @@ def slice_bounds(entry: tuple[Any, ...], size: Any) -> tuple[Any, Any, int]:
 
 
 def _clamp(at: Any, size: Any, low: Any, high: Any) -> Any:
-    if isinstance(at, int) and at < 0:
-        at = size + at
-    return maximum(low, minimum(at, high))
+    return maximum(low, minimum(_from_start(at, size), high))
+
+
+def _from_start(at: Any, size: Any) -> Any:
+    """A place counted from the start; one below zero, which a size may be, counts from the end."""
+    return size + at if at < 0 else at
 
 
 def slice_length(entry: tuple[Any, ...], size: Any) -> Any:
     """Number of elements a slice entry selects from an axis of `size`."""
+    _, start, stop, step = entry
+    if start is stop is None and step in (None, 1, -1):
+        return size  # which is not negative, though its expression may not show it
+    if step in (None, 1) and stop is None and isinstance(start, Dim) and start < 0:
+        return minimum(-start, size)  # the last ones; simpler than size - max(0, size + start)
     low, high, step = slice_bounds(entry, size)
     span = high - low if step > 0 else low - high
     count = -(-span // abs(step))

@@ -11,6 +11,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from dyn.core.dim import Dim
 from dyn.core.dispatch import apply, freeze
 from dyn.core.dtype import is_inexact, rank
 from dyn.core.errors import DTypeError
@@ -120,7 +121,7 @@ def clip(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
         x: any shape. Integers with a floating-point bound become floating point.
         min, max: a number, a tensor that broadcasts, or None for no bound.
     """
-    if isinstance(min, Tensor) or isinstance(max, Tensor):
+    if isinstance(min, (Tensor, Dim)) or isinstance(max, (Tensor, Dim)):
         return _clip_between(x, min, max)
     if not is_inexact(x._read().dtype) and any(isinstance(v, float) for v in (min, max)):
         x = add(x, 0.0)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dyn.core.errors import AttributeValueError
+from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.tensor import Tensor
 from dyn.ops.conv import _conv, _conv_transpose
+from dyn.ops.infer import show
 from dyn.ops.pad import _pad
 from dyn.ops.shape import _transpose
 from dyn.ops.windows import padding_pairs, per_axis
@@ -156,6 +157,9 @@ def _conv_transpose_nd(
     last = _is_channels_last(data_format, count)
     if last:
         x = _channels_first(x, count)
+    if x.ndim != count + 2:
+        given = show(tuple(x.shape))
+        raise ShapeError(f"x must have {count + 2} axes, got shape {given}", op="conv_transpose")
     steps, gaps = per_axis("stride", stride, count), per_axis("dilation", dilation, count)
     sizes, kernel = x.shape[2:], tuple(weight.shape[2:])
     pads = padding_pairs(padding, sizes, kernel, steps, gaps)

@@ -16,7 +16,7 @@ from dyn.core.dispatch import apply
 from dyn.core.dtype import BOOL, rank
 from dyn.core.errors import DTypeError, IndexRangeError
 from dyn.core.op import OPS
-from dyn.core.tensor import Tensor
+from dyn.core.tensor import Tensor, holds_tensor
 from dyn.ops.basic_index import FULL, NEW, _getitem, canonical
 from dyn.ops.infer import show
 from dyn.ops.shape import _reshape
@@ -139,6 +139,8 @@ def _as_entry(item: Any) -> Any:
                 f"an index tensor must hold integers or booleans, not {item.dtype.name}"
             )
         return item
+    if isinstance(item, list) and holds_tensor(item):
+        return _as_entry(Tensor(item))
     if isinstance(item, (list, np.ndarray, np.bool_, range)):
         array = np.asarray(item)
         if array.size == 0 and not isinstance(item, np.ndarray):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.core.dim import Dim
 from dyn.core.dispatch import apply, dtype_attr
 from dyn.core.dtype import I64, default_float, rank
 from dyn.core.errors import ShapeError
@@ -65,14 +66,19 @@ def _(g, *, diagonal):
     return _triu(g, diagonal=diagonal)
 
 
+def _whole(diagonal: Any) -> Any:
+    """A diagonal as a number, or as the symbolic size that it is."""
+    return diagonal if isinstance(diagonal, Dim) else int(diagonal)
+
+
 def tril(x: Tensor, diagonal: int = 0) -> Tensor:
     """The lower triangle of the last two axes, up to the `diagonal`-th diagonal; zeros above."""
-    return apply(_tril, (x,), (int(diagonal),))
+    return apply(_tril, (x,), (_whole(diagonal),))
 
 
 def triu(x: Tensor, diagonal: int = 0) -> Tensor:
     """The upper triangle of the last two axes, from the `diagonal`-th diagonal; zeros below."""
-    return apply(_triu, (x,), (int(diagonal),))
+    return apply(_triu, (x,), (_whole(diagonal),))
 
 
 def _infer_diag_embed(x: Type, *, offset: int, beside: float) -> Type:

@@ -50,7 +50,7 @@ def per_axis(name: str, value: Any, count: int) -> tuple[Any, ...]:
     """One positive int per spatial axis, from an int or a sequence of one or `count` ints."""
     if value.__class__ is int and value > 0:
         return (value,) * count
-    listed: list[Any] = [value] if isinstance(value, (int, np.integer)) else list(value)
+    listed: list[Any] = [value] if isinstance(value, (int, np.integer, Dim)) else list(value)
     if any(isinstance(n, bool) or not isinstance(n, (int, np.integer, Dim)) for n in listed):
         raise DTypeError(f"{name} must be an integer or a list of integers, got {value!r}")
     if len(listed) == 1:
@@ -60,6 +60,24 @@ def per_axis(name: str, value: Any, count: int) -> tuple[Any, ...]:
     if any(n < 1 for n in listed):
         raise AttributeValueError(f"{name} must be positive, got {value!r}")
     return tuple(n if isinstance(n, Dim) else int(n) for n in listed)
+
+
+def is_whole(x: Any, kernel: Sequence[Any], padding: Sequence[Any], dilation: Any) -> bool:
+    """Whether a window of dynamic sizes is all of x; False for one of numbers.
+
+    Raises:
+        AttributeValueError: a window of dynamic sizes is not all of x; ONNX has none of those.
+    """
+    if not any(isinstance(n, Dim) for n in kernel):
+        return False
+    sizes, plain = tuple(x.shape[2:]), not any(padding) and all(n == 1 for n in dilation)
+    if plain and all(k == n for k, n in zip(kernel, sizes, strict=True)):
+        return True
+    raise AttributeValueError(
+        f"a window of the dynamic sizes {show(tuple(kernel))} must be all of the spatial sizes "
+        f"{show(sizes)}, without padding and dilation; declare the sizes as numbers, or give "
+        "kernel_size as one"
+    )
 
 
 def padding_pairs(

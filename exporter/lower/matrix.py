@@ -19,7 +19,7 @@ def _(b, node):
 
 
 def _triangle(b, node, upper):
-    return b.op("Trilu", node.x, b.const(np.int64(node.attrs["diagonal"])), upper=upper)
+    return b.op("Trilu", node.x, b.size(node.attrs["diagonal"]), upper=upper)
 
 
 @lowers("tril")

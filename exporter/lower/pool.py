@@ -85,6 +85,13 @@ def _(b: Any, node: NodeView) -> Any:
 def _(b: Any, node: NodeView) -> Any:
     attrs = node.attrs
     padding = attrs["padding"]
+    if is_symbolic(attrs["kernel"]):
+        # Such a window is all of the plane.
+        mean = b.axes("ReduceMean", node.x, range(2, node.rank))
+        if not attrs["divisor"]:
+            return mean
+        count = b.cast(b.size(volume(attrs["kernel"])), node.dtype)
+        return b.op("Mul", mean, b.op("Div", count, b.const(attrs["divisor"], node.dtype)))
     if (
         attrs["ceil_mode"]
         or attrs["divisor"]
@@ -111,6 +118,10 @@ def _(b: Any, node: NodeView) -> Any:
     """A transposed convolution with ones, plane by plane, of each window's share."""
     attrs = node.attrs
     shape, steps, kernel = attrs["x_shape"], attrs["stride"], attrs["kernel"]
+    if is_symbolic(kernel):
+        count = b.const(attrs["divisor"], node.dtype) if attrs["divisor"] else None
+        count = count or b.cast(b.size(volume(kernel)), node.dtype)
+        return b.op("Expand", b.op("Div", node.x, count), b.shape_vector(shape))
     share = b.op("Div", node.x, _counts(b, node, shape[2:]))
     share = b.reshape(share, [volume(shape[:2]), 1, *node.shape[2:]])
     if node.dtype == np.float32:

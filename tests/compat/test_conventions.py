@@ -430,3 +430,55 @@ def test_extremes_share_the_gradient_of_a_norm(p):
     ):
         (found,) = torch.autograd.grad(function(x).sum(), x)
         np.testing.assert_allclose(found, wanted, 1e-6)
+
+
+def test_axes_out_of_range_are_refused():
+    x = torch.zeros(2, 3)
+    assert x.permute(-1, 0).shape == (3, 2) == x.permute(dims=[1, 0]).shape
+    for order in ((2, 1), (0, 2, 1), (0, -3)):
+        with pytest.raises(IndexError, match="out of range for 2 axes"):
+            x.permute(*order)
+
+
+def test_numbers_of_features_below_zero():
+    with pytest.raises(ValueError, match=r"a parameter of Linear cannot have the shape \[2, -3\]"):
+        nn.Linear(-3, 2)
+
+
+def test_warnings_show_the_users_line():
+    x, y = torch.zeros(2, 1), torch.zeros(2)
+    for loss in (nn.functional.mse_loss, nn.MSELoss(), nn.L1Loss()):
+        with pytest.warns(UserWarning, match="Using a target size") as seen:
+            loss(x, y)
+        assert seen[0].filename == __file__
+
+
+def test_a_transposed_convolution_of_too_few_axes():
+    with pytest.raises(ValueError, match=r"conv_transpose: x must have 4 axes, got shape \[3, 8\]"):
+        nn.ConvTranspose2d(3, 4, 3)(torch.zeros(3, 8))
+
+
+def test_averages_that_are_written_to_lists():
+    swa = torch.optim.swa_utils
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    pairs = [
+        (swa.AveragedModel(net, avg_fn=a), swa.AveragedModel(net, multi_avg_fn=b, use_buffers=True))
+        for a, b in (
+            (swa.get_ema_avg_fn(0.9), swa.get_ema_multi_avg_fn(0.9)),
+            (swa.get_swa_avg_fn(), swa.get_swa_multi_avg_fn()),
+        )
+    ]
+    for _ in range(3):
+        with torch.no_grad():
+            net[0].weight.add_(1.0)
+            net[1].running_mean.add_(2.0)
+        for one, many in pairs:
+            one.update_parameters(net)
+            many.update_parameters(net)
+    for one, many in pairs:
+        assert torch.equal(one.module[0].weight, many.module[0].weight)
+        assert not torch.equal(many.module[1].running_mean, net[1].running_mean)
+        assert not torch.equal(one.module[0].weight, net[0].weight)
+    assert torch.allclose(pairs[1][1].module[1].running_mean, torch.full((3,), 4.0))
+    with pytest.raises(ValueError, match="Only one of avg_fn and multi_avg_fn"):
+        swa.AveragedModel(net, avg_fn=swa.get_swa_avg_fn(), multi_avg_fn=swa.get_swa_multi_avg_fn())

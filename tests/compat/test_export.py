@@ -9,11 +9,11 @@ import pytest
 
 import dyn.compat.torch as torch
 from dyn.compat.torch import nn
-from exporter import Predictor, export
+from exporter import Predictor, export, export_training
 from tests.compat.architectures import ARCHITECTURES
 from tests.compat.models import MODELS, call, inputs_of
 from tests.compat.test_against_torch import NETWORKS
-from tracer import TraceError, trace
+from tracer import Interpreter, TraceError, trace
 from tracer.spec import InputSpec
 
 
@@ -181,3 +181,37 @@ def test_a_function_gets_tensors_of_the_class_of_its_examples(tmp_path: Path) ->
         export(positive, path, given)
         (found,) = Predictor(path).run(rows.numpy())
         np.testing.assert_array_equal(found, 4 * np.maximum(rows.numpy(), 0))
+
+
+def test_tensors_made_of_traced_values_stay_traced():
+    x = torch.ones(2, 3)
+    spec = InputSpec([2, "n"], name="x", example=x)
+
+    def forward(x):
+        size = torch.tensor(x.shape[1])
+        return x + torch.tensor(x.sum()) * torch.tensor(size, dtype=torch.float64)
+
+    graph = trace(forward, spec)
+    given = np.arange(8, dtype=np.float32).reshape(2, 4)
+    (out,) = Interpreter(graph).run(given)
+    np.testing.assert_array_equal(out, forward(torch.tensor(given)).numpy())
+    assert torch.tensor(x).dtype == torch.float32 and not torch.tensor(x).requires_grad
+
+
+def test_pooling_over_all_of_a_dynamic_size(tmp_path):
+    net, functional = nn.Conv1d(2, 4, 3), nn.functional
+
+    def loss(x):
+        y = net(x)
+        n = y.shape[2]
+        pooled = functional.avg_pool1d(y, n), functional.max_pool1d(y, n)
+        pooled += (functional.avg_pool2d(y, (4, n), divisor_override=3),)
+        return sum(z.square().mean() for z in pooled)
+
+    spec = InputSpec(["b", 2, "t"], name="x", example=torch.rand(3, 2, 9))
+    for opset in (17, 20):
+        path = tmp_path / "loss.onnx"
+        export(loss, path, spec, opset=opset)
+        export_training(
+            loss, path, spec, optimizer=torch.optim.SGD(net.parameters(), 0.1), opset=opset
+        )

@@ -200,3 +200,12 @@ def test_it_runs_as_a_module() -> None:
     code = "import runpy, sys; sys.argv[1:] = ['show', '--help']; "
     text = run_python(code + "runpy.run_module('exporter.cli', run_name='__main__')")
     assert "onnx file" in text.lower()
+
+
+def test_errors_name_lines_of_models_and_none_of_the_script_dyn(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["export", "cli_models:make", *X, "-o", "m.onnx", "--opset", "12"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith("opsets 17 to 26 are")
+    assert cli.main(["export", "cli_models:make", "--input", "x[2]", "-o", "m.onnx"]) == 1
+    assert "its last size must be 3" in capsys.readouterr().err

@@ -240,3 +240,31 @@ def test_a_fill_of_no_elements_keeps_its_dynamic_sizes(tmp_path: Path) -> None:
     exporter.export(mask, path, InputSpec(["t", 2], "float32", name="x"))
     (found,) = exporter.Predictor(path).run(np.ones((7, 2), np.float32))
     np.testing.assert_array_equal(found, np.full((7, 7), 15, np.float32))
+
+
+def test_triangles_from_a_dynamic_diagonal(tmp_path: Path) -> None:
+    def causal(new: Any, past: Any) -> Any:
+        steps, before = new.shape[0], past.shape[0]
+        return dyn.full([steps, before + steps], 1.0).triu(before + 1) + new.sum()
+
+    path = tmp_path / "causal.onnx"
+    exporter.export(causal, path, [InputSpec(["new"]), InputSpec(["past"])])
+    (found,) = exporter.Predictor(path).run(np.zeros(2, np.float32), np.zeros(3, np.float32))
+    np.testing.assert_array_equal(found, np.triu(np.ones((2, 5), np.float32), 4))
+
+
+def test_arguments_of_the_model_by_name(tmp_path: Path) -> None:
+    def scaled(x: Any, scale: float = 2.0, opset_version: int = 0) -> Any:
+        return x * scale + opset_version
+
+    path = tmp_path / "scaled.onnx"
+    exporter.export(scaled, path, InputSpec(["n"], name="x"), scale=3.0, opset_version=1)
+    assert exporter.Predictor(path).run(np.ones(2, np.float32))[0].tolist() == [4, 4]
+
+
+@pytest.mark.parametrize("name", ["opset_version", "dynamic_axes", "input_names"])
+def test_arguments_that_pytorchs_export_has(lenet: Any, tmp_path: Path, name: str) -> None:
+    with pytest.raises(exporter.ExportError, match=f"export has no argument '{name}'; "):
+        exporter.export(lenet, tmp_path / "m.onnx", IMAGE, **{name: 1})
+    with pytest.raises(TraceError, match=r"unexpected keyword argument 'verbose'; the model is "):
+        exporter.export(lenet, tmp_path / "m.onnx", IMAGE, verbose=True)

@@ -324,6 +324,25 @@ def test_a_full_disk_leaves_the_kernel_uncached(home, monkeypatch):
     assert cache.cache_info()["uncached"] == [f"{__name__}.plus"] * 2
 
 
+def test_a_folder_that_can_only_be_read_is_read(home, monkeypatch):
+    def refuse(path, data):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    kernel(plus)(1, 2)
+    home.chmod(0o755)
+    cache.folder.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", refuse)
+        patch.setattr(Path, "chmod", refuse)
+        assert kernel(plus)(1, 2) == 3
+        info = cache.cache_info()
+        assert (info["hits"], info["misses"], info["uncached"]) == (1, 0, [])
+        assert (info["folder"], info["state"]) == (home, "read only: Read-only file system")
+        with pytest.warns(RuntimeWarning, match="cannot be kept on disk .*Read-only file system"):
+            assert kernel(plus)(1.0, 2) == 3.0
+        assert cache.cache_info()["uncached"] == [f"{__name__}.plus"]
+
+
 def test_the_folder_may_vanish(home):
     kernel(plus)(1, 2)
     shutil.rmtree(home)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -164,3 +165,84 @@ def test_sizes_as_values_that_are_written_and_as_counts() -> None:
 def test_a_size_made_a_plain_int_says_to_leave_int_out():
     with pytest.raises(TraceError, match="leave it out: sizes count like ints"):
         trace(lambda x: x.reshape([int(x.shape[0]), -1]), InputSpec(["n", 2, 3], "float32"))
+
+
+def test_slices_that_a_size_counts_from_the_end() -> None:
+    def last(x: Any, y: Any) -> Any:
+        return x[:, -y.shape[1] :], x[:, : -y.shape[1]], x[:, y.shape[1] - 5 :]
+
+    def written(x: Any, y: Any) -> Any:
+        x = x * 1
+        x[:, -y.shape[1] :] += y
+        return x
+
+    def there_and_back(x: Any, y: Any) -> Any:
+        return x[:, y.shape[1] - 5 :: -1], x[:, -y.shape[1] :].reshape([-1])
+
+    for forward in (last, written, there_and_back):
+        graph = trace(forward, S([2, "t"]), S([2, "u"]), sizes={"t": 9, "u": 4})
+        for t, u in ((9, 4), (7, 1), (20, 3)):
+            x, y = np.arange(2.0 * t, dtype=np.float32).reshape(2, t), np.ones((2, u), np.float32)
+            expected = forward(dyn.to_tensor(x), dyn.to_tensor(y))
+            expected = expected if isinstance(expected, tuple) else (expected,)
+            for a, b in zip(Interpreter(graph).run(x, y), expected, strict=True):
+                np.testing.assert_array_equal(a, b.numpy())
+    outputs = trace(last, S([2, "t"]), S([2, "u"]), sizes={"t": 9, "u": 4}).outputs
+    assert str(outputs[0].shape[1]) == "min(u, t)"
+
+
+def test_the_sign_of_a_size_in_a_slice_is_a_guard_where_it_is_not_known() -> None:
+    graph = trace(lambda x, y: x[y.shape[0] - 5 :], S(["t"]), S(["u"]), sizes={"u": 4})
+    assert [str(guard) for guard in graph.guards] == ["u-5 < 0"]
+    graph = trace(lambda x, y: x[-y.shape[0] :], S(["t"]), S(["u"]))
+    assert graph.guards == []
+
+
+def test_triangles_from_a_dynamic_diagonal() -> None:
+    def forward(new: Any, past: Any) -> Any:
+        steps, before = new.shape[0], past.shape[0]
+        scores = dyn.ones([steps, before + steps]) * new.unsqueeze(1)
+        return scores.triu(before + 1), dyn.tril(scores, diagonal=before - 3)
+
+    graph = trace(forward, S(["new"]), S(["past"]))
+    assert graph.guards == []
+    for new, past in ((1, 1), (3, 9), (5, 2)):
+        a, b = np.arange(1.0, new + 1, dtype=np.float32), np.zeros(past, np.float32)
+        full = np.repeat(a[:, None], new + past, 1)
+        above, below = Interpreter(graph).run(a, b)
+        np.testing.assert_array_equal(above, np.triu(full, past + 1))
+        np.testing.assert_array_equal(below, np.tril(full, past - 3))
+
+
+def test_sizes_as_bounds_shifts_numbers_and_indices() -> None:
+    def forward(x: Any) -> Any:
+        n = x.shape[1]
+        return (
+            x.clip(0, n),
+            x.clip(min=n - 3),
+            dyn.roll(x, n // 2, 1),
+            dyn.where(x > 2, x, n),
+            dyn.to_tensor(n) + x,
+            x[:, [0, n - 1]],
+            copy(x.sum()) + x,
+        )
+
+    graph = trace(forward, S([2, "n"], name="x"))
+    for n in (2, 5, 8):
+        x = np.arange(2.0 * n, dtype=np.float32).reshape(2, n)
+        expected = forward(dyn.to_tensor(x))
+        for given, wanted in zip(Interpreter(graph).run(x), expected, strict=True):
+            np.testing.assert_array_equal(given, wanted.numpy())
+
+
+def test_windows_of_dynamic_sizes_are_all_of_the_plane() -> None:
+    def forward(x: Any) -> Any:
+        y = x[:, :, 1:]
+        n = y.shape[2]
+        pooled = dyn.nn.functional.max_pool1d(y, n), dyn.nn.functional.avg_pool1d(y, n)
+        return (*pooled, dyn.nn.MaxPool1D(n)(y), dyn.nn.functional.avg_pool2d(x[None], [2, n + 1]))
+
+    graph = trace(forward, S([3, 2, "n"], name="x"))
+    assert [list(value.shape) for value in graph.outputs] == [[3, 2, 1]] * 3 + [[1, 3, 1, 1]]
+    with pytest.raises(AttributeValueError, match=r"a window of the dynamic sizes .* must be all"):
+        trace(lambda x: dyn.nn.functional.max_pool1d(x, x.shape[2] // 2), S([3, 2, "n"]))

@@ -93,6 +93,10 @@ def test_a_size_may_be_an_output() -> None:
 def test_what_does_not_fit_the_forward() -> None:
     with pytest.raises(TraceError, match="do not fit the forward: missing a required argument"):
         trace(Mlp())
+    with pytest.raises(TraceError, match=r"called as forward\(image.*an InputSpec or an example"):
+        trace(Mlp())
+    with pytest.raises(TraceError, match=r"Mlp is a class; pass a model that is made of it, Mlp\("):
+        trace(Mlp, S([2]))
     with pytest.raises(TraceError, match="must return a tensor"):
         trace(lambda x: None, S([2]))
     with pytest.raises(TraceError, match="int cannot be called"):

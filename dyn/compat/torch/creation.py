@@ -10,6 +10,7 @@ from dyn.compat.torch.generator import drawing
 from dyn.compat.torch.tensor import LEGACY, Base, Tensor, of_name_or, own
 from dyn.compat.torch.types import INTEGERS, need_cpu
 from dyn.core.dtype import as_numpy
+from dyn.core.op import OPS
 from dyn.ops import creation as ops
 from dyn.ops import matrix
 from dyn.ops import random as draws
@@ -35,7 +36,7 @@ def tensor(
     data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any
 ) -> Tensor:
     """A tensor of numbers, nested lists or an array, copied; floats become the default dtype."""
-    value = np.array(data._read()) if isinstance(data, Base) else data
+    value = OPS["clone"](data.detach()) if isinstance(data, Base) else data
     wanted = None if dtype is None else of_name_or(dtype)
     if wanted is not None and not isinstance(value, np.ndarray):
         _need_to_fit(value, as_numpy(wanted))

@@ -45,7 +45,7 @@ def view_as(x: Any, other: Any) -> Any:
 def permute(x: Any, *order: Any, dims: Any = None) -> Any:
     """The axes in the given order."""
     order = order if dims is None else (dims,)
-    return ops.transpose(x, [axis_of(d, x.ndim) for d in sizes_of(order)])
+    return ops.transpose(x, sizes_of(order))
 
 
 def transpose(x: Any, dim0: Any, dim1: Any = None) -> Any:

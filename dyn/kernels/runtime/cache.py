@@ -130,8 +130,8 @@ def user_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "dyn-onnx"
 
 
-def private_folder(path: Path) -> None:
-    """Make `path`; OSError if it cannot be written to, or if others may have written to it."""
+def private_folder(path: Path) -> str:
+    """Make `path` and say why it can only be read, if so; OSError if others may write to it."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.name == "posix":
         found = path.lstat()
@@ -142,25 +142,34 @@ def private_folder(path: Path) -> None:
         if found.st_mode & 0o022:
             raise PermissionError(f"others may write to {path}")
         if found.st_mode & 0o077:
-            path.chmod(0o700)
-    probe = path / f"{uuid.uuid4().hex}.tmp"
-    probe.write_bytes(b"")
-    probe.unlink()
+            with contextlib.suppress(OSError):  # nobody writes to a read-only file system
+                path.chmod(0o700)
+    try:
+        probe = path / f"{uuid.uuid4().hex}.tmp"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 class Folder:
-    """This process's cache folder, found on first use; `path` is None where nothing is kept."""
+    """This process's cache folder, found on first use; `path` is None where nothing is kept.
+
+    One that can only be read is read; the warning comes with the first kernel that it lacks.
+    """
 
     def __init__(self) -> None:
         self.path: Path | None = None
         self.problem = ""
+        self.closed = ""
         self.hits = 0
         self.misses = 0
         self.uncached: list[str] = []
         self.pruned = False
         try:
             path = user_folder() / "kernels"
-            private_folder(path)
+            self.closed = private_folder(path)
             self.path = path
         except (OSError, RuntimeError) as error:
             self.warn(error)
@@ -211,14 +220,16 @@ def cache_info() -> dict[str, Any]:
     """What the kernel cache holds.
 
     Returns:
-        `folder` (path or None), `state` ("ready" or why it is off), `files`, `bytes`, and of this
-        process `hits`, `misses` and `uncached` (names of the kernels that could not be stored).
+        `folder` (path or None), `state` ("ready", "read only" or why it is off), `files`, `bytes`,
+        and of this process `hits`, `misses` and `uncached` (kernels that could not be stored).
     """
     where = folder()
+    state = f"off: {where.problem}" if where.problem else "ready"
+    state = f"read only: {where.closed}" if where.closed else state
     sizes = [size for _, size, path in where.entries() if path.endswith(SUFFIX)]
     return {
         "folder": where.path,
-        "state": f"off: {where.problem}" if where.problem else "ready",
+        "state": state,
         "files": len(sizes),
         "bytes": sum(sizes),
         "hits": where.hits,

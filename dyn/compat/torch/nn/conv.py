@@ -8,6 +8,7 @@ from typing import Any
 from dyn.compat.torch.nn.linear import even, finish
 from dyn.compat.torch.nn.module import Mixin, Module
 from dyn.compat.torch.nn.settings import AxisSetting, Setting
+from dyn.compat.torch.nn.unbatched import layer_of_single
 from dyn.nn import conv
 
 
@@ -122,25 +123,31 @@ def _volume(kernel: Any, axes: int) -> int:
     return math.prod(kernel) if isinstance(kernel, (tuple, list)) else kernel**axes
 
 
+@layer_of_single(1)
 class Conv1d(_Forward, conv.Conv1D, Module):
     """Cross-correlation of [N, C, L] with learned filters: see `dyn.nn.Conv2D`."""
 
 
+@layer_of_single(2)
 class Conv2d(_Forward, conv.Conv2D, Module):
     """Cross-correlation of [N, C, H, W] with learned filters: see `dyn.nn.Conv2D`."""
 
 
+@layer_of_single(3)
 class Conv3d(_Forward, conv.Conv3D, Module):
     """Cross-correlation of [N, C, D, H, W] with learned filters: see `dyn.nn.Conv2D`."""
 
 
+@layer_of_single(1)
 class ConvTranspose1d(_Transposed, conv.Conv1DTranspose, Module):
     """The transpose of `Conv1d`: see `dyn.nn.Conv2DTranspose`."""
 
 
+@layer_of_single(2)
 class ConvTranspose2d(_Transposed, conv.Conv2DTranspose, Module):
     """The transpose of `Conv2d`: see `dyn.nn.Conv2DTranspose`."""
 
 
+@layer_of_single(3)
 class ConvTranspose3d(_Transposed, conv.Conv3DTranspose, Module):
     """The transpose of `Conv3d`: see `dyn.nn.Conv2DTranspose`."""

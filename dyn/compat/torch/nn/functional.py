@@ -13,6 +13,7 @@ from dyn.compat.torch.nn import bag, image_functions, margin
 from dyn.compat.torch.nn import loss_functions as losses
 from dyn.compat.torch.nn.arguments import BEFORE_INPLACE, lenient, renamed
 from dyn.compat.torch.nn.settings import spacing_or
+from dyn.compat.torch.nn.unbatched import function_of_single
 from dyn.compat.torch.tensor import flavoured, write
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS
@@ -342,6 +343,17 @@ for _name, _function in image_functions.FUNCTIONS.items():
     globals()[_name] = flavoured(_function)
 for _name in margin.NAMES:
     globals()[_name] = lenient(getattr(margin, _name))
+for _axes in (1, 2, 3):
+    for _name in (
+        "conv", "conv_transpose", "max_pool", "avg_pool", "lp_pool", "adaptive_avg_pool",
+        "adaptive_max_pool",
+    ):  # fmt: skip
+        _function = globals()[f"{_name}{_axes}d"]
+        globals()[f"{_name}{_axes}d"] = function_of_single(_axes, _function)
+    _function = globals()[f"max_unpool{_axes}d"]
+    globals()[f"max_unpool{_axes}d"] = function_of_single(_axes, _function, 2)
+for _name, _axes in (("pixel_shuffle", 2), ("pixel_unshuffle", 2), ("unfold", 2), ("fold", 1)):
+    globals()[_name] = function_of_single(_axes, globals()[_name])
 
 
 def _writing(function: Any) -> Any:

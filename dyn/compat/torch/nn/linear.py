@@ -14,7 +14,7 @@ from dyn.ops.embedding import rows_of
 
 def even(fan_in: int) -> init.Uniform:
     """Where PyTorch's products start: evenly within 1 / sqrt(fan_in)."""
-    bound = 1.0 / math.sqrt(fan_in) if fan_in else 0.0
+    bound = 1.0 / math.sqrt(fan_in) if fan_in > 0 else 0.0
     return init.Uniform(-bound, bound)
 
 

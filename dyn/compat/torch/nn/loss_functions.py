@@ -10,6 +10,7 @@ from dyn.compat.torch.creation import as_tensor
 from dyn.compat.torch.nn.packing import pad_sequence
 from dyn.compat.torch.reduction import norm
 from dyn.core.dispatch import apply
+from dyn.core.errors import user_level
 from dyn.nn import functional as F
 from dyn.ops.bounds import clip
 from dyn.ops.creation import numel
@@ -135,7 +136,7 @@ def _broadcast(input: Any, target: Any) -> tuple[Any, Any]:
         f"Using a target size ({target.shape}) that is different to the input size "
         f"({input.shape}). This will likely lead to incorrect results due to broadcasting. "
         "Please ensure they have the same size.",
-        stacklevel=4,
+        stacklevel=user_level(),
     )
     first, second = broadcast_tensors([input, target])
     return first, second

@@ -9,6 +9,7 @@ import numpy as np
 from dyn.compat.torch.nn.linear import finish
 from dyn.compat.torch.nn.module import Mixin, Module
 from dyn.compat.torch.nn.settings import Setting, spacing_or
+from dyn.compat.torch.nn.unbatched import layer_of_single
 from dyn.compat.torch.tensor import Base
 from dyn.core.dispatch import scalar
 from dyn.nn import functional as F
@@ -164,6 +165,8 @@ class GroupNorm(group_norm.GroupNorm, Module):
 class _InstanceNorm(Mixin):
     """Normalisation of single channels; running statistics are not kept, as by default there."""
 
+    _axes: int
+
     def __init__(
         self,
         num_features: int,
@@ -188,6 +191,9 @@ class _InstanceNorm(Mixin):
         finish(self, device, dtype)
 
     def forward(self, input: Any) -> Any:
+        if input.ndim != self._axes + 2:
+            wanted = f"{self._axes + 1}D or {self._axes + 2}D"
+            raise ValueError(f"expected {wanted} input (got {input.ndim}D input)")
         return F.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
 
     def extra_repr(self) -> str:
@@ -197,16 +203,25 @@ class _InstanceNorm(Mixin):
         )
 
 
+@layer_of_single(1)
 class InstanceNorm1d(_InstanceNorm, group_norm.InstanceNorm1D, Module):
     """Normalises each channel of each sample of [N, C, L]."""
 
+    _axes = 1
 
+
+@layer_of_single(2)
 class InstanceNorm2d(_InstanceNorm, group_norm.InstanceNorm2D, Module):
     """Normalises each channel of each sample of [N, C, H, W]."""
 
+    _axes = 2
 
+
+@layer_of_single(3)
 class InstanceNorm3d(_InstanceNorm, group_norm.InstanceNorm3D, Module):
     """Normalises each channel of each sample of [N, C, D, H, W]."""
+
+    _axes = 3
 
 
 class RMSNorm(group_norm.RMSNorm, Module):

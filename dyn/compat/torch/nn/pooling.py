@@ -6,6 +6,7 @@ from typing import Any
 
 from dyn.compat.torch.nn.module import Mixin, Module
 from dyn.compat.torch.nn.settings import Setting
+from dyn.compat.torch.nn.unbatched import layer_of_single
 from dyn.nn import adaptive, pooling
 from dyn.ops.pool import max_pool_nd
 
@@ -44,14 +45,17 @@ class _MaxPool(Mixin):
         )
 
 
+@layer_of_single(1)
 class MaxPool1d(_MaxPool, pooling.MaxPool1D, Module):
     """Maximum over sliding windows of [N, C, L]."""
 
 
+@layer_of_single(2)
 class MaxPool2d(_MaxPool, pooling.MaxPool2D, Module):
     """Maximum over sliding windows of [N, C, H, W]."""
 
 
+@layer_of_single(3)
 class MaxPool3d(_MaxPool, pooling.MaxPool3D, Module):
     """Maximum over sliding windows of [N, C, D, H, W]."""
 
@@ -88,26 +92,32 @@ class _AvgPool(Mixin):
         return "kernel_size={}, stride={}, padding={}".format(*shown)
 
 
+@layer_of_single(1)
 class AvgPool1d(_AvgPool, pooling.AvgPool1D, Module):
     """Mean over sliding windows of [N, C, L]."""
 
 
+@layer_of_single(2)
 class AvgPool2d(_AvgPool, pooling.AvgPool2D, Module):
     """Mean over sliding windows of [N, C, H, W]."""
 
 
+@layer_of_single(3)
 class AvgPool3d(_AvgPool, pooling.AvgPool3D, Module):
     """Mean over sliding windows of [N, C, D, H, W]."""
 
 
+@layer_of_single(1)
 class AdaptiveAvgPool1d(adaptive.AdaptiveAvgPool1D, Module):
     """Means of [N, C, L] over as many windows as `output_size` says."""
 
 
+@layer_of_single(2)
 class AdaptiveAvgPool2d(adaptive.AdaptiveAvgPool2D, Module):
     """Means of [N, C, H, W] over windows that cover it evenly."""
 
 
+@layer_of_single(3)
 class AdaptiveAvgPool3d(adaptive.AdaptiveAvgPool3D, Module):
     """Means of [N, C, D, H, W] over windows that cover it evenly."""
 
@@ -123,13 +133,16 @@ class _AdaptiveMax(Mixin):
         return f"output_size={self.output_size}"
 
 
+@layer_of_single(1)
 class AdaptiveMaxPool1d(_AdaptiveMax, adaptive.AdaptiveMaxPool1D, Module):
     """Maxima of [N, C, L] over as many windows as `output_size` says."""
 
 
+@layer_of_single(2)
 class AdaptiveMaxPool2d(_AdaptiveMax, adaptive.AdaptiveMaxPool2D, Module):
     """Maxima of [N, C, H, W] over windows that cover it evenly."""
 
 
+@layer_of_single(3)
 class AdaptiveMaxPool3d(_AdaptiveMax, adaptive.AdaptiveMaxPool3D, Module):
     """Maxima of [N, C, D, H, W] over windows that cover it evenly."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.compat.torch.nn.module import Module
+from dyn.compat.torch.nn.unbatched import layer_of_single
 from dyn.nn import functional as F
 from dyn.nn import rearrange
 
@@ -48,6 +49,7 @@ class UpsamplingBilinear2d(Upsample):
         super().__init__(size, scale_factor, "bilinear", align_corners=True)
 
 
+@layer_of_single(2)
 class PixelShuffle(rearrange.PixelShuffle, Module):
     """Channels become pixels."""
 
@@ -59,6 +61,7 @@ class PixelShuffle(rearrange.PixelShuffle, Module):
         return f"upscale_factor={self.upscale_factor}"
 
 
+@layer_of_single(2)
 class PixelUnshuffle(rearrange.PixelUnshuffle, Module):
     """Pixels become channels."""
 
@@ -81,6 +84,7 @@ class ChannelShuffle(rearrange.ChannelShuffle, Module):
         return f"groups={self.groups}"
 
 
+@layer_of_single(1)
 class Fold(Module):
     """Patches given as columns, added up in their places."""
 
@@ -108,6 +112,7 @@ class Fold(Module):
         )
 
 
+@layer_of_single(2)
 class Unfold(Module):
     """Patches as columns."""
 

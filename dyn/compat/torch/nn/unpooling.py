@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.compat.torch.nn.module import Module
+from dyn.compat.torch.nn.unbatched import layer_of_single
 from dyn.ops import unpool
 from dyn.ops.windows import per_axis
 
@@ -57,18 +58,21 @@ class _LPPool(Module):
         )
 
 
+@layer_of_single(1)
 class LPPool1d(_LPPool):
     """(sum |x| ** p) ** (1 / p) over sliding windows of [N, C, L]."""
 
     _axes = 1
 
 
+@layer_of_single(2)
 class LPPool2d(_LPPool):
     """(sum |x| ** p) ** (1 / p) over sliding windows of [N, C, H, W]."""
 
     _axes = 2
 
 
+@layer_of_single(3)
 class LPPool3d(_LPPool):
     """(sum |x| ** p) ** (1 / p) over sliding windows of [N, C, D, H, W]."""
 
@@ -94,18 +98,21 @@ class _MaxUnpool(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
+@layer_of_single(1, 2)
 class MaxUnpool1d(_MaxUnpool):
     """Undoes maximum pooling of [N, C, L]: zeros where no maximum was."""
 
     _axes = 1
 
 
+@layer_of_single(2, 2)
 class MaxUnpool2d(_MaxUnpool):
     """Undoes maximum pooling of [N, C, H, W]: zeros where no maximum was."""
 
     _axes = 2
 
 
+@layer_of_single(3, 2)
 class MaxUnpool3d(_MaxUnpool):
     """Undoes maximum pooling of [N, C, D, H, W]: zeros where no maximum was."""
 

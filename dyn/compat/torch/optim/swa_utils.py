@@ -23,8 +23,31 @@ def get_ema_avg_fn(decay: float = 0.999) -> Callable[[Any, Any, Any], Any]:
     return average
 
 
+def get_swa_avg_fn() -> Callable[[Any, Any, Any], Any]:
+    """An average in which all updates count alike."""
+    return _mean
+
+
+def get_ema_multi_avg_fn(decay: float = 0.999) -> Callable[[Any, Any, Any], None]:
+    """`get_ema_avg_fn` for lists of tensors, of which the first is written to."""
+    return _each(get_ema_avg_fn(decay))
+
+
+def get_swa_multi_avg_fn() -> Callable[[Any, Any, Any], None]:
+    """`get_swa_avg_fn` for lists of tensors, of which the first is written to."""
+    return _each(_mean)
+
+
 def _mean(averaged: Any, current: Any, count: Any) -> Any:
     return averaged + (current - averaged) / (count + 1)
+
+
+def _each(average: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], None]:
+    def write(averaged: Iterable[Any], current: Iterable[Any], count: Any) -> None:
+        for kept, now in zip(averaged, current, strict=True):
+            kept.copy_(average(kept.detach(), now.detach(), count))
+
+    return write
 
 
 class AveragedModel(Module):
@@ -35,7 +58,12 @@ class AveragedModel(Module):
         device: the CPU.
         avg_fn: the new average from the old one, the current value and the number of updates; by
             default all updates count alike.
+        multi_avg_fn: writes the new averages to a list of the old ones; it is given that list, one
+            of the current values and the number of updates.
         use_buffers: average buffers too, instead of copying them.
+
+    Raises:
+        ValueError: both functions are given.
     """
 
     def __init__(
@@ -43,12 +71,16 @@ class AveragedModel(Module):
         model: Module,
         device: Any = None,
         avg_fn: Callable[[Any, Any, Any], Any] | None = None,
+        multi_avg_fn: Callable[[Any, Any, Any], None] | None = None,
         use_buffers: bool = False,
     ):
         super().__init__()
+        if avg_fn is not None and multi_avg_fn is not None:
+            raise ValueError("Only one of avg_fn and multi_avg_fn should be provided")
         self.module = copy.deepcopy(model)
         self.register_buffer("n_averaged", tensor(0))
-        self._average, self._with_buffers = avg_fn or _mean, use_buffers
+        self._write = multi_avg_fn or _each(avg_fn or _mean)
+        self._with_buffers = use_buffers
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.module(*args, **kwargs)
@@ -57,15 +89,14 @@ class AveragedModel(Module):
         """Take the present weights of `model` into the average; the first are copied."""
         count = int(self.n_averaged)
         with no_grad():
-            _move(self.module.parameters(), model.parameters(), count and self._average, count)
-            averaged = self._with_buffers and count and self._average
-            _move(self.module.buffers(), model.buffers(), averaged, count)
+            mine, theirs = list(self.module.parameters()), list(model.parameters())
+            (self._write if count else _COPY)(mine, theirs, count)
+            mine, theirs = list(self.module.buffers()), list(model.buffers())
+            (self._write if count and self._with_buffers else _COPY)(mine, theirs, count)
             self.n_averaged.add_(1)
 
 
-def _move(mine: Iterable[Any], theirs: Iterable[Any], average: Any, count: int) -> None:
-    for kept, now in zip(mine, theirs, strict=True):
-        kept.copy_(average(kept.detach(), now.detach(), count) if average else now)
+_COPY = _each(lambda averaged, current, count: current)
 
 
 def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
