@@ -25,6 +25,7 @@ from dyn.kernels.gemm.pack import (
     B_STEP,
     BIAS,
     C_ROW,
+    COLUMN,
     ELEMENT,
     FLAGS,
     LOW,
@@ -68,9 +69,9 @@ _NONE = np.iinfo(np.int64).max
 def codes(dtype: np.dtype) -> tuple[int, ...]:
     """Addresses of the microkernels for a dtype, in the order that `prepare` reads them in."""
     made = (
-        (substitute_f32, tiles.tall_f32, tiles.middle_f32, tiles.low_f32)
+        (substitute_f32, tiles.tall_f32, tiles.middle_f32, tiles.low_f32, tiles.column_f32)
         if dtype == np.float32
-        else (substitute_f64, tiles.tall_f64, tiles.middle_f64, tiles.low_f64)
+        else (substitute_f64, tiles.tall_f64, tiles.middle_f64, tiles.low_f64, tiles.column_f64)
     )
     return tuple(code.address for code in (multiply, *made))
 
@@ -120,6 +121,7 @@ def prepare(p, args, first, element):
     put_word(p, TALL, argument(args, first + 2))
     put_word(p, MIDDLE, argument(args, first + 3))
     put_word(p, LOW, argument(args, first + 4))
+    put_word(p, COLUMN, argument(args, first + 5))
 
 
 @kernel

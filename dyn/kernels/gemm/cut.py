@@ -11,20 +11,23 @@ from typing import NamedTuple
 from dyn.kernels.gemm.pack import PANEL_BYTES, TOGETHER
 from dyn.kernels.gemm.tile import HEIGHTS, TILE_ROWS, VECTORS
 
-DEPTH = 384
+DEPTH = 512
 """Steps of k in a block, at most: a tile of A of this depth stays in the first-level cache."""
 COLUMNS = 512
 """Columns of a block of B, which stays in the second-level cache."""
 VECTOR_BYTES = PANEL_BYTES // VECTORS
 IN_PLACE = 160 * 1024
 """Elements of B up to which packing costs more than it saves."""
+NEAR = 640
+"""Bytes between numbers of a row of A up to which they are read in place: further apart they are
+in few sets of the cache, which does not keep them."""
 MANY_TILES = 20
 """So many are worth packing even a small B, if its vectors lie across lines of the cache."""
 GRAIN = 1 << 19
 """Multiplications worth a chunk of their own."""
 MAX_CHUNKS = 40
 """So many that a thread that comes late, or is held up, costs little."""
-RESIDENT, LONG, FEW_CHUNKS = 1 << 18, 128, 16
+RESIDENT, LONG, FEW_CHUNKS = 1 << 18, 128, 8
 """Every chunk reads all of one operand. If that has more elements than RESIDENT, which the second-
 level cache keeps, chunks are LONG rows or columns, unless that makes less than FEW_CHUNKS."""
 MANY_PANELS = 8
@@ -61,15 +64,15 @@ class Packing(NamedTuple):
 
 
 @lru_cache(4096)
-def packing_of(m: int, n: int, k: int, element: int, steps_in_a: bool, b_steps: Steps) -> Packing:
-    """What is packed, for sizes, whether steps of k in A are neighbours, and the strides of B."""
+def packing_of(m: int, n: int, k: int, element: int, a_steps: Steps, b_steps: Steps) -> Packing:
+    """What is packed, for sizes, bytes of a number, and strides."""
     panel, tiles = PANEL_BYTES // element, -(-m // HEIGHTS[0])
     small = n * k <= IN_PLACE and (b_steps[0] % VECTOR_BYTES == 0 or tiles < MANY_TILES)
     in_place = b_steps[1] == element and (small or tiles <= 2 or n <= 2 * panel)
     # The last panel may not be read in place: its vectors would reach beyond B.
     whole = n - n % panel if in_place else 0
     steps = -(-k // -(-k // DEPTH))
-    packs_a = not steps_in_a and k > 32 and n > panel
+    packs_a = a_steps[1] > NEAR and k > 32 and n > panel
     tile = steps * TILE_ROWS * element if packs_a else 0
     return Packing(whole, -(-(n - whole) // panel), steps, tile)
 
@@ -100,6 +103,8 @@ def cut_of(m: int, n: int, k: int, element: int, packing: Packing) -> Cut:
     if shared > RESIDENT:
         pieces = min(pieces, max(FEW_CHUNKS, length // LONG))
     chunks = max(1, min(m * n * k // GRAIN, MAX_CHUNKS, pieces))
+    # Two and four threads get as many each.
+    chunks -= chunks % 4 if chunks > 4 else chunks % 2 if chunks > 1 else 0
     if by_rows and chunks > 1 and chunks * packed * PACK_SHARE > tiles * panels:
         before = packed * (k | TOGETHER) * PANEL_BYTES
         return Cut(chunks, True, before, packing.room(0, element))

@@ -29,13 +29,13 @@ from dyn.kernels.gemm.pack import (
     BIAS,
     C_ROW,
     CODES,
+    COLUMN,
     ELEMENT,
     FLAGS,
     LOW,
     MIDDLE,
     OWN,
     PACK,
-    PACKED,
     PACKED_A,
     PACKED_B,
     PANEL_BYTES,
@@ -104,8 +104,9 @@ def multiply(p):
             i = 0
             while i < m:
                 left = m - i
-                if packed_a and left > HEIGHTS[1]:
-                    tile, rows = argument(p, PACKED), min(HEIGHTS[0], left)
+                # A packed tile has zeros in the rows that are missing.
+                if row == element and (left >= HEIGHTS[0] or (packed_a and left > HEIGHTS[1])):
+                    tile, rows = argument(p, COLUMN), min(HEIGHTS[0], left)
                 else:
                     tile, rows = tile_for(left, tall, middle, low)
                 if packed_a:
@@ -228,10 +229,10 @@ def _batch_part(args, chunk, chunks):
 def _codes(dtype: np.dtype) -> tuple[int, ...]:
     """Addresses of `multiply` and of the microkernels for a dtype, as the words of a product."""
     of_dtype = (
-        (tiles.tall_f32, tiles.middle_f32, tiles.low_f32, tiles.packed_f32,
+        (tiles.tall_f32, tiles.middle_f32, tiles.low_f32, tiles.column_f32,
          packs.pack_panels, transpose_f32, packs.copy_tile_f32, packs.copy_panel_f32)
         if dtype == np.float32
-        else (tiles.tall_f64, tiles.middle_f64, tiles.low_f64, tiles.packed_f64,
+        else (tiles.tall_f64, tiles.middle_f64, tiles.low_f64, tiles.column_f64,
               packs.pack_panels, transpose_f64, packs.copy_tile_f64, packs.copy_panel_f64)
     )  # fmt: skip
     return tuple(k.address for k in (multiply, *of_dtype))
@@ -262,7 +263,7 @@ def ready_matrices(a: Layout, b: Layout, biased: bool, flags: int, dtype: np.dty
     element = dtype.itemsize
     if element not in a_steps or element not in b_steps:
         return Ready(None, 0, NONE)
-    packing = packing_of(m, n, k, element, a_steps[1] == element, b_steps)
+    packing = packing_of(m, n, k, element, a_steps, b_steps)
     cut = cut_of(m, n, k, element, packing)
     stages = [(_part, cut.chunks)]
     if cut.shared:
@@ -319,7 +320,7 @@ def ready_batch(a: Layout, b: Layout, c: Layout) -> Ready:
     k, a_steps, b_steps = a[0][-1], a[1][-2:], b[1][-2:]
     if element not in a_steps or element not in b_steps:
         return Ready(None, 0, NONE)
-    packing = packing_of(m, n, k, element, a_steps[1] == element, b_steps)
+    packing = packing_of(m, n, k, element, a_steps, b_steps)
     own = packing.room(packing.panels, element)
     count = math.prod(batch)
     chunks = max(1, min(m * n * k * count // BATCH_GRAIN, count, BATCH_CHUNKS))

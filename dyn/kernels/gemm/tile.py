@@ -73,8 +73,8 @@ def _tile(element: ir.Type, count: int, kind: str) -> Any:
     are stored. `bias` is an address or 0.
 
     Kinds: a "whole" tile has all its rows. Of a "clamped" one those beyond `height` read what the
-    last one reads. The numbers of a "packed" one are neighbours, TILE_ROWS to a step, whatever
-    a_row and a_step.
+    last one reads. The numbers of a "column" are neighbours, and it has all of them, or is packed
+    with TILE_ROWS to a step; a_row is not looked at.
     """
 
     @intrinsic
@@ -88,7 +88,7 @@ def _tile(element: ir.Type, count: int, kind: str) -> Any:
             rows = {
                 "whole": lambda: _whole(emit, count, a, a_row, a_step),
                 "clamped": lambda: _clamped(emit, count, a, a_row, a_step, height),
-                "packed": lambda: adjacent(emit, count, a, WORD(TILE_ROWS * emit.size)),
+                "column": lambda: adjacent(emit, count, a, a_step),
             }[kind]()
             shifts = [WORD(v * emit.bytes) for v in range(VECTORS)]
             sums = _sum(emit, rows, depth, b, b_step, shifts)
@@ -208,8 +208,8 @@ def _body(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, fla
 
 
 (
-    (tall_f32, middle_f32, low_f32, packed_f32),
-    (tall_f64, middle_f64, low_f64, packed_f64),
+    (tall_f32, middle_f32, low_f32, column_f32),
+    (tall_f64, middle_f64, low_f64, column_f64),
 ) = (
     [
         instance(f"{name}_{dtype}", _body, tile=_tile(element, count, kind))
@@ -217,7 +217,7 @@ def _body(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, fla
             ("tall", HEIGHTS[0], "whole"),
             ("middle", HEIGHTS[1], "clamped"),
             ("low", HEIGHTS[2], "clamped"),
-            ("packed", HEIGHTS[0], "packed"),
+            ("column", HEIGHTS[0], "column"),
         )
     ]
     for dtype, element in (("f32", F32), ("f64", F64))
