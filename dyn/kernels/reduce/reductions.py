@@ -122,7 +122,8 @@ def std(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarra
     if _is_half(x.dtype):
         return std(x.astype(_F32), axes, keepdims, correction).astype(x.dtype)
     out = np.asarray(np.sqrt(var(x, axes, keepdims, correction)))
-    if x.dtype == _F32:
+    # A single number is looked at most quickly as one of Python's.
+    if x.dtype == _F32 and not (out.size == 1 and _SQUARABLE < out.item() < np.inf):
         lost = ~((out > _SQUARABLE) & (out < np.inf))
         if lost.any():
             kept = [a for a in range(x.ndim) if a not in axes]
