@@ -14,7 +14,6 @@ from dyn.kernels.conv import copy, tile
 from dyn.kernels.conv.bands import JOB_BYTES, Phase
 from dyn.kernels.conv.copy import copy_rows
 from dyn.kernels.conv.shapes import (
-    BAND_PIXELS,
     CHUNKS,
     UNITS,
     BandCut,
@@ -32,6 +31,7 @@ from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.vector.sums import ACCUMULATE
 
 BAND_BYTES = 320 * 1024
 """Size of a band: large, because every band passes over the whole gradient of the weight."""
@@ -168,7 +168,7 @@ def weight_sums(plan, chunk, chunks):
                 put_word(job, tile.WIDTH, inside)
                 is_wide = inside > argument(plan, NARROW_LANES)
                 call_address(argument(plan, WIDE) if is_wide else argument(plan, NARROW), job)
-            put_word(job, tile.FLAGS, tile.ACCUMULATE)
+            put_word(job, tile.FLAGS, ACCUMULATE)
     leave(memory, slot)
 
 
@@ -310,12 +310,10 @@ class WeightPlan:
     def _cut(self, images: int) -> tuple[int, int]:
         """Images and rows of outputs per band."""
         layout = self.layout
-        height, width = layout.out
-        rows = layout.rows_within(BAND_BYTES)
+        height, rows = layout.out[0], layout.rows_within(BAND_BYTES)
         if rows < height or images == 1:
             return 1, -(-height // -(-height // rows))
-        together = BAND_BYTES // max(layout.height(height) * layout.row_bytes, 1)
-        return max(1, min(together, BAND_PIXELS // max(height * width, 1), images)), height
+        return layout.images_within(BAND_BYTES, images), height
 
     def _share(self) -> tuple[int, int]:
         """Parts of the bands, and shares of the panels."""
