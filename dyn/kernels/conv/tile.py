@@ -2,7 +2,7 @@
 
 A tile is a block of outputs held in registers while a reduction runs over it. Its rows are wherever
 a table says they are, so padding, stride, dilation, groups and memory layout are the caller's
-business, and one microkernel serves convolution and both its gradients. A kernel goes over many
+business, and the same microkernels serve convolution and both its gradients. One goes over many
 rows, a tile at a time; loops beyond that do not belong here (`bands`, `weight`).
 
 Method: indirect convolution (Dukhan, arXiv 1907.02129), with one table of row offsets for all taps.
