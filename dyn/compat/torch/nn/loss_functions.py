@@ -75,7 +75,13 @@ def cross_entropy(
         )
     if soft:
         rows = F.cross_entropy(
-            input, target, None, ignore_index, "none", True, axis, label_smoothing=label_smoothing
+            input,
+            target,
+            ignore_index=ignore_index,
+            reduction="none",
+            soft_label=True,
+            axis=axis,
+            label_smoothing=label_smoothing,
         )
         return reduce_loss(squeeze(rows, axis), reduction)
     given = axis, int(ignore_index), reduction, float(label_smoothing), True
