@@ -107,6 +107,6 @@ def cut_of(m: int, n: int, k: int, element: int, packing: Packing) -> Cut:
         chunks -= chunks % (4 if chunks > 4 else 2)
     if by_rows and chunks > 1 and chunks * packed * PACK_SHARE > tiles * panels:
         before = packed * (k | TOGETHER) * PANEL_BYTES
-        return Cut(chunks, True, before, packing.room(0, element))
+        return Cut(chunks, by_rows=True, shared=before, own=packing.room(0, element))
     each = panels if by_rows else -(-panels // chunks)
-    return Cut(chunks, by_rows, 0, packing.room(each, element))
+    return Cut(chunks, by_rows, shared=0, own=packing.room(each, element))
