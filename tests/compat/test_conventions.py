@@ -445,6 +445,10 @@ def test_warnings_show_the_users_line():
         with pytest.warns(UserWarning, match="Using a target size") as seen:
             loss(x, y)
         assert seen[0].filename == __file__
+    for given_up in (nn.MSELoss, lambda **given: nn.functional.mse_loss(x, x, **given)):
+        with pytest.warns(UserWarning, match="size_average and reduce") as seen:
+            given_up(size_average=False)
+        assert seen[0].filename == __file__
 
 
 def test_a_transposed_convolution_of_too_few_axes():

@@ -41,7 +41,7 @@ def use_reduction(settings: dict[str, Any]) -> None:
     found = "none" if reduces is False else "sum" if average is False else "mean"
     warnings.warn(
         f"size_average and reduce args will be deprecated, please use reduction='{found}' instead.",
-        stacklevel=3,
+        stacklevel=user_level(),
     )
     settings["reduction"] = found
 
