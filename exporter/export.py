@@ -19,7 +19,6 @@ import onnx
 import onnxruntime
 
 import tracer
-from dyn.nn.layer import Layer
 from exporter import model as files
 from exporter.errors import ExportError
 from exporter.functions import into_functions
@@ -29,6 +28,7 @@ from exporter.opset import DEFAULT_OPSET, IR_VERSION, check_opset, check_runtime
 from exporter.report import Comparison, Report
 from exporter.target import TEST_DATA, check_target, staged
 from exporter.verify import Verifier
+from tracer.call import forward_of
 from tracer.graph import Graph
 
 
@@ -167,9 +167,9 @@ def capture(model: Any, input_spec: Any, **tracing: Any) -> Traced:
 
 
 def _takes(model: Any, name: str) -> bool:
-    function = model.forward if isinstance(model, Layer) else model
+    """Whether a model has an argument of this name."""
     try:
-        return name in inspect.signature(function).parameters
+        return name in inspect.signature(forward_of(model)).parameters
     except (TypeError, ValueError):
         return False
 

@@ -23,6 +23,8 @@ from exporter.nodes import live, reads, rename
 from exporter.registry import LOWERINGS, NodeView
 from exporter.wider import in_wider_types
 from tracer.graph import Block, Graph, Node, Stored, Value
+from tracer.passes.base import reads as values_read
+from tracer.sizes import symbol_of
 
 CONTROL_FLOW = ("cond", "while_loop", "scan")
 NEXT = ".next"
@@ -95,7 +97,7 @@ class _Lowering:
         self.builder = builder
         self.values: dict[Value, Val] = {}
         self.weights: dict[str, Stored] = {}
-        self.read = _all_reads(graph)
+        self.read = values_read(graph)
         self.refused: list[DynError] = []
 
     def run(self) -> Lowered:
@@ -149,7 +151,7 @@ class _Lowering:
     def bind_sizes(self, b: Builder, value: Value) -> None:
         """Sizes first seen on this value are read from its shape."""
         for axis, size in enumerate(value.type.shape):
-            symbol = _bare_symbol(size)
+            symbol = symbol_of(size)
             if symbol is not None:
                 b.bind_symbol(symbol, self.values[value], axis)
 
@@ -288,24 +290,6 @@ class _Lowering:
         rename(b.nodes, renamed)
         for name, val in copies:
             b.add_node("Identity", [str(renamed.get(val.name, val.name))], [name])
-
-
-def _all_reads(graph: Graph) -> set[Value]:
-    read: set[Value] = set(graph.roots())
-    for node in graph.walk():
-        read.update(v for v in node.inputs if v is not None)
-        for block in node.blocks.values():
-            read.update(block.outputs)
-    return read
-
-
-def _bare_symbol(size: Any) -> str | None:
-    """The symbol's name if the size is just one symbol."""
-    if isinstance(size, Expr) and len(size.terms) == 1:
-        ((monomial, coefficient),) = size.terms.items()
-        if coefficient == 1 and len(monomial) == 1 and not monomial[0].args:
-            return monomial[0].name
-    return None
 
 
 _UNKNOWN = re.compile(r"\b_(?=\w)")

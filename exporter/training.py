@@ -18,6 +18,7 @@ from dyn.nn import Layer
 from dyn.optimizer import Optimizer
 from exporter.export import export, inputs_of
 from exporter.report import Report
+from tracer.call import forward_of
 
 
 def export_training(
@@ -109,7 +110,7 @@ def _listed(optimizer: Any) -> list[Optimizer]:
 
 def _like(loss: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` with the signature of `loss`, whose layers are looked for in `loss`."""
-    forward = loss.forward if isinstance(loss, Layer) else loss
+    forward = forward_of(loss)
     function.__name__ = f"training step of {getattr(loss, '__name__', type(loss).__name__)}"
     function.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
     function.__wrapped__ = loss  # type: ignore[attr-defined]

@@ -57,14 +57,18 @@ class Call:
         return values[: self._count], dict(zip(self._keys, values[self._count :], strict=True))
 
 
+def forward_of(model: Any) -> Any:
+    """The function that gets the arguments of a model: a layer's forward, or the model itself."""
+    return model.forward if isinstance(model, Layer) else model
+
+
 def argument_names(model: Any, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
     """The parameter that each argument is bound to."""
     if isinstance(model, type) and issubclass(model, Layer):
         name = model.__name__
         raise TraceError(f"{name} is a class; pass a model that is made of it, {name}(...)")
-    function = model.forward if isinstance(model, Layer) else model
     try:
-        bound = inspect.signature(function).bind(*inputs, **kwargs)
+        bound = inspect.signature(forward_of(model)).bind(*inputs, **kwargs)
     except TypeError as error:
         raise TraceError(f"the inputs do not fit the forward: {error}{_advice(model)}") from None
     except ValueError:
@@ -82,7 +86,7 @@ def argument_names(model: Any, inputs: Sequence[Any], kwargs: Mapping[str, Any])
 
 def _advice(model: Any) -> str:
     """What to do where arguments do not fit."""
-    function = model.forward if isinstance(model, Layer) else model
+    function = forward_of(model)
     name = getattr(function, "__name__", "forward")
     return (
         f"; the model is called as {name}{inspect.signature(function)}, and each tensor it takes "

@@ -11,11 +11,7 @@ import numpy as np
 
 from dyn.kernels.elementwise import binary
 from dyn.kernels.reduce import norm, sum
-
-
-def _is_half(x: np.ndarray) -> bool:
-    return x.dtype.itemsize == 2
-
+from dyn.kernels.vector.half import is_half
 
 _FAR = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e150}
 """Lengths from which on products of two are not trusted."""
@@ -25,7 +21,7 @@ def cosine(
     x: np.ndarray, y: np.ndarray, axis: int, epsilon: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(x . y / (|x| |y|), |x|, |y|) for arrays of one shape; lengths are at least `epsilon`."""
-    if _is_half(x):
+    if is_half(x.dtype):
         found = cosine(x.astype(np.float32), y.astype(np.float32), axis, epsilon)
         out, x_length, y_length = (a.astype(x.dtype) for a in found)
         return out, x_length, y_length
@@ -60,7 +56,7 @@ def cosine_grad(
     y_length: np.ndarray, axis: int, epsilon: float,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Gradients of x and y from that of the cosines; a length of `epsilon` is a constant."""
-    if _is_half(x):
+    if is_half(x.dtype):
         wide = (a.astype(np.float32) for a in (g, x, y, out, x_length, y_length))
         gx, gy = cosine_grad(*wide, axis, epsilon)
         return gx.astype(x.dtype), gy.astype(x.dtype)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from dyn.core.dim import Dim
 from dyn.core.dispatch import apply
 from dyn.core.op import OPS, freeze
 from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
 from dyn.nn.functional.layout import is_last
 from dyn.nn.layer import Layer
-from dyn.ops.windows import padding_pairs, per_axis
+from dyn.ops.windows import is_dynamic, padding_pairs, per_axis
 
 _MAX_POOL, _AVG_POOL = OPS["max_pool"], OPS["avg_pool"]
 
@@ -22,7 +21,7 @@ def _windows(axes: int, kernel: Any, stride: Any, padding: Any) -> dict[str, Any
     if padding == "SAME":
         return None
     sizes = per_axis("kernel_size", kernel, axes)
-    if any(isinstance(n, Dim) for n in sizes):
+    if is_dynamic(sizes):
         raise TypeError("the sizes of one trace are not remembered")
     steps = sizes if stride is None else per_axis("stride", stride, axes)
     pads = padding_pairs(padding, (), sizes, steps, (1,) * axes)

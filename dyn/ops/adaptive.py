@@ -11,21 +11,13 @@ from dyn.core.errors import AttributeValueError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import pool as kernels
-from dyn.ops.infer import I64, Type, as_numpy, need_float, need_pixels, need_rank
+from dyn.ops.infer import I64, Type, as_numpy, infer_resized, need_rank
 from dyn.ops.pool import _max_pool_grad
-
-
-def _infer_sizes(x: Type, sizes: Any) -> Type:
-    need_float("x", x)
-    need_rank("x", x, len(sizes) + 2)
-    need_pixels(x)
-    return Type((*x.shape[:2], *sizes), x.dtype)
-
 
 # ---- mean --------------------------------------------------------------------------------------
 
 
-@op(infer=lambda x, *, sizes: _infer_sizes(x, sizes))
+@op(infer=infer_resized)
 def _adaptive_avg_pool(x, *, sizes):
     """Mean of each bin. ONNX: GlobalAveragePool, AveragePool or MatMul."""
     return kernels.adaptive_avg_pool(x, sizes=sizes)
@@ -51,7 +43,7 @@ def _(gg, *, g_shape):
 
 
 def _infer_max(x: Type, *, sizes: Any) -> list[Type]:
-    out = _infer_sizes(x, sizes)
+    out = infer_resized(x, sizes=sizes)
     return [out, Type(out.shape, as_numpy("int32"))]
 
 
@@ -66,7 +58,7 @@ def _(g, *, index, x_shape):
     return _max_pool_grad(g, index, x_shape=x_shape)
 
 
-@op(infer=lambda x, *, sizes: Type(_infer_sizes(x, sizes).shape, I64), differentiable=False)
+@op(infer=lambda x, *, sizes: Type(infer_resized(x, sizes=sizes).shape, I64), differentiable=False)
 def _adaptive_max_pool_index(x, *, sizes):
     """Flat position of each bin's largest value among the spatial axes. ONNX: ArgMax."""
     return kernels.adaptive_max_pool(x, sizes=sizes)[1].astype(np.int64)

@@ -179,6 +179,14 @@ def infer_extreme(x: Type, *, axes: tuple[int, ...], keepdims: bool, **attrs: An
     return Type(reduced_shape(x.shape, axes, keepdims=keepdims), x.dtype)
 
 
+def infer_resized(x: Type, *, sizes: Sequence[Any], **attrs: Any) -> Type:
+    """Images [N, C, ...] of at least one pixel, with other spatial sizes."""
+    need_float("x", x)
+    need_rank("x", x, len(sizes) + 2)
+    need_pixels(x)
+    return Type((*x.shape[:2], *sizes), x.dtype)
+
+
 def product(sizes: Sequence[Any]) -> Any:
     """Product of sizes; 1 of none."""
     total: Any = 1

@@ -14,7 +14,7 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import pool as kernels
 from dyn.ops.infer import I64, Type, as_numpy, need_float, need_pixels, product
-from dyn.ops.windows import is_whole, window_of, window_sizes
+from dyn.ops.windows import is_dynamic, need_whole, window_of, window_sizes
 
 # ---- maximum -----------------------------------------------------------------------------------
 
@@ -94,7 +94,8 @@ def max_pool_nd(
 ) -> Any:
     """Maximum pooling over `count` spatial axes; see `max_pool2d`."""
     kernel, steps, pairs, gaps = window_of(count, x, kernel_size, stride, padding, dilation)
-    if is_whole(x, kernel, pairs, gaps):
+    if is_dynamic(kernel):
+        need_whole(x, kernel, pairs, gaps)
         ones = (1,) * count
         out = OPS["adaptive_max_pool"](x, sizes=ones)
         return (out, OPS["adaptive_max_pool_index"](x, sizes=ones)) if return_mask else out
@@ -263,7 +264,8 @@ def avg_pool_nd(
 ) -> Tensor:
     """Average pooling over `count` spatial axes; see `avg_pool2d`."""
     kernel, steps, pairs, gaps = window_of(count, x, kernel_size, stride, padding)
-    is_whole(x, kernel, pairs, gaps)
+    if is_dynamic(kernel):
+        need_whole(x, kernel, pairs, gaps)
     if divisor is not None and int(divisor) < 1:
         raise AttributeValueError(f"divisor_override must be positive, got {divisor}")
     divisor = None if divisor is None else int(divisor)

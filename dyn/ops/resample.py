@@ -12,7 +12,7 @@ from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import resample as kernels
 from dyn.ops.adaptive import _adaptive_avg_pool
-from dyn.ops.infer import Type, need_float, need_pixels, need_rank
+from dyn.ops.infer import Type, infer_resized
 
 RANKS = {
     "nearest": None, "nearest-exact": None, "linear": 1, "bilinear": 2, "trilinear": 3,
@@ -23,14 +23,7 @@ KINDS = {"nearest": "nearest", "nearest-exact": "nearest", "bicubic": "cubic"}
 """How a mode interpolates along an axis: "linear" where nothing else stands here."""
 
 
-def _infer_interpolate(x: Type, *, sizes: Any, scales: Any, mode: str, transform: str) -> Type:
-    need_float("x", x)
-    need_rank("x", x, len(sizes) + 2)
-    need_pixels(x)
-    return Type((*x.shape[:2], *sizes), x.dtype)
-
-
-@op(infer=_infer_interpolate)
+@op(infer=infer_resized)
 def _interpolate(x, *, sizes, scales, mode, transform):
     """x at other spatial sizes. ONNX: Resize."""
     return kernels.interpolate(x, sizes=sizes, scales=scales, mode=mode, transform=transform)

@@ -129,7 +129,7 @@ def extreme(
         (values, indices): x's shape without the axis, or with size 1 there; indices are int64.
     """
     if not x.ndim:
-        return as_line(extreme, x, axis, False, largest)
+        return as_line(extreme, x, axis, largest=largest)
     return apply(_extreme, (x,), (axis_of(axis, x.ndim), bool(keepdim), bool(largest)))
 
 

@@ -161,7 +161,7 @@ def mode(x: Tensor, axis: int = -1, keepdim: bool = False) -> tuple[Tensor, Tens
 
 def _picked(chosen: Any, x: Tensor, axis: int, keepdim: bool) -> tuple[Tensor, Tensor]:
     if not x.ndim:
-        return as_line(lambda line: _picked(chosen, line, axis, False), x)
+        return as_line(lambda line: _picked(chosen, line, axis, keepdim=False), x)
     return apply(chosen, (x,), (axis_of(axis, x.ndim), bool(keepdim)))
 
 
@@ -191,7 +191,7 @@ def lower_median(
     """
     if axis is not None:
         return _picked(_lower_median, x, axis, keepdim)
-    value, place = _picked(_lower_median, flatten(x), 0, False)
+    value, place = _picked(_lower_median, flatten(x), 0, keepdim=False)
     return _keep(value, x.ndim, None, keepdim), _keep(place, x.ndim, None, keepdim)
 
 

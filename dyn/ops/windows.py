@@ -62,22 +62,26 @@ def per_axis(name: str, value: Any, count: int) -> tuple[Any, ...]:
     return tuple(n if isinstance(n, Dim) else int(n) for n in listed)
 
 
-def is_whole(x: Any, kernel: Sequence[Any], padding: Sequence[Any], dilation: Any) -> bool:
-    """Whether a window of dynamic sizes is all of x; False for one of numbers.
+def is_dynamic(kernel: Sequence[Any]) -> bool:
+    """Whether a window has a dynamic size."""
+    return any(isinstance(n, Dim) for n in kernel)
+
+
+def need_whole(
+    x: Any, kernel: Sequence[Any], padding: Sequence[Any], dilation: Sequence[Any]
+) -> None:
+    """Raise unless a window is all of x: ONNX has no other windows of dynamic sizes.
 
     Raises:
-        AttributeValueError: a window of dynamic sizes is not all of x; ONNX has none of those.
+        AttributeValueError: the window is not all of x, or padded, or dilated.
     """
-    if not any(isinstance(n, Dim) for n in kernel):
-        return False
     sizes, plain = tuple(x.shape[2:]), not any(padding) and all(n == 1 for n in dilation)
-    if plain and all(k == n for k, n in zip(kernel, sizes, strict=True)):
-        return True
-    raise AttributeValueError(
-        f"a window of the dynamic sizes {show(tuple(kernel))} must be all of the spatial sizes "
-        f"{show(sizes)}, without padding and dilation; declare the sizes as numbers, or give "
-        "kernel_size as one"
-    )
+    if not (plain and all(k == n for k, n in zip(kernel, sizes, strict=True))):
+        raise AttributeValueError(
+            f"a window of the dynamic sizes {show(tuple(kernel))} must be all of the spatial sizes "
+            f"{show(sizes)}, without padding and dilation; declare the sizes as numbers, or give "
+            "kernel_size as one"
+        )
 
 
 def padding_pairs(

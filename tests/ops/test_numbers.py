@@ -73,7 +73,7 @@ def test_a_number_has_an_axis_to_be_asked_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["softmax", "cumsum", "amax", "sort", "normalize", "squeeze"])
-def test_their_gradients(name: str) -> None:
+def test_gradients_of_functions_of_a_number(name: str) -> None:
     x = dyn.to_tensor(np.float32(2.5), stop_gradient=False)
     (found,) = dyn.grad([OF_A_NUMBER[name][0](x, 0)], [x])
     assert found.shape == []
@@ -105,5 +105,5 @@ def test_axes_out_of_range_are_refused(dim: int) -> None:
         lambda: torch.nanmedian(x, dim),
         lambda: x.permute(dim, 0),
     ):
-        with pytest.raises(IndexError):
+        with pytest.raises(IndexError, match=f"axis {dim} is out of range for 2 axes"):
             function()

@@ -109,10 +109,10 @@ def collect_state(graph: Graph) -> None:
 _STORED = ("param", "buffer", "const", "literal")
 
 
-def reads(graph: Graph) -> set[Value]:
-    """Every value that a node, a block's result, an output or a state reads."""
-    found = set(graph.roots())
-    for node in graph.walk():
+def reads(part: Graph | Block) -> set[Value]:
+    """Every value that a node, an inner block's result, an output or a state of it reads."""
+    found = set(part.outputs if isinstance(part, Block) else part.roots())
+    for node in part.walk():
         found.update(value for value in node.inputs if value is not None)
         for block in node.blocks.values():
             found.update(block.outputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tracer.graph import Block, Graph, Node, Value
-from tracer.passes.base import Report, rebuilt
+from tracer.passes.base import Report, reads, rebuilt
 from tracer.sizes import unknown_sizes
 
 
@@ -34,7 +34,7 @@ def live_nodes(nodes: list[Node], roots: Iterable[Value]) -> list[Node]:
             node = _trimmed(node, wanted)
         wanted.update(value for value in node.inputs if value is not None)
         for block in node.blocks.values():
-            wanted |= _reads(block)
+            wanted |= reads(block)
         # An attribute that speaks of a size that depends on values needs the node that makes it.
         for inner in Block([], [node], []).walk() if makers else ():
             spoken_of |= unknown_sizes(*inner.attrs.values())
@@ -56,13 +56,3 @@ def _trimmed(node: Node, wanted: set[Value]) -> Node:
     return Node(
         node.op, node.inputs, node.attrs, outputs, node.layer, node.layer_class, node.where, blocks
     )
-
-
-def _reads(block: Block) -> set[Value]:
-    """Every value that a block or a block in it reads."""
-    found = set(block.outputs)
-    for node in block.walk():
-        found.update(value for value in node.inputs if value is not None)
-        for inner in node.blocks.values():
-            found.update(inner.outputs)
-    return found

@@ -72,9 +72,10 @@ def solve_triangular(
     x: Any, other: Any, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Any:
     """The solution of x @ out = other, or of out @ x = other, x being triangular."""
+    kind = {"upper": upper, "unitriangular": unitriangular}
     if left:
-        return solutions.triangular_solve(x, other, upper, unitriangular=unitriangular)
-    return solutions.triangular_solve(x, other.mT, upper, True, unitriangular).mT
+        return solutions.triangular_solve(x, other, **kind)
+    return solutions.triangular_solve(x, other.mT, transpose=True, **kind).mT
 
 
 def cholesky(x: Any, *, upper: bool = False) -> Any:

@@ -14,12 +14,13 @@ from dyn.kernels.attention import scores as simd
 from dyn.kernels.attention.scores import PANEL, QUERIES, ROW_BYTES
 from dyn.kernels.gemm import pack as gemm_pack
 from dyn.kernels.gemm import tile as gemm_tile
-from dyn.kernels.gemm.tile import ACCUMULATE, tile_for
+from dyn.kernels.gemm.tile import tile_for
 from dyn.kernels.runtime.arrays import data, size, stride
 from dyn.kernels.runtime.bytes import clear_bytes
 from dyn.kernels.runtime.jit import call_address, kernel, task
 from dyn.kernels.runtime.scratch import buffer, leave, take
 from dyn.kernels.runtime.threads import argument, bounds
+from dyn.kernels.vector.sums import ACCUMULATE
 from dyn.kernels.vector.transpose import transpose_f32
 
 KEYS = 128

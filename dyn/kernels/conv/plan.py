@@ -30,6 +30,7 @@ from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import scratch
 from dyn.kernels.runtime.threads import launch
+from dyn.kernels.vector.sums import RELU
 
 BAND_BYTES = 192 * 1024
 """Size of a band that leaves room in the second-level cache for a panel of weights."""
@@ -74,7 +75,7 @@ class BandPlan:
         band = self.cut.images * self.cut.steps[0] if self.layout.copied else 0
         self.scratch_size = -(-(bands.JOB_BYTES + band) // 64) * 64
         words = self._header(source, target)
-        words[bands.FLAGS] = tile.RELU if relu else 0
+        words[bands.FLAGS] = RELU if relu else 0
         self.depths: list[np.ndarray] = []
         self._tables: list[np.ndarray] = []
         for number, phase in enumerate(phases):
@@ -98,9 +99,7 @@ class BandPlan:
             # Few images: cut them, but not into bands whose borders cost more than their inside.
             parts = min(-(-UNITS // images), max(1, height * width // 96), height)
             return 1, -(-height // parts)
-        together = BAND_BYTES // max(layout.height(height) * layout.row_bytes, 1)
-        together = min(together, BAND_PIXELS // max(height * width, 1), images // UNITS)
-        return max(1, together), height
+        return layout.images_within(BAND_BYTES, images // UNITS), height
 
     def _header(self, source: View, target: View) -> np.ndarray:
         """The words, those of the phases still zeros."""

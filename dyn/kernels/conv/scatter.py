@@ -21,6 +21,7 @@ from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.vector.sums import ACCUMULATE
 
 GAIN = 1.1
 """How much less work than the sums of `bands` it must be."""
@@ -107,7 +108,7 @@ def scatter(plan, chunk, chunks):
     put_word(job, tile.A_STEP, argument(plan, A_STEP))
     put_word(job, tile.B_STEP, lanes * element)
     put_word(job, tile.BIAS, 0)
-    put_word(job, tile.FLAGS, tile.ACCUMULATE)
+    put_word(job, tile.FLAGS, ACCUMULATE)
     units = (argument(plan, IMAGES) + images_per_unit - 1) // images_per_unit * per_image
     for unit in range(units * chunk // chunks, units * (chunk + 1) // chunks):
         image, row = unit // per_image * images_per_unit, unit % per_image * rows_per_unit

@@ -152,6 +152,12 @@ class BandLayout:
             rows -= 1
         return rows
 
+    def images_within(self, limit: int, most: int) -> int:
+        """Whole images, at most `most`, whose band takes `limit` bytes, or one."""
+        height, width = self.out
+        fitting = limit // max(self.height(height) * self.row_bytes, 1)
+        return max(1, min(fitting, BAND_PIXELS // max(height * width, 1), most))
+
     def rows_shared(self, limit: int, shares: int) -> int:
         """Rows of outputs whose band takes `limit` bytes, and that give each share a band.
 

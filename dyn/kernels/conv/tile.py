@@ -2,7 +2,7 @@
 
 A tile is a block of outputs held in registers while a reduction runs over it. Its rows are wherever
 a table says they are, so padding, stride, dilation, groups and memory layout are the caller's
-business, and one microkernel serves convolution and both its gradients. A kernel goes over many
+business, and the same microkernels serve convolution and both its gradients. One goes over many
 rows, a tile at a time; loops beyond that do not belong here (`bands`, `weight`).
 
 Method: indirect convolution (Dukhan, arXiv 1907.02129), with one table of row offsets for all taps.
@@ -26,15 +26,11 @@ from dyn.kernels.vector.simd import (
     WORD,
     Emitter,
     Value,
-    choose,
     fma,
     intrinsic,
     repeat,
 )
-from dyn.kernels.vector.value import branch
-
-ACCUMULATE, RELU = 1, 2
-"""Bits of a tile's FLAGS: add to what C holds; replace negative results by zero."""
+from dyn.kernels.vector.sums import store_sums
 
 WIDE = {16: 14, 8: 6, 4: 6}[LANES]
 """Rows of a tile two vectors wide: accumulators and operands just fit the vector registers."""
@@ -54,7 +50,7 @@ def _tile(element: ir.Type, rows: int, columns: int, kind: str = "scattered") ->
 
     The tables hold pairs of byte offsets: (A, B) per step, (A, C) per row; steps are in bytes.
     `left` rows at most, and WIDTH elements of each, are stored; STEPS, RUN and `left` are at least
-    1. BIAS is an address or 0, and is not looked at when accumulating.
+    1. BIAS is an address or 0; FLAGS are those of `store_sums`.
 
     Kinds: an element of A meets `columns` vectors of B; rows beyond `left` read what the last one
     reads. In "paired" tiles all rows are there, every second one as far from the one before it as
@@ -69,7 +65,7 @@ def _tile(element: ir.Type, rows: int, columns: int, kind: str = "scattered") ->
             emit = Emitter(builder, element)
             starts, ends = _rows(builder, rows, words, row_table, left)
             sums = _reduce(emit, starts, columns, kind, words)
-            _finish(emit, sums, ends, left, words)
+            store_sums(emit, sums, ends.__getitem__, left, words[WIDTH], words[BIAS], words[FLAGS])
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64, types.int64), generate
@@ -96,14 +92,14 @@ def _rows(
     return starts, ends
 
 
-def _found(emit: Emitter, starts: list[Any], offset: Any, paired_rows: bool, step: Any) -> Rows:
+def _rows_at(emit: Emitter, starts: list[Any], offset: Any, kind: str, step: Any) -> Rows:
     """The rows at an offset from their starts."""
     builder = emit.builder
-    if not paired_rows:
-        pointers = [builder.inttoptr(start, BYTE.as_pointer()) for start in starts]
-        return scattered(emit, pointers, offset, step)
-    apart = builder.sub(starts[1], starts[0])
-    return paired(emit, [builder.add(start, offset) for start in starts[::2]], apart, step)
+    if kind == "paired":
+        apart = builder.sub(starts[1], starts[0])
+        return paired(emit, [builder.add(start, offset) for start in starts[::2]], apart, step)
+    pointers = [builder.inttoptr(start, BYTE.as_pointer()) for start in starts]
+    return scattered(emit, pointers, offset, step)
 
 
 def _reduce(
@@ -116,7 +112,7 @@ def _reduce(
         entry, *sums = carried
         a = _word_at(builder, entry.value)
         b = builder.add(words[B], _word_at(builder, entry.value, 8))
-        rows = _found(emit, starts, a, kind == "paired", words[A_STEP])
+        rows = _rows_at(emit, starts, a, kind, words[A_STEP])
 
         def run(carried: list[Value]) -> list[Value]:
             places, b, sums = carried[: -1 - taken], carried[-1 - taken], carried[-taken:]
@@ -136,52 +132,6 @@ def _reduce(
     first = [Value(builder, words[STEP_TABLE]), *[emit.numbers(0)] * taken]
     _, *sums = repeat(builder, words[STEPS], step, first)
     return [sums[r * columns : (r + 1) * columns] for r in range(len(starts))]
-
-
-def _finish(
-    emit: Emitter, sums: list[list[Value]], ends: list[Any], left: Any, words: list[Any]
-) -> None:
-    """Add C or bias, clamp, store: whole vectors where the width allows it, else masked ones."""
-    builder, columns = emit.builder, len(sums[0])
-
-    def has(flag: int) -> Any:
-        return builder.icmp_signed("!=", builder.and_(words[FLAGS], WORD(flag)), WORD(0))
-
-    low = builder.select(has(RELU), emit.element(0.0), emit.element(float("-inf")))
-    floor = emit.splat(low)
-
-    def vectors(address: Any, masks: list[Any]) -> list[Value]:
-        at = [builder.add(address, WORD(v * emit.bytes)) for v in range(columns)]
-        return [emit.load(at[v], masks[v]) for v in range(columns)]
-
-    def store_rows(masks: list[Any]) -> None:
-        shift = branch(
-            builder,
-            builder.icmp_signed("!=", words[BIAS], WORD(0)),
-            lambda: vectors(words[BIAS], masks),
-            lambda: [emit.numbers(0)] * columns,
-        )
-        for r, end in enumerate(ends):
-            with builder.if_then(builder.icmp_signed(">", left, WORD(r))):
-                added = branch(
-                    builder,
-                    has(ACCUMULATE),
-                    lambda end=end: vectors(end, masks),
-                    lambda: shift,
-                )
-                for v in range(columns):
-                    found = sums[r][v] + added[v]
-                    # A comparison with NaN is false, so NaN stays.
-                    found = choose(found < floor, floor, found)
-                    emit.store(found, builder.add(end, WORD(v * emit.bytes)), masks[v])
-
-    whole = builder.icmp_signed(">=", words[WIDTH], WORD(columns * emit.lanes))
-    with builder.if_else(whole) as (yes, no):
-        with yes:
-            store_rows([None] * columns)
-        with no:
-            widths = [builder.sub(words[WIDTH], WORD(v * emit.lanes)) for v in range(columns)]
-            store_rows([emit.mask_below(width) for width in widths])
 
 
 def _body(job):

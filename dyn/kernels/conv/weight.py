@@ -14,7 +14,6 @@ from dyn.kernels.conv import copy, tile
 from dyn.kernels.conv.bands import JOB_BYTES, Phase
 from dyn.kernels.conv.copy import copy_rows
 from dyn.kernels.conv.shapes import (
-    BAND_PIXELS,
     CHUNKS,
     UNITS,
     BandCut,
@@ -28,10 +27,11 @@ from dyn.kernels.conv.shapes import (
 )
 from dyn.kernels.runtime.bytes import clear_bytes, put_word
 from dyn.kernels.runtime.drive import Form
-from dyn.kernels.runtime.jit import call_address, task
+from dyn.kernels.runtime.jit import call_address, kernel, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.vector.sums import ACCUMULATE
 
 BAND_BYTES = 320 * 1024
 """Size of a band: large, because every band passes over the whole gradient of the weight."""
@@ -88,6 +88,26 @@ copied to SCRATCH_PANEL bytes from the start of the scratch buffer.
 WORDS = copy.BAND_WORDS + 39
 
 
+@kernel(forceinline=True)
+def _copy_panel(plan, source, inside, images, rows, to):
+    """Copy `inside` channels of the gradient, from `source` on, under the rows of a band."""
+    width, element = argument(plan, OUT_WIDTH), argument(plan, copy.ELEMENT)
+    lanes, words = argument(plan, PANEL_LANES), element // 4
+    pixel, channel = argument(plan, GRADIENT_W), argument(plan, GRADIENT_C)
+    for image in range(images):
+        for line in range(rows):
+            at = source + image * argument(plan, GRADIENT_N) + line * argument(plan, GRADIENT_H)
+            if channel == element:
+                copier = argument(plan, COPY_ROWS)
+                call_address(copier, at, pixel, to, lanes * words, width, inside * words)
+            else:
+                if inside < lanes:  # as in `copy.clear_gaps`
+                    clear_bytes(to, width * lanes * element)
+                mover = argument(plan, copy.TRANSPOSE)
+                call_address(mover, at, channel, to, lanes * element, inside, width)
+            to += width * lanes * element
+
+
 @task
 def weight_sums(plan, chunk, chunks):
     """Do a share of the units."""
@@ -100,12 +120,10 @@ def weight_sums(plan, chunk, chunks):
     bands, panels = argument(plan, BANDS), argument(plan, PANELS)
     per_image, images_per_band = argument(plan, BANDS_PER_IMAGE), argument(plan, IMAGES_PER_BAND)
     rows_per_band, height = argument(plan, ROWS_PER_BAND), argument(plan, OUT_HEIGHT)
-    width, element = argument(plan, OUT_WIDTH), argument(plan, copy.ELEMENT)
     lanes, group_lanes = argument(plan, PANEL_LANES), argument(plan, GROUP_LANES)
-    per_group = argument(plan, PANELS_PER_GROUP)
-    gradient_h, gradient_w = argument(plan, GRADIENT_H), argument(plan, GRADIENT_W)
-    gradient_c = argument(plan, GRADIENT_C)
-    put_word(job, tile.RUN, width)
+    element, per_group = argument(plan, copy.ELEMENT), argument(plan, PANELS_PER_GROUP)
+    gradient_w, gradient_c = argument(plan, GRADIENT_W), argument(plan, GRADIENT_C)
+    put_word(job, tile.RUN, argument(plan, OUT_WIDTH))
     put_word(job, tile.A_STEP, argument(plan, A_STEP))
     put_word(job, tile.ROW_TABLE, argument(plan, ROW_TABLE))
     put_word(job, tile.COUNT, argument(plan, WINDOW_ROWS))
@@ -135,31 +153,14 @@ def weight_sums(plan, chunk, chunks):
             put_word(job, tile.STEP_TABLE, step_table)
             put_word(job, tile.B_STEP, gradient_w if direct else lanes * element)
             gradient = argument(plan, GRADIENT) + first * argument(plan, GRADIENT_N)
-            gradient += row * gradient_h
+            gradient += row * argument(plan, GRADIENT_H)
             for panel in range(panels * split // splits, panels * (split + 1) // splits):
                 group, index = panel // per_group, panel % per_group
                 inside = min(lanes, group_lanes - index * lanes)
                 lane = group * group_lanes + index * lanes
                 b = gradient + lane * gradient_c
                 if not direct:
-                    to = packed
-                    for image in range(images):
-                        for line in range(rows):
-                            at = b + image * argument(plan, GRADIENT_N) + line * gradient_h
-                            if gradient_c == element:
-                                words = element // 4
-                                copier = argument(plan, COPY_ROWS)
-                                call_address(
-                                    copier, at, gradient_w, to, lanes * words, width, inside * words
-                                )
-                            else:
-                                if inside < lanes:  # as in `copy.clear_gaps`
-                                    clear_bytes(to, width * lanes * element)
-                                mover = argument(plan, copy.TRANSPOSE)
-                                call_address(
-                                    mover, at, gradient_c, to, lanes * element, inside, width
-                                )
-                            to += width * lanes * element
+                    _copy_panel(plan, b, inside, images, rows, packed)
                     b = packed
                 channels = group * argument(plan, GROUP_STEP) + index * argument(plan, PANEL_STEP)
                 put_word(job, tile.A, a + channels)
@@ -168,7 +169,7 @@ def weight_sums(plan, chunk, chunks):
                 put_word(job, tile.WIDTH, inside)
                 is_wide = inside > argument(plan, NARROW_LANES)
                 call_address(argument(plan, WIDE) if is_wide else argument(plan, NARROW), job)
-            put_word(job, tile.FLAGS, tile.ACCUMULATE)
+            put_word(job, tile.FLAGS, ACCUMULATE)
     leave(memory, slot)
 
 
@@ -310,12 +311,10 @@ class WeightPlan:
     def _cut(self, images: int) -> tuple[int, int]:
         """Images and rows of outputs per band."""
         layout = self.layout
-        height, width = layout.out
-        rows = layout.rows_within(BAND_BYTES)
+        height, rows = layout.out[0], layout.rows_within(BAND_BYTES)
         if rows < height or images == 1:
             return 1, -(-height // -(-height // rows))
-        together = BAND_BYTES // max(layout.height(height) * layout.row_bytes, 1)
-        return max(1, min(together, BAND_PIXELS // max(height * width, 1), images)), height
+        return layout.images_within(BAND_BYTES, images), height
 
     def _share(self) -> tuple[int, int]:
         """Parts of the bands, and shares of the panels."""

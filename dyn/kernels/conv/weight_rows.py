@@ -17,7 +17,6 @@ from dyn.kernels.conv import copy
 from dyn.kernels.conv import planes_tile as tile
 from dyn.kernels.conv.bands import JOB_BYTES, Phase, gap_of
 from dyn.kernels.conv.shapes import (
-    BAND_PIXELS,
     UNITS,
     BandCut,
     BandLayout,
@@ -227,14 +226,11 @@ class WeightRowsPlan:
 
     def _cut(self, images: int, layout: BandLayout) -> tuple[int, int]:
         """Images and rows of outputs per band."""
-        height, width = layout.out
-        rows = layout.rows_within(BAND_BYTES)
+        height, rows = layout.out[0], layout.rows_within(BAND_BYTES)
         if rows < height or images < 2 * UNITS:
             parts = max(-(-height // rows), min(-(-UNITS // images), height))
             return 1, -(-height // parts)
-        together = BAND_BYTES // max(layout.height(height) * layout.row_bytes, 1)
-        together = min(together, BAND_PIXELS // max(height * width, 1), images // UNITS)
-        return max(1, together), height
+        return layout.images_within(BAND_BYTES, images // UNITS), height
 
     def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> bool:
         """Compute the target, a dense array of all weights. Returns True."""

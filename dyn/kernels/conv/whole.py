@@ -14,7 +14,7 @@ import numpy as np
 
 from dyn.kernels.copy import contiguous
 from dyn.kernels.gemm.product import product
-from dyn.kernels.gemm.tile import RELU
+from dyn.kernels.vector.sums import RELU
 
 
 def fits(sizes: Sequence[int], window: Sequence[int], attrs: tuple[Any, ...]) -> bool:

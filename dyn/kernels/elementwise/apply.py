@@ -24,6 +24,7 @@ from dyn.kernels.elementwise.pointwise import FormulaKernel, formula_kernel
 from dyn.kernels.elementwise.special import erf
 from dyn.kernels.elementwise.ufuncs import UFUNCS
 from dyn.kernels.vector import half, simd, vmath, vmath_division, vmath_inverse, vmath_steps
+from dyn.kernels.vector.half import is_half
 
 _F32 = np.dtype(np.float32)
 _EXACT = frozenset({"abs", "neg", "isnan", "isinf", "isfinite", "logical_not", "sign"})
@@ -142,10 +143,6 @@ def kernel_size(name: str) -> int:
 _KERNEL_SIZE = {name: kernel_size(name) for name in GENERAL}
 
 
-def _is_half(dtype: np.dtype) -> bool:
-    return dtype.itemsize == 2 and dtype.kind not in "iub"
-
-
 def _narrow(out: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Numbers computed in float32 in half precision again; truth values as they are."""
     return cast(out, dtype) if out.dtype == _F32 else out
@@ -166,7 +163,7 @@ def unary(name: str, x: np.ndarray, **params: float) -> np.ndarray:
             out = nest.run_one(fast, x, *_in_order(fast, params))
             if out is not None:
                 return out
-    elif _is_half(x.dtype) and name not in _EXACT:
+    elif is_half(x.dtype) and name not in _EXACT:
         return _narrow(unary(name, cast(x, _F32), **params), x.dtype)
     out = GENERAL[name](x, **params)
     return out if out.__class__ is np.ndarray else np.asarray(out)
@@ -188,7 +185,7 @@ def binary(name: str, x: np.ndarray, y: np.ndarray, **params: float) -> np.ndarr
                 out = nest.run_two(fast, x, y, *_in_order(fast, params))
                 if out is not None:
                     return out
-    elif _is_half(x.dtype):
+    elif is_half(x.dtype):
         return _narrow(binary(name, cast(x, _F32), cast(y, _F32), **params), x.dtype)
     out = GENERAL[name](x, y, **params)
     return out if out.__class__ is np.ndarray else np.asarray(out)
@@ -203,7 +200,7 @@ def ternary(name: str, x: np.ndarray, y: np.ndarray, z: np.ndarray, **params: fl
             out = nest.run_three(fast, x, y, z, *_in_order(fast, params))
             if out is not None:
                 return out
-    elif _is_half(x.dtype):
+    elif is_half(x.dtype):
         wide = (cast(a, _F32) for a in (x, y, z))
         return _narrow(ternary(name, *wide, **params), x.dtype)
     out = GENERAL[name](x, y, z, **params)

@@ -45,12 +45,13 @@ from dyn.kernels.gemm.pack import (
     N,
 )
 from dyn.kernels.gemm.product import multiply
-from dyn.kernels.gemm.tile import ACCUMULATE, HEIGHTS
+from dyn.kernels.gemm.tile import HEIGHTS
 from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.jit import call_address, instance, kernel
 from dyn.kernels.runtime.threads import argument, atomic_load, compare_swap
 from dyn.kernels.vector.runs import clear_run, copy_elements, pointer
+from dyn.kernels.vector.sums import ACCUMULATE
 
 BLOCK = 2 * HEIGHTS[0]
 """Rows that substitution solves before the next ones are brought up to date."""

@@ -33,8 +33,8 @@ level cache keeps, chunks are LONG rows or columns, unless that makes less than 
 MANY_PANELS = 8
 """So many of a packed B make chunks of columns, even if there are more rows."""
 PER_TILE = -(-112 // (HEIGHTS[0] * VECTORS))
-"""Panels, or tiles, of a chunk where tiles of A are packed: so many products of a tile are worth
-it, and neighbours lie in the same lines of the cache."""
+"""Panels, or tiles, of a chunk where tiles of A are packed: 112 vectors of sums or more for every
+step of a packed tile are worth the copy, and neighbours lie in the same lines of the cache."""
 PACK_SHARE = 8
 """Products of tile and panel that make packing a panel cheap enough to be done by every chunk."""
 
@@ -103,10 +103,10 @@ def cut_of(m: int, n: int, k: int, element: int, packing: Packing) -> Cut:
     if shared > RESIDENT:
         pieces = min(pieces, max(FEW_CHUNKS, length // LONG))
     chunks = max(1, min(m * n * k // GRAIN, MAX_CHUNKS, pieces))
-    # Two and four threads get as many each.
-    chunks -= chunks % 4 if chunks > 4 else chunks % 2 if chunks > 1 else 0
+    if chunks > 1:  # as many for each of two or four threads
+        chunks -= chunks % (4 if chunks > 4 else 2)
     if by_rows and chunks > 1 and chunks * packed * PACK_SHARE > tiles * panels:
         before = packed * (k | TOGETHER) * PANEL_BYTES
-        return Cut(chunks, True, before, packing.room(0, element))
+        return Cut(chunks, by_rows=True, shared=before, own=packing.room(0, element))
     each = panels if by_rows else -(-panels // chunks)
-    return Cut(chunks, by_rows, 0, packing.room(each, element))
+    return Cut(chunks, by_rows, shared=0, own=packing.room(each, element))

@@ -85,7 +85,7 @@ def _gradients(
         if name == "x":
             made.append(products.of_x(g, w))
         elif name == "b":
-            made.append(total(rows, (0,), False))
+            made.append(total(rows, (0,), keepdims=False))
         elif w.flags.c_contiguous == transposed:
             found = products.outputs_first(rows, _rows(x))
             made.append(found if transposed else found.T)

@@ -14,8 +14,8 @@ import numpy as np
 from dyn.kernels.copy import contiguous
 from dyn.kernels.elementwise import apply as elementwise
 from dyn.kernels.gemm.product import batched, product
-from dyn.kernels.gemm.tile import RELU
 from dyn.kernels.runtime import memory
+from dyn.kernels.vector.sums import RELU
 
 
 def matmul(

@@ -13,7 +13,7 @@ from typing import Any
 
 from numba import types
 
-from dyn.kernels.gemm.tile import HEIGHTS, TILE_ROWS, VECTORS
+from dyn.kernels.gemm.tile import TILE_ROWS, VECTORS
 from dyn.kernels.runtime.bytes import clear_bytes
 from dyn.kernels.runtime.jit import call_address, instance, kernel, microkernel
 from dyn.kernels.runtime.threads import argument
@@ -36,8 +36,8 @@ TOGETHER = 8
 PANEL_BYTES = VECTORS * LANES * 4
 
 
-def _copier(element: Any, own: int, count: int) -> Any:
-    """The generator of a copy of rows, cut into units of `own` numbers that are `count` wide."""
+def _copier(element: Any, count: int) -> Any:
+    """The generator of a copy of rows, cut into units of `count` numbers."""
     vectors = count // LANES
 
     @intrinsic
@@ -47,7 +47,7 @@ def _copier(element: Any, own: int, count: int) -> Any:
     ) -> Any:  # fmt: skip
         """Copy `rows` rows of `width` numbers; unit i goes to `target + i * between`.
 
-        What a unit has beyond its own numbers is arbitrary.
+        What the last unit lacks is zeros.
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -69,7 +69,7 @@ def _copier(element: Any, own: int, count: int) -> Any:
                                 _copy_unit(emit, start, step, to, target_step, left, height, whole)
                     return [Value(builder, builder.add(to.value, between))]
 
-                loop(builder, WORD(0), width, WORD(own), unit, [Value(builder, b)])
+                loop(builder, WORD(0), width, WORD(count), unit, [Value(builder, b)])
 
             def turn(height: int) -> Any:
                 def body(first: Any, carried: list[Any]) -> list[Any]:
@@ -108,12 +108,12 @@ def _body(source, step, target, target_step, between, width, rows):
 
 
 copy_tile_f32, copy_tile_f64 = (
-    instance(f"copy_tile_{name}", _body, copy=_copier(element, HEIGHTS[0], TILE_ROWS))
+    instance(f"copy_tile_{name}", _body, copy=_copier(element, TILE_ROWS))
     for name, element in (("f32", F32), ("f64", F64))
 )
 """Steps of k of tiles of A."""
 copy_panel_f32, copy_panel_f64 = (
-    instance(f"copy_panel_{name}", _body, copy=_copier(element, *[PANEL_BYTES // size] * 2))
+    instance(f"copy_panel_{name}", _body, copy=_copier(element, PANEL_BYTES // size))
     for name, element, size in (("f32", F32, 4), ("f64", F64, 8))
 )
 """Steps of k of panels of B."""

@@ -52,7 +52,7 @@ from dyn.kernels.gemm.pack import (
     pitch,
 )
 from dyn.kernels.gemm.thin import thin, times_vectors
-from dyn.kernels.gemm.tile import ACCUMULATE, HEIGHTS, RELU, TILE_ROWS, tile_for
+from dyn.kernels.gemm.tile import HEIGHTS, TILE_ROWS, tile_for
 from dyn.kernels.runtime import memory
 from dyn.kernels.runtime.arrays import data, size, stride
 from dyn.kernels.runtime.bytes import put_word
@@ -60,6 +60,7 @@ from dyn.kernels.runtime.drive import Launch
 from dyn.kernels.runtime.jit import call_address, kernel, microkernel, task
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.runtime.words import room
+from dyn.kernels.vector.sums import ACCUMULATE, RELU
 from dyn.kernels.vector.transpose import transpose_f32, transpose_f64
 
 BATCH_GRAIN = 1 << 17

@@ -10,6 +10,7 @@ Method: Goto & van de Geijn, Anatomy of High-Performance Matrix Multiplication, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -25,15 +26,11 @@ from dyn.kernels.vector.simd import (
     WORD,
     Emitter,
     Value,
-    choose,
     fma,
     intrinsic,
     repeat,
 )
-from dyn.kernels.vector.value import branch
-
-ACCUMULATE, RELU = 1, 2
-"""Bits of a tile's flags: add to what C holds; replace negative results by zero."""
+from dyn.kernels.vector.sums import store_sums
 
 HEIGHTS = {16: (14, 8, 4), 8: (6, 4, 2), 4: (6, 4, 2)}[LANES]
 """Rows of the tiles there are: the tallest fills the vector registers, the others take the rest."""
@@ -70,7 +67,7 @@ def _tile(element: ir.Type, count: int, kind: str) -> Any:
               (+ C) (+ bias) (relu)
 
     Steps are in bytes; depth is at least 1. `height` rows, at most the tile's, and `width` columns
-    are stored. `bias` is an address or 0.
+    are stored. `bias` is an address or 0; flags are those of `store_sums`.
 
     Kinds: a "whole" tile has all its rows. Of a "clamped" one those beyond `height` read what the
     last one reads. The numbers of a "column" are neighbours, and it has all of them, or is packed
@@ -92,7 +89,7 @@ def _tile(element: ir.Type, count: int, kind: str) -> Any:
             }[kind]()
             shifts = [WORD(v * emit.bytes) for v in range(VECTORS)]
             sums = _sum(emit, rows, depth, b, b_step, shifts)
-            _store(emit, sums, c, c_row, height, width, bias, flags)
+            store_sums(emit, sums, _row_of(emit, c, c_row), height, width, bias, flags)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 12), generate
@@ -116,7 +113,7 @@ def _wide_tile(
             start = builder.mul(between, WORD(panel))
             shifts += [builder.add(start, WORD(v * emit.bytes)) for v in range(VECTORS)]
         sums = _sum(emit, rows, depth, b, b_step, shifts)
-        _store(emit, sums, c, c_row, height, *rest)
+        store_sums(emit, sums, _row_of(emit, c, c_row), height, *rest)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 13), generate
@@ -152,53 +149,10 @@ def _sum(
     return [sums[r * vectors : (r + 1) * vectors] for r in range(rows.count)]
 
 
-def _store(
-    emit: Emitter,
-    sums: list[list[Value]],
-    c: Any,
-    c_row: Any,
-    height: Any,
-    width: Any,
-    bias: Any,
-    flags: Any,
-) -> None:
-    """Add C or bias, clamp, store: whole vectors where the width allows it, else masked ones."""
-    builder, vectors = emit.builder, len(sums[0])
-
-    def has(flag: int) -> Any:
-        return builder.icmp_signed("!=", builder.and_(flags, WORD(flag)), WORD(0))
-
-    low = builder.select(has(RELU), emit.element(0.0), emit.element(float("-inf")))
-    floor = emit.splat(low)
-
-    def places(address: Any) -> list[Any]:
-        return [builder.add(address, WORD(v * emit.bytes)) for v in range(vectors)]
-
-    def zeros() -> list[Value]:
-        return [emit.numbers(0)] * vectors
-
-    def store_rows(masks: list[Any]) -> None:
-        def loaded(address: Any) -> list[Value]:
-            return [emit.load(at, mask) for at, mask in zip(places(address), masks, strict=True)]
-
-        given = builder.icmp_signed("!=", bias, WORD(0))
-        shift = branch(builder, given, lambda: loaded(bias), zeros)
-        for r, row in enumerate(sums):
-            with builder.if_then(builder.icmp_signed(">", height, WORD(r))):
-                start = builder.add(c, builder.mul(c_row, WORD(r)))
-                held = branch(builder, has(ACCUMULATE), lambda start=start: loaded(start), zeros)
-                for v, at in enumerate(places(start)):
-                    found = row[v] + held[v] + shift[v]
-                    # A comparison with NaN is false, so NaN stays.
-                    emit.store(choose(found < floor, floor, found), at, masks[v])
-
-    whole = builder.icmp_signed(">=", width, WORD(vectors * emit.lanes))
-    with builder.if_else(whole) as (yes, no):
-        with yes:
-            store_rows([None] * vectors)
-        with no:
-            widths = [builder.sub(width, WORD(v * emit.lanes)) for v in range(vectors)]
-            store_rows([emit.mask_below(left) for left in widths])
+def _row_of(emit: Emitter, c: Any, c_row: Any) -> Callable[[int], Any]:
+    """Emits the address of a row of C."""
+    builder = emit.builder
+    return lambda r: builder.add(c, builder.mul(c_row, WORD(r)))
 
 
 def _body(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, flags):

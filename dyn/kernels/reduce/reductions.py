@@ -14,6 +14,7 @@ from dyn.kernels import softmax
 from dyn.kernels.copy import contiguous
 from dyn.kernels.elementwise import apply as elementwise
 from dyn.kernels.reduce.folding import folded
+from dyn.kernels.vector.half import is_half
 
 _F32 = np.dtype(np.float32)
 Axes = tuple[int, ...]
@@ -24,6 +25,8 @@ JOIN = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum
 FEW = 1024
 """Elements of which numpy may add one after the other: it does where they do not follow on each
 other in memory, and in float32 a sum of many ones so stops at 2**24."""
+_SQUARABLE = 1e-15
+"""Smaller float32 numbers have squares that are too small, or lose digits in a sum of them."""
 
 
 def _folded(
@@ -44,16 +47,8 @@ def _folded(
     return found.reshape([1 if a in axes else n for a, n in enumerate(x.shape)])
 
 
-_SQUARABLE = 1e-15
-"""Smaller float32 numbers have squares that are too small, or lose digits in a sum of them."""
-
-
 def _count(x: np.ndarray, axes: Axes) -> int:
     return math.prod([x.shape[a] for a in axes])
-
-
-def _is_half(dtype: np.dtype) -> bool:
-    return dtype.itemsize == 2 and dtype.kind not in "iub"
 
 
 # ---- reductions --------------------------------------------------------------------------------
@@ -64,7 +59,7 @@ def _reduce(name: str, x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     found = _folded(name, x, axes, keepdims)
     if found is not None:
         return found
-    if _is_half(x.dtype):
+    if is_half(x.dtype):
         return _reduce(name, x.astype(_F32), axes, keepdims).astype(x.dtype)
     if name in ("max", "min"):
         return np.asarray(JOIN[name].reduce(x, axis=axes, keepdims=keepdims))
@@ -97,7 +92,7 @@ def mean(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     found = _folded("mean", x, axes, keepdims)
     if found is not None:
         return found
-    if _is_half(x.dtype):
+    if is_half(x.dtype):
         return mean(x.astype(_F32), axes, keepdims=keepdims).astype(x.dtype)
     total = np.add.reduce(x, axis=axes, keepdims=keepdims)
     return np.asarray(total / x.dtype.type(_count(x, axes)))
@@ -108,7 +103,7 @@ def var(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarra
     found = _folded("var", x, axes, keepdims, correction)
     if found is not None:
         return found
-    if _is_half(x.dtype):
+    if is_half(x.dtype):
         return var(x.astype(_F32), axes, keepdims, correction).astype(x.dtype)
     away = x - mean(x, axes, keepdims=True)
     total = np.add.reduce(away * away, axis=axes, keepdims=keepdims)
@@ -119,7 +114,7 @@ def var(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarra
 
 def std(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarray:
     """Square root of `var`; in float32 also where the squares overflow or vanish."""
-    if _is_half(x.dtype):
+    if is_half(x.dtype):
         return std(x.astype(_F32), axes, keepdims, correction).astype(x.dtype)
     out = np.asarray(np.sqrt(var(x, axes, keepdims, correction)))
     # A single number is looked at most quickly as one of Python's.
@@ -139,14 +134,14 @@ def norm(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     found = _folded("norm", x, axes, keepdims)
     if found is not None:
         return found
-    if _is_half(x.dtype):
+    if is_half(x.dtype):
         return norm(x.astype(_F32), axes, keepdims=keepdims).astype(x.dtype)
     return np.asarray(np.sqrt(np.add.reduce(x * x, axis=axes, keepdims=keepdims)))
 
 
 def logsumexp(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     """log of the sum of e^x over `axes`, without overflow."""
-    if _is_half(x.dtype):
+    if is_half(x.dtype):
         return logsumexp(x.astype(_F32), axes, keepdims=keepdims).astype(x.dtype)
     if not x.size:
         return np.asarray(np.log(sum(x, axes, keepdims=keepdims)))

@@ -17,11 +17,11 @@ import numpy as np
 
 from dyn.kernels.copy import contiguous
 from dyn.kernels.gemm.matmul import matmul
-from dyn.kernels.gemm.tile import ACCUMULATE
 from dyn.kernels.reduce import reductions
 from dyn.kernels.rnn import general, step, walk
 from dyn.kernels.rnn.walk import Product
 from dyn.kernels.runtime.memory import empty
+from dyn.kernels.vector.sums import ACCUMULATE
 
 Weights = tuple[Any, Any, Any, Any]
 """w, r, b and rb of one direction; arrays or None."""

@@ -17,13 +17,14 @@ from dyn.kernels.gemm import pack as packs
 from dyn.kernels.gemm import tile as tiles
 from dyn.kernels.gemm.matmul import matmul
 from dyn.kernels.gemm.pack import PANEL_BYTES, TOGETHER, pitch
-from dyn.kernels.gemm.tile import ACCUMULATE, HEIGHTS, WIDE, tile_for
+from dyn.kernels.gemm.tile import HEIGHTS, WIDE, tile_for
 from dyn.kernels.rnn.step import ARRAYS, BATCH
 from dyn.kernels.rnn.step import WORDS as STEP_WORDS
 from dyn.kernels.runtime import memory, threads
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.jit import Microkernel, call_address, kernel, task
 from dyn.kernels.runtime.threads import argument, bounds, pack, parallel_for
+from dyn.kernels.vector.sums import ACCUMULATE
 from dyn.kernels.vector.transpose import transpose_f32
 
 (STEPS, RISING, GATES_FIRST, GATES_CODE, PRODUCTS, TALL, MIDDLE, LOW, WIDE_CODE) = range(

@@ -22,6 +22,11 @@ NATIVE = has("f16c")
 """Whether the processor converts; where it does not, LLVM would call a function that is absent."""
 
 
+def is_half(dtype: np.dtype) -> bool:
+    """Whether numbers are float16 or bfloat16, which many kernels compute with in float32."""
+    return dtype.itemsize == 2 and dtype.kind not in "iub"
+
+
 def from_half(bits: Value) -> Value:
     """float32 numbers of the bits of float16."""
     return _by_processor(bits) if NATIVE else widened(bits)

@@ -17,8 +17,6 @@ BEFORE_INPLACE = {
     "rrelu": 4, "selu": 1, "silu": 1,
 }  # fmt: skip
 """How many arguments PyTorch has before `inplace`."""
-
-
 _RENAMED = {
     "lambd": "threshold", "return_indices": "return_mask", "input1": "x1", "input2": "x2",
 }  # fmt: skip

@@ -132,7 +132,7 @@ class MultiheadAttention(Module):
             out = matmul(kept, v)
             weights = mean(weights, 1) if average_attn_weights else weights
         else:
-            out = attention(q, k, v, mask, self.dropout, False, self.training)
+            out = attention(q, k, v, mask, self.dropout, training=self.training)
         out = transpose(out, [0, 2, 1, 3])
         out = self.out_proj(reshape(out, [*out.shape[:2], self.embed_dim]))
         return (out if self.batch_first else transpose(out, [1, 0, 2])), weights

@@ -212,7 +212,7 @@ def _normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> 
     if abs(p) < math.inf:
         return F.normalize(input, p, dim, eps)
     # In PyTorch the largest ones share the gradient.
-    return input / maximum(reduction.norm(input, p, dim, True), eps)
+    return input / maximum(reduction.norm(input, p, dim, keepdim=True), eps)
 
 
 def _embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:

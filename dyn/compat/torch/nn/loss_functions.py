@@ -41,7 +41,7 @@ def use_reduction(settings: dict[str, Any]) -> None:
     found = "none" if reduces is False else "sum" if average is False else "mean"
     warnings.warn(
         f"size_average and reduce args will be deprecated, please use reduction='{found}' instead.",
-        stacklevel=3,
+        stacklevel=user_level(),
     )
     settings["reduction"] = found
 
@@ -75,7 +75,13 @@ def cross_entropy(
         )
     if soft:
         rows = F.cross_entropy(
-            input, target, None, ignore_index, "none", True, axis, label_smoothing=label_smoothing
+            input,
+            target,
+            ignore_index=ignore_index,
+            reduction="none",
+            soft_label=True,
+            axis=axis,
+            label_smoothing=label_smoothing,
         )
         return reduce_loss(squeeze(rows, axis), reduction)
     given = axis, int(ignore_index), reduction, float(label_smoothing), True

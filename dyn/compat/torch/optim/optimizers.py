@@ -40,7 +40,33 @@ def rest(names: str, given: dict[str, Any], **known: Any) -> dict[str, Any]:
     return {name: values.get(name, False) for name in names.split()}
 
 
-class SGD(TorchOptimizer, optimizer.Momentum):
+class _Counting(TorchOptimizer):
+    """An optimiser whose rule counts steps, but only where a setting asks for it."""
+
+    def _must_count(self) -> bool:
+        """Whether a group has a setting that depends on the number of steps."""
+        raise NotImplementedError
+
+    def _begun(self, group: Group) -> int:
+        """How many steps count for parameters that were not counted so far."""
+        return self._steps.get(group.parameters[0], 0)
+
+    @property
+    def _counters(self) -> dict[str, float]:  # type: ignore[override]
+        return {"steps": 0.0} if self._must_count() else {}
+
+    def _prepare(self, group: Group) -> Tensor:
+        begun = self._begun(group)
+        lr = super()._prepare(group)
+        if self._counters and not group.counters:
+            group.start({}, {"steps": float(begun)})
+        return lr
+
+    def _counted(self, settings: Mapping[str, Any], steps: int) -> dict[str, float]:
+        return dict.fromkeys(self._counters, float(steps))
+
+
+class SGD(_Counting, optimizer.Momentum):
     """Gradient descent, with momentum if wanted: see `dyn.optimizer.Momentum`.
 
     With dampening v <- momentum * v + (1 - dampening) * g, but for the first step.
@@ -80,10 +106,12 @@ class SGD(TorchOptimizer, optimizer.Momentum):
         kept = any(g["momentum"] for g in self.param_groups) or any(g.slots for g in self._groups)
         return {"velocity": 0.0} if kept else {}
 
-    @property
-    def _counters(self) -> dict[str, float]:  # type: ignore[override]
-        dampened = any(g["momentum"] and g["dampening"] for g in self.param_groups)
-        return {"steps": 0.0} if dampened else {}
+    def _must_count(self) -> bool:
+        return any(g["momentum"] and g["dampening"] for g in self.param_groups)
+
+    def _begun(self, group: Group) -> int:
+        # Without momentum before, the next gradient is the first one that a velocity sees.
+        return int(bool(group.slots))
 
     @property
     def _op(self) -> Op:  # type: ignore[override]
@@ -101,16 +129,6 @@ class SGD(TorchOptimizer, optimizer.Momentum):
             # Without momentum PyTorch takes the gradient as it is.
             "dampening": float(self._dampening) if self._momentum else 0.0,
         }
-
-    def _prepare(self, group: Group) -> Tensor:
-        begun = bool(group.slots)
-        lr = super()._prepare(group)
-        if self._counters and not group.counters:
-            group.start({}, {"steps": float(begun)})
-        return lr
-
-    def _counted(self, settings: Mapping[str, Any], steps: int) -> dict[str, float]:
-        return dict.fromkeys(self._counters, float(steps))
 
 
 class _Adam(TorchOptimizer):
@@ -188,7 +206,7 @@ class AdamW(_Adam, optimizer.AdamW):
         )  # fmt: skip
 
 
-class Adagrad(TorchOptimizer, optimizer.Adagrad):
+class Adagrad(_Counting, optimizer.Adagrad):
     """Steps by the gradient over the root of the sum of its squares so far.
 
     With `lr_decay` the rate of step t is lr / (1 + (t - 1) * lr_decay).
@@ -224,9 +242,8 @@ class Adagrad(TorchOptimizer, optimizer.Adagrad):
             params, defaults, epsilon=eps, initial_accumulator_value=initial_accumulator_value
         )
 
-    @property
-    def _counters(self) -> dict[str, float]:  # type: ignore[override]
-        return {"steps": 0.0} if any(g["lr_decay"] for g in self.param_groups) else {}
+    def _must_count(self) -> bool:
+        return any(g["lr_decay"] for g in self.param_groups)
 
     @property
     def _op(self) -> Op:  # type: ignore[override]
@@ -235,15 +252,6 @@ class Adagrad(TorchOptimizer, optimizer.Adagrad):
     def _attributes(self) -> dict[str, Any]:
         decay = {"lr_decay": float(self._lr_decay)} if self._counters else {}
         return {**super()._attributes(), **decay}
-
-    def _prepare(self, group: Group) -> Tensor:
-        lr = super()._prepare(group)
-        if self._counters and not group.counters:
-            group.start({}, {"steps": float(self._steps.get(group.parameters[0], 0))})
-        return lr
-
-    def _counted(self, settings: Mapping[str, Any], steps: int) -> dict[str, float]:
-        return dict.fromkeys(self._counters, float(steps))
 
 
 class Adadelta(TorchOptimizer, optimizer.Adadelta):

@@ -25,6 +25,7 @@ from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, launch
 from dyn.kernels.vector.lanes import LANES
+from dyn.kernels.vector.sums import ACCUMULATE
 
 BLOCK_BYTES = 4 << 20
 """Transforms of a block of tiles."""
@@ -118,7 +119,7 @@ def multiply(plan, chunk, chunks):
     put_word(job, tile.B_STEP, argument(plan, M_ROW))
     put_word(job, tile.WIDTH, PANEL)
     put_word(job, tile.BIAS, 0)
-    put_word(job, tile.FLAGS, tile.ACCUMULATE if argument(plan, FIRST) else 0)
+    put_word(job, tile.FLAGS, ACCUMULATE if argument(plan, FIRST) else 0)
     units = argument(plan, forward.FREQUENCIES) * panels
     for unit in range(units * chunk // chunks, units * (chunk + 1) // chunks):
         frequency, lane = unit // panels, unit % panels * (4 * PANEL)
