@@ -12,11 +12,18 @@ from collections.abc import Callable
 from typing import Any
 
 
+_NAMES = ("input", "indices")
+"""Of the arguments that may have an axis less, where they are given by name."""
+
+
 def _lone(function: Callable[..., Any], axes: int, at: int, tensors: int) -> Callable[..., Any]:
     """`function`, whose `tensors` arguments from `at` on may have an axis less."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        for name in _NAMES[len(args) - at : tensors]:
+            if name in kwargs:
+                args = (*args, kwargs.pop(name))
         if len(args) <= at or getattr(args[at], "ndim", None) != axes + 1:
             return function(*args, **kwargs)
         end = at + tensors
