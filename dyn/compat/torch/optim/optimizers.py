@@ -103,11 +103,10 @@ class SGD(TorchOptimizer, optimizer.Momentum):
         }
 
     def _prepare(self, group: Group) -> Tensor:
-        begun = bool(group.slots)
-        lr = super()._prepare(group)
+        # What has velocities, its own or loaded ones, has taken a step.
         if self._counters and not group.counters:
-            group.start({}, {"steps": float(begun)})
-        return lr
+            group.start({}, {"steps": float(bool(group.slots))})
+        return super()._prepare(group)
 
     def _counted(self, settings: Mapping[str, Any], steps: int) -> dict[str, float]:
         return dict.fromkeys(self._counters, float(steps))
