@@ -247,3 +247,14 @@ def test_sizes_at_which_only_the_file_divides_by_zero(tmp_path: Path) -> None:
     """At n=1 the model asks for a size of 0, which means to keep that of the input."""
     spec = InputSpec(["n", 6])
     refused(lambda x: x.reshape([x.shape[0] // 2, -1]), spec, tmp_path, "takes another path")
+
+
+@pytest.mark.parametrize("largest", [max, lambda a, b: a if a >= b else b])
+def test_the_larger_of_two_sizes(tmp_path: Path, largest: Any) -> None:
+    """Where the sizes are equal or small the file would be right whichever it takes."""
+
+    def forward(x: Any, y: Any) -> Any:
+        return x[3 : largest(x.shape[0], y.shape[0]) - 1], y + 1
+
+    specs = [InputSpec(["n", 6], name="x"), InputSpec(["m"], name="y")]
+    refused(forward, specs, tmp_path, "takes another path")
