@@ -6,7 +6,7 @@ Knows the graph only; nothing here runs a model or a file.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -67,17 +67,25 @@ class Trials:
         """Sets of declared sizes at which a comparison comes out differently.
 
         Where its sides are equal both ways often meet, as those of `max(n, m)` do, and small sizes
-        leave little to tell them by: one with the sides far apart, one with equal sides, then all.
+        leave little to tell them by: first come extremes, then all.
         """
         symbols = guard.left.symbols() | guard.right.symbols()
         if not symbols <= set(self.declared):
             return
         tried = itertools.chain(self.candidates(), self._near(symbols))
         broken = [sizes for sizes in tried if not holds(guard, sizes)]
-        if broken:
-            yield max(broken, key=lambda sizes: _apart(guard, sizes))
-            yield min(broken, key=lambda sizes: _apart(guard, sizes))
-        yield from broken
+        measures: list[Callable[[dict[str, int]], int]] = [
+            lambda sizes: _apart(guard, sizes),
+            lambda sizes: -_apart(guard, sizes),
+            lambda sizes: sum(sizes.values()),
+            *(lambda sizes, s=s: 2 * sizes[s] - sum(sizes.values()) for s in sorted(symbols)),
+        ]
+        chosen: list[dict[str, int]] = []
+        for measure in measures if broken else ():
+            if (extreme := max(broken, key=measure)) not in chosen:
+                chosen.append(extreme)
+        yield from chosen
+        yield from (sizes for sizes in broken if sizes not in chosen)
 
     def _near(self, symbols: set[str]) -> Iterator[dict[str, int]]:
         """Sizes around the traced ones, one symbol changed at a time."""
