@@ -6,7 +6,7 @@ Knows the graph only; nothing here runs a model or a file.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -64,12 +64,28 @@ class Trials:
             yield dict(zip(self.declared, numbers, strict=True))
 
     def breaking(self, guard: Guard) -> Iterator[dict[str, int]]:
-        """Sets of declared sizes at which a comparison comes out differently."""
+        """Sets of declared sizes at which a comparison comes out differently.
+
+        Where its sides are equal both ways often meet, as those of `max(n, m)` do, and small sizes
+        leave little to tell them by: first come extremes, then all.
+        """
         symbols = guard.left.symbols() | guard.right.symbols()
-        if symbols <= set(self.declared):
-            for sizes in itertools.chain(self.candidates(), self._near(symbols)):
-                if not holds(guard, sizes):
-                    yield sizes
+        if not symbols <= set(self.declared):
+            return
+        tried = itertools.chain(self.candidates(), self._near(symbols))
+        broken = [sizes for sizes in tried if not holds(guard, sizes)]
+        measures: list[Callable[[dict[str, int]], int]] = [
+            lambda sizes: _apart(guard, sizes),
+            lambda sizes: -_apart(guard, sizes),
+            lambda sizes: sum(sizes.values()),
+            *(lambda sizes, s=s: 2 * sizes[s] - sum(sizes.values()) for s in sorted(symbols)),
+        ]
+        chosen: list[dict[str, int]] = []
+        for measure in measures if broken else ():
+            if (extreme := max(broken, key=measure)) not in chosen:
+                chosen.append(extreme)
+        yield from chosen
+        yield from (sizes for sizes in broken if sizes not in chosen)
 
     def _near(self, symbols: set[str]) -> Iterator[dict[str, int]]:
         """Sizes around the traced ones, one symbol changed at a time."""
@@ -84,6 +100,14 @@ def _options(sample: int) -> list[int]:
     if sample < SPATIAL:
         return near
     return [sample + SPATIAL, sample * 2, sample // 2, sample + 1, *near]
+
+
+def _apart(guard: Guard, sizes: Mapping[str, int]) -> int:
+    """How far the sides of a comparison are apart; 0 where they divide by zero."""
+    try:
+        return abs(guard.left.value(sizes) - guard.right.value(sizes))
+    except ZeroDivisionError:
+        return 0
 
 
 def holds(guard: Guard, sizes: Mapping[str, int]) -> bool:

@@ -40,7 +40,7 @@ NOISE = 16
 """An error of up to this many times the effect of such a change is rounding."""
 OTHER_SIZES = 2
 """Sets of sizes beside the traced ones that a file is compared at."""
-BREAKING = 2
+BREAKING = 6
 """Sets of sizes with which each comparison of sizes is challenged."""
 DRAWS = 5
 """Runs in which a random output is drawn, in the model and in the file."""

@@ -27,7 +27,7 @@ def cosine(
         return out, x_length, y_length
     least = x.dtype.type(epsilon)
     found = _cosine(x, y, axis, least, least)
-    if np.isfinite(found[0]).all():
+    if all(np.isfinite(a).all() for a in found):
         return found
     # Squares have overflowed; or there is NaN or infinity, which stays.
     x_top, y_top = _top(x, axis), _top(y, axis)

@@ -175,6 +175,8 @@ def prelu(x: Tensor, weight: Tensor, data_format: str = "NCHW") -> Tensor:
     ndim = x.ndim
     if ndim < 2 and weight.ndim and not same_size(weight.shape[0], 1):
         raise ShapeError(f"weight {show(weight.shape)} does not fit x {show(x.shape)}")
+    if ndim == 0 and weight.ndim:
+        weight = reshape(weight, [])
     axis = None if ndim < 2 or not weight.ndim else ndim - 1 if data_format[-1] == "C" else 1
     return apply(_prelu, (x, weight), (axis,))
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Dim, maximum
+from dyn.core.dim import Dim, expr_of, maximum
 from dyn.core.dispatch import apply, dtype_attr
 from dyn.core.dtype import I64, default_float, is_float
 from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.expr import decide
 from dyn.core.op import freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import ranges
@@ -163,7 +164,11 @@ def _infer_arange(*, start: Any, stop: Any, step: Any, dtype: str) -> Type:
     if isinstance(step, (int, float)) and step == 0:
         raise AttributeValueError("the step must not be 0")
     if any(isinstance(v, Dim) for v in (start, stop, step)):
-        return Type((-((start - stop) // step),), as_numpy(dtype))
+        count = -((start - stop) // step)
+        ahead = start - stop if isinstance(step, int) and step < 0 else stop - start
+        # Rounded counts tell nothing of their sign: what cannot be empty is told by the span.
+        filled = not isinstance(step, Dim) and decide(expr_of(ahead), ">=")
+        return Type((count if filled else maximum(0, count),), as_numpy(dtype))
     return Type((max(0, math.ceil((stop - start) / step)),), as_numpy(dtype))
 
 

@@ -51,6 +51,7 @@ def read(b, x, index):
 
 
 def _slice(b, x, sliced):
+    x, sliced = _from_the_end(b, x, sliced)
     starts, stops, steps = [], [], []
     for _, (_, start, stop, step) in sliced:
         step = 1 if step is None else step
@@ -73,6 +74,31 @@ def _slice(b, x, sliced):
     else:
         start, stop = _vector(b, starts), _vector(b, stops)
     return b.op("Slice", x, start, stop, b.ints(*axes), b.ints(*steps))
+
+
+def _from_the_end(b, x, sliced):
+    """Slices that go backwards from a place counted from the end, made to begin at the end.
+
+    Where that place is before the first element nothing is read, but Slice would read the first.
+    """
+    kept = [(axis, e) for axis, e in sliced if _is_before_the_end(e)]
+    if kept:
+        stop = b.ints(*(e[1] + 1 for _, e in kept))
+        x = b.op("Slice", x, b.ints(*[0] * len(kept)), stop, b.ints(*(axis for axis, _ in kept)))
+    return x, [(axis, _shortened(e) if _is_before_the_end(e) else e) for axis, e in sliced]
+
+
+def _is_before_the_end(entry):
+    _, start, _, step = entry
+    return step is not None and step < 0 and isinstance(start, int) and start < -1
+
+
+def _shortened(entry):
+    """What is left of a slice when its axis ends where it starts."""
+    kind, start, stop, step = entry
+    if isinstance(stop, int) and stop < 0:
+        stop = min(stop - start - 1, -1)
+    return kind, None, stop, step
 
 
 def _number(at, default):

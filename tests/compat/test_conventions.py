@@ -186,10 +186,15 @@ def test_counts_of_steps_are_kept(make):
     assert torch.equal(p, q)
 
 
-def test_dampening_may_begin_later():
+@pytest.mark.parametrize("loaded", [False, True])
+def test_dampening_may_begin_later(loaded):
     p = nn.Parameter(torch.tensor([0.0]))
     optimizer = torch.optim.SGD([p], lr=1.0, momentum=0.5)
     for dampening in (0.0, 0.25):
+        if dampening and loaded:
+            state = optimizer.state_dict()
+            optimizer = torch.optim.SGD([p], lr=0.5)
+            optimizer.load_state_dict(state)
         optimizer.param_groups[0]["dampening"] = dampening
         optimizer.zero_grad()
         p.sum().backward()

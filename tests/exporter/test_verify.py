@@ -247,3 +247,22 @@ def test_sizes_at_which_only_the_file_divides_by_zero(tmp_path: Path) -> None:
     """At n=1 the model asks for a size of 0, which means to keep that of the input."""
     spec = InputSpec(["n", 6])
     refused(lambda x: x.reshape([x.shape[0] // 2, -1]), spec, tmp_path, "takes another path")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda x, n, m: x[3 : max(n, m) - 1],
+        lambda x, n, m: x[max(n, m) - 1 : 3],
+        lambda x, n, m: x[: m if m >= n else n],
+        lambda x, n, m: x * x[1 : -(n % 3)].shape[0],
+    ],
+)
+def test_sizes_that_tell_little(part: Any, tmp_path: Path) -> None:
+    """Where the sizes are equal or small the file would be right whichever way it takes."""
+
+    def forward(x: Any, y: Any) -> Any:
+        return part(x, x.shape[0], y.shape[0]), y + 1
+
+    specs = [InputSpec(["n", 6], name="x"), InputSpec(["m"], name="y")]
+    refused(forward, specs, tmp_path, "takes another path")

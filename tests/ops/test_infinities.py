@@ -172,6 +172,16 @@ def test_cosines_of_long_vectors(scale: float, create_graph: bool) -> None:
 
 
 @BOTH_RULES
+def test_cosines_of_a_long_and_a_short_vector(create_graph: bool) -> None:
+    x, y = np.array([[1, 2, 3]]), np.array([[3, 1, -2]])
+    value, gx, gy = slopes(F.cosine_similarity, x * 1e30, y, create_graph=create_graph)
+    np.testing.assert_allclose(value, [-1 / 14], 1e-5)
+    root = math.sqrt(14)
+    np.testing.assert_allclose(gx * 1e30, (y / root + x / root / 14) / root, 1e-5)
+    np.testing.assert_allclose(gy, (x / root + y / root / 14) / root, 1e-5)
+
+
+@BOTH_RULES
 @pytest.mark.parametrize("p", [0, -1, -2])
 def test_norms_of_order_zero_and_below(p: float, create_graph: bool) -> None:
     x = np.array([[0, 2, -4], [0, 0, 0], [1, 2, -2]], np.float32)

@@ -84,7 +84,7 @@ def test_gradients_of_functions_of_a_number(name: str) -> None:
 def test_what_needs_an_axis_says_so() -> None:
     x, at = torch.tensor(2.5), torch.tensor(0)
     for function in (
-        lambda: torch.gather(x, 0, at),
+        lambda: dyn.index_select(x, at, 0),
         lambda: torch.index_fill(x, 0, at, 1.0),
         lambda: dyn.unstack(dyn.to_tensor(1.0)),
     ):
@@ -107,3 +107,25 @@ def test_axes_out_of_range_are_refused(dim: int) -> None:
     ):
         with pytest.raises(IndexError, match=f"axis {dim} is out of range for 2 axes"):
             function()
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+def test_places_of_a_number(axis: int) -> None:
+    x, at, y = torch.tensor(2.5, requires_grad=True), torch.tensor(0), torch.tensor(4.0)
+    made = {
+        "gather": (x.gather(axis, at), 2.5),
+        "index_select": (x.index_select(axis, torch.tensor([0])), 2.5),
+        "scatter": (x.scatter(axis, at, 4.0), 4),
+        "scatter a tensor": (x.scatter(axis, at, y), 4),
+        "scatter_add": (x.scatter_add(axis, at, y), 6.5),
+    }
+    for name, (found, wanted) in made.items():
+        assert found.shape == () and found.item() == wanted, name
+    assert x.gather(axis, torch.tensor([0, 0])).tolist() == [2.5, 2.5]
+    (slope,) = torch.autograd.grad(made["gather"][0] + made["scatter_add"][0], [x])
+    assert slope.item() == 2
+
+
+def test_a_number_with_one_weight_stays_a_number() -> None:
+    x = torch.tensor(-2.0)
+    assert torch.nn.functional.prelu(x, torch.tensor([0.25])).tolist() == -0.5

@@ -246,3 +246,16 @@ def test_windows_of_dynamic_sizes_are_all_of_the_plane() -> None:
     assert [list(value.shape) for value in graph.outputs] == [[3, 2, 1]] * 3 + [[1, 3, 1, 1]]
     with pytest.raises(AttributeValueError, match=r"a window of the dynamic sizes .* must be all"):
         trace(lambda x: dyn.nn.functional.max_pool1d(x, x.shape[2] // 2), S([3, 2, "n"]))
+
+
+def test_ranges_between_sizes_that_may_be_empty() -> None:
+    def forward(x: Any, y: Any) -> Any:
+        n, m = x.shape[0], y.shape[0]
+        return dyn.arange(n, m), dyn.arange(m, -n, 2), dyn.arange(n, m, -2), dyn.arange(n - m)
+
+    graph = trace(forward, S(["n"], name="x"), S(["m"], name="y"))
+    for n, m in ((2, 7), (7, 2), (3, 3)):
+        x, y = np.zeros(n, np.float32), np.zeros(m, np.float32)
+        expected = forward(dyn.to_tensor(x), dyn.to_tensor(y))
+        for given, wanted in zip(Interpreter(graph).run(x, y), expected, strict=True):
+            np.testing.assert_array_equal(given, wanted.numpy())

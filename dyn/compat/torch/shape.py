@@ -195,12 +195,14 @@ def roll(x: Any, shifts: Any, dims: Any = None) -> Any:
 
 def index_select(x: Any, dim: int, index: Any) -> Any:
     """The slices along an axis that `index` lists."""
-    return gathers.index_select(x, index, dim)
+    found = gathers.index_select(atleast_1d(x), atleast_1d(index), dim)
+    return found if x.ndim else ops.reshape(found, [])
 
 
 def gather(x: Any, dim: int, index: Any) -> Any:
     """out[i][j] = x[index[i][j]][j] for dim 0, and so on."""
-    return gathers.take_along_axis(x, index, dim, broadcast=False)
+    found = gathers.take_along_axis(atleast_1d(x), atleast_1d(index), dim, broadcast=False)
+    return found if index.ndim else ops.reshape(found, [])
 
 
 def part_of(src: Any, index: Any) -> Any:
@@ -223,12 +225,18 @@ def scatter(
     """A copy with out[index[i][j]][j] = src[i][j] for dim 0, and so on; or one value for all."""
     src = value if src is None else part_of(src, index)
     how = {None: "assign", "add": "add", "multiply": "mul"}[reduce]
-    return gathers.put_along_axis(x, index, src, dim, how)
+    return _put(x, dim, index, src, how)
 
 
 def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
     """A copy with src[i][j] added to out[index[i][j]][j] for dim 0, and so on."""
-    return gathers.put_along_axis(x, index, part_of(src, index), dim, "add")
+    return _put(x, dim, index, part_of(src, index), "add")
+
+
+def _put(x: Any, dim: int, index: Any, src: Any, how: str) -> Any:
+    # PyTorch takes a number for a vector where an axis is asked for.
+    found = gathers.put_along_axis(atleast_1d(x), atleast_1d(index), atleast_1d(src), dim, how)
+    return found if x.ndim else ops.reshape(found, [])
 
 
 def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> Any:

@@ -11,7 +11,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-
 _NAMES = ("input", "indices")
 """Of the arguments that may have an axis less, where they are given by name."""
 

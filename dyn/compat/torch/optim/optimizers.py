@@ -56,11 +56,10 @@ class _Counting(TorchOptimizer):
         return {"steps": 0.0} if self._must_count() else {}
 
     def _prepare(self, group: Group) -> Tensor:
-        begun = self._begun(group)
-        lr = super()._prepare(group)
+        # Before a loaded state comes in, which knows better.
         if self._counters and not group.counters:
-            group.start({}, {"steps": float(begun)})
-        return lr
+            group.start({}, {"steps": float(self._begun(group))})
+        return super()._prepare(group)
 
     def _counted(self, settings: Mapping[str, Any], steps: int) -> dict[str, float]:
         return dict.fromkeys(self._counters, float(steps))
