@@ -18,6 +18,7 @@ from dyn.ops import (
     distance,
     elementwise,
     extremes,
+    gamma,
     linalg,
     matrix,
     products,
@@ -33,6 +34,7 @@ SAME: dict[Any, str] = {
         rad2deg reciprocal rsqrt sign sqrt square trunc""",
     bounds: "logit nan_to_num",
     angles: "acos acosh asin asinh atan atanh cos cosh erf sin sinh tan tanh",
+    gamma: "digamma erfc erfinv lgamma",
     elementwise: "atan2 floor_divide fmod heaviside hypot lerp logaddexp pow remainder",
     extremes: "fmax fmin maximum minimum",
     compare: """bitwise_and bitwise_not bitwise_or bitwise_xor isclose isfinite isinf isnan
