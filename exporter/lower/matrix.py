@@ -59,7 +59,7 @@ def _diagonal(b, node, count):
     flat = b.reshape(node.x, [*lead, rows * columns])
     first, step = _first(node.attrs["offset"], columns), columns + 1
     end, total = first + count * step, rows * columns
-    if isinstance(end, int) and isinstance(total, int):
+    if isinstance(first, int) and isinstance(end, int) and isinstance(total, int):
         first, end = min(first, end, total), min(end, total)
     places = (b.shape_vector([n]) for n in (first, end))
     return b.op("Slice", flat, *places, b.ints(len(lead)), b.shape_vector([step]))

@@ -67,7 +67,7 @@ class TorchOptimizer(Optimizer):
         if not isinstance(given[0], dict):
             given = [{"params": given}]
         # Parameters often come as an iterator, which can be walked once.
-        given = [{**group, "params": _listed(group["params"])} for group in given]
+        given = [_unnamed(group) for group in given]
         self._defaults, self.defaults = defaults, defaults
         self.param_groups: list[dict[str, Any]] = []
         # By the parameters, not by their `id`s, which a copy of the optimiser would not share.
@@ -83,7 +83,8 @@ class TorchOptimizer(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Train further parameters, with settings of their own or the usual ones."""
-        params = _listed(param_group["params"])
+        param_group = _unnamed(param_group)
+        params = param_group["params"]
         for p in params:
             if not isinstance(p, Tensor):
                 raise TypeError(
@@ -93,6 +94,13 @@ class TorchOptimizer(Optimizer):
                 raise ValueError("can't optimize a non-leaf Tensor")
             if p in self._owner:
                 raise ValueError("some parameters appear in more than one parameter group")
+        if self.param_groups and ("param_names" in param_group) != (
+            "param_names" in self.param_groups[0]
+        ):
+            raise ValueError(
+                "all optimizer param groups should be with/without names. cannot add param group "
+                f"with{'' if 'param_names' in param_group else 'out'} names to the optimizer"
+            )
         group = {"params": params, **self._defaults}
         group.update({k: v for k, v in param_group.items() if k != "params"})
         self.param_groups.append(group)
@@ -259,5 +267,16 @@ def _check(defaults: Mapping[str, Any]) -> None:
             raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
 
 
-def _listed(params: Any) -> list[Any]:
-    return [params] if isinstance(params, Tensor) else list(params)
+def _unnamed(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A group whose "params" are a list of tensors; names that come with them are "param_names"."""
+    params = group["params"]
+    listed = [params] if isinstance(params, Tensor) else list(params)
+    named = [isinstance(p, tuple) for p in listed]
+    if not any(named):
+        return {**group, "params": listed}
+    if not all(named):
+        raise ValueError(
+            "all optimizer params should be with/without names. Some param names are missing"
+        )
+    names, tensors = zip(*listed, strict=True)
+    return {**group, "params": list(tensors), "param_names": list(names)}
