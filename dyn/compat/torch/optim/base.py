@@ -6,6 +6,7 @@ tensors; before a group steps, it takes its settings from there. Updates are dyn
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from dyn.compat.torch.tensor import own
 from dyn.core.modes import enable_grad
 from dyn.core.tensor import Tensor
+from dyn.nn.hooks import HookRemoveHelper
 from dyn.optimizer.group import Group
 from dyn.optimizer.optimizer import Optimizer
 from dyn.regularizer import as_decay
@@ -44,6 +46,14 @@ class TorchOptimizer(Optimizer):
     _decays_apart = False
     """Whether dyn's update itself keeps weight decay apart from the gradient."""
     _defaults: dict[str, Any]
+    _hooks: tuple[dict[int, Any], dict[int, Any]] | None = None
+    """Hooks before and behind a step, by number."""
+    _in_step = False
+
+    def __init_subclass__(cls, **named: Any):
+        super().__init_subclass__(**named)
+        if "step" in vars(cls):
+            cls.step = _hooked(cls.step)
 
     def __init__(self, params: Any, defaults: dict[str, Any]):
         self._start(params, defaults)
@@ -152,6 +162,19 @@ class TorchOptimizer(Optimizer):
                 loss = closure()
         super().step()
         return loss
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> HookRemoveHelper:
+        """Call hook(optimizer, args, kwargs) before each step; it may return other arguments."""
+        return self._register(0, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> HookRemoveHelper:
+        """Call hook(optimizer, args, kwargs) behind each step."""
+        return self._register(1, hook)
+
+    def _register(self, which: int, hook: Callable[..., Any]) -> HookRemoveHelper:
+        if self._hooks is None:
+            self._hooks = ({}, {})
+        return HookRemoveHelper(self._hooks[which], hook)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients: None, or zeros if `set_to_none` is False."""
@@ -265,6 +288,33 @@ def _check(defaults: Mapping[str, Any]) -> None:
     for i, beta in enumerate(defaults.get("betas", ())):
         if not 0.0 <= beta < 1.0:
             raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+
+
+def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, with the hooks of the optimiser around the outermost call of it."""
+
+    @functools.wraps(step)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._hooks is None or self._in_step:
+            return step(self, *args, **kwargs)
+        before, behind = self._hooks
+        for hook in list(before.values()):
+            other = hook(self, args, kwargs)
+            if other is not None:
+                args, kwargs = other
+        self._in_step = True
+        try:
+            found = step(self, *args, **kwargs)
+        finally:
+            self._in_step = False
+        for hook in list(behind.values()):
+            hook(self, args, kwargs)
+        return found
+
+    return call
+
+
+TorchOptimizer.step = _hooked(TorchOptimizer.step)  # type: ignore[method-assign]
 
 
 def _unnamed(group: Mapping[str, Any]) -> dict[str, Any]:
