@@ -133,6 +133,7 @@ from dyn.ops.elementwise import (
     subtract,
 )
 from dyn.ops.extremes import fmax, fmin, maximum, minimum
+from dyn.ops.gamma import digamma, erfinv, lgamma, polygamma
 from dyn.ops.gather import (
     gather,
     gather_nd,
@@ -330,6 +331,7 @@ __all__ = [
     "diag_embed",
     "diagonal",
     "diff",
+    "digamma",
     "disable_static",
     "dist",
     "divide",
@@ -342,6 +344,7 @@ __all__ = [
     "equal",
     "equal_all",
     "erf",
+    "erfinv",
     "exp",
     "expand",
     "expand_as",
@@ -404,6 +407,7 @@ __all__ = [
     "lerp",
     "less_equal",
     "less_than",
+    "lgamma",
     "linalg",
     "linspace",
     "load",
@@ -453,6 +457,7 @@ __all__ = [
     "ones_like",
     "optimizer",
     "outer",
+    "polygamma",
     "pow",
     "prod",
     "put_along_axis",

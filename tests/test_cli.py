@@ -9,6 +9,7 @@ import pytest
 import dyn
 from dyn import cli
 from dyn.kernels.runtime import jit
+from exporter import command
 
 
 def test_info_tells_what_is_installed(capsys):
@@ -28,6 +29,21 @@ def test_info_tells_what_is_installed(capsys):
 def test_the_package_runs_as_the_command():
     done = subprocess.run([sys.executable, "-m", "dyn", "info"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("dyn-onnx"), done.stderr
+
+
+def test_without_numba_one_line_says_what_is_missing():
+    hidden = "import sys; sys.modules['numba'] = None; from exporter.command import main; "
+    code = hidden + "sys.exit(main(['info']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert re.fullmatch(
+        r"dyn: the command needs numba, .* by exporter\.Predictor\s*", done.stderr
+    ), done.stderr
+
+
+def test_the_installed_command_is_the_command(capsys):
+    assert command.main(["info"]) == 0
+    assert capsys.readouterr().out.startswith("dyn-onnx")
 
 
 def test_a_package_that_is_missing(capsys, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyn.core.dim import Dim
+from dyn.core.dim import Dim, maximum, minimum
 from dyn.core.dispatch import apply, dtype_attr
 from dyn.core.dtype import I64, default_float, rank
 from dyn.core.errors import ShapeError
@@ -104,12 +104,15 @@ def diag_embed(x: Tensor, offset: int = 0) -> Tensor:
     return _diag_embed(x, offset=int(offset), beside=0)
 
 
-def _length(rows: int, columns: int, offset: int) -> int:
-    return max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
+def _length(rows: Any, columns: Any, offset: Any) -> Any:
+    # An offset that is a symbolic size is not negative.
+    if isinstance(offset, int) and offset < 0:
+        rows, columns, offset = columns, rows, -offset
+    return minimum(rows, maximum(columns - offset, 0))
 
 
-def _infer_diagonal(x: Type, *, offset: int) -> Type:
-    rows, columns = (n.__index__() for n in x.shape[-2:])
+def _infer_diagonal(x: Type, *, offset: Any) -> Type:
+    rows, columns = x.shape[-2:]
     return Type((*x.shape[:-2], _length(rows, columns, offset)), x.dtype)
 
 
@@ -178,11 +181,10 @@ def _(g, *, offset):
 
 
 def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The diagonals of the planes of two axes, as a new last axis (a view).
-
-    Both sizes must be static.
-    """
-    return _diagonal(_planes(x, axis1, axis2), offset=int(offset))
+    """The diagonals of the planes of two axes, as a new last axis (a view)."""
+    if isinstance(offset, Dim) and offset < 0:
+        return diagonal(x, -offset, axis2, axis1)
+    return _diagonal(_planes(x, axis1, axis2), offset=_whole(offset))
 
 
 def _planes(x: Tensor, axis1: int, axis2: int) -> Tensor:

@@ -23,6 +23,7 @@ from dyn.ops import (
     decompose,
     elementwise,
     extremes,
+    gamma,
     gather,
     index,
     join,
@@ -50,6 +51,7 @@ METHODS: dict[Any, str] = {
     unary: """abs cast ceil deg2rad exp expm1 floor frac log log10 log1p log2 neg
         rad2deg reciprocal round rsqrt scale sign sqrt square trunc""",
     angles: "acos acosh asin asinh atan atanh cos cosh erf sin sinh tan tanh",
+    gamma: "digamma erfinv lgamma polygamma",
     compare: """allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
         bitwise_xor equal equal_all greater_equal greater_than isclose isfinite isinf isnan
         less_equal less_than logical_and logical_not logical_or logical_xor not_equal""",
@@ -77,10 +79,11 @@ METHODS: dict[Any, str] = {
 }
 """Names of the functions that are methods as well, by the module they are in."""
 
-INPLACE = """abs acos add asin atan cast ceil clip cos cosh divide erf exp expm1 flatten floor
-    floor_divide index_add index_put lerp log log10 log1p log2 logit masked_fill maximum minimum mod
-    multiply nan_to_num neg pow put_along_axis reciprocal relu remainder reshape round rsqrt scale
-    scatter sigmoid sin sinh sqrt square squeeze subtract tan tanh tril triu trunc unsqueeze"""
+INPLACE = """abs acos add asin atan cast ceil clip cos cosh digamma divide erf erfinv exp expm1
+    flatten floor floor_divide index_add index_put lerp lgamma log log10 log1p log2 logit
+    masked_fill maximum minimum mod multiply nan_to_num neg polygamma pow put_along_axis reciprocal
+    relu remainder reshape round rsqrt scale scatter sigmoid sin sinh sqrt square squeeze subtract
+    tan tanh tril triu trunc unsqueeze"""
 """Names that have a variant with an underscore, which writes its result to the tensor."""
 
 OPERATORS = {

@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from dyn.core.dispatch import apply
+from dyn.core.dim import Dim
+from dyn.core.dispatch import apply, cast_to
 from dyn.core.errors import AttributeValueError, ShapeError
-from dyn.core.op import op
+from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
 from dyn.kernels.pads import pad_grad
@@ -85,7 +86,7 @@ def pad(
             there are 2 * ndim numbers; or pairs for the last spatial axes, last axis first (left,
             right, top, bottom, ...), as in Paddle and PyTorch. Negative numbers remove elements.
         mode: "constant", "reflect" (without the edge), "replicate" (the edge) or "circular".
-        value: what is added in constant mode.
+        value: what is added in constant mode; a dynamic size may be it.
         data_format: "NCHW"-like (channels second) or "NHWC"-like (channels last); says which axes
             are spatial.
 
@@ -97,6 +98,11 @@ def pad(
         pairs = _plain_pairs(ndim, tuple(pad), mode, data_format)
     else:
         pairs = _pairs(ndim, pad, mode, data_format)
+    if isinstance(value, Dim) and mode == "constant":
+        inside = apply(_pad, (OPS["ones_like"](x),), (pairs, mode, 0.0))
+        beside = cast_to(value.scope.lift(value), x._read().dtype)
+        kept = apply(_pad, (x,), (pairs, mode, 0.0))
+        return OPS["where"](OPS["not_equal"](inside, 0), kept, beside)
     return apply(_pad, (x,), (pairs, mode, float(value)))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.core.dim import maximum as larger
 from dyn.core.dispatch import apply, scalar
 from dyn.core.dtype import BOOL, I64, rank
 from dyn.core.op import OPS, op
@@ -259,17 +260,21 @@ def count_nonzero(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
 # ---- statistics --------------------------------------------------------------------------------
 
 
+def _left(x_shape: Any, axes: tuple[int, ...], correction: int) -> Any:
+    """What a variance is divided by."""
+    return larger(count(x_shape, axes) - correction, 0)
+
+
 @op(infer=_infer_reduced, promote="float")
 def _var(x, *, axes, keepdims, correction):
-    """Mean squared distance from the mean, over count - correction. ONNX: ReduceMean, Sub, Mul."""
+    """Squared distances from the mean, over max(count - correction, 0). ONNX: ReduceMean."""
     return kernels.var(x, axes, keepdims=keepdims, correction=correction)
 
 
 @_var.vjp("x")
 def _(g, *, x, x_shape, axes, keepdims, correction):
     away = subtract(x, _mean(x, axes=axes, keepdims=True))
-    n = count(x_shape, axes)
-    scaled = divide(add(g, g), subtract(n, correction))
+    scaled = divide(add(g, g), _left(x_shape, axes, correction))
     return multiply(spread(scaled, x_shape, axes, keepdims), away)
 
 
@@ -301,7 +306,7 @@ def _(g, *, x, out, x_shape, axes, keepdims, correction):
     # A mean is rounded: among equal elements what is left of it is as large as their deviation.
     away = subtract(away, _mean(away, axes=axes, keepdims=True))
     safe = where(OPS["equal"](out, 0), 1, out)
-    scaled = divide(g, multiply(safe, subtract(count(x_shape, axes), correction)))
+    scaled = divide(g, multiply(safe, _left(x_shape, axes, correction)))
     return multiply(spread(scaled, x_shape, axes, keepdims), away)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dyn.core.expr import Expr
 from exporter.registry import lowers
 from exporter.windows import MAX_CONSTANT, is_symbolic
 
@@ -47,6 +48,8 @@ def _(b, node):
 
 def _first(offset, columns):
     """Where a diagonal begins among the elements of a matrix, one row after the other."""
+    if isinstance(offset, Expr):
+        return offset
     return max(offset, 0) + max(-offset, 0) * columns
 
 
@@ -55,9 +58,11 @@ def _diagonal(b, node, count):
     *lead, rows, columns = node.shape
     flat = b.reshape(node.x, [*lead, rows * columns])
     first, step = _first(node.attrs["offset"], columns), columns + 1
-    end = min(first + count * step, rows * columns)
-    axis = b.ints(len(lead))
-    return b.op("Slice", flat, b.ints(min(first, end)), b.ints(end), axis, b.ints(step))
+    end, total = first + count * step, rows * columns
+    if isinstance(first, int) and isinstance(end, int) and isinstance(total, int):
+        first, end = min(first, end, total), min(end, total)
+    places = (b.shape_vector([n]) for n in (first, end))
+    return b.op("Slice", flat, *places, b.ints(len(lead)), b.shape_vector([step]))
 
 
 @lowers("diagonal")
@@ -81,10 +86,12 @@ def _(b, node):
     count, none = node.shape[-1], b.const(0, node.dtype)
     wide = b.unsqueeze(node.x, node.rank)
     around = [0] * (node.rank + 1)
-    wide = b.op("Pad", wide, b.ints(*around, *around[:-1], columns), none)
+    wide = b.op("Pad", wide, b.shape_vector([*around, *around[:-1], columns]), none)
     flat = b.reshape(wide, [*lead, count * (columns + 1)])
-    first = min(_first(node.attrs["offset"], columns), rows * columns)
+    first = _first(node.attrs["offset"], columns)
+    if isinstance(first, int) and isinstance(rows * columns, int):
+        first = min(first, rows * columns)
     behind = rows * columns - count * (columns + 1) - first
     around = [0] * len(lead)
-    flat = b.op("Pad", flat, b.ints(*around, first, *around, behind), none)
+    flat = b.op("Pad", flat, b.shape_vector([*around, first, *around, behind]), none)
     return b.reshape(flat, [*lead, rows, columns])

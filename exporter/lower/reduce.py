@@ -111,6 +111,8 @@ def _variance(b, node, x, dtype):
     count = product([node.shape[a] for a in axes])
     total = _reduce(b, node, "ReduceSum", square)
     if isinstance(count, int):
-        return b.op("Div", total, b.const(count - correction, dtype))
+        return b.op("Div", total, b.const(max(count - correction, 0), dtype))
     rest = b.op("Sub", b.size(count), b.const(correction, np.int64))
+    if correction > 0:
+        rest = b.op("Max", rest, b.const(0, np.int64))
     return b.op("Div", total, b.cast(rest, dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,36 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: F.interpolate(torch.ones(1, 1, 4, 4), size=2, mode="bilinear", antialias=True),
         r"antialias=True\) is not there; mode='area'",
     ),
+    "probabilities above 1": (
+        lambda: F.binary_cross_entropy(torch.tensor([2.0]), torch.ones(1)),
+        r"all elements of input should be between 0 and 1",
+    ),
+    "no probabilities": (
+        lambda: F.binary_cross_entropy(torch.tensor([math.nan]), torch.ones(1)),
+        r"all elements of input",
+    ),
+    "probabilities below 0": (
+        lambda: torch.nn.BCELoss()(torch.tensor([0.5, -0.5]), torch.ones(2)),
+        r"all elements of input should be between 0 and 1",
+    ),
+    "floats as classes": (
+        lambda: F.cross_entropy(torch.ones(2, 3), torch.ones(2)),
+        r"to be Long or Byte, but got torch.float32; class numbers are integers",
+    ),
+    "floats as likely classes": (
+        lambda: F.nll_loss(torch.ones(2, 3), torch.ones(2)),
+        r"to be Long or Byte",
+    ),
+    "steps away from the end": (lambda: torch.arange(0, 3, -1), r"inconsistent with step sign"),
+    "an end before the start": (lambda: torch.arange(3, 0), r"inconsistent with step sign"),
+    "pixels without channels": (
+        lambda: F.pixel_shuffle(torch.ones(4, 4), 2),
+        r"pixel_shuffle: 2 axes are too few",
+    ),
+    "half of the names": (
+        lambda: torch.optim.SGD([("w", torch.nn.Parameter(torch.ones(1))), torch.ones(1)]),
+        r"Some param names are missing",
+    ),
     "means of nothing": (
         lambda: F.adaptive_avg_pool1d(torch.ones(2, 3, 0), 2),
         r"axis 2 of \[2, 3, 0\] has size 0",
@@ -59,7 +90,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
 @pytest.mark.parametrize("name", CALLS)
 def test_refused(name: str) -> None:
     call, words = CALLS[name]
-    with pytest.raises((ValueError, IndexError, NotImplementedError), match=words):
+    with pytest.raises((ValueError, IndexError, RuntimeError), match=words):
         call()
 
 
@@ -68,3 +99,19 @@ def test_what_is_just_allowed() -> None:
     assert [len(x) for x in torch.ones(0).split(0)] == [0]
     assert torch.repeat_interleave(torch.ones(3), 0).shape == (0,)
     assert torch.roll(torch.arange(3), (1,), (0,)).tolist() == [2, 0, 1]
+
+
+def test_parameters_may_come_with_names() -> None:
+    layer = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.Adam(layer.named_parameters(), lr=0.1)
+    (group,) = optimizer.param_groups
+    assert group["param_names"] == ["weight", "bias"] and group["params"][1] is layer.bias
+    assert optimizer.state_dict()["param_groups"][0]["param_names"] == ["weight", "bias"]
+    layer(torch.ones(1, 2)).sum().backward()
+    before = layer.bias.item()
+    optimizer.step()
+    assert layer.bias.item() == pytest.approx(before - 0.1)
+    with pytest.raises(ValueError, match="cannot add param group without names"):
+        optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
+    with pytest.raises(TypeError, match=r"RMSprop.__init__\(\) got an unexpected .* 'rate'"):
+        torch.optim.RMSprop(layer.parameters(), rate=1)

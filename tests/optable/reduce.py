@@ -185,6 +185,19 @@ ROWS = [
             (PLANE, (0, 2, 3), False, 1, "channels"),
         )
     ),
+    *(
+        OpCase(
+            op,
+            [array("n", 4)],
+            {"axes": (0,), "keepdims": False, "correction": 9},
+            lambda x, axes, keepdims, correction: np.full(4, np.inf),
+            order=0,
+            empty=False,
+            single=False,
+            note="infinite",
+        )
+        for op in ("var", "std")
+    ),
     OpCase("std", [X], reference=lambda x: x.std(2, ddof=1), run=lambda x: ops.std(x, 2)),
     OpCase(
         "std",

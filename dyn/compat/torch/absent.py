@@ -12,9 +12,8 @@ _SCRIPT = "exporter.export writes the model to an ONNX file"
 _SPARSE = "tensors are dense"
 _ALGEBRA = """eig eigh eigvals eigvalsh geqrf lobpcg lstsq lu lu_factor lu_solve matrix_exp
     matrix_rank orgqr ormqr pinv pinverse svd svdvals svd_lowrank pca_lowrank triangular_solve"""
-_SPECIAL = """bessel_j0 bessel_j1 bessel_y0 bessel_y1 digamma erfcx erfinv gammainc gammaincc
-    gammaln i0 i0e i1 i1e igamma igammac lgamma log_ndtr mvlgamma multigammaln ndtri nextafter
-    polygamma psi zeta"""
+_SPECIAL = """bessel_j0 bessel_j1 bessel_y0 bessel_y1 erfcx gammainc gammaincc i0 i0e i1 i1e
+    igamma igammac log_ndtr nextafter zeta"""
 _PROCESSES = "Beta Binomial Cauchy Chi2 Dirichlet Gamma Gumbel NegativeBinomial Poisson StudentT"
 _LAZY_MODULES = " ".join(
     f"Lazy{kind}{n}d" for kind in ("BatchNorm", "Conv", "ConvTranspose", "InstanceNorm")

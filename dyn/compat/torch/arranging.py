@@ -17,7 +17,7 @@ from dyn.compat.torch.algebra import tensors_of
 from dyn.compat.torch.tensor import Base, own
 from dyn.compat.torch.types import Size
 from dyn.core.alias import shared
-from dyn.core.dim import plain
+from dyn.core.dim import Dim, plain
 from dyn.core.dispatch import cast_to
 from dyn.core.errors import AttributeValueError
 from dyn.ops import gather, join, scan, search
@@ -87,15 +87,16 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
 
 def tensor_split(x: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     """So many pieces, the first ones longer by one, or pieces that begin at the listed places."""
-    total, given = int(x.shape[dim]), indices_or_sections
+    total, given = x.shape[dim], indices_or_sections
     if isinstance(given, Base):
         given = given.tolist()
     if isinstance(given, int):
         if given < 1:
             raise AttributeValueError(f"tensor_split: there must be a piece or more, got {given}")
-        size, longer = divmod(total, given)
-        sizes = [size + 1] * longer + [size] * (given - longer)
+        sizes = [(total + (given - 1 - i)) // given for i in range(given - 1)]
+        sizes.append(total - sum(sizes))
     else:
+        total = int(total)
         ends = [*(min(n % total if n < 0 else n, total) for n in given), total]
         sizes = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
     return tuple(join.parts(x, sizes, dim))
@@ -243,7 +244,12 @@ def broadcast_shapes(*shapes: Any) -> Size:
     return Size(np.broadcast_shapes(*shapes))
 
 
-def _triangle(rows: int, columns: int, offset: int, dtype: Any, *, lower: bool) -> Any:
+def _triangle(rows: Any, columns: Any, offset: Any, dtype: Any, *, lower: bool) -> Any:
+    if any(isinstance(n, Dim) for n in (rows, columns, offset)):
+        away = arange(0, columns) - ops.unsqueeze(arange(0, rows), 1)
+        held = away <= offset if lower else away >= offset
+        found = ops.transpose(search.nonzero(held), [1, 0])
+        return found if dtype is None else cast_to(found, dtype.numpy)
     below = np.tri(rows, columns, offset if lower else offset - 1, dtype=bool)
     places = np.stack(np.nonzero(below if lower else ~below)).astype(np.int64)
     found = Base(places)

@@ -140,6 +140,8 @@ def arange(
 ) -> Tensor:
     """The numbers from `start` (0 if it is the only one given) up to, without, `end`."""
     start, end = (0, start) if end is None else (start, end)
+    if all(isinstance(n, (int, float)) for n in (start, end, step)) and (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     return _finished(ops.arange(start, end, step, dtype), requires_grad, device)
 
 

@@ -15,7 +15,7 @@ from dyn.compat.torch import reduction
 from dyn.compat.torch.tensor import Base, flavoured
 from dyn.core.dispatch import cast_to
 from dyn.core.dtype import F32
-from dyn.ops import activation, angles, bounds, compare, elementwise, reduce, unary
+from dyn.ops import activation, angles, bounds, compare, elementwise, gamma, reduce, unary
 from dyn.ops import special as cases
 from dyn.ops.control import while_loop
 from dyn.ops.index import promoted, where
@@ -48,9 +48,16 @@ def copysign(x: Any, other: Any) -> Any:
     return cases.copysign(x, other)
 
 
-def erfc(x: Any) -> Any:
-    """1 - erf(x); the error is absolute, so small results have few digits."""
-    return 1.0 - angles.erf(as_floats(x))
+def polygamma(n: int, x: Any) -> Any:
+    """The derivative of order n of digamma."""
+    return gamma.polygamma(x, n)
+
+
+def mvlgamma(x: Any, p: int) -> Any:
+    """The logarithm of the gamma function of p variables."""
+    x = as_floats(x)
+    terms = [gamma.lgamma(x - 0.5 * k) for k in range(p)]
+    return sum(terms[1:], terms[0]) + p * (p - 1) / 4 * math.log(math.pi)
 
 
 def exp2(x: Any) -> Any:
@@ -102,7 +109,12 @@ def entr(x: Any) -> Any:
 
 def ndtr(x: Any) -> Any:
     """The share of the standard normal distribution that lies below x."""
-    return 0.5 * (1.0 + angles.erf(as_floats(x) / math.sqrt(2.0)))
+    return 0.5 * gamma.erfc(as_floats(x) * -math.sqrt(0.5))
+
+
+def ndtri(x: Any) -> Any:
+    """The number below which lies the share x of the standard normal distribution."""
+    return gamma.erfinv(2.0 * as_floats(x) - 1.0) * math.sqrt(2.0)
 
 
 def clamp_min(x: Any, min: Any) -> Any:
@@ -183,17 +195,24 @@ special = SimpleNamespace(
     **{
         name: flavoured(function)
         for name, function in {
+            "digamma": gamma.digamma,
             "entr": entr,
             "erf": angles.erf,
-            "erfc": erfc,
+            "erfc": gamma.erfc,
+            "erfinv": gamma.erfinv,
             "exp2": exp2,
             "expit": activation.sigmoid,
             "expm1": unary.expm1,
+            "gammaln": gamma.lgamma,
             "log1p": unary.log1p,
             "log_softmax": reduction.log_softmax_along,
             "logit": bounds.logit,
             "logsumexp": reduction.logsumexp,
+            "multigammaln": mvlgamma,
             "ndtr": ndtr,
+            "ndtri": ndtri,
+            "polygamma": polygamma,
+            "psi": gamma.digamma,
             "round": unary.round,
             "sinc": sinc,
             "softmax": reduction.softmax_along,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.compat.torch.types import INTEGERS
+from dyn.core.dim import Dim
 from dyn.core.errors import ShapeError
 from dyn.ops import (
     activation,
@@ -18,6 +19,7 @@ from dyn.ops import (
     distance,
     elementwise,
     extremes,
+    gamma,
     linalg,
     matrix,
     products,
@@ -33,6 +35,7 @@ SAME: dict[Any, str] = {
         rad2deg reciprocal rsqrt sign sqrt square trunc""",
     bounds: "logit nan_to_num",
     angles: "acos acosh asin asinh atan atanh cos cosh erf sin sinh tan tanh",
+    gamma: "digamma erfc erfinv lgamma",
     elementwise: "atan2 floor_divide fmod heaviside hypot lerp logaddexp pow remainder",
     extremes: "fmax fmin maximum minimum",
     compare: """bitwise_and bitwise_not bitwise_or bitwise_xor isclose isfinite isinf isnan
@@ -142,11 +145,15 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
     """input + value * tensor1 * tensor2."""
     if isinstance(value, INTEGERS) and not input.dtype.is_floating_point:
         return input + tensor1 * tensor2 * value
+    if isinstance(value, Dim):
+        tensor1, value = tensor1 * value, 1
     return combined.addcmul(input, tensor1, tensor2, value=float(value))
 
 
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
     """input + value * tensor1 / tensor2."""
+    if isinstance(value, Dim):
+        tensor1, value = tensor1 * value, 1
     return combined.addcdiv(input, tensor1, tensor2, value=float(value))
 
 

@@ -11,12 +11,12 @@ from dyn.compat.torch.creation import sizes_of
 from dyn.compat.torch.tensor import Base
 from dyn.compat.torch.types import INTEGERS
 from dyn.core.alias import shared
-from dyn.core.dim import plain
+from dyn.core.dim import Dim, plain
 from dyn.core.dtype import DType
 from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.ops import creation, elementwise, join, matrix, scan, search
 from dyn.ops import gather as gathers
 from dyn.ops import index as indices
-from dyn.ops import join, matrix, scan, search
 from dyn.ops import shape as ops
 from dyn.ops.infer import axis_of, same_size, show
 from dyn.ops.repeat import repeat_interleave as repeated
@@ -162,10 +162,22 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """At most so many pieces of equal size, but for the last."""
     if chunks < 1:
         raise AttributeValueError(f"chunk: there must be a piece or more, got {chunks}")
-    total = int(x.shape[dim])
+    total = x.shape[dim]
+    if isinstance(total, Dim):
+        return _dynamic_chunks(x, total, chunks, dim)
     if not total:
         return tuple(join.parts(x, [0] * chunks, dim))
     return split(x, -(-total // chunks), dim)
+
+
+def _dynamic_chunks(x: Any, total: Dim, chunks: int, dim: int) -> tuple[Any, ...]:
+    """As many pieces as in this run, which is a guard: a shorter axis has fewer."""
+    step = (total + (chunks - 1)) // chunks
+    count = -(-plain(total) // max(plain(step), 1))
+    last = total - step * (count - 1)
+    if last < 1 or last > step:
+        raise ShapeError(f"chunk: {show(x.shape)} has no {count} pieces along axis {dim}")
+    return tuple(join.parts(x, [step] * (count - 1) + [last], dim))
 
 
 def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
@@ -189,7 +201,25 @@ def flip(x: Any, *axes: Any, dims: Any = None) -> Any:
 
 
 def roll(x: Any, shifts: Any, dims: Any = None) -> Any:
-    """The values moved along axes; what falls out comes in at the other end."""
+    """The values moved along axes; what falls out comes in at the other end.
+
+    A shift that is a tensor may depend on values: the file computes with it.
+    """
+    if isinstance(shifts, Base):
+        if dims is None:
+            flat = roll(reshape(x, (-1,)), shifts, 0)
+            return reshape(flat, tuple(x.shape))
+        axes = [dims] if isinstance(dims, int) else list(dims)
+        if shifts.numel() != len(axes) or shifts.dtype.is_floating_point:
+            raise AttributeValueError(
+                f"roll: shifts must be {len(axes)} integers for the axes {axes}, got a tensor of "
+                f"shape {show(shifts.shape)} and dtype {shifts.dtype}"
+            )
+        for axis, shift in zip(axes, ops.reshape(shifts, [-1]), strict=True):
+            size = x.shape[axis]
+            places = elementwise.remainder(creation.arange(0, size) - shift, size)
+            x = gathers.index_select(x, places, axis)
+        return x
     return join.roll(x, shifts, dims)
 
 

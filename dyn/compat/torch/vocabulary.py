@@ -25,13 +25,13 @@ from dyn.compat.torch import (
 from dyn.compat.torch.nn import functional as F
 from dyn.compat.torch.tensor import Base, Tensor, flavoured, own, write
 from dyn.core.dispatch import cast_to
-from dyn.ops import compare
+from dyn.ops import compare, gamma
 from dyn.ops import creation as creation_ops
 from dyn.ops import random as draws
 
 MODULES: dict[Any, str] = {
-    elements: """clamp_max clamp_min conj copysign dist erfc exp2 float_power gcd isin isneginf
-        isposinf isreal lcm ldexp logaddexp2 positive rsub signbit sinc xlogy""",
+    elements: """clamp_max clamp_min conj copysign dist exp2 float_power gcd isin isneginf
+        isposinf isreal lcm ldexp logaddexp2 mvlgamma polygamma positive rsub signbit sinc xlogy""",
     algebra: """addbmm addmv addr baddbmm block_diag cartesian_prod chain_matmul combinations
         corrcoef cov cumulative_trapezoid diag_embed diagflat renorm trace trapezoid vander""",
     arranging: """adjoint argwhere as_strided atleast_1d atleast_2d atleast_3d broadcast_tensors
@@ -55,21 +55,21 @@ ALIASES = """absolute=abs arccos=acos arccosh=acosh arcsin=asin arcsinh=asinh ar
 
 _PACKAGE_ONLY = """atleast_1d atleast_2d atleast_3d block_diag broadcast_tensors cartesian_prod
     chain_matmul column_stack combinations concat concatenate cumulative_trapezoid dstack isin
-    row_stack rsub searchsorted std_mean trapezoid trapz tril_indices triu_indices vander var_mean
-    fill"""
+    polygamma row_stack rsub searchsorted std_mean trapezoid trapz tril_indices triu_indices
+    vander var_mean fill"""
 _METHOD_ONLY = "sum_to_size unfold"
 
 _INPLACE = """acos acosh add addbmm addcdiv addcmul addmm addmv addr absolute arccos arccosh arcsin
     arcsinh arctan arctan2 arctanh asin asinh atan atan2 atanh baddbmm bitwise_and
-    bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor clamp_max
-    clamp_min copysign cosh cumprod cumsum deg2rad eq erf erfc exp2 expm1 fix float_power
+    bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor clamp_max clamp_min
+    copysign cosh cumprod cumsum deg2rad digamma eq erf erfc erfinv exp2 expm1 fix float_power
     floor_divide fmod frac gcd ge greater greater_equal gt heaviside hypot index_copy index_fill
-    index_put lcm ldexp le lerp less less_equal log10 log1p log2 logical_and logical_not logical_or
-    logical_xor logit lt masked_scatter nan_to_num ne negative not_equal put rad2deg remainder
-    renorm scatter_reduce sgn sinc sinh square swapaxes swapdims tan true_divide xlogy"""
-_UNARY = """abs acos acosh asin asinh atan atanh ceil clamp cos cosh deg2rad erf erfc exp exp2 expm1
-    fix floor frac log log10 log1p log2 neg negative rad2deg reciprocal round rsqrt sigmoid sin sinc
-    sinh sqrt square tan tanh trunc"""
+    index_put lcm ldexp le lerp less less_equal lgamma log10 log1p log2 logical_and logical_not
+    logical_or logical_xor logit lt masked_scatter nan_to_num ne negative not_equal put rad2deg
+    remainder renorm scatter_reduce sgn sinc sinh square swapaxes swapdims tan true_divide xlogy"""
+_UNARY = """abs acos acosh asin asinh atan atanh ceil clamp cos cosh deg2rad digamma erf erfc erfinv
+    exp exp2 expm1 fix floor frac log log10 log1p log2 neg negative rad2deg reciprocal round rsqrt
+    sigmoid sin sinc sinh sqrt square tan tanh trunc"""
 """In-place methods that are functions of the package too."""
 
 _FUNCTIONAL = """adaptive_avg_pool1d alpha_dropout avg_pool1d bilinear channel_shuffle conv1d conv2d
@@ -187,7 +187,8 @@ def _bind_all(shared: dict[str, Callable[..., Any]]) -> None:
         setattr(Tensor, name, property(getter))
     for name in facts.NEVER.split():
         setattr(Tensor, name, facts.never)
-    for name, function in (("clone", clone), ("fill_diagonal_", writing.fill_diagonal_)):
+    own_order = {"polygamma": gamma.polygamma, "fill_diagonal_": writing.fill_diagonal_}
+    for name, function in {"clone": clone, **own_order}.items():
         setattr(Tensor, name, flavoured(function))
     for name in ("prelu", "hardshrink"):
         setattr(Tensor, name, getattr(F, name))

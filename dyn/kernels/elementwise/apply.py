@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike
 
 from dyn.kernels.elementwise import nest
 from dyn.kernels.elementwise.formulas import FORMULAS, TESTS
+from dyn.kernels.elementwise.gamma import WIDE
 from dyn.kernels.elementwise.gradient_formulas import GRADIENTS
 from dyn.kernels.elementwise.pointwise import FormulaKernel, formula_kernel
 from dyn.kernels.elementwise.special import erf
@@ -81,8 +82,14 @@ def _round_even(x: np.ndarray) -> np.ndarray:
     return np.rint(x) if x.dtype.kind not in "iu" else x.copy()
 
 
+def _in_float64(formula: Any, x: np.ndarray, **params: float) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return formula(ARRAYS, x.astype(np.float64), **params).astype(x.dtype)
+
+
 GENERAL = {name: partial(f, ARRAYS) for name, f in (FORMULAS | GRADIENTS).items()} | UFUNCS
 GENERAL |= {"round": _round_even}
+GENERAL |= {name: partial(_in_float64, f) for name, f in WIDE.items()}
 """Every function on arrays of any dtype; numbers by keyword."""
 
 

@@ -155,7 +155,7 @@ def _plan(
     if reduced.count(True) > 1:
         return None
     count = math.prod([shape[a] for a in axes])
-    divisors = {"mean": (count, 0), "var": (count, count - correction)}.get(name, (1, 0))
+    divisors = {"mean": (count, 0), "var": (count, max(count - correction, 0))}.get(name, (1, 0))
     name = "sum" if name == "mean" else name
     wanted = [1 if a in axes else n for a, n in enumerate(shape) if keepdims or a not in axes]
     kept, back = layout.kept, layout.back

@@ -82,7 +82,7 @@ def var_grad(
 ) -> np.ndarray:
     """The gradient of a variance."""
     count = math.prod([x.shape[a] for a in axes])
-    scale = elementwise.binary("divide", g + g, np.asarray(count - correction, g.dtype))
+    scale = elementwise.binary("divide", g + g, np.asarray(max(count - correction, 0), g.dtype))
     return _scaled_distance(x, scale, axes, keepdims, twice=False)
 
 
@@ -97,7 +97,7 @@ def std_grad(
     """The gradient of a standard deviation; 0 where it is 0."""
     count = math.prod([x.shape[a] for a in axes])
     divisor = elementwise.binary(
-        "multiply", _not_zero(out), np.asarray(count - correction, out.dtype)
+        "multiply", _not_zero(out), np.asarray(max(count - correction, 0), out.dtype)
     )
     scale = elementwise.binary("divide", g, divisor)
     return _scaled_distance(x, scale, axes, keepdims, twice=True)

@@ -99,7 +99,7 @@ def mean(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
 
 
 def var(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarray:
-    """Mean squared distance from the mean over `axes`, divided by the count less `correction`."""
+    """Mean squared distance from the mean over `axes`, over max(count - correction, 0)."""
     found = _folded("var", x, axes, keepdims, correction)
     if found is not None:
         return found
@@ -109,7 +109,8 @@ def var(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarra
     total = np.add.reduce(away * away, axis=axes, keepdims=keepdims)
     # Of no elements there is none: 0 / 0.
     count = _count(x, axes)
-    return np.asarray(total / x.dtype.type(count - correction if count else 0))
+    left = count - correction if count and count > correction else 0
+    return np.asarray(total / x.dtype.type(left))
 
 
 def std(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from dyn.compat.torch.nn import bag, image_functions, margin
 from dyn.compat.torch.nn import loss_functions as losses
 from dyn.compat.torch.nn.arguments import BEFORE_INPLACE, lenient, renamed
 from dyn.compat.torch.nn.settings import spacing_or
-from dyn.compat.torch.nn.unbatched import function_of_single
+from dyn.compat.torch.nn.unbatched import function_of_many, function_of_single
 from dyn.compat.torch.tensor import flavoured, write
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS
@@ -352,8 +352,10 @@ for _axes in (1, 2, 3):
         globals()[f"{_name}{_axes}d"] = function_of_single(_axes, _function)
     _function = globals()[f"max_unpool{_axes}d"]
     globals()[f"max_unpool{_axes}d"] = function_of_single(_axes, _function, 2)
-for _name, _axes in (("pixel_shuffle", 2), ("pixel_unshuffle", 2), ("unfold", 2), ("fold", 1)):
+for _name, _axes in (("unfold", 2), ("fold", 1)):
     globals()[_name] = function_of_single(_axes, globals()[_name])
+for _name in ("pixel_shuffle", "pixel_unshuffle"):
+    globals()[_name] = flavoured(function_of_many(globals()[_name]))
 
 
 def _writing(function: Any) -> Any:

@@ -9,8 +9,10 @@ from typing import Any
 from dyn.compat.torch.creation import as_tensor
 from dyn.compat.torch.nn.packing import pad_sequence
 from dyn.compat.torch.reduction import norm
+from dyn.core import observe
 from dyn.core.dispatch import apply
 from dyn.core.errors import user_level
+from dyn.core.modes import no_grad
 from dyn.nn import functional as F
 from dyn.ops.bounds import clip
 from dyn.ops.creation import numel
@@ -69,6 +71,8 @@ def cross_entropy(
             raise ValueError(
                 f"probabilities of {input.shape} are wanted as target, got {target.shape}"
             )
+    else:
+        _need_classes(target)
     if weight is not None and (soft or label_smoothing):
         return _weighted(
             input, target, weight, ignore_index, reduction, soft, axis, label_smoothing
@@ -130,6 +134,7 @@ def nll_loss(
 ) -> Any:
     """Negative log-probability of the true class."""
     axis = 0 if input.ndim == 1 else 1
+    _need_classes(target)
     given = axis, int(ignore_index), reduction, True
     return apply(negative_log_likelihood, (input, target, weight), given)
 
@@ -171,6 +176,23 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     return F.huber_loss(*_broadcast(input, target), reduction, delta)
 
 
+def _need_probabilities(input: Any) -> None:
+    """Raise RuntimeError unless elements are in [0, 1]; the examples of a trace may be anything."""
+    if observe.current():
+        return
+    with no_grad():
+        if numel(input) and not (input.min() >= 0 and input.max() <= 1):
+            raise RuntimeError("all elements of input should be between 0 and 1")
+
+
+def _need_classes(target: Any) -> None:
+    if target.dtype.is_floating_point:
+        raise RuntimeError(
+            f"expected target dtype to be Long or Byte, but got {target.dtype}; class numbers are "
+            "integers, probabilities have the shape of the input"
+        )
+
+
 def binary_cross_entropy(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean"
 ) -> Any:
@@ -180,6 +202,7 @@ def binary_cross_entropy(
             f"Using a target size ({target.shape}) that is different to the input size "
             f"({input.shape}) is deprecated. Please ensure they have the same size."
         )
+    _need_probabilities(input)
     return F.binary_cross_entropy(input, target, weight, reduction)
 
 

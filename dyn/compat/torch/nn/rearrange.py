@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.compat.torch.nn.module import Module
-from dyn.compat.torch.nn.unbatched import layer_of_single
+from dyn.compat.torch.nn.unbatched import function_of_many, layer_of_single
+from dyn.compat.torch.tensor import flavoured
 from dyn.nn import functional as F
 from dyn.nn import rearrange
+from dyn.ops import rearrange as pixels
 
 
 def _factor(value: Any) -> Any:
@@ -49,7 +51,10 @@ class UpsamplingBilinear2d(Upsample):
         super().__init__(size, scale_factor, "bilinear", align_corners=True)
 
 
-@layer_of_single(2)
+_shuffled = flavoured(function_of_many(pixels.pixel_shuffle))
+_unshuffled = flavoured(function_of_many(pixels.pixel_unshuffle))
+
+
 class PixelShuffle(rearrange.PixelShuffle, Module):
     """Channels become pixels."""
 
@@ -57,17 +62,24 @@ class PixelShuffle(rearrange.PixelShuffle, Module):
         super().__init__(upscale_factor)
         self.upscale_factor = upscale_factor
 
+    def forward(self, input: Any) -> Any:
+        """Channels of [..., C, H, W] as pixels."""
+        return _shuffled(input, self.upscale_factor)
+
     def extra_repr(self) -> str:
         return f"upscale_factor={self.upscale_factor}"
 
 
-@layer_of_single(2)
 class PixelUnshuffle(rearrange.PixelUnshuffle, Module):
     """Pixels become channels."""
 
     def __init__(self, downscale_factor: int):
         super().__init__(downscale_factor)
         self.downscale_factor = downscale_factor
+
+    def forward(self, input: Any) -> Any:
+        """Pixels of [..., C, H, W] as channels."""
+        return _unshuffled(input, self.downscale_factor)
 
     def extra_repr(self) -> str:
         return f"downscale_factor={self.downscale_factor}"

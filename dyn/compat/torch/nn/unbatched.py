@@ -11,6 +11,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from dyn.core.errors import ShapeError
+from dyn.ops.infer import product
+from dyn.ops.shape import reshape
+
 _NAMES = ("input", "indices")
 """Of the arguments that may have an axis less, where they are given by name."""
 
@@ -44,6 +48,24 @@ def function_of_single(
         tensors: how many of its first arguments have the axis of the batch.
     """
     return _lone(function, axes, 0, tensors)
+
+
+def function_of_many(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of [N, C, H, W] that takes any number of axes, none included, for N."""
+
+    @functools.wraps(function)
+    def call(input: Any, *args: Any, **kwargs: Any) -> Any:
+        if input.ndim == 4:
+            return function(input, *args, **kwargs)
+        if input.ndim < 3:
+            raise ShapeError(
+                f"{function.__name__}: {input.ndim} axes are too few for [..., C, H, W]"
+            )
+        lead, rest = list(input.shape[:-3]), list(input.shape[-3:])
+        found = function(reshape(input, [product(lead), *rest]), *args, **kwargs)
+        return reshape(found, [*lead, *found.shape[1:]])
+
+    return call
 
 
 def layer_of_single(axes: int, tensors: int = 1) -> Callable[[type], Any]:

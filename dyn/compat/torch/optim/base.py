@@ -6,6 +6,7 @@ tensors; before a group steps, it takes its settings from there. Updates are dyn
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from dyn.compat.torch.tensor import own
 from dyn.core.modes import enable_grad
 from dyn.core.tensor import Tensor
+from dyn.nn.hooks import HookRemoveHelper
 from dyn.optimizer.group import Group
 from dyn.optimizer.optimizer import Optimizer
 from dyn.regularizer import as_decay
@@ -44,6 +46,14 @@ class TorchOptimizer(Optimizer):
     _decays_apart = False
     """Whether dyn's update itself keeps weight decay apart from the gradient."""
     _defaults: dict[str, Any]
+    _hooks: tuple[dict[int, Any], dict[int, Any]] | None = None
+    """Hooks before and behind a step, by number."""
+    _in_step = False
+
+    def __init_subclass__(cls, **named: Any):
+        super().__init_subclass__(**named)
+        if "step" in vars(cls):
+            cls.step = _hooked(cls.step)
 
     def __init__(self, params: Any, defaults: dict[str, Any]):
         self._start(params, defaults)
@@ -67,7 +77,7 @@ class TorchOptimizer(Optimizer):
         if not isinstance(given[0], dict):
             given = [{"params": given}]
         # Parameters often come as an iterator, which can be walked once.
-        given = [{**group, "params": _listed(group["params"])} for group in given]
+        given = [_unnamed(group) for group in given]
         self._defaults, self.defaults = defaults, defaults
         self.param_groups: list[dict[str, Any]] = []
         # By the parameters, not by their `id`s, which a copy of the optimiser would not share.
@@ -83,7 +93,8 @@ class TorchOptimizer(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Train further parameters, with settings of their own or the usual ones."""
-        params = _listed(param_group["params"])
+        param_group = _unnamed(param_group)
+        params = param_group["params"]
         for p in params:
             if not isinstance(p, Tensor):
                 raise TypeError(
@@ -93,6 +104,13 @@ class TorchOptimizer(Optimizer):
                 raise ValueError("can't optimize a non-leaf Tensor")
             if p in self._owner:
                 raise ValueError("some parameters appear in more than one parameter group")
+        if self.param_groups and ("param_names" in param_group) != (
+            "param_names" in self.param_groups[0]
+        ):
+            raise ValueError(
+                "all optimizer param groups should be with/without names. cannot add param group "
+                f"with{'' if 'param_names' in param_group else 'out'} names to the optimizer"
+            )
         group = {"params": params, **self._defaults}
         group.update({k: v for k, v in param_group.items() if k != "params"})
         self.param_groups.append(group)
@@ -144,6 +162,19 @@ class TorchOptimizer(Optimizer):
                 loss = closure()
         super().step()
         return loss
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> HookRemoveHelper:
+        """Call hook(optimizer, args, kwargs) before each step; it may return other arguments."""
+        return self._register(0, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> HookRemoveHelper:
+        """Call hook(optimizer, args, kwargs) behind each step."""
+        return self._register(1, hook)
+
+    def _register(self, which: int, hook: Callable[..., Any]) -> HookRemoveHelper:
+        if self._hooks is None:
+            self._hooks = ({}, {})
+        return HookRemoveHelper(self._hooks[which], hook)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients: None, or zeros if `set_to_none` is False."""
@@ -259,5 +290,43 @@ def _check(defaults: Mapping[str, Any]) -> None:
             raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
 
 
-def _listed(params: Any) -> list[Any]:
-    return [params] if isinstance(params, Tensor) else list(params)
+def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, with the hooks of the optimiser around the outermost call of it."""
+
+    @functools.wraps(step)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._hooks is None or self._in_step:
+            return step(self, *args, **kwargs)
+        before, behind = self._hooks
+        for hook in list(before.values()):
+            other = hook(self, args, kwargs)
+            if other is not None:
+                args, kwargs = other
+        self._in_step = True
+        try:
+            found = step(self, *args, **kwargs)
+        finally:
+            self._in_step = False
+        for hook in list(behind.values()):
+            hook(self, args, kwargs)
+        return found
+
+    return call
+
+
+TorchOptimizer.step = _hooked(TorchOptimizer.step)  # type: ignore[method-assign]
+
+
+def _unnamed(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A group whose "params" are a list of tensors; names that come with them are "param_names"."""
+    params = group["params"]
+    listed = [params] if isinstance(params, Tensor) else list(params)
+    named = [isinstance(p, tuple) for p in listed]
+    if not any(named):
+        return {**group, "params": listed}
+    if not all(named):
+        raise ValueError(
+            "all optimizer params should be with/without names. Some param names are missing"
+        )
+    names, tensors = zip(*listed, strict=True)
+    return {**group, "params": list(tensors), "param_names": list(names)}

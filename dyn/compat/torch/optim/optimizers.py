@@ -19,10 +19,11 @@ from dyn.ops.update import (
 from dyn.optimizer.group import Group
 
 
-def rest(names: str, given: dict[str, Any], **known: Any) -> dict[str, Any]:
+def rest(whose: Any, names: str, given: dict[str, Any], **known: Any) -> dict[str, Any]:
     """Settings in the order in which PyTorch prints them.
 
     Args:
+        whose: the optimiser.
         names: all of them.
         given: what was asked for by the names of ways to compute, which make no difference here.
         known: those that do.
@@ -34,7 +35,9 @@ def rest(names: str, given: dict[str, Any], **known: Any) -> dict[str, Any]:
     values = {"foreach": None, "fused": None, **given, **known}
     for name in given:
         if name not in names.split():
-            raise TypeError(f"the optimizer got an unexpected keyword argument {name!r}")
+            raise TypeError(
+                f"{type(whose).__name__}.__init__() got an unexpected keyword argument {name!r}"
+            )
     if values.get("differentiable"):
         raise ValueError("differentiable=True is not available: a step is not on the tape")
     return {name: values.get(name, False) for name in names.split()}
@@ -95,7 +98,7 @@ class SGD(_Counting, optimizer.Momentum):
         defaults = {
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
             "nesterov": nesterov,
-            **rest("maximize foreach differentiable fused", unused, maximize=maximize),
+            **rest(self, "maximize foreach differentiable fused", unused, maximize=maximize),
         }  # fmt: skip
         self._start(params, defaults)
 
@@ -153,8 +156,8 @@ class _Adam(TorchOptimizer):
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
             "amsgrad": amsgrad,
             **rest(
-                "maximize foreach capturable differentiable fused decoupled_weight_decay", unused,
-                maximize=maximize, decoupled_weight_decay=decoupled,
+                self, "maximize foreach capturable differentiable fused decoupled_weight_decay",
+                unused, maximize=maximize, decoupled_weight_decay=decoupled,
             ),
         }  # fmt: skip
         self._start(params, defaults, beta1=betas[0], beta2=betas[1], epsilon=eps, amsgrad=amsgrad)
@@ -235,7 +238,7 @@ class Adagrad(_Counting, optimizer.Adagrad):
         defaults = {
             "lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
             "initial_accumulator_value": initial_accumulator_value,
-            **rest("foreach maximize differentiable fused", unused, maximize=maximize),
+            **rest(self, "foreach maximize differentiable fused", unused, maximize=maximize),
         }  # fmt: skip
         self._start(
             params, defaults, epsilon=eps, initial_accumulator_value=initial_accumulator_value
@@ -274,6 +277,6 @@ class Adadelta(TorchOptimizer, optimizer.Adadelta):
     ):
         defaults = {
             "lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay,
-            **rest("maximize capturable foreach differentiable", unused, maximize=maximize),
+            **rest(self, "maximize capturable foreach differentiable", unused, maximize=maximize),
         }  # fmt: skip
         self._start(params, defaults, rho=rho, epsilon=eps)

@@ -45,7 +45,7 @@ class RMSprop(TorchOptimizer, optimizer.RMSProp):
         defaults = {
             "lr": lr, "momentum": momentum, "alpha": alpha, "eps": eps, "centered": centered,
             "weight_decay": weight_decay,
-            **rest("capturable foreach maximize differentiable", unused, maximize=maximize),
+            **rest(self, "capturable foreach maximize differentiable", unused, maximize=maximize),
         }  # fmt: skip
         self._start(params, defaults, rho=alpha, epsilon=eps, momentum=momentum, centered=centered)
         if not any(group["momentum"] for group in self.param_groups):
@@ -76,7 +76,7 @@ class Adamax(TorchOptimizer, optimizer.Adamax):
     ):
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-            **rest("foreach maximize differentiable capturable", unused, maximize=maximize),
+            **rest(self, "foreach maximize differentiable capturable", unused, maximize=maximize),
         }  # fmt: skip
         self._start(params, defaults, beta1=betas[0], beta2=betas[1], epsilon=eps)
 
@@ -103,7 +103,7 @@ class NAdam(TorchOptimizer, optimizer.NAdam):
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
             "momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay,
-            **rest("maximize foreach capturable differentiable", unused, maximize=maximize),
+            **rest(self, "maximize foreach capturable differentiable", unused, maximize=maximize),
         }  # fmt: skip
         self._start(
             params, defaults,
@@ -141,7 +141,7 @@ class RAdam(TorchOptimizer, optimizer.RAdam):
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
             **rest(
-                "maximize foreach capturable decoupled_weight_decay differentiable", unused,
+                self, "maximize foreach capturable decoupled_weight_decay differentiable", unused,
                 maximize=maximize, decoupled_weight_decay=decoupled_weight_decay,
             ),
         }  # fmt: skip
@@ -169,7 +169,7 @@ class Rprop(TorchOptimizer, optimizer.Rprop):
     ):
         defaults = {
             "lr": lr, "etas": etas, "step_sizes": step_sizes,
-            **rest("foreach maximize differentiable capturable", unused, maximize=maximize),
+            **rest(self, "foreach maximize differentiable capturable", unused, maximize=maximize),
         }  # fmt: skip
         self._start(params, defaults, learning_rate_range=step_sizes, etas=etas)
 
