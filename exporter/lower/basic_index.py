@@ -15,11 +15,11 @@ from exporter.registry import lowers
 FIRST, LAST = -(2**63) + 1, 2**63 - 1
 
 
-def _bound(b, at, default):
-    return b.ints(default) if at is None else b.shape_vector([at])
-
-
-def _vector(b, parts):
+def _places(b, places):
+    """A vector of numbers, some of which may depend on sizes."""
+    if all(isinstance(at, int) for at in places):
+        return b.ints(*places)
+    parts = [b.shape_vector([at]) for at in places]
     return parts[0] if len(parts) == 1 else b.op("Concat", *parts, axis=0)
 
 
@@ -52,28 +52,17 @@ def read(b, x, index):
 
 def _slice(b, x, sliced):
     x, sliced = _from_the_end(b, x, sliced)
-    starts, stops, steps = [], [], []
-    for _, (_, start, stop, step) in sliced:
-        step = 1 if step is None else step
-        starts.append(_bound(b, start, 0 if step > 0 else LAST))
-        stops.append(_bound(b, stop, LAST if step > 0 else FIRST))
-        steps.append(step)
     axes = [axis for axis, _ in sliced]
-    if all(isinstance(e[1], (int, type(None))) for _, e in sliced) and all(
-        isinstance(e[2], (int, type(None))) for _, e in sliced
-    ):
-        start = b.ints(
-            *(_number(e[1], 0 if s > 0 else LAST) for (_, e), s in zip(sliced, steps, strict=True))
-        )
-        stop = b.ints(
-            *(
-                _number(e[2], LAST if s > 0 else FIRST)
-                for (_, e), s in zip(sliced, steps, strict=True)
-            )
-        )
-    else:
-        start, stop = _vector(b, starts), _vector(b, stops)
-    return b.op("Slice", x, start, stop, b.ints(*axes), b.ints(*steps))
+    steps = [1 if step is None else step for _, (*_, step) in sliced]
+    starts = [
+        (0 if by > 0 else LAST) if start is None else start
+        for (_, (_, start, _, _)), by in zip(sliced, steps, strict=True)
+    ]
+    stops = [
+        (LAST if by > 0 else FIRST) if stop is None else stop
+        for (_, (_, _, stop, _)), by in zip(sliced, steps, strict=True)
+    ]
+    return b.op("Slice", x, _places(b, starts), _places(b, stops), b.ints(*axes), b.ints(*steps))
 
 
 def _from_the_end(b, x, sliced):
@@ -81,14 +70,14 @@ def _from_the_end(b, x, sliced):
 
     Where that place is before the first element nothing is read, but Slice would read the first.
     """
-    kept = [(axis, e) for axis, e in sliced if _is_before_the_end(e)]
+    kept = [(axis, e) for axis, e in sliced if _starts_before_the_last(e)]
     if kept:
         stop = b.ints(*(e[1] + 1 for _, e in kept))
         x = b.op("Slice", x, b.ints(*[0] * len(kept)), stop, b.ints(*(axis for axis, _ in kept)))
-    return x, [(axis, _shortened(e) if _is_before_the_end(e) else e) for axis, e in sliced]
+    return x, [(axis, _shortened(e) if _starts_before_the_last(e) else e) for axis, e in sliced]
 
 
-def _is_before_the_end(entry):
+def _starts_before_the_last(entry):
     _, start, _, step = entry
     return step is not None and step < 0 and isinstance(start, int) and start < -1
 
@@ -99,10 +88,6 @@ def _shortened(entry):
     if isinstance(stop, int) and stop < 0:
         stop = min(stop - start - 1, -1)
     return kind, None, stop, step
-
-
-def _number(at, default):
-    return default if at is None else at
 
 
 @lowers("getitem")

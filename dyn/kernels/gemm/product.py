@@ -95,13 +95,11 @@ def multiply(p):
             flags |= argument(p, FLAGS) & RELU if last_pass else 0
             first = max(block, whole)
             between = pitch(span if own else k) * PANEL_BYTES
-            panels = packed_b + (0 if own else (first - whole) // panel * between)
-            if own:
-                if first < end:
-                    pack = argument(p, PACK)
-                    call_address(pack, p, first, end, start, depth, panels, between)
-            else:
-                panels += start * PANEL_BYTES
+            panels = packed_b
+            if not own:
+                panels += (first - whole) // panel * between + start * PANEL_BYTES
+            elif first < end:
+                call_address(argument(p, PACK), p, first, end, start, depth, panels, between)
             i = 0
             while i < m:
                 left = m - i

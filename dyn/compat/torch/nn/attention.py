@@ -61,8 +61,9 @@ class MultiheadAttention(Module):
         super().__init__()
         if add_bias_kv or add_zero_attn:
             raise NotImplementedError(
-                "MultiheadAttention has neither add_bias_kv nor add_zero_attn: concatenate a "
-                "position to the keys and values"
+                "MultiheadAttention does not implement add_bias_kv and add_zero_attn yet: "
+                "project by yourself, concatenate a position, learned or of zeros, to keys and "
+                "values, and call scaled_dot_product_attention"
             )
         if embed_dim % num_heads:
             raise AssertionError("embed_dim must be divisible by num_heads")

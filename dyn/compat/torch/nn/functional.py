@@ -197,7 +197,10 @@ def _instance_norm(
 ) -> Any:
     """Normalised over each channel of each sample; running statistics are refused."""
     if running_mean is not None or running_var is not None or not use_input_stats:
-        raise NotImplementedError("instance_norm keeps no running statistics; see batch_norm")
+        raise NotImplementedError(
+            "instance_norm keeps no running statistics here, it takes those of every sample; "
+            "batch_norm keeps them"
+        )
     return F.instance_norm(input, weight=weight, bias=bias, eps=eps)
 
 

@@ -106,7 +106,10 @@ class Embedding(common.Embedding, Module):
         dtype: Any = None,
     ):
         if max_norm is not None or scale_grad_by_freq:
-            raise NotImplementedError("Embedding has neither max_norm nor scale_grad_by_freq")
+            raise NotImplementedError(
+                "Embedding has neither max_norm nor scale_grad_by_freq, as both write to what they "
+                "are given; renormalise the weight or scale its gradient yourself"
+            )
         super().__init__(num_embeddings, embedding_dim, padding_idx, sparse, init.Normal(0.0, 1.0))
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = self._padding_idx

@@ -178,7 +178,10 @@ class _InstanceNorm(Mixin):
         dtype: Any = None,
     ):
         if track_running_stats:
-            raise NotImplementedError("InstanceNorm keeps no running statistics here")
+            raise NotImplementedError(
+                "InstanceNorm keeps no running statistics here, it takes those of every sample; "
+                "BatchNorm keeps them"
+            )
         scale = None if affine else False
         super().__init__(num_features, eps, 1.0 - momentum, scale, scale)
         self.weight = self.scale
