@@ -231,6 +231,11 @@ def _(g, *, x, w, transpose_w, wanted):
     return by_name.get("x"), by_name.get("w"), by_name.get("b")
 
 
+@_linear.fused_vjp("x", "w", "b")
+def _(g, *, x, w, transpose_w, wanted):
+    return gemm.linear_grads(g, w, x, transposed=transpose_w, wanted=wanted)
+
+
 def _infer_linear_grad(
     g: Type, w: Type, x: Type | None, *, transpose_w: bool, of: tuple[str, ...]
 ) -> list[Type]:

@@ -7,7 +7,7 @@ then reads both side by side.
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -69,6 +69,33 @@ def bound_linear_grad(
     if None in made:
         return None
     return partial(_gradients, _Products(*made), transposed, wanted)  # type: ignore[arg-type]
+
+
+def linear_grads(
+    g: np.ndarray,
+    w: np.ndarray,
+    x: np.ndarray | None,
+    *,
+    transposed: bool,
+    wanted: frozenset[str],
+) -> tuple[np.ndarray | None, ...]:
+    """`linear_grad` as the gradients of x, w and bias; None for what is not wanted."""
+    run, whole = _bound_grads(g.shape, w.shape, g.dtype, transposed, wanted)
+    made = run(g, w, x)
+    if whole:
+        return made
+    found = iter(made)
+    return tuple([next(found) if name in wanted else None for name in "xwb"])
+
+
+@lru_cache(4096)
+def _bound_grads(
+    g: Shape, w: Shape, dtype: np.dtype, transposed: bool, wanted: frozenset[str]
+) -> tuple[Run, bool]:
+    """What computes the gradients that are wanted, and whether these are all three."""
+    names = tuple([name for name in "xwb" if name in wanted])
+    run = bound_linear_grad(g, w, dtype, transposed=transposed, wanted=names)
+    return run or partial(linear_grad, transposed=transposed, wanted=names), len(names) == 3
 
 
 def _gradients(
