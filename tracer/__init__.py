@@ -1,6 +1,7 @@
 """Records one forward of a dyn model as a graph: data that can be read, checked, run, exported."""
 
 from tracer.check import validate
+from tracer.compiled import CompiledTraining, compile_training
 from tracer.errors import GraphError, TraceError
 from tracer.graph import Assumption, Block, Graph, Guard, Node, State, Value
 from tracer.live import Live
@@ -9,10 +10,12 @@ from tracer.passes import optimize
 from tracer.run import Interpreter, run
 from tracer.spec import InputSpec
 from tracer.trace import trace
+from tracer.training import Training
 
 __all__ = [
     "Assumption",
     "Block",
+    "CompiledTraining",
     "Graph",
     "GraphError",
     "Guard",
@@ -22,7 +25,9 @@ __all__ = [
     "Node",
     "State",
     "TraceError",
+    "Training",
     "Value",
+    "compile_training",
     "optimize",
     "parse",
     "run",

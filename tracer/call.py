@@ -95,15 +95,20 @@ def _advice(model: Any) -> str:
 
 
 class Modes:
-    """Sets train or eval mode for the length of a trace, and each layer's own mode back."""
+    """Sets train or eval mode for the length of a trace, and each layer's own mode back.
 
-    def __init__(self, layers: Mapping[str, Layer], training: bool):
+    Args:
+        layers: by path, outer before inner.
+        training: as for `trace`; None leaves every layer in the mode that it is in.
+    """
+
+    def __init__(self, layers: Mapping[str, Layer], training: bool | None):
         self._layers = list(layers.values())
         self._training = training
 
     def __enter__(self) -> None:
         self._before = [layer.training for layer in self._layers]
-        if self._training and self._before and self._before[0]:
+        if self._training is None or (self._training and self._before and self._before[0]):
             return
         for layer in self._layers:
             layer.training = self._training

@@ -32,7 +32,7 @@ class Live:
         self,
         model: Layer | Callable[..., Any],
         *inputs: Any,
-        training: bool = False,
+        training: bool | None = False,
         layers: Mapping[str, Layer] | None = None,
         state: Mapping[str, Tensor] | None = None,
         optimizers: Mapping[str, Optimizer] | None = None,

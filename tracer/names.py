@@ -39,7 +39,7 @@ class Model:
         layers: Mapping[str, Layer] | None = None,
         state: Mapping[str, Tensor] | None = None,
         optimizers: Mapping[str, Optimizer] | None = None,
-        training: bool = False,
+        training: bool | None = False,
     ):
         """Walk the model.
 
@@ -83,7 +83,7 @@ class Model:
         stepped = {name: item for name, item in found.items() if isinstance(item, Optimizer)}
         stepped = stepped if optimizers is None else dict(optimizers)
         self.optimizers = list(stepped.values())
-        self.training = training or optimizers is not None
+        self.training = bool(training) or optimizers is not None
         self.carried: set[str] = set()
         for name, optimizer in stepped.items() if self.training else ():
             self._add_optimizer(f"{name}." if len(stepped) > 1 else "", optimizer)

@@ -35,7 +35,7 @@ from tracer.text import type_text
 def trace(
     model: Layer | Callable[..., Any],
     *inputs: Any,
-    training: bool = False,
+    training: bool | None = False,
     sizes: Mapping[str, int] | None = None,
     output_names: Sequence[str] | None = None,
     layers: Mapping[str, Layer] | None = None,
@@ -52,6 +52,7 @@ def trace(
             sizes), also inside tuples, lists and dicts. Anything else is passed on as it is.
         training: False runs all layers in eval mode. True leaves the mode of each layer as it is
             if the model is in training mode (frozen layers stay so), else sets them all to train.
+            None leaves every layer in its mode.
         sizes: sample sizes by symbol; by default they are chosen.
         output_names: one per tensor that the model returns; by default `output`, or positions and
             keys in what it returns.
@@ -84,11 +85,12 @@ def trace(
                 break
             # State was read as a plain number before it was known that the forward writes it.
             written |= seen
-    graph.training = training
+        modes = [layer.training for layer in found.layers.values()]
+    graph.training = any(modes) if training is None else training
     return graph
 
 
-def need_same_twice(model: Model, call: Call, training: bool) -> None:
+def need_same_twice(model: Model, call: Call, training: bool | None) -> None:
     """Trace a model and call it a second time with the same inputs, of whatever it keeps.
 
     Raises:

@@ -6,6 +6,7 @@ import numpy as np
 
 import dyn
 import dyn.nn.functional as F
+import tracer
 from dyn import nn
 from dyn.vision import resnet18
 
@@ -128,7 +129,14 @@ def training(make, batch, loss, optimiser):
         model = make()
         return train(model, loss, optimiser(model), *batch())
 
-    return {"default": build}
+    def compiled():
+        model, values = make(), batch()
+        step = tracer.compile_training(
+            lambda *given: loss(model(*given[:-1]), given[-1]), optimizer=optimiser(model)
+        )
+        return lambda: step(*values)
+
+    return {"default": build, "compiled": compiled}
 
 
 def images(n, c, size, classes):

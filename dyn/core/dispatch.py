@@ -27,6 +27,7 @@ from dyn.core.errors import (
     DTypeError,
     DynError,
     IndexRangeError,
+    SourceLine,
     StateError,
 )
 from dyn.core.modes import is_grad_enabled
@@ -135,7 +136,7 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
     try:
         results = plan.run(*arrays) if op.random else _quiet.run(plan.run, *arrays)
     except (IndexError, ValueError, ZeroDivisionError) as error:
-        raise _kernel_error(op, error) from None
+        raise kernel_error(op, error) from None
     except RuntimeError as error:
         results = _in_between(error, plan.run, *arrays)
 
@@ -175,12 +176,12 @@ def _in_between(error: RuntimeError, run: Callable[..., Any], *args: Any, **name
         return run(*args, **named)
 
 
-def run_fused(rule: Callable[..., Any], g: np.ndarray, needs: dict[str, Any]) -> Any:
-    """Call a gradient rule on arrays (`Op.fused_vjp`) as kernels are called: without warnings."""
+def quietly(function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    """Call what calls kernels, but none of random ops, as they are called: without warnings."""
     try:
-        return _quiet.run(rule, g, **needs)
+        return _quiet.run(function, *args, **named)
     except RuntimeError as error:
-        return _in_between(error, rule, g, **needs)
+        return _in_between(error, function, *args, **named)
 
 
 def _may_wait(op: Op, key: tuple[Any, ...]) -> bool:
@@ -193,15 +194,11 @@ def _deferred(
 ) -> Tensor:
     """The result of a call that will be made when it is read."""
 
-    def run(*arrays: Any) -> Any:
-        try:
-            return _quiet.run(plan.run, *arrays)
-        except RuntimeError as error:
-            return _in_between(error, plan.run, *arrays)
-
     assert plan.result is not None
     shape, dtype = plan.result
-    return pending(Deferred(op, attrs, arrays, key, run), shape, dtype)
+    return pending(
+        Deferred(op, attrs, arrays, key, functools.partial(quietly, plan.run)), shape, dtype
+    )
 
 
 def _absorbed(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...]) -> Tensor | None:
@@ -374,13 +371,14 @@ def cast_all(inputs: tuple[Any, ...], dtype: np.dtype) -> tuple[Any, ...]:
     return tuple(None if x is None else cast_to(x, dtype) for x in inputs)
 
 
-def _kernel_error(op: Op, error: Exception) -> DynError:
+def kernel_error(op: Op, error: Exception, where: SourceLine | None = None) -> DynError:
+    """What the user is told where a kernel raised; `where` if that is not the line that runs."""
     if isinstance(error, DynError):
         return error
     if isinstance(error, ZeroDivisionError):
-        return DivisionError(str(error), op=op.name)
+        return DivisionError(str(error), op=op.name, where=where)
     kind = IndexRangeError if isinstance(error, IndexError) else AttributeValueError
-    return kind(str(error), op=op.name)
+    return kind(str(error), op=op.name, where=where)
 
 
 def dtype_attr(dtype: Any) -> str:
@@ -388,6 +386,6 @@ def dtype_attr(dtype: Any) -> str:
     return name_of(as_numpy(dtype))
 
 
-__all__ = ["Plan", "apply", "dtype_attr", "freeze", "run_infer", "scalar"]
+__all__ = ["Plan", "apply", "dtype_attr", "freeze", "kernel_error", "run_infer", "scalar"]
 
 set_dispatch(apply)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core import observe
-from dyn.core.dispatch import run_fused
+from dyn.core.dispatch import quietly
 from dyn.core.dtype import is_inexact, name_of
 from dyn.core.errors import GradError, ShapeError
 from dyn.core.op import OPS
@@ -191,7 +191,7 @@ class Walk:
                 needs[name] = node.kept_out[at[0]]
             else:
                 needs[name] = node.key[2 * at + 1] if kind == SHAPE else at
-        made = run_fused(step.fused, g._read(), needs)
+        made = quietly(step.fused, g._read(), **needs)
         if made.__class__ is tuple:
             return [None if array is None else Tensor._of(array) for array in made]
         return Tensor._of(made)

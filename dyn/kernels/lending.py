@@ -35,4 +35,6 @@ def owned(x: np.ndarray) -> np.ndarray:
 def take_lent(arrays: Sequence[np.ndarray]) -> list[bool]:
     """Which of these arrays were lent: the caller may write to them, the next who asks may not."""
     ids, _lent.ids = _lent.ids, frozenset()
+    if not ids:
+        return [False] * len(arrays)
     return [id(x) in ids for x in arrays]

@@ -21,6 +21,10 @@ from dyn.kernels.lending import lend
 from dyn.kernels.runtime.derived import forget
 from dyn.kernels.runtime.memory import Lease
 
+WORTHWHILE = 1 << 14
+"""Bytes of a value from which on it costs more to make a new one than to see that it may be written
+over; a step of an optimiser asks that of all parameters."""
+
 
 def _counts(x: Tensor) -> tuple[int, int]:
     array = x._array
@@ -77,13 +81,25 @@ def over(x: Tensor, beside: tuple[Any, ...], written: Callable[..., Tensor], *ar
 
 
 def lend_sole(tensors: Sequence[Tensor]) -> None:
-    """Lend the arrays of those tensors whose values nobody else refers to, for an update of all.
+    """Lend the large ones of values that nobody else refers to, for an update of all.
 
     What was derived from them is forgotten. The caller takes them back with `lend()`.
     """
-    alone = [x for x in tensors if _is_alone(x)]
+    alone = [x for x in tensors if x._array.nbytes >= WORTHWHILE and _is_alone(x)]
     if len({id(x) for x in alone}) < len(alone):  # each would be updated twice
         return
     for x in alone:
         forget(x._array)
     lend([x._array for x in alone if not getweakrefcount(x._array)])
+
+
+def rebind(tensors: Sequence[Tensor], arrays: Sequence[np.ndarray]) -> None:
+    """Bind tensors to new values as state, as assignment does where nobody watches."""
+    for tensor, array in zip(tensors, arrays, strict=True):
+        if tensor._alias is None:
+            tensor._array = array
+            tensor._node = None
+            tensor._version += 1
+            tensor._assigned = True
+        else:
+            tensor._assign(Tensor._of(array))

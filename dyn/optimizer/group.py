@@ -14,7 +14,7 @@ from dyn.core.tensor import Tensor
 from dyn.kernels.groups import alike
 from dyn.kernels.lending import lend
 from dyn.nn.state import Buffer, unique_name
-from dyn.ops.sole import lend_sole
+from dyn.ops.sole import lend_sole, rebind
 from dyn.regularizer import WeightDecay
 
 
@@ -132,14 +132,7 @@ def update_directly(
         made = op.kernel(*arrays, **attrs)
     finally:
         lend()
-    for target, array in zip(targets, made, strict=True):
-        if target._alias is None:
-            target._array = array
-            target._node = None
-            target._version += 1
-            target._assigned = True
-        else:
-            target._assign(Tensor._of(array))
+    rebind(targets, made)
     return True
 
 

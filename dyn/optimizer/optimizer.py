@@ -6,15 +6,14 @@ state is bound by assignment, so a step can be traced and exported.
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from dyn.core.errors import AttributeValueError, DTypeError, DynError, StateError
+from dyn.core.errors import AttributeValueError, DTypeError, StateError
 from dyn.core.modes import no_grad
 from dyn.core.op import OPS, Op
 from dyn.core.tensor import ZERO, Tensor
@@ -22,13 +21,10 @@ from dyn.nn.clip import ClipGrad
 from dyn.nn.state import Buffer
 from dyn.optimizer.group import Group, update_directly
 from dyn.optimizer.lr import LRScheduler
+from dyn.optimizer.parameters import checked, need_distinct
 from dyn.regularizer import L1Decay, L2Decay, WeightDecay, as_decay
 
 _SCHEDULER = "LR_Scheduler"
-
-
-class NoParametersError(DynError, AttributeError):
-    """An optimiser was made without parameters."""
 
 
 class Optimizer:
@@ -79,7 +75,7 @@ class Optimizer:
         self._decay = as_decay(weight_decay)
         self._parameter_list: list[Any] = []
         self._groups: list[Group] = []
-        self._add_all(_checked(parameters))
+        self._add_all(checked(parameters))
 
     def _add_all(self, parameters: list[Any]) -> None:
         """Put parameters into groups of those that are updated alike."""
@@ -99,7 +95,7 @@ class Optimizer:
                     self._groups.append(keyed[key])
                 keyed[key].parameters.append(p)
                 self._parameter_list.append(p)
-        _need_distinct(self._parameter_list)
+        need_distinct(self._parameter_list)
 
     def _decay_of(self, parameter: Any, decay: WeightDecay | None) -> WeightDecay | None:
         """The decay of one parameter, when a subclass has rules of its own."""
@@ -191,6 +187,24 @@ class Optimizer:
         if not update_directly(op, scalars, tensors, len(grads), targets, attrs):
             for target, value in zip(targets, op(*scalars, *tensors, **attrs), strict=True):
                 target._assign(value)
+
+    # -- a step that runs as it was recorded -------------------------------------------------
+
+    def settings_of(self, group: Group) -> tuple[Any, ...]:
+        """What decides how a group is stepped, beside its tensors and the learning rate.
+
+        A step that was recorded holds for as long as this compares equal.
+        """
+        decay, clip = group.decay, self._grad_clip
+        return (
+            *self._attributes().items(),
+            self._maximize,
+            decay and (type(decay), decay.coeff),
+            clip and (type(clip), *vars(clip).items()),
+        )
+
+    def count_step(self, group: Group) -> None:
+        """Note that a group was stepped by what was recorded. Nothing that is no tensor changes."""
 
     def _decayed(self, group: Group, grads: list[Any]) -> tuple[list[Any], float]:
         """Gradients, and the weight decay that is left to the op."""
@@ -334,48 +348,6 @@ def _need_rate(value: float) -> None:
     """AttributeValueError for a rate that would climb; NaN and infinity are no rates either."""
     if not 0 <= value < math.inf:
         raise AttributeValueError(f"a learning rate is a number from 0 on, got {value}")
-
-
-def _checked(parameters: Any) -> list[Any]:
-    """The parameters or groups as a list; errors as told in `Optimizer`."""
-    if parameters is None:
-        raise NoParametersError(
-            "parameters argument given to the Optimizer should not be None in dygraph mode."
-        )
-    if isinstance(parameters, (Tensor, dict)) or not isinstance(parameters, Iterable):
-        raise DTypeError(
-            "`parameters` argument given to the optimizer should be an iterable of Tensors, but "
-            f"got argument type is `{type(parameters)}`."
-        )
-    listed = list(parameters)
-    if not listed:
-        raise AttributeValueError(
-            "optimizer got an empty parameter list; layers kept in a plain Python list are not "
-            "registered, use dyn.nn.LayerList"
-        )
-    runs = [entry["params"] if isinstance(entry, dict) else [entry] for entry in listed]
-    for p in itertools.chain.from_iterable(runs):
-        if not isinstance(p, Tensor):
-            raise DTypeError(
-                f"an optimizer trains Tensors, but the parameter list holds a {type(p).__name__}"
-            )
-        if not p.is_leaf:
-            raise AttributeValueError(
-                f"{p.name} is the result of an op; an optimizer trains leaf tensors only"
-            )
-    return listed
-
-
-def _need_distinct(parameters: list[Any]) -> None:
-    """AttributeValueError for a parameter that is listed twice, or a name that two have."""
-    known: dict[str, Any] = {}
-    for p in parameters:
-        other = known.get(p.name)
-        if other is p:
-            raise AttributeValueError(f"{p.name!r} is given to the optimizer twice; list it once")
-        if other is not None:
-            raise AttributeValueError(f"several parameters are named {p.name!r}; rename them")
-        known[p.name] = p
 
 
 def _number(value: Any) -> float:

@@ -6,8 +6,14 @@ import pytest
 import dyn
 from dyn import nn
 from dyn.kernels.groups import GroupKernel
+from dyn.ops import sole
 
 RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _small_values_too(monkeypatch):
+    monkeypatch.setattr(sole, "WORTHWHILE", 1)
 
 
 def randn(*shape):

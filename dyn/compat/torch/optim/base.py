@@ -142,6 +142,14 @@ class TorchOptimizer(Optimizer):
             for p in group.parameters:
                 p._assign(p * shrunk.astype(p.dtype))
         super()._step_group(group, grads)
+        self.count_step(group)
+
+    def settings_of(self, group: Group) -> tuple[Any, ...]:
+        settings = self._owner[group.parameters[0]]
+        apart = settings["weight_decay"] if self._apart(settings) else None
+        return *super().settings_of(group), apart
+
+    def count_step(self, group: Group) -> None:
         for p in group.parameters:
             self._steps[p] = self._steps.get(p, 0) + 1
 

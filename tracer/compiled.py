@@ -1,0 +1,240 @@
+"""`compile_training`: a training step that is recorded once and then runs without Python between
+its kernels.
+
+What Python around the step may change is watched (`unchanged.py`); the kernels run in `program.py`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dyn.core import observe
+from dyn.core.errors import DTypeError, is_ours, user_level
+from dyn.core.tensor import Tensor
+from dyn.core.tree import flatten, rebuild
+from dyn.nn.layer import Layer
+from dyn.nn.state import Buffer, Parameter
+from dyn.optimizer import Optimizer
+from tracer import passes
+from tracer.names import Model
+from tracer.program import Program, is_straight
+from tracer.trace import trace
+from tracer.training import Training
+from tracer.unchanged import Unchanged
+
+MAX_RECORDS = 16
+"""Shapes of inputs that are remembered; those used first are forgotten first."""
+MAX_CHANGES = 8
+"""Recordings anew, because something around the step had changed, after which it runs eagerly."""
+
+PASSES = (
+    passes.dead_code,
+    passes.simplify,
+    passes.common_subexpressions,
+    passes.constant_folding,
+    passes.dead_code,
+)
+"""Those of an export that leave parameters where they are."""
+
+
+def compile_training(
+    loss: Any,
+    *,
+    optimizer: Optimizer | Sequence[Optimizer],
+    layers: Mapping[str, Layer] | None = None,
+    state: Mapping[str, Tensor] | None = None,
+) -> CompiledTraining:
+    """A function that takes one training step: forward, backward, update of the optimisers.
+
+    Called with the arguments of `loss`, it does what this does, and returns what `loss` returned:
+
+        result = loss(*args)
+        result.backward()
+        optimizer.step()
+        optimizer.clear_grad(set_to_zero=False)
+
+    The first call with inputs of certain shapes and dtypes records the step as a graph; later calls
+    run its kernels one after the other, without layers, tape and dispatch, which for small networks
+    takes a third of the time. Parameters, buffers, slots and learning rates are those of the model
+    and the optimisers, before and after every step; schedulers, `state_dict` and evaluation work as
+    ever. It is recorded anew when attributes of layers, modes, hooks, settings of the optimiser, or
+    variables that the loss or a forward reads have changed. Other effects of Python's, such as
+    printing or counting in a forward, happen while it is recorded and not afterwards.
+
+    Args:
+        loss: a Layer or a function of tensors that returns the loss, or a tuple that begins with
+            it, or a dict with a "loss". It is differentiated and must not call `backward` itself.
+        optimizer: takes a step after the backward pass; several take theirs in turn.
+        layers: the layers that the loss uses, by name, where they cannot be found by looking.
+        state: tensors that are to be state beside those of layers and optimisers, by name.
+
+    Raises:
+        DTypeError: `optimizer` is none, or has a `step` of its own.
+    """
+    return CompiledTraining(loss, optimizer, layers, state)
+
+
+class _Record:
+    """A step as it was recorded for inputs of certain types.
+
+    Attributes:
+        program: None where the graph has branches, loops or sizes that depend on values.
+    """
+
+    def __init__(self, training: Training, inputs: _Arguments, options: Mapping[str, Any]):
+        named = dict(options, training=None)
+        with training.ready(*inputs.args, **named, **inputs.kwargs):
+            with_steps = dict(named, optimizers=training.optimizers)
+            graph = trace(training.step, *inputs.args, **with_steps, **inputs.kwargs)
+            model = Model(training.step, optimizers=training.optimizers, training=None, **options)
+        loss = training.step.__wrapped__  # type: ignore[attr-defined]
+        self._around = Unchanged(model, training.parameters, loss)
+        self._groups = [
+            (one, group)
+            for one in training.optimizers.values()
+            for group in one._groups
+            if group.lr is not None
+        ]
+        self._settings = self._settings_now()
+        graph, _ = passes.optimize(graph, PASSES)
+        self._structure = graph.structure
+        self.program = Program(graph, model.tensors) if is_straight(graph) else None
+
+    def _settings_now(self) -> list[Any]:
+        """Settings of all groups; what depends on them, such as learning rates, is set anew."""
+        found: list[Any] = []
+        for one, group in self._groups:
+            one._prepare(group)
+            found.append((*map(id, group.parameters), *one.settings_of(group)))
+        return found
+
+    def holds(self) -> bool:
+        """Whether the step would be recorded alike now."""
+        if self._settings_now() != self._settings or not self._around.holds():
+            return False
+        return self.program is None or self.program.fits()
+
+    def run(self, arrays: Sequence[np.ndarray], kind: type[Tensor]) -> Any:
+        """Take a step; the results are tensors of a class."""
+        assert self.program is not None
+        results = []
+        for array in self.program.run(arrays):
+            results.append(Tensor._of(array))
+            results[-1].__class__ = kind
+        for one, group in self._groups:
+            one.count_step(group)
+        return rebuild(self._structure, results)
+
+
+class _Arguments:
+    """The arguments of a call.
+
+    Attributes:
+        key: types of the tensors, and everything else.
+        arrays: of the tensors.
+        kind: class of the first tensor.
+        plain: whether none of the tensors is differentiated or written.
+    """
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]):
+        self.args, self.kwargs = args, kwargs
+        if not kwargs and all([isinstance(x, Tensor) for x in args]):
+            rest, leaves = None, args
+        else:
+            structure, found = flatten((args, kwargs), lambda x: isinstance(x, _ARRAYS))
+            rest, leaves = _frozen(structure), [leaf for _, leaf in found]
+        tensors = [x for x in leaves if isinstance(x, Tensor)]
+        self.kind = type(tensors[0]) if tensors else Tensor
+        self.plain = all([x.stop_gradient and not isinstance(x, _STATE) for x in tensors])
+        self.arrays = [x._read() if isinstance(x, Tensor) else np.asarray(x) for x in leaves]
+        types = [
+            (x.shape, x.dtype, type(leaf)) for x, leaf in zip(self.arrays, leaves, strict=True)
+        ]
+        self.key = (rest, *types)
+
+
+_ARRAYS = (Tensor, np.ndarray, np.generic)
+_STATE = (Parameter, Buffer)
+
+
+def _frozen(value: Any) -> Any:
+    """Arguments that are no tensors, as part of a key."""
+    if isinstance(value, dict):
+        return dict, *((key, _frozen(item)) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return type(value), *map(_frozen, value)
+    try:
+        hash(value)
+    except TypeError:
+        raise DTypeError(
+            f"an argument of a compiled step is {type(value).__name__}; pass tensors, arrays, "
+            "hashable constants, and lists, tuples and dicts of them"
+        ) from None
+    return type(value), value
+
+
+class CompiledTraining:
+    """What `compile_training` makes."""
+
+    def __init__(
+        self,
+        loss: Any,
+        optimizer: Optimizer | Sequence[Optimizer],
+        layers: Mapping[str, Layer] | None,
+        state: Mapping[str, Tensor] | None,
+    ):
+        self._training = Training(loss, optimizer)
+        for one in self._training.optimizers.values():
+            _need_own_step(one)
+        self._options = {"layers": layers, "state": state}
+        self._records: dict[Any, _Record] = {}
+        self._changes = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Take a step; arguments and result are those of the loss.
+
+        Raises:
+            TraceError: the step does what cannot be recorded; it names the line and the remedy.
+            DynError: as the loss itself.
+        """
+        inputs = _Arguments(args, kwargs)
+        hooked = any([getattr(one, "_hooks", None) for one in self._training.optimizers.values()])
+        if observe.current() or hooked or not inputs.plain or self._changes > MAX_CHANGES:
+            return self._training.step(*args, **kwargs)
+        record = self._records.get(inputs.key)
+        if record is None or not record.holds():
+            record = self._recorded(inputs, anew=record is not None)
+        if record is None or record.program is None:
+            return self._training.step(*args, **kwargs)
+        self._training.clear()
+        return record.run(inputs.arrays, inputs.kind)
+
+    def _recorded(self, inputs: _Arguments, *, anew: bool) -> _Record | None:
+        """A new record, or None if they have changed too often."""
+        if anew:
+            self._changes += 1
+            if self._changes > MAX_CHANGES:
+                warnings.warn(
+                    f"what a compiled step depends on has changed {self._changes} times; from now "
+                    "on it runs as it is written. Pass what changes as a tensor argument",
+                    stacklevel=user_level(),
+                )
+                return None
+        while len(self._records) >= MAX_RECORDS:
+            del self._records[next(iter(self._records))]
+        record = _Record(self._training, inputs, self._options)
+        self._records[inputs.key] = record
+        return record
+
+
+def _need_own_step(optimizer: Optimizer) -> None:
+    step: Callable[..., Any] = getattr(type(optimizer).step, "__wrapped__", type(optimizer).step)
+    if not is_ours(step.__code__.co_filename):
+        raise DTypeError(
+            f"{type(optimizer).__name__} has a step of its own, whose Python cannot be recorded; "
+            "call loss, backward and step one after the other"
+        )
