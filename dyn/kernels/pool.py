@@ -8,8 +8,8 @@ dtypes through the one that holds their numbers. Padding is (low, high) per axis
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from dyn.kernels.copy import place
 from dyn.kernels.layout import channels_last
 from dyn.kernels.reduce import reductions as reduce
 from dyn.kernels.runtime.drive import Launch, chunks_of
-from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.memory import empty, maker
 
 Window = Sequence[int]
 
@@ -180,100 +180,129 @@ def _adaptive_plan(channels: int, size: int, transposed: bool, spatial: Any, out
 
 # ---- runs --------------------------------------------------------------------------------------
 
-
-def _run(kernels: Any, x: np.ndarray, plan: _Plan, index: np.ndarray | None) -> np.ndarray:
-    """All windows of x, which lies channels last."""
-    out = _empty(_shape(x, plan), x.dtype)
-    _launch(plan, kernels[x.dtype], len(x))(x, out, x if index is None else index)
-    return out
-
-
-def _shape(x: np.ndarray, plan: _Plan) -> tuple[int, ...]:
-    """The shape of one number per window of x."""
-    return (*x.shape[:2], *plan.out[5 - x.ndim :])
-
-
-def _empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    return empty(shape, dtype, "channels_last")
+Run = Callable[..., Any]
 
 
 def _attrs(kernel: Window, stride: Window, padding: Window, dilation: Window) -> tuple[Any, ...]:
     return tuple(kernel), tuple(stride), tuple(padding), tuple(dilation)
 
 
-def _max(x: np.ndarray, plan_of: Any) -> tuple[np.ndarray, np.ndarray]:
-    if x.dtype not in code.MAX:
-        out, index = _max(x.astype(np.result_type(x.dtype, np.float32)), plan_of)
-        return out.astype(x.dtype), index
-    x = channels_last(x)
-    plan = plan_of(x.shape[1], x.itemsize)
-    index = _empty(_shape(x, plan), np.int32)
-    return _run(code.MAX, x, plan, index), index
+def _max_of(shape: tuple[int, ...], dtype: np.dtype, plan_of: Run) -> Run:
+    """The largest values in the windows of arrays of a shape, and their positions."""
+    if dtype not in code.MAX:
+        wide = np.result_type(dtype, np.float32)
+        run = _max_of(shape, wide, plan_of)
+
+        def cast(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            out, index = run(x.astype(wide))
+            return out.astype(dtype), index
+
+        return cast
+    make, launch = _bound(shape, dtype, plan_of, code.MAX)
+    make_index, _ = _bound(shape, np.dtype(np.int32), plan_of, None)
+
+    def largest(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        out, index = make(), make_index()
+        launch(channels_last(x), out, index)
+        return out, index
+
+    return largest
 
 
-def _mean(x: np.ndarray, plan_of: Any) -> np.ndarray:
-    if x.dtype not in code.SUM:
-        return _mean(x.astype(np.float32), plan_of).astype(x.dtype)
-    x = channels_last(x)
-    return _run(code.SUM, x, plan_of(x.shape[1], x.itemsize), None)
+def _mean_of(shape: tuple[int, ...], dtype: np.dtype, plan_of: Run) -> Run:
+    """The means of the windows of arrays of a shape."""
+    if dtype not in code.SUM:
+        run = _mean_of(shape, np.dtype(np.float32), plan_of)
+        return lambda x: run(x.astype(np.float32)).astype(dtype)
+    make, launch = _bound(shape, dtype, plan_of, code.SUM)
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        out, x = make(), channels_last(x)
+        launch(x, out, x)
+        return out
+
+    return mean
+
+
+def _bound(shape: tuple[int, ...], dtype: np.dtype, plan_of: Run, kernels: Any) -> tuple[Run, Any]:
+    """What makes an array of one number per window, and the launch of a kernel over them.
+
+    Args:
+        shape, dtype: of the images.
+        plan_of: the plan for a number of channels and the bytes of an element.
+        kernels: by dtype; None for no launch.
+    """
+    itemsize = dtype.itemsize
+    plan = plan_of(shape[1], itemsize)
+    make = maker((*shape[:2], *plan.out[5 - len(shape) :]), dtype, "channels_last")
+    return make, kernels and _launch(plan, kernels[dtype], shape[0])
 
 
 # ---- calls -------------------------------------------------------------------------------------
 
 
-def _check_positions(spatial: tuple[int, ...]) -> None:
-    """ValueError if positions in an image do not fit into int32."""
-    if math.prod(spatial) > np.iinfo(np.int32).max:
-        raise ValueError(f"an image of sizes {spatial} has more positions than int32 can count")
-
-
-def max_pool(
-    x: np.ndarray,
+def max_pool_of(
+    shape: tuple[int, ...],
+    dtype: np.dtype,
     *,
     kernel: Window,
     stride: Window,
     padding: Window,
     dilation: Window,
     ceil_mode: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Run:
+    """`max_pool` of arrays of one shape and dtype."""
+    window = (*_attrs(kernel, stride, padding, dilation), ceil_mode, True)
+    return _max_of(shape, dtype, lambda c, size: _sliding_plan(c, size, shape[2:], *window))
+
+
+def max_pool(x: np.ndarray, **window: Any) -> tuple[np.ndarray, np.ndarray]:
     """Largest value in each window (NaN wins), and its flat position among the spatial axes.
+
+    Args:
+        x: [N, C, spatial...].
+        window: kernel, stride, padding, dilation, ceil_mode: see `max_pool_of`.
 
     Returns:
         out [N, C, positions...] and index, int32, of the same shape: the winner's position in x's
         spatial axes, row-major.
     """
-    _check_positions(x.shape[2:])
-    window = (*_attrs(kernel, stride, padding, dilation), ceil_mode, True)
-    return _max(x, lambda c, size: _sliding_plan(c, size, x.shape[2:], *window))
+    return max_pool_of(x.shape, x.dtype, **window)(x)
 
 
 def adaptive_max_pool(x: np.ndarray, *, sizes: Window) -> tuple[np.ndarray, np.ndarray]:
     """Largest value of each bin, and its flat position (int32) among the spatial axes."""
-    _check_positions(x.shape[2:])
-    return _max(x, lambda c, size: _adaptive_plan(c, size, False, x.shape[2:], tuple(sizes)))
+    spatial, out = x.shape[2:], tuple(sizes)
+    run = _max_of(x.shape, x.dtype, lambda c, size: _adaptive_plan(c, size, False, spatial, out))
+    return run(x)
 
 
 def max_pool_grad(g: np.ndarray, index: np.ndarray, *, x_shape: Window) -> np.ndarray:
     """Each gradient added at the position that won; zero elsewhere."""
-    if g.dtype not in code.MAX:
-        return max_pool_grad(g.astype(np.float32), index, x_shape=x_shape).astype(g.dtype)
-    shape = tuple(x_shape)
-    g, index = channels_last(g), channels_last(index)
-    out = _empty(shape, g.dtype)
-    _scatter(g.dtype, g.shape, shape)(g, index, out)
-    return out
+    return max_pool_grad_of(g.shape, g.dtype, tuple(x_shape))(g, index)
 
 
-@lru_cache(1024)
-def _scatter(dtype: np.dtype, shape: tuple[int, ...], x_shape: tuple[int, ...]) -> Launch:
-    """Adds the gradients of windows to images."""
+def max_pool_grad_of(shape: tuple[int, ...], dtype: np.dtype, x_shape: tuple[int, ...]) -> Run:
+    """`max_pool_grad` of arrays of one shape and dtype."""
+    if dtype not in code.MAX:
+        run = max_pool_grad_of(shape, np.dtype(np.float32), x_shape)
+        return lambda g, index: run(g.astype(np.float32), index).astype(dtype)
     windows, pixels = math.prod(shape[2:]), math.prod(x_shape[2:])
     chunks = min(shape[0], chunks_of(math.prod(x_shape), GRAIN))
-    return Launch([(code.SCATTER[dtype], chunks)], 3, shape[0], windows, pixels, shape[1])
+    launch = Launch([(code.SCATTER[dtype], chunks)], 3, shape[0], windows, pixels, shape[1])
+    make = maker(x_shape, dtype, "channels_last")
+
+    def scatter(g: np.ndarray, index: np.ndarray) -> np.ndarray:
+        out = make()
+        launch(channels_last(g), channels_last(index), out)
+        return out
+
+    return scatter
 
 
-def avg_pool(
-    x: np.ndarray,
+def avg_pool_of(
+    shape: tuple[int, ...],
+    dtype: np.dtype,
     *,
     kernel: Window,
     stride: Window,
@@ -281,41 +310,53 @@ def avg_pool(
     ceil_mode: bool = False,
     exclusive: bool = True,
     divisor: int | None = None,
-) -> np.ndarray:
-    """Mean of each window. `exclusive`: padding does not count; `divisor` replaces the count."""
+    x_shape: Window | None = None,
+) -> Run:
+    """`avg_pool` of arrays of one shape and dtype; with `x_shape`, its gradient."""
     window = (*_attrs(kernel, stride, padding, (1,) * len(kernel)), ceil_mode, exclusive)
-    return _mean(x, lambda c, size: _mean_plan(c, size, False, divisor, x.shape[2:], *window))
+    back, spatial = x_shape is not None, tuple((x_shape or shape)[2:])
+    return _mean_of(
+        shape, dtype, lambda c, size: _mean_plan(c, size, back, divisor, spatial, *window)
+    )
 
 
-def avg_pool_grad(
-    g: np.ndarray,
-    *,
-    x_shape: Window,
-    kernel: Window,
-    stride: Window,
-    padding: Window,
-    ceil_mode: bool = False,
-    exclusive: bool = True,
-    divisor: int | None = None,
-) -> np.ndarray:
+def avg_pool(x: np.ndarray, **window: Any) -> np.ndarray:
+    """Mean of each window of x [N, C, spatial...].
+
+    Args:
+        x: the images.
+        window: kernel, stride, padding, ceil_mode; `exclusive`: padding does not count; `divisor`
+            replaces the count: see `avg_pool_of`.
+    """
+    return avg_pool_of(x.shape, x.dtype, **window)(x)
+
+
+def avg_pool_grad(g: np.ndarray, *, x_shape: Window, **window: Any) -> np.ndarray:
     """Each gradient spread evenly over its window."""
-    window = (*_attrs(kernel, stride, padding, (1,) * len(kernel)), ceil_mode, exclusive)
-    spatial = tuple(x_shape[2:])
-    return _mean(g, lambda c, size: _mean_plan(c, size, True, divisor, spatial, *window))
+    return avg_pool_of(g.shape, g.dtype, x_shape=x_shape, **window)(g)
 
 
 def adaptive_avg_pool(x: np.ndarray, *, sizes: Window) -> np.ndarray:
     """Mean of each bin; [N, C, *sizes]."""
-    if x.dtype in code.SUM and x.size and math.prod(sizes) == 1:
-        return reduce.mean(x, tuple(range(2, x.ndim)), keepdims=True)
-    return _mean(x, lambda c, size: _adaptive_plan(c, size, False, x.shape[2:], tuple(sizes)))
+    return adaptive_avg_pool_of(x.shape, x.dtype, tuple(sizes))(x)
+
+
+def adaptive_avg_pool_of(shape: tuple[int, ...], dtype: np.dtype, sizes: tuple[int, ...]) -> Run:
+    """`adaptive_avg_pool` of arrays of one shape and dtype."""
+    if dtype in code.SUM and 0 not in shape and math.prod(sizes) == 1:
+        return partial(reduce.mean, axes=tuple(range(2, len(shape))), keepdims=True)
+    spatial = shape[2:]
+    return _mean_of(shape, dtype, lambda c, size: _adaptive_plan(c, size, False, spatial, sizes))
 
 
 def adaptive_avg_pool_grad(g: np.ndarray, *, x_shape: Window) -> np.ndarray:
     """Each gradient spread evenly over its bin."""
     spatial = tuple(x_shape[2:])
     if g.dtype in code.SUM and math.prod(g.shape[2:]) == 1:
-        out = _empty(tuple(x_shape), g.dtype)
+        out = empty(tuple(x_shape), g.dtype, "channels_last")
         place(out, np.broadcast_to(g / g.dtype.type(math.prod(spatial)), x_shape))
         return out
-    return _mean(g, lambda c, size: _adaptive_plan(c, size, True, spatial, g.shape[2:]))
+    out = g.shape[2:]
+    return _mean_of(g.shape, g.dtype, lambda c, size: _adaptive_plan(c, size, True, spatial, out))(
+        g
+    )

@@ -12,7 +12,7 @@ from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import pool as kernels
 from dyn.ops.infer import I64, Type, as_numpy, infer_resized, need_rank
-from dyn.ops.pool import _max_pool_grad
+from dyn.ops.pool import _max_pool_grad, need_places
 
 # ---- mean --------------------------------------------------------------------------------------
 
@@ -21,6 +21,11 @@ from dyn.ops.pool import _max_pool_grad
 def _adaptive_avg_pool(x, *, sizes):
     """Mean of each bin. ONNX: GlobalAveragePool, AveragePool or MatMul."""
     return kernels.adaptive_avg_pool(x, sizes=sizes)
+
+
+_adaptive_avg_pool.shortcut = lambda x, sizes: kernels.adaptive_avg_pool_of(
+    x.shape, x.dtype, tuple(sizes)
+)
 
 
 @_adaptive_avg_pool.vjp("x")
@@ -43,6 +48,7 @@ def _(gg, *, g_shape):
 
 
 def _infer_max(x: Type, *, sizes: Any) -> list[Type]:
+    need_places(x)
     out = infer_resized(x, sizes=sizes)
     return [out, Type(out.shape, as_numpy("int32"))]
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from dyn.core.dispatch import apply
-from dyn.core.errors import AttributeValueError
+from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import pool as kernels
-from dyn.ops.infer import I64, Type, as_numpy, need_float, need_pixels, product
+from dyn.ops.infer import I64, Type, as_numpy, need_float, need_pixels, product, show
 from dyn.ops.windows import is_dynamic, need_whole, window_of, window_sizes
 
 # ---- maximum -----------------------------------------------------------------------------------
@@ -24,8 +26,16 @@ def _infer_max_pool(
 ) -> list[Type]:
     _need_inner_padding(kernel, padding, dilation)
     need_pixels(x)
+    need_places(x)
     shape = (*x.shape[:2], *window_sizes(x, kernel, stride, padding, dilation, ceil_mode))
     return [Type(shape, x.dtype), Type(shape, as_numpy("int32"))]
+
+
+def need_places(x: Type) -> None:
+    """ShapeError if the pixels of an image are more than an int32 can number."""
+    pixels = product(x.shape[2:])
+    if isinstance(pixels, int) and pixels > np.iinfo(np.int32).max:
+        raise ShapeError(f"x is {show(x.shape)}; its images have more pixels than int32 can number")
 
 
 def _need_inner_padding(kernel: Any, padding: Any, dilation: Any) -> None:
@@ -43,6 +53,9 @@ def _max_pool(x, *, kernel, stride, padding, dilation, ceil_mode):
     return kernels.max_pool(
         x, kernel=kernel, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
     )
+
+
+_max_pool.shortcut = lambda x, **window: kernels.max_pool_of(*x, **window)
 
 
 @_max_pool.vjp("x")
@@ -70,6 +83,11 @@ def _infer_max_pool_grad(g: Type, index: Type, *, x_shape: Any) -> Type:
 def _max_pool_grad(g, index, *, x_shape):
     """g added at the positions that won. ONNX: ScatterElements with addition."""
     return kernels.max_pool_grad(g, index, x_shape=x_shape)
+
+
+_max_pool_grad.shortcut = lambda g, index, x_shape: kernels.max_pool_grad_of(
+    g.shape, g.dtype, tuple(x_shape)
+)
 
 
 @_max_pool_grad.vjp("g")
@@ -205,6 +223,9 @@ def _avg_pool(x, *, kernel, stride, padding, ceil_mode, exclusive, divisor):
     )
 
 
+_avg_pool.shortcut = lambda x, **window: kernels.avg_pool_of(*x, **window)
+
+
 @_avg_pool.vjp("x")
 def _(g, *, x_shape, kernel, stride, padding, ceil_mode, exclusive, divisor):
     return _avg_pool_grad(
@@ -236,6 +257,9 @@ def _avg_pool_grad(g, *, x_shape, kernel, stride, padding, ceil_mode, exclusive,
         exclusive=exclusive,
         divisor=divisor,
     )
+
+
+_avg_pool_grad.shortcut = lambda g, **window: kernels.avg_pool_of(*g, **window)
 
 
 @_avg_pool_grad.vjp("g")

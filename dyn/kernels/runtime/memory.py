@@ -227,10 +227,10 @@ def empty(shape: tuple[int, ...], dtype: Any = _F32, order: str = "C") -> np.nda
     return _make(shape, _plan(shape, dtype, order))
 
 
-def maker(shape: tuple[int, ...], dtype: np.dtype) -> Callable[[], np.ndarray]:
+def maker(shape: tuple[int, ...], dtype: Any, order: str = "C") -> Callable[[], np.ndarray]:
     """What makes arrays of one shape as `empty` does, at a lower cost."""
-    plan = _plan(shape, dtype, "C")
-    small = math.prod(shape) <= SMALL
+    plan = _plan(shape, dtype, order)
+    small = order == "C" and math.prod(shape) <= SMALL
     return partial(np.empty, shape, dtype) if small else partial(_make, shape, plan)
 
 
