@@ -191,10 +191,12 @@ class Walk:
                 needs[name] = node.kept_out[at[0]]
             else:
                 needs[name] = node.key[2 * at + 1] if kind == SHAPE else at
-        made = quietly(step.fused, g._read(), **needs)
+        several = node.outputs is not None
+        arrays = [None if x is None else x._read() for x in g] if several else g._read()
+        made = quietly(step.fused, arrays, **needs)
         if made.__class__ is tuple:
             return [None if array is None else Tensor._of(array) for array in made]
-        return Tensor._of(made)
+        return None if made is None else Tensor._of(made)
 
     def kept(self, node: GradNode, place: int | None, position: int) -> Any:
         """The input at `position`, kept at `place`, as a Tensor; None if it was absent."""

@@ -8,6 +8,7 @@ from dyn.core.errors import ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import factor as kernels
+from dyn.kernels.factor import gradients
 from dyn.ops import reduce, unary
 from dyn.ops.compare import equal, greater_equal
 from dyn.ops.composite import differentiate_as
@@ -54,6 +55,9 @@ def _(g, *, out, upper):
             lower, swapaxes(half, -1, -2), upper=False, transpose=True, unitriangular=False
         )
     return (half + swapaxes(half, -1, -2)) * 0.5
+
+
+_cholesky.fused_vjp("x")(gradients.cholesky_grad)
 
 
 def cholesky(x: Tensor, upper: bool = False) -> Tensor:
@@ -108,6 +112,9 @@ def _(g, *, x, q, r):
     solved = _triangular_solve(first, sides, upper=True, transpose=False, unitriangular=False)
     gx = swapaxes(solved, -1, -2)
     return concat([gx, gx2], -1) if m < n else gx
+
+
+_qr.fused_vjp("x")(gradients.qr_grad)
 
 
 def _infer_qr_complete(x: Type) -> list[Type]:

@@ -10,6 +10,7 @@ from dyn.core.errors import DynError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import factor as kernels
+from dyn.kernels.factor import gradients
 from dyn.ops.elementwise import multiply
 from dyn.ops.infer import Type, broadcast_shapes, need_float, same_size, show
 from dyn.ops.linalg import _matmul
@@ -107,6 +108,9 @@ def _(g, *, x):
     return None if g[1] is None else unsqueeze(g[1], [-2, -1]) * swapaxes(_inverse(x), -1, -2)
 
 
+_slogdet.fused_vjp("x")(gradients.slogdet_grad)
+
+
 def slogdet(x: Tensor) -> tuple[Tensor, Tensor]:
     """Sign and logarithm of the size of the determinants of (..., n, n), without overflow.
 
@@ -138,6 +142,9 @@ def _(g, *, out):
     return -_matmul(_matmul(out, g, transpose_x=True), out, transpose_y=True)
 
 
+_inverse.fused_vjp("x")(gradients.inverse_grad)
+
+
 def inverse(x: Tensor) -> Tensor:
     """The inverses of square matrices (..., n, n).
 
@@ -166,6 +173,9 @@ def _solve(x, y):
 def _(g, *, x, out, wanted):
     gy = _solve(swapaxes(x, -1, -2), g)
     return _outer(-gy, out) if "x" in wanted else None, gy
+
+
+_solve.fused_vjp("x", "y")(gradients.solve_grad)
 
 
 def solve(x: Tensor, y: Tensor) -> Tensor:
@@ -207,6 +217,9 @@ def _(g, *, x, out, upper, transpose, unitriangular, wanted):
     # The diagonal is not read if it counts as ones.
     beyond = 1 if unitriangular else 0
     return _triu(gx, diagonal=beyond) if upper else _tril(gx, diagonal=-beyond), gy
+
+
+_triangular_solve.fused_vjp("x", "y")(gradients.triangular_grad)
 
 
 def triangular_solve(
