@@ -142,6 +142,7 @@ def _attention_grad_of_ops(g, query, key, value, mask, out, lse, *, scale, is_ca
     return OPS["matmul"](ds, wide_k), gk, gv
 
 
+_attention.fused_vjp("query", "key", "value")(_attention_grad.kernel)
 differentiate_as(_attention_grad, _attention_grad_of_ops)
 
 

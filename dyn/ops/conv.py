@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import conv as kernels
+from dyn.kernels.elementwise import binary
+from dyn.kernels.reduce.reductions import sum as total
 from dyn.ops.activation import relu_grad
 from dyn.ops.infer import (
     Type,
@@ -124,6 +128,33 @@ def _(g, *, x, out, w_shape, stride, padding, dilation, groups, activation):
 def _(g, *, out, activation):
     g = _before(g, out, activation)
     return _sum(g, axes=_channel_axes(g), keepdims=False)
+
+
+# The same on arrays, where nobody watches.
+
+
+def _unactivated(g: np.ndarray, out: np.ndarray, activation: str | None) -> np.ndarray:
+    return g if activation is None else binary("relu_grad", g, out)
+
+
+@_conv.fused_vjp("x")
+def _(g, *, w, out, x_shape, stride, padding, dilation, groups, activation):
+    g, size = _unactivated(g, out, activation), tuple(x_shape[2:])
+    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return kernels.conv_transpose(g, w, None, size=size, **how)
+
+
+@_conv.fused_vjp("w")
+def _(g, *, x, out, w_shape, stride, padding, dilation, groups, activation):
+    g, window = _unactivated(g, out, activation), tuple(w_shape[2:])
+    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return kernels.conv_grad_w(g, x, window=window, **how)
+
+
+@_conv.fused_vjp("b")
+def _(g, *, out, activation):
+    g = _unactivated(g, out, activation)
+    return total(g, (0, *range(2, g.ndim)), keepdims=False)
 
 
 # ---- transpose ---------------------------------------------------------------------------------

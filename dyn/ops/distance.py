@@ -75,6 +75,7 @@ def _cosine_grad_of_ops(g, x, y, out, x_length, y_length, axis, epsilon):
     return gradient(x, y, 0), gradient(y, x, 1)
 
 
+_cosine.fused_vjp("x", "y")(_cosine_grad.kernel)
 differentiate_as(_cosine_grad, _cosine_grad_of_ops)
 
 

@@ -43,6 +43,11 @@ def _embedding_grad(g, x, *, shape, padding_idx):
     return kernels.embedding_grad(g, x, rows=shape[0], padding_idx=padding_idx)
 
 
+@_embedding.fused_vjp("weight")
+def _(g, *, x, weight_shape, padding_idx):
+    return kernels.embedding_grad(g, x, rows=weight_shape[0], padding_idx=padding_idx)
+
+
 @_embedding_grad.vjp("g")
 def _(gg, *, x, padding_idx):
     picked = _embedding(x, gg, padding_idx=None)

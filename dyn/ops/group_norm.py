@@ -67,6 +67,7 @@ def _group_norm_grad_of_ops(g, x, scale, mean, rstd, *, groups, epsilon):
     return gx.reshape(shape), gscale, OPS["sum"](g, axes=axes, keepdims=False)
 
 
+_group_norm.fused_vjp("x", "scale", "bias")(_group_norm_grad.kernel)
 differentiate_as(_group_norm_grad, _group_norm_grad_of_ops)
 
 
@@ -155,6 +156,7 @@ def _rms_norm_grad_of_ops(g, x, scale, rstd, *, axes_count, epsilon):
     return gx, OPS["sum"](g * normal, axes=rows, keepdims=False)
 
 
+_rms_norm.fused_vjp("x", "scale")(_rms_norm_grad.kernel)
 differentiate_as(_rms_norm_grad, _rms_norm_grad_of_ops)
 
 

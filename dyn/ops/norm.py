@@ -166,6 +166,13 @@ def _batch_norm_grad_of_ops(
     return made if residual is None else (*made, g)
 
 
+@batch_norm.fused_vjp("x", "scale", "bias", "residual")
+def _(g, *, x, scale, bias, residual, mean, var, epsilon, activation):
+    return _batch_norm_grad.kernel(
+        g[0], x, scale, bias, residual, mean, var, *g[1:], epsilon=epsilon, activation=activation
+    )
+
+
 differentiate_as(_batch_norm_grad, _batch_norm_grad_of_ops)
 
 
@@ -255,6 +262,7 @@ def _batch_norm_infer_grad_of_ops(g, x, scale, mean, var, *, epsilon):
     return g * factor.reshape(column), centred * rstd, gbias, -factor * gbias, gvar
 
 
+batch_norm_infer.fused_vjp("x", "scale", "bias", "mean", "var")(_batch_norm_infer_grad.kernel)
 differentiate_as(_batch_norm_infer_grad, _batch_norm_infer_grad_of_ops)
 
 
@@ -327,6 +335,7 @@ def _layer_norm_grad_of_ops(g, x, scale, mean, rstd, *, axes_count, epsilon):
     )
 
 
+_layer_norm.fused_vjp("x", "scale", "bias")(_layer_norm_grad.kernel)
 differentiate_as(_layer_norm_grad, _layer_norm_grad_of_ops)
 
 

@@ -41,6 +41,9 @@ def _softmax_grad(g, out, *, axis):
     return kernels.softmax_grad(g, out, axis)
 
 
+_softmax.fused_vjp("x")(_softmax_grad.kernel)
+
+
 @_softmax_grad.vjp("g")
 def _(gg, *, out, axis):
     return _softmax_grad(gg, out, axis=axis)
@@ -68,6 +71,9 @@ def _(g, *, out, axis):
 def _log_softmax_grad(g, out, *, axis):
     """g - exp(out) * sum(g). ONNX: Exp, ReduceSum, Mul, Sub."""
     return kernels.log_softmax_grad(g, out, axis)
+
+
+_log_softmax.fused_vjp("x")(_log_softmax_grad.kernel)
 
 
 @_log_softmax_grad.vjp("g")
