@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import DTypeError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -21,6 +22,7 @@ from dyn.ops.infer import (
     same_size,
     show,
 )
+from dyn.ops.shape import _transpose
 
 
 def _infer_attention(
@@ -179,11 +181,15 @@ def attention(
     drops = training and dropout_p > 0
     learned = mask is not None and not mask.stop_gradient
     if not drops and not learned:
-        return _attention(query, key, value, mask, scale=float(scale), is_causal=bool(is_causal))
+        return apply(_attention, (query, key, value, mask), (float(scale), bool(is_causal)))
     heads = query.shape[1]
     p = _probabilities(query, _shared(key, heads), mask, float(scale), is_causal)
     p = dropout(p, dropout_p, training=drops)
     return OPS["matmul"](p, _shared(value, heads))
+
+
+_HEADS_FIRST = ((0, 2, 1, 3),)
+"""Attributes of the transpose that exchanges length and heads."""
 
 
 def scaled_dot_product_attention(
@@ -205,9 +211,9 @@ def scaled_dot_product_attention(
     Returns:
         [batch, length, heads, value width].
     """
-    q, k, v = (OPS["transpose"](x, perm=(0, 2, 1, 3)) for x in (query, key, value))
+    q, k, v = [apply(_transpose, (x,), _HEADS_FIRST) for x in (query, key, value)]
     out = attention(q, k, v, attn_mask, dropout_p, is_causal, training)
-    return OPS["transpose"](out, perm=(0, 2, 1, 3))
+    return apply(_transpose, (out,), _HEADS_FIRST)
 
 
 __all__ = ["attention", "scaled_dot_product_attention"]
