@@ -2,8 +2,8 @@
 
 Usage: python -m benchmarks.networks --torch PYTHON [--only NETWORK ...] [--rounds N] [--seconds S]
 
-Each round is a fresh process of each library with two threads; a time is the median of the rounds'
-medians. A ratio below 1 is in our favour.
+Each round is a fresh process of each library with two threads, and one of ours with compiled training
+steps; a time is the median of the rounds' medians. A ratio below 1 is in our favour.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks.networks.worker import WORKS
 
 ROOT = Path(__file__).resolve().parents[2]
+LIBRARIES = ("dyn", "compiled", "torch")
 
 
 def timed(python: str, library: str, names: list[str], seconds: float) -> list[dict[str, Any]]:
@@ -47,24 +48,33 @@ def main() -> None:
     given = parser.parse_args()
     medians: dict[tuple[str, str], list[float]] = {}
     for _ in range(given.rounds):
-        for library, python in (("dyn", sys.executable), ("torch", given.torch)):
+        for library in LIBRARIES:
+            python = given.torch if library == "torch" else sys.executable
             answers = timed(python, library, given.only, given.seconds)
             for name, answer in zip(given.only, answers, strict=True):
                 if "error" in answer:
                     print(f"{name} in {library}: {answer['error']}")
                 else:
                     medians.setdefault((name, library), []).append(answer["median"])
-    ratios = []
-    print("| network | dyn | torch | ratio |\n|---|---|---|---|")
+    ratios: dict[str, list[float]] = {"dyn": [], "compiled": []}
+    print("| network | dyn | compiled | torch | ratio | compiled |\n|---|---|---|---|---|---|")
     for name in given.only:
-        if (name, "dyn") in medians and (name, "torch") in medians:
-            ours, theirs = (statistics.median(medians[name, k]) for k in ("dyn", "torch"))
-            ratios.append(ours / theirs)
-            times = " | ".join(f"{1e3 * t:.3g} ms" for t in (ours, theirs))
-            print(f"| {name.replace('_', ' ')} | {times} | {ratios[-1]:.2f} |")
-    if ratios:
-        mean = math.exp(statistics.fmean(map(math.log, ratios)))
-        print(f"\n{len(ratios)} networks, geometric mean {mean:.2f}, worst {max(ratios):.2f}")
+        if not all((name, library) in medians for library in LIBRARIES):
+            continue
+        times = {library: statistics.median(medians[name, library]) for library in LIBRARIES}
+        for library, listed in ratios.items():
+            listed.append(times[library] / times["torch"])
+        cells = [f"{1e3 * times[library]:.3g} ms" for library in LIBRARIES]
+        cells += [f"{listed[-1]:.2f}" for listed in ratios.values()]
+        print(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+    for library, listed in ratios.items():
+        if listed:
+            mean = math.exp(statistics.fmean(map(math.log, listed)))
+            above = sum(ratio > 1 for ratio in listed)
+            print(
+                f"\n{library}: {len(listed)} networks, geometric mean {mean:.2f}, worst "
+                f"{max(listed):.2f}, {above} above 1"
+            )
 
 
 if __name__ == "__main__":

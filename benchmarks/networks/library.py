@@ -1,9 +1,11 @@
 """`torch`, `nn` and `F` of the library that $NETWORKS_LIBRARY names: "torch", or "dyn" by its
-PyTorch flavour."""
+PyTorch flavour; "compiled" is dyn, too, with `compile_training` to make its training steps."""
 
 import os
 
-if os.environ.get("NETWORKS_LIBRARY") == "torch":
+LIBRARY = os.environ.get("NETWORKS_LIBRARY")
+compile_training = None
+if LIBRARY == "torch":
     import torch
     import torch.nn.functional as F
     from torch import nn
@@ -12,4 +14,7 @@ else:
     import dyn.compat.torch.nn.functional as F
     from dyn.compat.torch import nn
 
-__all__ = ["F", "nn", "torch"]
+    if LIBRARY == "compiled":
+        from tracer import compile_training
+
+__all__ = ["F", "compile_training", "nn", "torch"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from benchmarks.networks.library import torch
+from benchmarks.networks.library import compile_training, torch
 
 WORKS: dict[str, Callable[[], Callable[[], None]]] = {}
 """By name what builds a network and its data and returns one step."""
@@ -27,6 +27,8 @@ def training(network, loss, optimizer=adam):
         optimizer: made for the parameters.
     """
     made = optimizer(network.parameters())
+    if compile_training is not None:
+        return compile_training(loss, optimizer=made)
 
     def step():
         made.zero_grad()
