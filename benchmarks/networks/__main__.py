@@ -2,8 +2,8 @@
 
 Usage: python -m benchmarks.networks --torch PYTHON [--only NETWORK ...] [--rounds N] [--seconds S]
 
-Each round is a fresh process of each library with two threads, and one of ours with compiled training
-steps; a time is the median of the rounds' medians. A ratio below 1 is in our favour.
+Each round is a fresh process of each library with two threads, and one of ours with compiled
+training steps; a time is the median of the rounds' medians. A ratio below 1 is in our favour.
 """
 
 from __future__ import annotations
