@@ -36,9 +36,10 @@ PASSES = (
     passes.simplify,
     passes.common_subexpressions,
     passes.constant_folding,
+    passes.fuse_relu,
     passes.dead_code,
 )
-"""Those of an export that leave parameters where they are."""
+"""Those of an export that leave parameters where they are, and what kernels here can do at once."""
 
 
 def compile_training(

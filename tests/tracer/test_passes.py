@@ -15,6 +15,7 @@ from tracer.passes import (
     constant_folding,
     dead_code,
     fold_batch_norm,
+    fuse_relu,
     simplify,
 )
 
@@ -331,3 +332,37 @@ def test_optimize_runs_passes_in_order_and_renumbers() -> None:
     ]
     step, _ = optimize(graph, [dead_code])
     validate(step)
+
+
+def test_fuse_relu() -> None:
+    dyn.seed(0)
+    net = nn.Sequential(
+        nn.Conv2D(3, 4, 3), nn.ReLU(), nn.Conv2D(4, 4, 3), nn.BatchNorm2D(4), nn.ReLU()
+    )
+    graph = trace(net, S([2, 3, 9, 9]), training=True)
+    out, report = fuse_relu(graph)
+    same(graph, out, 1e-6)
+    assert ops(out).count("relu") == 0 and report.changes == 2
+
+
+def test_a_relu_of_what_others_read_stays() -> None:
+    conv = nn.Conv2D(3, 4, 3)
+
+    def twice(x: Any) -> Any:
+        made = conv(x)
+        return nn.functional.relu(made) + made
+
+    def seen(x: Any) -> Any:
+        made = conv(x)
+        return nn.functional.relu(made), made
+
+    def in_a_branch(x: Any) -> Any:
+        made = conv(x)
+        other = dyn.cond(x.sum() > 0, lambda: made * 2.0, lambda: made)
+        return nn.functional.relu(made) + other
+
+    for function in (twice, seen, in_a_branch):
+        graph = trace(function, S([2, 3, 9, 9]), layers={"conv": conv})
+        out, report = fuse_relu(graph)
+        same(graph, out)
+        assert report.changes == 0

@@ -11,6 +11,7 @@ from tracer.passes.common_subexpressions import common_subexpressions
 from tracer.passes.constant_folding import constant_folding
 from tracer.passes.dead_code import dead_code
 from tracer.passes.fold_batch_norm import fold_batch_norm
+from tracer.passes.fuse_relu import fuse_relu
 from tracer.passes.simplify import simplify
 
 Pass = Callable[[Graph], tuple[Graph, Report]]
@@ -49,6 +50,7 @@ __all__ = [
     "constant_folding",
     "dead_code",
     "fold_batch_norm",
+    "fuse_relu",
     "optimize",
     "simplify",
 ]
