@@ -23,7 +23,11 @@ from dyn.ops.softmax import log_softmax, softmax
 
 
 def reduce_loss(loss: Tensor, reduction: str) -> Tensor:
-    """A loss per element as it is ("none"), its sum, or its mean."""
+    """A loss per element as it is ("none"), its sum, or its mean.
+
+    Raises:
+        AttributeValueError: another reduction.
+    """
     need_reduction(reduction)
     if reduction == "none":
         return loss
@@ -104,7 +108,7 @@ def mse_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
 
 
 def square_error_cost(input: Tensor, label: Tensor) -> Tensor:
-    """(input - label) ** 2, element by element."""
+    """(input - label) ** 2, element by element, of shapes that broadcast."""
     return OPS["square"](input - label)
 
 

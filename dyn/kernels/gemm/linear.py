@@ -44,8 +44,9 @@ def linear_grad(
 
     Args:
         g: (..., out), the gradient of its result.
-        w: (in, out), or (out, in) if it is `transposed`.
+        w: (in, out), or (out, in).
         x: (..., in); None if the gradient of w is not wanted.
+        transposed: whether w lies as (out, in).
         wanted: the inputs whose gradients are wanted, of "x", "w" and "b".
 
     Returns:
