@@ -57,7 +57,8 @@ def time_work(
 ) -> dict[str, Any]:
     """Alternate the peers `rounds` times; per peer the best setting's median of medians.
 
-    Our own setting is that of a program as users write it; a compiled step has a ratio of its own.
+    Peers are compared with dyn's "default" setting, the program as users write it; the ratio of a
+    compiled step stands beside it.
     """
     medians: dict[str, dict[str, list[float]]] = {p: {} for p in peers}
     notes: dict[str, str] = {}
@@ -75,7 +76,8 @@ def time_work(
     for peer, settings in medians.items():
         if settings:
             best = min(settings, key=lambda name: statistics.median(settings[name]))
-            best = "default" if peer == "dyn" else best
+            if peer == "dyn":
+                best = "default"
             row["peers"][peer] = {
                 "setting": best,
                 "median": statistics.median(settings[best]),

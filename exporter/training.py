@@ -51,7 +51,7 @@ def export_training(
         What was written and how well it agrees. Model and optimiser are as they were.
 
     Raises:
-        DTypeError: `optimizer` is none.
+        DTypeError: `optimizer` is not an Optimizer or a list of them, or the loss not a Tensor.
         GradError: the loss depends on nothing that is trained.
         TraceError, UnsupportedOpError, VerificationError, ExportError: as `export`. A model with
             dropout is compared in shapes and dtypes only, as its numbers differ in every run.

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PAGES = [page for page in sorted(DOCS.glob("*.md")) if "```python" in page.read_text()]
 
@@ -48,6 +49,14 @@ def test_a_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_words_of_a_text() -> None:
     assert matches("a ... c\n", "a b c\n") and not matches("a ... c\n", "a b\n")
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_files_that_a_page_names_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
+    named = re.findall(r"`([\w.]+/[\w./]*)`", text) + re.findall(r"\]\((\w[\w./-]*)\)", text)
+    assert named
+    assert not [name for name in named if not (ROOT / name).exists()]
 
 
 def test_there_are_pages() -> None:

@@ -1,6 +1,6 @@
 """A training step as one function that a trace can record: forward, backward, update.
 
-What becomes of the record is not known here: `exporter.export_training` writes it to a file,
+What becomes of the graph is not known here: `exporter.export_training` writes it to a file,
 `compiled.py` runs it.
 """
 
@@ -28,12 +28,13 @@ class Training:
         optimizer: takes a step after the backward pass; several take theirs in turn.
 
     Attributes:
-        step: takes one step, with the arguments and results of `loss`.
-        optimizers: all optimisers by their place, as a string.
+        step: takes one step, with the arguments and results of `loss`; gradients are cleared
+            before and after it.
+        optimizers: all optimisers by their place in the list, as a string.
         parameters: what they train.
 
     Raises:
-        DTypeError: `optimizer` is none.
+        DTypeError: `optimizer` is not an Optimizer or a list of them.
     """
 
     def __init__(self, loss: Any, optimizer: Optimizer | Sequence[Optimizer]):
@@ -74,13 +75,15 @@ class Training:
     ) -> Iterator[int]:
         """A block in which `step` can be traced; the arguments are those of `trace`.
 
-        What gets a gradient decides what is state, and must be known before the trace: the backward
-        pass is run, and within the block parameters have the gradients that they get.
+        Which parameters get a gradient decides which slots of the optimisers are state, and must be
+        known before the trace. So the backward pass is run once, and within the block the
+        parameters have its gradients; afterwards they have those that they had before.
 
         Yields:
             How many tensors and numbers the loss returns.
 
         Raises:
+            DTypeError: the loss is not a Tensor.
             GradError: the loss depends on nothing that is trained.
         """
         before = [p._grad for p in self.parameters]

@@ -6,7 +6,6 @@ import numpy as np
 
 import dyn
 import dyn.nn.functional as F
-import tracer
 from dyn import nn
 from dyn.vision import resnet18
 
@@ -130,6 +129,8 @@ def training(make, batch, loss, optimiser):
         return train(model, loss, optimiser(model), *batch())
 
     def compiled():
+        import tracer  # not above: start and memory of this module are measured, too
+
         model, values = make(), batch()
         step = tracer.compile_training(
             lambda *given: loss(model(*given[:-1]), given[-1]), optimizer=optimiser(model)

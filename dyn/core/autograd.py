@@ -16,7 +16,7 @@ from dyn.core.modes import restore_grad, switch_grad
 from dyn.core.op import OPS
 from dyn.core.tape import GradNode, edge_of
 from dyn.core.tensor import Tensor
-from dyn.core.walk import FEW, Walk, few, of_dtype
+from dyn.core.walk import MAX_CACHED, Walk, cached_full, of_dtype
 
 
 def backward(
@@ -36,9 +36,11 @@ def backward(
 
     Raises:
         GradError: a tensor depends on nothing that wants a gradient, the graph was already walked
-            and freed, or an op on the way has no gradient.
+            and freed, an op on the way has no gradient, or there are more or fewer gradients than
+            tensors.
+        ShapeError: a gradient does not have the shape of its tensor, or a hook returned another.
     """
-    walk = Walk(create_graph, retain_graph or create_graph, None)
+    walk = Walk(create_graph, retain_graph or create_graph)
     _start(walk, tensors, gradients)
 
 
@@ -76,7 +78,9 @@ def grad(
         One gradient per input.
 
     Raises:
-        GradError: an input is unused and `allow_unused` is False.
+        GradError: an input has stop_gradient=True, or is unused and `allow_unused` is False; or as
+            `backward`.
+        ShapeError: as `backward`.
     """
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -90,8 +94,8 @@ def grad(
             raise GradError(f"input {i} has stop_gradient=True; set it to False first")
     edges = [edge_of(x) for x in ins]
     keep = create_graph if retain_graph is None else retain_graph
-    walk = Walk(create_graph, keep or create_graph, set(edges))
-    walk.alive = _leading_to(outs, {node for node, _ in edges})
+    alive = _leading_to(outs, {node for node, _ in edges})
+    walk = Walk(create_graph, keep or create_graph, set(edges), alive)
     _start(walk, outs, seeds)
     found = []
     for i, edge in enumerate(edges):
@@ -133,9 +137,9 @@ def _seed(tensor: Tensor, gradient: Any) -> Any:
         )
     if gradient is None:
         array = tensor._read()
-        if array.size > FEW or observe.current():
+        if observe.current() or array.size > MAX_CACHED:
             return OPS["ones_like"](Tensor._of(array))
-        return Tensor._of(few(1, array.shape, array.dtype))
+        return Tensor._of(cached_full(1, array.shape, array.dtype))
     if not isinstance(gradient, Tensor):
         gradient = Tensor._of(np.asarray(gradient, tensor._read().dtype))
     if gradient._read().shape != tensor._read().shape:

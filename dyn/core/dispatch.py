@@ -31,7 +31,7 @@ from dyn.core.errors import (
     StateError,
 )
 from dyn.core.modes import is_grad_enabled
-from dyn.core.op import OPS, Op, Type, freeze, set_dispatch
+from dyn.core.op import OPS, Op, Type, set_dispatch
 from dyn.core.tape import link
 from dyn.core.tensor import Tensor, to_array
 
@@ -177,7 +177,10 @@ def _in_between(error: RuntimeError, run: Callable[..., Any], *args: Any, **name
 
 
 def quietly(function: Callable[..., Any], *args: Any, **named: Any) -> Any:
-    """Call what calls kernels, but none of random ops, as they are called: without warnings."""
+    """Call a function that runs kernels, without numpy's warnings, as `apply` runs them.
+
+    Not for kernels of random ops: they would draw from the generator of another context.
+    """
     try:
         return _quiet.run(function, *args, **named)
     except RuntimeError as error:
@@ -193,7 +196,6 @@ def _deferred(
     op: Op, attrs: tuple[Any, ...], arrays: tuple[Any, ...], key: tuple[Any, ...], plan: Plan
 ) -> Tensor:
     """The result of a call that will be made when it is read."""
-
     assert plan.result is not None
     shape, dtype = plan.result
     return pending(
@@ -385,7 +387,5 @@ def dtype_attr(dtype: Any) -> str:
     """A dtype as an attribute value: its name."""
     return name_of(as_numpy(dtype))
 
-
-__all__ = ["Plan", "apply", "dtype_attr", "freeze", "kernel_error", "run_infer", "scalar"]
 
 set_dispatch(apply)

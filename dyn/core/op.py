@@ -46,10 +46,14 @@ class Op:
 
     Attributes:
         name: the word used in `dyn.ops`, in graph text and in the lowering table.
+        module: where it is declared.
+        kernel: arrays and attributes in, an array or a tuple of arrays out.
+        infer: the rule for shapes and dtypes: see `op`.
         inputs: names of the tensor parameters.
         variadic: whether the last name stands for any number of tensors (`*xs`).
         optional: names of the inputs that may be None.
         attrs: attribute names and their defaults (`inspect.Parameter.empty`: required).
+        names: the attribute names.
         defaults: the values of a call without attributes; None if one is required.
         outputs: names of the results; those after the first `public` ones are private, kept for
             gradients and never seen by users. `public=None` is an op with any number of results
@@ -59,9 +63,17 @@ class Op:
         differentiable: False for ops that have no gradient by nature.
         random: whether the result differs from call to call; never folded into a constant.
         dynamic: whether a size of the result depends on values, not only on shapes.
+        view: whether the result shares the memory of the first input, so that a write to either
+            is seen by both.
         rules: gradient rule by input name.
         writer: for view ops, the function `(base, value, **attrs) -> new base` made of ops.
         plans, tape_plans: what dispatch and the tape remember about earlier calls.
+        shortcut: `(*types, **attrs)` -> a faster kernel for arrays of these types with the
+            attributes bound, or None; asked once per plan.
+        deferrable: whether a call may wait until its result is read: see `deferred.py`.
+        prompt: keys of the plans whose calls are not deferred again.
+        absorb: `(pending call, inputs, attrs)` -> arrays and attributes of one call of the pending
+            op that does the work of both, or None.
     """
 
     def __init__(
@@ -94,7 +106,6 @@ class Op:
         self.plans: dict[Any, Any] = {}
         self.tape_plans: dict[Any, Any] = {}
         self.shortcut: Callable[..., Callable[..., Any] | None] | None = None
-        # How ops of inference go together in one kernel: see `deferred.py`.
         self.deferrable = False
         self.prompt: set[Any] = set()
         self.absorb: Callable[..., tuple[tuple[Any, ...], tuple[Any, ...]] | None] | None = None

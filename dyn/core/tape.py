@@ -2,7 +2,7 @@
 
 Plain data. Which arrays are kept, and how the gradient rules are called, is worked out once per op
 and set of wanted gradients (`TapePlan`); a call on the tape costs one node. The walk is in
-`autograd.py`.
+`walk.py`.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Step(NamedTuple):
     targets: tuple[tuple[int, int | None], ...]
     """(input position, index into the rule's result; None if the result is the gradient)."""
     fused: Callable[..., Any] | None = None
-    """The rule on arrays, if there is one, and"""
+    """The same rule on arrays (`Op.fused_vjp`), if there is one."""
     fused_needs: tuple[tuple[str, int, Any], ...] = ()
-    """what it asks for."""
+    """Those of the needs that `fused` asks for."""
 
 
 class TapePlan(NamedTuple):
@@ -158,7 +158,7 @@ def _need(
 
 
 class GradNode:
-    """One call of an op on the tape. Filled in by `dispatch.link`.
+    """One call of an op on the tape. Filled in by `link`.
 
     Attributes:
         op, attrs: what ran, and its attribute values in order.
@@ -173,7 +173,8 @@ class GradNode:
         retained: indices of outputs whose gradients are those after their hooks, added up over all
             passes (PyTorch's `retain_grad`).
         hooks: per output index, functions that see and may replace its gradient.
-        order: creation number; inputs always have smaller ones.
+        count: number of outputs, private ones included.
+        order: creation number from 1 on; inputs always have smaller ones, leaves 0.
     """
 
     op: Op

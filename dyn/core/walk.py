@@ -35,23 +35,44 @@ from dyn.core.tape import (
 )
 from dyn.core.tensor import ZERO, Tensor
 
-FEW = 4096
-"""Elements up to which an array of zeros or ones is kept instead of being made anew."""
+MAX_CACHED = 4096
+"""Elements up to which an array of one number is kept instead of being made anew."""
 
 _new_object = object.__new__
 
 
 class Walk:
-    """One backward pass."""
+    """One backward pass: `deliver` what it begins with, then `run`.
 
-    def __init__(self, create_graph: bool, retain_graph: bool, targets: set[Any] | None):
+    Args:
+        create_graph: record the walk itself, so that gradients can be differentiated.
+        retain_graph: keep what the rules saved, so that the graph can be walked again.
+        targets: the edges, (node, output index), whose gradients go to `found`; None adds those of
+            all leaves to their `.grad` instead.
+        alive: the nodes that lead to the targets, where the walk stops at others; None visits all.
+
+    Attributes:
+        found: gradient by edge of those `targets` that were reached.
+        pending: by node, the sum of what has arrived at each of its outputs so far, or None.
+        heap: (-order, node) of the pending nodes other than leaves.
+        watched: whether there are observers, for which sizes are symbols.
+        quiet: whether rules on arrays may be called: nobody records or watches the walk.
+    """
+
+    def __init__(
+        self,
+        create_graph: bool,
+        retain_graph: bool,
+        targets: set[Any] | None = None,
+        alive: set[Any] | None = None,
+    ):
         self.create_graph = create_graph
         self.retain_graph = retain_graph
         self.targets = targets
+        self.alive = alive
         self.found: dict[Any, Any] = {}
         self.pending: dict[Any, list[Any]] = {}
         self.heap: list[tuple[int, Any]] = []
-        self.alive: set[Any] | None = None
         self.watched = bool(observe.current())
         self.quiet = not (create_graph or self.watched)
 
@@ -62,7 +83,7 @@ class Walk:
             if self.alive is not None and node not in self.alive:
                 return
             self.pending[node] = slots = [None] * node.count
-            if node.order:
+            if node.order:  # leaves have none: they are visited last, in any order
                 heapq.heappush(self.heap, (-node.order, node))
         slots[index] = g if slots[index] is None else OPS["add"](slots[index], g)
 
@@ -179,7 +200,7 @@ class Walk:
         return found
 
     def fused(self, node: GradNode, step: Step, g: Any) -> Any:
-        """What a rule on arrays gives, as Tensors."""
+        """What the rule on arrays gives, as Tensors; `Op.fused_vjp` admits no other needs."""
         assert step.fused is not None
         needs: dict[str, Any] = {}
         for name, kind, at in step.fused_needs:
@@ -229,14 +250,17 @@ def _retain(node: GradNode, before: list[np.ndarray | None] | None, grads: list[
 
 def _zeros(shape: Sequence[Any], dtype: np.dtype) -> Any:
     """The gradient of an output that nothing was computed from."""
-    if observe.current() or math.prod(shape) > FEW:
+    if observe.current() or math.prod(shape) > MAX_CACHED:
         return OPS["full"](shape=tuple(shape), value=0, dtype=name_of(dtype))
-    return Tensor._of(few(0, shape, dtype))
+    return Tensor._of(cached_full(0, shape, dtype))
 
 
 @lru_cache(256)
-def few(number: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array of one number that is not to be written to, kept for the next who asks."""
+def cached_full(number: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array of one number that is not to be written to, kept for the next who asks.
+
+    It should have no more than MAX_CACHED elements.
+    """
     made = np.full(shape, number, dtype)
     made.flags.writeable = False
     return made

@@ -74,7 +74,7 @@ class CrossEntropyLoss(Loss):
 class NLLLoss(Loss):
     """Negative log-probability of the true class, from log-probabilities [N, C, ...].
 
-    ONNX: NegativeLogLikelihoodLoss.
+    Arguments as in `nn.functional.nll_loss`. ONNX: NegativeLogLikelihoodLoss.
     """
 
     def __init__(
@@ -92,14 +92,20 @@ class NLLLoss(Loss):
 
 
 class MSELoss(Loss):
-    """(input - label) ** 2."""
+    """(input - label) ** 2.
+
+    Arguments as in `nn.functional.mse_loss`.
+    """
 
     def forward(self, input: Tensor, label: Tensor) -> Tensor:
         return F.mse_loss(input, label, self.reduction)
 
 
 class L1Loss(Loss):
-    """|input - label|."""
+    """|input - label|.
+
+    Arguments as in `nn.functional.l1_loss`.
+    """
 
     def __init__(self, reduction: str = "mean", name: str | None = None):
         super().__init__(reduction)
@@ -109,7 +115,10 @@ class L1Loss(Loss):
 
 
 class SmoothL1Loss(Loss):
-    """0.5 * d**2 while |d| < delta, delta * (|d| - 0.5 * delta) beyond, d = input - label."""
+    """0.5 * d**2 while |d| < delta, delta * (|d| - 0.5 * delta) beyond, d = input - label.
+
+    Arguments as in `nn.functional.smooth_l1_loss`.
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0, name: str | None = None):
         super().__init__(reduction)
@@ -124,7 +133,10 @@ class HuberLoss(SmoothL1Loss):
 
 
 class BCELoss(Loss):
-    """Binary cross-entropy of probabilities, with a factor per sample or None."""
+    """Binary cross-entropy of probabilities.
+
+    Arguments as in `nn.functional.binary_cross_entropy`.
+    """
 
     def __init__(
         self, weight: Tensor | None = None, reduction: str = "mean", name: str | None = None
@@ -165,6 +177,8 @@ class KLDivLoss(Layer):
     """label * (log(label) - input), with log-probabilities as input.
 
     `reduction` may also be "batchmean": the sum divided by the first size.
+
+    Arguments as in `nn.functional.kl_div`.
     """
 
     def __init__(self, reduction: str = "mean", log_target: bool = False):
@@ -181,7 +195,10 @@ class KLDivLoss(Layer):
 
 
 class PoissonNLLLoss(Loss):
-    """Negative log-likelihood of counts whose rate is exp(input), or input."""
+    """Negative log-likelihood of counts whose rate is exp(input), or input.
+
+    Arguments as in `nn.functional.poisson_nll_loss`.
+    """
 
     def __init__(
         self,
@@ -201,7 +218,10 @@ class PoissonNLLLoss(Loss):
 
 
 class GaussianNLLLoss(Loss):
-    """0.5 * (log(variance) + (input - label) ** 2 / variance)."""
+    """0.5 * (log(variance) + (input - label) ** 2 / variance).
+
+    Arguments as in `nn.functional.gaussian_nll_loss`.
+    """
 
     def __init__(
         self,
@@ -218,7 +238,10 @@ class GaussianNLLLoss(Loss):
 
 
 class CTCLoss(Loss):
-    """Connectionist temporal classification. Source: Graves et al., ICML 2006."""
+    """Connectionist temporal classification. Source: Graves et al., ICML 2006.
+
+    Arguments as in `nn.functional.ctc_loss`.
+    """
 
     def __init__(self, blank: int = 0, reduction: str = "mean"):
         super().__init__(reduction)

@@ -12,7 +12,10 @@ from dyn.nn.loss import Loss
 
 
 class CosineSimilarity(Layer):
-    """Cosine of the angle between two tensors along `axis`."""
+    """Cosine of the angle between two tensors along `axis`.
+
+    Arguments as in `nn.functional.cosine_similarity`.
+    """
 
     def __init__(self, axis: int = 1, eps: float = 1e-8):
         super().__init__()
@@ -26,7 +29,10 @@ class CosineSimilarity(Layer):
 
 
 class PairwiseDistance(Layer):
-    """The p-norm of the difference of two tensors along the last axis."""
+    """The p-norm of the difference of two tensors along the last axis.
+
+    Arguments as in `nn.functional.pairwise_distance`.
+    """
 
     def __init__(
         self,
@@ -49,7 +55,10 @@ class PairwiseDistance(Layer):
 
 
 class MarginRankingLoss(Loss):
-    """max(0, -label * (input - other) + margin); label is 1 or -1."""
+    """max(0, -label * (input - other) + margin); label is 1 or -1.
+
+    Arguments as in `nn.functional.margin_ranking_loss`.
+    """
 
     def __init__(self, margin: float = 0.0, reduction: str = "mean", name: str | None = None):
         super().__init__(reduction)
@@ -60,7 +69,10 @@ class MarginRankingLoss(Loss):
 
 
 class HingeEmbeddingLoss(Loss):
-    """input where label is 1, max(0, margin - input) where it is -1."""
+    """input where label is 1, max(0, margin - input) where it is -1.
+
+    Arguments as in `nn.functional.hinge_embedding_loss`.
+    """
 
     def __init__(self, margin: float = 1.0, reduction: str = "mean", name: str | None = None):
         super().__init__(reduction)
@@ -71,7 +83,10 @@ class HingeEmbeddingLoss(Loss):
 
 
 class CosineEmbeddingLoss(Loss):
-    """1 - cos(a, b) where label is 1, max(0, cos(a, b) - margin) where it is -1."""
+    """1 - cos(a, b) where label is 1, max(0, cos(a, b) - margin) where it is -1.
+
+    Arguments as in `nn.functional.cosine_embedding_loss`.
+    """
 
     def __init__(self, margin: float = 0.0, reduction: str = "mean", name: str | None = None):
         super().__init__(reduction)
@@ -82,7 +97,10 @@ class CosineEmbeddingLoss(Loss):
 
 
 class TripletMarginLoss(Loss):
-    """max(0, |anchor - positive| - |anchor - negative| + margin). Source: arXiv 1503.03832."""
+    """max(0, |anchor - positive| - |anchor - negative| + margin). Source: arXiv 1503.03832.
+
+    Arguments as in `nn.functional.triplet_margin_loss`.
+    """
 
     def __init__(
         self,
@@ -103,7 +121,10 @@ class TripletMarginLoss(Loss):
 
 
 class SoftMarginLoss(Loss):
-    """log(1 + exp(-label * input)); label is 1 or -1."""
+    """log(1 + exp(-label * input)); label is 1 or -1.
+
+    Arguments as in `nn.functional.soft_margin_loss`.
+    """
 
     def __init__(self, reduction: str = "mean", name: str | None = None):
         super().__init__(reduction)
@@ -141,7 +162,10 @@ class TripletMarginWithDistanceLoss(Loss):
 
 
 class MultiLabelSoftMarginLoss(Loss):
-    """Mean over the classes of the binary cross-entropy of each, with a factor per class."""
+    """Mean over the classes of the binary cross-entropy of each, with a factor per class.
+
+    Arguments as in `nn.functional.multi_label_soft_margin_loss`.
+    """
 
     def __init__(
         self, weight: Tensor | None = None, reduction: str = "mean", name: str | None = None
@@ -154,7 +178,10 @@ class MultiLabelSoftMarginLoss(Loss):
 
 
 class MultiMarginLoss(Loss):
-    """Mean over the wrong classes of max(0, margin - true score + wrong score) ** p."""
+    """Mean over the wrong classes of max(0, margin - true score + wrong score) ** p.
+
+    Arguments as in `nn.functional.multi_margin_loss`.
+    """
 
     def __init__(
         self,

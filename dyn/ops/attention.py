@@ -169,6 +169,7 @@ def attention(
             added to the scores.
         dropout_p: probability with which a weight is dropped in training.
         is_causal: query i sees keys 0 to i only.
+        training: whether weights are dropped at all.
         scale: 1 / sqrt(width) by default.
 
     Returns:
@@ -204,6 +205,9 @@ def scaled_dot_product_attention(
     """`attention` in Paddle's layout: query, key and value are [batch, length, heads, width].
 
     Args:
+        query: [batch, length, heads, width], floating point.
+        key: [batch, keys, shared heads, width].
+        value: [batch, keys, shared heads, value width].
         attn_mask: broadcasts to [batch, heads, length, keys]; True where a key may be seen, or
             numbers added to the scores.
         dropout_p, is_causal, training: as in `attention`.

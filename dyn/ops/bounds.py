@@ -12,10 +12,10 @@ import ml_dtypes
 import numpy as np
 
 from dyn.core.dim import Dim
-from dyn.core.dispatch import apply, freeze
+from dyn.core.dispatch import apply
 from dyn.core.dtype import is_inexact, rank
 from dyn.core.errors import DTypeError
-from dyn.core.op import OPS, op
+from dyn.core.op import OPS, freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
 from dyn.ops.compare import greater_than, isfinite, less_equal, less_than, logical_and, logical_or

@@ -80,7 +80,16 @@ differentiate_as(_cosine_grad, _cosine_grad_of_ops)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, axis: int = 1, eps: float = 1e-8) -> Tensor:
-    """x1 . x2 / (|x1| |x2|) along an axis, broadcast; each length counts as at least `eps`."""
+    """x1 . x2 / (|x1| |x2|) along an axis.
+
+    Args:
+        x1, x2: broadcast to one shape.
+        axis: of the vectors.
+        eps: the least length; shorter vectors count as this long.
+
+    Returns:
+        The cosines, without the axis.
+    """
     a, b = x1.shape, x2.shape
     if a != b:
         shape = broadcast_shapes(tuple(a), tuple(b))
@@ -93,7 +102,17 @@ def cosine_similarity(x1: Tensor, x2: Tensor, axis: int = 1, eps: float = 1e-8) 
 def pairwise_distance(
     x: Tensor, y: Tensor, p: float = 2.0, epsilon: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
-    """p-norm of x - y + epsilon along the last axis."""
+    """p-norm of x - y + epsilon along the last axis.
+
+    Args:
+        x, y: broadcast to one shape (..., D).
+        p: as in `norm`.
+        epsilon: added to every difference, so that the gradient at 0 is finite.
+        keepdim: whether the last axis stays, with size 1.
+
+    Returns:
+        (...), or (..., 1) with `keepdim`.
+    """
     return norm(x - y + epsilon, p, -1, keepdim)
 
 

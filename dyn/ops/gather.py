@@ -200,7 +200,13 @@ def scatter(x: Tensor, index: Tensor, updates: Tensor, overwrite: bool = True) -
     """Rows of x replaced by updates, or (overwrite=False) zeroed and then added up.
 
     Args:
-        x: (n, ...). index: (m,) or (m, 1) integers. updates: (m, ...).
+        x: (n, ...).
+        index: (m,) or (m, 1) integers in [-n, n).
+        updates: (m, ...), dtype of x.
+        overwrite: whether one of several updates of a row counts (eagerly the last), or their sum.
+
+    Raises:
+        IndexRangeError: an index is out of range.
     """
     rows = apply(_unsqueeze, (index,), ((1,),)) if index.ndim == 1 else index
     if overwrite:

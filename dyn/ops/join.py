@@ -158,7 +158,9 @@ def split(x: Tensor, num_or_sections: Any, axis: int = 0) -> list[Tensor]:
     """Cut along an axis into equal parts or into parts of given sizes, which are copies.
 
     Args:
-        num_or_sections: number of equal parts, or a list of sizes of which one may be -1.
+        x: a tensor.
+        num_or_sections: number of equal parts, or a list of sizes of which one may be -1: the rest.
+        axis: which is cut.
 
     Raises:
         ShapeError: the parts do not add up to the size of the axis.

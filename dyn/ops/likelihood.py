@@ -106,9 +106,13 @@ def binary_cross_entropy(
     """-(y * log(p) + (1 - y) * log(1 - p)), logarithms not below -100, reduced.
 
     Args:
-        input: probabilities p in [0, 1].
-        label: targets y in [0, 1].
-        weight: factor per element.
+        input: (...) probabilities p in [0, 1].
+        label: (...) targets y in [0, 1].
+        weight: factor per element; broadcasts to (...).
+        reduction: "none", "sum" or "mean".
+
+    Returns:
+        (...) without a reduction, else 0-d; so do the other losses here.
     """
     return _weighted(_binary_cross_entropy(input, label), weight, reduction)
 
@@ -127,10 +131,11 @@ def binary_cross_entropy_with_logits(
     """`binary_cross_entropy` of sigmoid(logit), computed without overflow.
 
     Args:
-        logit: any real numbers.
-        label: targets in [0, 1].
-        weight: factor per element.
-        pos_weight: factor of the term of positive targets.
+        logit: (...) any real numbers.
+        label: (...) targets in [0, 1].
+        weight: factor per element; broadcasts to (...).
+        reduction: "none", "sum" or "mean".
+        pos_weight: factor of the term of positive targets; broadcasts to (...).
     """
     if pos_weight is None:
         return _weighted(_logistic_cross_entropy(logit, label), weight, reduction)
@@ -144,9 +149,10 @@ def kl_div(
     """Kullback-Leibler divergence label * (log(label) - input), reduced.
 
     Args:
-        input: log probabilities.
-        label: probabilities, or log probabilities with `log_target`; 0 contributes nothing.
+        input: (...) log probabilities.
+        label: (...) probabilities; 0 contributes nothing.
         reduction: "none", "sum", "mean" over all elements, or "batchmean" over the first axis.
+        log_target: whether the labels are log probabilities.
     """
     loss = OPS["exp"](label) * (label - input) if log_target else _kl_div(input, label)
     if reduction == "batchmean":
@@ -155,7 +161,16 @@ def kl_div(
 
 
 def log_loss(input: Tensor, label: Tensor, epsilon: float = 1e-4) -> Tensor:
-    """-y * log(p + epsilon) - (1 - y) * log(1 - p + epsilon), element by element."""
+    """-y * log(p + epsilon) - (1 - y) * log(1 - p + epsilon), element by element.
+
+    Args:
+        input: (...) probabilities p in [0, 1].
+        label: (...) targets y in [0, 1].
+        epsilon: keeps the logarithm of 0 finite.
+
+    Returns:
+        (...), never reduced.
+    """
     hit = OPS["log"](input + epsilon)
     miss = OPS["log"](1.0 - input + epsilon)
     return -(label * hit) - (1.0 - label) * miss
@@ -172,10 +187,12 @@ def poisson_nll_loss(
     """Minus the log likelihood of counts under a Poisson distribution, reduced.
 
     Args:
-        input: logarithm of the rate, or the rate itself with `log_input=False`.
-        label: counts.
+        input: (...) logarithms of the rates, or the rates.
+        label: (...) counts.
+        log_input: whether the input is logarithms.
         full: add Stirling's approximation of log(label!) where label > 1.
         epsilon: keeps the logarithm of a rate of 0 finite.
+        reduction: "none", "sum" or "mean".
     """
     if log_input:
         loss = OPS["exp"](input) - label * input
@@ -201,10 +218,12 @@ def gaussian_nll_loss(
     """Minus the log likelihood under a normal distribution, reduced.
 
     Args:
-        input: means.
-        label: observations.
-        variance: variances, taken as at least `epsilon`.
+        input: (...) means.
+        label: (...) observations.
+        variance: variances; broadcasts to (...).
         full: add the constant log(2 pi) / 2.
+        epsilon: the least variance; smaller ones count as this.
+        reduction: "none", "sum" or "mean".
     """
     # What is too small counts as `epsilon`, with the gradient there.
     missing = OPS["relu"](float(epsilon) - variance.detach())
@@ -230,9 +249,10 @@ def sigmoid_focal_loss(
 
     Args:
         logit, label: as in `binary_cross_entropy_with_logits`.
-        normalizer: what the loss is divided by.
+        normalizer: what the loss is divided by, such as the number of positive targets; or None.
         alpha: weight of positive targets; negative ones have 1 - alpha.
-        gamma: focus.
+        gamma: how much less counts what is classified well; 0 weights nothing down.
+        reduction: "none", "sum" or "mean".
 
     Source: Lin et al., arXiv 1708.02002.
     """
@@ -249,7 +269,11 @@ def dice_loss(input: Tensor, label: Tensor, epsilon: float = 1e-5) -> Tensor:
 
     Args:
         input: [N, ..., C] probabilities.
-        label: [N, ..., 1] integers.
+        label: [N, ..., 1] class numbers.
+        epsilon: added to the total, so that empty regions do not divide by 0.
+
+    Returns:
+        0-d.
     """
     target = one_hot(OPS["squeeze"](label, axes=(label.ndim - 1,)), input.shape[-1])
     target = target.astype(input.dtype)
@@ -265,7 +289,11 @@ def label_smooth(label: Tensor, prior_dist: Tensor | None = None, epsilon: float
 
     Args:
         label: (..., C) probabilities.
-        prior_dist: [1, C] prior.
+        prior_dist: [1, C] prior probabilities, or None.
+        epsilon: weight of the prior, in [0, 1].
+
+    Returns:
+        (..., C) probabilities.
     """
     prior = 1.0 / label.shape[-1] if prior_dist is None else prior_dist
     return (1.0 - epsilon) * label + epsilon * prior

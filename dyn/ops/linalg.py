@@ -233,7 +233,7 @@ def _(g, *, x, w, transpose_w, wanted):
 
 @_linear.fused_vjp("x", "w", "b")
 def _(g, *, x, w, transpose_w, wanted):
-    return gemm.linear_grads(g, w, x, transposed=transpose_w, wanted=wanted)
+    return gemm.linear_vjp(g, w, x, transposed=transpose_w, wanted=wanted)
 
 
 def _infer_linear_grad(
@@ -263,7 +263,7 @@ def _as_matrix(x: Tensor) -> Tensor:
     return _reshape(x, shape=(product(x.shape[:-1]), x.shape[-1]))
 
 
-def _linear_grads(
+def _linear_grad_of_ops(
     g: Tensor, w: Tensor, x: Tensor, transpose_w: bool, of: tuple[str, ...]
 ) -> tuple[Tensor, ...]:
     """The same in smaller ops."""
@@ -279,7 +279,7 @@ def _linear_grads(
     return tuple(one(name) for name in of)
 
 
-differentiate_as(_linear_grad, _linear_grads)
+differentiate_as(_linear_grad, _linear_grad_of_ops)
 
 
 def linear(

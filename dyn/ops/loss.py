@@ -23,7 +23,11 @@ from dyn.ops.softmax import log_softmax, softmax
 
 
 def reduce_loss(loss: Tensor, reduction: str) -> Tensor:
-    """A loss per element as it is ("none"), its sum, or its mean."""
+    """A loss per element as it is ("none"), its sum, or its mean.
+
+    Raises:
+        AttributeValueError: another reduction.
+    """
     need_reduction(reduction)
     if reduction == "none":
         return loss
@@ -104,7 +108,7 @@ def mse_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
 
 
 def square_error_cost(input: Tensor, label: Tensor) -> Tensor:
-    """(input - label) ** 2, element by element."""
+    """(input - label) ** 2, element by element, of shapes that broadcast."""
     return OPS["square"](input - label)
 
 
@@ -257,7 +261,12 @@ def nll_loss(
 
 
 def l1_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
-    """|input - label|, reduced."""
+    """|input - label|, reduced.
+
+    Args:
+        input, label: broadcast to one shape.
+        reduction: "none", "sum" or "mean".
+    """
     return reduce_loss(OPS["abs"](input - label), reduction)
 
 
@@ -307,6 +316,11 @@ def _(gg, *, g, x, y, delta):
 def huber_loss(input: Tensor, label: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """Half the squared difference d up to `delta`, then delta * (|d| - delta / 2), reduced.
 
+    Args:
+        input, label: broadcast to one shape; one floating-point dtype.
+        reduction: "none", "sum" or "mean".
+        delta: the difference up to which the error is squared.
+
     Source: Huber 1964.
     """
     if tuple(input.shape) != tuple(label.shape):
@@ -322,7 +336,12 @@ def smooth_l1_loss(
     delta: float = 1.0,
     is_huber: bool = True,
 ) -> Tensor:
-    """`huber_loss`, or with `is_huber=False` the same divided by delta."""
+    """`huber_loss`, or with `is_huber=False` the same divided by delta.
+
+    Args:
+        input, label, reduction, delta: as in `huber_loss`.
+        is_huber: whether the slope of large differences is delta, or 1.
+    """
     loss = huber_loss(input, label, reduction, delta)
     return loss if is_huber else loss / float(delta)
 

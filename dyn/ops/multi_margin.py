@@ -99,10 +99,18 @@ def multi_margin_loss(
     """sum over wrong classes of max(0, margin - input[label] + input[class]) ** p / C.
 
     Args:
-        input: [N, C].
-        label: [N] integers.
+        input: [N, C] scores.
+        label: [N] class numbers.
         p: 1 or 2.
-        weight: [C] weight of each right class.
+        margin: by how much the right class should exceed the others.
+        weight: [C] factor by right class, or None.
+        reduction: "none", "sum" or "mean".
+
+    Returns:
+        [N] without a reduction, else 0-d.
+
+    Raises:
+        AttributeValueError: p is neither 1 nor 2.
     """
     if p not in (1, 2):
         raise AttributeValueError(f"p must be 1 or 2, got {p}", op="multi_margin_loss")
@@ -157,8 +165,12 @@ def multilabel_margin_loss(input: Tensor, label: Tensor, reduction: str = "mean"
     """sum over right and wrong classes of max(0, 1 - input[right] + input[wrong]) / C.
 
     Args:
-        input: [N, C].
+        input: [N, C] scores.
         label: [N, C] integers: the right classes, up to the first negative number of a row.
+        reduction: "none", "sum" or "mean".
+
+    Returns:
+        [N] without a reduction, else 0-d.
     """
     return reduce_loss(apply(_multilabel_margin, (input, label)), reduction)
 

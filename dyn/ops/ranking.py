@@ -18,14 +18,31 @@ from dyn.ops.softmax import log_softmax
 def margin_ranking_loss(
     input: Tensor, other: Tensor, label: Tensor, margin: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
-    """max(0, -label * (input - other) + margin); label 1: input should be larger, -1: smaller."""
+    """max(0, -label * (input - other) + margin), reduced.
+
+    Args:
+        input, other: (...) scores.
+        label: (...) 1 where the input should be larger than the other, -1 where smaller.
+        margin: by how much.
+        reduction: "none", "sum" or "mean".
+
+    Returns:
+        (...) without a reduction, else 0-d; so do the other losses here that name no shape.
+    """
     return reduce_loss(OPS["relu"](margin - label * (input - other)), reduction)
 
 
 def hinge_embedding_loss(
     input: Tensor, label: Tensor, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """input where label is 1, max(0, margin - input) where it is -1."""
+    """input where label is 1, max(0, margin - input) where it is -1, reduced.
+
+    Args:
+        input: (...) distances of pairs.
+        label: (...) 1 for pairs that belong together, -1 for others.
+        margin: how far apart others should be.
+        reduction: "none", "sum" or "mean".
+    """
     apart = OPS["relu"](margin - input)
     return reduce_loss(OPS["where"](label == 1, input, apart), reduction)
 
@@ -37,11 +54,13 @@ def cosine_embedding_loss(
     margin: float = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
-    """1 - cos where label is 1, max(0, cos - margin) where it is -1.
+    """1 - cos where label is 1, max(0, cos - margin) where it is -1, reduced.
 
     Args:
         input1, input2: [N, M] or [M].
-        label: [N] or 0-d.
+        label: [N] or 0-d; 1 for pairs that belong together, -1 for others.
+        margin: the cosine that others may have.
+        reduction: "none", "sum" or "mean".
 
     Raises:
         ShapeError: there is not one label for each pair.
@@ -64,11 +83,17 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """max(0, d(input, positive) - d(input, negative) + margin).
+    """max(0, d(input, positive) - d(input, negative) + margin), reduced.
 
     Args:
+        input, positive, negative: (..., D) embeddings: of which the positive ones should be nearer.
         distance_function: of two tensors; the pairwise 2-norm by default.
+        margin: by how much nearer.
         swap: use the smaller of the negative's distances to input and positive.
+        reduction: "none", "sum" or "mean".
+
+    Returns:
+        What the distance function returns, (...) by default, without a reduction; else 0-d.
     """
     distance = distance_function or pairwise_distance
     near, far = distance(input, positive), distance(input, negative)
@@ -87,7 +112,15 @@ def triplet_margin_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """`triplet_margin_with_distance_loss` with the p-norm. Source: Balntas et al., BMVC 2016."""
+    """`triplet_margin_with_distance_loss` with the p-norm.
+
+    Args:
+        input, positive, negative, margin, swap, reduction: as there.
+        p: of the norm, as in `norm`.
+        epsilon: added to the differences, so that the gradient at 0 is finite.
+
+    Source: Balntas et al., BMVC 2016.
+    """
 
     def distance(x: Tensor, y: Tensor) -> Tensor:
         return pairwise_distance(x, y, p, epsilon)
@@ -98,14 +131,30 @@ def triplet_margin_loss(
 
 
 def soft_margin_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
-    """log(1 + exp(-label * input)), label 1 or -1."""
+    """log(1 + exp(-label * input)), reduced.
+
+    Args:
+        input: (...) scores.
+        label: (...) 1 or -1.
+        reduction: "none", "sum" or "mean".
+    """
     return -reduce_loss(OPS["log_sigmoid"](input * label), reduction)
 
 
 def multi_label_soft_margin_loss(
     input: Tensor, label: Tensor, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """Binary cross entropy of every class, averaged over the classes (last axis)."""
+    """Binary cross entropy of every class, averaged over the classes (last axis), reduced.
+
+    Args:
+        input: (..., C) logits.
+        label: (..., C) 1 for the classes that apply, else 0.
+        weight: factor by class; broadcasts to (..., C).
+        reduction: "none", "sum" or "mean".
+
+    Returns:
+        (...) without a reduction, else 0-d.
+    """
     hit, miss = OPS["log_sigmoid"](input), OPS["log_sigmoid"](-input)
     loss = -(label * hit + (1.0 - label) * miss)
     if weight is not None:

@@ -167,6 +167,9 @@ def diff(x: Tensor, n: int = 1, axis: int = -1, prepend: Any = None, append: Any
     """Each element minus the one before it along an axis, n times over.
 
     Args:
+        x: (..., size, ...).
+        n: how often; every time leaves one element less.
+        axis: of the size.
         prepend, append: tensors joined to x before and after along the axis first.
     """
     axis = axis_of(axis, x.ndim)

@@ -22,8 +22,8 @@ from dyn.kernels.runtime.derived import forget
 from dyn.kernels.runtime.memory import Lease
 
 WORTHWHILE = 1 << 14
-"""Bytes of a value from which on it costs more to make a new one than to see that it may be written
-over; a step of an optimiser asks that of all parameters."""
+"""Bytes from which on an update in place is cheaper: to make a new value of fewer costs less than
+to find out that the old one may be written to."""
 
 
 def _counts(x: Tensor) -> tuple[int, int]:
@@ -81,12 +81,12 @@ def over(x: Tensor, beside: tuple[Any, ...], written: Callable[..., Tensor], *ar
 
 
 def lend_sole(tensors: Sequence[Tensor]) -> None:
-    """Lend the large ones of values that nobody else refers to, for an update of all.
+    """Lend the arrays of tensors to the next kernel, where they are large and of nobody else.
 
     What was derived from them is forgotten. The caller takes them back with `lend()`.
     """
     alone = [x for x in tensors if x._array.nbytes >= WORTHWHILE and _is_alone(x)]
-    if len({id(x) for x in alone}) < len(alone):  # each would be updated twice
+    if len({id(x) for x in alone}) < len(alone):  # a tensor given twice would be updated twice
         return
     for x in alone:
         forget(x._array)

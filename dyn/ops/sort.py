@@ -199,6 +199,9 @@ def median(x: Tensor, axis: int | None = None, keepdim: bool = False, mode: str 
     """The middle element along an axis, or of all; NaN where one is NaN.
 
     Args:
+        x: numbers.
+        axis: None for all elements.
+        keepdim: whether reduced axes stay, with size 1.
         mode: of an even number of elements "avg" takes the mean of the two in the middle (integers
             give floating point), "min" the smaller one.
 
@@ -225,6 +228,8 @@ def quantile(x: Tensor, q: Any, axis: int | None = None, keepdim: bool = False) 
     Args:
         x: floating point.
         q: a number in [0, 1], or a list of them (they become a new first axis).
+        axis: None for all elements.
+        keepdim: whether reduced axes stay, with size 1.
 
     Raises:
         AttributeValueError: q lies outside [0, 1].

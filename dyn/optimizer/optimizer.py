@@ -187,24 +187,7 @@ class Optimizer:
         if not update_directly(op, scalars, tensors, len(grads), targets, attrs):
             for target, value in zip(targets, op(*scalars, *tensors, **attrs), strict=True):
                 target._assign(value)
-
-    # -- a step that runs as it was recorded -------------------------------------------------
-
-    def settings_of(self, group: Group) -> tuple[Any, ...]:
-        """What decides how a group is stepped, beside its tensors and the learning rate.
-
-        A step that was recorded holds for as long as this compares equal.
-        """
-        decay, clip = group.decay, self._grad_clip
-        return (
-            *self._attributes().items(),
-            self._maximize,
-            decay and (type(decay), decay.coeff),
-            clip and (type(clip), *vars(clip).items()),
-        )
-
-    def count_step(self, group: Group) -> None:
-        """Note that a group was stepped by what was recorded. Nothing that is no tensor changes."""
+        self.count_step(group)
 
     def _decayed(self, group: Group, grads: list[Any]) -> tuple[list[Any], float]:
         """Gradients, and the weight decay that is left to the op."""
@@ -231,6 +214,24 @@ class Optimizer:
         pairs = [(p, p.grad) for p in self._parameter_list if p._grad is not None]
         self.step()
         return None, pairs
+
+    # -- a step that runs as it was recorded -------------------------------------------------
+
+    def settings_of(self, group: Group) -> tuple[Any, ...]:
+        """What decides how a group is stepped, beside its tensors and the learning rate.
+
+        A step that was recorded is valid for as long as this compares equal.
+        """
+        decay, clip = group.decay, self._grad_clip
+        return (
+            *self._attributes().items(),
+            self._maximize,
+            decay and (type(decay), decay.coeff),
+            clip and (type(clip), *vars(clip).items()),
+        )
+
+    def count_step(self, group: Group) -> None:
+        """Count a step of a group, where steps are counted elsewhere than in its tensors."""
 
     # -- the learning rate -------------------------------------------------------------------
 

@@ -13,8 +13,6 @@ from dyn import nn
 from dyn.core.op import OPS
 from dyn.nn import functional as F
 
-CONV = OPS["conv"]
-
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:

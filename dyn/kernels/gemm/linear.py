@@ -44,8 +44,9 @@ def linear_grad(
 
     Args:
         g: (..., out), the gradient of its result.
-        w: (in, out), or (out, in) if it is `transposed`.
+        w: (in, out), or (out, in).
         x: (..., in); None if the gradient of w is not wanted.
+        transposed: whether w lies as (out, in).
         wanted: the inputs whose gradients are wanted, of "x", "w" and "b".
 
     Returns:
@@ -71,7 +72,7 @@ def bound_linear_grad(
     return partial(_gradients, _Products(*made), transposed, wanted)  # type: ignore[arg-type]
 
 
-def linear_grads(
+def linear_vjp(
     g: np.ndarray,
     w: np.ndarray,
     x: np.ndarray | None,
@@ -79,7 +80,7 @@ def linear_grads(
     transposed: bool,
     wanted: frozenset[str],
 ) -> tuple[np.ndarray | None, ...]:
-    """`linear_grad` as the gradients of x, w and bias; None for what is not wanted."""
+    """`linear_grad` with a place for each of x, w and bias: None where no gradient is wanted."""
     run, whole = _bound_grads(g.shape, w.shape, g.dtype, transposed, wanted)
     made = run(g, w, x)
     if whole:

@@ -37,8 +37,8 @@ class TorchOptimizer(Optimizer):
         state: by parameter, what an optimiser of one's own keeps.
     """
 
-    _settings: Mapping[str, str] = {}
-    """Attribute of dyn's optimiser by setting of a group."""
+    _settings: Mapping[str, str | tuple[str, ...]] = {}
+    """Attribute of dyn's optimiser by setting of a group; several for one of several numbers."""
     _state_names: Mapping[str, str] = {}
     """dyn's slot by PyTorch's name of it."""
     _counts = True
@@ -142,7 +142,6 @@ class TorchOptimizer(Optimizer):
             for p in group.parameters:
                 p._assign(p * shrunk.astype(p.dtype))
         super()._step_group(group, grads)
-        self.count_step(group)
 
     def settings_of(self, group: Group) -> tuple[Any, ...]:
         settings = self._owner[group.parameters[0]]

@@ -134,7 +134,7 @@ class SGD(_Counting, optimizer.Momentum):
 
 
 class _Adam(TorchOptimizer):
-    _settings = {"betas": ("_beta1", "_beta2"), "eps": "_epsilon"}  # type: ignore[dict-item]  # noqa: RUF012
+    _settings = {"betas": ("_beta1", "_beta2"), "eps": "_epsilon"}  # noqa: RUF012
     _state_names = {  # noqa: RUF012
         "exp_avg": "moment1", "exp_avg_sq": "moment2", "max_exp_avg_sq": "moment2_max",
     }  # fmt: skip

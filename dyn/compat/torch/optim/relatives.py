@@ -14,7 +14,7 @@ from dyn.compat.torch.optim.optimizers import rest
 from dyn.core.tensor import Tensor
 from dyn.optimizer.group import Group
 
-_BETAS: Any = {"betas": ("_beta1", "_beta2"), "eps": "_epsilon"}
+_BETAS: Mapping[str, str | tuple[str, ...]] = {"betas": ("_beta1", "_beta2"), "eps": "_epsilon"}
 
 
 class RMSprop(TorchOptimizer, optimizer.RMSProp):
