@@ -17,7 +17,11 @@ OPS_WITH_ACTIVATION = ("batch_norm", "conv")
 
 
 def fuse_relu(graph: Graph) -> tuple[Graph, Report]:
-    """Join a relu with the op before it, if nothing else reads what that op gives."""
+    """Join a relu with the op before it, if nothing else reads what that op gives.
+
+    The rules of gradients read what comes out of a relu, so that a training step may be joined as
+    well as an inference. Blocks are left as they are.
+    """
     readers = Counter(value for node in graph.nodes for value in node.inputs)
     inner = [block for node in graph.nodes for block in node.blocks.values()]
     kept = set(graph.roots()).union(*map(reads, inner))
