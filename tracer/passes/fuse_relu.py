@@ -22,22 +22,31 @@ def fuse_relu(graph: Graph) -> tuple[Graph, Report]:
     The rules of gradients read what comes out of a relu, so that a training step may be joined as
     well as an inference. Blocks are left as they are.
     """
-    readers = Counter(value for node in graph.nodes for value in node.inputs)
-    inner = [block for node in graph.nodes for block in node.blocks.values()]
-    kept = set(graph.roots()).union(*map(reads, inner))
+    alone = _read_once(graph)
     makers: dict[Value | None, int] = {}
     nodes: list[Node] = []
     for node in graph.nodes:
         source = node.inputs[0] if node.op == "relu" else None
-        if source in makers and readers[source] == 1 and source not in kept:
+        if source in makers and source in alone:
             place = makers[source]
-            maker = nodes[place]
-            outputs = [*node.outputs, *maker.outputs[1:]]
-            attrs = {**maker.attrs, "activation": "relu"}
-            nodes[place] = replace(maker, attrs=attrs, outputs=outputs)
+            nodes[place] = _joined(nodes[place], node)
             continue
         if node.op in OPS_WITH_ACTIVATION and node.attrs["activation"] is None:
             makers[node.outputs[0]] = len(nodes)
         nodes.append(node)
     fused = len(graph.nodes) - len(nodes)
     return rebuilt(graph, nodes), Report("fuse_relu", fused, f"joined {fused} relus with their ops")
+
+
+def _read_once(graph: Graph) -> set[Value | None]:
+    """Values that one node reads, and no block, output or state besides."""
+    readers = Counter(value for node in graph.nodes for value in node.inputs)
+    blocks = [block for node in graph.nodes for block in node.blocks.values()]
+    kept = set(graph.roots()).union(*map(reads, blocks))
+    return {value for value, count in readers.items() if count == 1} - kept
+
+
+def _joined(maker: Node, relu: Node) -> Node:
+    """The op that makes what the relu makes, at its own place."""
+    attrs = {**maker.attrs, "activation": "relu"}
+    return replace(maker, attrs=attrs, outputs=[*relu.outputs, *maker.outputs[1:]])
