@@ -2,7 +2,7 @@
 
 What `matmul.py` and `product.py` choose for every call (which loops, which memory, one tall matrix
 or a batch) is chosen once for operands of known shapes. For small matrices choosing takes longer
-than multiplying. Empty products, and those of columns with rows, go the general way.
+than multiplying. Empty products, and columns times rows in batches, go the general way.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dyn.kernels.elementwise import bound_pair, kernel_size
 from dyn.kernels.gemm.product import NONE, Ready, ready_batch, ready_matrices
 from dyn.kernels.gemm.thin import ready_vector
 from dyn.kernels.runtime import memory
@@ -103,9 +104,11 @@ def bound(
     shape = (*np.broadcast_shapes(a[:-2], b[:-2]), *rows, *columns)
     # One matrix for the whole batch: the rows of all of a are one tall matrix.
     tall = math.prod(b[:-2]) == 1
-    if (a[-2] if transpose_a else a[-1]) == 1 or (tall and transpose_a and math.prod(a[:-2]) > 1):
-        return None
     case = _Case(transpose_a, transpose_b, shape, tall, dtype, biased)
+    if (a[-2] if transpose_a else a[-1]) == 1:
+        return _times_one(case, otherwise) if len(a) == len(b) == 2 and not biased else None
+    if tall and transpose_a and math.prod(a[:-2]) > 1:
+        return None
     if columns in ((), (1,)):
         return _times_column(case, otherwise) if len(b) < 3 else None
     if math.prod(shape[:-1]) == 1:
@@ -146,6 +149,22 @@ def _times_matrix(case: _Case, flat: bool, otherwise: Run) -> Run:
             table,
         )
         return out
+
+    return run
+
+
+def _times_one(case: _Case, otherwise: Run) -> Run | None:
+    """A column times a row."""
+    m, n = case.shape
+    multiply: Run | None = np.multiply
+    if m * n >= kernel_size("multiply"):
+        fits = case.dtype == np.float32
+        multiply = bound_pair("multiply", (m, 1), (1, n), np.multiply) if fits else None
+    if multiply is None:
+        return None
+
+    def run(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return multiply(*case.matrices(x, y))
 
     return run
 
