@@ -60,7 +60,7 @@ def export_training(
     of_model = {"layers": layers, "state": state, "training": True}
     specs, by_name = inputs_of(input_spec)
     with training.ready(*specs, sizes=sizes, **of_model, **by_name) as results:
-        names = output_names or ["loss", *(f"output_{i}" for i in range(1, results))]
+        names = output_names or ["loss", *(f"output_{i}" for i in range(1, len(results)))]
         return export(
             training.step,
             path,

@@ -7,29 +7,37 @@ What Python around the step may change is watched (`unchanged.py`); the kernels 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dyn.core import observe
-from dyn.core.errors import DTypeError, is_ours, user_level
+from dyn.core.errors import DTypeError, StateError, user_level
+from dyn.core.modes import is_grad_enabled
 from dyn.core.tensor import Tensor
 from dyn.core.tree import flatten, rebuild
 from dyn.nn.layer import Layer
 from dyn.nn.state import Buffer, Parameter
 from dyn.optimizer import Optimizer
+from dyn.optimizer.group import Group
 from tracer import passes
+from tracer.call import Call
 from tracer.names import Model
 from tracer.program import Program, is_straight
-from tracer.trace import trace
+from tracer.reach import is_users
+from tracer.steady import same
+from tracer.trace import need_same_twice, trace
 from tracer.training import Training
 from tracer.unchanged import Unchanged
 
 MAX_RECORDS = 16
-"""Shapes of inputs that are remembered; those used first are forgotten first."""
+"""Combinations of shapes, dtypes and constants that are recorded; others run as written."""
 MAX_CHANGES = 8
-"""Recordings anew, because something around the step had changed, after which it runs eagerly."""
+"""Recordings anew of one combination, because something around the step had changed, after which it
+runs as it is written."""
+WORTHWHILE = 32
+"""Steps after which a recording was worth it, and does not count among these."""
 
 PASSES = (
     passes.dead_code,
@@ -53,6 +61,7 @@ def compile_training(
 
     Called with the arguments of `loss`, it does what this does, and returns what `loss` returned:
 
+        optimizer.clear_grad(set_to_zero=False)
         result = loss(*args)
         result.backward()
         optimizer.step()
@@ -63,8 +72,9 @@ def compile_training(
     takes a third of the time. Parameters, buffers, slots and learning rates are those of the model
     and the optimisers, before and after every step; schedulers, `state_dict` and evaluation work as
     ever. It is recorded anew when attributes of layers, modes, hooks, settings of the optimiser, or
-    variables that the loss or a forward reads have changed. Other effects of Python's, such as
-    printing or counting in a forward, happen while it is recorded and not afterwards.
+    variables that the loss, a forward or a function called by these reads have changed. Other
+    effects of Python's, such as printing or counting in a forward, happen while it is recorded and
+    not afterwards. Parameters that no optimiser of the step trains get no gradients.
 
     Args:
         loss: a Layer or a function of tensors that returns the loss, or a tuple that begins with
@@ -84,33 +94,46 @@ class _Record:
 
     Attributes:
         program: None where the graph has branches, loops or sizes that depend on values.
+        changes: how often in a row it was recorded anew before it was worth it.
+        runs: steps taken with it.
     """
 
-    def __init__(self, training: Training, inputs: _Arguments, options: Mapping[str, Any]):
+    def __init__(
+        self, training: Training, inputs: _Arguments, options: Mapping[str, Any], changes: int = 0
+    ):
+        self.changes, self.runs = changes, 0
+        self._training = training
         named = dict(options, training=None)
-        with training.ready(*inputs.args, **named, **inputs.kwargs):
+        with training.ready(*inputs.args, **named, **inputs.kwargs) as results:
             with_steps = dict(named, optimizers=training.optimizers)
             graph = trace(training.step, *inputs.args, **with_steps, **inputs.kwargs)
             model = Model(training.step, optimizers=training.optimizers, training=None, **options)
+            if not same(results, graph.results):
+                # Kernels may differ, too, with nobody watching; here it is told apart.
+                call = Call(training.step, inputs.args, inputs.kwargs)
+                need_same_twice(model, call, None)
+            self._stepped = [(one, group) for one, group in self._groups() if one._active(group)]
         loss = training.step.__wrapped__  # type: ignore[attr-defined]
-        self._around = Unchanged(model, training.parameters, loss)
-        self._groups = [
-            (one, group)
-            for one in training.optimizers.values()
-            for group in one._groups
-            if group.lr is not None
-        ]
+        self._around = Unchanged(model, training.parameters, loss, (inputs.args, inputs.kwargs))
         self._settings = self._settings_now()
         graph, _ = passes.optimize(graph, PASSES)
         self._structure = graph.structure
         self.program = Program(graph, model.tensors) if is_straight(graph) else None
 
+    def _groups(self) -> Iterator[tuple[Optimizer, Group]]:
+        for one in self._training.optimizers.values():
+            for group in one._groups:
+                yield one, group
+
     def _settings_now(self) -> list[Any]:
         """Settings of all groups; what depends on them, such as learning rates, is set anew."""
         found: list[Any] = []
-        for one, group in self._groups:
-            one._prepare(group)
-            found.append((*map(id, group.parameters), *one.settings_of(group)))
+        for one, group in self._groups():
+            settings: tuple[Any, ...] = ()
+            if group.lr is not None:  # it has been stepped
+                one._prepare(group)
+                settings = one.settings_of(group)
+            found.append((*map(id, group.parameters), *settings))
         return found
 
     def holds(self) -> bool:
@@ -119,14 +142,21 @@ class _Record:
             return False
         return self.program is None or self.program.fits()
 
+    def change(self) -> str:
+        """What is no longer as it was recorded."""
+        if self._settings_now() != self._settings:
+            return "settings or parameters of an optimizer"
+        return self._around.change() or "the type of a parameter"
+
     def run(self, arrays: Sequence[np.ndarray], kind: type[Tensor]) -> Any:
         """Take a step; the results are tensors of a class."""
         assert self.program is not None
+        self.runs += 1
         results = []
         for array in self.program.run(arrays):
             results.append(Tensor._of(array))
             results[-1].__class__ = kind
-        for one, group in self._groups:
+        for one, group in self._stepped:
             one.count_step(group)
         return rebuild(self._structure, results)
 
@@ -144,17 +174,18 @@ class _Arguments:
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]):
         self.args, self.kwargs = args, kwargs
         if not kwargs and all([isinstance(x, Tensor) for x in args]):
-            rest, leaves = None, args
+            rest, tensors, given = None, args, args
         else:
             structure, found = flatten((args, kwargs), lambda x: isinstance(x, _ARRAYS))
-            rest, leaves = _frozen(structure), [leaf for _, leaf in found]
-        tensors = [x for x in leaves if isinstance(x, Tensor)]
-        self.kind = type(tensors[0]) if tensors else Tensor
+            # Of arrays a copy: results and state may lie in their memory, which is the user's.
+            tensors = [x if isinstance(x, Tensor) else Tensor(x) for _, x in found]
+            given = [x for _, x in found if isinstance(x, Tensor)]
+            rest = _frozen(structure)
+            self.args, self.kwargs = rebuild(structure, tensors)
+        self.kind = type(given[0]) if given else Tensor
         self.plain = all([x.stop_gradient and not isinstance(x, _STATE) for x in tensors])
-        self.arrays = [x._read() if isinstance(x, Tensor) else np.asarray(x) for x in leaves]
-        types = [
-            (x.shape, x.dtype, type(leaf)) for x, leaf in zip(self.arrays, leaves, strict=True)
-        ]
+        self.arrays = [x._read() for x in tensors]
+        types = [(a.shape, a.dtype, type(x)) for a, x in zip(self.arrays, tensors, strict=True)]
         self.key = (rest, *types)
 
 
@@ -168,6 +199,8 @@ def _frozen(value: Any) -> Any:
         return dict, *((key, _frozen(item)) for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return type(value), *map(_frozen, value)
+    if isinstance(value, float):
+        return type(value), value.hex()  # 0.0 and -0.0 are two, and NaN is itself
     try:
         hash(value)
     except TypeError:
@@ -193,7 +226,8 @@ class CompiledTraining:
             _need_own_step(one)
         self._options = {"layers": layers, "state": state}
         self._records: dict[Any, _Record] = {}
-        self._changes = 0
+        self._as_written = False
+        self._is_full = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Take a step; arguments and result are those of the loss.
@@ -204,37 +238,56 @@ class CompiledTraining:
         """
         inputs = _Arguments(args, kwargs)
         hooked = any([getattr(one, "_hooks", None) for one in self._training.optimizers.values()])
-        if observe.current() or hooked or not inputs.plain or self._changes > MAX_CHANGES:
-            return self._training.step(*args, **kwargs)
+        watched = observe.current() or hooked or not is_grad_enabled()
+        if watched or not inputs.plain or self._as_written:
+            return self._training.step(*inputs.args, **inputs.kwargs)
         record = self._records.get(inputs.key)
         if record is None or not record.holds():
-            record = self._recorded(inputs, anew=record is not None)
+            record = self._recorded(inputs, record)
         if record is None or record.program is None:
-            return self._training.step(*args, **kwargs)
+            return self._training.step(*inputs.args, **inputs.kwargs)
         self._training.clear()
         return record.run(inputs.arrays, inputs.kind)
 
-    def _recorded(self, inputs: _Arguments, *, anew: bool) -> _Record | None:
-        """A new record, or None if they have changed too often."""
-        if anew:
-            self._changes += 1
-            if self._changes > MAX_CHANGES:
+    def _recorded(self, inputs: _Arguments, old: _Record | None) -> _Record | None:
+        """A new record in the place of an old one; None if there were too many."""
+        changes = 0
+        if old is not None:
+            changes = old.changes + 1 if old.runs < WORTHWHILE else 0
+            if changes > MAX_CHANGES:
+                self._as_written = True
+                self._records.clear()
                 warnings.warn(
-                    f"what a compiled step depends on has changed {self._changes} times; from now "
-                    "on it runs as it is written. Pass what changes as a tensor argument",
+                    f"what a compiled step depends on has changed {changes} times, at last "
+                    f"{old.change()}; from now on it runs as it is written. Pass what changes as "
+                    "a tensor argument",
                     stacklevel=user_level(),
                 )
                 return None
-        while len(self._records) >= MAX_RECORDS:
-            del self._records[next(iter(self._records))]
-        record = _Record(self._training, inputs, self._options)
+        elif len(self._records) >= MAX_RECORDS:
+            if not self._is_full:
+                self._is_full = True
+                warnings.warn(
+                    f"a compiled step was called with more than {MAX_RECORDS} combinations of "
+                    "shapes, dtypes and constants; further ones run as they are written. Pass "
+                    "numbers that change as tensors, and pad inputs to few shapes",
+                    stacklevel=user_level(),
+                )
+            return None
+        record = _Record(self._training, inputs, self._options, changes)
         self._records[inputs.key] = record
         return record
+
+    def __reduce__(self) -> Any:
+        raise StateError(
+            "a compiled step belongs to its model and optimizer and is neither copied nor saved; "
+            "copy these or save their state_dict, and call compile_training for the copies"
+        )
 
 
 def _need_own_step(optimizer: Optimizer) -> None:
     step: Callable[..., Any] = getattr(type(optimizer).step, "__wrapped__", type(optimizer).step)
-    if not is_ours(step.__code__.co_filename):
+    if is_users(step.__module__):
         raise DTypeError(
             f"{type(optimizer).__name__} has a step of its own, whose Python cannot be recorded; "
             "call loss, backward and step one after the other"

@@ -49,7 +49,7 @@ class Live:
         """The outputs, in the order of the graph's outputs, for one array per input."""
         tensors = []
         for (_, spec), array in zip(self._call.specs, arrays, strict=True):
-            tensor = Tensor(array)
+            tensor = Tensor._of(array)
             tensor.stop_gradient = spec.stop_gradient
             tensors.append(tensor)
         args, kwargs = self._call.arguments(tensors)

@@ -97,6 +97,11 @@ class Model:
 
     def _add_tensor(self, name: str, tensor: Tensor) -> None:
         if tensor.persistable and id(tensor) not in self._known:
+            if name in self.tensors:
+                raise TraceError(
+                    f"two tensors of {self.name} are called {name!r}; give one another name, as "
+                    "with state={'name': tensor} or layers={'name': layer}"
+                )
             self._known.add(id(tensor))
             self.tensors[name] = tensor
 
@@ -141,15 +146,15 @@ _PLAIN = frozenset({bool, int, float, str, type(None), Parameter})
 """What an attribute can be that is no temporary and holds none."""
 
 
-def _tensors_in(path: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+def _tensors_in(
+    path: str, value: Any, around: tuple[Any, ...] = ()
+) -> Iterator[tuple[str, Tensor]]:
     if isinstance(value, Tensor):
         yield path, value
-    elif isinstance(value, (list, tuple)):
-        for i, item in enumerate(value):
-            yield from _tensors_in(f"{path}[{i}]", item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _tensors_in(f"{path}[{key!r}]", item)
+    elif isinstance(value, (list, tuple, dict)) and not any(one is value for one in around):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from _tensors_in(f"{path}[{key!r}]", item, (*around, value))
 
 
 def _name_of(function: Any, owner: Layer | None) -> str:

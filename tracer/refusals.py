@@ -117,9 +117,12 @@ def carries_state(
         kind = "buffer" if isinstance(tensor, Buffer) else "tensor"
         name = f"a {kind} of shape {list(tensor._array.shape)}"
     attribute = path.rsplit(".", 1)[-1].split("[")[0] if path is not None else "name"
+    remedy = f"Make it state with self.register_buffer({attribute!r}, ...)"
+    if path is None:
+        remedy += ", or with state={'name': tensor}"
     return TraceError(
         f"{name} {how}: it carries a value from one call to the next, and a temporary is not part "
-        f"of the file. Make it state with self.register_buffer({attribute!r}, ...)",
+        f"of the file. {remedy}",
         where=where,
     )
 
@@ -178,7 +181,7 @@ def not_registered(
     """
     kind = "parameter" if isinstance(tensor, Parameter) else "buffer"
     made = "is made in the forward" if created else "is not in the model's state_dict"
-    remedy = "Name the layers that the function uses with trace(..., layers={'name': layer})"
+    remedy = "Name the layers that the function uses with layers={'name': layer}"
     if untrained:
         remedy = f"If an optimiser steps here, pass training=True. {remedy}"
     if in_model:

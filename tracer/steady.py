@@ -97,7 +97,8 @@ def _call(session: Session, call: Call, suspects: Mapping[str, Tensor]) -> list[
     session.start_run(attributes=False)
     tensors = []
     for spec, _, array in session.inputs:
-        tensors.append(Tensor(array))
+        # As it lies in memory: in another order its numbers may round otherwise.
+        tensors.append(Tensor._of(array))
         tensors[-1].stop_gradient = spec.stop_gradient
     args, kwargs = call.arguments(tensors)
     with observing(_Watch(suspects)):

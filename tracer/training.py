@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from dyn.core.errors import DTypeError
 from dyn.core.tensor import Tensor
 from dyn.nn.layer import Layer
@@ -34,13 +36,13 @@ class Training:
         parameters: what they train.
 
     Raises:
-        DTypeError: `optimizer` is not an Optimizer or a list of them.
+        DTypeError: `optimizer` is not an Optimizer or a list of them, or `loss` cannot be called
+            with tensors.
     """
 
     def __init__(self, loss: Any, optimizer: Optimizer | Sequence[Optimizer]):
         optimizers = _listed(optimizer)
         self.optimizers = {str(i): one for i, one in enumerate(optimizers)}
-        self.parameters = [p for one in optimizers for p in one._parameter_list]
 
         def backward(*args: Any, **kwargs: Any) -> Any:
             self.clear()
@@ -58,6 +60,11 @@ class Training:
         self._backward = _like(loss, backward)
         self.step = _like(loss, step)
 
+    @property
+    def parameters(self) -> list[Any]:
+        """What the optimisers train; they may be given more at any time."""
+        return [p for one in self.optimizers.values() for p in one._parameter_list]
+
     def clear(self) -> None:
         """Forget the gradients of all that is trained."""
         for p in self.parameters:
@@ -72,7 +79,7 @@ class Training:
         layers: Mapping[str, Layer] | None = None,
         state: Mapping[str, Tensor] | None = None,
         **named: Any,
-    ) -> Iterator[int]:
+    ) -> Iterator[list[np.ndarray]]:
         """A block in which `step` can be traced; the arguments are those of `trace`.
 
         Which parameters get a gradient decides which slots of the optimisers are state, and must be
@@ -80,27 +87,30 @@ class Training:
         parameters have its gradients; afterwards they have those that they had before.
 
         Yields:
-            How many tensors and numbers the loss returns.
+            The tensors and numbers that the loss returns.
 
         Raises:
             DTypeError: the loss is not a Tensor.
             GradError: the loss depends on nothing that is trained.
         """
-        before = [p._grad for p in self.parameters]
+        parameters = self.parameters
+        before = [p._grad for p in parameters]
         of_model = {"training": training, "layers": layers, "state": state}
         try:
             live = Live(self._backward, *inputs, optimizers={}, **of_model, **named)
             results = live.run(live.samples(sizes))
-            found = [p._grad for p in self.parameters]
+            found = [p._grad for p in parameters]
             live.restart()
-            _set_grads(self.parameters, found)
-            yield len(results)
+            _set_grads(parameters, found)
+            yield results
         finally:
-            _set_grads(self.parameters, before)
+            _set_grads(parameters, before)
 
 
 def _listed(optimizer: Any) -> list[Optimizer]:
     optimizers = list(optimizer) if isinstance(optimizer, (list, tuple)) else [optimizer]
+    if not optimizers:
+        raise DTypeError("optimizer is an empty list; pass one or more of dyn.optimizer")
     for one in optimizers:
         if not isinstance(one, Optimizer):
             raise DTypeError(f"optimizer is {type(one).__name__}; pass a dyn.optimizer.Optimizer")
@@ -109,6 +119,12 @@ def _listed(optimizer: Any) -> list[Optimizer]:
 
 def _like(loss: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` with the signature of `loss`, whose layers are looked for in `loss`."""
+    if not callable(loss) or (isinstance(loss, type) and issubclass(loss, Layer)):
+        given = f"the class {loss.__name__}" if isinstance(loss, type) else type(loss).__name__
+        raise DTypeError(
+            f"loss is {given}; pass a layer that is made, or a function of tensors, that returns "
+            "the loss"
+        )
     forward = forward_of(loss)
     function.__name__ = f"training step of {getattr(loss, '__name__', type(loss).__name__)}"
     function.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]

@@ -1,32 +1,26 @@
 """What a recorded step takes for granted about the program around it, and whether it still holds.
 
 A record knows tensors, not Python: attributes of layers, variables of functions, what is frozen and
-which hooks there are were read when it was made. Looked at are the objects themselves and what
-their lists and dicts hold, not what lies deeper.
+which hooks there are were read when it was made. What that is, `reach.py` finds out.
 """
 
 from __future__ import annotations
 
-import dis
-import functools
-import inspect
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
-from types import CodeType, FunctionType
 from typing import Any
 
-from dyn.core.errors import is_ours
+import numpy as np
+
+from dyn.core.dtype import default_float
 from dyn.core.tensor import Tensor
-from dyn.nn.layer import Layer
+from dyn.core.tree import flatten
 from tracer.names import Model
+from tracer.reach import Now, View, reach
 
-_PLAIN = frozenset({bool, int, float, str})
+_PLAIN = frozenset({bool, int, float, str, bytes})
 """Types of values that are compared by value; others by identity."""
-_FEW = 256
-"""Items of a container that are looked at one by one; of larger ones only the number is."""
-
-Read = Callable[[], Iterable[Any]]
 
 
 class Unchanged:
@@ -36,99 +30,75 @@ class Unchanged:
         model: the layers and the state of the step.
         parameters: what is trained.
         function: the user's function, or Layer.
+        arguments: what it is called with.
     """
 
-    def __init__(self, model: Model, parameters: Sequence[Any], function: Any):
-        # Views of dictionaries show what these hold when they are walked.
-        views: list[Iterable[Any]] = [vars(layer).values() for layer in model.layers.values()]
-        self._reads: list[Read] = [
-            lambda: [p.stop_gradient for p in parameters],
-            lambda: [p._leaf and p._leaf.hooks for p in parameters],
-        ]
-        for one in _functions(model.layers, function):
-            self._reads += _variables(one)
-        for p in parameters:
-            hooks = p._leaf and p._leaf.hooks
-            views += [listed.functions.values() for listed in (hooks or {}).values()]
-        values = [*chain.from_iterable(views), *chain.from_iterable(r() for r in self._reads)]
-        for value in values:
-            views += _inside(value)
-        self._views = views
+    def __init__(
+        self, model: Model, parameters: Sequence[Any], function: Any, arguments: tuple[Any, ...]
+    ):
+        hooks = [p._leaf.hooks for p in parameters if p._leaf and p._leaf.hooks]
+        lists = [listed.functions for found in hooks for listed in found.values()]
+        roots = [("the loss", function), *(("the hooks of gradients", one) for one in lists)]
+        roots += [(path or type(layer).__name__, layer) for path, layer in model.layers.items()]
+        given, _ = flatten(arguments, lambda x: isinstance(x, Tensor))
+        views, tensors = reach([*roots, ("the arguments", given)])
+        tensors |= model.temporaries()
         state = {id(tensor) for tensor in model.tensors.values()}
-        tensors = [v for v in (*self._now(), *model.temporaries().values()) if _is_other(v, state)]
-        self._reads.append(lambda: [tensor._version for tensor in tensors])
+        others = {name: t for name, t in tensors.items() if id(t) not in state}
+        self._views = [
+            *views,
+            _of_each(parameters, "stop_gradient", lambda p: p.stop_gradient),
+            _of_each(parameters, "need_clip", lambda p: getattr(p, "need_clip", True)),
+            _of_each(parameters, "hooks", lambda p: p._leaf and p._leaf.hooks),
+            View(Now(lambda: map(_array, others.values())), [*others].__getitem__),
+            View(Now(lambda: [default_float()]), lambda _: "the default dtype"),
+        ]
+        self._walked = [view.values for view in self._views]
+        self._sizes = [len([*values]) for values in self._walked]
         self._before = self._now()
 
     def _now(self) -> list[Any]:
-        found = [*chain.from_iterable(self._views)]
-        for read in self._reads:
-            found += read()
-        return found
+        return [*chain.from_iterable(self._walked)]
 
     def holds(self) -> bool:
         """Whether all of it is as it was."""
         try:
             now = self._now()
-        except (KeyError, ValueError):  # a variable is gone
+        except RuntimeError:  # a container changes meanwhile
             return False
-        before = self._before
-        return len(now) == len(before) and (
-            all(map(operator.is_, before, now)) or all(map(_equal, before, now))
-        )
+        return _same(self._before, now)
+
+    def change(self) -> str:
+        """What the first thing that is not as it was is called; empty if all is."""
+        start = 0
+        for view, size in zip(self._views, self._sizes, strict=True):
+            before, now = self._before[start : start + size], [*view.values]
+            start += size
+            if not _same(before, now):
+                pairs = enumerate(zip(before, now, strict=False))
+                differing = [i for i, (a, b) in pairs if not _equal(a, b)]
+                try:
+                    return view.title(differing[0] if differing else len(now) - 1)
+                except IndexError:  # it is empty now
+                    return "a container"
+        return ""
+
+
+def _of_each(parameters: Sequence[Any], what: str, read: Any) -> View:
+    return View(Now(lambda: map(read, parameters)), lambda i: f"{what} of {parameters[i].name}")
+
+
+def _array(tensor: Tensor) -> np.ndarray | None:
+    """The value, which nobody writes over for as long as it is remembered here."""
+    return tensor._array if tensor._alias is None else tensor._read()
+
+
+def _same(before: Sequence[Any], now: Sequence[Any]) -> bool:
+    return len(now) == len(before) and (
+        all(map(operator.is_, before, now)) or all(map(_equal, before, now))
+    )
 
 
 def _equal(a: Any, b: Any) -> bool:
     """Whether two values are the same object, or equal plain ones."""
     return a is b or (type(a) in _PLAIN and type(a) is type(b) and a == b)
-
-
-def _inside(value: Any) -> list[Iterable[Any]]:
-    """What shows the items of a list or dictionary."""
-    if type(value) not in (list, dict):
-        return []
-    if len(value) > _FEW:
-        return [_Length(value)]
-    return [value] if isinstance(value, list) else [value.keys(), value.values()]
-
-
-class _Length:
-    """The length of a container as the one item of a view."""
-
-    def __init__(self, value: list[Any] | dict[Any, Any]):
-        self._value = value
-
-    def __iter__(self) -> Iterator[int]:
-        yield len(self._value)
-
-
-def _is_other(value: Any, state: set[int]) -> bool:
-    return isinstance(value, Tensor) and id(value) not in state
-
-
-def _functions(layers: Mapping[str, Layer], function: Any) -> Iterator[FunctionType]:
-    """The user's own functions among the loss and the forwards of the layers."""
-    found = [type(layer).forward for layer in layers.values()]
-    while isinstance(function, functools.partial):
-        function = function.func
-    found.append(inspect.unwrap(function))
-    if not inspect.isroutine(function):
-        found.append(type(function).__call__)
-    for one in dict.fromkeys(getattr(f, "__func__", f) for f in found):
-        if inspect.isfunction(one) and not is_ours(one.__code__.co_filename):
-            yield one
-
-
-def _variables(function: FunctionType) -> Iterator[Read]:
-    """What reads the variables that a function takes from around it, and its defaults."""
-    names = sorted(_globals(function.__code__) & function.__globals__.keys())
-    if names:
-        yield lambda: [function.__globals__[name] for name in names]
-    if cells := function.__closure__:
-        yield lambda: [cell.cell_contents for cell in cells]
-    yield lambda: [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-
-
-def _globals(code: CodeType) -> set[str]:
-    """Names of the globals that a function reads, also in functions that it makes."""
-    found = {line.argval for line in dis.get_instructions(code) if line.opname == "LOAD_GLOBAL"}
-    return found.union(*[_globals(c) for c in code.co_consts if isinstance(c, CodeType)])

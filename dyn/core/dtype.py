@@ -271,12 +271,16 @@ def of_data(array: np.ndarray, typed: bool) -> np.dtype:
 def copied(data: Any) -> np.ndarray:
     """Data as an array of its own, which begins with a cache line if it is large.
 
+    Its bytes are in the order of this machine: those of files may be in the other one.
+
     numpy leaves large arrays 16 bytes behind one: vectors of 64 bytes then take twice as long.
     """
     if data.__class__ is not np.ndarray or data.nbytes < LARGE or data.dtype.hasobject:
-        return np.array(data, order="C")
+        array = np.array(data, order="C")
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    dtype = data.dtype if data.dtype.isnative else data.dtype.newbyteorder("=")
     memory = np.empty(data.nbytes + LINE, np.uint8)
-    array = np.ndarray(data.shape, data.dtype, memory, -memory.ctypes.data % LINE)
+    array = np.ndarray(data.shape, dtype, memory, -memory.ctypes.data % LINE)
     array[...] = data
     return array
 

@@ -57,6 +57,8 @@ class Tensor(PythonValue):
     _assigned: bool = False
     """Whether the handle was ever bound to a second value: it may carry state between calls."""
     _name: str | None = None
+    _kept: tuple[str, ...] = ("stop_gradient", "persistable", "_name")
+    """Attributes that copies and files keep."""
 
     __array_priority__ = 100
 
@@ -295,13 +297,12 @@ class Tensor(PythonValue):
         return out
 
     def __copy__(self) -> Tensor:
-        remake, (kind, array, state) = self.__reduce__()
         # By the op, so that a traced value stays one.
-        return remake(kind, array if array is None else OPS["clone"](self.detach())._array, state)
+        array = None if self._array is None else OPS["clone"](self.detach())._array
+        return _unpickle(type(self), array, Tensor.__reduce__(self)[1][2])
 
     def __reduce__(self) -> Any:
-        keep = ("stop_gradient", "persistable", "_name")
-        state = {k: v for k, v in self.__dict__.items() if k in keep}
+        state = {k: v for k, v in self.__dict__.items() if k in self._kept}
         array = None if self._array is None else np.array(self._read(), order="C")
         return (_unpickle, (type(self), array, state))
 

@@ -46,6 +46,7 @@ class Parameter(Tensor):
     learning_rate: float = 1.0
     regularizer: Any = None
     need_clip: bool = True
+    _kept = (*Tensor._kept, "learning_rate", "regularizer", "need_clip")
 
     def __init__(
         self, data: Any, dtype: Any = None, name: str | None = None, trainable: bool = True
@@ -90,9 +91,6 @@ class Parameter(Tensor):
     def __reduce__(self) -> Any:
         make, (cls, array, state) = super().__reduce__()
         axes = memory_order(self._array)
-        for key in ("learning_rate", "regularizer", "need_clip"):
-            if key in self.__dict__:
-                state[key] = self.__dict__[key]
         return (_unpickle_parameter, (make, cls, array, state, axes))
 
 

@@ -62,13 +62,23 @@ def test_pickles_keep_value_dtype_and_whether_a_gradient_is_wanted():
         y = pickle.loads(pickle.dumps(x))
         assert y.dtype == x.dtype and np.array_equal(y.numpy(), x.numpy()) and y.stop_gradient
     w = nn.Linear(2, 3).weight
-    for again in (pickle.loads(pickle.dumps(w)), copy.deepcopy(w)):
+    w.need_clip = False
+    for again in (pickle.loads(pickle.dumps(w)), copy.deepcopy(w), copy.copy(w)):
+        assert not again.need_clip
         assert type(again) is nn.Parameter and not again.stop_gradient
         assert np.array_equal(again.numpy(), w.numpy()) and again is not w
     view = dyn.arange(6).reshape([2, 3])[:, 1]
     assert pickle.loads(pickle.dumps(view)).tolist() == [1, 4]
     x = dyn.to_tensor([1.0], stop_gradient=False)
     assert pickle.loads(pickle.dumps(x * 2)).tolist() == [2.0]
+
+
+@pytest.mark.parametrize("size", [3, 100_000])
+def test_arrays_of_another_byte_order(size):
+    x = np.arange(size, dtype=">f4")
+    y = dyn.to_tensor(x)
+    assert y.dtype == dyn.float32 and y.numpy().dtype.isnative
+    np.testing.assert_array_equal((y + 1).numpy(), x + 1)
 
 
 def test_hashes_go_by_identity():

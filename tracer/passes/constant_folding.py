@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dyn.core.dispatch import quietly
 from dyn.core.op import OPS, Type
 from tracer.graph import Block, Graph, Node, Value
 from tracer.passes.base import Report, rebuilt
@@ -79,7 +80,7 @@ class _Work:
         if op.dynamic or size > self.limit + sum(_bytes(value.type) for value in given):
             return False
         arrays = [None if value is None else np.asarray(value.data) for value in inputs]
-        results = op.kernel(*arrays, **node.attrs)
+        results = quietly(op.kernel, *arrays, **node.attrs)
         for value, array in zip(
             node.outputs, results if isinstance(results, tuple) else (results,), strict=True
         ):
