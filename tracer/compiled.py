@@ -69,12 +69,13 @@ def compile_training(
 
     The first call with inputs of certain shapes and dtypes records the step as a graph; later calls
     run its kernels one after the other, without layers, tape and dispatch, which for small networks
-    takes a third of the time. Parameters, buffers, slots and learning rates are those of the model
-    and the optimisers, before and after every step; schedulers, `state_dict` and evaluation work as
-    ever. It is recorded anew when attributes of layers, modes, hooks, settings of the optimiser, or
-    variables that the loss, a forward or a function called by these reads have changed. Other
-    effects of Python's, such as printing or counting in a forward, happen while it is recorded and
-    not afterwards. Parameters that no optimiser of the step trains get no gradients.
+    takes half of the time or less. Parameters, buffers, slots and learning rates are those of the
+    model and the optimisers, before and after every step; schedulers, `state_dict` and evaluation
+    work as ever. It is recorded anew when attributes of layers, modes, hooks, settings of the
+    optimiser, or variables that the loss, a forward or a function called by these reads have
+    changed. Other effects of Python's, such as printing or counting in a forward, happen while it
+    is recorded and not afterwards. Parameters that no optimiser of the step trains get no
+    gradients.
 
     Args:
         loss: a Layer or a function of tensors that returns the loss, or a tuple that begins with
@@ -84,9 +85,59 @@ def compile_training(
         state: tensors that are to be state beside those of layers and optimisers, by name.
 
     Raises:
-        DTypeError: `optimizer` is none, or has a `step` of its own.
+        DTypeError: `optimizer` is not an Optimizer or a list of them, or has a `step` of its own.
     """
     return CompiledTraining(loss, optimizer, layers, state)
+
+
+class _Arguments:
+    """The arguments of a call.
+
+    Attributes:
+        key: types of the tensors, and everything else.
+        arrays: of the tensors.
+        kind: class of the first tensor.
+        plain: whether none of the tensors is differentiated or written.
+    """
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]):
+        self.args, self.kwargs = args, kwargs
+        if not kwargs and all([isinstance(x, Tensor) for x in args]):
+            rest, tensors, given = None, args, args
+        else:
+            structure, found = flatten((args, kwargs), lambda x: isinstance(x, _ARRAYS))
+            # Of arrays a copy: results and state may lie in their memory, which is the user's.
+            tensors = [x if isinstance(x, Tensor) else Tensor(x) for _, x in found]
+            given = [x for _, x in found if isinstance(x, Tensor)]
+            rest = _frozen(structure)
+            self.args, self.kwargs = rebuild(structure, tensors)
+        self.kind = type(given[0]) if given else Tensor
+        self.plain = all([x.stop_gradient and not isinstance(x, _STATE) for x in tensors])
+        self.arrays = [x._read() for x in tensors]
+        types = [(a.shape, a.dtype, type(x)) for a, x in zip(self.arrays, tensors, strict=True)]
+        self.key = (rest, *types)
+
+
+_ARRAYS = (Tensor, np.ndarray, np.generic)
+_STATE = (Parameter, Buffer)
+
+
+def _frozen(value: Any) -> Any:
+    """Arguments that are no tensors, as part of a key."""
+    if isinstance(value, dict):
+        return dict, *((key, _frozen(item)) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return type(value), *map(_frozen, value)
+    if isinstance(value, float):
+        return type(value), value.hex()  # 0.0 and -0.0 are two, and NaN is itself
+    try:
+        hash(value)
+    except TypeError:
+        raise DTypeError(
+            f"an argument of a compiled step is {type(value).__name__}; pass tensors, arrays, "
+            "hashable constants, and lists, tuples and dicts of them"
+        ) from None
+    return type(value), value
 
 
 class _Record:
@@ -161,58 +212,12 @@ class _Record:
         return rebuild(self._structure, results)
 
 
-class _Arguments:
-    """The arguments of a call.
-
-    Attributes:
-        key: types of the tensors, and everything else.
-        arrays: of the tensors.
-        kind: class of the first tensor.
-        plain: whether none of the tensors is differentiated or written.
-    """
-
-    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]):
-        self.args, self.kwargs = args, kwargs
-        if not kwargs and all([isinstance(x, Tensor) for x in args]):
-            rest, tensors, given = None, args, args
-        else:
-            structure, found = flatten((args, kwargs), lambda x: isinstance(x, _ARRAYS))
-            # Of arrays a copy: results and state may lie in their memory, which is the user's.
-            tensors = [x if isinstance(x, Tensor) else Tensor(x) for _, x in found]
-            given = [x for _, x in found if isinstance(x, Tensor)]
-            rest = _frozen(structure)
-            self.args, self.kwargs = rebuild(structure, tensors)
-        self.kind = type(given[0]) if given else Tensor
-        self.plain = all([x.stop_gradient and not isinstance(x, _STATE) for x in tensors])
-        self.arrays = [x._read() for x in tensors]
-        types = [(a.shape, a.dtype, type(x)) for a, x in zip(self.arrays, tensors, strict=True)]
-        self.key = (rest, *types)
-
-
-_ARRAYS = (Tensor, np.ndarray, np.generic)
-_STATE = (Parameter, Buffer)
-
-
-def _frozen(value: Any) -> Any:
-    """Arguments that are no tensors, as part of a key."""
-    if isinstance(value, dict):
-        return dict, *((key, _frozen(item)) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return type(value), *map(_frozen, value)
-    if isinstance(value, float):
-        return type(value), value.hex()  # 0.0 and -0.0 are two, and NaN is itself
-    try:
-        hash(value)
-    except TypeError:
-        raise DTypeError(
-            f"an argument of a compiled step is {type(value).__name__}; pass tensors, arrays, "
-            "hashable constants, and lists, tuples and dicts of them"
-        ) from None
-    return type(value), value
-
-
 class CompiledTraining:
-    """What `compile_training` makes."""
+    """What `compile_training` makes: called with the arguments of the loss, it takes a step.
+
+    Args:
+        loss, optimizer, layers, state: see `compile_training`.
+    """
 
     def __init__(
         self,
@@ -223,7 +228,7 @@ class CompiledTraining:
     ):
         self._training = Training(loss, optimizer)
         for one in self._training.optimizers.values():
-            _need_own_step(one)
+            _need_our_step(one)
         self._options = {"layers": layers, "state": state}
         self._records: dict[Any, _Record] = {}
         self._as_written = False
@@ -285,7 +290,7 @@ class CompiledTraining:
         )
 
 
-def _need_own_step(optimizer: Optimizer) -> None:
+def _need_our_step(optimizer: Optimizer) -> None:
     step: Callable[..., Any] = getattr(type(optimizer).step, "__wrapped__", type(optimizer).step)
     if is_users(step.__module__):
         raise DTypeError(

@@ -46,7 +46,7 @@ class Program:
         self._held = [(tensors[v.name], v.shape, v.dtype) for v in held]
         self._random = any(OPS[node.op].random for node in graph.nodes)
         writer = _Writer(graph, tensors)
-        self._lines = writer.nodes
+        self._lines = writer.lines
         self._function = writer.function()
 
     def fits(self) -> bool:
@@ -83,49 +83,65 @@ class Program:
 class _Writer:
     """The source of a program, and what its names stand for.
 
-    Values are `v1`, `v2` ...; `k`, `t` and `c` are kernels, tensors and constants.
+    Values are `v0`, `v1` ...; `k`, `t` and `c` are kernels, tensors and constants.
 
     Attributes:
-        nodes: op and user's line of the node that a line runs.
+        lines: op and user's line of the node that a line runs.
     """
 
     def __init__(self, graph: Graph, tensors: Mapping[str, Tensor]):
+        self._graph = graph
+        self._tensors = tensors
         self._names: dict[Value, str] = {}
+        self._owners: dict[Value | None, str] = {}
         self._known: dict[str, Any] = {
             "parts": _parts,
             "lend": lend,
             "lend_sole": lend_sole,
             "rebind": rebind,
         }
-        self._lines = ["def run(inputs):"]
-        self.nodes: dict[int, tuple[str, SourceLine | None]] = {}
+        self.lines: dict[int, tuple[str, SourceLine | None]] = {}
+        self._source = ["def run(inputs):"]
+        self._read_inputs()
+        self._run_nodes()
+        self._write_results()
+
+    def _read_inputs(self) -> None:
+        """Constants, the tensors that hold state, and what the step is called with."""
+        graph = self._graph
         for value in graph.constants:
             self._line(f"{self._name(value)} = {self._own('c', np.asarray(value.data))}")
-        owners = {v: self._own("t", tensors[v.name]) for v in (*graph.params, *graph.buffers)}
-        for value, owner in owners.items():
+        for value in (*graph.params, *graph.buffers):
+            self._owners[value] = owner = self._own("t", self._tensors[value.name])
             self._line(f"{self._name(value)} = {_read(owner)}")
         if graph.inputs:
             self._line(f"{self._list(graph.inputs)} = inputs")
-        states = [state for state in graph.states if state.next is not state.value]
-        changing = {state.value: state.next for state in states}
+
+    def _run_nodes(self) -> None:
+        """A line for each node, and one that forgets what nobody reads any more."""
+        graph = self._graph
+        changing = {state.value: state.next for state in graph.states}
         last = {value: i for i, node in enumerate(graph.nodes) for value in node.inputs}
         roots = set(graph.roots())
         for i, node in enumerate(graph.nodes):
             dead = [v for v in dict.fromkeys(node.inputs) if v and last[v] == i and v not in roots]
             # Their tensors are bound to the next values only when the run ends.
             over = [v for v in dead if changing.get(v) in node.outputs and _is_large(v)]
-            self._call(node, {v: owners[v] for v in over})
+            self._call(node, {v: self._owners[v] for v in over})
             dead += [v for v in node.outputs if v not in last and v not in roots]
             if dead:
                 self._line(" = ".join([*map(self._name, dead), "None"]))
-        targets = [tensors[state.name] for state in states]
-        made = self._list([state.next for state in states])
-        self._line(f"rebind({self._own('t', targets)}, ({made}))")
-        self._line(f"return [{', '.join(map(self._name, graph.outputs))}]")
+
+    def _write_results(self) -> None:
+        """Next values of state to their tensors, and the outputs."""
+        changed = [state for state in self._graph.states if state.next is not state.value]
+        targets = self._own("t", [self._tensors[state.name] for state in changed])
+        self._line(f"rebind({targets}, ({self._list([state.next for state in changed])}))")
+        self._line(f"return [{', '.join(map(self._name, self._graph.outputs))}]")
 
     def function(self) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
         """What was written, compiled."""
-        exec(compile("\n".join(self._lines), "<compiled step>", "exec"), self._known)
+        exec(compile("\n".join(self._source), "<compiled step>", "exec"), self._known)
         return self._known["run"]
 
     def _call(self, node: Node, over: Mapping[Value, str]) -> None:
@@ -151,9 +167,9 @@ class _Writer:
             self._line(call, node)
 
     def _line(self, text: str, node: Node | None = None) -> None:
-        self._lines.append(f" {text}")
+        self._source.append(f" {text}")
         if node is not None:
-            self.nodes[len(self._lines)] = node.op, node.where
+            self.lines[len(self._source)] = node.op, node.where
 
     def _name(self, value: Value) -> str:
         return self._names.setdefault(value, f"v{len(self._names)}")

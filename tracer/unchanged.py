@@ -100,5 +100,9 @@ def _same(before: Sequence[Any], now: Sequence[Any]) -> bool:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """Whether two values are the same object, or equal plain ones."""
-    return a is b or (type(a) in _PLAIN and type(a) is type(b) and a == b)
+    """Whether two values are the same object, or equal plain ones or tuples of such."""
+    if a is b:
+        return True
+    if type(a) is tuple and type(b) is tuple:
+        return len(a) == len(b) and all(map(_equal, a, b))
+    return type(a) in _PLAIN and type(a) is type(b) and a == b
