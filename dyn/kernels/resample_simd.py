@@ -15,6 +15,7 @@ from llvmlite import ir
 from numba import types
 
 from dyn.kernels.runtime.arrays import data
+from dyn.kernels.runtime.bytes import clear_bytes
 from dyn.kernels.runtime.jit import call_address, instance, intrinsic, task
 from dyn.kernels.runtime.scratch import buffer, leave, take
 from dyn.kernels.runtime.threads import argument
@@ -48,20 +49,20 @@ def _combiner(element: Any) -> Any:
     def combine(
         typing: Any, source: Any, step: Any, taps: Any, weights: Any, target: Any, count: Any
     ) -> Any:
-        """target[i] = the sum over taps t of weights[t] * source[t * step + i], i below count."""
+        """target[i] = the sum over taps t of weights[t] * source[t * step + i], i below count.
+
+        There is at least one tap.
+        """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             source, step, taps, weights, target, count = arguments
             emit = Emitter(builder, element)
-            some = builder.icmp_signed(">", taps, WORD(0))
 
             def several(unroll: int) -> Any:
                 def write(offset: Any, carried: Any, mask: Any) -> list[Value]:
                     at = [builder.add(offset, WORD(u * emit.bytes)) for u in range(unroll)]
                     weight = emit.splat_at(weights)
                     start = [emit.load(builder.add(source, a), mask) * weight for a in at]
-                    nothing = emit.numbers(0.0).value
-                    start = [Value(builder, builder.select(some, s.value, nothing)) for s in start]
 
                     def tap(t: Any, sums: list[Value]) -> list[Value]:
                         own = builder.add(weights, builder.mul(t, WORD(emit.size)))
@@ -151,7 +152,10 @@ def _gatherer(element: Any) -> Any:
 
 
 def _combine(source, step, taps, weights, target, count):
-    combine(source, step, taps, weights, target, count)  # type: ignore[name-defined]  # noqa: F821
+    if taps > 0:
+        combine(source, step, taps, weights, target, count)  # type: ignore[name-defined]  # noqa: F821
+    else:  # nor is there a source
+        clear_bytes(target, count * ELEMENT)  # type: ignore[name-defined]  # noqa: F821
 
 
 def _columns(source, table, target, count, inner):
@@ -164,10 +168,14 @@ def _columns(source, table, target, count, inner):
     taps, spans = argument(table, TAPS), argument(table, SPANS)
     weights = argument(table, WEIGHTS)
     for j in range(count):
+        number = argument(spans, 2 * j + 1)
+        if number == 0:
+            clear_bytes(target + j * run, run)
+            continue
         combine(  # type: ignore[name-defined]  # noqa: F821
             source + argument(spans, 2 * j) * run,
             run,
-            argument(spans, 2 * j + 1),
+            number,
             weights + j * taps * ELEMENT,  # type: ignore[name-defined]  # noqa: F821
             target + j * run,
             inner,
@@ -178,7 +186,7 @@ def _made(name: str, element: Any, size: int) -> tuple[Any, Any]:
     """The microkernels that sum rows and that resample the columns of a row."""
     combine, gather = _combiner(element), _gatherer(element)
     return (
-        instance(f"resample_rows_{name}", _combine, combine=combine),
+        instance(f"resample_rows_{name}", _combine, combine=combine, ELEMENT=size),
         instance(
             f"resample_columns_{name}", _columns, combine=combine, gather=gather, ELEMENT=size
         ),

@@ -272,3 +272,14 @@ def test_mixed_precision_without_a_device_changes_nothing():
         assert torch.cuda.amp.GradScaler().get_scale() == 1.0
     assert nn.parameter.Parameter is nn.Parameter
     assert scaler.state_dict() == {} and not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_a_row_that_does_not_count_may_be_anything(mode):
+    weight = torch.tensor([[1.0, 2.0], [float("nan"), float("inf")]], requires_grad=True)
+    index, offsets = torch.tensor([0, 1, 1, 1]), torch.tensor([0, 2])
+    for where in ({"input": index, "offsets": offsets}, {"input": torch.reshape(index, [2, 2])}):
+        bags = F.embedding_bag(weight=weight, mode=mode, padding_idx=1, **where)
+        assert bags.tolist() == [[1.0, 2.0], [0.0, 0.0]]
+        (grad,) = torch.autograd.grad(bags.sum(), [weight])
+        assert grad.tolist() == [[1.0, 1.0], [0.0, 0.0]]

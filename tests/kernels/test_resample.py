@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dyn.kernels import resample
 from dyn.kernels.runtime import threads
+from tests.kernels import guard
 from tests.optable.resample import along_axes, matrix
 
 MODES = [
@@ -71,6 +72,20 @@ def test_forward_and_gradient(case: Any, seed: int) -> None:
         assert out.dtype == dtype and out.shape == wanted.shape
         scale = 1 + np.abs(along_axes(np.abs(given_).astype(np.float64), map(np.abs, matrices)))
         assert np.max(np.abs(out - wanted) / scale, initial=0) < TOLERANCE[dtype]
+
+
+@pytest.mark.skipif(not guard.AVAILABLE, reason="guard pages need POSIX")
+@pytest.mark.parametrize("side", ["start", "end"])
+@pytest.mark.parametrize("layout", ["planes", "last"])
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_that_nothing_is_given_to(mode: Any, layout: str, side: str) -> None:
+    """What their sum reads, though it is of nothing, lies inside the arrays."""
+    g = laid(np.random.default_rng(0).standard_normal((2, 9, 12, 40), dtype=np.float32), layout)
+    attrs: dict[str, Any] = {"scales": (None, None), "mode": mode[0], "transform": mode[1]}
+    with guard.guarded_results(side):
+        made = resample.interpolate_grad(guard.guarded(g, side), x_shape=(2, 9, 99, 99), **attrs)
+    back = [weights(99, n, *mode).T for n in g.shape[2:]]
+    np.testing.assert_allclose(made, along_axes(g.astype(np.float64), back), atol=1e-4)
 
 
 @pytest.mark.parametrize("layout", ["planes", "last"])

@@ -179,12 +179,12 @@ class WeightRowsPlan:
         line = -(-pieces // vectors) * vectors * LANES
         self.parts = min(cut.count, UNITS)
         # What vectors beyond the row and rows beyond the window read is not used, but must exist.
-        beyond = at_once * steps[1] + (pieces + vectors) * LANES * 4
+        gap = gap_of(down.offsets) or 1
+        beyond = at_once * gap * steps[1] + (pieces + vectors) * LANES * 4
         self.scratch_size = -(-(JOB_BYTES + cut.images * steps[0] + beyond) // 64) * 64
         n, i = np.ogrid[: cut.images, : cut.rows]
         seen = n * steps[0] + i * (step[0] * steps[1])
         self.step_table = np.ascontiguousarray(seen.reshape(-1), np.int64)
-        gap = gap_of(down.offsets) or 1
         self.sizes = (groups * together, -(-self.window // at_once) * at_once, line)
         # Where the result has each output channel: those of the last group are its last rows.
         self.rows = np.arange(outer)

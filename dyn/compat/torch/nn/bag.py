@@ -64,6 +64,8 @@ def embedding_bag(
     if padding_idx is not None:
         counts = where(input == padding_idx % weight.shape[0], 0.0, counts)
     rows = F.embedding(input, weight)
+    if padding_idx is not None:  # what does not count may be NaN or infinite, too
+        rows = where(ops.unsqueeze(counts, input.ndim) > 0, rows, 0.0)
     shares = counts if per_sample_weights is None else counts * per_sample_weights
     if offsets is None:
         return _of_rows(rows, counts, shares, mode)
