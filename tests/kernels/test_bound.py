@@ -103,6 +103,7 @@ def test_what_does_not_go_the_general_way(a, b):
     x, y = np.ones(a, np.float32), np.ones(b, np.float32)
     run = gemm.bound(a, b, x.dtype, lambda *_: OTHERWISE)
     np.testing.assert_array_equal(run(x, y), x @ y)
+    np.testing.assert_array_equal(run(x, y, None), x @ y)
 
 
 @pytest.mark.parametrize(

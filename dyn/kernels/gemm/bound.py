@@ -163,7 +163,7 @@ def _times_one(case: _Case, otherwise: Run) -> Run | None:
     if multiply is None:
         return None
 
-    def run(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def run(x: np.ndarray, y: np.ndarray, bias: None = None) -> np.ndarray:
         return multiply(*case.matrices(x, y))
 
     return run
