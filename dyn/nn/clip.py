@@ -57,16 +57,7 @@ class ClipGradByGlobalNorm(ClipGrad):
     def __call__(self, grads: Sequence[Tensor]) -> list[Tensor]:
         if not grads:
             return []
-        return self.shrunk(grads, total_square(grads))
-
-    def shrunk(self, grads: Sequence[Tensor], square_sum: Tensor) -> list[Tensor]:
-        """The gradients clipped, given the sum of all their squares."""
-        factor = _shrink(square_sum, self.clip_norm)
-
-        def scaled(own: Sequence[Tensor]) -> Any:
-            return scale_each(cast_to(factor, own[0]._read().dtype), *own)
-
-        return _by_dtype(scaled, grads)
+        return scale_all(grads, _shrink(total_square(grads), self.clip_norm))
 
 
 def _positive(norm: float) -> float:
@@ -85,6 +76,15 @@ def _by_dtype(apply: Callable[[Sequence[Tensor]], Any], grads: Sequence[Tensor])
         for i, g in zip(places, apply([grads[i] for i in places]), strict=True):
             out[i] = g
     return out
+
+
+def scale_all(grads: Sequence[Tensor], factor: Tensor) -> list[Tensor]:
+    """All gradients times one number, a 0-d tensor."""
+
+    def scaled(own: Sequence[Tensor]) -> Any:
+        return scale_each(cast_to(factor, own[0]._read().dtype), *own)
+
+    return _by_dtype(scaled, grads)
 
 
 def total_square(grads: Sequence[Tensor]) -> Tensor:

@@ -8,7 +8,8 @@ from typing import Any
 from dyn.core.errors import ShapeError
 from dyn.core.modes import no_grad
 from dyn.core.tensor import Tensor
-from dyn.nn.clip import ClipGradByGlobalNorm, ClipGradByValue, total_square
+from dyn.nn.clip import ClipGradByValue, scale_all, total_square
+from dyn.ops.extremes import minimum
 from dyn.ops.join import concat
 from dyn.ops.shape import reshape
 from dyn.ops.unary import sqrt
@@ -35,10 +36,12 @@ def clip_grad_norm_(parameters: Any, max_norm: float) -> Tensor:
     if not params:
         return Tensor(0.0)
     with no_grad():
-        total = total_square(grads)
-        for p, g in zip(params, ClipGradByGlobalNorm(max_norm).shrunk(grads, total), strict=True):
+        total = sqrt(total_square(grads))
+        # With the small number that Paddle and PyTorch add here, and not in a clip of an optimiser.
+        factor = minimum(max_norm / (total + 1e-6), 1.0)
+        for p, g in zip(params, scale_all(grads, factor), strict=True):
             p._grad = g  # of the shape that it had
-        return sqrt(total)
+        return total
 
 
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:

@@ -367,6 +367,11 @@ def test_clipping():
     params[0].grad = dyn.to_tensor([3.0, 4.0])
     assert nn.utils.clip_grad_norm_(params, 1.0).item() == 5.0
     assert params[0].grad.tolist() == pytest.approx([0.6, 0.8])
+    params[0].grad = dyn.to_tensor([3e-6, 4e-6])
+    nn.utils.clip_grad_norm_(params, 1e-6)
+    # A sixth, not a fifth: 1e-6 is added to the norm, as in Paddle and PyTorch.
+    assert params[0].grad.tolist() == pytest.approx([0.5e-6, 4e-6 / 6])
+    params[0].grad = dyn.to_tensor([0.6, 0.8])
     nn.utils.clip_grad_value_(params, 0.7)
     assert params[0].grad.tolist() == pytest.approx([0.6, 0.7])
     for wrong in (lambda: nn.ClipGradByNorm(0), lambda: nn.ClipGradByValue(1.0, 2.0)):
