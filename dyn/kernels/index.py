@@ -31,6 +31,9 @@ GRAIN = 65536
 NEAR = 131072
 """Bytes of an array that are read or written at random places at a time: they stay in cache."""
 
+PARTS, BROAD = 4, 4
+"""Blocks of columns that rows are added in, at most, and lines of a block, at least."""
+
 Shape = tuple[int, ...]
 _WORD = np.dtype(np.int64)
 _unfailed = partial(np.zeros, 1, _WORD)
@@ -64,6 +67,14 @@ def _shared(inner: int, item: int, outer: int) -> int:
         return inner
     line = max(1, tasks.LINE // item)
     return min(inner, max(line, -(-inner * outer // 8 // line) * line))
+
+
+def _parted(inner: int, item: int, outer: int) -> int:
+    """Columns of a block where every block finds all rows anew, which takes as long as adding a
+    line or two: no more than PARTS blocks, and no narrower ones than BROAD lines.
+    """
+    line = max(1, tasks.LINE // item)
+    return min(inner, max(BROAD * line, -(-inner * outer // PARTS // line) * line))
 
 
 def _near(inner: int, item: int, rows: int, outer: int) -> int:
@@ -145,7 +156,7 @@ def _adding(dtype: np.dtype, outer: int, n: int, rows: int, inner: int) -> Launc
     compiled = tasks.ADD_ROWS.get(dtype)
     if compiled is None:
         return None
-    block = _shared(inner, dtype.itemsize, outer)
+    block = _parted(inner, dtype.itemsize, outer)
     chunks = drive.chunks_of(outer * rows * inner * dtype.itemsize, GRAIN)
     chunks = min(outer * -(-inner // block), chunks)
     return Launch([(compiled, chunks)], 4, outer, n, rows, inner, block)
