@@ -176,16 +176,18 @@ class _Record:
             for group in one._groups:
                 yield one, group
 
-    def _settings_now(self) -> list[Any]:
-        """Settings of all groups; what depends on them, such as learning rates, is set anew."""
-        found: list[Any] = []
+    def prepare(self) -> None:
+        """Let learning rates, and whatever else optimisers read before a step, be those of now."""
         for one, group in self._groups():
-            settings: tuple[Any, ...] = ()
             if group.lr is not None:  # it has been stepped
                 one._prepare(group)
-                settings = one.settings_of(group)
-            found.append((*map(id, group.parameters), *settings))
-        return found
+
+    def _settings_now(self) -> list[Any]:
+        """Parameters and settings of all groups."""
+        return [
+            (*map(id, group.parameters), *(() if group.lr is None else one.settings_of(group)))
+            for one, group in self._groups()
+        ]
 
     def holds(self) -> bool:
         """Whether the step would be recorded alike now."""
@@ -247,6 +249,8 @@ class CompiledTraining:
         if watched or not inputs.plain or self._as_written:
             return self._training.step(*inputs.args, **inputs.kwargs)
         record = self._records.get(inputs.key)
+        if record is not None:
+            record.prepare()
         if record is None or not record.holds():
             record = self._recorded(inputs, record)
         if record is None or record.program is None:

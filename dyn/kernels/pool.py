@@ -232,8 +232,7 @@ def _bound(shape: tuple[int, ...], dtype: np.dtype, plan_of: Run, kernels: Any) 
         plan_of: the plan for a number of channels and the bytes of an element.
         kernels: by dtype; None for no launch.
     """
-    itemsize = dtype.itemsize
-    plan = plan_of(shape[1], itemsize)
+    plan = plan_of(shape[1], dtype.itemsize)
     make = maker((*shape[:2], *plan.out[5 - len(shape) :]), dtype, "channels_last")
     return make, kernels and _launch(plan, kernels[dtype], shape[0])
 
@@ -357,6 +356,5 @@ def adaptive_avg_pool_grad(g: np.ndarray, *, x_shape: Window) -> np.ndarray:
         place(out, np.broadcast_to(g / g.dtype.type(math.prod(spatial)), x_shape))
         return out
     out = g.shape[2:]
-    return _mean_of(g.shape, g.dtype, lambda c, size: _adaptive_plan(c, size, True, spatial, out))(
-        g
-    )
+    run = _mean_of(g.shape, g.dtype, lambda c, size: _adaptive_plan(c, size, True, spatial, out))
+    return run(g)

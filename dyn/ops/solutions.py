@@ -108,7 +108,10 @@ def _(g, *, x):
     return None if g[1] is None else unsqueeze(g[1], [-2, -1]) * swapaxes(_inverse(x), -1, -2)
 
 
-_slogdet.fused_vjp("x")(gradients.slogdet_grad)
+@_slogdet.fused_vjp("x")
+def _(g, *, x):
+    # The kernel of the op, which refuses a singular matrix.
+    return None if g[1] is None else gradients.slogdet_grad(g[1], _inverse.kernel(x))
 
 
 def slogdet(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,7 +178,9 @@ def _(g, *, x, out, wanted):
     return _outer(-gy, out) if "x" in wanted else None, gy
 
 
-_solve.fused_vjp("x", "y")(gradients.solve_grad)
+@_solve.fused_vjp("x", "y")
+def _(g, *, x, out, wanted):
+    return gradients.solve_grad(_solve.kernel(x.swapaxes(-1, -2), g), out, wanted)
 
 
 def solve(x: Tensor, y: Tensor) -> Tensor:

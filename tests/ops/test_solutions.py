@@ -167,6 +167,15 @@ def test_a_singular_matrix_is_refused_by_its_place(name: str) -> None:
         assert isinstance(caught.value, (RuntimeError, ValueError))
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_the_slope_of_a_determinant_that_is_zero_is_refused(create_graph: bool) -> None:
+    x = dyn.to_tensor([[1.0, 2.0], [2.0, 4.0]])
+    x.stop_gradient = False
+    _, size = solutions.slogdet(x)
+    with pytest.raises(solutions.SingularError, match="the input matrix is singular"):
+        dyn.grad([size], [x], create_graph=create_graph)
+
+
 def test_determinants_of_singular_matrices_are_zero() -> None:
     for x in (SINGULAR, np.zeros((3, 3)), np.zeros((20, 20))):
         assert solutions.det(dyn.to_tensor(x)).item() == 0

@@ -22,10 +22,9 @@ def _turned(x: np.ndarray) -> np.ndarray:
 
 
 def solve_grad(
-    g: np.ndarray, x: np.ndarray, out: np.ndarray, wanted: Wanted
+    gy: np.ndarray, out: np.ndarray, wanted: Wanted
 ) -> tuple[np.ndarray | None, np.ndarray]:
-    """Of the solutions of x @ out = y, for x and y."""
-    gy, _ = face.solve(_turned(x), g)
+    """Of the solutions of x @ out = y, for x and y; gy is what solves x.T @ gy = g."""
     return matmul(-gy, _turned(out)) if "x" in wanted else None, gy
 
 
@@ -35,12 +34,9 @@ def inverse_grad(g: np.ndarray, out: np.ndarray) -> np.ndarray:
     return matmul(matmul(-turned, g), turned)
 
 
-def slogdet_grad(g: Sequence[np.ndarray | None], x: np.ndarray) -> np.ndarray | None:
-    """Of signs, which do not change, and of logarithms of sizes."""
-    if g[1] is None:
-        return None
-    found, _ = face.inverse(x)
-    return binary("multiply", g[1][..., None, None], _turned(found))
+def slogdet_grad(g: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """Of logarithms of sizes of determinants; the signs do not change."""
+    return binary("multiply", g[..., None, None], _turned(inverse))
 
 
 def triangular_grad(
@@ -65,12 +61,10 @@ def cholesky_grad(g: np.ndarray, out: np.ndarray, upper: bool) -> np.ndarray:
     """Of Cholesky factors."""
     lower, g = (_turned(out), _turned(g)) if upper else (out, g)
     inner = matmul(_turned(lower), g)
-    half = (triangle(inner, 0, upper=False) + triangle(inner, -1, upper=False)) * inner.dtype.type(
-        0.5
-    )
+    half = (triangle(inner, 0, upper=False) + triangle(inner, -1, upper=False)) * 0.5
     for _ in range(2):
         half = face.triangular_solve(lower, _turned(half), upper=False, transpose=True, unit=False)
-    return (half + _turned(half)) * half.dtype.type(0.5)
+    return (half + _turned(half)) * 0.5
 
 
 def qr_grad(

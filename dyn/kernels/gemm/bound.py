@@ -156,10 +156,11 @@ def _times_matrix(case: _Case, flat: bool, otherwise: Run) -> Run:
 def _times_one(case: _Case, otherwise: Run) -> Run | None:
     """A column times a row."""
     m, n = case.shape
-    multiply: Run | None = np.multiply
-    if m * n >= kernel_size("multiply"):
-        fits = case.dtype == np.float32
-        multiply = bound_pair("multiply", (m, 1), (1, n), np.multiply) if fits else None
+    multiply: Run | None = None
+    if m * n < kernel_size("multiply"):
+        multiply = np.multiply
+    elif case.dtype == np.float32:
+        multiply = bound_pair("multiply", (m, 1), (1, n), np.multiply)
     if multiply is None:
         return None
 
