@@ -294,16 +294,13 @@ def _mapped(formula: Any, inputs: int, numbers: int) -> Callable[..., None]:
             loaded = [emit.load(builder.add(source, at), mask) for source in sources]
             return formula(loaded, known, lambda: number(1, row))
 
-        def lines(aside: bool) -> Any:
-            def turn(at: Any, carried: Any) -> list[Value]:
-                offsets = [builder.add(at, WORD(v * emit.bytes)) for v in range(LINE // emit.bytes)]
-                made = [values(offset, None) for offset in offsets]
-                for place, target in enumerate(targets):
-                    for offset, results in zip(offsets, made, strict=True):
-                        emit.store(results[place], builder.add(target, offset), aside=aside)
-                return []
-
-            return turn
+        def line(at: Any, carried: Any) -> list[Value]:
+            offsets = [builder.add(at, WORD(v * emit.bytes)) for v in range(LINE // emit.bytes)]
+            made = [values(offset, None) for offset in offsets]
+            for place, target in enumerate(targets):
+                for offset, results in zip(offsets, made, strict=True):
+                    emit.store(results[place], builder.add(target, offset), aside=past)
+            return []
 
         def single(at: Any, carried: Any, mask: Any) -> list[Value]:
             at = builder.add(whole, at)
@@ -318,11 +315,7 @@ def _mapped(formula: Any, inputs: int, numbers: int) -> Callable[..., None]:
             # Only whole lines can be written past the cache.
             shift = builder.and_(target, WORD(LINE - 1))
             past = builder.and_(past, builder.icmp_signed("==", shift, WORD(0)))
-        with builder.if_else(past) as (yes, no):
-            with yes:
-                loop(builder, WORD(0), whole, WORD(LINE), lines(True))
-            with no:
-                loop(builder, WORD(0), whole, WORD(LINE), lines(False))
+        loop(builder, WORD(0), whole, WORD(LINE), line)
         emit.row(builder.sdiv(builder.sub(end, whole), WORD(emit.size)), single, unroll=1)
 
     return stretch

@@ -37,7 +37,7 @@ def _layer_norm(row: Row) -> None:
 
     def write(at, c, mask):
         normal = (row.load(x, at, mask) - middle) * factor
-        row.store(fma(normal, row.load(scale, at, mask), row.load(bias, at, mask)), out, at, mask)
+        row.finish(fma(normal, row.load(scale, at, mask), row.load(bias, at, mask)), out, at, mask)
         return []
 
     row.scan(write)
@@ -63,7 +63,7 @@ def _layer_norm_grad(row: Row) -> None:
     def write(at, c, mask):
         d, own = row.load(x, at, mask) - middle, row.load(g, at, mask)
         scaled = own * factor
-        row.store(fma(scaled, row.load(scale, at, mask), fma(d, slope, shift)), gx, at, mask)
+        row.finish(fma(scaled, row.load(scale, at, mask), fma(d, slope, shift)), gx, at, mask)
         row.add(scaled * d, at, mask)
         row.add(own, row.emit.builder.add(at, width), mask)
         return []
@@ -85,7 +85,7 @@ def _rms_norm(row: Row) -> None:
 
     def write(at, c, mask):
         normal = row.load(x, at, mask) * factor
-        row.store(normal * row.load(scale, at, mask), out, at, mask)
+        row.finish(normal * row.load(scale, at, mask), out, at, mask)
         return []
 
     row.scan(write)
@@ -107,7 +107,7 @@ def _rms_norm_grad(row: Row) -> None:
 
     def write(at, c, mask):
         own, scaled = row.load(x, at, mask), row.load(g, at, mask) * factor
-        row.store(fma(scaled, row.load(scale, at, mask), own * slope), gx, at, mask)
+        row.finish(fma(scaled, row.load(scale, at, mask), own * slope), gx, at, mask)
         row.add(scaled * own, at, mask)
         return []
 

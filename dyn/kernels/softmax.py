@@ -71,7 +71,7 @@ def _log_softmax(row: Row) -> None:
     base, logarithm = row.emit.splat(top), log(row.emit.splat(weight))
 
     def write(at, c, mask):
-        row.store(row.load(0, at, mask) - base - logarithm, 1, at, mask)
+        row.finish(row.load(0, at, mask) - base - logarithm, 1, at, mask)
         return []
 
     row.scan(write)
@@ -87,7 +87,7 @@ def _softmax_grad(row: Row) -> None:
     inner = row.emit.splat(total(*sums))
 
     def write(at, c, mask):
-        row.store(row.load(1, at, mask) * (row.load(0, at, mask) - inner), 2, at, mask)
+        row.finish(row.load(1, at, mask) * (row.load(0, at, mask) - inner), 2, at, mask)
         return []
 
     row.scan(write)
@@ -100,7 +100,7 @@ def _log_softmax_grad(row: Row) -> None:
 
     def write(at, c, mask):
         gx = row.load(0, at, mask) - exp(row.load(1, at, mask)) * weight
-        row.store(gx, 2, at, mask)
+        row.finish(gx, 2, at, mask)
         return []
 
     row.scan(write)

@@ -14,7 +14,7 @@ from dyn.kernels.elementwise import nest
 from dyn.kernels.elementwise.apply import CASTS, FAST, GENERAL, UFUNC_SIZE
 from dyn.kernels.elementwise.pointwise import formula_kernel
 from dyn.kernels.elementwise.ufuncs import UFUNCS
-from dyn.kernels.runtime import threads
+from dyn.kernels.runtime import memory, threads
 from dyn.kernels.vector import half
 
 F32 = np.dtype(np.float32)
@@ -51,6 +51,23 @@ def call(name: str, *arrays: np.ndarray) -> np.ndarray:
     )
     assert out is not None
     return out
+
+
+def test_results_written_past_the_cache_are_the_same(monkeypatch, rng: np.random.Generator) -> None:
+    size = 3 * 8192 + 77
+    x, y = rng.standard_normal((2, size), dtype=np.float32)
+    calls = [(FAST["add"], x, y), (FAST["exp"], x), (FAST["less_than"], x, y)]
+    # Blocks of a row that repeats begin anywhere in a line.
+    calls += [(CASTS[F32, np.dtype("f8")], x), (FAST["add"], x[:24500].reshape(500, 49), y[:49])]
+    found = []
+    for far in (1 << 60, 0):
+        monkeypatch.setattr(memory, "FAR", far)
+        nest._dense.cache_clear()
+        nest._nest.cache_clear()
+        run = (nest.run_one, nest.run_two, nest.run_three)
+        found.append([run[len(given) - 1](kernel, *given) for kernel, *given in calls])
+    for near, far in zip(*found, strict=True):
+        np.testing.assert_array_equal(near, far)
 
 
 @pytest.mark.parametrize("name", [name for name, numbers in PARAMS.items() if len(numbers) > 1])

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dyn.kernels import layer_norm as kernels
+from dyn.kernels.runtime.memory import FAR
 
 
 def exact(x: np.ndarray, epsilon: float) -> np.ndarray:
@@ -25,6 +26,18 @@ def check(x: np.ndarray, tol: float) -> None:
     np.testing.assert_allclose(mean[..., 0], wide.mean(axis=-1), rtol=tol, atol=tol)
     spread = 1 / np.sqrt(wide.var(axis=-1) + 1e-5)
     np.testing.assert_allclose(rstd[..., 0], spread, rtol=10 * tol)
+
+
+@pytest.mark.parametrize("length", [1000, 1024])
+def test_rows_that_no_cache_keeps(length: int, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((FAR // 4000 + 1, length), dtype=np.float32)
+    out, mean, rstd = kernels.layer_norm(x, None, None, axes_count=1, epsilon=1e-5)
+    few = kernels.layer_norm(x[:9], None, None, axes_count=1, epsilon=1e-5)[0]
+    np.testing.assert_array_equal(out[:9], few)
+    np.testing.assert_allclose(out, (x - mean) * rstd, rtol=1e-5, atol=1e-6)
+    gx, *_ = kernels.layer_norm_grad(out, x, None, mean, rstd, axes_count=1)
+    few = kernels.layer_norm_grad(out[:9], x[:9], None, mean[:9], rstd[:9], axes_count=1)[0]
+    np.testing.assert_array_equal(gx[:9], few)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -34,7 +34,7 @@ from dyn.kernels.elementwise.plan import (
     Plan,
     plan,
 )
-from dyn.kernels.elementwise.pointwise import FormulaKernel
+from dyn.kernels.elementwise.pointwise import ASIDE, FormulaKernel
 from dyn.kernels.runtime import memory
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
@@ -203,7 +203,8 @@ def _launch(
 ) -> Launch:
     sizes = [f.sizes >> 4 * place & 15 for place in range(MAX_OPERANDS + 1)]
     chunks = chunks_of(count, CHUNK)
-    return Launch([(task, chunks)], ARRAYS, f.address, count, *sizes, *numbers, repeats, plan)
+    flags = repeats | (count * f.dtype.itemsize >= memory.FAR) << ASIDE
+    return Launch([(task, chunks)], ARRAYS, f.address, count, *sizes, *numbers, flags, plan)
 
 
 @lru_cache(4096)

@@ -39,6 +39,8 @@ UNROLL = 2
 """Vectors per turn of the loop."""
 NUMBERS = 3
 """How many numbers a formula may have."""
+ASIDE = 3
+"""The bit behind those of the inputs that repeat: the output is written past the cache."""
 
 
 class FormulaKernel:
@@ -47,7 +49,8 @@ class FormulaKernel:
     Attributes:
         kernel: takes addresses `(a, b, c, out, count, params)`; unused inputs are ignored. Behind
             the three numbers, `params` has a word that says which inputs repeat, a bit for each:
-            of such a one there are LANES equal elements, whatever the count.
+            of such a one there are LANES equal elements, whatever the count. The bit ASIDE says
+            that the output need not stay in the cache.
         inputs: how many arrays it reads.
         dtype: of the output.
         sizes: bytes per element of a, b, c and out, four bits each.
@@ -79,6 +82,7 @@ class _Array:
         self.emit = Emitter(builder, ELEMENTS[code], LANES)
         self.address = address
         self.step: Any = WORD(self.emit.size)
+        self.aside: Any = None
 
     def at(self, index: Any) -> Any:
         return self.builder.add(self.address, self.builder.mul(index, self.step))
@@ -90,7 +94,7 @@ class _Array:
     def store(self, value: Value, index: Any, mask: Any) -> None:
         if value.element is BIT:
             value = value.to(BYTE)
-        self.emit.store(value, self.at(index), mask)
+        self.emit.store(value, self.at(index), mask, self.aside)
 
 
 def _numbers(formula: Callable[..., Any]) -> list[str]:
@@ -120,25 +124,32 @@ def _emitted(formula: Callable[..., Any], inputs: Sequence[str], output: str) ->
                 for i, name in enumerate(names)
             }
 
-            def step(index: Any, mask: Any) -> None:
-                loaded = [source.load(index, mask) for source in sources]
-                target.store(formula(*loaded, **given), index, mask)
+            def step(places: Sequence[Any], mask: Any) -> None:
+                loaded = [[source.load(at, mask) for source in sources] for at in places]
+                made = [formula(*values, **given) for values in loaded]
+                for value, at in zip(made, places, strict=True):
+                    target.store(value, at, mask)
 
             done = WORD(0)
+            flags = word_at(builder, params, NUMBERS)
+            shift = builder.and_(out, WORD(target.emit.bytes - 1))
+            target.aside = builder.and_(
+                _bit(builder, flags, ASIDE), builder.icmp_signed("==", shift, WORD(0))
+            )
             if len(sources) > 1:
                 # Steps that the compiler knows are a tenth faster: loops of their own.
-                repeats = word_at(builder, params, NUMBERS)
+                repeats = builder.and_(flags, WORD((1 << ASIDE) - 1))
                 dense = builder.icmp_signed("==", repeats, WORD(0))
                 done = _loop(builder, done, builder.select(dense, count, done), UNROLL, step)
                 for place, source in enumerate(sources):
-                    repeated = builder.trunc(builder.lshr(repeats, WORD(place)), BIT)
+                    repeated = _bit(builder, repeats, place)
                     source.step = builder.select(repeated, WORD(0), source.step)
                 done = _loop(builder, done, builder.select(dense, done, count), 1, step)
             else:
                 done = _loop(builder, done, count, UNROLL, step)
 
             def rest(index: Any, _: Any) -> Sequence[Value]:
-                step(index, spread.mask_below(builder.sub(count, index)))
+                step([index], spread.mask_below(builder.sub(count, index)))
                 return []
 
             loop(builder, done, count, WORD(LANES), rest)
@@ -149,17 +160,20 @@ def _emitted(formula: Callable[..., Any], inputs: Sequence[str], output: str) ->
     return run
 
 
+def _bit(builder: Any, word: Any, place: int) -> Any:
+    return builder.trunc(builder.lshr(word, WORD(place)), BIT)
+
+
 def _loop(
-    builder: Any, start: Any, count: Any, unroll: int, step: Callable[[Any, Any], None]
+    builder: Any, start: Any, count: Any, unroll: int, step: Callable[[Sequence[Any], Any], None]
 ) -> Any:
-    """`step(index, None)` over whole turns of `unroll` vectors; where they end."""
+    """`step(places, None)` over whole turns of `unroll` vectors; where they end."""
     turn = WORD(unroll * LANES)
     whole = builder.mul(builder.sdiv(builder.sub(count, start), turn), turn)
     whole = builder.add(start, whole)
 
     def several(index: Any, _: Any) -> Sequence[Value]:
-        for i in range(unroll):
-            step(builder.add(index, WORD(i * LANES)), None)
+        step([builder.add(index, WORD(i * LANES)) for i in range(unroll)], None)
         return []
 
     loop(builder, start, whole, turn, several)

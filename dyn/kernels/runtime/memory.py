@@ -24,6 +24,9 @@ LARGE = 64 * 1024
 SMALL = LARGE // 32
 """Elements that are less than LARGE bytes, whatever their dtype."""
 ALIGNMENT = 64
+FAR = 32 << 20
+"""Bytes of a result that no cache keeps until it is read: it is written past the cache, which saves
+reading what it replaces."""
 
 _BYTE = np.dtype(np.uint8)
 

@@ -23,12 +23,13 @@ from numba import types
 from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.arrays import DATA
 from dyn.kernels.runtime.jit import instance
+from dyn.kernels.runtime.memory import FAR
 from dyn.kernels.vector.simd import F64, WORD, Emitter, Value, choose, fma, intrinsic, loop, total
 from dyn.kernels.vector.value import branch
 
 GRAIN = 16384
 """Elements worth a chunk."""
-FAR = 8.0
+AWAY = 8.0
 """How many variances the square of a distance from the mean is that costs too many digits."""
 
 
@@ -39,13 +40,15 @@ class Row:
         emit: writes vectors of the kernel's element type.
         count: elements of the row, an LLVM integer.
         sums: address of this chunk's partial result.
+        far: whether whole arrays of rows are more than a cache keeps, an LLVM truth value.
     """
 
-    def __init__(self, emit: Emitter, count: Any, params: Any, sums: Any, at: list[Any]):
+    def __init__(self, emit: Emitter, count: Any, params: Any, sums: Any, far: Any, at: list[Any]):
         self.emit = emit
         self.count = count
         self.params = params
         self.sums = sums
+        self.far = far
         self.at = at
 
     def address(self, array: int, offset: Any) -> Any:
@@ -59,6 +62,13 @@ class Row:
     def store(self, value: Value, array: int, offset: Any, mask: Any = None) -> None:
         """Store a vector into an array's row."""
         self.emit.store(value, self.address(array, offset), mask)
+
+    def finish(self, value: Value, array: int, offset: Any, mask: Any = None) -> None:
+        """Store a vector of a result, which this row does not read again."""
+        builder = self.emit.builder
+        shift = builder.and_(self.at[array], WORD(self.emit.bytes - 1))
+        aside = builder.and_(self.far, builder.icmp_signed("==", shift, WORD(0)))
+        self.emit.store(value, self.address(array, offset), mask, aside)
 
     def number(self, array: int, place: int = 0) -> Value:
         """One of the numbers of an array that has but a few per row."""
@@ -110,7 +120,7 @@ class Row:
             plain, squares = self.scan(gather, [self.zero(), self.zero()])
             away = total(*plain) / n
             variance = total(*squares) / n - away * away
-            far = away * away > variance * FAR
+            far = away * away > variance * AWAY
             return [middle + away, choose(variance < 0, 0, variance), far]
 
         mean, variance, far = around(self.number(array))
@@ -147,6 +157,8 @@ def _emitted(element: Any, write: Callable[[Row], None], arrays: int, sums: bool
             firsts = [word_at(builder, word_at(builder, args, k), DATA) for k in range(given)]
             moves = [word_at(builder, args, steps + k) for k in range(given)]
             length, own = word_at(builder, args, count), builder.add(args, WORD(8 * params))
+            whole = builder.mul(builder.mul(word_at(builder, args, rows), length), WORD(emit.size))
+            far = builder.icmp_signed(">=", whole, WORD(FAR))
             part = None
             if sums:
                 part = builder.add(firsts.pop(), builder.mul(chunk, moves.pop()))
@@ -156,7 +168,7 @@ def _emitted(element: Any, write: Callable[[Row], None], arrays: int, sums: bool
                     builder.add(first, builder.mul(index, step))
                     for first, step in zip(firsts, moves, strict=True)
                 ]
-                write(Row(emit, length, own, part, at))
+                write(Row(emit, length, own, part, far, at))
                 return []
 
             loop(builder, start, stop, WORD(1), turn)

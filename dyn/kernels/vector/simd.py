@@ -233,18 +233,24 @@ class Emitter:
             value = call_llvm(self.builder, name, self.vector, [pointer, *rest])
         return Value(self.builder, value)
 
-    def store(self, value: Value, address: Any, mask: Any = None, aside: bool = False) -> None:
+    def store(self, value: Value, address: Any, mask: Any = None, aside: Any = None) -> None:
         """Store a vector, or those of its lanes where the mask is on.
 
-        `aside`, the whole vector goes past the cache to an address that is a multiple of its size.
+        Where `aside`, an LLVM truth value, holds, a whole vector goes past the cache, and its
+        address is a multiple of its size. The atomic operation that ends a chunk waits for it.
         """
         pointer = self.pointer(address, self.vector)
-        if mask is None:
-            written = self.builder.store(value.value, pointer)
-            written.align = self.bytes if aside else self.size
-            if aside:
-                mark = self.builder.module.add_metadata([INT32(1)])
-                written.set_metadata("nontemporal", mark)
+        if mask is None and aside is not None:
+            with self.builder.if_else(aside) as (past, near):
+                with past:
+                    written = self.builder.store(value.value, pointer)
+                    written.align = self.bytes
+                    mark = self.builder.module.add_metadata([INT32(1)])
+                    written.set_metadata("nontemporal", mark)
+                with near:
+                    self.store(value, address)
+        elif mask is None:
+            self.builder.store(value.value, pointer).align = self.size
         elif PIECES and isinstance(mask, Below) and self.lanes > 1:
             self._store_first(value, address, mask.count)
         else:
