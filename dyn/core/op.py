@@ -39,6 +39,8 @@ class Rule(NamedTuple):
     """The same rule on arrays: `Op.fused_vjp`."""
     fused_needs: tuple[str, ...] = ()
     """Those of the needs that it asks for."""
+    sparse: bool = False
+    """Whether `g` has None, not zeros, for those of several outputs that no gradient reached."""
 
 
 class Op:
@@ -173,15 +175,19 @@ class Op:
         return (*[v if v.__class__ in _PLAIN else freeze(v) for v in attrs.values()],)
 
     def vjp(
-        self, *names: str, only: Mapping[str, str] = MappingProxyType({})
+        self,
+        *names: str,
+        only: Mapping[str, str] = MappingProxyType({}),
+        sparse: bool = False,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register the gradient with respect to the inputs `names`.
 
         The rule is called as `rule(g, **needs)` with Tensors and is made of ops. `g` is the
-        gradient of the public output (a list of them if there are several, None for integers). For
-        one name it returns that gradient, for several names a tuple; for a variadic input a list.
-        None means zero. Broadcast gradients are summed to the input's shape by the engine. A rule
-        for several names may ask for `wanted`, the names whose gradients will be used, and say with
+        gradient of the public output (a list of them if there are several: None for integers, and
+        if `sparse` for those that no gradient reached, which are zeros otherwise). For one name it
+        returns that gradient, for several names a tuple; for a variadic input a list. None means
+        zero. Broadcast gradients are summed to the input's shape by the engine. A rule for several
+        names may ask for `wanted`, the names whose gradients will be used, and say with
         `only={"x": "w"}` that it needs x for the gradient of w alone: else x is None. A rule that
         makes its gradient from a private output asks for `g_<output>` as well: what reached
         that output when the gradient itself was differentiated, or None; `g` may be None then.
@@ -197,7 +203,7 @@ class Op:
                 if name not in known:
                     raise TypeError(f"op {self.name} has no {name!r}; it has {sorted(known)}")
             function.__name__ = function.__qualname__ = f"{self.name}.vjp[{', '.join(names)}]"
-            rule = Rule(function, names, needs, only)
+            rule = Rule(function, names, needs, only, sparse=sparse)
             for name in names:
                 if name in self.rules:
                     raise TypeError(f"op {self.name} has two gradient rules for {name!r}")

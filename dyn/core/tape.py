@@ -43,6 +43,8 @@ class Step(NamedTuple):
     """The same rule on arrays (`Op.fused_vjp`), if there is one."""
     fused_needs: tuple[tuple[str, int, Any], ...] = ()
     """Those of the needs that `fused` asks for."""
+    sparse: bool = False
+    """See `Rule`."""
 
 
 class TapePlan(NamedTuple):
@@ -108,7 +110,7 @@ def _make_plan(op: Op, wanted: int, count: int) -> TapePlan:
     for needs, (rule, targets) in zip(needed, by_rule.values(), strict=True):
         placed = tuple(_with_place(need, kept, made) for need in needs)
         fused = tuple(need for need in placed if need[0] in rule.fused_needs)
-        steps.append(Step(rule.function, placed, tuple(targets), rule.fused, fused))
+        steps.append(Step(rule.function, placed, tuple(targets), rule.fused, fused, rule.sparse))
     return TapePlan(kept, made, _picker(kept), tuple(steps), missing)
 
 

@@ -133,19 +133,14 @@ class Walk:
                 f"{node.op.name} has no gradient with respect to {plan.missing}; "
                 "detach() that input if none is wanted"
             )
-        if node.outputs is None:
-            g = grads[0]
-        else:
-            g = [
-                _zeros(*node.outputs[i]) if x is None and is_inexact(node.outputs[i][1]) else x
-                for i, x in enumerate(grads[: node.op.public])
-            ]
+        several = node.outputs is not None
         edges, key = node.edges, node.key
         for step in plan.steps:
             if self.alive is not None and not any(
                 edges[position][0] in self.alive for position, _ in step.targets
             ):
                 continue
+            g = _reached(node, grads, step.sparse) if several else grads[0]
             if g is None and not any(kind == G_OUT for _, kind, _ in step.needs):
                 # Only a private output was reached, and this rule does not depend on it.
                 continue
@@ -176,6 +171,12 @@ class Walk:
             for i, edge in enumerate(node.edges)
         )
 
+    def of_use(self, node: GradNode, names: frozenset[str]) -> frozenset[str]:
+        """Those of the inputs that want gradients whose gradients lead to what is asked for."""
+        if self.alive is None:
+            return names
+        return frozenset(name for name in names if self.wants(node, name))
+
     def arguments(self, node: GradNode, step: Step, grads: list[Any]) -> dict[str, Any]:
         """The keyword arguments a rule asks for by name."""
         found: dict[str, Any] = {}
@@ -194,7 +195,7 @@ class Walk:
             elif kind == G_OUT:
                 found[name] = grads[at]
             elif kind == WANTED:
-                found[name] = at
+                found[name] = self.of_use(node, at)
             else:
                 found[name] = [node.key[2 * i + 1] for i in at]
         return found
@@ -211,7 +212,7 @@ class Walk:
             elif kind == KEPT_OUT:
                 needs[name] = node.kept_out[at[0]]
             else:
-                needs[name] = node.key[2 * at + 1] if kind == SHAPE else at
+                needs[name] = node.key[2 * at + 1] if kind == SHAPE else self.of_use(node, at)
         several = node.outputs is not None
         arrays = [None if x is None else x._read() for x in g] if several else g._read()
         made = quietly(step.fused, arrays, **needs)
@@ -246,6 +247,18 @@ def _retain(node: GradNode, before: list[np.ndarray | None] | None, grads: list[
         if old is not None and g is not None:
             g = OPS["add"](Tensor._of(old), Tensor._of(g._array))
         node.grads[index] = old if g is None else g._array
+
+
+def _reached(node: GradNode, grads: list[Any], sparse: bool) -> list[Any]:
+    """The gradients of several public outputs, with zeros for those without, unless `sparse`."""
+    assert node.outputs is not None
+    public = grads[: node.op.public]
+    if sparse:
+        return public
+    return [
+        _zeros(*node.outputs[i]) if x is None and is_inexact(node.outputs[i][1]) else x
+        for i, x in enumerate(public)
+    ]
 
 
 def _zeros(shape: Sequence[Any], dtype: np.dtype) -> Any:

@@ -26,7 +26,7 @@ def differentiate_as(op: Op, formula: Callable[..., Any], *names: str) -> None:
     """
     chosen = names or op.inputs
 
-    def rule(seeds: Any, /, **needs: Any) -> Any:
+    def rule(seeds: Any, /, *, wanted: frozenset[str], **needs: Any) -> Any:
         again = is_grad_enabled()
         with enable_grad():
             inputs = {name: _branch(needs[name]) for name in op.inputs}
@@ -37,26 +37,29 @@ def differentiate_as(op: Op, formula: Callable[..., Any], *names: str) -> None:
                 strict=True,
             )
             reached = [
-                (out, seed) for out, seed in pairs if out is not None and not out.stop_gradient
+                (out, seed)
+                for out, seed in pairs
+                if not (out is None or out.stop_gradient or seed is None)
             ]
-            given = ((n, inputs[n]) for n in chosen)
-            wanted = [n for n, x in given if x is not None and not x.stop_gradient]
+            given = [n for n in chosen if n in wanted and not inputs[n].stop_gradient]
             found = grad(
                 [out for out, _ in reached],
-                [inputs[name] for name in wanted],
+                [inputs[name] for name in given],
                 [seed for _, seed in reached],
                 create_graph=again,
                 allow_unused=True,
             )
-        by_name = dict(zip(wanted, found, strict=True))
+        by_name = dict(zip(given, found, strict=True))
         answer = tuple(by_name.get(name) for name in chosen)
         return answer if len(chosen) > 1 else answer[0]
 
     rule.__name__ = rule.__qualname__ = f"{op.name}.vjp[{', '.join(chosen)}]"
+    # One rule for all of them, which is called once.
+    shared = Rule(rule, tuple(chosen), (*op.inputs, *op.attrs, "wanted"), sparse=True)
     for name in chosen:
         if name in op.rules:
             raise TypeError(f"op {op.name} has two gradient rules for {name!r}")
-        op.rules[name] = Rule(rule, tuple(chosen), (*op.inputs, *op.attrs))
+        op.rules[name] = shared
 
 
 def _branch(x: Tensor | None) -> Tensor | None:

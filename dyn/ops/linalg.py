@@ -14,7 +14,6 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import gemm
 from dyn.kernels.elementwise import binary
-from dyn.ops.composite import differentiate_as
 from dyn.ops.infer import (
     Type,
     broadcast_shapes,
@@ -257,29 +256,24 @@ def _linear_grad(g, w, x=None, *, transpose_w, of):
     return gemm.linear_grad(g, w, x, transposed=transpose_w, wanted=of)
 
 
-def _as_matrix(x: Tensor) -> Tensor:
-    if x.ndim == 2:
-        return x
-    return _reshape(x, shape=(product(x.shape[:-1]), x.shape[-1]))
-
-
-def _linear_grad_of_ops(
-    g: Tensor, w: Tensor, x: Tensor, transpose_w: bool, of: tuple[str, ...]
-) -> tuple[Tensor, ...]:
-    """The same in smaller ops."""
-
-    def one(name: str) -> Tensor:
-        if name == "x":
-            return _matmul(g, w, transpose_y=not transpose_w)
-        if name == "b":
-            return OPS["sum"](g, axes=tuple(range(g.ndim - 1)), keepdims=False)
-        pair = _as_matrix(x), _as_matrix(g)
-        return apply(_matmul, pair[::-1] if transpose_w else pair, (True, False))
-
-    return tuple(one(name) for name in of)
-
-
-differentiate_as(_linear_grad, _linear_grad_of_ops)
+@_linear_grad.vjp("g", "w", "x", sparse=True)
+def _(seeds, *, g, w, x, transpose_w, of, wanted):
+    # Each gradient is linear in both of its factors: its own gradients are those of a linear layer
+    # again, with what reached it in the place of x or w.
+    of_x, of_w, of_b = map(dict(zip(of, seeds, strict=True)).get, "xwb")
+    made: dict[str, Tensor] = {}
+    if "g" in wanted:
+        pairs = [(a, b) for a, b in ((of_x, w), (x, of_w)) if a is not None and b is not None]
+        for a, b in pairs:
+            more = apply(_linear, (a, b, None if made else of_b), (transpose_w,))
+            made["g"] = made["g"] + more if made else more
+        if not pairs:
+            made["g"] = OPS["expand"](of_b, shape=tuple(g.shape))
+    if "w" in wanted and of_x is not None:
+        (made["w"],) = apply(_linear_grad, (g, w, of_x), (transpose_w, ("w",)))
+    if "x" in wanted and of_w is not None:
+        (made["x"],) = apply(_linear_grad, (g, of_w, None), (transpose_w, ("x",)))
+    return made.get("g"), made.get("w"), made.get("x")
 
 
 def linear(
