@@ -5,6 +5,7 @@ The walk itself is `walk.py`.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,11 @@ from dyn.core import observe
 from dyn.core.errors import GradError, ShapeError
 from dyn.core.modes import restore_grad, switch_grad
 from dyn.core.op import OPS
-from dyn.core.tape import GradNode, edge_of
+from dyn.core.tape import edge_of
 from dyn.core.tensor import Tensor
 from dyn.core.walk import MAX_CACHED, Walk, cached_full, of_dtype
+
+_order = operator.attrgetter("order")  # 0 of leaves, which have no edges
 
 
 def backward(
@@ -110,21 +113,23 @@ def grad(
 
 def _leading_to(outputs: Sequence[Tensor], targets: set[Any]) -> set[Any]:
     """All nodes on a path from the outputs to one of the target nodes."""
-    nodes: dict[Any, None] = {}
+    nodes: set[Any] = set()
     stack = [edge_of(out)[0] for out in outputs if not out.stop_gradient]
     while stack:
         node = stack.pop()
-        if node in nodes:
-            continue
-        nodes[node] = None
-        if isinstance(node, GradNode):
-            stack.extend(edge[0] for edge in node.edges if edge is not None)
+        if node not in nodes:
+            nodes.add(node)
+            if node.order:
+                stack += [edge[0] for edge in node.edges if edge is not None]
     alive: set[Any] = set()
-    for node in sorted(nodes, key=lambda n: n.order):
-        if node in targets or (
-            isinstance(node, GradNode) and any(e is not None and e[0] in alive for e in node.edges)
-        ):
+    for node in sorted(nodes, key=_order):
+        if node in targets:
             alive.add(node)
+        elif node.order:
+            for edge in node.edges:
+                if edge is not None and edge[0] in alive:
+                    alive.add(node)
+                    break
     return alive
 
 

@@ -136,18 +136,21 @@ class Walk:
         several = node.outputs is not None
         edges, key = node.edges, node.key
         for step in plan.steps:
-            if self.alive is not None and not any(
-                edges[position][0] in self.alive for position, _ in step.targets
-            ):
-                continue
+            wanted = None
+            if self.alive is not None:
+                used = [i for i, _ in step.targets if edges[i][0] in self.alive]
+                if not used:
+                    continue
+                if len(used) < len(step.targets):
+                    wanted = frozenset(map(node.op.input_name, used))
             g = _reached(node, grads, step.sparse) if several else grads[0]
             if g is None and not any(kind == G_OUT for _, kind, _ in step.needs):
                 # Only a private output was reached, and this rule does not depend on it.
                 continue
             if step.fused is not None and self.quiet:
-                made = self.fused(node, step, g)
+                made = self.fused(node, step, g, wanted)
             else:
-                made = step.function(g, **self.arguments(node, step, grads))
+                made = step.function(g, **self.arguments(node, step, grads, wanted))
             for position, pick in step.targets:
                 gx = made if pick is None else made[pick]
                 if gx is not None:
@@ -171,14 +174,14 @@ class Walk:
             for i, edge in enumerate(node.edges)
         )
 
-    def of_use(self, node: GradNode, names: frozenset[str]) -> frozenset[str]:
-        """Those of the inputs that want gradients whose gradients lead to what is asked for."""
-        if self.alive is None:
-            return names
-        return frozenset(name for name in names if self.wants(node, name))
+    def arguments(
+        self, node: GradNode, step: Step, grads: list[Any], wanted: frozenset[str] | None
+    ) -> dict[str, Any]:
+        """The keyword arguments a rule asks for by name.
 
-    def arguments(self, node: GradNode, step: Step, grads: list[Any]) -> dict[str, Any]:
-        """The keyword arguments a rule asks for by name."""
+        Args:
+            wanted: the inputs whose gradients are of use in this walk; None: all that want one.
+        """
         found: dict[str, Any] = {}
         for name, kind, at in step.needs:
             if kind == KEPT_IN:
@@ -195,12 +198,12 @@ class Walk:
             elif kind == G_OUT:
                 found[name] = grads[at]
             elif kind == WANTED:
-                found[name] = self.of_use(node, at)
+                found[name] = at if wanted is None else wanted
             else:
                 found[name] = [node.key[2 * i + 1] for i in at]
         return found
 
-    def fused(self, node: GradNode, step: Step, g: Any) -> Any:
+    def fused(self, node: GradNode, step: Step, g: Any, wanted: frozenset[str] | None) -> Any:
         """What the rule on arrays gives, as Tensors; `Op.fused_vjp` admits no other needs."""
         assert step.fused is not None
         needs: dict[str, Any] = {}
@@ -211,8 +214,10 @@ class Walk:
                 needs[name] = None if at[0] is None else node.kept_in[at[0]]
             elif kind == KEPT_OUT:
                 needs[name] = node.kept_out[at[0]]
+            elif kind == SHAPE:
+                needs[name] = node.key[2 * at + 1]
             else:
-                needs[name] = node.key[2 * at + 1] if kind == SHAPE else self.of_use(node, at)
+                needs[name] = at if wanted is None else wanted
         several = node.outputs is not None
         arrays = [None if x is None else x._read() for x in g] if several else g._read()
         made = quietly(step.fused, arrays, **needs)
