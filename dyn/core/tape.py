@@ -42,7 +42,9 @@ class Step(NamedTuple):
     fused: Callable[..., Any] | None = None
     """The same rule on arrays (`Op.fused_vjp`), if there is one."""
     fused_needs: tuple[tuple[str, int, Any], ...] = ()
-    """Those of the needs that `fused` asks for."""
+    """Those of the needs that `fused` asks for, but for `into`."""
+    adds: bool = False
+    """Whether `fused` asks for `into`."""
     sparse: bool = False
     """See `Rule`."""
 
@@ -110,7 +112,10 @@ def _make_plan(op: Op, wanted: int, count: int) -> TapePlan:
     for needs, (rule, targets) in zip(needed, by_rule.values(), strict=True):
         placed = tuple(_with_place(need, kept, made) for need in needs)
         fused = tuple(need for need in placed if need[0] in rule.fused_needs)
-        steps.append(Step(rule.function, placed, tuple(targets), rule.fused, fused, rule.sparse))
+        adds = "into" in rule.fused_needs
+        steps.append(
+            Step(rule.function, placed, tuple(targets), rule.fused, fused, adds, rule.sparse)
+        )
     return TapePlan(kept, made, _picker(kept), tuple(steps), missing)
 
 

@@ -55,6 +55,7 @@ class Walk:
         found: gradient by edge of those `targets` that were reached.
         pending: by node, the sum of what has arrived at each of its outputs so far, or None.
         heap: (-order, node) of the pending nodes other than leaves.
+        own: the edges of which what has arrived is an array that nobody else refers to.
         watched: whether there are observers, for which sizes are symbols.
         quiet: whether rules on arrays may be called: nobody records or watches the walk.
     """
@@ -73,6 +74,7 @@ class Walk:
         self.found: dict[Any, Any] = {}
         self.pending: dict[Any, list[Any]] = {}
         self.heap: list[tuple[int, Any]] = []
+        self.own: set[Any] = set()
         self.watched = bool(observe.current())
         self.quiet = not (create_graph or self.watched)
 
@@ -218,9 +220,19 @@ class Walk:
                 needs[name] = node.key[2 * at + 1]
             else:
                 needs[name] = at if wanted is None else wanted
+        into = edge = None
+        if step.adds:
+            edge = node.edges[step.targets[0][0]]
+            if edge in self.own:
+                into = self.pending[edge[0]][edge[1]]._array
+            needs["into"] = into
         several = node.outputs is not None
         arrays = [None if x is None else x._read() for x in g] if several else g._read()
         made = quietly(step.fused, arrays, **needs)
+        if step.adds:
+            if made is into:
+                return None
+            self.own.add(edge)  # also if it is added to what has arrived: that is a new array, too
         if made.__class__ is tuple:
             return [None if array is None else Tensor._of(array) for array in made]
         return None if made is None else Tensor._of(made)

@@ -29,13 +29,21 @@ def embedding(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def embedding_grad(
-    g: np.ndarray, x: np.ndarray, *, rows: int, padding_idx: int | None
+    g: np.ndarray,
+    x: np.ndarray,
+    *,
+    rows: int,
+    padding_idx: int | None,
+    into: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Zeros [rows, width] with the rows of g added where x says; `padding_idx` gets nothing."""
-    width = g.shape[-1]
-    out = filled((rows, width), 0, g.dtype)
+    """`into`, or zeros [rows, width], with the rows of g added where x says.
+
+    The row `padding_idx` gets nothing.
+    """
+    out = filled((rows, g.shape[-1]), 0, g.dtype) if into is None else into
+    padding = None if padding_idx is None else out[padding_idx].copy()
     index = np.ascontiguousarray(x, np.int64).reshape(-1)
     add_rows(out, index, contiguous(g), 1, rows)
-    if padding_idx is not None:
-        out[padding_idx] = 0
+    if padding is not None:
+        out[padding_idx] = padding
     return out

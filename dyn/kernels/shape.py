@@ -15,6 +15,7 @@ import numpy as np
 
 from dyn.kernels import pads
 from dyn.kernels.copy import SMALL, contiguous, place
+from dyn.kernels.elementwise.apply import UFUNC_SIZE, binary
 from dyn.kernels.layout import is_channels_last
 from dyn.kernels.lending import owned
 from dyn.kernels.runtime.memory import empty
@@ -172,6 +173,16 @@ def spread(g: np.ndarray, index: tuple[Any, ...], shape: tuple[int, ...]) -> np.
     out = empty(shape, g.dtype, _order(source))
     place(out, source, (*low, *[0] * len(rest)), 0)
     return out
+
+
+def add_at(into: np.ndarray, index: tuple[Any, ...], g: np.ndarray) -> np.ndarray:
+    """`into` with `g` added where the basic index selects."""
+    region = into[(*index, ...)]
+    if g.size < UFUNC_SIZE:
+        np.add(region, g, out=region)
+    else:
+        place(region, binary("add", region, g))
+    return into
 
 
 _BUFFERED = frozenset("biufc")

@@ -41,10 +41,10 @@ def differentiate_as(op: Op, formula: Callable[..., Any], *names: str) -> None:
                 for out, seed in pairs
                 if not (out is None or out.stop_gradient or seed is None)
             ]
-            given = [n for n in chosen if n in wanted and not inputs[n].stop_gradient]
+            given = {n: x for n in chosen if (x := inputs[n]) is not None and n in wanted}
             found = grad(
                 [out for out, _ in reached],
-                [inputs[name] for name in given],
+                list(given.values()),
                 [seed for _, seed in reached],
                 create_graph=again,
                 allow_unused=True,

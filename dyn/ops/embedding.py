@@ -44,8 +44,11 @@ def _embedding_grad(g, x, *, shape, padding_idx):
 
 
 @_embedding.fused_vjp("weight")
-def _(g, *, x, weight_shape, padding_idx):
-    return kernels.embedding_grad(g, x, rows=weight_shape[0], padding_idx=padding_idx)
+def _(g, *, x, weight_shape, padding_idx, into):
+    if into is not None and not into.flags.c_contiguous:
+        into = None
+    rows = weight_shape[0]
+    return kernels.embedding_grad(g, x, rows=rows, padding_idx=padding_idx, into=into)
 
 
 @_embedding_grad.vjp("g")

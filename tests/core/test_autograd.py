@@ -8,7 +8,7 @@ import pytest
 
 import dyn.ops
 from dyn import nn
-from dyn.core import autograd
+from dyn.core import autograd, observe
 from dyn.core.errors import GradError, ShapeError
 from dyn.core.modes import enable_grad, no_grad
 from dyn.core.op import OPS
@@ -83,6 +83,46 @@ def test_grad_leaves_leaves_alone_and_prunes():
     with pytest.raises(GradError, match="allow_unused"):
         autograd.grad(x * 2.0, w)
     assert autograd.grad(x * 2.0, w, allow_unused=True) == [None]
+
+
+class Listing(observe.Observer):
+    """The names of the ops that ran, with how many results each has."""
+
+    def __init__(self):
+        self.ran = []
+
+    def on_op(self, op, inputs, attrs, outputs):
+        self.ran.append((op.name, len(outputs)))
+
+
+def test_only_gradients_of_use_are_computed():
+    x, w, b = leaf([1.0, 2.0]), leaf([3.0], [4.0]), leaf(5.0)
+    with observe.observing(Listing()) as first:
+        y = nn.functional.linear(x, w, b)
+        (gx,) = autograd.grad(y, x, create_graph=True)
+    assert gx.tolist() == [[3.0, 4.0]]
+    assert [found for found in first.ran if "grad" in found[0]] == [("linear_grad", 1)]
+    with observe.observing(Listing()) as second:
+        (gw,) = autograd.grad((gx * gx).sum(), w)
+    assert gw.tolist() == [[6.0], [8.0]]
+    assert [found for found in second.ran if found[0].startswith("linear")] == [("linear_grad", 1)]
+    assert "full" not in dict(second.ran)  # zeros for gradients that nothing reached
+
+
+def test_parts_of_a_tensor_add_up_in_one_array():
+    x, table = leaf(*np.arange(6.0).reshape(3, 2)), leaf(*np.ones((4, 2)))
+    seen = []
+    x.register_hook(lambda g: seen.append(g.tolist()))
+    words, embedding = Tensor(np.array([1, 3])), nn.functional.embedding
+    loss = sum((x[i] * x[i]).sum() for i in range(3)) + x[:, 1:].sum() + x[::-1].sum() * 3
+    loss = loss + sum(embedding(words, table, padding_idx=p).sum() for p in (None, 3, 1))
+    loss = loss + (table[1:3] * 5).sum() + (x @ table.T).sum() + (x + 1).sum()
+    loss.backward()
+    of_x = 2 * x.numpy() + [[0, 1]] + 3 + 4 + 1
+    np.testing.assert_allclose(x.grad.numpy(), of_x)
+    np.testing.assert_allclose(seen, [of_x])
+    column = x.numpy().sum(axis=0)
+    np.testing.assert_allclose(table.grad.numpy(), [column, column + 2 + 5, column + 5, column + 2])
 
 
 def test_walking_a_freed_graph_twice_says_what_to_do():
