@@ -6,12 +6,12 @@ Usage: NETWORKS_LIBRARY=torch python -m benchmarks.networks.worker SECONDS NETWO
 import json
 import sys
 
-from benchmarks.networks import sequences, tables, vision
+from benchmarks.networks import science, sequences, tables, vision
 from benchmarks.networks.library import torch
 from benchmarks.networks.work import WORKS
 from benchmarks.worker import measure
 
-MODULES = (vision, sequences, tables)
+MODULES = (vision, sequences, tables, science)
 
 
 def main(seconds, names):
