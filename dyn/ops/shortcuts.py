@@ -121,8 +121,9 @@ def _matmul(x: Type, y: Type, *, transpose_x: bool, transpose_y: bool) -> Run | 
 
 def _linear(x: Type, w: Type, b: Type | None, *, transpose_w: bool) -> Run | None:
     general = partial(OPS["linear"].kernel, transpose_w=transpose_w)
+    biased = b is not None
     return gemm.bound(
-        x.shape, w.shape, x.dtype, general, transpose_b=transpose_w, biased=b is not None
+        x.shape, w.shape, x.dtype, general, transpose_b=transpose_w, biased=biased, weight=True
     )
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dyn
+from dyn import nn
 from dyn.kernels import gemm
+from dyn.kernels.gemm import weights
 from dyn.kernels.gemm.bound import MAX_LAYOUTS
-from dyn.kernels.runtime import memory
+from dyn.kernels.runtime import memory, threads
 
 OTHERWISE = "the general way"
 
@@ -138,3 +143,54 @@ def test_a_maker_makes_what_empty_makes(shape):
     made, wanted = memory.maker(shape, np.dtype("f4"))(), memory.empty(shape, np.dtype("f4"))
     assert (made.shape, made.dtype, made.strides) == (wanted.shape, wanted.dtype, wanted.strides)
     assert isinstance(made.base, memory.Lease) == isinstance(wanted.base, memory.Lease)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("layout", ["C", "last axes swapped", "rows apart"])
+@pytest.mark.parametrize("m, k, n", [(2, 70, 130), (7, 1030, 521), (31, 515, 64), (250, 33, 700)])
+def test_a_weight_that_is_asked_for_again_is_packed_once(m, k, n, layout, dtype, monkeypatch):
+    monkeypatch.setattr(weights, "LEAST", 0)
+    weights.ready_kept.cache_clear()
+    rng, packed = np.random.default_rng(0), []
+    pack = weights._packed
+    monkeypatch.setattr(weights, "_packed", lambda *args: packed.append(1) or pack(*args))
+    x, w = (rng.standard_normal(shape).astype(dtype) for shape in ((3, m, k), (k, n)))
+    w, bias, before = (
+        laid(w, layout),
+        rng.standard_normal(n).astype(dtype),
+        threads.get_num_threads(),
+    )
+    tolerance = 1e-4 if dtype == "f4" else 1e-11
+    for rows in (x[0], x[1], x[2], x):
+        run = gemm.bound(rows.shape, w.shape, w.dtype, OTHERWISE, biased=True, weight=True)
+        found = []
+        for count in (1, 2, 4):
+            threads.set_num_threads(count)
+            found.append(run(rows, w, bias))
+        threads.set_num_threads(before)
+        wanted = rows.astype("f8") @ w.astype("f8") + bias
+        np.testing.assert_allclose(found[0], wanted, rtol=tolerance, atol=tolerance * k)
+        if rows is not x[0]:  # there the first is the product that packs as it goes
+            np.testing.assert_array_equal(found[0], found[1])
+        np.testing.assert_array_equal(found[1], found[2])
+    assert len(packed) == 1
+
+
+def test_a_weight_that_was_written_to_is_packed_anew():
+    layer, x = nn.Linear(600, 600), dyn.ones([4, 600])
+    for number in (1.0, 2.0, 3.0):
+        with dyn.no_grad():
+            layer.weight.fill_(number)
+            layer.weight[0] = 0.0
+            for _ in range(3):
+                assert layer(x)[0, 0].item() == 599 * number + layer.bias[0].item()
+
+
+def test_what_is_packed_of_a_weight_ends_with_it():
+    layer, x = nn.Linear(600, 600), dyn.ones([4, 600])
+    for _ in range(3):
+        layer(x)
+    held = memory.memory_info()["live_bytes"]
+    del layer
+    gc.collect()
+    assert memory.memory_info()["live_bytes"] <= held - 600 * 600 * 4

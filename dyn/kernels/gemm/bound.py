@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dyn.kernels.elementwise import bound_pair, kernel_size
-from dyn.kernels.gemm.product import NONE, Ready, ready_batch, ready_matrices
+from dyn.kernels.gemm.product import NONE, Layout, Ready, ready_batch, ready_matrices
 from dyn.kernels.gemm.thin import ready_vector
+from dyn.kernels.gemm.weights import panels_of, ready_kept
 from dyn.kernels.runtime import memory
 
 MAX_LAYOUTS = 16
@@ -62,16 +63,27 @@ class _Case(NamedTuple):
 
     def prepare(self, a: np.ndarray, b: np.ndarray) -> Ready | None:
         """What runs for operands with the strides of these; None if they must be copied first."""
-        left, right = self.matrices(a, b)
-        if not np.may_share_memory(left, a):
-            return None  # the rows of a do not follow one another
-        layouts = (left.shape, left.strides), (right.shape, right.strides)
+        layouts = self.layouts(a, b)
+        if layouts is None:
+            return None
         if self.tall:
             found = ready_matrices(*layouts, self.biased, 0, self.dtype)
         else:
             steps = np.empty(self.shape, self.dtype).strides
             found = ready_batch(*layouts, (self.shape, steps))
         return None if found.launch is None else found
+
+    def prepare_kept(self, a: np.ndarray, b: np.ndarray) -> Ready | None:
+        """What runs with the panels of b, a weight; None if they are not worth to be kept."""
+        layouts = self.layouts(a, b)
+        return None if layouts is None else ready_kept(*layouts, self.biased)
+
+    def layouts(self, a: np.ndarray, b: np.ndarray) -> tuple[Layout, Layout] | None:
+        """Shapes and strides of `matrices`; None if the rows of a do not follow one another."""
+        left, right = self.matrices(a, b)
+        if not np.may_share_memory(left, a):
+            return None
+        return (left.shape, left.strides), (right.shape, right.strides)
 
 
 def bound(
@@ -83,6 +95,7 @@ def bound(
     transpose_a: bool = False,
     transpose_b: bool = False,
     biased: bool = False,
+    weight: bool = False,
 ) -> Run | None:
     """A product of arrays of these shapes, to be called with both and the bias, if there is one.
 
@@ -92,6 +105,7 @@ def bound(
         otherwise: what does the same for operands of any strides.
         transpose_a, transpose_b: the operand is (..., k, m), or (..., n, k).
         biased: a bias (n,) is added; b is a matrix then.
+        weight: b is a matrix that may be asked for again; its panels are kept then.
 
     Returns:
         None for products that are left to `otherwise` whatever their strides.
@@ -115,26 +129,34 @@ def bound(
         return _times_row(case, otherwise)
     if not tall and rows in ((), (1,)):
         return None
-    return _times_matrix(case, len(a) == len(b) == 2, otherwise)
+    return _times_matrix(case, len(a) == len(b) == 2, weight, otherwise)
 
 
-def _times_matrix(case: _Case, flat: bool, otherwise: Run) -> Run:
+def _times_matrix(case: _Case, flat: bool, weight: bool, otherwise: Run) -> Run:
     """The product of matrices or of batches of them."""
     plain = flat and not (case.transpose_a or case.transpose_b)
     deep = case.tall and len(case.shape) > 2
     make, wide, step = memory.maker(case.shape, case.dtype), (-1, case.shape[-1]), case.step
-    known: dict[Any, tuple[Any, Run | None, np.ndarray]] = {}
+    known: dict[Any, tuple[Any, Run | None, np.ndarray, Any]] = {}
+
+    def with_memory(found: Ready) -> tuple[Any, Run | None]:
+        bytes_ = found.scratch
+        return found.launch, memory.maker((bytes_,), np.dtype(np.uint8)) if bytes_ else None
 
     def prepared(x: np.ndarray, y: np.ndarray) -> Any:
         found = case.prepare(x, y) if len(known) < MAX_LAYOUTS else None
         if found is None:
-            return None, None, NONE
-        scratch = memory.maker((found.scratch,), np.dtype(np.uint8)) if found.scratch else None
-        known[x.strides, y.strides] = kept = found.launch, scratch, found.table
-        return kept
+            return None, None, NONE, None
+        again = case.prepare_kept(x, y) if weight else None
+        later = None if again is None else with_memory(again)
+        known[x.strides, y.strides] = ready = *with_memory(found), found.table, later
+        return ready
 
     def run(x: np.ndarray, y: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-        launch, scratch, table = known.get((x.strides, y.strides)) or prepared(x, y)
+        launch, scratch, table, later = known.get((x.strides, y.strides)) or prepared(x, y)
+        if later is not None and (panels := panels_of(y, case.transpose_b)) is not None:
+            launch, scratch = later
+            table = panels
         if launch is None or (bias is not None and bias.strides != step):
             return otherwise(x, y) if bias is None else otherwise(x, y, bias)
         out = make()

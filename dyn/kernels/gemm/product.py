@@ -130,12 +130,14 @@ def multiply(p):
 
 
 # Words of the tasks: `id`s of arrays, then what follows from shapes and layouts. The table holds
-# the offsets of the matrices of a batch.
+# the offsets of the matrices of a batch, or panels that are kept.
 (
     IN_A, IN_B, IN_C, IN_BIAS, SCRATCH, TABLE, AXIS_A, AXIS_B, AXIS_C, READ_WHOLE, TILE_BYTES,
     SHARED, OWN_BYTES, BIASED, KIND, BY_ROWS, COUNT, MULTIPLY, TILES,
 ) = range(19)  # fmt: skip
 ARRAYS = AXIS_A
+KEPT = -1
+"""Stands in the place of SHARED where the table is the panels of all of B."""
 
 
 @kernel(forceinline=True)
@@ -145,7 +147,10 @@ def _describe(p, args, chunk):
     rows, inner, c_rows = argument(args, AXIS_A), argument(args, AXIS_B), argument(args, AXIS_C)
     shared, tile = argument(args, SHARED), argument(args, TILE_BYTES)
     scratch = data(argument(args, SCRATCH))
-    memory = scratch + shared + chunk * argument(args, OWN_BYTES)
+    memory = scratch + max(shared, 0) + chunk * argument(args, OWN_BYTES)
+    panels = scratch if shared > 0 else memory + tile
+    if shared == KEPT:
+        panels = data(argument(args, TABLE))
     put_word(p, M, size(c, c_rows))
     put_word(p, N, size(c, c_rows + 1))
     put_word(p, K, size(a, rows + 1))
@@ -162,14 +167,14 @@ def _describe(p, args, chunk):
     put_word(p, FLAGS, argument(args, KIND))
     put_word(p, WHOLE, argument(args, READ_WHOLE))
     put_word(p, PACKED_A, memory if tile else 0)
-    put_word(p, PACKED_B, scratch if shared else memory + tile)
+    put_word(p, PACKED_B, panels)
     put_word(p, OWN, 0 if shared else 1)
     for i in range(CODES):
         put_word(p, TALL + i, argument(args, TILES + i))
 
 
 @task
-def _pack_part(args, chunk, chunks):
+def pack_part(args, chunk, chunks):
     """A share of the packing."""
     own = room()
     _describe(own, args, 0)
@@ -182,7 +187,7 @@ def _pack_part(args, chunk, chunks):
 
 
 @task
-def _part(args, chunk, chunks):
+def part(args, chunk, chunks):
     """Some rows or columns of a product, once its operands are packed."""
     own = room()
     _describe(own, args, chunk)
@@ -203,6 +208,9 @@ def _part(args, chunk, chunks):
         if argument(own, BIAS):
             put_word(own, BIAS, argument(own, BIAS) + first * element)
         put_word(own, WHOLE, max(0, min(whole, last) - first))
+        if argument(args, SHARED) == KEPT:
+            before = first // unit * pitch(argument(own, K)) * PANEL_BYTES
+            put_word(own, PACKED_B, argument(own, PACKED_B) + before)
     call_address(argument(args, MULTIPLY), own)
 
 
@@ -225,7 +233,7 @@ def _batch_part(args, chunk, chunks):
 
 
 @cache
-def _codes(dtype: np.dtype) -> tuple[int, ...]:
+def codes_of(dtype: np.dtype) -> tuple[int, ...]:
     """Addresses of `multiply` and of the microkernels for a dtype, as the words of a product."""
     of_dtype = (
         (tiles.tall_f32, tiles.middle_f32, tiles.low_f32, tiles.column_f32,
@@ -264,13 +272,13 @@ def ready_matrices(a: Layout, b: Layout, biased: bool, flags: int, dtype: np.dty
         return Ready(None, 0, NONE)
     packing = packing_of(m, n, k, element, a_steps, b_steps)
     cut = cut_of(m, n, k, element, packing)
-    stages = [(_part, cut.chunks)]
+    stages = [(part, cut.chunks)]
     if cut.shared:
         packed = cut.shared // element
-        stages.insert(0, (_pack_part, max(1, min(packed // PACK_GRAIN, cut.chunks))))
+        stages.insert(0, (pack_part, max(1, min(packed // PACK_GRAIN, cut.chunks))))
     memory_words = packing.whole, packing.tile, cut.shared, cut.own
     words = (0, 0, 0, *memory_words, int(biased), flags, int(cut.by_rows), 1)
-    launch = Launch(stages, ARRAYS, *words, *_codes(dtype))
+    launch = Launch(stages, ARRAYS, *words, *codes_of(dtype))
     return Ready(launch, cut.shared + cut.chunks * cut.own, NONE)
 
 
@@ -326,7 +334,7 @@ def ready_batch(a: Layout, b: Layout, c: Layout) -> Ready:
     axes = [len(shape) - 2 for shape, _ in (a, b, c)]
     words = (packing.whole, packing.tile, 0, own, 0, 0, 0, count)
     dtype = np.dtype(f"f{element}")
-    launch = Launch([(_batch_part, chunks)], ARRAYS, *axes, *words, *_codes(dtype))
+    launch = Launch([(_batch_part, chunks)], ARRAYS, *axes, *words, *codes_of(dtype))
     return Ready(launch, chunks * own, _offsets(tuple(batch), a, b, c))
 
 

@@ -29,18 +29,25 @@ def _forget(number: int) -> Callable[[weakref.ref[np.ndarray]], None]:
     return clean
 
 
-def derived(owner: np.ndarray, key: Any, make: Callable[[], Any]) -> Any:
-    """`make()`, or what it returned at the second request with the same array and key."""
+def derived(
+    owner: np.ndarray, key: Any, make: Callable[[], Any], once: Callable[[], Any] | None = None
+) -> Any:
+    """`make()`, or what it returned at the second request with the same array and key.
+
+    Args:
+        once: gives the answer to the first request; by default `make`.
+    """
     number = id(owner)
     entry = _SEEN.get(number)
     if entry is None or entry[0]() is not owner:
         _SEEN[number] = (weakref.ref(owner, _forget(number)), {key: None})
-        return make()
+        return (once or make)()
     known = entry[1]
     value = known.get(key)
     if value is None:
-        value = make()
-        known[key] = value if key in known else None
+        again = key in known
+        value = make() if again else (once or make)()
+        known[key] = value if again else None
     return value
 
 
