@@ -7,7 +7,6 @@ float32. Inputs broadcast as in numpy. Nothing here reduces or looks at neighbou
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Collection
 from functools import partial
@@ -21,7 +20,7 @@ from dyn.kernels.elementwise import nest
 from dyn.kernels.elementwise.formulas import FORMULAS, TESTS
 from dyn.kernels.elementwise.gamma import WIDE
 from dyn.kernels.elementwise.gradient_formulas import GRADIENTS
-from dyn.kernels.elementwise.pointwise import FormulaKernel, formula_kernel
+from dyn.kernels.elementwise.pointwise import FormulaKernel, formula_kernel, parameters_of
 from dyn.kernels.elementwise.special import erf
 from dyn.kernels.elementwise.ufuncs import UFUNCS
 from dyn.kernels.vector import half, simd, vmath, vmath_division, vmath_inverse, vmath_steps
@@ -96,14 +95,10 @@ GENERAL |= {name: partial(_in_float64, f) for name, f in WIDE.items()}
 def _compiled() -> dict[str, FormulaKernel]:
     found = {}
     for name, formula in (FORMULAS | GRADIENTS).items():
-        operands = [
-            p
-            for p in inspect.signature(formula).parameters.values()
-            if p.kind is not p.KEYWORD_ONLY
-        ]
-        inputs = ["f4"] * (len(operands) - 1)
+        of_registers = partial(formula, REGISTERS)
+        inputs = ["f4"] * len(parameters_of(of_registers)[0])
         output = "b1" if name in TESTS else "f4"
-        found[name] = formula_kernel(f"{name}_f4", partial(formula, REGISTERS), inputs, output)
+        found[name] = formula_kernel(f"{name}_f4", of_registers, inputs, output)
     return found
 
 
