@@ -31,8 +31,7 @@ def reduce_loss(loss: Tensor, reduction: str) -> Tensor:
     need_reduction(reduction)
     if reduction == "none":
         return loss
-    axes = tuple(range(loss.ndim))
-    return OPS[reduction](loss, axes=axes, keepdims=False)
+    return apply(OPS[reduction], (loss,), ((*range(loss.ndim),), False))
 
 
 # ---- squared error -----------------------------------------------------------------------------

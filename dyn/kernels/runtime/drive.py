@@ -9,7 +9,7 @@ or a rule of its own.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,28 @@ class Launch:
     def __call__(self, *arrays: np.ndarray) -> None:
         """Run over arrays of the shapes and layouts that the launch was made for."""
         self._enter(self._address, threads.pool() if self._shared else 0, id(arrays))
+
+
+def dense(
+    launch: Launch, make: Callable[[], np.ndarray], otherwise: Callable[..., np.ndarray]
+) -> Callable[..., np.ndarray]:
+    """A launch over arrays in C order and what it is to fill, which is made for every call.
+
+    Args:
+        launch: called with all arrays, the result as the last.
+        make: makes the result.
+        otherwise: what does the same for arrays in another order.
+    """
+
+    def run(*arrays: np.ndarray) -> np.ndarray:
+        for x in arrays:
+            if not x.flags.c_contiguous:
+                return otherwise(*arrays)
+        out = make()
+        launch(*arrays, out)
+        return out
+
+    return run
 
 
 @kernel(warm=[ENTRY])
