@@ -18,7 +18,16 @@ from dyn.ops.cross_entropy import (
     negative_log_likelihood,
     softmax_cross_entropy,
 )
-from dyn.ops.infer import Type, axis_of, need_float, need_same_dtype, product, same_size, show
+from dyn.ops.infer import (
+    Type,
+    axis_of,
+    broadcast_shapes,
+    need_float,
+    need_same_dtype,
+    product,
+    same_size,
+    show,
+)
 from dyn.ops.softmax import log_softmax, softmax
 
 
@@ -269,32 +278,50 @@ def l1_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
     return reduce_loss(OPS["abs"](input - label), reduction)
 
 
-def _infer_huber(x: Type, y: Type, *, delta: float) -> Type:
-    return _infer_mse(x, y, reduction="none")
+def infer_elements(*types: Type, reduction: str, **numbers: float) -> Type:
+    """The rule of losses that are a formula of elements which broadcast."""
+    need_float("input", types[0])
+    need_reduction(reduction)
+    shape = broadcast_shapes(*[t.shape for t in types])
+    return Type(shape if reduction == "none" else (), types[0].dtype)
+
+
+def for_each(g: Tensor, reduction: str, *tensors: Tensor) -> Tensor:
+    """The gradient of each element's loss, given that of what `infer_elements` tells of."""
+    if reduction == "none":
+        return g
+    shape = broadcast_shapes(*[tuple(x.shape) for x in tensors])
+    if reduction == "mean":
+        g = g / product(shape)
+    return OPS["expand"](g, shape=shape)
+
+
+def _infer_huber(x: Type, y: Type, *, delta: float, reduction: str) -> Type:
+    return _infer_mse(x, y, reduction=reduction)
 
 
 @op(infer=_infer_huber)
-def _huber(x, y, *, delta):
-    """Huber's error per element. ONNX: Sub, Abs, Min, Mul."""
-    return kernels.huber(x, y, delta)
+def _huber(x, y, *, delta, reduction="none"):
+    """Huber's error, reduced. ONNX: Sub, Abs, Min, Mul, ReduceMean."""
+    return kernels.reduced("huber", (x, y), reduction, delta=delta)
 
 
 @_huber.vjp("x", "y")
-def _(g, *, x, y, delta, wanted):
-    gx = _huber_grad(g, x, y, delta=delta)
+def _(g, *, x, y, delta, reduction, wanted):
+    gx = _huber_grad(for_each(g, reduction, x), x, y, delta=delta)
     return gx, -gx if "y" in wanted else None
 
 
 @_huber.fused_vjp("x", "y")
-def _(g, *, x, y, delta, wanted):
-    gx = kernels.huber_grad(g, x, y, delta)
+def _(g, *, x, y, delta, reduction, wanted):
+    gx = kernels.slope("huber", g, (x, y), reduction, delta=delta)
     return gx, elementwise.unary("neg", gx) if "y" in wanted else None
 
 
 @op(infer=lambda g, x, y, *, delta: g)
 def _huber_grad(g, x, y, *, delta):
     """g * (x - y), the difference brought into [-delta, delta]. ONNX: Sub, Clip, Mul."""
-    return kernels.huber_grad(g, x, y, delta)
+    return elementwise.ternary("huber_grad", g, x, y, delta=delta)
 
 
 @_huber_grad.vjp("g")
@@ -325,7 +352,7 @@ def huber_loss(input: Tensor, label: Tensor, reduction: str = "mean", delta: flo
     if tuple(input.shape) != tuple(label.shape):
         difference = input - label
         input, label = difference, OPS["zeros_like"](difference)
-    return reduce_loss(_huber(input, label, delta=float(delta)), reduction)
+    return apply(_huber, (input, label), (float(delta), reduction))
 
 
 def smooth_l1_loss(

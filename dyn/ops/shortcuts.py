@@ -121,6 +121,16 @@ def _folded(op: Op, x: Type, **attrs: Any) -> Run | None:
     return reduce.bound(op.name, x.shape, axes, general, keepdims=keepdims, correction=correction)
 
 
+def _element_loss(op: Op, *types: Type, reduction: str, **numbers: float) -> Run | None:
+    formula = _as_formula(op, op.name, numbers.values(), types, {**numbers, "reduction": "none"})
+    if formula is None or reduction == "none":
+        return formula
+    shape = types[0].shape
+    attrs = {"axes": (*range(len(shape)),), "keepdims": False}
+    fold = _folded(OPS[reduction], types[0], **attrs)
+    return None if fold is None else lambda *arrays: fold(formula(*arrays))
+
+
 def _softmax(op: Op, *types: Type, axis: int) -> Run | None:
     if any(t.dtype != _F32 for t in types):
         return None
@@ -174,6 +184,8 @@ def _bind() -> None:
             OPS[name].shortcut = partial(rule, OPS[name])
     for name in ["sum", "mean", "max", "min", "prod", "var", "std", "norm"]:
         OPS[name].shortcut = partial(_folded, OPS[name])
+    for name in ["huber", "margin_excess", "margin_ranking", "poisson_nll", "soft_margin"]:
+        OPS[name].shortcut = partial(_element_loss, OPS[name])
     for name in ["softmax", "log_softmax", "softmax_grad", "log_softmax_grad"]:
         OPS[name].shortcut = partial(_softmax, OPS[name])
     OPS["layer_norm"].shortcut = _layer_norm

@@ -9,6 +9,7 @@ import numpy as np
 from dyn.core.autograd import grad
 from dyn.core.op import OPS
 from tests.optable.case import OpCase, array
+from tests.optable.ranking import REDUCTIONS
 
 
 def ref_softmax(x, *, axis):
@@ -72,9 +73,9 @@ def ref_likelihood(
     return reduced(*row_losses(x, label, weight, axis, ignore_index), reduction, nan_of_none)
 
 
-def ref_huber(x, y, *, delta):
+def ref_huber(x, y, *, delta, reduction="none"):
     size = np.abs(x - y)
-    return np.where(size <= delta, size**2 / 2, delta * (size - delta / 2))
+    return REDUCTIONS[reduction](np.where(size <= delta, size**2 / 2, delta * (size - delta / 2)))
 
 
 def ref_mse(x, y, *, reduction):
@@ -228,6 +229,10 @@ ERROR = [
     )
 ] + [
     OpCase("huber", [array("n", 4), array("n", 4)], {"delta": 0.7}, ref_huber),
+    *[
+        OpCase("huber", [array("n", 4)] * 2, {"delta": 0.7, "reduction": how}, ref_huber, note=how)
+        for how in ("sum", "mean")
+    ],
     OpCase(
         "huber_grad",
         [array("n", 4)] * 3,
