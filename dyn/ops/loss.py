@@ -16,6 +16,7 @@ from dyn.kernels import loss as kernels
 from dyn.ops.cross_entropy import (
     need_reduction,
     negative_log_likelihood,
+    soft_cross_entropy,
     softmax_cross_entropy,
 )
 from dyn.ops.infer import (
@@ -229,6 +230,8 @@ def _soft_cross_entropy(
     use_softmax: bool,
 ) -> Tensor:
     """-sum(target * log(p)) over the classes, each row times its mean class weight."""
+    if weight is None and use_softmax and input.shape == target.shape:
+        return apply(soft_cross_entropy, (input, target), (axis, reduction))
     logs = log_softmax(input, axis) if use_softmax else OPS["log"](input)
     loss = -OPS["sum"](target * logs, axes=(axis,), keepdims=True)
     if weight is None:

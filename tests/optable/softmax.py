@@ -73,6 +73,11 @@ def ref_likelihood(
     return reduced(*row_losses(x, label, weight, axis, ignore_index), reduction, nan_of_none)
 
 
+def ref_soft(x, target, *, axis, reduction):
+    logs = ref_log_softmax(x, axis=axis)
+    return REDUCTIONS[reduction](-(target * logs).sum(axis, keepdims=True))
+
+
 def ref_huber(x, y, *, delta, reduction="none"):
     size = np.abs(x - y)
     return REDUCTIONS[reduction](np.where(size <= delta, size**2 / 2, delta * (size - delta / 2)))
@@ -228,6 +233,19 @@ ERROR = [
         ),
     )
 ] + [
+    *(
+        OpCase(
+            "soft_cross_entropy",
+            [array(*shape), array(*shape, low=0.0)],
+            {"axis": axis, "reduction": how},
+            ref_soft,
+            dtypes=("float32", "float64", "float16", "bfloat16"),
+            onnx="LogSoftmax",
+            note=f"{how} {axis} of {len(shape)}",
+        )
+        for how in REDUCTIONS
+        for shape, axis in ((("n", 5), 1), (("n", 4, 3), 1), ((2, "n", 20), 2))
+    ),
     OpCase("huber", [array("n", 4), array("n", 4)], {"delta": 0.7}, ref_huber),
     *[
         OpCase("huber", [array("n", 4)] * 2, {"delta": 0.7, "reduction": how}, ref_huber, note=how)
