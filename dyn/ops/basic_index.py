@@ -120,6 +120,11 @@ def _(g, *, index, x_shape):
     return _getitem_grad(g, index=index, shape=x_shape)
 
 
+@_getitem.fused_vjp("x")
+def _(g, *, index, x_shape):
+    return kernels.spread(g, as_slices(index), x_shape)
+
+
 @_getitem.writes
 def _(base, value, *, index):
     return _setitem(base, value, index=index)
