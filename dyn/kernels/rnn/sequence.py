@@ -109,7 +109,7 @@ def _forward(
     hidden = r.shape[1]
     r = contiguous(r)
     bias, n_bias = _sum_of_biases(mode, b, rb, hidden)
-    flat = _flat(contiguous(x))
+    flat, made = _flat(contiguous(x)), 0
     gates = _product(flat.shape, w.shape, bias is not None)(flat, w, bias)
     gates = gates.reshape(steps, batch, len(w))
     extra = empty((steps, batch, hidden), x.dtype) if mode in ("lstm", "gru") else None
@@ -121,7 +121,7 @@ def _forward(
             own, found, rest = own[:, :two], found[:, :two], found[:, two:]
             extra[0] = rest if n_bias is None else rest + n_bias
         own += found
-        products = []
+        products, made = [], r.size
     elif mode == "gru":
         assert extra is not None
         two = 2 * hidden
@@ -144,7 +144,15 @@ def _forward(
         step.Y: id(y),
         step.Y_ROW: _row_step(y),
     }
-    walk.walk(step.FORWARD[mode], arrays, products, steps, rising=not reverse, gates_first=False)
+    walk.walk(
+        step.FORWARD[mode],
+        arrays,
+        products,
+        steps,
+        rising=not reverse,
+        gates_first=False,
+        made=made,
+    )
     return (gates,) if extra is None else (gates, extra)
 
 
