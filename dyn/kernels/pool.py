@@ -110,7 +110,7 @@ def _launch(plan: _Plan, kernel: Any, samples: int) -> Launch:
     read, written = (samples * channels * math.prod(sizes) for sizes in (plan.sizes, plan.out))
     rows = samples * math.prod(plan.out[:-1]) if written else 0
     chunks = min(rows, chunks_of(max(read, written), GRAIN))
-    return Launch([(kernel, chunks)], 3, plan.words.ctypes.data, samples)
+    return Launch([(kernel, chunks)], 3, plan.words.ctypes.data, samples, holds=plan)
 
 
 def _plan(axes: Sequence[_Axis], channels: int, size: int, by_source: bool, extra: float) -> _Plan:

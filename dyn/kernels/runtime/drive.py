@@ -69,17 +69,21 @@ class Launch:
             `threads.argument`; 0 chunks are nothing to do.
         arrays: how many arrays the launch is called with.
         words: the other parameters.
+        holds: what addresses among the words belong to, which lives as long as the launch.
     """
 
-    __slots__ = ("_address", "_enter", "_plan", "_shared")
+    __slots__ = ("_address", "_enter", "_holds", "_plan", "_shared")
 
-    def __init__(self, stages: Sequence[tuple[Any, int]], arrays: int, *words: int):
+    def __init__(
+        self, stages: Sequence[tuple[Any, int]], arrays: int, *words: int, holds: Any = None
+    ):
         given = (0,) * arrays + words
         if len(given) > ROOM:
             raise ValueError(f"{len(given)} words do not fit into {ROOM}")
         listed = [word for task, chunks in stages for word in (task.address, chunks)]
         self._plan = np.array((len(stages), len(given), *listed, *given), np.int64)
         self._address = self._plan.ctypes.data
+        self._holds = holds
         self._shared = any(chunks > 1 for _, chunks in stages)
         # Called without numba's look at the types of the arguments, which are always the same.
         self._enter = _enter.compile(ENTRY)
