@@ -227,23 +227,23 @@ def _count(tensor: Any) -> Any:
     return math.prod(tensor.shape)
 
 
-def _of_convolution(inputs: Sequence[Any], out: Any) -> int:
+def _of_convolution(inputs: Sequence[Any], out: Any, attrs: Any) -> int:
     w = inputs[1].shape
     return _count(out) * (math.prod(w[1:]) + (inputs[2] is not None if len(inputs) > 2 else 0))
 
 
-def _of_transposed(inputs: Sequence[Any], out: Any) -> int:
+def _of_transposed(inputs: Sequence[Any], out: Any, attrs: Any) -> int:
     bias = _count(out) if len(inputs) > 2 and inputs[2] is not None else 0
     return _count(inputs[0]) * math.prod(inputs[1].shape[1:]) + bias
 
 
-def _of_product(inputs: Sequence[Any], out: Any) -> int:
+def _of_product(inputs: Sequence[Any], out: Any, attrs: Any) -> int:
     return _count(out) * inputs[0].shape[-1]
 
 
-def _of_attention(inputs: Sequence[Any], out: Any) -> int:
+def _of_attention(inputs: Sequence[Any], out: Any, attrs: Any) -> int:
     query, key, value = inputs[:3]
-    pairs = math.prod(query.shape[:-1]) * key.shape[-2]
+    pairs = math.prod(query.shape[:-1]) * key.shape[2 if attrs["heads_first"] else 1]
     return pairs * (query.shape[-1] + value.shape[-1])
 
 
@@ -253,13 +253,13 @@ _WORK: dict[str, Any] = {
     "linear": _of_product,
     "matmul": _of_product,
     "attention": _of_attention,
-    "batch_norm": lambda inputs, out: 2 * _count(out),
-    "batch_norm_infer": lambda inputs, out: 2 * _count(out),
-    "layer_norm": lambda inputs, out: 2 * _count(out),
-    "group_norm": lambda inputs, out: 2 * _count(out),
-    "rms_norm": lambda inputs, out: 2 * _count(out),
-    "avg_pool": lambda inputs, out: _count(out),
-    "adaptive_avg_pool": lambda inputs, out: _count(inputs[0]) + _count(out),
+    "batch_norm": lambda inputs, out, attrs: 2 * _count(out),
+    "batch_norm_infer": lambda inputs, out, attrs: 2 * _count(out),
+    "layer_norm": lambda inputs, out, attrs: 2 * _count(out),
+    "group_norm": lambda inputs, out, attrs: 2 * _count(out),
+    "rms_norm": lambda inputs, out, attrs: 2 * _count(out),
+    "avg_pool": lambda inputs, out, attrs: _count(out),
+    "adaptive_avg_pool": lambda inputs, out, attrs: _count(inputs[0]) + _count(out),
 }
 """Multiply-adds by op; element-wise functions, maxima and copies count nothing, as in Paddle."""
 
@@ -282,7 +282,7 @@ class _Counter(observe.Observer):
         if op.name in _WORK and not any(type(layer) in self.custom for layer in self.layers):
             arrays = [None if x is None else x._array for x in inputs]
             owner = id(self.layers[-1]) if self.layers else 0
-            work = int(_WORK[op.name](arrays, outputs[0]._array))
+            work = int(_WORK[op.name](arrays, outputs[0]._array, attrs))
             self.work[owner] = self.work.get(owner, 0) + work
 
 

@@ -1,17 +1,53 @@
 """Cosines of the angles between vectors along an axis, and their gradients.
 
-Made of whole-array functions; half precision is computed in float32.
+float32 along the last axis is read once, row by row; the rest is made of whole-array functions.
+Half precision is computed in float32.
 """
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from dyn.kernels.copy import contiguous
 from dyn.kernels.elementwise import binary
 from dyn.kernels.reduce import norm, sum
+from dyn.kernels.runtime.drive import Launch, float_word
+from dyn.kernels.runtime.memory import empty
 from dyn.kernels.vector.half import is_half
+from dyn.kernels.vector.rows import Row, RowKernel
+from dyn.kernels.vector.simd import F32, choose, fma, total
+
+
+def _along(row: Row) -> None:
+    """Arrays: x, y; one number a row: out, lengths of x and y, and 0 or, if one is none, NaN."""
+
+    def add(at, c, mask):
+        x, y = row.load(0, at, mask), row.load(1, at, mask)
+        return [fma(x, y, c[0]), fma(x, x, c[1]), fma(y, y, c[2])]
+
+    dot, *squares = (total(*sums) for sums in row.scan(add, [row.zero()] * 3))
+    least = row.parameter(0)
+    roots = [square.call("sqrt") for square in squares]
+    x_length, y_length = (choose(root < least, least, root) for root in roots)
+    out = dot / (x_length * y_length)
+    for place, number in enumerate((out, x_length, y_length), 2):
+        row.put(number, place)
+    row.put((out - out) + (x_length - x_length) + (y_length - y_length), 5)
+
+
+_ALONG = RowKernel("cosine", F32, _along, arrays=6)
+
+
+@lru_cache(1024)
+def _plan(shape: tuple[int, ...], epsilon: float) -> Launch:
+    step = 4 * shape[-1]
+    rows = math.prod(shape[:-1])
+    return _ALONG.plan(rows, shape[-1], (step, step, 4, 4, 4, 4), float_word(epsilon))
+
 
 _FAR = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e150}
 """Lengths from which on products of two are not trusted."""
@@ -26,9 +62,16 @@ def cosine(
         out, x_length, y_length = (a.astype(x.dtype) for a in found)
         return out, x_length, y_length
     least = x.dtype.type(epsilon)
-    found = _cosine(x, y, axis, least, least)
-    if all(np.isfinite(a).all() for a in found):
-        return found
+    if x.dtype == np.float32 and axis == x.ndim - 1:
+        out, x_length, y_length, lost = (empty(x.shape[:-1]) for _ in range(4))
+        launch = _plan(x.shape, epsilon)
+        launch(contiguous(x), contiguous(y), out, x_length, y_length, lost)
+        if not lost.any():
+            return out, x_length, y_length
+    else:
+        found = _cosine(x, y, axis, least, least)
+        if all(np.isfinite(a).all() for a in found):
+            return found
     # Squares have overflowed; or there is NaN or infinity, which stays.
     x_top, y_top = _top(x, axis), _top(y, axis)
     x, y = x / np.expand_dims(x_top, axis), y / np.expand_dims(y_top, axis)

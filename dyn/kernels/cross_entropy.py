@@ -11,6 +11,7 @@ Vision, arXiv 1512.00567, section 7.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +21,7 @@ from dyn.kernels.copy import contiguous, integers
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, float_word
 from dyn.kernels.runtime.jit import kernel, task
-from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.memory import empty, maker
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.softmax import log_softmax, top_and_sum
 from dyn.kernels.vector.rows import Row, RowKernel
@@ -112,12 +113,18 @@ def _shares(rows, label, weight, weighted, ignore_index, classes, mean, chosen, 
         share[i] = weight[which] if weighted else 1.0
         total += share[i]
     if mean and total != 0:
-        for i in range(rows):
-            share[i] /= total
+        if weighted:
+            for i in range(rows):
+                share[i] /= total
+        else:  # what counts, counts 1: a product is the same, and takes a tenth of the time
+            part = 1 / total
+            for i in range(rows):
+                share[i] *= part
     return bad
 
 
 _I64, _ZERO = np.int64(0), np.float32(0)
+_INT64 = np.dtype(np.int64)
 ROWS, COUNT = ARRAYS, ARRAYS + 1
 PARAMETERS = COUNT + 1 + ARRAYS
 
@@ -246,29 +253,49 @@ def softmax_cross_entropy(
             made[1].astype(logits.dtype),
             made[2].astype(logits.dtype),
         )
+    if logits.dtype == FLOAT:
+        given = axis, ignore_index, reduction, label_smoothing, nan_of_none
+        return bound(logits.shape, weight is not None, *given)(logits, label, weight)
     table = _as_rows(logits, axis)
     classes, shape = table.shape[-1], label.shape
-    if logits.dtype == FLOAT:
-        label = integers(label)
-        plan = _plan(
-            label.size, classes, label_smoothing, ignore_index, reduction, weight is not None
-        )
-        grad, share, chosen = empty(table.shape), empty(shape), empty((label.size + 1,), np.int64)
-        losses = empty(shape)
-        loss = losses if reduction == "none" else empty(())
-        weight = table if weight is None else np.ascontiguousarray(weight)
-        plan(table, grad, chosen, share, losses, label, weight, loss)
-        bad = chosen.item(-1)
-        if bad >= 0:
-            raise bad_label(label, bad, classes, ignore_index)
-        loss = of_none(loss, share, reduction) if nan_of_none else loss
-        return loss, _back(grad, axis), share
     chosen, share = prepared(label, weight, classes, ignore_index, reduction, logits.dtype)
     losses = np.empty(chosen.shape, logits.dtype)
     grad = _of_any(table, chosen, share, losses, label_smoothing)
     loss = reduced(losses, shape, reduction)
     loss = of_none(loss, share, reduction) if nan_of_none else loss
     return loss, _back(grad, axis), share.reshape(shape)
+
+
+def bound(
+    logits: tuple[int, ...],
+    weighted: bool,
+    axis: int,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    nan_of_none: bool,
+) -> Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """`softmax_cross_entropy` of float32 arrays of one shape."""
+    shape, classes = (*logits[:axis], *logits[axis + 1 :]), logits[axis]
+    rows = math.prod(shape)
+    launch = _plan(rows, classes, label_smoothing, ignore_index, reduction, weighted)
+    grads, each = maker((*shape, classes), FLOAT), maker(shape, FLOAT)
+    classes_of = maker((rows + 1,), _INT64)
+    total = None if reduction == "none" else maker((), FLOAT)
+
+    def run(logits: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None) -> Any:
+        table, label = _as_rows(logits, axis), integers(label)
+        grad, share, chosen, losses = grads(), each(), classes_of(), each()
+        loss = losses if total is None else total()
+        weight = table if weight is None else np.ascontiguousarray(weight)
+        launch(table, grad, chosen, share, losses, label, weight, loss)
+        bad = chosen.item(-1)
+        if bad >= 0:
+            raise bad_label(label, bad, classes, ignore_index)
+        loss = of_none(loss, share, reduction) if nan_of_none else loss
+        return loss, _back(grad, axis), share
+
+    return run
 
 
 def _of_any(

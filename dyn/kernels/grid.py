@@ -12,6 +12,7 @@ Source: Jaderberg et al., Spatial Transformer Networks, arXiv 1506.02025, sectio
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -22,7 +23,7 @@ from dyn.kernels.grid_places import ARRAYS, BLOCK, PADDINGS
 from dyn.kernels.grid_simd import TASKS
 from dyn.kernels.layout import channels_last, is_channels_last
 from dyn.kernels.runtime.drive import Launch, chunks_of
-from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.memory import empty, maker
 
 GRAIN = 8192
 """Pixels read or written that are worth a chunk; a place reads four, of each channel."""
@@ -90,6 +91,35 @@ def grid_sample(
     launch = _launch("sample", x.shape, math.prod(shape[2:]), x.dtype, last, attrs)
     launch(x, grid, out, x)
     return out
+
+
+def bound(
+    x: Shape,
+    grid: Shape,
+    dtype: np.dtype,
+    otherwise: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    attrs: tuple[str, str, bool],
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+    """`grid_sample` of images of one shape that lie plane by plane; None for those never done so.
+
+    Args:
+        otherwise: what does the same for images in another order.
+        attrs: mode, padding and whether the corners are aligned.
+    """
+    shape = (*x[:2], *grid[1:3])
+    if dtype.itemsize < 4 or not math.prod(x) or not math.prod(shape) or x[3] == 1:
+        return None
+    launch = _launch("sample", x, math.prod(shape[2:]), dtype, False, attrs)
+    make = maker(shape, dtype)
+
+    def run(x: np.ndarray, grid: np.ndarray) -> np.ndarray:
+        if not (x.flags.c_contiguous and grid.flags.c_contiguous):
+            return otherwise(x, grid)
+        out = make()
+        launch(x, grid, out, x)
+        return out
+
+    return run
 
 
 def grid_sample_grad_x(

@@ -21,7 +21,7 @@ import numpy as np
 
 from dyn.kernels import index_tasks as tasks
 from dyn.kernels.copy import contiguous, filled, integers
-from dyn.kernels.lending import owned
+from dyn.kernels.lending import lend, owned
 from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.drive import Launch
 from dyn.kernels.runtime.memory import SMALL, empty
@@ -382,6 +382,13 @@ def put_along_of(
         return out
 
     return run
+
+
+def spread_along(g: np.ndarray, index: np.ndarray, shape: Shape, axis: int) -> np.ndarray:
+    """Zeros of `shape` with g added at index along `axis`."""
+    zeros = filled(shape, 0, g.dtype)
+    lend((zeros,))
+    return put_along_axis(zeros, index, g, axis, "add")
 
 
 def put_along_axis(

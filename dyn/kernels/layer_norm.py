@@ -11,6 +11,7 @@ Square Layer Normalization, arXiv 1910.07467.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime.drive import Launch, float_word
-from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.memory import empty, maker
 from dyn.kernels.vector.rows import Row, RowKernel, chunks
 from dyn.kernels.vector.simd import F32, F64, WORD, fma, total
 
@@ -178,15 +179,24 @@ def layer_norm(
     if x.dtype not in FLOATS:
         wide = (None if v is None else v.astype(np.float32) for v in (x, w, b))
         return _narrowed(layer_norm(*wide, axes_count=axes_count, epsilon=epsilon), x.dtype)
-    x = contiguous(x)
-    shape, dtype = x.shape, x.dtype
+    return bound(x.shape, x.dtype, axes_count=axes_count, epsilon=epsilon)(x, w, b)
+
+
+def bound(
+    shape: tuple[int, ...], dtype: np.dtype, *, axes_count: int, epsilon: float
+) -> Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """`layer_norm` of arrays of one shape, float32 or float64."""
     plan = _plan(_layer_norm, shape, dtype, axes_count, "rssroo", float_word(epsilon))
-    w = _constant(plan.inner, 1.0, dtype) if w is None else contiguous(w)
-    b = _constant(plan.inner, 0.0, dtype) if b is None else contiguous(b)
-    out = empty(shape, dtype)
-    mean, rstd = empty(plan.one_each, dtype), empty(plan.one_each, dtype)
-    plan.launch(x, w, b, out, mean, rstd)
-    return out, mean, rstd
+    launch, made, one_each = plan.launch, maker(shape, dtype), maker(plan.one_each, dtype)
+
+    def run(x: np.ndarray, w: np.ndarray | None = None, b: np.ndarray | None = None) -> Any:
+        w = _constant(plan.inner, 1.0, dtype) if w is None else contiguous(w)
+        b = _constant(plan.inner, 0.0, dtype) if b is None else contiguous(b)
+        out, mean, rstd = made(), one_each(), one_each()
+        launch(contiguous(x), w, b, out, mean, rstd)
+        return out, mean, rstd
+
+    return run
 
 
 def layer_norm_grad(

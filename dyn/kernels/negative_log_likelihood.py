@@ -7,7 +7,9 @@ Only the elements at the labels are read; what each row counts is found as for c
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +34,7 @@ from dyn.kernels.cross_entropy import (
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.jit import kernel, task
-from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.memory import maker
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.vector.runs import pointer
 
@@ -41,6 +43,7 @@ GRAIN = 4096
 INNER = COUNT + 1
 """Word with the number of rows between neighbouring classes; the rest is as for cross entropy."""
 _I64, _ZERO = np.int64(0), np.float32(0)
+_INT64 = np.dtype(np.int64)
 
 
 @kernel
@@ -116,17 +119,8 @@ def negative_log_likelihood(
     """Loss -x at the label, and the share by which each row counts; as `softmax_cross_entropy`."""
     classes, shape = x.shape[axis], label.shape
     if x.dtype == FLOAT:
-        x, label = contiguous(x), integers(label)
-        inner = math.prod(x.shape[axis + 1 :])
-        plan = _plan(label.size, classes, inner, ignore_index, reduction, weight is not None)
-        share, chosen, losses = empty(shape), empty((label.size + 1,), np.int64), empty(shape)
-        loss = losses if reduction == "none" else empty(())
-        weight = x if weight is None else np.ascontiguousarray(weight)
-        plan(x, x, chosen, share, losses, label, weight, loss)
-        bad = chosen.item(-1)
-        if bad >= 0:
-            raise bad_label(label, bad, classes, ignore_index)
-        return of_none(loss, share, reduction) if nan_of_none else loss, share
+        run = bound(x.shape, weight is not None, axis, ignore_index, reduction, nan_of_none)
+        return run(x, label, weight)
     chosen, share = prepared(label, weight, classes, ignore_index, reduction, x.dtype)
     counted = chosen.reshape(shape) != IGNORED
     index = np.expand_dims(np.where(counted, chosen.reshape(shape), 0), axis)
@@ -134,6 +128,35 @@ def negative_log_likelihood(
     losses = np.where(counted, -picked * share.reshape(shape), x.dtype.type(0))
     loss = reduced(losses, shape, reduction)
     return of_none(loss, share, reduction) if nan_of_none else loss, share.reshape(shape)
+
+
+def bound(
+    x: tuple[int, ...],
+    weighted: bool,
+    axis: int,
+    ignore_index: int,
+    reduction: str,
+    nan_of_none: bool,
+) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """`negative_log_likelihood` of float32 arrays of one shape."""
+    shape, classes = (*x[:axis], *x[axis + 1 :]), x[axis]
+    rows, inner = math.prod(shape), math.prod(x[axis + 1 :])
+    launch = _plan(rows, classes, inner, ignore_index, reduction, weighted)
+    each, classes_of = maker(shape, FLOAT), maker((rows + 1,), _INT64)
+    total = None if reduction == "none" else maker((), FLOAT)
+
+    def run(x: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None) -> Any:
+        x, label = contiguous(x), integers(label)
+        share, chosen, losses = each(), classes_of(), each()
+        loss = losses if total is None else total()
+        weight = x if weight is None else np.ascontiguousarray(weight)
+        launch(x, x, chosen, share, losses, label, weight, loss)
+        bad = chosen.item(-1)
+        if bad >= 0:
+            raise bad_label(label, bad, classes, ignore_index)
+        return of_none(loss, share, reduction) if nan_of_none else loss, share
+
+    return run
 
 
 def negative_log_likelihood_grad(

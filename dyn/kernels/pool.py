@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dyn.kernels import reduce
 from dyn.kernels import windows as code
 from dyn.kernels.copy import place
 from dyn.kernels.layout import channels_last
-from dyn.kernels.reduce import reductions as reduce
 from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.memory import empty, maker
 
@@ -110,7 +110,7 @@ def _launch(plan: _Plan, kernel: Any, samples: int) -> Launch:
     read, written = (samples * channels * math.prod(sizes) for sizes in (plan.sizes, plan.out))
     rows = samples * math.prod(plan.out[:-1]) if written else 0
     chunks = min(rows, chunks_of(max(read, written), GRAIN))
-    return Launch([(kernel, chunks)], 3, plan.words.ctypes.data, samples)
+    return Launch([(kernel, chunks)], 3, plan.words.ctypes.data, samples, holds=plan)
 
 
 def _plan(axes: Sequence[_Axis], channels: int, size: int, by_source: bool, extra: float) -> _Plan:
@@ -343,7 +343,14 @@ def adaptive_avg_pool(x: np.ndarray, *, sizes: Window) -> np.ndarray:
 def adaptive_avg_pool_of(shape: tuple[int, ...], dtype: np.dtype, sizes: tuple[int, ...]) -> Run:
     """`adaptive_avg_pool` of arrays of one shape and dtype."""
     if dtype in code.SUM and 0 not in shape and math.prod(sizes) == 1:
-        return partial(reduce.mean, axes=tuple(range(2, len(shape))), keepdims=True)
+        axes = tuple(range(2, len(shape)))
+        general = partial(reduce.mean, axes=axes, keepdims=True)
+        run = (
+            reduce.bound("mean", shape, axes, general, keepdims=True)
+            if dtype == np.float32
+            else None
+        )
+        return general if run is None else run
     spatial = shape[2:]
     return _mean_of(shape, dtype, lambda c, size: _adaptive_plan(c, size, False, spatial, sizes))
 

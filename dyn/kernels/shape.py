@@ -155,6 +155,10 @@ def write(x, index, value):
 
 def spread(g: np.ndarray, index: tuple[Any, ...], shape: tuple[int, ...]) -> np.ndarray:
     """Zeros of `shape` with `g` where the basic index (integers, slices, None) selects."""
+    if math.prod(shape) * g.itemsize < SMALL:
+        out = np.zeros(shape, g.dtype)
+        out[index] = g
+        return out
     low, sizes = [], []
     for item, n in zip((i for i in index if i is not None), shape, strict=False):
         if isinstance(item, slice):

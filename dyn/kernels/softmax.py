@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dyn.kernels.copy import contiguous
-from dyn.kernels.runtime.drive import Launch
-from dyn.kernels.runtime.memory import empty, empty_like
+from dyn.kernels.runtime.drive import Launch, dense
+from dyn.kernels.runtime.memory import empty, empty_like, maker
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.rows import Row, RowKernel, chunks
 from dyn.kernels.vector.simd import F32, WORD, Value, choose, loop, total
@@ -303,9 +303,9 @@ def _run(name: str, axis: int, x: np.ndarray, *others: np.ndarray) -> np.ndarray
     order = sorted(range(x.ndim), key=lambda a: -abs(x.strides[a]))
     if not x.transpose(order).flags.c_contiguous:
         order = list(range(x.ndim))
-    dense = [contiguous(a.transpose(order)) for a in (x, *others)]
-    made = empty_like(dense[0])
-    _run_dense(name, (*dense, made), order.index(axis))
+    ordered = [contiguous(a.transpose(order)) for a in (x, *others)]
+    made = empty_like(ordered[0])
+    _run_dense(name, (*ordered, made), order.index(axis))
     return made.transpose([order.index(a) for a in range(len(order))])
 
 
@@ -347,6 +347,15 @@ def _run_dense(name: str, table: tuple[np.ndarray, ...], axis: int) -> None:
         )
         for arrays in tables:
             plan.launch(*arrays, buffers)
+
+
+def bound(
+    name: str, shape: tuple[int, ...], axis: int, otherwise: Callable[..., np.ndarray]
+) -> Callable[..., np.ndarray] | None:
+    """A kernel for float32 of one shape, `otherwise` for what is not dense; None across rows."""
+    if math.prod(shape[axis + 1 :]) != 1:
+        return None
+    return dense(_along(f"_{name}", shape[: axis + 1]), maker(shape, _F32), otherwise)
 
 
 def softmax(x: np.ndarray, axis: int) -> np.ndarray:

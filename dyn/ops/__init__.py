@@ -13,6 +13,7 @@ try:
         if _module.name != "methods":
             importlib.import_module(f"{__name__}.{_module.name}")
     import dyn.ops.methods  # noqa: F401
+
     if not gc.get_freeze_count():
         gc.freeze()
         gc.unfreeze()

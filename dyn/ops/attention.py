@@ -25,13 +25,28 @@ from dyn.ops.infer import (
 from dyn.ops.shape import _transpose
 
 
+def _exchanged(x: Type) -> Type:
+    """The type with length and heads exchanged."""
+    batch, length, heads, width = x.shape
+    return Type((batch, heads, length, width), x.dtype)
+
+
 def _infer_attention(
-    q: Type, k: Type, v: Type, mask: Type | None, *, scale: float, is_causal: bool
+    q: Type,
+    k: Type,
+    v: Type,
+    mask: Type | None,
+    *,
+    scale: float,
+    is_causal: bool,
+    heads_first: bool = True,
 ) -> list[Type]:
     need_float("query", q)
     need_same_dtype(query=q, key=k, value=v)
     for name, x in (("query", q), ("key", k), ("value", v)):
         need_rank(name, x, 4)
+    if not heads_first:
+        q, k, v = map(_exchanged, (q, k, v))
     batch, heads, rows, width = q.shape
     if not (
         same_size(k.shape[0], batch)
@@ -53,21 +68,30 @@ def _infer_attention(
         if len(wide) != 4 or not all(same_size(a, b) for a, b in zip(wide, scores, strict=True)):
             raise ShapeError(f"a mask of shape {show(mask.shape)} does not fit {show(scores)}")
     out = Type((batch, heads, rows, v.shape[3]), q.dtype)
-    return [out, Type((batch, heads, rows), q.dtype)]
+    return [out if heads_first else _exchanged(out), Type((batch, heads, rows), q.dtype)]
 
 
 @op(infer=_infer_attention, outputs=("out", "lse"))
-def _attention(query, key, value, mask=None, *, scale, is_causal):
+def _attention(query, key, value, mask=None, *, scale, is_causal, heads_first=True):
     """softmax(query key^T * scale + mask) value over [batch, heads, length, width].
 
+    Or over [batch, length, heads, width], out as well, where heads are not first.
     ONNX: Attention, or MatMul and Softmax.
     """
-    return kernels.attention(query, key, value, mask, scale=scale, is_causal=is_causal)
+    if heads_first:
+        return kernels.attention(query, key, value, mask, scale=scale, is_causal=is_causal)
+    q, k, v = (x.swapaxes(1, 2) for x in (query, key, value))
+    out, lse = kernels.attention(q, k, v, mask, scale=scale, is_causal=is_causal)
+    return out.swapaxes(1, 2), lse
 
 
 @_attention.vjp("query", "key", "value")
-def _(g, *, query, key, value, mask, out, lse, scale, is_causal):
-    return _attention_grad(g, query, key, value, mask, out, lse, scale=scale, is_causal=is_causal)
+def _(g, *, query, key, value, mask, out, lse, scale, is_causal, heads_first):
+    return apply(
+        _attention_grad,
+        (g, query, key, value, mask, out, lse),
+        (scale, is_causal, heads_first),
+    )
 
 
 def _infer_attention_grad(g: Type, q: Type, k: Type, v: Type, *rest: Any, **attrs: Any) -> Any:
@@ -75,14 +99,21 @@ def _infer_attention_grad(g: Type, q: Type, k: Type, v: Type, *rest: Any, **attr
 
 
 @op(infer=_infer_attention_grad, outputs=("gq", "gk", "gv"), public=3)
-def _attention_grad(g, query, key, value, mask, out, lse, *, scale, is_causal):
+def _attention_grad(g, query, key, value, mask, out, lse, *, scale, is_causal, heads_first=True):
     """Gradients of `attention`; out and lse are taken as functions of the inputs. ONNX: MatMul."""
-    return kernels.attention_grad(
-        g, query, key, value, mask, out, lse, scale=scale, is_causal=is_causal
-    )
+    how = {"scale": scale, "is_causal": is_causal}
+    if heads_first:
+        return kernels.attention_grad(g, query, key, value, mask, out, lse, **how)
+    g, q, k, v, out = (x.swapaxes(1, 2) for x in (g, query, key, value, out))
+    gq, gk, gv = kernels.attention_grad(g, q, k, v, mask, out, lse, **how)
+    return gq.swapaxes(1, 2), gk.swapaxes(1, 2), gv.swapaxes(1, 2)
 
 
 # ---- composed ----------------------------------------------------------------------------------
+
+
+_HEADS_FIRST = (0, 2, 1, 3)
+"""The transpose that exchanges length and heads."""
 
 
 def _swap(x: Tensor) -> Tensor:
@@ -126,7 +157,12 @@ def _probabilities(
     return OPS["where"](seen, p, none)
 
 
-def _attention_grad_of_ops(g, query, key, value, mask, out, lse, *, scale, is_causal):
+def _attention_grad_of_ops(g, query, key, value, mask, out, lse, *, scale, is_causal, heads_first):
+    if not heads_first:
+        g, query, key, value = (_transpose(x, perm=_HEADS_FIRST) for x in (g, query, key, value))
+        how = {"scale": scale, "is_causal": is_causal, "heads_first": True}
+        made = _attention_grad_of_ops(g, query, key, value, mask, out, lse, **how)
+        return tuple(_transpose(x, perm=_HEADS_FIRST) for x in made)
     heads, shared = query.shape[1], key.shape[1]
     wide_k, wide_v = _shared(key, heads), _shared(value, heads)
     p = _probabilities(query, wide_k, mask, scale, is_causal)
@@ -182,15 +218,11 @@ def attention(
     drops = training and dropout_p > 0
     learned = mask is not None and not mask.stop_gradient
     if not drops and not learned:
-        return apply(_attention, (query, key, value, mask), (float(scale), bool(is_causal)))
+        return apply(_attention, (query, key, value, mask), (float(scale), bool(is_causal), True))
     heads = query.shape[1]
     p = _probabilities(query, _shared(key, heads), mask, float(scale), is_causal)
     p = dropout(p, dropout_p, training=drops)
     return OPS["matmul"](p, _shared(value, heads))
-
-
-_HEADS_FIRST = ((0, 2, 1, 3),)
-"""Attributes of the transpose that exchanges length and heads."""
 
 
 def scaled_dot_product_attention(
@@ -215,9 +247,14 @@ def scaled_dot_product_attention(
     Returns:
         [batch, length, heads, value width].
     """
-    q, k, v = [apply(_transpose, (x,), _HEADS_FIRST) for x in (query, key, value)]
+    drops = training and dropout_p > 0
+    learned = attn_mask is not None and not attn_mask.stop_gradient
+    if not drops and not learned and query.ndim == 4:
+        scale = 1.0 / math.sqrt(max(1, int(query.shape[3])))
+        return apply(_attention, (query, key, value, attn_mask), (scale, bool(is_causal), False))
+    q, k, v = (_transpose(x, perm=_HEADS_FIRST) for x in (query, key, value))
     out = attention(q, k, v, attn_mask, dropout_p, is_causal, training)
-    return apply(_transpose, (out,), _HEADS_FIRST)
+    return _transpose(out, perm=_HEADS_FIRST)
 
 
 __all__ = ["attention", "scaled_dot_product_attention"]

@@ -1,6 +1,6 @@
 """Cross entropy of logits with class labels, fused with its softmax and its gradient.
 
-The op knows integer labels; probabilities as labels and all other losses are composed of ops in
+Labels are integers, or probabilities without weights; all other losses are composed of ops in
 `loss.py`.
 """
 
@@ -14,7 +14,17 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import cross_entropy as kernels
 from dyn.kernels import negative_log_likelihood as likelihood
-from dyn.ops.infer import Type, need_float, need_same_dtype, same_size, show
+from dyn.kernels import soft_cross_entropy as soft_kernels
+from dyn.ops.infer import (
+    Type,
+    need_float,
+    need_same_dtype,
+    need_shape,
+    product,
+    reduced_shape,
+    same_size,
+    show,
+)
 
 REDUCTIONS = ("none", "sum", "mean")
 
@@ -159,6 +169,37 @@ def _(gg, *, g, axis):
     return _softmax_cross_entropy_grad(g, gg, axis=axis)
 
 
+# ---- probabilities as labels -------------------------------------------------------------------
+
+
+def _infer_soft(x: Type, target: Type, *, axis: int, reduction: str) -> Type:
+    need_float("logits", x)
+    need_shape("label", target, *x.shape)
+    need_reduction(reduction)
+    shape = reduced_shape(x.shape, (axis,), keepdims=True) if reduction == "none" else ()
+    return Type(shape, x.dtype)
+
+
+@op(infer=_infer_soft, promote="float")
+def soft_cross_entropy(x, target, *, axis, reduction):
+    """-sum(target * log(softmax(x))) along an axis, reduced. ONNX: LogSoftmax, Mul, ReduceSum."""
+    return soft_kernels.loss(x, target, axis, reduction)
+
+
+@soft_cross_entropy.vjp("x", "target")
+def _(g, *, x, target, axis, reduction, wanted):
+    if reduction == "mean":
+        g = g / product([n for a, n in enumerate(x.shape) if a != axis])
+    logs = OPS["log_softmax"](x, axis=axis)
+    share = OPS["exp"](logs) * OPS["sum"](target, axes=(axis,), keepdims=True)
+    return g * (share - target), -(g * logs) if "target" in wanted else None
+
+
+@soft_cross_entropy.fused_vjp("x", "target")
+def _(g, *, x, target, axis, reduction, wanted):
+    return soft_kernels.gradients(g, x, target, axis, reduction, wanted)
+
+
 # ---- log probabilities given -------------------------------------------------------------------
 
 
@@ -236,4 +277,4 @@ def _(gg, *, g, label, axis, ignore_index):
     return -(_at_label(gg, label, axis, ignore_index) * g)
 
 
-__all__ = ["negative_log_likelihood", "softmax_cross_entropy"]
+__all__ = ["negative_log_likelihood", "soft_cross_entropy", "softmax_cross_entropy"]

@@ -15,6 +15,7 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import cosine as cosines
 from dyn.kernels import distance as kernels
+from dyn.kernels import elementwise, pairwise
 from dyn.ops.composite import differentiate_as
 from dyn.ops.infer import (
     Type,
@@ -99,6 +100,31 @@ def cosine_similarity(x1: Tensor, x2: Tensor, axis: int = 1, eps: float = 1e-8) 
     return apply(_cosine, (x1, x2), (axis_of(axis, len(x1.shape)), float(eps)))
 
 
+def _infer_pairwise(x: Type, y: Type, *, epsilon: float) -> Type:
+    need_float("x", x)
+    need_shape("y", y, *x.shape)
+    return Type(x.shape[:-1], x.dtype)
+
+
+@op(infer=_infer_pairwise, promote="float")
+def _pairwise_distance(x, y, *, epsilon):
+    """|x - y + epsilon| along the last axis. ONNX: Sub, Add, ReduceL2."""
+    return pairwise.distance(x, y, epsilon)
+
+
+@_pairwise_distance.vjp("x", "y")
+def _(g, *, x, y, out, epsilon, wanted):
+    safe = OPS["where"](out == 0, scalar(1, out._array.dtype), out)
+    gx = (x - y + epsilon) * _unsqueeze(g / safe, axes=(out.ndim,))
+    return gx, -gx if "y" in wanted else None
+
+
+@_pairwise_distance.fused_vjp("x", "y")
+def _(g, *, x, y, out, epsilon, wanted):
+    gx = pairwise.distance_grad(g, x, y, out, epsilon)
+    return gx, elementwise.unary("neg", gx) if "y" in wanted else None
+
+
 def pairwise_distance(
     x: Tensor, y: Tensor, p: float = 2.0, epsilon: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
@@ -113,7 +139,10 @@ def pairwise_distance(
     Returns:
         (...), or (..., 1) with `keepdim`.
     """
-    return norm(x - y + epsilon, p, -1, keepdim)
+    if p != 2 or x.shape != y.shape or not x.ndim:
+        return norm(x - y + epsilon, p, -1, keepdim)
+    out = apply(_pairwise_distance, (x, y), (float(epsilon),))
+    return _unsqueeze(out, axes=(out.ndim,)) if keepdim else out
 
 
 # ---- of all pairs ------------------------------------------------------------------------------

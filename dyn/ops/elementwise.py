@@ -283,9 +283,19 @@ def _(g, *, weight):
     return multiply(g, subtract(1, weight))
 
 
+@_lerp.fused_vjp("x")
+def _(g, *, weight):
+    return kernels.binary("multiply", g, np.asarray(1 - weight))
+
+
 @_lerp.vjp("y")
 def _(g, *, weight):
     return multiply(g, weight)
+
+
+@_lerp.fused_vjp("y")
+def _(g, *, weight):
+    return kernels.binary("multiply", g, weight)
 
 
 @_lerp.vjp("weight")

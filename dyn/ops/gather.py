@@ -261,6 +261,11 @@ def _(g, *, index, axis, x_shape):
     return over(zeros, (), apply, _put_along_axis, (zeros, index, g), (axis, "add"))
 
 
+@_take_along_axis.fused_vjp("x")
+def _(g, *, index, axis, x_shape):
+    return kernels.spread_along(g, index, x_shape, axis)
+
+
 def take_along_axis(x: Tensor, indices: Tensor, axis: int, broadcast: bool = True) -> Tensor:
     """Match each element of `indices` with one of x along an axis (other axes broadcast)."""
     axis = axis_of(axis, x.ndim)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
@@ -35,6 +37,14 @@ def _infer_grid_sample(
 def _grid_sample(x, grid, *, mode, padding, align_corners):
     """x at the places of the grid. ONNX: GridSample."""
     return kernels.grid_sample(x, grid, mode=mode, padding=padding, align_corners=align_corners)
+
+
+def _sampling(x: Type, grid: Type, **attrs: Any) -> Any:
+    general = partial(_grid_sample.kernel, **attrs)
+    return kernels.bound(x.shape, grid.shape, x.dtype, general, (*attrs.values(),))
+
+
+_grid_sample.shortcut = _sampling
 
 
 @_grid_sample.vjp("x")
@@ -111,7 +121,7 @@ def grid_sample(
 
     Source: Jaderberg et al., arXiv 1506.02025. ONNX: GridSample.
     """
-    return _grid_sample(x, grid, mode=mode, padding=padding_mode, align_corners=bool(align_corners))
+    return apply(_grid_sample, (x, grid), (mode, padding_mode, bool(align_corners)))
 
 
 def _infer_affine_grid(theta: Type, *, sizes: Any, align_corners: bool) -> Type:

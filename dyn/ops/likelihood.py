@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 
+from dyn.core.dispatch import apply
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
+from dyn.kernels import loss as losses
 from dyn.ops.creation import one_hot
 from dyn.ops.elementwise import keep_where
 from dyn.ops.infer import Type, broadcast, need_float
-from dyn.ops.loss import reduce_loss
+from dyn.ops.loss import for_each, infer_elements, reduce_loss
 
 # ---- element by element ------------------------------------------------------------------------
 
@@ -95,6 +97,27 @@ def _(g, *, x, y):
 @_kl_div.fused_vjp("y")
 def _(g, *, x, y):
     return kernels.ternary("kl_div_target_grad", g, x, y)
+
+
+@op(infer=infer_elements, promote="float")
+def _poisson_nll(x, y, *, reduction):
+    """e^x - y * x, reduced. ONNX: Exp, Mul, Sub, ReduceMean."""
+    return losses.reduced("poisson_nll", (x, y), reduction)
+
+
+@_poisson_nll.vjp("x")
+def _(g, *, x, y, reduction):
+    return for_each(g, reduction, x, y) * (OPS["exp"](x) - y)
+
+
+@_poisson_nll.vjp("y")
+def _(g, *, x, y, reduction):
+    return -(for_each(g, reduction, x, y) * x)
+
+
+@_poisson_nll.fused_vjp("x")
+def _(g, *, x, y, reduction):
+    return losses.slope("poisson_nll", g, (x, y), reduction)
 
 
 # ---- reduced -----------------------------------------------------------------------------------
@@ -195,7 +218,9 @@ def poisson_nll_loss(
         reduction: "none", "sum" or "mean".
     """
     if log_input:
-        loss = OPS["exp"](input) - label * input
+        loss = apply(_poisson_nll, (input, label), ("none" if full else reduction,))
+        if not full:
+            return loss
     else:
         loss = input - label * OPS["log"](input + epsilon)
     if full:

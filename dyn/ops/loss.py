@@ -16,9 +16,19 @@ from dyn.kernels import loss as kernels
 from dyn.ops.cross_entropy import (
     need_reduction,
     negative_log_likelihood,
+    soft_cross_entropy,
     softmax_cross_entropy,
 )
-from dyn.ops.infer import Type, axis_of, need_float, need_same_dtype, product, same_size, show
+from dyn.ops.infer import (
+    Type,
+    axis_of,
+    broadcast_shapes,
+    need_float,
+    need_same_dtype,
+    product,
+    same_size,
+    show,
+)
 from dyn.ops.softmax import log_softmax, softmax
 
 
@@ -31,8 +41,7 @@ def reduce_loss(loss: Tensor, reduction: str) -> Tensor:
     need_reduction(reduction)
     if reduction == "none":
         return loss
-    axes = tuple(range(loss.ndim))
-    return OPS[reduction](loss, axes=axes, keepdims=False)
+    return apply(OPS[reduction], (loss,), ((*range(loss.ndim),), False))
 
 
 # ---- squared error -----------------------------------------------------------------------------
@@ -221,6 +230,8 @@ def _soft_cross_entropy(
     use_softmax: bool,
 ) -> Tensor:
     """-sum(target * log(p)) over the classes, each row times its mean class weight."""
+    if weight is None and use_softmax and input.shape == target.shape:
+        return apply(soft_cross_entropy, (input, target), (axis, reduction))
     logs = log_softmax(input, axis) if use_softmax else OPS["log"](input)
     loss = -OPS["sum"](target * logs, axes=(axis,), keepdims=True)
     if weight is None:
@@ -270,32 +281,50 @@ def l1_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
     return reduce_loss(OPS["abs"](input - label), reduction)
 
 
-def _infer_huber(x: Type, y: Type, *, delta: float) -> Type:
-    return _infer_mse(x, y, reduction="none")
+def infer_elements(*types: Type, reduction: str, **numbers: float) -> Type:
+    """The rule of losses that are a formula of elements which broadcast."""
+    need_float("input", types[0])
+    need_reduction(reduction)
+    shape = broadcast_shapes(*[t.shape for t in types])
+    return Type(shape if reduction == "none" else (), types[0].dtype)
+
+
+def for_each(g: Tensor, reduction: str, *tensors: Tensor) -> Tensor:
+    """The gradient of each element's loss, given that of what `infer_elements` tells of."""
+    if reduction == "none":
+        return g
+    shape = broadcast_shapes(*[tuple(x.shape) for x in tensors])
+    if reduction == "mean":
+        g = g / product(shape)
+    return OPS["expand"](g, shape=shape)
+
+
+def _infer_huber(x: Type, y: Type, *, delta: float, reduction: str) -> Type:
+    return _infer_mse(x, y, reduction=reduction)
 
 
 @op(infer=_infer_huber)
-def _huber(x, y, *, delta):
-    """Huber's error per element. ONNX: Sub, Abs, Min, Mul."""
-    return kernels.huber(x, y, delta)
+def _huber(x, y, *, delta, reduction="none"):
+    """Huber's error, reduced. ONNX: Sub, Abs, Min, Mul, ReduceMean."""
+    return kernels.reduced("huber", (x, y), reduction, delta=delta)
 
 
 @_huber.vjp("x", "y")
-def _(g, *, x, y, delta, wanted):
-    gx = _huber_grad(g, x, y, delta=delta)
+def _(g, *, x, y, delta, reduction, wanted):
+    gx = _huber_grad(for_each(g, reduction, x), x, y, delta=delta)
     return gx, -gx if "y" in wanted else None
 
 
 @_huber.fused_vjp("x", "y")
-def _(g, *, x, y, delta, wanted):
-    gx = kernels.huber_grad(g, x, y, delta)
+def _(g, *, x, y, delta, reduction, wanted):
+    gx = kernels.slope("huber", g, (x, y), reduction, delta=delta)
     return gx, elementwise.unary("neg", gx) if "y" in wanted else None
 
 
 @op(infer=lambda g, x, y, *, delta: g)
 def _huber_grad(g, x, y, *, delta):
     """g * (x - y), the difference brought into [-delta, delta]. ONNX: Sub, Clip, Mul."""
-    return kernels.huber_grad(g, x, y, delta)
+    return elementwise.ternary("huber_grad", g, x, y, delta=delta)
 
 
 @_huber_grad.vjp("g")
@@ -326,7 +355,7 @@ def huber_loss(input: Tensor, label: Tensor, reduction: str = "mean", delta: flo
     if tuple(input.shape) != tuple(label.shape):
         difference = input - label
         input, label = difference, OPS["zeros_like"](difference)
-    return reduce_loss(_huber(input, label, delta=float(delta)), reduction)
+    return apply(_huber, (input, label), (float(delta), reduction))
 
 
 def smooth_l1_loss(

@@ -239,13 +239,13 @@ def matrix_power(x: Tensor, n: int) -> Tensor:
         eye = Tensor(np.eye(x._read().shape[-1], dtype=x._read().dtype))
         return OPS["expand"](eye, shape=tuple(x.shape))
     result: Tensor | None = None
-    square = x
+    square, as_they_are = x, (False, False)
     while n:
         if n & 1:
-            result = square if result is None else _matmul(result, square)
+            result = square if result is None else apply(_matmul, (result, square), as_they_are)
         n >>= 1
         if n:
-            square = _matmul(square, square)
+            square = apply(_matmul, (square, square), as_they_are)
     assert result is not None
     return result
 

@@ -4,13 +4,77 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import ShapeError
-from dyn.core.op import OPS
+from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
+from dyn.kernels import elementwise
+from dyn.kernels import loss as kernels
 from dyn.ops.distance import cosine_similarity, pairwise_distance
 from dyn.ops.infer import same_size, show
-from dyn.ops.loss import reduce_loss
+from dyn.ops.loss import for_each, infer_elements, reduce_loss
 from dyn.ops.softmax import log_softmax
+
+# ---- margins -----------------------------------------------------------------------------------
+
+
+@op(infer=infer_elements, promote="float")
+def _margin_excess(x, y, *, margin, reduction):
+    """max(0, x - y + margin), reduced. ONNX: Sub, Add, Relu, ReduceMean."""
+    return kernels.reduced("margin_excess", (x, y), reduction, margin=margin)
+
+
+@_margin_excess.vjp("x", "y")
+def _(g, *, x, y, margin, reduction, wanted):
+    gx = OPS["relu_grad"](for_each(g, reduction, x, y), x - y + margin)
+    return gx, -gx if "y" in wanted else None
+
+
+@_margin_excess.fused_vjp("x", "y")
+def _(g, *, x, y, margin, reduction, wanted):
+    gx = kernels.slope("margin_excess", g, (x, y), reduction, margin=margin)
+    return gx, elementwise.unary("neg", gx) if "y" in wanted else None
+
+
+@op(infer=infer_elements, promote="float")
+def _margin_ranking(x, y, label, *, margin, reduction):
+    """max(0, margin - label * (x - y)), reduced. ONNX: Sub, Mul, Relu, ReduceMean."""
+    return kernels.reduced("margin_ranking", (x, y, label), reduction, margin=margin)
+
+
+@_margin_ranking.vjp("x", "y", "label")
+def _(g, *, x, y, label, margin, reduction, wanted):
+    away = x - y
+    each = OPS["relu_grad"](for_each(g, reduction, x, y, label), margin - label * away)
+    gx = -(each * label)
+    return gx, -gx if "y" in wanted else None, -(each * away) if "label" in wanted else None
+
+
+@_margin_ranking.fused_vjp("x", "y", "label")
+def _(g, *, x, y, label, margin, reduction, wanted):
+    return kernels.margin_ranking_grad(g, x, y, label, margin, reduction, wanted)
+
+
+@op(infer=infer_elements, promote="float")
+def _soft_margin(x, y, *, reduction):
+    """log(1 + exp(-x * y)), reduced. ONNX: Mul, Neg, Softplus, ReduceMean."""
+    return kernels.reduced("soft_margin", (x, y), reduction)
+
+
+@_soft_margin.vjp("x", "y")
+def _(g, *, x, y, reduction, wanted):
+    each = -(for_each(g, reduction, x, y) * OPS["sigmoid"](-(x * y)))
+    return each * y, each * x if "y" in wanted else None
+
+
+@_soft_margin.fused_vjp("x", "y")
+def _(g, *, x, y, reduction, wanted):
+    gx, gy = (
+        kernels.slope("soft_margin", g, pair, reduction) if name in wanted else None
+        for name, pair in (("x", (x, y)), ("y", (y, x)))
+    )
+    return gx, gy
+
 
 # ---- losses ------------------------------------------------------------------------------------
 
@@ -29,7 +93,7 @@ def margin_ranking_loss(
     Returns:
         (...) without a reduction, else 0-d; so do the other losses here that name no shape.
     """
-    return reduce_loss(OPS["relu"](margin - label * (input - other)), reduction)
+    return apply(_margin_ranking, (input, other, label), (float(margin), reduction))
 
 
 def hinge_embedding_loss(
@@ -99,7 +163,7 @@ def triplet_margin_with_distance_loss(
     near, far = distance(input, positive), distance(input, negative)
     if swap:
         far = OPS["minimum"](far, distance(positive, negative))
-    return reduce_loss(OPS["relu"](near - far + float(margin)), reduction)
+    return apply(_margin_excess, (near, far), (float(margin), reduction))
 
 
 def triplet_margin_loss(
@@ -138,7 +202,7 @@ def soft_margin_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> T
         label: (...) 1 or -1.
         reduction: "none", "sum" or "mean".
     """
-    return -reduce_loss(OPS["log_sigmoid"](input * label), reduction)
+    return apply(_soft_margin, (input, label), (reduction,))
 
 
 def multi_label_soft_margin_loss(

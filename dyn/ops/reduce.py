@@ -220,7 +220,7 @@ def prod(x: Tensor, axis: Any = None, keepdim: bool = False, dtype: Any = None) 
     """Product over all axes or the given ones; integers are multiplied as int64."""
     if dtype is not None:
         x = cast(x, dtype)
-    return _prod(x, axes=reduced_axes(axis, x.ndim), keepdims=bool(keepdim))
+    return apply(_prod, (x,), (reduced_axes(axis, x.ndim), bool(keepdim)))
 
 
 # ---- logic -------------------------------------------------------------------------------------

@@ -17,8 +17,15 @@ from typing import Any
 import numpy as np
 
 from dyn.core.op import OPS, Op, Type
+from dyn.kernels import (
+    cross_entropy,
+    gemm,
+    layer_norm,
+    negative_log_likelihood,
+    reduce,
+    softmax,
+)
 from dyn.kernels import elementwise as kernels
-from dyn.kernels import gemm
 from dyn.kernels.elementwise.formulas import FORMULAS
 from dyn.kernels.elementwise.gradient_formulas import GRADIENTS
 from dyn.kernels.elementwise.ufuncs import UFUNCS
@@ -106,6 +113,38 @@ def _power(op: Op, x: Type, y: Type) -> Run | None:
     return _either(op, np.power, x, y) if x.shape and y.shape else None
 
 
+def _folded(op: Op, x: Type, **attrs: Any) -> Run | None:
+    if x.dtype != _F32:
+        return None
+    axes, keepdims, correction = attrs["axes"], attrs["keepdims"], attrs.get("correction", 0)
+    general = partial(op.kernel, **attrs)
+    return reduce.bound(op.name, x.shape, axes, general, keepdims=keepdims, correction=correction)
+
+
+def _element_loss(op: Op, *types: Type, reduction: str, **numbers: float) -> Run | None:
+    formula = _as_formula(op, op.name, numbers.values(), types, {**numbers, "reduction": "none"})
+    if formula is None or reduction == "none":
+        return formula
+    shape = types[0].shape
+    attrs = {"axes": (*range(len(shape)),), "keepdims": False}
+    fold = _folded(OPS[reduction], types[0], **attrs)
+    return None if fold is None else lambda *arrays: fold(formula(*arrays))
+
+
+def _softmax(op: Op, *types: Type, axis: int) -> Run | None:
+    if any(t.dtype != _F32 for t in types):
+        return None
+    return softmax.bound(op.name, types[-1].shape, axis, partial(op.kernel, axis=axis))
+
+
+def _layer_norm(x: Type, *rest: Type | None, **attrs: Any) -> Run | None:
+    return layer_norm.bound(*x, **attrs) if x.dtype in layer_norm.FLOATS else None
+
+
+def _cross_entropy(bound: Run, x: Type, label: Type, weight: Type | None, **attrs: Any) -> Any:
+    return bound(x.shape, weight is not None, **attrs) if x.dtype == _F32 else None
+
+
 def _flipped(x: Type, *, axes: tuple[int, ...]) -> Run:
     """The view that `numpy.flip` gives."""
     order = [slice(None, None, -1) if a in axes else slice(None) for a in range(len(x.shape))]
@@ -144,6 +183,16 @@ def _bind() -> None:
     for rule, names in ((_clipped, "clip clip_grad"), (_gelu, "gelu gelu_grad")):
         for name in names.split():
             OPS[name].shortcut = partial(rule, OPS[name])
+    for name in ["sum", "mean", "max", "min", "prod", "var", "std", "norm"]:
+        OPS[name].shortcut = partial(_folded, OPS[name])
+    for name in ["huber", "margin_excess", "margin_ranking", "poisson_nll", "soft_margin"]:
+        OPS[name].shortcut = partial(_element_loss, OPS[name])
+    for name in ["softmax", "log_softmax", "softmax_grad", "log_softmax_grad"]:
+        OPS[name].shortcut = partial(_softmax, OPS[name])
+    OPS["layer_norm"].shortcut = _layer_norm
+    OPS["softmax_cross_entropy"].shortcut = partial(_cross_entropy, cross_entropy.bound)
+    bound = negative_log_likelihood.bound
+    OPS["negative_log_likelihood"].shortcut = partial(_cross_entropy, bound)
     OPS["expand"].shortcut = lambda x, shape: expand_of(x.shape, x.dtype, shape)
     OPS["flip"].shortcut = _flipped
     OPS["relu"].shortcut = partial(_relu, OPS["relu"])

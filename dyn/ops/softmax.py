@@ -99,18 +99,20 @@ def softmax(x: Tensor, axis: int = -1, dtype: Any = None) -> Tensor:
     """
     if dtype is not None:
         x = x.astype(dtype)
-    if not x.ndim:
+    ndim = x.ndim
+    if not ndim:
         return as_line(softmax, x, axis)
-    return apply(_softmax, (x,), (axis_of(axis, x.ndim),))
+    return apply(_softmax, (x,), (axis_of(axis, ndim),))
 
 
 def log_softmax(x: Tensor, axis: int = -1, dtype: Any = None) -> Tensor:
     """Logarithm of `softmax`, computed without under- or overflow. ONNX: LogSoftmax."""
     if dtype is not None:
         x = x.astype(dtype)
-    if not x.ndim:
+    ndim = x.ndim
+    if not ndim:
         return as_line(log_softmax, x, axis)
-    return apply(_log_softmax, (x,), (axis_of(axis, x.ndim),))
+    return apply(_log_softmax, (x,), (axis_of(axis, ndim),))
 
 
 __all__ = ["log_softmax", "softmax"]

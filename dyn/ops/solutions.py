@@ -6,6 +6,7 @@ the other. What cannot be solved is an error here; a file gives infinities or Na
 
 from __future__ import annotations
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import DynError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
@@ -239,9 +240,8 @@ def triangular_solve(
         transpose: solve x.T @ out = y.
         unitriangular: the diagonal counts as ones.
     """
-    return _triangular_solve(
-        x, y, upper=bool(upper), transpose=bool(transpose), unitriangular=bool(unitriangular)
-    )
+    how = bool(upper), bool(transpose), bool(unitriangular)
+    return apply(_triangular_solve, (x, y), how)
 
 
 def cholesky_solve(x: Tensor, y: Tensor, upper: bool = False) -> Tensor:

@@ -15,6 +15,7 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import ranks
 from dyn.kernels import search as kernels
+from dyn.kernels.index import spread_along
 from dyn.kernels.order import ordered_of
 from dyn.ops.elementwise import add, lerp, multiply, subtract
 from dyn.ops.index import where
@@ -52,6 +53,11 @@ _topk.shortcut = lambda x, k, axis, largest: (
 def _(g, *, indices, x_shape, axis):
     zeros = OPS["full"](shape=tuple(x_shape), value=0, dtype=name_of(g[0]._array.dtype))
     return over(zeros, (), apply, OPS["put_along_axis"], (zeros, indices, g[0]), (axis, "add"))
+
+
+@_topk.fused_vjp("x")
+def _(g, *, indices, x_shape, axis):
+    return spread_along(g[0], indices, x_shape, axis)
 
 
 def topk(

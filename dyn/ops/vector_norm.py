@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from dyn.core.dispatch import apply
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import reduce as kernels
@@ -49,7 +50,7 @@ def norm(x: Tensor, p: Any = None, axis: Any = None, keepdim: bool = False) -> T
     axes = reduced_axes(axis, x.ndim)
     keep = bool(keepdim)
     if p in (None, "fro", 2):
-        return _norm(x, axes=axes, keepdims=keep)
+        return apply(_norm, (x,), (axes, keep))
     size = abs(x)
     if p == 1:
         return _sum(size, axes=axes, keepdims=keep)

@@ -35,9 +35,11 @@ def window_of(
     count: int, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1
 ) -> tuple[tuple[Any, ...], ...]:
     """Kernel, stride (the kernel's if None), padding and dilation of a window over x."""
-    numbers = (kernel_size, kernel_size if stride is None else stride, padding, dilation)
-    if all(n.__class__ is int for n in numbers):
-        found = plain_window(count, *numbers)
+    step = kernel_size if stride is None else stride
+    # Spelled out, as a generator would take as long as a tiny op.
+    plain = kernel_size.__class__ is int and step.__class__ is int
+    if plain and padding.__class__ is int and dilation.__class__ is int:
+        found = plain_window(count, kernel_size, step, padding, dilation)
         if found is not None:
             return found
     kernel = per_axis("kernel_size", kernel_size, count)

@@ -14,6 +14,15 @@ MAX_MASK = 2**18
 """Elements up to which a causal mask is stored rather than computed."""
 
 
+HEADS_FIRST = (0, 2, 1, 3)
+"""The transpose that exchanges length and heads."""
+
+
+def _heads_first(b: Any, node: NodeView, x: Any) -> Any:
+    """An input as [batch, heads, length, width], or an output from there as the node gives it."""
+    return x if node.attrs["heads_first"] else b.transpose(x, list(HEADS_FIRST))
+
+
 class _Parts:
     """The steps of attention for one node, on [batch, heads, length, width].
 
@@ -24,9 +33,13 @@ class _Parts:
     def __init__(self, b: Any, node: NodeView, first: int):
         self.b = b
         self.node = node
-        self.q, self.k, self.v, self.mask = node.inputs[first : first + 4]
+        self.q, self.k, self.v = (_heads_first(b, node, x) for x in node.inputs[first : first + 3])
+        self.mask = node.inputs[first + 3]
         types: Any = node.input_types[first : first + 4]
-        self.shape, self.key_shape, self.value_shape = (t.shape for t in types[:3])
+        order = (0, 1, 2, 3) if node.attrs["heads_first"] else HEADS_FIRST
+        self.shape, self.key_shape, self.value_shape = (
+            tuple(t.shape[axis] for axis in order) for t in types[:3]
+        )
         self.mask_type = types[3]
         self.dtype = types[0].dtype
         batch, heads, rows, width = self.shape
@@ -112,8 +125,9 @@ def _(b: Any, node: NodeView) -> Any:
     # Rows of a mask that see nothing are zero here; onnxruntime 1.23 to 1.26 does not keep to it.
     if not node.used[1] and b.has("Attention") and node.dtype == np.float32 and not masked:
         causal = int(attrs["is_causal"])
-        out = b.op("Attention", *node.inputs[:3], is_causal=causal, scale=attrs["scale"])
-        return out, None
+        inputs = [_heads_first(b, node, x) for x in node.inputs[:3]]
+        out = b.op("Attention", *inputs, is_causal=causal, scale=attrs["scale"])
+        return _heads_first(b, node, out), None
     parts = _Parts(b, node, 0)
     scores = parts.scores()
     p = b.op("Softmax", scores, axis=-1)
@@ -122,7 +136,8 @@ def _(b: Any, node: NodeView) -> Any:
         p = b.op("Where", parts.blind(top), b.const(0, node.dtype), p)
     out = b.op("MatMul", p, parts.v)
     if parts.grouped:
-        out = b.reshape(out, node.out.shape)
+        out = b.reshape(out, [*parts.shape[:3], parts.value_shape[3]])
+    out = _heads_first(b, node, out)
     if not node.used[1]:
         return out, None
     lse = b.axes("ReduceLogSumExp", scores, [4 if parts.grouped else 3], keepdims=False)
@@ -133,7 +148,8 @@ def _(b: Any, node: NodeView) -> Any:
 def _(b: Any, node: NodeView) -> Any:
     parts = _Parts(b, node, 1)
     last = 4 if parts.grouped else 3
-    g, out, lse = node.inputs[0], *node.inputs[5:]
+    g, out = (_heads_first(b, node, x) for x in (node.inputs[0], node.inputs[5]))
+    lse = node.inputs[6]
     rows, width = parts.shape[2], parts.value_shape[3]
     g, out, lse = parts.split(g, rows, width), parts.split(out, rows, width), parts.split(lse, rows)
     lse = b.unsqueeze(lse, last)
@@ -149,4 +165,4 @@ def _(b: Any, node: NodeView) -> Any:
     if parts.grouped:
         gq = b.reshape(gq, parts.shape)
         gk, gv = (b.axes("ReduceSum", x, [2], keepdims=False) for x in (gk, gv))
-    return gq, gk, gv
+    return tuple(_heads_first(b, node, x) for x in (gq, gk, gv))

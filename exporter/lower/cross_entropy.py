@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from exporter.lower.loss import reduced
 from exporter.registry import NodeView, lowers
 
 
@@ -35,6 +36,13 @@ def _(b: Any, node: NodeView) -> Any:
     grad = b.op("Sub", b.op("Exp", log_probs), target)
     grad = rows.select(b.op("Mul", grad, rows.wide(rows.share)), rows.wide(rows.kept))
     return rows.reduced(loss), grad, rows.share
+
+
+@lowers("soft_cross_entropy")
+def _(b: Any, node: NodeView) -> Any:
+    axis = node.attrs["axis"]
+    parts = b.op("Mul", node.inputs[1], b.op("LogSoftmax", node.x, axis=axis))
+    return reduced(b, node, b.op("Neg", b.axes("ReduceSum", parts, [axis])))
 
 
 @lowers("negative_log_likelihood")

@@ -1,4 +1,4 @@
-"""Lowerings of `dyn/ops/distance.py`: cosines; differences of all pairs of rows, their lengths."""
+"""Lowerings of `dyn/ops/distance.py`: cosines, and distances of pairs of rows."""
 
 from __future__ import annotations
 
@@ -34,6 +34,13 @@ def _(b: Any, node: NodeView) -> Any:
         along = b.unsqueeze(b.op("Where", free, along, b.const(0, dtype)), axis)
         made.append(b.op("Sub", b.op("Mul", other, across), b.op("Mul", own, along)))
     return tuple(made)
+
+
+@lowers("pairwise_distance")
+def _(b: Any, node: NodeView) -> Any:
+    away = b.op("Sub", *node.inputs)
+    away = b.op("Add", away, b.const(node.attrs["epsilon"], node.dtype))
+    return b.axes("ReduceL2", away, (len(node.out.shape),), keepdims=False)
 
 
 @lowers("euclidean_distance")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from exporter.lower.loss import reduced
 from exporter.lower.unary import log1p
 from exporter.registry import NodeView, lowers
 
@@ -36,3 +37,9 @@ def _(b: Any, node: NodeView) -> Any:
     log = b.op("Log", b.op("Where", none, b.const(1, node.dtype), y))
     nothing = b.op("Where", b.op("IsNaN", x), x, zero)
     return b.op("Where", none, nothing, b.op("Mul", y, b.op("Sub", log, x)))
+
+
+@lowers("poisson_nll")
+def _(b: Any, node: NodeView) -> Any:
+    x, y = node.inputs
+    return reduced(b, node, b.op("Sub", b.op("Exp", x), b.op("Mul", y, x)))

@@ -10,19 +10,24 @@ from exporter.windows import volume
 REDUCTIONS = {"mean": "ReduceMean", "sum": "ReduceSum"}
 
 
+def reduced(b: Any, node: NodeView, losses: Any) -> Any:
+    """The losses of all elements as the node's attribute says: as they are, summed or averaged."""
+    reduction = REDUCTIONS.get(node.attrs["reduction"])
+    return b.op(reduction, losses, keepdims=0) if reduction else losses
+
+
 @lowers("mse_loss")
 def _(b: Any, node: NodeView) -> Any:
     difference = b.op("Sub", *node.inputs)
-    square = b.op("Mul", difference, difference)
-    reduction = REDUCTIONS.get(node.attrs["reduction"])
-    return b.op(reduction, square, keepdims=0) if reduction else square
+    return reduced(b, node, b.op("Mul", difference, difference))
 
 
 @lowers("huber")
 def _(b: Any, node: NodeView) -> Any:
     size = b.op("Abs", b.op("Sub", *node.inputs))
     near = b.op("Min", size, b.const(node.attrs["delta"], node.dtype))
-    return b.op("Mul", near, b.op("Sub", size, b.op("Mul", near, b.const(0.5, node.dtype))))
+    far = b.op("Sub", size, b.op("Mul", near, b.const(0.5, node.dtype)))
+    return reduced(b, node, b.op("Mul", near, far))
 
 
 @lowers("huber_grad")

@@ -27,6 +27,14 @@ PARAMS: dict[str, dict[str, float]] = {
     "elu_grad": {"alpha": 1.5, "scale": 1.1, "rate": 0.7},
     "huber": {"delta": 1.5},
     "huber_grad": {"delta": 1.5},
+    "huber_slope": {"delta": 1.5, "factor": 0.3},
+    "margin_excess": {"margin": 0.5},
+    "margin_excess_grad": {"margin": 0.5},
+    "margin_excess_slope": {"margin": 0.5, "factor": 0.3},
+    "margin_ranking": {"margin": 0.5},
+    "margin_ranking_slope": {"margin": 0.5, "factor": 0.3},
+    "poisson_nll_slope": {"factor": 0.3},
+    "soft_margin_slope": {"factor": 0.3},
     "lerp_by": {"weight": 0.3},
     "nan_to_num": {"nan": 1.0, "high": 2.0, "low": -2.0},
     "scaled_difference": {"factor": 0.3},
@@ -75,7 +83,7 @@ def test_numbers_may_be_given_in_any_order(name: str) -> None:
     assert FAST[name].numbers == tuple(PARAMS[name])
     x = np.linspace(-3, 3, UFUNC_SIZE, dtype=np.float32)
     arrays = [x] * FAST[name].inputs
-    function = (elementwise.unary, elementwise.binary)[len(arrays) - 1]
+    function = (elementwise.unary, elementwise.binary, elementwise.ternary)[len(arrays) - 1]
     turned = dict(reversed(PARAMS[name].items()))
     np.testing.assert_array_equal(
         function(name, *arrays, **turned), function(name, *arrays, **PARAMS[name])

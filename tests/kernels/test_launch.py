@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
+from dyn.kernels import pool
 from dyn.kernels.batch_norm import MOMENTS
 from dyn.kernels.runtime import arrays, threads
 from dyn.kernels.runtime.arrays import data
@@ -96,3 +100,25 @@ def test_arrays_and_tuples_are_laid_out_as_believed():
     assert _look(id(x)) == (x.ctypes.data, x.shape, x.strides)
     pair = x, x.base
     assert _look_inside(id(pair)) == (2, *map(id, pair))
+
+
+def test_a_launch_keeps_what_it_reads_beside_its_arrays(monkeypatch):
+    made = []
+
+    class Noted(pool._Plan):
+        def __init__(self, *given):
+            super().__init__(*given)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(pool, "_Plan", Noted)
+    pool._mean_plan.cache_clear()
+    window = {"kernel": (3, 3), "stride": (1, 1), "padding": (0, 0, 0, 0)}
+    run = pool.avg_pool_of((1, 2, 6, 6), np.dtype("f4"), **window)
+    for cached in (pool._launch, pool._mean_plan):
+        cached.cache_clear()
+    gc.collect()
+    (plan,) = made
+    assert plan() is not None
+    x = np.arange(72, dtype=np.float32).reshape(1, 2, 6, 6)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (2, 3))
+    np.testing.assert_allclose(run(x), windows.mean((4, 5)), rtol=1e-6)

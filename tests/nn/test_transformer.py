@@ -179,3 +179,11 @@ def test_bad_settings():
     ):
         with pytest.raises(dyn.AttributeValueError):
             make()
+
+
+def test_work_of_attention_in_either_layout():
+    class Attend(nn.Layer):
+        def forward(self, x):
+            return nn.functional.scaled_dot_product_attention(x, x, x)
+
+    assert dyn.flops(Attend(), (2, 5, 3, 4)) == 2 * 3 * 5 * 5 * (4 + 4)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+
 import numpy as np
 import pytest
 
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
+from dyn.kernels.elementwise import nest
+from dyn.kernels.elementwise.apply import FAST
 from dyn.kernels.elementwise.ufuncs import UFUNCS
 
 
@@ -39,3 +44,22 @@ def test_pairs_of_shapes_that_repeat(name: str, one: tuple, other: tuple) -> Non
     # The same shapes with other strides.
     turned = np.ascontiguousarray(x.T).T
     np.testing.assert_array_equal(_called(name, turned, y), wanted)
+
+
+def test_a_bound_formula_keeps_its_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: list[Any] = []
+
+    def planned(*layouts: Any) -> Any:
+        found = plan(*layouts)
+        known.append(weakref.ref(found.words))  # type: ignore[union-attr]
+        return found
+
+    plan = nest.plan
+    monkeypatch.setattr(nest, "plan", planned)
+    nest._nest.cache_clear()
+    run = nest.bound(FAST["add"], (40, 30), (30,))
+    assert run is not None
+    nest._nest.cache_clear()
+    assert known[-1]() is not None
+    x, y = np.ones((40, 30), np.float32), np.arange(30, dtype=np.float32)
+    np.testing.assert_array_equal(run(x, y), x + y)

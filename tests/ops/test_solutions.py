@@ -82,6 +82,23 @@ def test_all_sizes_agree_with_numpy(
         assert residual(q.swapaxes(-1, -2) @ q, np.eye(kept)) < tol
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", range(1, 10))
+def test_small_matrices(n: int, dtype: str, rng: np.random.Generator) -> None:
+    x, _ = matrices(rng, 40, n, n, dtype=dtype)
+    y, tol = rng.standard_normal((40, n, 3)).astype(dtype), 2e-3 if dtype == "float32" else 1e-9
+    found, failed = factor.solve(x, y)
+    assert failed is None and residual(found, np.linalg.solve(x, y)) < tol
+    assert residual(factor.inverse(x)[0], np.linalg.inv(x)) < tol
+    assert residual(factor.det(x), np.linalg.det(x)) < tol
+    sign, size = factor.slogdet(x)
+    np.testing.assert_array_equal(sign, np.linalg.slogdet(x)[0])
+    np.testing.assert_allclose(size, np.linalg.slogdet(x)[1], rtol=tol, atol=tol)
+    x[7, :, n - 1] = 0
+    assert factor.solve(x, y)[1] == factor.inverse(x)[1] == (7, n)
+    assert factor.det(x)[7] == 0 and factor.slogdet(x)[0][7] == 0
+
+
 @pytest.mark.parametrize("n", [150, 300])
 def test_large_matrices(n: int, rng: np.random.Generator) -> None:
     x, definite = matrices(rng, n, n)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dyn.core.op import OPS
 from tests.optable.case import OpCase, Spec, array, bools
 
 
@@ -55,6 +56,23 @@ def heads(own: int, batch: Any = "n", rows: Any = "t", keys: Any = "s") -> list[
     return [array(batch, 4, rows, 6), array(batch, own, keys, 6), array(batch, own, keys, 5)]
 
 
+def exchanged(x: Spec) -> Spec:
+    """The input with heads and length exchanged."""
+    batch, own, rows, width = x.shape
+    return array(batch, rows, own, width)
+
+
+def ref_exchanged(q, k, v, mask=None, *, heads_first, **attrs):
+    q, k, v = (np.swapaxes(x, 1, 2) for x in (q, k, v))
+    return np.swapaxes(ref_attention(q, k, v, mask, **attrs), 1, 2)
+
+
+def grad_exchanged(g, q, k, v, mask, out, lse):
+    g, q, k, v, out = (OPS["transpose"](x, perm=(0, 2, 1, 3)) for x in (g, q, k, v, out))
+    made = OPS["attention_grad"](g, q, k, v, mask, out, lse, **CAUSAL, heads_first=False)
+    return tuple(OPS["transpose"](x, perm=(0, 2, 1, 3)) for x in made)
+
+
 SCALE = {"scale": 0.4, "is_causal": False}
 CAUSAL = {"scale": 0.4, "is_causal": True}
 LENGTHS = {"t": (4, 6), "s": (4, 6)}
@@ -93,6 +111,20 @@ ROWS = [
            note="biased", wrt=(0, 1, 2)),
     *(
         OpCase(
+            "attention",
+            [exchanged(x) for x in heads(own)],
+            {**attrs, "heads_first": False},
+            ref_exchanged,
+            sizes=LENGTHS,
+            empty=False,
+            note=f"length first {note}",
+        )
+        for own, attrs, note in ((4, SCALE, "full"), (2, CAUSAL, "grouped"))
+    ),
+    OpCase("attention", [*map(exchanged, heads(2, rows=3, keys=5)), bools("n", 1, 3, 5)],
+           {**SCALE, "heads_first": False}, ref_exchanged, note="length first masked"),
+    *(
+        OpCase(
             "attention_grad",
             [*GRADIENT, None, kept(0, attrs), kept(1, attrs)],
             attrs,
@@ -102,5 +134,14 @@ ROWS = [
             wrt=(),
         )
         for note, attrs in (("full", SCALE), ("causal", CAUSAL))
+    ),
+    OpCase(
+        "attention_grad",
+        [*GRADIENT, None, kept(0, CAUSAL), kept(1, CAUSAL)],
+        reference=lambda *arrays: ref_attention_grad(*arrays, **CAUSAL),
+        note="length first",
+        order=0,
+        wrt=(),
+        run=grad_exchanged,
     ),
 ]  # fmt: skip

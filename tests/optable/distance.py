@@ -73,6 +73,32 @@ ROWS = [
         order=0,
         wrt=(),
     ),
+    *(
+        OpCase(
+            "pairwise_distance",
+            [array(*sizes), array(*sizes)],
+            {"epsilon": 1e-2},
+            lambda x, y, epsilon: np.linalg.norm(x - y + epsilon, axis=-1),
+            dtypes=("float32", "float64", "float16", "bfloat16"),
+            onnx="ReduceL2",
+            note=note,
+        )
+        for sizes, note in (((5,), "row"), (("n", 7), "rows"), ((2, "n", 130), "long"))
+    ),
+    OpCase(
+        "pairwise_distance",
+        [array(3, "n")] * 2,
+        {"epsilon": 1e-6},
+        lambda x, y, epsilon: np.linalg.norm(x - y + epsilon, axis=-1),
+        note="any length",
+    ),
+    OpCase(
+        "pairwise_distance",
+        [array("n", 4), array(4)],
+        reference=lambda x, y: np.linalg.norm(x - y + 1e-6, axis=-1, keepdims=True),
+        run=lambda x, y: ops.pairwise_distance(x, y, keepdim=True),
+        note="broadcast",
+    ),
     OpCase(
         "euclidean_distance",
         [array("n", 2, 3), array("n", 4, 3)],

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from tests.optable.case import OpCase, array
+from tests.optable.ranking import REDUCTIONS
 
 
 def ref_binary(p, y):
@@ -55,6 +56,18 @@ ROWS = [
         order=0,
         note="infinite",
     ),
+    *[
+        OpCase(
+            "poisson_nll",
+            [array("n", 4), y],
+            {"reduction": how},
+            lambda x, y, reduction: REDUCTIONS[reduction](np.exp(x) - y * x),
+            onnx="Exp",
+            note=f"{how} {note}",
+        )
+        for how in REDUCTIONS
+        for y, note in ((array("n", 4), "even"), (array(4), "row"))
+    ],
     OpCase("kl_div", [array("n", 4), array("n", 4, low=0.1)], {}, ref_kl_div, onnx="Log"),
     OpCase(
         "kl_div",

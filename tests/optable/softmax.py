@@ -9,6 +9,7 @@ import numpy as np
 from dyn.core.autograd import grad
 from dyn.core.op import OPS
 from tests.optable.case import OpCase, array
+from tests.optable.ranking import REDUCTIONS
 
 
 def ref_softmax(x, *, axis):
@@ -72,9 +73,14 @@ def ref_likelihood(
     return reduced(*row_losses(x, label, weight, axis, ignore_index), reduction, nan_of_none)
 
 
-def ref_huber(x, y, *, delta):
+def ref_soft(x, target, *, axis, reduction):
+    logs = ref_log_softmax(x, axis=axis)
+    return REDUCTIONS[reduction](-(target * logs).sum(axis, keepdims=True))
+
+
+def ref_huber(x, y, *, delta, reduction="none"):
     size = np.abs(x - y)
-    return np.where(size <= delta, size**2 / 2, delta * (size - delta / 2))
+    return REDUCTIONS[reduction](np.where(size <= delta, size**2 / 2, delta * (size - delta / 2)))
 
 
 def ref_mse(x, y, *, reduction):
@@ -227,7 +233,24 @@ ERROR = [
         ),
     )
 ] + [
+    *(
+        OpCase(
+            "soft_cross_entropy",
+            [array(*shape), array(*shape, low=0.0)],
+            {"axis": axis, "reduction": how},
+            ref_soft,
+            dtypes=("float32", "float64", "float16", "bfloat16"),
+            onnx="LogSoftmax",
+            note=f"{how} {axis} of {len(shape)}",
+        )
+        for how in REDUCTIONS
+        for shape, axis in ((("n", 5), 1), (("n", 4, 3), 1), ((2, "n", 20), 2))
+    ),
     OpCase("huber", [array("n", 4), array("n", 4)], {"delta": 0.7}, ref_huber),
+    *[
+        OpCase("huber", [array("n", 4)] * 2, {"delta": 0.7, "reduction": how}, ref_huber, note=how)
+        for how in ("sum", "mean")
+    ],
     OpCase(
         "huber_grad",
         [array("n", 4)] * 3,

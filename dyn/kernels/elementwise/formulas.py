@@ -82,6 +82,10 @@ def mish(m, x):
     return x * tanh_softplus(m, x)
 
 
+def soft_margin(m, x, y):
+    return -log_sigmoid(m, x * y)
+
+
 def softplus(m, x, *, beta, threshold):
     t = x * beta
     bent = (m.maximum(t, 0.0) + m.log1p(m.exp(-m.abs(t)))) * (1 / beta)
@@ -149,6 +153,18 @@ def huber(m, x, y, *, delta):
     return near * (size - 0.5 * near)
 
 
+def margin_excess(m, x, y, *, margin):
+    return m.maximum(x - y + margin, 0.0)
+
+
+def margin_ranking(m, x, y, label, *, margin):
+    return m.maximum(margin - label * (x - y), 0.0)
+
+
+def poisson_nll(m, x, y):
+    return m.exp(x) - y * x
+
+
 def scaled_difference(m, x, y, *, factor):
     return (x - y) * factor
 
@@ -183,8 +199,8 @@ def lerp_by(m, x, y, *, weight):
 _WRITTEN: Any = (
     binary_cross_entropy, clip, clip_between, copysign, distance, elu, gated, gelu, gelu_tanh,
     hardsigmoid, hardswish, huber, hypot, kl_div, leaky_relu, lerp, lerp_by, log_sigmoid, logaddexp,
-    logistic_cross_entropy, mish, nan_to_num, prelu, rsqrt, scaled_difference, shrink,
-    sign, silu, sinc, softplus, softsign, xlogy,
+    logistic_cross_entropy, margin_excess, margin_ranking, mish, nan_to_num, poisson_nll, prelu,
+    rsqrt, scaled_difference, shrink, sign, silu, sinc, soft_margin, softplus, softsign, xlogy,
 )  # fmt: skip
 FORMULAS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _WRITTEN} | {
     "abs": lambda m, x: m.abs(x),

@@ -126,8 +126,43 @@ def prelu_grad(m, g, x, w):
     return m.where(x > 0, g, g * w)
 
 
+# A slope is the gradient where one number comes in for all elements: of a sum, or of a mean.
+
+
+def huber_slope(m, x, y, *, delta, factor):
+    return factor * clip(m, x - y, low=-delta, high=delta)
+
+
 def huber_grad(m, g, x, y, *, delta):
-    return g * clip(m, x - y, low=-delta, high=delta)
+    return huber_slope(m, x, y, delta=delta, factor=g)
+
+
+def poisson_nll_slope(m, x, y, *, factor):
+    return factor * (m.exp(x) - y)
+
+
+def poisson_nll_grad(m, g, x, y):
+    return poisson_nll_slope(m, x, y, factor=g)
+
+
+def soft_margin_slope(m, x, y, *, factor):
+    return -(factor * y) * m.sigmoid(-(x * y))
+
+
+def soft_margin_grad(m, g, x, y):
+    return soft_margin_slope(m, x, y, factor=g)
+
+
+def margin_excess_slope(m, x, y, *, margin, factor):
+    return m.where(x - y + margin <= 0, 0.0, factor)
+
+
+def margin_excess_grad(m, g, x, y, *, margin):
+    return margin_excess_slope(m, x, y, margin=margin, factor=g)
+
+
+def margin_ranking_slope(m, x, y, label, *, margin, factor):
+    return m.where(margin - label * (x - y) <= 0, 0.0, -factor * label)
 
 
 # ---- of one function each: g is the gradient of its output -------------------------------------
@@ -226,6 +261,8 @@ _WRITTEN: Any = (
     abs_grad, acos_grad, acosh_grad, asin_grad, asinh_grad, atan_grad, atanh_grad,
     binary_cross_entropy_grad, clip_grad, cos_grad, cosh_grad, elu_grad, erf_grad, expm1_grad,
     gated_grad, gelu_grad, gelu_tanh_grad, hardsigmoid_grad, hardswish_grad, huber_grad,
+    huber_slope, margin_excess_grad, margin_excess_slope, margin_ranking_slope, poisson_nll_grad,
+    poisson_nll_slope, soft_margin_grad, soft_margin_slope,
     kl_div_grad, kl_div_target_grad, leaky_relu_grad, log10_grad, log1p_grad, log2_grad,
     log_sigmoid_grad, logistic_cross_entropy_grad, logsumexp_grad, maximum_grad, mish_grad,
     prelu_grad, product_of_three, quotient_grad, reciprocal_grad, relu_grad,

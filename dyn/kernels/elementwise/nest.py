@@ -199,18 +199,24 @@ def _bits(numbers: tuple[float, ...]) -> tuple[int, ...]:
 
 
 def _launch(
-    task: Any, f: FormulaKernel, count: int, numbers: tuple[int, ...], repeats: int, plan: int
+    task: Any,
+    f: FormulaKernel,
+    count: int,
+    numbers: tuple[int, ...],
+    repeats: int,
+    plan: np.ndarray | None,
 ) -> Launch:
     sizes = [f.sizes >> 4 * place & 15 for place in range(MAX_OPERANDS + 1)]
     chunks = chunks_of(count, CHUNK)
     flags = repeats | (count * f.dtype.itemsize >= memory.FAR) << ASIDE
-    return Launch([(task, chunks)], ARRAYS, f.address, count, *sizes, *numbers, flags, plan)
+    words = f.address, count, *sizes, *numbers, flags, 0 if plan is None else plan.ctypes.data
+    return Launch([(task, chunks)], ARRAYS, *words, holds=plan)
 
 
 @lru_cache(4096)
 def _dense(f: FormulaKernel, count: int, numbers: tuple[int, ...]) -> Launch:
     """A launch over so many elements, dense in all operands."""
-    return _launch(_flat, f, count, numbers, 0, 0)
+    return _launch(_flat, f, count, numbers, 0, None)
 
 
 class _Nested(NamedTuple):
@@ -227,7 +233,7 @@ def _nest(f: FormulaKernel, numbers: tuple[int, ...], *layouts: Layout) -> _Nest
         return None
     words, repeats = found.words, int(found.words[REPEATS])
     count = math.prod(found.shape)
-    return _Nested(_launch(_nested, f, count, numbers, repeats, words.ctypes.data), found)
+    return _Nested(_launch(_nested, f, count, numbers, repeats, words), found)
 
 
 def run_one(f: FormulaKernel, x: np.ndarray, *numbers: float) -> np.ndarray | None:

@@ -61,6 +61,8 @@ both; whether logarithms are wanted, or right-hand sides given; bytes of a buffe
 ELIMINATE = END
 """Word behind those of `prepare`: the address of the step within a panel."""
 LINE = 64
+SMALL = 7
+"""Rows up to which the tiles would cost more than they save."""
 
 
 def _room_of_order(n: int) -> int:
@@ -130,6 +132,49 @@ factor_f32 = instance("factor_f32", _factor)
 factor_f64 = instance("factor_f64", _factor, ONE=np.float64(1), SIZE=8)
 
 
+@kernel
+def _eliminate_small(x, y, n, columns):
+    """Make x upper triangular and do to y [n, columns] what is done to x [n, n], both dense.
+
+    Returns twice the place of the first pivot that is zero, counted from 1, or 0; and one more if
+    the determinant has changed its sign.
+    """
+    odd, bad = 0, 0
+    for j in range(n):
+        at = _pivot(x, n, n, j)
+        if at != j:
+            odd = 1 - odd
+            for c in range(j, n):
+                x[at * n + c], x[j * n + c] = x[j * n + c], x[at * n + c]
+            for c in range(columns):
+                y[at * columns + c], y[j * columns + c] = y[j * columns + c], y[at * columns + c]
+        pivot = x[j * n + j]
+        if pivot == 0:
+            bad = bad if bad else j + 1
+            continue
+        for i in range(j + 1, n):
+            factor = x[i * n + j] / pivot
+            for c in range(j + 1, n):
+                x[i * n + c] -= factor * x[j * n + c]
+            for c in range(columns):
+                y[i * columns + c] -= factor * y[j * columns + c]
+    return 2 * bad + odd
+
+
+@kernel
+def _substitute_small(x, y, n, columns):
+    """Solve with what `_eliminate_small` has made of x and y, in place."""
+    for step in range(n):
+        j = n - 1 - step
+        pivot = x[j * n + j]
+        for c in range(columns):
+            y[j * columns + c] /= pivot
+        for i in range(j):
+            factor = x[i * n + j]
+            for c in range(columns):
+                y[i * columns + c] -= factor * y[j * columns + c]
+
+
 def _determinants(args, chunk, chunks):
     """Determinants, or signs and logarithms."""
     n, pitch, logarithm = argument(args, ROWS), argument(args, PITCH), argument(args, FLAG)
@@ -144,12 +189,18 @@ def _determinants(args, chunk, chunks):
     order = a + n * pitch + PANEL_BYTES
     x, rows = pointer(a, ONE), pointer(order, _I64)
     start, stop = bounds(argument(args, BATCH), chunk, chunks, 1)
+    along = n + 1 if n <= SMALL else pitch // SIZE + 1
     for i in range(start, stop):
-        fill(a, pitch, data(argument(args, X)) + i * n * n * SIZE, n * SIZE, SIZE, n, n, SIZE)
-        call_address(argument(args, FACTOR), p, a, pitch, n, order)
+        source = data(argument(args, X)) + i * n * n * SIZE
+        if n <= SMALL:
+            copy_run(source, a, n * n * SIZE)
+            rows[n] = 1 - 2 * (_eliminate_small(x, x, n, 0) % 2)
+        else:
+            fill(a, pitch, source, n * SIZE, SIZE, n, n, SIZE)
+            call_address(argument(args, FACTOR), p, a, pitch, n, order)
         sign, total = (ONE if rows[n] > 0 else -ONE), 0.0
         for j in range(n):
-            value = x[j * (pitch // SIZE + 1)]
+            value = x[j * along]
             if logarithm:
                 total += math.log(abs(value))
                 sign = -sign if value < 0 else (sign if value > 0 else sign * value)
@@ -177,7 +228,23 @@ def _solutions(args, chunk, chunks):
     rows = pointer(order, _I64)
     start, stop = bounds(argument(args, BATCH), chunk, chunks, 1)
     for i in range(start, stop):
-        fill(a, pitch, data(argument(args, X)) + i * n * n * SIZE, n * SIZE, SIZE, n, n, SIZE)
+        source, target = data(argument(args, X)) + i * n * n * SIZE, out + i * n * columns * SIZE
+        if n <= SMALL:
+            copy_run(source, a, n * n * SIZE)
+            if given:
+                copy_run(y + i * n * columns * SIZE, target, n * columns * SIZE)
+            else:
+                clear_run(target, n * n * SIZE)
+                for j in range(n):
+                    pointer(target, ONE)[j * (n + 1)] = ONE
+            x, solved = pointer(a, ONE), pointer(target, ONE)
+            bad = _eliminate_small(x, solved, n, columns) // 2
+            if bad:
+                fail(data(argument(args, FAILED)), i, bad)
+            else:
+                _substitute_small(x, solved, n, columns)
+            continue
+        fill(a, pitch, source, n * SIZE, SIZE, n, n, SIZE)
         call_address(argument(args, FACTOR), p, a, pitch, n, order)
         if rows[n + 1]:
             fail(data(argument(args, FAILED)), i, rows[n + 1])
@@ -191,7 +258,7 @@ def _solutions(args, chunk, chunks):
                 pointer(row, ONE)[rows[j]] = ONE
         for how in (UNIT | NEGATED, BACKWARD):
             call_address(argument(p, SUBSTITUTE), p, b, pitch_of_b, columns, a, pitch, SIZE, n, how)
-        put_out(b, pitch_of_b, out + i * n * columns * SIZE, n, columns, -ONE)
+        put_out(b, pitch_of_b, target, n, columns, -ONE)
     leave(memory, slot)
 
 

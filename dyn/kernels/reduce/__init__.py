@@ -1,5 +1,6 @@
 """Reductions over axes: folds of rows and columns, and what is made from them."""
 
+from dyn.kernels.reduce.folding import bound
 from dyn.kernels.reduce.reductions import (
     all,
     any,
@@ -18,6 +19,7 @@ from dyn.kernels.reduce.reductions import (
 __all__ = [
     "all",
     "any",
+    "bound",
     "logsumexp",
     "max",
     "mean",

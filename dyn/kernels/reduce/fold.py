@@ -165,11 +165,12 @@ FINISHES: dict[str, tuple[str, Callable[[list[Value], Value, Value], Value]]] = 
     "squares": ("squares", lambda r, a, b: r[0] / a),
     "norm": ("squares", lambda r, a, b: r[0].call("sqrt")),
     "var": ("moments", _spread),
+    "std": ("moments", lambda r, a, b: _spread(r, a, b).call("sqrt")),
     "prod": ("prod", lambda r, a, b: r[0]),
     "max": ("max", lambda r, a, b: r[0]),
     "min": ("min", lambda r, a, b: r[0]),
 }
-"""What is made of the results of a fold and two float64 parameters."""
+"""What is made in float64, where no square vanishes, of a fold's results and two parameters."""
 
 
 class Piece:

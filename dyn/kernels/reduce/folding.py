@@ -9,6 +9,7 @@ folding of a piece is in `fold.py`, the tasks that call it are in `fold_tasks.py
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -155,7 +156,8 @@ def _plan(
     if reduced.count(True) > 1:
         return None
     count = math.prod([shape[a] for a in axes])
-    divisors = {"mean": (count, 0), "var": (count, max(count - correction, 0))}.get(name, (1, 0))
+    spread = count, max(count - correction, 0)
+    divisors = {"mean": (count, 0), "var": spread, "std": spread}.get(name, (1, 0))
     name = "sum" if name == "mean" else name
     wanted = [1 if a in axes else n for a, n in enumerate(shape) if keepdims or a not in axes]
     kept, back = layout.kept, layout.back
@@ -274,8 +276,8 @@ def folded(
     """A float32 array folded over axes; None where numpy must do it.
 
     Args:
-        name: "sum", "mean", "max", "min", "prod", "squares" (their sum), "norm" or "var".
-        correction: what "var" subtracts from the count.
+        name: "sum", "mean", "max", "min", "prod", "squares" (their sum), "norm", "var" or "std".
+        correction: what "var" and "std" subtract from the count.
     """
     if x.dtype != _F32:
         return None
@@ -288,3 +290,35 @@ def folded(
     for launch in plan.launches:
         launch(x, results, out)
     return out if plan.back is None else out.transpose(plan.back).reshape(plan.shape)
+
+
+def bound(
+    name: str,
+    shape: tuple[int, ...],
+    axes: tuple[int, ...],
+    otherwise: Callable[[np.ndarray], np.ndarray],
+    *,
+    keepdims: bool,
+    correction: int = 0,
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """`folded` for float32 arrays of one shape in C order; None where it takes more than a launch.
+
+    Args:
+        otherwise: what does the same for arrays that are not dense.
+    """
+    steps = [4 * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    plan = _plan(name, shape, tuple(steps), axes, keepdims, correction)
+    if plan is None or plan.back is not None or len(plan.launches) > 1:
+        return None
+    (launch,) = plan.launches
+    results = memory.maker(plan.results, plan.dtype)
+    made = memory.maker(plan.kept, _F32)
+
+    def run(x: np.ndarray) -> np.ndarray:
+        if not x.flags.c_contiguous:
+            return otherwise(x)
+        out = made()
+        launch(x, results(), out)
+        return out
+
+    return run

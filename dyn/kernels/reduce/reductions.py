@@ -25,8 +25,6 @@ JOIN = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum
 FEW = 1024
 """Elements of which numpy may add one after the other: it does where they do not follow on each
 other in memory, and in float32 a sum of many ones so stops at 2**24."""
-_SQUARABLE = 1e-15
-"""Smaller float32 numbers have squares that are too small, or lose digits in a sum of them."""
 
 
 def _folded(
@@ -115,19 +113,14 @@ def var(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarra
 
 def std(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarray:
     """Square root of `var`; in float32 also where the squares overflow or vanish."""
+    found = _folded("std", x, axes, keepdims, correction)
+    if found is not None:
+        return found
     if is_half(x.dtype):
         return std(x.astype(_F32), axes, keepdims, correction).astype(x.dtype)
-    out = np.asarray(np.sqrt(var(x, axes, keepdims, correction)))
-    # A single number is looked at most quickly as one of Python's.
-    if x.dtype == _F32 and not (out.size == 1 and _SQUARABLE < out.item() < np.inf):
-        lost = ~((out > _SQUARABLE) & (out < np.inf))
-        if lost.any():
-            kept = [a for a in range(x.ndim) if a not in axes]
-            lost = lost.reshape([x.shape[a] for a in kept])
-            rows = x.transpose((*kept, *axes)).reshape(*lost.shape, _count(x, axes))[lost]
-            precise = std(rows.astype(np.float64), (1,), keepdims=False, correction=correction)
-            out.reshape(lost.shape)[lost] = precise
-    return out
+    if x.dtype == _F32:
+        return std(x.astype(np.float64), axes, keepdims, correction).astype(_F32)
+    return np.asarray(np.sqrt(var(x, axes, keepdims, correction)))
 
 
 def norm(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:

@@ -11,11 +11,14 @@ Source: Appleyard, Kocisky & Blunsom, Optimizing Performance of Recurrent Neural
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from dyn.kernels.copy import contiguous
+from dyn.kernels.gemm.bound import bound
 from dyn.kernels.gemm.matmul import matmul
 from dyn.kernels.reduce import reductions
 from dyn.kernels.rnn import general, step, walk
@@ -23,6 +26,8 @@ from dyn.kernels.rnn.walk import Product
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.vector.sums import ACCUMULATE
 
+_F32 = np.dtype(np.float32)
+Shape = tuple[int, ...]
 Weights = tuple[Any, Any, Any, Any]
 """w, r, b and rb of one direction; arrays or None."""
 
@@ -77,6 +82,17 @@ def _sum_of_biases(
     return whole if b is None else whole + b, rb[2 * hidden :].copy() if mode == "gru" else None
 
 
+def _times_turned(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    return matmul(a, b.T, bias=bias)
+
+
+@lru_cache(1024)
+def _product(a: Shape, b: Shape, biased: bool) -> Callable[..., np.ndarray]:
+    """What multiplies a float32 matrix by the transpose of another, and adds a bias."""
+    run = bound(a, b, _F32, _times_turned, transpose_b=True, biased=biased)
+    return run or _times_turned
+
+
 def _forward(
     mode: str,
     x: np.ndarray,
@@ -93,9 +109,20 @@ def _forward(
     hidden = r.shape[1]
     r = contiguous(r)
     bias, n_bias = _sum_of_biases(mode, b, rb, hidden)
-    gates = matmul(_flat(contiguous(x)), w.T, bias=bias).reshape(steps, batch, len(w))
+    flat, made = _flat(contiguous(x)), 0
+    gates = _product(flat.shape, w.shape, bias is not None)(flat, w, bias)
+    gates = gates.reshape(steps, batch, len(w))
     extra = empty((steps, batch, hidden), x.dtype) if mode in ("lstm", "gru") else None
-    if mode == "gru":
+    if steps == 1:
+        # All of the state's share in one product, as no weight is worth packing.
+        found, own = _product(h.shape, r.shape, False)(h, r), gates[0]
+        if extra is not None and mode == "gru":
+            two = 2 * hidden
+            own, found, rest = own[:, :two], found[:, :two], found[:, two:]
+            extra[0] = rest if n_bias is None else rest + n_bias
+        own += found
+        products, made = [], r.size
+    elif mode == "gru":
         assert extra is not None
         two = 2 * hidden
         products = [
@@ -117,7 +144,15 @@ def _forward(
         step.Y: id(y),
         step.Y_ROW: _row_step(y),
     }
-    walk.walk(step.FORWARD[mode], arrays, products, steps, rising=not reverse, gates_first=False)
+    walk.walk(
+        step.FORWARD[mode],
+        arrays,
+        products,
+        steps,
+        rising=not reverse,
+        gates_first=False,
+        made=made,
+    )
     return (gates,) if extra is None else (gates, extra)
 
 

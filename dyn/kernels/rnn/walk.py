@@ -229,6 +229,7 @@ def walk(
     *,
     rising: bool,
     gates_first: bool,
+    made: int = 0,
 ) -> None:
     """Walk through all steps.
 
@@ -240,6 +241,7 @@ def walk(
         steps: their number.
         rising: from step 0 on; else from the last step.
         gates_first: the gates come before the products.
+        made: multiplications that the caller has made for a sample instead.
     """
     within = products if steps > 1 else []
     panels = [packed(product.b) for product in within]
@@ -259,7 +261,7 @@ def walk(
     for product, panel in zip(within, panels, strict=True):
         words += product.words(panel)
     batch, count = arrays[BATCH], threads.get_num_threads()
-    work = batch * sum(p.b.size for p in products)
+    work = batch * (made + sum(p.b.size for p in products))
     together = steps > 1 and batch < count * HEIGHTS[1] and work >= 2 * STEP_GRAIN
     if together:
         chunks = min(count, work // STEP_GRAIN)

@@ -9,7 +9,7 @@ or a rule of its own.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,17 +69,21 @@ class Launch:
             `threads.argument`; 0 chunks are nothing to do.
         arrays: how many arrays the launch is called with.
         words: the other parameters.
+        holds: what addresses among the words belong to, which lives as long as the launch.
     """
 
-    __slots__ = ("_address", "_enter", "_plan", "_shared")
+    __slots__ = ("_address", "_enter", "_holds", "_plan", "_shared")
 
-    def __init__(self, stages: Sequence[tuple[Any, int]], arrays: int, *words: int):
+    def __init__(
+        self, stages: Sequence[tuple[Any, int]], arrays: int, *words: int, holds: Any = None
+    ):
         given = (0,) * arrays + words
         if len(given) > ROOM:
             raise ValueError(f"{len(given)} words do not fit into {ROOM}")
         listed = [word for task, chunks in stages for word in (task.address, chunks)]
         self._plan = np.array((len(stages), len(given), *listed, *given), np.int64)
         self._address = self._plan.ctypes.data
+        self._holds = holds
         self._shared = any(chunks > 1 for _, chunks in stages)
         # Called without numba's look at the types of the arguments, which are always the same.
         self._enter = _enter.compile(ENTRY)
@@ -87,6 +91,28 @@ class Launch:
     def __call__(self, *arrays: np.ndarray) -> None:
         """Run over arrays of the shapes and layouts that the launch was made for."""
         self._enter(self._address, threads.pool() if self._shared else 0, id(arrays))
+
+
+def dense(
+    launch: Launch, make: Callable[[], np.ndarray], otherwise: Callable[..., np.ndarray]
+) -> Callable[..., np.ndarray]:
+    """A launch over arrays in C order and what it is to fill, which is made for every call.
+
+    Args:
+        launch: called with all arrays, the result as the last.
+        make: makes the result.
+        otherwise: what does the same for arrays in another order.
+    """
+
+    def run(*arrays: np.ndarray) -> np.ndarray:
+        for x in arrays:
+            if not x.flags.c_contiguous:
+                return otherwise(*arrays)
+        out = make()
+        launch(*arrays, out)
+        return out
+
+    return run
 
 
 @kernel(warm=[ENTRY])
