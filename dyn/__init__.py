@@ -138,14 +138,11 @@ from dyn.ops.gather import (
     gather,
     gather_nd,
     index_add,
-    index_put,
     index_sample,
     index_select,
     put_along_axis,
-    scatter,
     scatter_nd,
     scatter_nd_add,
-    take,
     take_along_axis,
 )
 from dyn.ops.index import crop, index_fill, masked_fill, masked_select, slice, strided_slice, where
@@ -169,6 +166,7 @@ from dyn.ops.join import (
 )
 from dyn.ops.linalg import addmm, bmm, dot, inner, matmul, mm, mv, outer
 from dyn.ops.matrix import diag, diag_embed, diagonal, eye, trace, tril, triu
+from dyn.ops.places import index_put, scatter, take
 from dyn.ops.products import cross, einsum, kron, matrix_power, tensordot
 from dyn.ops.random import (
     bernoulli,

@@ -212,13 +212,14 @@ class Op:
         `rule(g, **needs)` asks for what the rule for `names` asks for, or less of it, and gets
         numpy arrays in the place of Tensors; g is a list of them if there are several outputs. It
         is called where the gradient is not differentiated itself and nobody watches. One array
-        comes out, or a tuple of them for several names.
+        comes out, or a tuple of them for several names and for a variadic input, of which the rule
+        gets lists.
         """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             rule = self.rules[names[0]]
             asked = tuple(inspect.signature(function).parameters)[1:]
-            plain = not self.variadic and not any(name.startswith("g_") for name in rule.needs)
+            plain = not any(name.startswith("g_") for name in rule.needs)
             if rule.inputs != names or not {*asked} <= {*rule.needs} or not plain:
                 raise TypeError(f"op {self.name} has no rule for {names} on tensors of {asked}")
             rule = rule._replace(fused=function, fused_needs=asked)

@@ -27,6 +27,7 @@ from dyn.core.tape import (
     KEPT_INS,
     KEPT_OUT,
     SHAPE,
+    SHAPES,
     WANTED,
     GradNode,
     HookList,
@@ -210,6 +211,10 @@ class Walk:
                 needs[name] = None if at[0] is None else node.kept_in[at[0]]
             elif kind == KEPT_OUT:
                 needs[name] = node.kept_out[at[0]]
+            elif kind == KEPT_INS:
+                needs[name] = [node.kept_in[place] for place, _ in at]
+            elif kind == SHAPES:
+                needs[name] = [node.key[2 * i + 1] for i in at]
             else:
                 needs[name] = node.key[2 * at + 1] if kind == SHAPE else at
         several = node.outputs is not None

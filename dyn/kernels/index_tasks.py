@@ -127,6 +127,25 @@ def flatten(args, chunk, chunks):
             failed[0] = 1
 
 
+@task
+def number_rows(args, chunk, chunks):
+    """Row numbers of an index for each axis: (out, failed, sizes, index of each axis).
+
+    `sizes` holds how many places and how many axes there are, then the sizes of the axes.
+    """
+    out, failed = pointer(data(argument(args, 0)), _I64), pointer(data(argument(args, 1)), _I64)
+    sizes = pointer(data(argument(args, 2)), _I64)
+    start, stop = bounds(sizes[0], chunk, chunks, 8)
+    for axis in range(sizes[1]):
+        index, n = pointer(data(argument(args, 3 + axis)), _I64), sizes[2 + axis]
+        span, wrong = np.uint64(2 * n), np.uint64(0)
+        for i in range(start, stop):
+            wrong |= np.uint64(np.uint64(index[i] + n) >= span)
+            out[i] = (0 if axis == 0 else out[i] * n) + _wrapped(index[i], n)
+        if wrong != 0:
+            failed[0] = 1
+
+
 ALONG = "(x or out, index, out or value, failed, outer, n, rows, inner, depth, width)"
 """Words of tasks of elements [outer, rows, inner] that are matched to an index each. A unit is
 `depth` rows of `width` columns of one of the outer arrays; where `inner` is 1, the rows of a unit

@@ -322,6 +322,9 @@ def _(base, value, *, axes):
 
 def unsqueeze(x: Tensor, axis: Any) -> Tensor:
     """Insert axes of size 1 at the given positions of the result (a view)."""
+    ndim = x.ndim
+    if axis.__class__ is int and -ndim - 1 <= axis <= ndim:
+        return apply(_unsqueeze, (x,), ((axis % (ndim + 1),),))
     axes = [int(axis)] if isinstance(axis, (int, np.integer)) else list(axis)
     return apply(_unsqueeze, (x,), (axes_of(axes, x.ndim + len(axes)),))
 

@@ -32,13 +32,6 @@ def scattered(x, at, value, reduction):
     return out
 
 
-def summed(x, at, value):
-    out = x.copy()
-    out[at] = 0
-    np.add.at(out, at, value)
-    return out
-
-
 def put(x, at, value, axis, reduction):
     out = x.copy()
     where = list(np.ogrid[tuple(slice(n) for n in at.shape)])
@@ -109,14 +102,6 @@ ROWS = [
         note="add",
     ),
     OpCase(
-        "scatter_nd",
-        [array(3, 4), ints("k", low=0, high=3), array("k", 4)],
-        run=lambda x, i, v: ops.scatter(x, i, v, overwrite=False),
-        reference=summed,
-        note="scatter",
-        order=2,
-    ),
-    OpCase(
         "gather_grad",
         [array(4, 3), ints("k", low=0, high=3), array(4, "k")],
         run=lambda x, i, v: ops.index_add(x, i, 1, v),
@@ -173,20 +158,6 @@ ROWS = [
         run=lambda x, m: index.masked_fill(x, m, 0.5),
         reference=lambda x, m: np.where(m, 0.5, x),
         note="masked_fill",
-    ),
-    OpCase(
-        "gather_nd",
-        [array(3, 5, 4), ints("k", low=-5, high=5), ints("k", low=0, high=4)],
-        run=lambda x, i, j: index.getitem(x, (slice(None), i, j)),
-        reference=lambda x, i, j: x[:, i, j],
-        note="adjacent",
-    ),
-    OpCase(
-        "gather_nd",
-        [array(3, 5, 4), ints("k", low=0, high=3), ints("k", low=0, high=4)],
-        run=lambda x, i, j: index.getitem(x, (i, slice(None, None, 2), j)),
-        reference=lambda x, i, j: x[i, ::2, j],
-        note="apart",
     ),
     OpCase(
         "gather_nd",

@@ -22,6 +22,7 @@ from dyn.ops.creation import arange, meshgrid
 from dyn.ops.index import slice as cut
 from dyn.ops.index import where
 from dyn.ops.infer import axis_of, show
+from dyn.ops.places import take
 
 
 def _mixed(input: Any, product: Any, beta: Any, alpha: Any) -> Any:
@@ -103,7 +104,7 @@ def combinations(x: Any, r: int = 2, with_replacement: bool = False) -> Any:
     choose = choices_again if with_replacement else choices
     rows = list(choose(range(int(x.shape[0])), r))
     places = creation.tensor([n for row in rows for n in row], dtype="int64")
-    return ops.reshape(gather.take(x, places), [len(rows), r])
+    return ops.reshape(take(x, places), [len(rows), r])
 
 
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:

@@ -25,6 +25,7 @@ from dyn.ops import shape as ops
 from dyn.ops.creation import arange
 from dyn.ops.infer import axis_of, show
 from dyn.ops.infer import broadcast_shapes as broadcast
+from dyn.ops.places import take
 
 
 def swapaxes(x: Any, axis0: int, axis1: int) -> Any:
@@ -163,7 +164,7 @@ def as_strided(x: Any, size: Any, stride: Any, storage_offset: int = 0) -> Any:
     # Strides are in bytes, of which a flag takes one.
     return shared(
         x,
-        lambda base: gather.take(base, index),
+        lambda base: take(base, index),
         lambda a: as_strided_array(a.reshape(-1)[first:], tuple(size), tuple(stride)),
     )
 

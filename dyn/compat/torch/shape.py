@@ -19,6 +19,7 @@ from dyn.ops import gather as gathers
 from dyn.ops import index as indices
 from dyn.ops import shape as ops
 from dyn.ops.infer import axis_of, same_size, show
+from dyn.ops.places import take as taken
 from dyn.ops.repeat import repeat_interleave as repeated
 
 
@@ -326,7 +327,7 @@ def cumprod(x: Any, dim: int, *, dtype: Any = None) -> Any:
 
 def take(x: Any, index: Any) -> Any:
     """The elements at places of the flattened tensor."""
-    return gathers.take(x, index)
+    return taken(x, index)
 
 
 def atleast_1d(x: Any) -> Any:
