@@ -100,7 +100,6 @@ from dyn.ops.creation import (
     is_empty,
     is_tensor,
     linspace,
-    meshgrid,
     numel,
     ones,
     ones_like,
@@ -159,7 +158,6 @@ from dyn.ops.join import (
     rot90,
     split,
     stack,
-    tile,
     unbind,
     unstack,
     vstack,
@@ -201,7 +199,7 @@ from dyn.ops.reduce import (
     sum,
     var,
 )
-from dyn.ops.repeat import repeat_interleave
+from dyn.ops.repeat import meshgrid, repeat_interleave, tile
 from dyn.ops.scan import cummax, cummin, cumprod, cumsum, diff
 from dyn.ops.search import argmax, argmin, bincount, bucketize, nonzero, searchsorted, unique
 from dyn.ops.shape import (

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,8 @@ from dyn.ops.compare import less_than
 from dyn.ops.elementwise import add, multiply, subtract
 from dyn.ops.index import where
 from dyn.ops.infer import Type, as_numpy, need_int, same, show
-from dyn.ops.join import _expand, expand
-from dyn.ops.shape import _reshape, reshape, sizes_of
+from dyn.ops.join import expand
+from dyn.ops.shape import reshape, sizes_of
 from dyn.ops.unary import cast
 
 
@@ -246,19 +245,6 @@ def linspace(start: Any, stop: Any, num: Any, dtype: Any = None) -> Tensor:
 # ---- from indices ------------------------------------------------------------------------------
 
 
-def meshgrid(*args: Any) -> list[Tensor]:
-    """Each vector repeated along the axes of the others: k vectors give k tensors of k axes."""
-    tensors: Sequence[Tensor] = args[0] if isinstance(args[0], (list, tuple)) else args
-    shape = tuple([x.shape[0] if x.ndim else 1 for x in tensors])
-    found = []
-    for i, (x, n) in enumerate(zip(tensors, shape, strict=True)):
-        # A vector along the last axis is repeated as it is.
-        behind = len(shape) - i - 1
-        lying = x if x.ndim == 1 and not behind else _reshape(x, shape=(n, *[1] * behind))
-        found.append(apply(_expand, (lying,), (shape,)))
-    return found
-
-
 def _infer_one_hot(x: Type, *, classes: Any, dtype: str) -> Type:
     need_int("x", x)
     return Type((*x.shape, classes), as_numpy(dtype))
@@ -384,7 +370,6 @@ __all__ = [
     "is_empty",
     "is_tensor",
     "linspace",
-    "meshgrid",
     "numel",
     "one_hot",
     "ones",

@@ -68,8 +68,8 @@ METHODS: dict[Any, str] = {
     search: "argmax argmin bincount bucketize nonzero unique",
     sort: "argsort kthvalue median mode quantile sort topk",
     shape: """flatten moveaxis reshape squeeze swapaxes t transpose unflatten unsqueeze""",
-    join: "broadcast_to chunk expand expand_as flip roll rot90 split tile unbind",
-    repeat: "repeat_interleave",
+    join: "broadcast_to chunk expand expand_as flip roll rot90 split unbind",
+    repeat: "repeat_interleave tile",
     gather: """gather gather_nd index_add index_sample index_select put_along_axis
         scatter_nd_add take_along_axis""",
     places: "index_put scatter take",

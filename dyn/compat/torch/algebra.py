@@ -18,11 +18,12 @@ from dyn.core.errors import ShapeError
 from dyn.ops import bounds, distance, elementwise, gather, join, linalg, matrix, unary
 from dyn.ops import reduce as sums
 from dyn.ops import shape as ops
-from dyn.ops.creation import arange, meshgrid
+from dyn.ops.creation import arange
 from dyn.ops.index import slice as cut
 from dyn.ops.index import where
 from dyn.ops.infer import axis_of, show
 from dyn.ops.places import take
+from dyn.ops.repeat import meshgrid
 
 
 def _mixed(input: Any, product: Any, beta: Any, alpha: Any) -> Any:

@@ -26,6 +26,7 @@ from dyn.ops.creation import arange
 from dyn.ops.infer import axis_of, show
 from dyn.ops.infer import broadcast_shapes as broadcast
 from dyn.ops.places import take
+from dyn.ops.repeat import tile as tiled
 
 
 def swapaxes(x: Any, axis0: int, axis1: int) -> Any:
@@ -66,7 +67,7 @@ def ravel(x: Any) -> Any:
 
 def tile(x: Any, *dims: Any) -> Any:
     """Copies side by side, so many along each axis from the last on."""
-    return join.tile(x, creation.sizes_of(dims))
+    return tiled(x, creation.sizes_of(dims))
 
 
 def diff(x: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:

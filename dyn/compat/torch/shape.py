@@ -21,6 +21,7 @@ from dyn.ops import shape as ops
 from dyn.ops.infer import axis_of, same_size, show
 from dyn.ops.places import take as taken
 from dyn.ops.repeat import repeat_interleave as repeated
+from dyn.ops.repeat import tile as tiled
 
 
 def view(x: Any, *shape: Any, dtype: Any = None) -> Any:
@@ -125,7 +126,7 @@ def _is(n: Any, number: int) -> bool:
 
 def repeat(x: Any, *sizes: Any) -> Any:
     """Copies side by side, so many along each axis."""
-    return join.tile(x, sizes_of(sizes))
+    return tiled(x, sizes_of(sizes))
 
 
 def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Any:
