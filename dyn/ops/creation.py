@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,14 @@ def _arange(*, start, stop, step, dtype):
     return np.arange(start, stop, step).astype(wanted, copy=False)
 
 
+def _counting(*, start: Any, stop: Any, step: Any, dtype: str) -> Callable[[], np.ndarray] | None:
+    whole = dtype == "int64" and type(start) is type(stop) is type(step) is int
+    return ranges.arange_of(max(0, -((start - stop) // step)), start, step) if whole else None
+
+
+_arange.shortcut = _counting
+
+
 def arange(start: Any = 0, end: Any = None, step: Any = 1, dtype: Any = None) -> Tensor:
     """Numbers from `start` (0 if only one number is given) up to but without `end`.
 
@@ -192,6 +201,8 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, dtype: Any = None) ->
     """
     if end is None:
         start, end = 0, start
+    if dtype is None and start.__class__ is end.__class__ is step.__class__ is int:
+        return apply(_arange, (), (start, end, step, "int64"))
     given = [v.item() if isinstance(v, Tensor) else v for v in (start, end, step)]
     if dtype is None:
         dtype = default_float() if any(isinstance(v, float) for v in given) else I64
@@ -212,6 +223,11 @@ def _linspace(*, start, stop, num, dtype):
     return ranges.linspace(num, start, stop, work).astype(wanted, copy=False)
 
 
+_linspace.shortcut = lambda start, stop, num, dtype: (
+    ranges.linspace_of(num, start, stop, as_numpy(dtype)) if dtype in ranges.SPREAD_NAMES else None
+)
+
+
 def linspace(start: Any, stop: Any, num: Any, dtype: Any = None) -> Tensor:
     """`num` numbers at equal distances from `start` to `stop`, both included.
 
@@ -226,8 +242,7 @@ def linspace(start: Any, stop: Any, num: Any, dtype: Any = None) -> Tensor:
     (num,) = sizes_of(num)
     wanted = as_numpy(default_float() if dtype is None else dtype)
     if not isinstance(start, (Tensor, Dim)) and not isinstance(stop, (Tensor, Dim)):
-        ends = {"start": float(start), "stop": float(stop)}
-        return _linspace(**ends, num=num, dtype=dtype_attr(wanted))
+        return apply(_linspace, (), (float(start), float(stop), num, dtype_attr(wanted)))
     if isinstance(num, int) and num < 1:
         raise AttributeValueError(f"num must be at least 1, got {num}")
     work = wanted if is_float(wanted) else np.dtype(np.float64)
