@@ -136,7 +136,6 @@ from dyn.ops.gamma import digamma, erfinv, lgamma, polygamma
 from dyn.ops.gather import (
     gather,
     gather_nd,
-    index_add,
     index_sample,
     index_select,
     put_along_axis,
@@ -164,7 +163,7 @@ from dyn.ops.join import (
 )
 from dyn.ops.linalg import addmm, bmm, dot, inner, matmul, mm, mv, outer
 from dyn.ops.matrix import diag, diag_embed, diagonal, eye, trace, tril, triu
-from dyn.ops.places import index_put, scatter, take
+from dyn.ops.places import index_add, index_put, scatter, take
 from dyn.ops.products import cross, einsum, kron, matrix_power, tensordot
 from dyn.ops.random import (
     bernoulli,

@@ -89,23 +89,6 @@ def taking(outer: int, n: int, rows: int, size: int, wrap: bool) -> Launch:
     return Launch([(tasks.take_rows, chunks)], 4, outer, n, rows, size, -n if wrap else 0)
 
 
-def take_rows(
-    x: np.ndarray, index: np.ndarray, outer: int, n: int, size: int, out: np.ndarray, *, wrap: bool
-) -> bool:
-    """Fill `out` with rows of `size` bytes of x [outer, n]; whether every index is a row.
-
-    Args:
-        wrap: whether negative indices count from the back.
-    """
-    if not out.size:
-        return bool(((index >= (-n if wrap else 0)) & (index < n)).all())
-    if not n:
-        return False
-    failed = unfailed()
-    taking(outer, n, index.size, size, wrap)(x, index, out, failed)
-    return not failed[0]
-
-
 @lru_cache(4096)
 def gather_of(
     shape: Shape, dtype: np.dtype, given: Shape, index_dtype: np.dtype, axis: int
@@ -184,6 +167,15 @@ def gather_grad(g: np.ndarray, index: np.ndarray, axis: int, shape: tuple[int, .
     out = filled(shape, 0, g.dtype)
     given = integers(index).reshape(-1)
     if not add_rows(out, given, contiguous(g), math.prod(shape[:axis]), shape[axis]):
+        checked(index, shape[axis])
+    return out
+
+
+def index_add(x: np.ndarray, value: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
+    """A copy of x with slices of value added along `axis` at the row numbers `index`."""
+    given, shape = integers(index).reshape(-1), x.shape
+    out = owned(x)
+    if not add_rows(out, given, contiguous(value), math.prod(shape[:axis]), shape[axis]):
         checked(index, shape[axis])
     return out
 

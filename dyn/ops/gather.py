@@ -207,12 +207,6 @@ def scatter_nd(index: Tensor, updates: Tensor, shape: Any) -> Tensor:
     return over(zeros, (), apply, _scatter_nd, (zeros, index, updates), ("add",))
 
 
-def index_add(x: Tensor, index: Tensor, axis: int, value: Tensor) -> Tensor:
-    """x with slices of value added along an axis at the given indices; repeats add up."""
-    axis = axis_of(axis, x.ndim)
-    return x + apply(_gather_grad, (value, index), (axis, tuple(x.shape)))
-
-
 # ---- along an axis -----------------------------------------------------------------------------
 
 
@@ -371,7 +365,6 @@ def _(g, *, condition):
 __all__ = [
     "gather",
     "gather_nd",
-    "index_add",
     "index_sample",
     "index_select",
     "put_along_axis",

@@ -70,9 +70,9 @@ METHODS: dict[Any, str] = {
     shape: """flatten moveaxis reshape squeeze swapaxes t transpose unflatten unsqueeze""",
     join: "broadcast_to chunk expand expand_as flip roll rot90 split unbind",
     repeat: "repeat_interleave tile",
-    gather: """gather gather_nd index_add index_sample index_select put_along_axis
+    gather: """gather gather_nd index_sample index_select put_along_axis
         scatter_nd_add take_along_axis""",
-    places: "index_put scatter take",
+    places: "index_add index_put scatter take",
     index: "index_fill masked_fill masked_select slice strided_slice where",
     decompose: "cholesky",
     solutions: "inverse",

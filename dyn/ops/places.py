@@ -18,9 +18,10 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import index as rows
 from dyn.kernels import places as kernels
-from dyn.ops.gather import REDUCTIONS, _gather_grad, _scatter_nd
+from dyn.ops.gather import REDUCTIONS, _gather, _gather_grad, _infer_gather_grad, _scatter_nd
 from dyn.ops.infer import (
     Type,
+    axis_of,
     broadcast_shapes,
     need_int,
     need_same_dtype,
@@ -136,6 +137,50 @@ def index_put(x: Tensor, indices: Any, value: Any, accumulate: bool = False) -> 
     return apply(_put_at, (x, value, *parts), ("add" if accumulate else "none",))
 
 
+# ---- slices added ------------------------------------------------------------------------------
+
+
+def _infer_index_add(x: Type, value: Type, index: Type, *, axis: int) -> Type:
+    need_int("index", index)
+    _infer_gather_grad(value, index, axis=axis, shape=x.shape)
+    need_same_dtype(x=x, value=value)
+    return x
+
+
+@op(infer=_infer_index_add)
+def _index_add(x, value, index, *, axis):
+    """x with slices of value added along `axis` at `index`. ONNX: ScatterND with addition, Add."""
+    return rows.index_add(x, value, index, axis)
+
+
+@_index_add.vjp("x")
+def _(g):
+    return g
+
+
+@_index_add.fused_vjp("x")
+def _(g):
+    return g
+
+
+@_index_add.vjp("value")
+def _(g, *, index, axis):
+    return _gather(g, index, axis=axis)
+
+
+@_index_add.fused_vjp("value")
+def _(g, *, index, axis):
+    return rows.gather(g, index, axis)
+
+
+def index_add(x: Tensor, index: Tensor, axis: int, value: Tensor) -> Tensor:
+    """x with slices of value added along an axis at the given indices; repeats add up."""
+    axis = axis_of(axis, x.ndim)
+    if x._read().dtype == value._read().dtype:
+        return apply(_index_add, (x, value, index), (axis,))
+    return x + apply(_gather_grad, (value, index), (axis, tuple(x.shape)))
+
+
 def scatter(x: Tensor, index: Tensor, updates: Tensor, overwrite: bool = True) -> Tensor:
     """Rows of x replaced by updates, or (overwrite=False) zeroed and then added up.
 
@@ -201,4 +246,4 @@ def take(x: Tensor, index: Tensor, mode: str = "raise") -> Tensor:
     return apply(_take, (x, index))
 
 
-__all__ = ["index_put", "scatter", "take"]
+__all__ = ["index_add", "index_put", "scatter", "take"]

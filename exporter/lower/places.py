@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from exporter.lower.gather import added
 from exporter.registry import lowers
 
 
@@ -30,6 +31,16 @@ def _(b, node):
     reduction = "add" if node.attrs["reduction"] == "add" else None
     at = _coordinates(b, indices, node.input_types[2:])
     return b.op("ScatterND", x, at, value, reduction=reduction)
+
+
+@lowers("index_add")
+def _(b, node):
+    x, value, index = node.inputs
+    axis, shape = node.attrs["axis"], node.input_types[0].shape
+    rank = len(node.input_types[2].shape)
+    if axis:
+        return b.op("Add", x, added(b, value, index, axis, shape, rank, node.dtype))
+    return b.op("ScatterND", x, b.unsqueeze(index, rank), value, reduction="add")
 
 
 @lowers("take")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from dyn.ops import gather as ops
 from dyn.ops import index, scatter
 from tests.optable.case import OpCase, array, bools, ints
 
@@ -100,13 +99,6 @@ ROWS = [
         attrs={"reduction": "add"},
         reference=scattered,
         note="add",
-    ),
-    OpCase(
-        "gather_grad",
-        [array(4, 3), ints("k", low=0, high=3), array(4, "k")],
-        run=lambda x, i, v: ops.index_add(x, i, 1, v),
-        reference=lambda x, i, v: x + added(v, i, 1, (4, 3)),
-        note="index_add",
     ),
     OpCase(
         "take_along_axis",

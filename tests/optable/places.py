@@ -109,6 +109,21 @@ ROWS = [
         note="scatter",
     ),
     OpCase(
+        "index_add",
+        [array(4, 3), array(4, "k"), ints("k", low=-3, high=3)],
+        attrs={"axis": 1},
+        reference=lambda x, value, at, axis: put(x, value, slice(None), at, reduction="add"),
+    ),
+    OpCase(
+        "index_add",
+        [array(4, 3), ints("k", low=0, high=4), array("k", 3)],
+        run=lambda x, at, value: places.index_add(x, at, 0, value),
+        reference=lambda x, at, value: put(x, value, at, reduction="add"),
+        dtypes=("float32", "float64", "float16", "int64"),
+        onnx="ScatterND",
+        note="first",
+    ),
+    OpCase(
         "take",
         [array(3, "n", 2), ints("k", 2, low=-6, high=6)],
         reference=lambda x, at: x.reshape(-1)[at],

@@ -19,6 +19,7 @@ from dyn.ops import gather as gathers
 from dyn.ops import index as indices
 from dyn.ops import shape as ops
 from dyn.ops.infer import axis_of, same_size, show
+from dyn.ops.places import index_add as added
 from dyn.ops.places import take as taken
 from dyn.ops.repeat import repeat_interleave as repeated
 from dyn.ops.repeat import tile as tiled
@@ -273,7 +274,7 @@ def _put(x: Any, dim: int, index: Any, src: Any, how: str) -> Any:
 
 def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> Any:
     """A copy with `alpha` times the slices of `source` added to those that `index` lists."""
-    return gathers.index_add(x, index, dim, source if alpha == 1 else source * alpha)
+    return added(x, index, dim, source if alpha == 1 else source * alpha)
 
 
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:
