@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -270,6 +271,20 @@ def test_long_rows_that_lie_apart(length: int, rng: np.random.Generator) -> None
     column, three = x[:, :1], np.broadcast_to(x[:20], (3, 20, length + 1))
     for a, b in ((x[:, 1:], x[:, :-1]), (x[:, 1:], column), (column, x[::-1, :-1]), (three, x[0])):
         np.testing.assert_array_equal(call("subtract", a, b), a - b)
+
+
+def test_what_is_bound_keeps_the_plan_that_it_reads(monkeypatch, rng: np.random.Generator) -> None:
+    made: list[Any] = []
+    plan = nest.plan
+    monkeypatch.setattr(nest, "plan", lambda *layouts: made.append(plan(*layouts)) or made[-1])
+    nest._nest.cache_clear()
+    run = nest.bound(FAST["add"], (64, 91), (64, 1))
+    assert run is not None
+    words = weakref.ref(made.pop().words)
+    nest._nest.cache_clear()
+    assert words() is not None
+    x, y = rng.standard_normal((64, 91), np.float32), rng.standard_normal((64, 1), np.float32)
+    np.testing.assert_array_equal(run(x, y), x + y)
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 26, 100])

@@ -322,12 +322,13 @@ def bound(f: FormulaKernel, *shapes: tuple[int, ...]) -> Callable[..., np.ndarra
     found = _nest(f, _bits(()), *layouts)
     if found is None or found.plan.back is not None:
         return None
-    make, launch = memory.maker(found.plan.sizes, f.dtype), found.launch
+    # All of `found` is kept: the launch reads the words of its plan, which nobody else may keep.
+    make, kept = memory.maker(found.plan.sizes, f.dtype), found
     absent = (_NONE,) * (MAX_OPERANDS - len(shapes))
 
     def run(*operands: np.ndarray) -> np.ndarray:
         out, spare = make(), _SPACES.borrow()
-        launch(*operands, *absent, out, spare)
+        kept.launch(*operands, *absent, out, spare)
         _SPACES.give_back(spare)
         return out
 
