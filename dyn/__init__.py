@@ -100,7 +100,6 @@ from dyn.ops.creation import (
     is_empty,
     is_tensor,
     linspace,
-    meshgrid,
     numel,
     ones,
     ones_like,
@@ -137,15 +136,11 @@ from dyn.ops.gamma import digamma, erfinv, lgamma, polygamma
 from dyn.ops.gather import (
     gather,
     gather_nd,
-    index_add,
-    index_put,
     index_sample,
     index_select,
     put_along_axis,
-    scatter,
     scatter_nd,
     scatter_nd_add,
-    take,
     take_along_axis,
 )
 from dyn.ops.index import crop, index_fill, masked_fill, masked_select, slice, strided_slice, where
@@ -162,13 +157,13 @@ from dyn.ops.join import (
     rot90,
     split,
     stack,
-    tile,
     unbind,
     unstack,
     vstack,
 )
 from dyn.ops.linalg import addmm, bmm, dot, inner, matmul, mm, mv, outer
 from dyn.ops.matrix import diag, diag_embed, diagonal, eye, trace, tril, triu
+from dyn.ops.places import index_add, index_put, scatter, take
 from dyn.ops.products import cross, einsum, kron, matrix_power, tensordot
 from dyn.ops.random import (
     bernoulli,
@@ -203,7 +198,7 @@ from dyn.ops.reduce import (
     sum,
     var,
 )
-from dyn.ops.repeat import repeat_interleave
+from dyn.ops.repeat import meshgrid, repeat_interleave, tile
 from dyn.ops.scan import cummax, cummin, cumprod, cumsum, diff
 from dyn.ops.search import argmax, argmin, bincount, bucketize, nonzero, searchsorted, unique
 from dyn.ops.shape import (

@@ -239,7 +239,8 @@ def _read_all(
             x._refresh()
         array = x._array
         arrays.append(array)
-        key += (array.shape, array.dtype)
+        key.append(array.shape)
+        key.append(array.dtype)
         if not x.stop_gradient:
             wants_grad = True
     return tuple(arrays), tuple(key), wants_grad

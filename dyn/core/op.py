@@ -218,16 +218,17 @@ class Op:
         `rule(g, **needs)` asks for what the rule for `names` asks for, or less of it, and gets
         numpy arrays in the place of Tensors; g is a list of them if there are several outputs. It
         is called where the gradient is not differentiated itself and nobody watches. One array
-        comes out, or a tuple of them for several names. A rule for one name, whose result is always
-        a new array, may ask for `into` as well: None, or an array of the input's shape that the
-        result may be added to instead, which it then returns. Where many parts of a tensor are read
-        one after the other, their gradients need not be as large as the tensor.
+        comes out, or a tuple of them for several names and for a variadic input, of which the rule
+        gets lists. A rule for one name, whose result is always a new array, may ask for `into` as
+        well: None, or an array of the input's shape that the result may be added to instead, which
+        it then returns. Where many parts of a tensor are read one after the other, their gradients
+        need not be as large as the tensor.
         """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             rule = self.rules[names[0]]
             asked = tuple(inspect.signature(function).parameters)[1:]
-            plain = not self.variadic and not any(name.startswith("g_") for name in rule.needs)
+            plain = not any(name.startswith("g_") for name in rule.needs)
             known = {*rule.needs, "into"} if len(names) == 1 else {*rule.needs}
             if rule.inputs != names or not {*asked} <= known or not plain:
                 raise TypeError(f"op {self.name} has no rule for {names} on tensors of {asked}")

@@ -27,6 +27,7 @@ from dyn.core.tape import (
     KEPT_INS,
     KEPT_OUT,
     SHAPE,
+    SHAPES,
     WANTED,
     GradNode,
     HookList,
@@ -218,6 +219,10 @@ class Walk:
                 needs[name] = node.kept_out[at[0]]
             elif kind == SHAPE:
                 needs[name] = node.key[2 * at + 1]
+            elif kind == KEPT_INS:
+                needs[name] = [node.kept_in[place] for place, _ in at]
+            elif kind == SHAPES:
+                needs[name] = [node.key[2 * i + 1] for i in at]
             else:
                 needs[name] = at if wanted is None else wanted
         into = edge = None

@@ -5,11 +5,37 @@ Rows are copied by all threads; the same pass finds indices that are out of rang
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 
 from dyn.kernels.copy import contiguous, filled
-from dyn.kernels.index import add_rows, take_rows
-from dyn.kernels.runtime.memory import empty
+from dyn.kernels.index import add_rows, taking, unfailed, words_of
+from dyn.kernels.runtime.memory import maker
+
+
+def embedding_of(
+    shape: tuple[int, ...], index_dtype: np.dtype, table: tuple[int, ...], dtype: np.dtype
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """`embedding` for an index of `shape` and a weight of the shape `table`."""
+    rows, width = table
+    count, words = math.prod(shape), words_of(index_dtype)
+    make, launch = maker((*shape, width), dtype), None
+    if rows and count * width:
+        launch = taking(1, rows, count, width * dtype.itemsize, False)
+
+    def run(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        out, failed, index = make(), unfailed(), words(x)
+        if launch is not None:
+            launch(contiguous(weight), index, out, failed)
+        if launch is None or failed[0]:
+            outside = index[(index < 0) | (index >= rows)]
+            if outside.size:
+                raise IndexError(f"index {outside[0]} is not a row of a table of {rows} rows")
+        return out
+
+    return run
 
 
 def embedding(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -18,14 +44,7 @@ def embedding(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     Raises:
         IndexError: an index is not a row of `weight`.
     """
-    rows, width = weight.shape
-    out = empty((*x.shape, width), weight.dtype)
-    index = np.ascontiguousarray(x, np.int64)
-    weight = contiguous(weight)
-    if not take_rows(weight, index, 1, rows, width * weight.itemsize, out, wrap=False):
-        bad = index[(index < 0) | (index >= rows)][0]
-        raise IndexError(f"index {bad} is not a row of a table of {rows} rows")
-    return out
+    return embedding_of(x.shape, x.dtype, weight.shape, weight.dtype)(x, weight)
 
 
 def embedding_grad(

@@ -21,10 +21,10 @@ import numpy as np
 
 from dyn.kernels import index_tasks as tasks
 from dyn.kernels.copy import contiguous, filled, integers
-from dyn.kernels.lending import lend, owned
+from dyn.kernels.lending import onto, owned
 from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.drive import Launch
-from dyn.kernels.runtime.memory import SMALL, empty
+from dyn.kernels.runtime.memory import maker
 
 GRAIN = 65536
 """Bytes worth a chunk."""
@@ -36,16 +36,11 @@ PARTS, BROAD = 4, 4
 
 Shape = tuple[int, ...]
 _WORD = np.dtype(np.int64)
-_unfailed = partial(np.zeros, 1, _WORD)
+unfailed = partial(np.zeros, 1, _WORD)
 """What a task notes in whether an index is outside its axis."""
 
 
-def _maker(shape: Shape, dtype: np.dtype) -> Callable[[], np.ndarray]:
-    """What makes arrays of one shape."""
-    return partial(np.empty if math.prod(shape) <= SMALL else empty, shape, dtype)
-
-
-def _words(dtype: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
+def words_of(dtype: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
     """What makes an index of this dtype one of dense int64."""
     return contiguous if dtype == _WORD else integers
 
@@ -88,27 +83,10 @@ def _near(inner: int, item: int, rows: int, outer: int) -> int:
 
 
 @lru_cache(4096)
-def _taking(outer: int, n: int, rows: int, size: int, wrap: bool) -> Launch:
+def taking(outer: int, n: int, rows: int, size: int, wrap: bool) -> Launch:
     """The launch over (x, index, out, failed) that takes rows."""
     chunks = drive.chunks_of(outer * rows * size, GRAIN)
     return Launch([(tasks.take_rows, chunks)], 4, outer, n, rows, size, -n if wrap else 0)
-
-
-def take_rows(
-    x: np.ndarray, index: np.ndarray, outer: int, n: int, size: int, out: np.ndarray, *, wrap: bool
-) -> bool:
-    """Fill `out` with rows of `size` bytes of x [outer, n]; whether every index is a row.
-
-    Args:
-        wrap: whether negative indices count from the back.
-    """
-    if not out.size:
-        return bool(((index >= (-n if wrap else 0)) & (index < n)).all())
-    if not n:
-        return False
-    failed = _unfailed()
-    _taking(outer, n, index.size, size, wrap)(x, index, out, failed)
-    return not failed[0]
 
 
 @lru_cache(4096)
@@ -118,7 +96,7 @@ def gather_of(
     """`gather` along `axis` for x of `shape` and an index of the shape `given`."""
     n, outer, size = shape[axis], math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     whole = (*shape[:axis], *given, *shape[axis + 1 :])
-    make, words = _maker(whole, dtype), _words(index_dtype)
+    make, words = maker(whole, dtype), words_of(index_dtype)
     if not n or not math.prod(whole):
 
         def nothing(x: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -126,10 +104,10 @@ def gather_of(
             return make()
 
         return nothing
-    launch = _taking(outer, n, math.prod(given), size * dtype.itemsize, True)
+    launch = taking(outer, n, math.prod(given), size * dtype.itemsize, True)
 
     def run(x: np.ndarray, index: np.ndarray) -> np.ndarray:
-        out, failed = make(), _unfailed()
+        out, failed = make(), unfailed()
         launch(contiguous(x), words(index), out, failed)
         if failed[0]:
             checked(index, n)
@@ -144,14 +122,14 @@ def gather(x: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
 
 
 @lru_cache(4096)
-def _putting(n: int, rows: int, size: int) -> Launch:
+def putting(n: int, rows: int, size: int) -> Launch:
     """The launch over (out, index, value, failed) that writes rows."""
     chunks = min(drive.chunks_of(rows * size, GRAIN), max(1, size // tasks.LINE))
     return Launch([(tasks.put_rows, chunks)], 4, n, rows, size)
 
 
 @lru_cache(4096)
-def _adding(dtype: np.dtype, outer: int, n: int, rows: int, inner: int) -> Launch | None:
+def adding(dtype: np.dtype, outer: int, n: int, rows: int, inner: int) -> Launch | None:
     """The launch over (out, index, value, failed) that adds rows; None for other dtypes."""
     compiled = tasks.ADD_ROWS.get(dtype)
     if compiled is None:
@@ -172,14 +150,14 @@ def add_rows(out: np.ndarray, index: np.ndarray, value: np.ndarray, outer: int, 
         Whether every index is a row; those that are none were passed over.
     """
     size, rows = value.size, index.size
-    launch = _adding(out.dtype, outer, n, rows, size // (outer * rows)) if size else None
+    launch = adding(out.dtype, outer, n, rows, size // (outer * rows)) if size else None
     if launch is None:
         inside = bool(((index >= -n) & (index < n)).all())
         if size and inside:
             places = out.reshape(outer, n, -1)
             np.add.at(places, (slice(None), index), value.reshape(outer, rows, -1))
         return inside
-    failed = _unfailed()
+    failed = unfailed()
     launch(out, index, value, failed)
     return not failed[0]
 
@@ -189,6 +167,15 @@ def gather_grad(g: np.ndarray, index: np.ndarray, axis: int, shape: tuple[int, .
     out = filled(shape, 0, g.dtype)
     given = integers(index).reshape(-1)
     if not add_rows(out, given, contiguous(g), math.prod(shape[:axis]), shape[axis]):
+        checked(index, shape[axis])
+    return out
+
+
+def index_add(x: np.ndarray, value: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
+    """A copy of x with slices of value added along `axis` at the row numbers `index`."""
+    given, shape = integers(index).reshape(-1), x.shape
+    out = owned(x)
+    if not add_rows(out, given, contiguous(value), math.prod(shape[:axis]), shape[axis]):
         checked(index, shape[axis])
     return out
 
@@ -205,7 +192,7 @@ def _flattening(
     Called with the index and where to note that one is outside. Single coordinates are row numbers
     as they are: negative ones still count from the back, and whoever uses them finds those outside.
     """
-    depth, rows, words = given[-1], math.prod(given[:-1]), _words(index_dtype)
+    depth, rows, words = given[-1], math.prod(given[:-1]), words_of(index_dtype)
     if depth == 1:
         return lambda index, failed: words(index)
     if depth == 0:
@@ -233,18 +220,18 @@ def gather_nd_of(
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """`gather_nd` for x of `shape` and an index of the shape `given`."""
     depth, rows, whole = given[-1], math.prod(given[:-1]), (*given[:-1], *shape[given[-1] :])
-    n, make, flat = math.prod(shape[:depth]), _maker(whole, dtype), None
+    n, make, flat = math.prod(shape[:depth]), maker(whole, dtype), None
     launch = None
     if n and math.prod(whole):
         flat = _flattening(shape, given, index_dtype)
         size = math.prod(whole) // rows * dtype.itemsize
-        launch = _taking(1, n, rows, size, depth == 1)
+        launch = taking(1, n, rows, size, depth == 1)
 
     def run(x: np.ndarray, index: np.ndarray) -> np.ndarray:
         if launch is None or flat is None:
             _complain(index, shape)
             return make()
-        out, failed = make(), _unfailed()
+        out, failed = make(), unfailed()
         # What is outside its own axis may still be a row: then it is read in vain.
         launch(contiguous(x), flat(index, failed), out, failed)
         if failed[0]:
@@ -270,11 +257,11 @@ def scatter_nd_of(
     if n and rows * inner:
         adds = reduction == "add"
         launch = (
-            _adding(dtype, 1, n, rows, inner) if adds else _putting(n, rows, inner * dtype.itemsize)
+            adding(dtype, 1, n, rows, inner) if adds else putting(n, rows, inner * dtype.itemsize)
         )
 
     def run(x: np.ndarray, index: np.ndarray, value: np.ndarray) -> np.ndarray:
-        failed = _unfailed()
+        failed = unfailed()
         at = flat(index, failed)
         if failed[0] or launch is None:
             _complain(index, shape)
@@ -328,10 +315,10 @@ def take_along_of(
 
         return by_numpy
     launch = _along(task, given, axis, n, dtype.itemsize, True)
-    make, words = _maker(given, dtype), _words(index_dtype)
+    make, words = maker(given, dtype), words_of(index_dtype)
 
     def run(x: np.ndarray, index: np.ndarray) -> np.ndarray:
-        out, failed = make(), _unfailed()
+        out, failed = make(), unfailed()
         launch(contiguous(x[fit] if cut else x), words(index), out, failed)
         if failed[0]:
             checked(index, n)
@@ -372,10 +359,10 @@ def put_along_of(
     cut = shape[:axis] + shape[axis + 1 :] != given[:axis] + given[axis + 1 :]
     if task is None or cut or not math.prod(given) or not n:
         return partial(_put_along_anywhere, axis=axis, reduction=reduction)
-    launch, words = _along(task, given, axis, n, dtype.itemsize, False), _words(index_dtype)
+    launch, words = _along(task, given, axis, n, dtype.itemsize, False), words_of(index_dtype)
 
     def run(x: np.ndarray, index: np.ndarray, value: np.ndarray) -> np.ndarray:
-        out, failed = owned(x), _unfailed()
+        out, failed = owned(x), unfailed()
         launch(out, words(index), contiguous(value), failed)
         if failed[0]:
             checked(index, n)
@@ -386,9 +373,7 @@ def put_along_of(
 
 def spread_along(g: np.ndarray, index: np.ndarray, shape: Shape, axis: int) -> np.ndarray:
     """Zeros of `shape` with g added at index along `axis`."""
-    zeros = filled(shape, 0, g.dtype)
-    lend((zeros,))
-    return put_along_axis(zeros, index, g, axis, "add")
+    return onto(filled(shape, 0, g.dtype), put_along_axis, index, g, axis, "add")
 
 
 def put_along_axis(

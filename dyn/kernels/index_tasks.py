@@ -127,6 +127,25 @@ def flatten(args, chunk, chunks):
             failed[0] = 1
 
 
+@task
+def number_rows(args, chunk, chunks):
+    """Row numbers of an index for each axis: (out, failed, sizes, index of each axis).
+
+    `sizes` holds how many places and how many axes there are, then the sizes of the axes.
+    """
+    out, failed = pointer(data(argument(args, 0)), _I64), pointer(data(argument(args, 1)), _I64)
+    sizes = pointer(data(argument(args, 2)), _I64)
+    start, stop = bounds(sizes[0], chunk, chunks, 8)
+    for axis in range(sizes[1]):
+        index, n = pointer(data(argument(args, 3 + axis)), _I64), sizes[2 + axis]
+        span, wrong = np.uint64(2 * n), np.uint64(0)
+        for i in range(start, stop):
+            wrong |= np.uint64(np.uint64(index[i] + n) >= span)
+            out[i] = (0 if axis == 0 else out[i] * n) + _wrapped(index[i], n)
+        if wrong != 0:
+            failed[0] = 1
+
+
 ALONG = "(x or out, index, out or value, failed, outer, n, rows, inner, depth, width)"
 """Words of tasks of elements [outer, rows, inner] that are matched to an index each. A unit is
 `depth` rows of `width` columns of one of the outer arrays; where `inner` is 1, the rows of a unit
@@ -134,13 +153,14 @@ are done as if they were its columns."""
 
 
 @kernel
-def _unit(args, unit):
+def _unit(args, unit, tall, wide):
     """Of a unit: where its table, and its elements begin; its rows and columns."""
     n, rows, inner = argument(args, 5), argument(args, 6), argument(args, 7)
     depth, width = argument(args, 8), argument(args, 9)
-    tall, wide = (rows + depth - 1) // depth, (inner + width - 1) // width
-    outer, left = unit // wide // tall, unit % wide * width
-    first = unit // wide % tall * depth
+    outer, left, first = unit, 0, 0
+    if tall > 1 or wide > 1:  # divisions would take longer than a short unit
+        outer, left = unit // wide // tall, unit % wide * width
+        first = unit // wide % tall * depth
     count, height = min(width, inner - left), min(depth, rows - first)
     if inner == 1:
         count, height = height, 1
@@ -148,11 +168,11 @@ def _unit(args, unit):
 
 
 @kernel
-def _units(args):
-    """How many units there are."""
+def _across(args):
+    """Into how many units one of the outer arrays is cut, along its rows and its columns."""
     rows, inner = argument(args, 6), argument(args, 7)
     depth, width = argument(args, 8), argument(args, 9)
-    return argument(args, 4) * ((rows + depth - 1) // depth) * ((inner + width - 1) // width)
+    return (rows + depth - 1) // depth, (inner + width - 1) // width
 
 
 def _take_along(args, chunk, chunks):
@@ -160,9 +180,10 @@ def _take_along(args, chunk, chunks):
     table, index = data(argument(args, 0)), pointer(data(argument(args, 1)), _I64)
     given, failed = pointer(data(argument(args, 2)), ZERO), pointer(data(argument(args, 3)), _I64)
     n, inner = argument(args, 5), argument(args, 7)
-    start, stop = bounds(_units(args), chunk, chunks, 1)
+    tall, wide = _across(args)
+    start, stop = bounds(argument(args, 4) * tall * wide, chunk, chunks, 1)
     for unit in range(start, stop):
-        base, at, height, count = _unit(args, unit)
+        base, at, height, count = _unit(args, unit, tall, wide)
         place = pointer(table + base * SIZE, ZERO)
         for _ in range(height):
             if not _valid(index, at, count, n, -n):
@@ -181,10 +202,11 @@ def _put_along(args, chunk, chunks):
     table, index = data(argument(args, 0)), pointer(data(argument(args, 1)), _I64)
     given, failed = pointer(data(argument(args, 2)), ZERO), pointer(data(argument(args, 3)), _I64)
     n, inner = argument(args, 5), argument(args, 7)
-    start, stop = bounds(_units(args), chunk, chunks, 1)
+    tall, wide = _across(args)
+    start, stop = bounds(argument(args, 4) * tall * wide, chunk, chunks, 1)
     step = 0 if inner == 1 else 1
     for unit in range(start, stop):
-        base, at, height, count = _unit(args, unit)
+        base, at, height, count = _unit(args, unit, tall, wide)
         place = pointer(table + base * SIZE, ZERO)
         for _ in range(height):
             if not _valid(index, at, count, n, -n):

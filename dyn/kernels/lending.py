@@ -8,15 +8,18 @@ does not cost a copy of all the others, and a step of an optimiser no new memory
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from dyn.kernels.copy import copied
 
+_NONE: frozenset[int] = frozenset()
+
 
 class _Lent(threading.local):
-    ids: frozenset[int] = frozenset()
+    ids = _NONE
 
 
 _lent = _Lent()
@@ -24,17 +27,30 @@ _lent = _Lent()
 
 def lend(arrays: Sequence[np.ndarray] = ()) -> None:
     """Let the next kernel that asks for these arrays write to them; none takes all back."""
-    _lent.ids = frozenset([id(x) for x in arrays])
+    _lent.ids = frozenset(map(id, arrays)) if arrays else _NONE
 
 
 def owned(x: np.ndarray) -> np.ndarray:
     """x itself if it was lent, else a copy, in row-major order either way."""
-    return x if take_lent((x,))[0] else copied(x)
+    ids = _lent.ids
+    if not ids:
+        return copied(x)
+    _lent.ids = _NONE
+    return x if id(x) in ids else copied(x)
+
+
+def onto(fresh: np.ndarray, kernel: Callable[..., np.ndarray], *args: Any) -> np.ndarray:
+    """`kernel(fresh, *args)` of an array that was made for it to write to."""
+    lend((fresh,))
+    try:
+        return kernel(fresh, *args)
+    finally:
+        lend()
 
 
 def take_lent(arrays: Sequence[np.ndarray]) -> list[bool]:
     """Which of these arrays were lent: the caller may write to them, the next who asks may not."""
-    ids, _lent.ids = _lent.ids, frozenset()
+    ids, _lent.ids = _lent.ids, _NONE
     if not ids:
         return [False] * len(arrays)
     return [id(x) in ids for x in arrays]

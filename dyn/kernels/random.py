@@ -137,16 +137,30 @@ def integers(generator: Generator, shape, low, high, dtype):
     return integers_of(shape, low, high, dtype)(generator)
 
 
+@lru_cache(4096)
+def bernoulli_of(
+    shape: tuple[int, ...], dtype: np.dtype
+) -> Callable[[Generator, np.ndarray], np.ndarray]:
+    """`bernoulli` for probabilities of a shape."""
+    # Numbers of half precision would be rounded to 1, which is below no probability.
+    work = np.dtype(_work(dtype))
+    draw = uniform_of(shape, 0.0, 1.0, work)
+    if math.prod(shape) < MANY:
+        return lambda generator, p: np.asarray(np.less(draw(generator), p)).astype(dtype)
+    return lambda generator, p: cast(
+        binary("less_than", draw(generator), p.astype(work, copy=False)), dtype
+    )
+
+
 def bernoulli(generator: Generator, p):
     """1 with probability p, else 0, in the dtype of p."""
-    # Numbers of half precision would be rounded to 1, which is below no probability.
-    drawn = uniform(generator, p.shape, 0.0, 1.0, np.dtype(_work(p.dtype)))
-    if drawn.size < MANY:
-        return np.asarray(np.less(drawn, p)).astype(p.dtype)
-    return cast(binary("less_than", drawn, p.astype(drawn.dtype, copy=False)), p.dtype)
+    return bernoulli_of(p.shape, p.dtype)(generator, p)
 
 
-@kernel(warm=("(int64[::1],)",))
+BITS = "(int64[::1],)"
+
+
+@kernel(warm=(BITS,))
 def _shuffled(bits):
     """0, 1, 2 ... exchanged by 64 random bits each (Durstenfeld, 1964)."""
     out = np.empty(bits.size, np.int32)
@@ -161,12 +175,24 @@ def _shuffled(bits):
     return out
 
 
+@lru_cache(4096)
+def permutation_of(n: int, dtype: np.dtype) -> Draw:
+    """What draws 0 to n - 1 in random order."""
+    if n >= 1 << 31:
+        return lambda generator: generator.permutation(n).astype(dtype)
+    bits_of = _few_bits if n < MANY else lambda generator, n: philox.words(generator, (n,))
+    shuffled = _shuffled.compile(BITS)
+
+    def draw(generator: Generator) -> np.ndarray:
+        bits = bits_of(generator, n)
+        return (generator.permutation(n) if bits is None else shuffled(bits)).astype(dtype)
+
+    return draw
+
+
 def permutation(generator: Generator, n, dtype):
     """0 to n - 1 in random order."""
-    bits = philox.words(generator, (n,)) if MANY <= n < 1 << 31 else None
-    if n < MANY:
-        bits = _few_bits(generator, n)
-    return (generator.permutation(n) if bits is None else _shuffled(bits)).astype(dtype)
+    return permutation_of(n, dtype)(generator)
 
 
 def multinomial(generator: Generator, p, num_samples, replacement):

@@ -17,7 +17,7 @@ from dyn.kernels.copy import FILL, filled
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of, float_word
 from dyn.kernels.runtime.jit import instance, task
-from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.memory import maker
 from dyn.kernels.runtime.threads import argument, argument_float, bounds
 from dyn.kernels.vector.runs import pointer
 
@@ -70,29 +70,44 @@ SPREAD = {
     np.dtype(number): instance(f"spread_{np.dtype(number).str[1:]}", _spread, NUMBER=number)
     for number in (np.float32, np.float64)
 }
+SPREAD_NAMES = frozenset(dtype.name for dtype in SPREAD)
 
 
 @lru_cache(256)
-def _plan_count(count: int, start: int, step: int) -> Launch:
-    return Launch([(_count, chunks_of(count, GRAIN))], 1, count, start, step)
+def arange_of(count: int, start: int, step: int) -> Callable[[], np.ndarray]:
+    """What makes `count` int64 numbers start, start + step ..."""
+    make = maker((count,), np.dtype(np.int64))
+    launch = Launch([(_count, chunks_of(count, GRAIN))], 1, count, start, step)
+
+    def run() -> np.ndarray:
+        out = make()
+        launch(out)
+        return out
+
+    return run
 
 
 @lru_cache(256)
-def _plan_spread(count: int, start: float, stop: float, dtype: np.dtype) -> Launch:
+def linspace_of(count: int, start: float, stop: float, dtype: np.dtype) -> Callable[[], np.ndarray]:
+    """What makes `count` float32 or float64 numbers from `start` to `stop`, both exactly."""
     step = (stop - start) / max(count - 1, 1)
     words = [float_word(number) for number in (start, stop, step)]
-    return Launch([(SPREAD[dtype], chunks_of(count, GRAIN))], 1, count, *words)
+    make = maker((count,), dtype)
+    launch = Launch([(SPREAD[dtype], chunks_of(count, GRAIN))], 1, count, *words)
+
+    def run() -> np.ndarray:
+        out = make()
+        launch(out)
+        return out
+
+    return run
 
 
 def arange(count: int, start: int, step: int) -> np.ndarray:
     """`count` int64 numbers start, start + step ..."""
-    out = empty((count,), np.int64)
-    _plan_count(count, start, step)(out)
-    return out
+    return arange_of(count, start, step)()
 
 
 def linspace(count: int, start: float, stop: float, dtype: np.dtype) -> np.ndarray:
     """`count` float32 or float64 numbers from `start` to `stop`, both exactly."""
-    out = empty((count,), dtype)
-    _plan_spread(count, start, stop, dtype)(out)
-    return out
+    return linspace_of(count, start, stop, dtype)()

@@ -5,7 +5,7 @@ Arrays are [N, C, H, W]; padding is (top, bottom, left, right).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from dyn.kernels.copy import contiguous, place
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.jit import instances
-from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.memory import empty, maker
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.shape import pad, strided
 from dyn.kernels.vector.runs import pointer
@@ -26,20 +26,48 @@ ZERO = np.float32(0)
 """Stands for the numbers of the elements' type: that of an instance below."""
 
 
+def _moved(
+    apart: tuple[int, ...], order: tuple[int, ...], shape: tuple[int, ...], dtype: np.dtype
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What gives an array the axes `apart`, brings them into another order and joins them."""
+    make, dealt = maker(shape, dtype), tuple([apart[a] for a in order])
+
+    def run(x: np.ndarray) -> np.ndarray:
+        out = make()
+        place(out.reshape(dealt), x.reshape(apart).transpose(order))
+        return out
+
+    return run
+
+
+@lru_cache(1024)
+def pixel_shuffle_of(
+    shape: tuple[int, ...], dtype: np.dtype, factor: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """`pixel_shuffle` for arrays of a shape."""
+    (n, c, h, w), r = shape, factor
+    c //= r * r
+    return _moved((n, c, r, r, h, w), (0, 1, 4, 2, 5, 3), (n, c, h * r, w * r), dtype)
+
+
 def pixel_shuffle(x: np.ndarray, factor: int) -> np.ndarray:
     """[N, C * r * r, H, W] as [N, C, H * r, W * r]."""
-    n, c, h, w = x.shape
-    r = factor
-    blocks = x.reshape(n, c // (r * r), r, r, h, w).transpose(0, 1, 4, 2, 5, 3)
-    return contiguous(blocks).reshape(n, c // (r * r), h * r, w * r)
+    return pixel_shuffle_of(x.shape, x.dtype, factor)(x)
+
+
+@lru_cache(1024)
+def pixel_unshuffle_of(
+    shape: tuple[int, ...], dtype: np.dtype, factor: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """`pixel_unshuffle` for arrays of a shape."""
+    (n, c, h, w), r = shape, factor
+    h, w = h // r, w // r
+    return _moved((n, c, h, r, w, r), (0, 1, 3, 5, 2, 4), (n, c * r * r, h, w), dtype)
 
 
 def pixel_unshuffle(x: np.ndarray, factor: int) -> np.ndarray:
     """[N, C, H * r, W * r] as [N, C * r * r, H, W]."""
-    n, c, h, w = x.shape
-    r = factor
-    blocks = x.reshape(n, c, h // r, r, w // r, r).transpose(0, 1, 3, 5, 2, 4)
-    return contiguous(blocks).reshape(n, c * r * r, h // r, w // r)
+    return pixel_unshuffle_of(x.shape, x.dtype, factor)(x)
 
 
 def unfold(

@@ -8,6 +8,7 @@ are found by a binary search without branches (Knuth, The Art of Computer Progra
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -17,7 +18,7 @@ from dyn.kernels.order import ordered
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of, float_word
 from dyn.kernels.runtime.jit import instances, kernel, task
-from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.memory import empty, maker
 from dyn.kernels.runtime.threads import argument, argument_float, bounds
 from dyn.kernels.runtime.words import room
 from dyn.kernels.vector.runs import pointer
@@ -99,9 +100,12 @@ def _unique(x):
 def bincount(x, weights, minlength):
     """How often (or with what weight) each integer occurs."""
     if weights is not None or x.dtype != np.int64 or x.size < GRAIN:
-        if x.size and x.min() < 0:
-            raise _negative(x)
-        counts = np.bincount(x, weights, minlength)
+        try:
+            counts = np.bincount(x, weights, minlength)
+        except ValueError:
+            if x.size and x.min() < 0:
+                raise _negative(x) from None
+            raise
         return counts if weights is None else counts.astype(weights.dtype)
     # As numbers without a sign, negative ones are the largest.
     top = int(x.view(np.uint64).max())
@@ -166,16 +170,33 @@ def _bins(args, chunk, chunks):
 BINS = instances("bins", _bins, "f4 f8")
 
 
+@lru_cache(256)
+def places_of(
+    edges: tuple[int, ...], shape: tuple[int, ...], dtype: np.dtype, right: bool
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+    """`searchsorted` for edges and x of these shapes; None for other dtypes and no elements."""
+    size = math.prod(shape)
+    if dtype not in PLACES or not size:
+        return None
+    steps = max(1, math.ceil(math.log2(edges[-1] + 1)))
+    each = size if len(edges) == 1 else shape[-1]
+    chunks = chunks_of(size * steps, 8 * GRAIN)
+    launch = Launch([(PLACES[dtype], chunks)], 3, size, each, edges[-1], right)
+    make = maker(shape, np.dtype(np.int64))
+
+    def run(edges: np.ndarray, x: np.ndarray) -> np.ndarray:
+        out = make()
+        launch(contiguous(edges), contiguous(x), out)
+        return out
+
+    return run
+
+
 def searchsorted(edges, x, right):
     """How many elements of the last axis of `edges` lie below (or, `right`, not above) `x`."""
-    places = PLACES.get(x.dtype)
-    if places is not None:
-        out = empty(x.shape, np.int64)
-        if out.size:
-            each = x.size if edges.ndim == 1 else x.shape[-1]
-            plan = _plan_places(x.dtype, x.size, each, edges.shape[-1], right)
-            plan(contiguous(edges), contiguous(x), out)
-        return out
+    ready = places_of(edges.shape, x.shape, x.dtype, right)
+    if ready is not None:
+        return ready(edges, x)
     side = "right" if right else "left"
     if edges.ndim == 1:
         return np.asarray(np.searchsorted(edges, x, side))
@@ -212,10 +233,3 @@ def _places(args, chunk, chunks):
 
 
 PLACES = instances("places", _places, "f4 f8 i4 i8")
-
-
-@lru_cache(256)
-def _plan_places(dtype: np.dtype, size: int, each: int, count: int, right: bool) -> Launch:
-    steps = max(1, math.ceil(math.log2(count + 1)))
-    chunks = chunks_of(size * steps, 8 * GRAIN)
-    return Launch([(PLACES[dtype], chunks)], 3, size, each, count, right)

@@ -7,7 +7,7 @@ are joined or padded. Copies are made by `copy.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +18,7 @@ from dyn.kernels.copy import SMALL, contiguous, place
 from dyn.kernels.elementwise.apply import UFUNC_SIZE, binary
 from dyn.kernels.layout import is_channels_last
 from dyn.kernels.lending import owned
-from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.memory import empty, maker
 
 FEW = 1 << 19
 """Bytes below which numpy joins row-major arrays in less time than it takes to share the work."""
@@ -97,6 +97,50 @@ def concat(xs, axis):
     return out
 
 
+def concat_of(
+    shapes: Sequence[tuple[int, ...]], dtype: np.dtype, axis: int
+) -> Callable[..., np.ndarray] | None:
+    """`concat` for few bytes of arrays of these shapes; None for more."""
+    sizes = list(shapes[0])
+    sizes[axis] = sum([shape[axis] for shape in shapes])
+    if math.prod(sizes) * dtype.itemsize >= FEW:
+        return None
+    make = maker(tuple(sizes), dtype)
+
+    def run(*xs: np.ndarray) -> np.ndarray:
+        if not xs[0].flags.c_contiguous:
+            return concat(xs, axis)
+        return np.concatenate(xs, axis, make())
+
+    return run
+
+
+def stack_of(
+    shape: tuple[int, ...], dtype: np.dtype, count: int, axis: int
+) -> Callable[..., np.ndarray] | None:
+    """`stack` for few bytes of `count` arrays of a shape; None for more."""
+    whole = (*shape[:axis], count, *shape[axis:])
+    if math.prod(whole) * dtype.itemsize >= FEW:
+        return None
+    make, lead, inner = maker(whole, dtype), math.prod(shape[:axis]), math.prod(shape[axis:])
+    if shape and not axis:
+        joined = (count * shape[0], *shape[1:])
+
+        def in_rows(*xs: np.ndarray) -> np.ndarray:
+            out = make()
+            np.concatenate(xs, 0, out.reshape(joined))
+            return out
+
+        return in_rows
+
+    def run(*xs: np.ndarray) -> np.ndarray:
+        out = make()
+        np.concatenate([x.reshape(lead, 1, inner) for x in xs], 1, out.reshape(lead, count, inner))
+        return out
+
+    return run
+
+
 def stack(xs, axis):
     """Arrays of one shape one after the other along a new axis."""
     first = xs[0]
@@ -113,6 +157,18 @@ def unbind(x, axis):
     """Views of the slices along `axis`, without it."""
     before = (slice(None),) * axis
     return tuple([x[(*before, i, Ellipsis)] for i in range(x.shape[axis])])
+
+
+def unbind_of(
+    shape: tuple[int, ...], axis: int
+) -> Callable[[np.ndarray], tuple[np.ndarray, ...]] | None:
+    """`unbind` for arrays of a shape; None where slices have no axes."""
+    if len(shape) < 2:
+        return None
+    if not axis:
+        return tuple
+    order = (axis, *range(axis), *range(axis + 1, len(shape)))
+    return lambda x: (*x.transpose(order),)
 
 
 def split(x, sizes, axis):
@@ -216,6 +272,37 @@ def expand_of(
     return lambda x: (
         strided(x, wanted, strides) if x.flags.c_contiguous else np.broadcast_to(x, wanted)
     )
+
+
+def line_of(
+    shape: tuple[int, ...], dtype: np.dtype, wanted: tuple[int, ...], axis: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What lays vectors along one axis of the shape `wanted`, repeated along the others."""
+    lying = (*[1] * axis, *wanted[axis : axis + 1], *[1] * (len(wanted) - axis - 1))
+    steps = tuple(dtype.itemsize if a == axis and n != 1 else 0 for a, n in enumerate(wanted))
+    return lambda x: (
+        strided(x, wanted, steps)
+        if x.flags.c_contiguous
+        else np.broadcast_to(x.reshape(lying), wanted)
+    )
+
+
+def repeat_of(
+    shape: tuple[int, ...], dtype: np.dtype, count: int, axis: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What repeats each slice along `axis` so many times in its place."""
+    n, lead, inner = shape[axis], math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    make = maker((*shape[:axis], n * count, *shape[axis + 1 :]), dtype)
+    apart, item = (lead, n, count, inner), dtype.itemsize
+    steps = (n * inner * item, inner * item, 0, item)
+
+    def run(x: np.ndarray) -> np.ndarray:
+        out = make()
+        if out.size:
+            place(out.reshape(apart), strided(contiguous(x), apart, steps))
+        return out
+
+    return run
 
 
 @lru_cache(1024)

@@ -7,20 +7,26 @@ one task serves every dtype.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
+from operator import methodcaller
 
 import numpy as np
 
-from dyn.kernels.copy import contiguous, filled
+from dyn.kernels.copy import contiguous
+from dyn.kernels.ranges import full_of
+from dyn.kernels.reduce.reductions import FEW, sum
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.jit import task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, bounds
+from dyn.kernels.vector.half import is_half
 from dyn.kernels.vector.runs import copy_run, fill_elements
 
 GRAIN = 65536
 """Bytes worth a chunk."""
+_FLOATS = frozenset((np.dtype(np.float32), np.dtype(np.float64)))
 
 
 @task
@@ -66,19 +72,66 @@ def _plan(shape: tuple[int, ...], item: int, diagonal: int, upper: bool) -> Laun
     return Launch([(_triangles, chunks)], 2, every, rows, columns, diagonal, item, upper)
 
 
-def embedded(x: np.ndarray, offset: int, beside: float) -> np.ndarray:
-    """Square matrices with the last axis of x on a diagonal and a number everywhere else."""
-    size = x.shape[-1] + abs(offset)
-    return on_diagonal(x, size, size, offset, beside)
+def on_diagonal_of(
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    rows: int,
+    columns: int,
+    offset: int,
+    beside: float = 0,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """`on_diagonal` for arrays of a shape."""
+    n, lead = shape[-1], shape[:-1]
+    whole, flat = (*lead, rows, columns), (*lead, rows * columns)
+    first = max(offset, 0) + max(-offset, 0) * columns
+    places = (..., slice(first, first + (n - 1) * (columns + 1) + 1 if n else 0, columns + 1))
+    make = full_of(whole, beside, dtype)
+
+    def run(x: np.ndarray) -> np.ndarray:
+        out = make()
+        out.reshape(flat)[places] = x
+        return out
+
+    return run
 
 
 def on_diagonal(
     x: np.ndarray, rows: int, columns: int, offset: int, beside: float = 0
 ) -> np.ndarray:
     """Matrices with the last axis of x on a diagonal and a number everywhere else."""
-    n = x.shape[-1]
-    out = filled((*x.shape[:-1], rows, columns), beside, x.dtype)
-    first = max(offset, 0) + max(-offset, 0) * columns
-    flat = out.reshape(*x.shape[:-1], rows * columns)
-    flat[..., first : first + n * (columns + 1) : columns + 1][..., :n] = x
-    return out
+    return on_diagonal_of(x.shape, x.dtype, rows, columns, offset, beside)(x)
+
+
+def unit_of(rows: int, columns: int, dtype: np.dtype) -> Callable[[], np.ndarray]:
+    """What makes matrices of ones where row and column are equal, else zeros."""
+    make = full_of((rows, columns), 0, dtype)
+    ones = slice(None, min(rows, columns) * columns, columns + 1)
+
+    def run() -> np.ndarray:
+        out = make()
+        out.reshape(-1)[ones] = 1
+        return out
+
+    return run
+
+
+def trace_of(
+    shape: tuple[int, ...], dtype: np.dtype, offset: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What sums a diagonal of the last two axes of arrays of a shape; integers as int64."""
+    taken, kept = methodcaller("diagonal", offset, -2, -1), len(shape) - 2
+    wide = np.dtype(np.int64) if dtype.kind in "biu" else dtype
+    if is_half(dtype) or min(shape[-2:]) > FEW:
+        return lambda x: sum(taken(x), (kept,), keepdims=False)
+    make = partial(np.empty, shape[:-2], wide)
+    if len(shape) == 2 and dtype in _FLOATS:
+        # In half the time that a reduction takes.
+        ones = np.ones(taken(np.broadcast_to(False, shape)).shape, dtype)
+
+        def run(x: np.ndarray) -> np.ndarray:
+            out = make()
+            np.dot(taken(x), ones, out)  # which gives a scalar, not `out`
+            return out
+
+        return run
+    return lambda x: np.add.reduce(taken(x), kept, wide, make())

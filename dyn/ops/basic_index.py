@@ -7,7 +7,7 @@ or `("new",)`. Numbers may be symbolic sizes; a missing start or stop is None, a
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Any
 
@@ -37,6 +37,9 @@ def as_slices(index: Index) -> tuple[Any, ...]:
         else:
             out.append(slice(*entry[1:]))
     return tuple(out)
+
+
+_ready = lru_cache(4096)(as_slices)
 
 
 def slice_bounds(entry: tuple[Any, ...], size: Any) -> tuple[Any, Any, int]:
@@ -123,8 +126,8 @@ def _(g, *, index, x_shape):
 @_getitem.fused_vjp("x")
 def _(g, *, index, x_shape, into):
     if into is None:
-        return kernels.spread(g, as_slices(index), x_shape)
-    return kernels.add_at(into, as_slices(index), g)
+        return kernels.spread(g, _ready(index), x_shape)
+    return kernels.add_at(into, _ready(index), g)
 
 
 @_getitem.writes
@@ -182,9 +185,19 @@ def _(g, *, index):
     return _setitem(g, 0.0, index=index)
 
 
+@_setitem.fused_vjp("x")
+def _(g, *, index):
+    return kernels.write(g, _ready(index), np.zeros((), g.dtype))
+
+
 @_setitem.vjp("value")
 def _(g, *, index):
     return _getitem(g, index=index)
+
+
+@_setitem.fused_vjp("value")
+def _(g, *, index):
+    return np.asarray(g[_ready(index)])
 
 
 def canonical(item: Any) -> tuple[Any, ...]:

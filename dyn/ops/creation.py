@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,8 @@ from dyn.ops.compare import less_than
 from dyn.ops.elementwise import add, multiply, subtract
 from dyn.ops.index import where
 from dyn.ops.infer import Type, as_numpy, need_int, same, show
-from dyn.ops.join import _expand, expand
-from dyn.ops.shape import _reshape, reshape, sizes_of
+from dyn.ops.join import expand
+from dyn.ops.shape import reshape, sizes_of
 from dyn.ops.unary import cast
 
 
@@ -181,6 +181,14 @@ def _arange(*, start, stop, step, dtype):
     return np.arange(start, stop, step).astype(wanted, copy=False)
 
 
+def _counting(*, start: Any, stop: Any, step: Any, dtype: str) -> Callable[[], np.ndarray] | None:
+    whole = dtype == "int64" and type(start) is type(stop) is type(step) is int
+    return ranges.arange_of(max(0, -((start - stop) // step)), start, step) if whole else None
+
+
+_arange.shortcut = _counting
+
+
 def arange(start: Any = 0, end: Any = None, step: Any = 1, dtype: Any = None) -> Tensor:
     """Numbers from `start` (0 if only one number is given) up to but without `end`.
 
@@ -193,6 +201,8 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, dtype: Any = None) ->
     """
     if end is None:
         start, end = 0, start
+    if dtype is None and start.__class__ is end.__class__ is step.__class__ is int:
+        return apply(_arange, (), (start, end, step, "int64"))
     given = [v.item() if isinstance(v, Tensor) else v for v in (start, end, step)]
     if dtype is None:
         dtype = default_float() if any(isinstance(v, float) for v in given) else I64
@@ -213,6 +223,11 @@ def _linspace(*, start, stop, num, dtype):
     return ranges.linspace(num, start, stop, work).astype(wanted, copy=False)
 
 
+_linspace.shortcut = lambda start, stop, num, dtype: (
+    ranges.linspace_of(num, start, stop, as_numpy(dtype)) if dtype in ranges.SPREAD_NAMES else None
+)
+
+
 def linspace(start: Any, stop: Any, num: Any, dtype: Any = None) -> Tensor:
     """`num` numbers at equal distances from `start` to `stop`, both included.
 
@@ -227,8 +242,7 @@ def linspace(start: Any, stop: Any, num: Any, dtype: Any = None) -> Tensor:
     (num,) = sizes_of(num)
     wanted = as_numpy(default_float() if dtype is None else dtype)
     if not isinstance(start, (Tensor, Dim)) and not isinstance(stop, (Tensor, Dim)):
-        ends = {"start": float(start), "stop": float(stop)}
-        return _linspace(**ends, num=num, dtype=dtype_attr(wanted))
+        return apply(_linspace, (), (float(start), float(stop), num, dtype_attr(wanted)))
     if isinstance(num, int) and num < 1:
         raise AttributeValueError(f"num must be at least 1, got {num}")
     work = wanted if is_float(wanted) else np.dtype(np.float64)
@@ -244,19 +258,6 @@ def linspace(start: Any, stop: Any, num: Any, dtype: Any = None) -> Tensor:
 
 
 # ---- from indices ------------------------------------------------------------------------------
-
-
-def meshgrid(*args: Any) -> list[Tensor]:
-    """Each vector repeated along the axes of the others: k vectors give k tensors of k axes."""
-    tensors: Sequence[Tensor] = args[0] if isinstance(args[0], (list, tuple)) else args
-    shape = tuple([x.shape[0] if x.ndim else 1 for x in tensors])
-    found = []
-    for i, (x, n) in enumerate(zip(tensors, shape, strict=True)):
-        # A vector along the last axis is repeated as it is.
-        behind = len(shape) - i - 1
-        lying = x if x.ndim == 1 and not behind else _reshape(x, shape=(n, *[1] * behind))
-        found.append(apply(_expand, (lying,), (shape,)))
-    return found
 
 
 def _infer_one_hot(x: Type, *, classes: Any, dtype: str) -> Type:
@@ -384,7 +385,6 @@ __all__ = [
     "is_empty",
     "is_tensor",
     "linspace",
-    "meshgrid",
     "numel",
     "one_hot",
     "ones",

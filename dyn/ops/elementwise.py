@@ -331,6 +331,22 @@ def increment(x: Tensor, value: float = 1.0) -> Tensor:
     return x
 
 
+@op(infer=broadcast, promote=True)
+def _add_n(*xs):
+    """The sum of several tensors, from the first to the last. ONNX: Add (Or)."""
+    return kernels.total(xs)
+
+
+@_add_n.vjp("xs")
+def _(g, *, xs_shape):
+    return [g] * len(xs_shape)
+
+
+@_add_n.fused_vjp("xs")
+def _(g, *, xs_shape):
+    return (g,) * len(xs_shape)
+
+
 def add_n(inputs: Tensor | Sequence[Tensor]) -> Tensor:
     """The sum of tensors of one shape.
 
@@ -341,10 +357,9 @@ def add_n(inputs: Tensor | Sequence[Tensor]) -> Tensor:
         return OPS["clone"](inputs)
     if not inputs:
         raise AttributeValueError("add_n needs at least one tensor, got an empty list")
-    total = OPS["clone"](inputs[0]) if len(inputs) == 1 else inputs[0]
-    for x in inputs[1:]:
-        total = add(total, x)
-    return total
+    if len(inputs) < 3:
+        return apply(add, (*inputs,)) if len(inputs) > 1 else OPS["clone"](inputs[0])
+    return apply(_add_n, (*inputs,))
 
 
 mod = remainder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import IndexRangeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
@@ -26,6 +27,11 @@ def _infer_embedding(x: Type, weight: Type, *, padding_idx: int | None) -> Type:
 def _embedding(x, weight, *, padding_idx):
     """weight[x]. ONNX: Gather."""
     return kernels.embedding(x, weight)
+
+
+_embedding.shortcut = lambda x, weight, padding_idx: kernels.embedding_of(
+    x.shape, x.dtype, weight.shape, weight.dtype
+)
 
 
 @_embedding.vjp("weight")
@@ -79,7 +85,7 @@ def rows_of(x: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor
     """
     if padding_idx is not None and padding_idx < 0:
         padding_idx = padding_idx + weight.shape[0]
-    return _embedding(x, weight, padding_idx=padding_idx)
+    return apply(_embedding, (x, weight), (padding_idx,))
 
 
 def embedding(

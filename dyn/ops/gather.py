@@ -1,7 +1,8 @@
 """Selecting and placing by index tensors: gather, scatter, along an axis or by coordinates.
 
 Indices count from the front or, negative, from the back; one outside its axis is an error in eager
-mode (ONNX leaves it undefined). Gradients add up where an index repeats.
+mode (ONNX leaves it undefined). Gradients add up where an index repeats. An index tensor for each
+axis is in `places.py`.
 """
 
 from __future__ import annotations
@@ -13,21 +14,22 @@ import numpy as np
 from dyn.core.dispatch import apply, scalar
 from dyn.core.dtype import name_of
 from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.observe import current
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import index as kernels
+from dyn.kernels.copy import filled
 from dyn.kernels.elementwise import where
+from dyn.kernels.lending import onto
 from dyn.ops.infer import (
     Type,
     axis_of,
     broadcast_shapes,
     need_int,
     need_same_dtype,
-    product,
     same_size,
     show,
 )
-from dyn.ops.shape import _reshape, _unsqueeze
 from dyn.ops.sole import over
 
 # ---- gather ------------------------------------------------------------------------------------
@@ -50,6 +52,11 @@ _gather.shortcut = lambda x, index, axis: kernels.gather_of(*x, *index, axis)
 @_gather.vjp("x")
 def _(g, *, index, axis, x_shape):
     return _gather_grad(g, index, axis=axis, shape=x_shape)
+
+
+@_gather.fused_vjp("x")
+def _(g, *, index, axis, x_shape):
+    return kernels.gather_grad(g, index, axis, x_shape)
 
 
 def _infer_gather_grad(g: Type, index: Type, *, axis: int, shape: tuple[Any, ...]) -> Type:
@@ -95,19 +102,6 @@ def index_select(x: Tensor, index: Tensor, axis: int = 0) -> Tensor:
     return apply(_gather, (x, index), (axis_of(axis, x.ndim),))
 
 
-def take(x: Tensor, index: Tensor, mode: str = "raise") -> Tensor:
-    """Elements of the flattened tensor; mode "wrap" or "clip" brings indices into range."""
-    size = product(x.shape)
-    if mode == "wrap":
-        index = index % size
-    elif mode == "clip":
-        index = OPS["maximum"](OPS["minimum"](index, size - 1), 0)
-    elif mode != "raise":
-        raise AttributeValueError(f"mode {mode!r} is not one of raise, wrap, clip")
-    flat = x if x.ndim == 1 else apply(_reshape, (x,), ((size,),))
-    return apply(_gather, (flat, index), (0,))
-
-
 # ---- gather_nd, scatter_nd ---------------------------------------------------------------------
 
 
@@ -136,6 +130,11 @@ _gather_nd.shortcut = lambda x, index: kernels.gather_nd_of(*x, *index)
 def _(g, *, index, x_shape):
     zeros = OPS["full"](shape=x_shape, value=0, dtype=name_of(g._array.dtype))
     return over(zeros, (), apply, _scatter_nd, (zeros, index, g), ("add",))
+
+
+@_gather_nd.fused_vjp("x")
+def _(g, *, index, x_shape):
+    return onto(filled(x_shape, 0, g.dtype), kernels.scatter_nd, index, g, "add")
 
 
 def gather_nd(x: Tensor, index: Tensor) -> Tensor:
@@ -180,9 +179,21 @@ def _(g, *, index, reduction, value_shape):
     return _scatter_nd(g, index, zeros, reduction="none")
 
 
+@_scatter_nd.fused_vjp("x")
+def _(g, *, index, reduction, value_shape):
+    if reduction == "add":
+        return g
+    return kernels.scatter_nd(g, index, np.zeros(value_shape, g.dtype), "none")
+
+
 @_scatter_nd.vjp("value")
 def _(g, *, index):
     return _gather_nd(g, index)
+
+
+@_scatter_nd.fused_vjp("value")
+def _(g, *, index):
+    return kernels.gather_nd(g, index)
 
 
 def scatter_nd_add(x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
@@ -194,44 +205,6 @@ def scatter_nd(index: Tensor, updates: Tensor, shape: Any) -> Tensor:
     """Zeros of `shape` plus updates at coordinates; repeats add up."""
     zeros = OPS["full"](shape=tuple(shape), value=0, dtype=name_of(updates._read().dtype))
     return over(zeros, (), apply, _scatter_nd, (zeros, index, updates), ("add",))
-
-
-def scatter(x: Tensor, index: Tensor, updates: Tensor, overwrite: bool = True) -> Tensor:
-    """Rows of x replaced by updates, or (overwrite=False) zeroed and then added up.
-
-    Args:
-        x: (n, ...).
-        index: (m,) or (m, 1) integers in [-n, n).
-        updates: (m, ...), dtype of x.
-        overwrite: whether one of several updates of a row counts (eagerly the last), or their sum.
-
-    Raises:
-        IndexRangeError: an index is out of range.
-    """
-    rows = apply(_unsqueeze, (index,), ((1,),)) if index.ndim == 1 else index
-    if overwrite:
-        return apply(_scatter_nd, (x, rows, updates), ("none",))
-    zeros = OPS["full"](shape=tuple(updates.shape), value=0, dtype=name_of(updates._read().dtype))
-    cleared = _scatter_nd(x, rows, zeros, reduction="none")
-    return _scatter_nd(cleared, rows, updates, reduction="add")
-
-
-def index_add(x: Tensor, index: Tensor, axis: int, value: Tensor) -> Tensor:
-    """x with slices of value added along an axis at the given indices; repeats add up."""
-    axis = axis_of(axis, x.ndim)
-    return x + apply(_gather_grad, (value, index), (axis, tuple(x.shape)))
-
-
-def index_put(x: Tensor, indices: Any, value: Any, accumulate: bool = False) -> Tensor:
-    """x with value written (or added) where `x[indices]` selects; all axes by index tensors."""
-    shape = broadcast_shapes(*(tuple(i.shape) for i in indices))
-    parts = [i if tuple(i.shape) == shape else OPS["expand"](i, shape=shape) for i in indices]
-    where = OPS["stack"](*parts, axis=len(shape))
-    wanted = (*shape, *x.shape[len(indices) :])
-    if not isinstance(value, Tensor):
-        value = Tensor(np.asarray(value, x._read().dtype))
-    value = OPS["expand"](value, shape=wanted)
-    return _scatter_nd(x, where, value, reduction="add" if accumulate else "none")
 
 
 # ---- along an axis -----------------------------------------------------------------------------
@@ -276,7 +249,7 @@ def take_along_axis(x: Tensor, indices: Tensor, axis: int, broadcast: bool = Tru
 
 def _align(x: Tensor, index: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """Expand both operands over all axes but `axis`."""
-    if index.ndim != x.ndim:
+    if index.ndim != x.ndim or (not current() and index._array.shape == x._array.shape):
         return x, index
     xs, ixs = x.shape, index.shape
     if xs[:axis] == ixs[:axis] and xs[axis + 1 :] == ixs[axis + 1 :]:
@@ -322,9 +295,25 @@ def _(g, *, index, axis, reduction, value_shape):
     return _put_along_axis(g, index, zeros, axis=axis, reduction="none")
 
 
+@_put_along_axis.fused_vjp("x")
+def _(g, *, index, axis, reduction, value_shape):
+    if reduction == "add":
+        return g
+    return kernels.put_along_axis(g, index, np.zeros(value_shape, g.dtype), axis, "none")
+
+
 @_put_along_axis.vjp("value")
 def _(g, *, index, axis):
     return _take_along_axis(g, index, axis=axis)
+
+
+@_put_along_axis.fused_vjp("value")
+def _(g, *, index, axis):
+    return kernels.take_along_axis(g, index, axis)
+
+
+_PUTS = {"assign": "none", "add": "add"}
+"""What `put_along_axis` calls the reductions."""
 
 
 def put_along_axis(
@@ -332,14 +321,14 @@ def put_along_axis(
 ) -> Tensor:
     """x with values written ("assign") or added ("add") along an axis, matched to `indices`."""
     axis = axis_of(axis, x.ndim)
-    names = {"assign": "none", "add": "add"}
-    if reduce not in names:
-        raise AttributeValueError(f"reduce {reduce!r} is not one of {', '.join(names)}")
+    if reduce not in _PUTS:
+        raise AttributeValueError(f"reduce {reduce!r} is not one of {', '.join(_PUTS)}")
     if not isinstance(values, Tensor):
         values = Tensor(np.asarray(values, x._read().dtype))
-    if values.shape != indices.shape:
+    alike = not current() and values._read().shape == indices._read().shape
+    if not alike and values.shape != indices.shape:
         values = OPS["expand"](values, shape=tuple(indices.shape))
-    return apply(_put_along_axis, (x, indices, values), (axis, names[reduce]))
+    return apply(_put_along_axis, (x, indices, values), (axis, _PUTS[reduce]))
 
 
 def index_sample(x: Tensor, index: Tensor) -> Tensor:
@@ -376,14 +365,10 @@ def _(g, *, condition):
 __all__ = [
     "gather",
     "gather_nd",
-    "index_add",
-    "index_put",
     "index_sample",
     "index_select",
     "put_along_axis",
-    "scatter",
     "scatter_nd",
     "scatter_nd_add",
-    "take",
     "take_along_axis",
 ]

@@ -1,7 +1,7 @@
 """`x[...]` and `x[...] = v` with every kind of index, and selections by a condition.
 
 An index is split (`index_parts.py`) into its basic part (ints, slices, None, Ellipsis:
-`basic_index.py`) and index tensors or masks (`gather.py`).
+`basic_index.py`) and index tensors or masks (`gather.py`, `places.py`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 
 from dyn.core.dim import Dim
 from dyn.core.dispatch import apply, cast_to, scalar
-from dyn.core.dtype import BOOL, I64, common_dtype, scalar_dtype
+from dyn.core.dtype import BOOL, common_dtype, scalar_dtype
 from dyn.core.errors import ShapeError
 from dyn.core.observe import current
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
 from dyn.ops.basic_index import FULL, _getitem, _setitem
-from dyn.ops.gather import _gather, _gather_nd, _scatter_nd, _where
+from dyn.ops.gather import _gather, _gather_nd, _where
 from dyn.ops.index_parts import (
     are_coordinates,
     gathered_axis,
@@ -29,8 +29,9 @@ from dyn.ops.index_parts import (
     split_index,
 )
 from dyn.ops.infer import axis_of, broadcast_shapes, show
-from dyn.ops.join import _expand, _stack
-from dyn.ops.shape import _reshape, _transpose, _unsqueeze
+from dyn.ops.join import _expand
+from dyn.ops.places import _put_at, _take_at
+from dyn.ops.shape import _reshape, _transpose
 from dyn.ops.sole import write
 
 
@@ -54,7 +55,7 @@ def getitem(x: Tensor, item: Any) -> Tensor:
         if axis is not None:
             return apply(_gather, (x, item[-1]), (axis,))
     if isinstance(item, tuple) and are_coordinates(item, x.ndim) and not current():
-        return apply(_gather_nd, (x, _stack_last([*item], item[0]._array.ndim)))
+        return apply(_take_at, (x, *item))
     basic, tensors = split_index(x, item)
     out = _getitem(x, index=basic) if any(e != FULL for e in basic) else x
     if not tensors:
@@ -76,7 +77,9 @@ def setitem(x: Tensor, item: Any, value: Any) -> None:
         write(x, beside, apply, _setitem, (x, value), (plain,))
         return
     if isinstance(item, Tensor) and x.ndim and item._read().dtype.kind in "iu":
-        write(x, beside, _write_at, x, {0: item}, value)
+        if current() or value._array.shape != (*item._array.shape, *x._array.shape[1:]):
+            value = _spread(value, (*item.shape, *x.shape[1:]))
+        write(x, beside, apply, _put_at, (x, value, item), ("none",))
         return
     basic, tensors = split_index(x, item)
     if not tensors:
@@ -125,13 +128,6 @@ def _same_shapes(parts: Sequence[Tensor]) -> bool:
     return all([p._read().shape == shape for p in parts])
 
 
-def _stack_last(parts: Sequence[Tensor], ndim: int) -> Tensor:
-    whole = [cast_to(p, I64) for p in parts]
-    if len(whole) == 1:
-        return apply(_unsqueeze, (whole[0],), ((ndim,),))
-    return apply(_stack, tuple(whole), (ndim,))
-
-
 def _place(tensors: dict[int, Tensor], rest: list[int]) -> int:
     """Before which of the other axes those of the index tensors go: where they were, if adjacent.
 
@@ -150,7 +146,7 @@ def _read_at(x: Tensor, tensors: dict[int, Tensor]) -> Tensor:
     if axes != [*range(len(axes))]:
         rest = [a for a in range(x.ndim) if a not in axes]
         front, first = _transpose(x, perm=(*axes, *rest)), _place(tensors, rest)
-    out = apply(_gather_nd, (front, _stack_last(parts, len(shape))))
+    out = apply(_take_at, (front, *parts))
     if first:
         k = len(shape)
         lead = range(k, k + first)
@@ -162,7 +158,7 @@ def _write_at(x: Tensor, tensors: dict[int, Tensor], value: Tensor) -> Tensor:
     axes, parts, shape = _aligned(tensors)
     if axes == [*range(len(axes))]:
         value = _spread(value, (*shape, *x.shape[len(axes) :]))
-        return apply(_scatter_nd, (x, _stack_last(parts, len(shape)), value), ("none",))
+        return apply(_put_at, (x, value, *parts), ("none",))
     rest = [a for a in range(x.ndim) if a not in axes]
     perm = (*axes, *rest)
     moved = perm != tuple(range(x.ndim))
@@ -180,7 +176,7 @@ def _write_at(x: Tensor, tensors: dict[int, Tensor], value: Tensor) -> Tensor:
     else:
         wanted = (*shape, *rest_shape)
         value = _spread(value, wanted)
-    out = apply(_scatter_nd, (front, _stack_last(parts, k), value), ("none",))
+    out = apply(_put_at, (front, value, *parts), ("none",))
     return _transpose(out, perm=tuple(int(i) for i in np.argsort(perm))) if moved else out
 
 

@@ -1,4 +1,4 @@
-"""Joining, cutting and repeating: concat, split, expand, tile, flip, roll.
+"""Joining, cutting and repeating: concat, split, expand, flip, roll.
 
 Ops move elements and never compute with them. As in Paddle, `unbind` gives views of what was cut
 and `split`, `chunk` and `unstack` copies; `expand` gives copies too.
@@ -17,6 +17,7 @@ from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
+from dyn.kernels.reduce import sum_to
 from dyn.kernels.roll import rolled
 from dyn.ops.infer import Type, axes_of, axis_of, broadcast_shapes, product, same_size, show
 from dyn.ops.shape import _reshape, sizes_of, swapaxes
@@ -51,9 +52,17 @@ def _concat(*xs, axis):
     return kernels.concat(xs, axis)
 
 
+_concat.shortcut = lambda *xs, axis: kernels.concat_of([x.shape for x in xs], xs[0].dtype, axis)
+
+
 @_concat.vjp("xs")
 def _(g, *, xs_shape, axis):
     return apply(_split, (g,), (tuple([s[axis] for s in xs_shape]), axis))
+
+
+@_concat.fused_vjp("xs")
+def _(g, *, xs_shape, axis):
+    return kernels.split(g, [s[axis] for s in xs_shape], axis)
 
 
 def concat(x: Sequence[Tensor], axis: int = 0) -> Tensor:
@@ -86,9 +95,17 @@ def _stack(*xs, axis):
     return kernels.stack(xs, axis)
 
 
+_stack.shortcut = lambda *xs, axis: kernels.stack_of(xs[0].shape, xs[0].dtype, len(xs), axis)
+
+
 @_stack.vjp("xs")
 def _(g, *, axis):
     return list(_unbind(g, axis=axis))
+
+
+@_stack.fused_vjp("xs")
+def _(g, *, axis):
+    return kernels.unbind(g, axis)
 
 
 def stack(x: Sequence[Tensor], axis: int = 0) -> Tensor:
@@ -128,6 +145,11 @@ def _split(x, *, sizes, axis):
 @_split.vjp("x")
 def _(g, *, axis):
     return _concat(*g, axis=axis)
+
+
+@_split.fused_vjp("x")
+def _(g, *, axis):
+    return kernels.concat(g, axis)
 
 
 @_split.writes
@@ -203,9 +225,17 @@ def _unbind(x, *, axis):
     return kernels.unbind(x, axis)
 
 
+_unbind.shortcut = lambda x, axis: kernels.unbind_of(x.shape, axis)
+
+
 @_unbind.vjp("x")
 def _(g, *, axis):
     return _stack(*g, axis=axis)
+
+
+@_unbind.fused_vjp("x")
+def _(g, *, axis):
+    return kernels.stack(g, axis)
 
 
 @_unbind.writes
@@ -222,7 +252,7 @@ def unstack(x: Tensor, axis: int = 0, num: int | None = None) -> list[Tensor]:
 def unbind(x: Tensor, axis: int = 0) -> list[Tensor]:
     """The slices along an axis, without that axis (views). Its size must be static."""
     axis = axis_of(axis, x.ndim)
-    return list(_unbind(x, axis=axis)) if x.shape[axis].__index__() else []
+    return list(apply(_unbind, (x,), (axis,))) if x.shape[axis].__index__() else []
 
 
 # ---- repeat ------------------------------------------------------------------------------------
@@ -248,6 +278,11 @@ def _expand(x, *, shape):
 @_expand.vjp("x")
 def _(g, *, x_shape):
     return OPS["sum_to"](g, shape=x_shape)
+
+
+@_expand.fused_vjp("x")
+def _(g, *, x_shape):
+    return sum_to(g, x_shape)
 
 
 def expand(x: Tensor, shape: Any) -> Tensor:
@@ -277,35 +312,6 @@ def broadcast_tensors(inputs: Sequence[Tensor]) -> list[Tensor]:
     return [_expand(x, shape=shape) for x in inputs]
 
 
-def _infer_tile(x: Type, *, repeats: tuple[Any, ...]) -> Type:
-    if any(isinstance(n, int) and n < 0 for n in repeats):
-        raise AttributeValueError(f"repeats {show(repeats)} count copies and cannot be negative")
-    return Type(tuple(n * r for n, r in zip(x.shape, repeats, strict=True)), x.dtype)
-
-
-@op(infer=_infer_tile)
-def _tile(x, *, repeats):
-    """x side by side, `repeats[i]` times along axis i. ONNX: Tile."""
-    return kernels.tile(x, repeats)
-
-
-@_tile.vjp("x")
-def _(g, *, x_shape, repeats):
-    split_shape = tuple(n for r, size in zip(repeats, x_shape, strict=True) for n in (r, size))
-    parts = _reshape(g, shape=split_shape)
-    return OPS["sum"](parts, axes=tuple(range(0, len(split_shape), 2)), keepdims=False)
-
-
-def tile(x: Tensor, repeat_times: Any) -> Tensor:
-    """Repeat along each axis; missing leading sizes or counts are 1."""
-    repeats = sizes_of(repeat_times)
-    if len(repeats) < x.ndim:
-        repeats = (1,) * (x.ndim - len(repeats)) + repeats
-    if len(repeats) > x.ndim:
-        x = _reshape(x, shape=(1,) * (len(repeats) - x.ndim) + tuple(x.shape))
-    return _tile(x, repeats=repeats)
-
-
 # ---- flip, roll --------------------------------------------------------------------------------
 
 
@@ -320,10 +326,15 @@ def _(g, *, axes):
     return _flip(g, axes=axes)
 
 
+@_flip.fused_vjp("x")
+def _(g, *, axes):
+    return np.flip(g, axes)
+
+
 def flip(x: Tensor, axis: Any) -> Tensor:
     """Reverse the order of elements along one axis or several."""
     axes = axes_of(axis, x.ndim or 1)
-    return _flip(x, axes=axes if x.ndim else ())
+    return apply(_flip, (x,), (axes if x.ndim else (),))
 
 
 @op(infer=lambda x, *, cut, axis: x)
@@ -366,8 +377,8 @@ def rot90(x: Tensor, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
     if k == 2:
         return _flip(x, axes=tuple(sorted((a, b))))
     if k == 1:
-        return swapaxes(_flip(x, axes=(b,)), a, b)
-    return _flip(swapaxes(x, a, b), axes=(b,)) if k == 3 else OPS["clone"](x)
+        return swapaxes(apply(_flip, (x,), ((b,),)), a, b)
+    return apply(_flip, (swapaxes(x, a, b),), ((b,),)) if k == 3 else OPS["clone"](x)
 
 
 __all__ = [
@@ -383,7 +394,6 @@ __all__ = [
     "rot90",
     "split",
     "stack",
-    "tile",
     "unbind",
     "unstack",
     "vstack",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import methodcaller
 from typing import Any
+
+import numpy as np
 
 from dyn.core.dim import Dim, maximum, minimum
 from dyn.core.dispatch import apply, dtype_attr
@@ -10,9 +14,8 @@ from dyn.core.dtype import I64, default_float, rank
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
-from dyn.kernels.copy import filled
-from dyn.kernels.reduce import gradients, sum
-from dyn.kernels.triangle import embedded, on_diagonal, triangle
+from dyn.kernels.reduce import gradients
+from dyn.kernels.triangle import on_diagonal, on_diagonal_of, trace_of, triangle, unit_of
 from dyn.ops.creation import need_sizes
 from dyn.ops.infer import Type, as_numpy, axis_of, show
 from dyn.ops.shape import _transpose, sizes_of
@@ -26,14 +29,18 @@ def _infer_eye(*, rows: Any, columns: Any, dtype: str) -> Type:
 @op(infer=_infer_eye, differentiable=False)
 def _eye(*, rows, columns, dtype):
     """Ones where row and column are equal, else zeros. ONNX: EyeLike."""
-    out = filled((rows, columns), 0, as_numpy(dtype))
-    out.reshape(-1)[: min(rows, columns) * columns : columns + 1] = 1
-    return out
+    return unit_of(rows, columns, as_numpy(dtype))()
+
+
+_eye.shortcut = lambda rows, columns, dtype: unit_of(rows, columns, as_numpy(dtype))
 
 
 def eye(num_rows: Any, num_columns: Any = None, dtype: Any = None) -> Tensor:
     """The unit matrix: ones on the diagonal, zeros elsewhere."""
-    rows, columns = sizes_of([num_rows, num_rows if num_columns is None else num_columns])
+    if num_rows.__class__ is int and num_columns is None:
+        rows = columns = num_rows
+    else:
+        rows, columns = sizes_of([num_rows, num_rows if num_columns is None else num_columns])
     dtype = default_float() if dtype is None else dtype
     return apply(_eye, (), (rows, columns, dtype_attr(dtype)))
 
@@ -91,12 +98,25 @@ def _infer_diag_embed(x: Type, *, offset: int, beside: float) -> Type:
 @op(infer=_infer_diag_embed)
 def _diag_embed(x, *, offset, beside):
     """Matrices with the last axis of x on a diagonal, a number beside. ONNX: Equal, Where."""
-    return embedded(x, offset, beside)
+    return _embedding(Type(x.shape, x.dtype), offset=offset, beside=beside)(x)
+
+
+def _embedding(x: Type, *, offset: int, beside: float) -> Callable[[np.ndarray], np.ndarray]:
+    size = x.shape[-1] + abs(offset)
+    return on_diagonal_of(x.shape, x.dtype, size, size, offset, beside)
+
+
+_diag_embed.shortcut = _embedding
 
 
 @_diag_embed.vjp("x")
 def _(g, *, offset):
     return _diagonal(g, offset=offset)
+
+
+@_diag_embed.fused_vjp("x")
+def _(g, *, offset):
+    return g.diagonal(offset, -2, -1)
 
 
 def diag_embed(x: Tensor, offset: int = 0) -> Tensor:
@@ -122,9 +142,18 @@ def _diagonal(x, *, offset):
     return x.diagonal(offset, -2, -1)
 
 
+_diagonal.shortcut = lambda x, offset: methodcaller("diagonal", offset, -2, -1)
+
+
 @_diagonal.vjp("x")
 def _(g, *, x_shape, offset):
     return _diagonal_grad(g, rows=x_shape[-2], columns=x_shape[-1], offset=offset)
+
+
+@_diagonal.fused_vjp("x")
+def _(g, *, x_shape, offset):
+    rows, columns = x_shape[-2:]
+    return on_diagonal(g, rows, columns, offset)
 
 
 @_diagonal.writes
@@ -141,7 +170,10 @@ def _infer_trace(x: Type, *, offset: int) -> Type:
 @op(infer=_infer_trace)
 def _trace(x, *, offset):
     """Sums of a diagonal of matrices; integers are summed as int64. ONNX: Slice, ReduceSum."""
-    return sum(x.diagonal(offset, -2, -1), (x.ndim - 2,), keepdims=False)
+    return trace_of(x.shape, x.dtype, offset)(x)
+
+
+_trace.shortcut = lambda x, offset: trace_of(x.shape, x.dtype, offset)
 
 
 @_trace.vjp("x")
@@ -175,6 +207,11 @@ def _diagonal_grad(g, *, rows, columns, offset):
     return on_diagonal(g, rows, columns, offset)
 
 
+_diagonal_grad.shortcut = lambda g, rows, columns, offset: on_diagonal_of(
+    g.shape, g.dtype, rows, columns, offset
+)
+
+
 @_diagonal_grad.vjp("g")
 def _(g, *, offset):
     return _diagonal(g, offset=offset)
@@ -184,12 +221,14 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
     """The diagonals of the planes of two axes, as a new last axis (a view)."""
     if isinstance(offset, Dim) and offset < 0:
         return diagonal(x, -offset, axis2, axis1)
-    return _diagonal(_planes(x, axis1, axis2), offset=_whole(offset))
+    return apply(_diagonal, (_planes(x, axis1, axis2),), (_whole(offset),))
 
 
 def _planes(x: Tensor, axis1: int, axis2: int) -> Tensor:
     """x with two axes last."""
     ndim = x.ndim
+    if ndim == 2 and axis1.__class__ is axis2.__class__ is int and (axis1, axis2) == (0, 1):
+        return x
     a, b = axis_of(axis1, ndim), axis_of(axis2, ndim)
     if ndim < 2 or a == b:
         raise ShapeError(f"a diagonal needs two axes, got {axis1} and {axis2} of {show(x.shape)}")
@@ -213,6 +252,8 @@ def diag(x: Tensor, offset: int = 0, padding_value: float = 0) -> Tensor:
         return OPS["clone"](diagonal(x, offset))
     if x.ndim != 1:
         raise ShapeError(f"diag() takes one or two axes, got shape {show(x.shape)}")
+    if padding_value.__class__ is int or padding_value.__class__ is float:
+        return apply(_diag_embed, (x,), (int(offset), padding_value))
     return _diag_embed(x, offset=int(offset), beside=padding_value)
 
 

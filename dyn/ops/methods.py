@@ -29,6 +29,7 @@ from dyn.ops import (
     join,
     linalg,
     matrix,
+    places,
     products,
     random,
     reduce,
@@ -67,10 +68,11 @@ METHODS: dict[Any, str] = {
     search: "argmax argmin bincount bucketize nonzero unique",
     sort: "argsort kthvalue median mode quantile sort topk",
     shape: """flatten moveaxis reshape squeeze swapaxes t transpose unflatten unsqueeze""",
-    join: "broadcast_to chunk expand expand_as flip roll rot90 split tile unbind",
-    repeat: "repeat_interleave",
-    gather: """gather gather_nd index_add index_put index_sample index_select put_along_axis scatter
-        scatter_nd_add take take_along_axis""",
+    join: "broadcast_to chunk expand expand_as flip roll rot90 split unbind",
+    repeat: "repeat_interleave tile",
+    gather: """gather gather_nd index_sample index_select put_along_axis
+        scatter_nd_add take_along_axis""",
+    places: "index_add index_put scatter take",
     index: "index_fill masked_fill masked_select slice strided_slice where",
     decompose: "cholesky",
     solutions: "inverse",

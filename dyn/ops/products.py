@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,13 @@ from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import einsum as kernels
 from dyn.kernels import vectors
-from dyn.kernels.elementwise import binary
+from dyn.kernels.elementwise import binary, kernel_size
+from dyn.kernels.reduce import sum
 from dyn.ops.infer import Type, axis_of, broadcast_shapes, product, same_size, show
 from dyn.ops.linalg import _matmul
 from dyn.ops.shape import _reshape, _transpose
+
+_F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 # ---- einsum ------------------------------------------------------------------------------------
 
@@ -162,10 +166,19 @@ def _interleaved(shape: tuple[Any, ...], *, first: bool) -> tuple[Any, ...]:
 @op(infer=_infer_kron, promote=True)
 def _kron(x, y):
     """Every element of x times the whole of y, of as many axes. ONNX: Unsqueeze, Mul, Reshape."""
-    left = x.reshape(_interleaved(x.shape, first=True))
-    right = y.reshape(_interleaved(y.shape, first=False))
-    shape = [a * b for a, b in zip(x.shape, y.shape, strict=True)]
-    return binary("multiply", left, right).reshape(shape)
+    return _crossing(Type(x.shape, x.dtype), Type(y.shape, y.dtype))(x, y)
+
+
+def _crossing(x: Type, y: Type) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    left = methodcaller("reshape", _interleaved(x.shape, first=True))
+    right = methodcaller("reshape", _interleaved(y.shape, first=False))
+    shape = _infer_kron(x, y).shape
+    small = product(shape) < kernel_size("multiply") and x.dtype in (_F32, _F64)
+    multiply = np.multiply if small and shape else partial(binary, "multiply")
+    return lambda x, y: multiply(left(x), right(y)).reshape(shape)
+
+
+_kron.shortcut = _crossing
 
 
 def _kron_grad(g: Tensor, other: Tensor, xs: Any, ys: Any, *, first: bool) -> Tensor:
@@ -176,14 +189,38 @@ def _kron_grad(g: Tensor, other: Tensor, xs: Any, ys: Any, *, first: bool) -> Te
     return OPS["sum"](parts, axes=axes, keepdims=False)
 
 
+@lru_cache(1024)
+def _crossed(xs: Any, ys: Any, *, first: bool) -> tuple[Any, Any, tuple[int, ...]]:
+    """Shapes of g and of the other factor, and the axes of a sum, in the gradient of one factor."""
+    pairs = tuple(n for pair in zip(xs, ys, strict=True) for n in pair)
+    other = _interleaved(ys if first else xs, first=not first)
+    return pairs, other, tuple(range(1 if first else 0, 2 * len(xs), 2))
+
+
+def _kron_grad_of(g: np.ndarray, other: np.ndarray, xs: Any, ys: Any, *, first: bool) -> np.ndarray:
+    """`_kron_grad` on arrays."""
+    pairs, wide, axes = _crossed(xs, ys, first=first)
+    return sum(binary("multiply", g.reshape(pairs), other.reshape(wide)), axes, keepdims=False)
+
+
 @_kron.vjp("x")
 def _(g, *, x_shape, y):
     return _kron_grad(g, y, x_shape, y.shape, first=True)
 
 
+@_kron.fused_vjp("x")
+def _(g, *, x_shape, y):
+    return _kron_grad_of(g, y, x_shape, y.shape, first=True)
+
+
 @_kron.vjp("y")
 def _(g, *, x, y_shape):
     return _kron_grad(g, x, x.shape, y_shape, first=False)
+
+
+@_kron.fused_vjp("y")
+def _(g, *, x, y_shape):
+    return _kron_grad_of(g, x, x.shape, y_shape, first=False)
 
 
 def kron(x: Tensor, y: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ are recorded as random ops, never as the numbers drawn.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from dyn.core import rng
@@ -81,7 +80,7 @@ def _randperm(*, n, dtype):
     return kernels.permutation(rng.generator(), n, as_numpy(dtype))
 
 
-_randperm.shortcut = _drawing(lambda n, dtype: partial(kernels.permutation, n=n, dtype=dtype))
+_randperm.shortcut = _drawing(kernels.permutation_of)
 
 
 def _infer_bernoulli(x: Type) -> Type:
@@ -94,6 +93,14 @@ def _infer_bernoulli(x: Type) -> Type:
 def _bernoulli(x):
     """1 with probability x, else 0. ONNX: RandomUniform, Less, Cast."""
     return kernels.bernoulli(rng.generator(), x)
+
+
+def _tossing(x: Type) -> Callable[[Any], Any]:
+    toss = kernels.bernoulli_of(x.shape, x.dtype)
+    return lambda x: toss(rng.generator(), x)
+
+
+_bernoulli.shortcut = _tossing
 
 
 def _infer_multinomial(x: Type, *, num_samples: int, replacement: bool) -> Type:

@@ -33,9 +33,17 @@ def _pixel_shuffle(x, *, factor):
     return kernels.pixel_shuffle(x, factor)
 
 
+_pixel_shuffle.shortcut = lambda x, factor: kernels.pixel_shuffle_of(x.shape, x.dtype, factor)
+
+
 @_pixel_shuffle.vjp("x")
 def _(g, *, factor):
     return _pixel_unshuffle(g, factor=factor)
+
+
+@_pixel_shuffle.fused_vjp("x")
+def _(g, *, factor):
+    return kernels.pixel_unshuffle(g, factor)
 
 
 def _infer_pixel_unshuffle(x: Type, *, factor: int) -> Type:
@@ -52,9 +60,17 @@ def _pixel_unshuffle(x, *, factor):
     return kernels.pixel_unshuffle(x, factor)
 
 
+_pixel_unshuffle.shortcut = lambda x, factor: kernels.pixel_unshuffle_of(x.shape, x.dtype, factor)
+
+
 @_pixel_unshuffle.vjp("x")
 def _(g, *, factor):
     return _pixel_shuffle(g, factor=factor)
+
+
+@_pixel_unshuffle.fused_vjp("x")
+def _(g, *, factor):
+    return kernels.pixel_shuffle(g, factor)
 
 
 def _factor(value: Any) -> int:
@@ -68,12 +84,12 @@ def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
 
     Source: Shi et al., arXiv 1609.05158. ONNX: DepthToSpace.
     """
-    return _pixel_shuffle(x, factor=_factor(upscale_factor))
+    return apply(_pixel_shuffle, (x,), (_factor(upscale_factor),))
 
 
 def pixel_unshuffle(x: Tensor, downscale_factor: int) -> Tensor:
     """Pixels turned into channels: [N, C, H * r, W * r] to [N, C * r * r, H, W]."""
-    return _pixel_unshuffle(x, factor=_factor(downscale_factor))
+    return apply(_pixel_unshuffle, (x,), (_factor(downscale_factor),))
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:

@@ -231,7 +231,7 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
     Returns:
         (max(x) + 1 or minlength,), int64 or the dtype of the weights.
     """
-    return _bincount(x, weights, minlength=int(minlength))
+    return apply(_bincount, (x, weights), (int(minlength),))
 
 
 def _infer_histogram(x: Type, *, bins: int, low: float, high: float) -> Type:
@@ -277,6 +277,11 @@ def _searchsorted(edges, x, *, right):
     return kernels.searchsorted(edges, x, right)
 
 
+_searchsorted.shortcut = lambda edges, x, right: kernels.places_of(
+    edges.shape, x.shape, x.dtype, right
+)
+
+
 def searchsorted(
     sorted_sequence: Tensor, values: Any, out_int32: bool = False, right: bool = False
 ) -> Tensor:
@@ -290,7 +295,7 @@ def searchsorted(
     """
     if not isinstance(values, Tensor):
         values = Tensor(values, dtype=sorted_sequence.dtype)
-    found = _searchsorted(sorted_sequence, values, right=bool(right))
+    found = apply(_searchsorted, (sorted_sequence, values), (bool(right),))
     return cast(found, "int32") if out_int32 else found
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from dyn.core.dim import Dim
 from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
+from dyn.core.observe import current
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
@@ -79,9 +80,21 @@ def _(g, *, x_shape):
     return apply(_reshape, (g,), (x_shape,))
 
 
+@_reshape.fused_vjp("x")
+def _(g, *, x_shape):
+    return kernels.reshape(g, x_shape)
+
+
 @_reshape.writes
 def _(base, value, *, shape):
     return _reshape(value, shape=tuple(base.shape))
+
+
+def _is_row(sizes: Any) -> bool:
+    """Whether sizes are -1 alone: all elements in a row."""
+    if sizes.__class__ is list or sizes.__class__ is tuple:
+        return len(sizes) == 1 and sizes[0].__class__ is int and sizes[0] == -1
+    return sizes.__class__ is int and sizes == -1
 
 
 def reshape(x: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
@@ -102,6 +115,8 @@ def reshape(x: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
         ShapeError: the numbers of elements differ, or -1 cannot be inferred.
     """
     wanted = sizes if shape is None else (shape,)
+    if len(wanted) == 1 and _is_row(wanted[0]) and not current():
+        return _reshaped(x, (x._typed().size,))
     return _reshaped(x, resolve_shape(x.shape, sizes_of(_flat(wanted))))
 
 
@@ -205,6 +220,11 @@ _transpose.shortcut = lambda x, perm: methodcaller("transpose", perm)
 @_transpose.vjp("x")
 def _(g, *, perm):
     return apply(_transpose, (g,), (_inverse(perm),))
+
+
+@_transpose.fused_vjp("x")
+def _(g, *, perm):
+    return g.transpose(_inverse(perm))
 
 
 @_transpose.writes
@@ -322,6 +342,9 @@ def _(base, value, *, axes):
 
 def unsqueeze(x: Tensor, axis: Any) -> Tensor:
     """Insert axes of size 1 at the given positions of the result (a view)."""
+    ndim = x.ndim
+    if axis.__class__ is int and -ndim - 1 <= axis <= ndim:
+        return apply(_unsqueeze, (x,), ((axis % (ndim + 1),),))
     axes = [int(axis)] if isinstance(axis, (int, np.integer)) else list(axis)
     return apply(_unsqueeze, (x,), (axes_of(axes, x.ndim + len(axes)),))
 

@@ -71,8 +71,11 @@ def over(x: Tensor, beside: tuple[Any, ...], written: Callable[..., Tensor], *ar
             raises before it writes, if at all.
         args: what it is called with.
     """
-    if not is_sole(x) or any([other is x for other in beside]):
+    if not is_sole(x):
         return written(*args)
+    for other in beside:
+        if other is x:
+            return written(*args)
     lend((x._array,))
     try:
         return written(*args)

@@ -16,6 +16,14 @@ def _(b, node):
     return b.op("Or" if _kind(node) == "b" else "Add", *node.inputs)
 
 
+@lowers("add_n")
+def _(b, node):
+    total, *others = node.inputs
+    for x in others:
+        total = b.op("Or" if _kind(node) == "b" else "Add", total, x)
+    return total
+
+
 @lowers("subtract")
 def _(b, node):
     return b.op("Sub", *node.inputs)

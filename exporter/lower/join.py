@@ -1,4 +1,4 @@
-"""Lowerings of `dyn/ops/join.py`: Concat, Split, Expand, Tile, Slice with step -1."""
+"""Lowerings of `dyn/ops/join.py`: Concat, Split, Expand, Slice with step -1."""
 
 from exporter.registry import lowers
 
@@ -37,11 +37,6 @@ def _(b, node):
 @lowers("expand")
 def _(b, node):
     return b.op("Expand", node.x, b.shape_vector(node.attrs["shape"]))
-
-
-@lowers("tile")
-def _(b, node):
-    return b.op("Tile", node.x, b.shape_vector(node.attrs["repeats"]))
 
 
 @lowers("roll")

@@ -280,6 +280,16 @@ def test_long_rows_that_lie_apart(length: int, rng: np.random.Generator) -> None
         np.testing.assert_array_equal(call("subtract", a, b), a - b)
 
 
+@pytest.mark.parametrize("length", [1, 2, 7, 26, 100])
+def test_short_rows_of_several_axes_that_lie_apart(length: int, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((5, 6, 40, length + 3), np.float32)
+    for part in (x[:, 1:5, 3:-2, 1:-2], x[:, :, ::3, 2:-1], x[::2, 0, :, :length], x[:, :, :, 0]):
+        np.testing.assert_array_equal(
+            elementwise.binary("add", part, np.float32([[1.5]])), part + 1.5
+        )
+        np.testing.assert_allclose(elementwise.unary("exp", part), np.exp(part), 1e-6)
+
+
 def test_what_runs_backwards_keeps_its_memory_order(rng: np.random.Generator) -> None:
     x = rng.standard_normal((300, 200)).astype(np.float32)[:, ::-1].T
     out = elementwise.binary("multiply", x, np.asarray(np.float32(2)))

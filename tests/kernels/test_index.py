@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyn.kernels import index, nonzero, pads
+from dyn.kernels import index, nonzero, pads, places
 from dyn.kernels.runtime import threads
 from tests.kernels import guard
 
@@ -20,7 +20,7 @@ DTYPES = ("float32", "float64", "float16", "int8", "int32", "int64", "bool", "co
 @pytest.fixture(autouse=True, params=[64, 65536], ids=["chunks", "whole"])
 def grain(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small arrays are cut into many chunks, or are done in one; plans are made anew."""
-    for module in (index, nonzero, pads):
+    for module in (index, nonzero, pads, places):
         monkeypatch.setattr(module, "GRAIN", request.param)
         for function in vars(module).values():
             getattr(function, "cache_clear", int)()
@@ -83,6 +83,8 @@ def test_coordinates(case: Any) -> None:
     columns = [rng.integers(-n, n, count) for n in x.shape[: axis + 1]]
     at = np.stack(columns, -1)
     np.testing.assert_array_equal(index.gather_nd(x, at), x[tuple(columns)])
+    narrow = [c.astype(np.int32) if i % 2 else c for i, c in enumerate(columns)]
+    np.testing.assert_array_equal(places.take(x, *narrow), x[tuple(columns)])
     value = numbers(rng, (count, *x.shape[axis + 1 :]), x.dtype)
     for reduction in ("none", "add"):
         wanted = x.copy()
@@ -91,6 +93,11 @@ def test_coordinates(case: Any) -> None:
         else:
             wanted[tuple(columns)] = value
         np.testing.assert_array_equal(index.scatter_nd(x, at, value, reduction), wanted)
+        found = places.put(x, value, *narrow, reduction=reduction)
+        np.testing.assert_array_equal(found, wanted)
+    wanted = np.zeros(x.shape, x.dtype)
+    np.add.at(wanted, tuple(columns), value)
+    np.testing.assert_array_equal(places.take_grad(value, narrow, x.shape), wanted)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +146,11 @@ def test_padding_by_its_own_elements(case: Any, mode: str, data: Any) -> None:
         lambda x, at: index.gather_grad(x[:, :2], at, 1, (4, 5)),
         lambda x, at: index.gather_nd(x.T, at[:, None]),
         lambda x, at: index.scatter_nd(x.T, at[:, None], x.T[:2], "none"),
+        lambda x, at: places.take(x, at * 0, at),
+        lambda x, at: places.take(x.T, at),
+        lambda x, at: places.put(x, x[0, :2], at * 0, at, reduction="add"),
+        lambda x, at: places.put(x.T, x.T[:2], at, reduction="none"),
+        lambda x, at: places.take(x[:0], at[:0], at[:0]) + places.take(x, at[1:] * 0, at[1:]),
     ],
 )
 def test_an_index_outside_is_named(call: Callable[..., Any], bad: int) -> None:
@@ -163,6 +175,8 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
             index.put_along_axis(x, along % 200, x, 0, "add"),
             index.scatter_nd(x, at[:, None], g, "add"),
             index.scatter_nd(x, at[:, None], g, "none"),
+            places.take(x, along % 200, along),
+            places.put(x, x, along % 200, along, reduction="add"),
             pads.pad_grad(pads.pad(image, amounts, "reflect"), amounts, "reflect", image.shape),
         ]
 
@@ -190,6 +204,7 @@ def test_nothing_outside_is_touched(side: str) -> None:
     with guard.guarded_results(side):
         index.gather(x, at, 1)
         index.gather_grad(index.gather(x, at, 1), at, 1, x.shape)
+        places.put(x, places.take(x, at % 7, at), at % 7, at, reduction="none")
         index.put_along_axis(x, along, index.take_along_axis(x, along, 1), 1, "add")
         pads.pad_grad(pads.pad(x, amounts, "reflect"), amounts, "reflect", x.shape)
         nonzero.nonzero(guard.guarded(rng.random((150, 150)) < 0.5, side))

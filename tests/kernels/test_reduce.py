@@ -231,3 +231,16 @@ def test_sum_to(shape: tuple[int, ...], target: tuple[int, ...], rng: np.random.
     probe = rng.standard_normal(target)
     assert out.shape == target and wide.shape == shape
     np.testing.assert_allclose((out * probe).sum(), (x * probe).sum(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape, axis", [((2, 5000), 0), ((40, 2, 90), 1), ((9, 2, 8, 70), 1)])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_two_rows_are_added_as_they_are_folded(
+    shape: Any, axis: int, keepdims: bool, rng: np.random.Generator
+) -> None:
+    x = (rng.standard_normal(shape) * 10.0 ** rng.integers(-9, 9, shape)).astype(np.float32)
+    x.flat[:4] = np.nan, np.inf, -np.inf, -0.0
+    with np.errstate(invalid="ignore"):
+        wanted = x.astype(np.float64).sum(axis, keepdims=keepdims).astype(np.float32)
+        for laid in (x, np.asfortranarray(x)):
+            np.testing.assert_array_equal(call("sum", laid, (axis,), keepdims), wanted)

@@ -96,12 +96,6 @@ ROWS = [
         note="size",
     ),
     OpCase(
-        "meshgrid",
-        [array("n"), array(4)],
-        reference=lambda x, y: tuple(np.meshgrid(x, y, indexing="ij")),
-        run=ops.meshgrid,
-    ),
-    OpCase(
         "one_hot",
         [ints("n", 2, low=0, high=4)],
         {"classes": 4, "dtype": "float32"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from dyn.ops import gather as ops
 from dyn.ops import index, scatter
 from tests.optable.case import OpCase, array, bools, ints
 
@@ -29,13 +28,6 @@ def scattered(x, at, value, reduction):
         np.add.at(out, where, value)
     else:
         out[where] = value
-    return out
-
-
-def summed(x, at, value):
-    out = x.copy()
-    out[at] = 0
-    np.add.at(out, at, value)
     return out
 
 
@@ -109,21 +101,6 @@ ROWS = [
         note="add",
     ),
     OpCase(
-        "scatter_nd",
-        [array(3, 4), ints("k", low=0, high=3), array("k", 4)],
-        run=lambda x, i, v: ops.scatter(x, i, v, overwrite=False),
-        reference=summed,
-        note="scatter",
-        order=2,
-    ),
-    OpCase(
-        "gather_grad",
-        [array(4, 3), ints("k", low=0, high=3), array(4, "k")],
-        run=lambda x, i, v: ops.index_add(x, i, 1, v),
-        reference=lambda x, i, v: x + added(v, i, 1, (4, 3)),
-        note="index_add",
-    ),
-    OpCase(
         "take_along_axis",
         [array("n", 5), ints("n", 2, low=-5, high=5)],
         attrs={"axis": 1},
@@ -173,20 +150,6 @@ ROWS = [
         run=lambda x, m: index.masked_fill(x, m, 0.5),
         reference=lambda x, m: np.where(m, 0.5, x),
         note="masked_fill",
-    ),
-    OpCase(
-        "gather_nd",
-        [array(3, 5, 4), ints("k", low=-5, high=5), ints("k", low=0, high=4)],
-        run=lambda x, i, j: index.getitem(x, (slice(None), i, j)),
-        reference=lambda x, i, j: x[:, i, j],
-        note="adjacent",
-    ),
-    OpCase(
-        "gather_nd",
-        [array(3, 5, 4), ints("k", low=0, high=3), ints("k", low=0, high=4)],
-        run=lambda x, i, j: index.getitem(x, (i, slice(None, None, 2), j)),
-        reference=lambda x, i, j: x[i, ::2, j],
-        note="apart",
     ),
     OpCase(
         "gather_nd",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from dyn.ops import join as ops
-from dyn.ops import repeat
 from tests.optable.case import OpCase, array
 
 X = array("n", 3, 4)
@@ -98,21 +97,6 @@ ROWS = [
         run=lambda x: ops.expand(x, [-1, 3, -1]),
         reference=lambda x: np.broadcast_to(x, (x.shape[0], 3, 4)),
         note="keep",
-    ),
-    OpCase(
-        "tile",
-        [X],
-        attrs={"repeats": (2, 1, 3)},
-        reference=lambda x, repeats: np.tile(x, repeats),
-        dtypes=ANY,
-        onnx="Tile",
-    ),
-    OpCase(
-        "expand",
-        [X],
-        run=lambda x: repeat.repeat_interleave(x, 2, 1),
-        reference=lambda x: np.repeat(x, 2, 1),
-        note="repeat_interleave",
     ),
     OpCase(
         "flip",

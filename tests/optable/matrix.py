@@ -64,6 +64,14 @@ ROWS = [
     ),
     OpCase(
         "trace",
+        [array(4, 5)],
+        run=lambda x: matrix.trace(x, 1),
+        reference=lambda x: np.trace(x, 1),
+        dtypes=("float32", "float64", "float16", "int64"),
+        note="matrix",
+    ),
+    OpCase(
+        "trace",
         [array(3, 4, "n")],
         reference=lambda x: np.trace(x, 1),
         run=lambda x: matrix.trace(x, 1),

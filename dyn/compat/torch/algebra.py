@@ -18,10 +18,12 @@ from dyn.core.errors import ShapeError
 from dyn.ops import bounds, distance, elementwise, gather, join, linalg, matrix, unary
 from dyn.ops import reduce as sums
 from dyn.ops import shape as ops
-from dyn.ops.creation import arange, meshgrid
+from dyn.ops.creation import arange
 from dyn.ops.index import slice as cut
 from dyn.ops.index import where
 from dyn.ops.infer import axis_of, show
+from dyn.ops.places import take
+from dyn.ops.repeat import meshgrid
 
 
 def _mixed(input: Any, product: Any, beta: Any, alpha: Any) -> Any:
@@ -103,7 +105,7 @@ def combinations(x: Any, r: int = 2, with_replacement: bool = False) -> Any:
     choose = choices_again if with_replacement else choices
     rows = list(choose(range(int(x.shape[0])), r))
     places = creation.tensor([n for row in rows for n in row], dtype="int64")
-    return ops.reshape(gather.take(x, places), [len(rows), r])
+    return ops.reshape(take(x, places), [len(rows), r])
 
 
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:

@@ -25,6 +25,8 @@ from dyn.ops import shape as ops
 from dyn.ops.creation import arange
 from dyn.ops.infer import axis_of, show
 from dyn.ops.infer import broadcast_shapes as broadcast
+from dyn.ops.places import take
+from dyn.ops.repeat import tile as tiled
 
 
 def swapaxes(x: Any, axis0: int, axis1: int) -> Any:
@@ -65,7 +67,7 @@ def ravel(x: Any) -> Any:
 
 def tile(x: Any, *dims: Any) -> Any:
     """Copies side by side, so many along each axis from the last on."""
-    return join.tile(x, creation.sizes_of(dims))
+    return tiled(x, creation.sizes_of(dims))
 
 
 def diff(x: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
@@ -163,7 +165,7 @@ def as_strided(x: Any, size: Any, stride: Any, storage_offset: int = 0) -> Any:
     # Strides are in bytes, of which a flag takes one.
     return shared(
         x,
-        lambda base: gather.take(base, index),
+        lambda base: take(base, index),
         lambda a: as_strided_array(a.reshape(-1)[first:], tuple(size), tuple(stride)),
     )
 

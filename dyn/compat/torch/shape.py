@@ -19,7 +19,10 @@ from dyn.ops import gather as gathers
 from dyn.ops import index as indices
 from dyn.ops import shape as ops
 from dyn.ops.infer import axis_of, same_size, show
+from dyn.ops.places import index_add as added
+from dyn.ops.places import take as taken
 from dyn.ops.repeat import repeat_interleave as repeated
+from dyn.ops.repeat import tile as tiled
 
 
 def view(x: Any, *shape: Any, dtype: Any = None) -> Any:
@@ -124,7 +127,7 @@ def _is(n: Any, number: int) -> bool:
 
 def repeat(x: Any, *sizes: Any) -> Any:
     """Copies side by side, so many along each axis."""
-    return join.tile(x, sizes_of(sizes))
+    return tiled(x, sizes_of(sizes))
 
 
 def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Any:
@@ -271,7 +274,7 @@ def _put(x: Any, dim: int, index: Any, src: Any, how: str) -> Any:
 
 def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> Any:
     """A copy with `alpha` times the slices of `source` added to those that `index` lists."""
-    return gathers.index_add(x, index, dim, source if alpha == 1 else source * alpha)
+    return added(x, index, dim, source if alpha == 1 else source * alpha)
 
 
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:
@@ -326,7 +329,7 @@ def cumprod(x: Any, dim: int, *, dtype: Any = None) -> Any:
 
 def take(x: Any, index: Any) -> Any:
     """The elements at places of the flattened tensor."""
-    return gathers.take(x, index)
+    return taken(x, index)
 
 
 def atleast_1d(x: Any) -> Any:

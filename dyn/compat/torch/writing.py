@@ -14,6 +14,7 @@ from dyn.compat.torch.tensor import Base
 from dyn.core.dispatch import cast_to
 from dyn.ops import bounds, creation, elementwise, extremes, gather, scan, scatter
 from dyn.ops import index as indices
+from dyn.ops import places as by_place
 from dyn.ops import shape as ops
 from dyn.ops.infer import axis_of
 
@@ -52,7 +53,7 @@ def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
 def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
     """`values` written, or added, at the places that a tuple of index tensors says."""
     values = _like(values, x)
-    return gather.index_put(x, tuple(indices), values, accumulate)
+    return by_place.index_put(x, tuple(indices), values, accumulate)
 
 
 def put(x: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
@@ -67,7 +68,7 @@ def masked_scatter(x: Any, mask: Any, source: Any) -> Any:
     """The elements of `source` in order where the mask is true."""
     mask = mask if tuple(mask.shape) == tuple(x.shape) else mask.expand(*x.shape)
     order = scan.cumsum(cast_to(ops.reshape(mask, [-1]), np.dtype(np.int64)), 0) - 1
-    values = gather.take(source, bounds.clip(order, 0, None))
+    values = by_place.take(source, bounds.clip(order, 0, None))
     return indices.where(mask, ops.reshape(values, list(x.shape)), x)
 
 

@@ -12,6 +12,7 @@ from dyn.kernels.elementwise.apply import (
     limits,
     power,
     ternary,
+    total,
     unary,
     where,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "limits",
     "power",
     "ternary",
+    "total",
     "unary",
     "where",
 ]

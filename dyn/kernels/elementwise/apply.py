@@ -8,7 +8,7 @@ float32. Inputs broadcast as in numpy. Nothing here reduces or looks at neighbou
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -191,6 +191,22 @@ def binary(name: str, x: np.ndarray, y: np.ndarray, **params: float) -> np.ndarr
         return _narrow(binary(name, cast(x, _F32), cast(y, _F32), **params), x.dtype)
     out = GENERAL[name](x, y, **params)
     return out if out.__class__ is np.ndarray else np.asarray(out)
+
+
+_ADDED = frozenset(map(np.dtype, ("f4", "f8", "i4", "i8")))
+"""Dtypes whose sums are taken as they are."""
+
+
+def total(xs: Sequence[np.ndarray]) -> np.ndarray:
+    """The sum of at least two arrays that broadcast, from the first to the last."""
+    out = binary("add", xs[0], xs[1])
+    for x in xs[2:]:
+        small = out.size < UFUNC_SIZE and out.dtype in _ADDED
+        if small and x.shape == out.shape:
+            np.add(out, x, out)
+        else:
+            out = binary("add", out, x)
+    return out
 
 
 def ternary(name: str, x: np.ndarray, y: np.ndarray, z: np.ndarray, **params: float) -> np.ndarray:

@@ -93,6 +93,16 @@ def _gather(words, operand, source, target, size, start, count):
             break
         source -= place * step
         place = 0
+        # Whole rows along the next axis, among which nothing is carried over.
+        rows = argument(words, SIZES + last - 1) - 1 - places[last - 1]
+        rows = min(rows, (count - done) // inner)
+        places[last - 1] += rows
+        for _ in range(rows):
+            source += argument(strides, last - 1)
+            copy_elements(source, step, target + done * size, size, inner)
+            done += inner
+        if done >= count:
+            break
         for axis in range(last - 1, -1, -1):
             n = argument(words, SIZES + axis)
             by = 1 - n if places[axis] + 1 == n else 1

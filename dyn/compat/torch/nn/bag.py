@@ -15,10 +15,11 @@ from dyn.core.dispatch import cast_to
 from dyn.core.observe import current as observers
 from dyn.nn import functional as F
 from dyn.nn import initializer as init
-from dyn.ops import creation, extremes, gather, join, search
+from dyn.ops import creation, extremes, join, search
 from dyn.ops import reduce as sums
 from dyn.ops import shape as ops
 from dyn.ops.index import where
+from dyn.ops.places import index_add
 
 
 def embedding_bag(
@@ -114,13 +115,13 @@ def _of_offsets(rows: Any, counts: Any, shares: Any, offsets: Any, mode: str) ->
     bag = search.searchsorted(cast_to(offsets, places._array.dtype), places, right=True) - 1
     bags = offsets.shape[0]
     empty = creation.zeros([bags, rows.shape[1]], rows._array.dtype.name)
-    number = gather.index_add(empty[:, 0], bag, 0, counts)
+    number = index_add(empty[:, 0], bag, 0, counts)
     if mode == "max":
         target = join.expand(ops.unsqueeze(bag, 1), list(rows.shape))
         known = where(ops.unsqueeze(counts, 1) > 0, rows, float("-inf"))
         highest = writing.scatter_reduce(empty, 0, target, known, "amax", include_self=False)
         return where(ops.unsqueeze(number, 1) > 0, highest, 0.0)
-    total = gather.index_add(empty, bag, 0, rows * ops.unsqueeze(shares, 1))
+    total = index_add(empty, bag, 0, rows * ops.unsqueeze(shares, 1))
     if mode == "sum":
         return total
     return total / ops.unsqueeze(extremes.maximum(number, creation.ones_like(number)), 1)

@@ -18,10 +18,11 @@ from dyn.ops.bounds import clip
 from dyn.ops.creation import numel
 from dyn.ops.cross_entropy import negative_log_likelihood, softmax_cross_entropy
 from dyn.ops.extremes import maximum
-from dyn.ops.gather import take, take_along_axis
+from dyn.ops.gather import take_along_axis
 from dyn.ops.index import where
 from dyn.ops.join import broadcast_tensors, split
 from dyn.ops.loss import reduce_loss
+from dyn.ops.places import take
 from dyn.ops.reduce import sum as sum_of
 from dyn.ops.shape import reshape, squeeze, unsqueeze
 from dyn.ops.unary import cast

@@ -1,0 +1,50 @@
+"""Lowerings of `dyn/ops/places.py`: GatherND and ScatterND at coordinates, Gather of a row."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from exporter.lower.gather import added
+from exporter.registry import lowers
+
+
+def _coordinates(b, indices, types):
+    """Index tensors of one shape as coordinates along a new last axis."""
+    rank = len(types[0].shape)
+    whole = [
+        i if t.dtype == np.int64 else b.cast(i, np.int64)
+        for i, t in zip(indices, types, strict=True)
+    ]
+    lying = [b.unsqueeze(i, rank) for i in whole]
+    return lying[0] if len(lying) == 1 else b.op("Concat", *lying, axis=rank)
+
+
+@lowers("take_at")
+def _(b, node):
+    x, *indices = node.inputs
+    return b.op("GatherND", x, _coordinates(b, indices, node.input_types[1:]))
+
+
+@lowers("put_at")
+def _(b, node):
+    x, value, *indices = node.inputs
+    reduction = "add" if node.attrs["reduction"] == "add" else None
+    at = _coordinates(b, indices, node.input_types[2:])
+    return b.op("ScatterND", x, at, value, reduction=reduction)
+
+
+@lowers("index_add")
+def _(b, node):
+    x, value, index = node.inputs
+    axis, shape = node.attrs["axis"], node.input_types[0].shape
+    rank = len(node.input_types[2].shape)
+    if axis:
+        return b.op("Add", x, added(b, value, index, axis, shape, rank, node.dtype))
+    return b.op("ScatterND", x, b.unsqueeze(index, rank), value, reduction="add")
+
+
+@lowers("take")
+def _(b, node):
+    x, index = node.inputs
+    row = x if len(node.input_types[0].shape) == 1 else b.reshape(x, [-1])
+    return b.op("Gather", row, index, axis=0)
