@@ -11,7 +11,7 @@ from exporter.windows import filled
 @lowers("embedding")
 def _(b: Any, node: NodeView) -> Any:
     x, weight = node.inputs
-    return b.op("Gather", weight, x, axis=0)
+    return b.op("Gather", weight, b.index(x, node.input_types[0].dtype, narrow=True), axis=0)
 
 
 @lowers("embedding_grad")
@@ -23,8 +23,4 @@ def _(b: Any, node: NodeView) -> Any:
         padding = b.const(node.attrs["padding_idx"], index.dtype)  # type: ignore[union-attr]
         g = b.op("Where", b.op("Equal", rows, padding), b.const(0, node.dtype), g)
     zeros = filled(b, node.attrs["shape"], 0, node.dtype)
-    return b.op("ScatterND", zeros, _int64(b, rows, index), g, reduction="add")
-
-
-def _int64(b: Any, value: Any, type_: Any) -> Any:
-    return value if type_.dtype.name == "int64" else b.cast(value, "int64")
+    return b.op("ScatterND", zeros, b.index(rows, index.dtype), g, reduction="add")
