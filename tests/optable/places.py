@@ -164,4 +164,15 @@ ROWS = [
         empty=False,
         note="wrap",
     ),
+    *(
+        OpCase(
+            "take",
+            [array(300), ints("k", low=-100, high=100, dtype="int8")],
+            run=lambda x, at, mode=mode: places.take(x, at, mode=mode),
+            reference=lambda x, at, mode=mode: np.take(x, at, mode=mode),
+            note=f"{mode} narrow",
+            order=0,
+        )
+        for mode in ("wrap", "clip")
+    ),
 ]
