@@ -341,6 +341,11 @@ class Builder:
         """`value` in another element type."""
         return self.op("Cast", value, to=tensor_type(np.dtype(dtype)))
 
+    def index(self, value: Val, dtype: Any, *, narrow: bool = False) -> Val:
+        """Indices of a dtype as int64, or as they are if they are int32 and may be `narrow`."""
+        fits = dtype == np.int64 or (narrow and dtype == np.int32)
+        return value if fits else self.cast(value, np.int64)
+
     def axes(self, op_type: str, value: Val, axes: Any, *, keepdims: bool = True) -> Val:
         """A reduction: axes are an attribute up to opset 17 and an input after (Sum since 13)."""
         keep = int(keepdims)

@@ -47,8 +47,8 @@ class Plan(NamedTuple):
 
     run: Callable[..., Any]
     """The kernel with its attributes bound; arrays in, an array or a tuple of arrays out."""
-    cast: np.dtype | None
-    """Common dtype that the operands must be brought to first, or None."""
+    cast: Callable[[], np.dtype] | None
+    """Gives the common dtype that the operands must be brought to first; None if they have it."""
     differentiable: tuple[bool, ...]
     """For each output, whether gradients can flow through it."""
     result: tuple[tuple[int, ...], np.dtype] | None = None
@@ -129,7 +129,7 @@ def apply(op: Op, inputs: tuple[Any, ...], attrs: tuple[Any, ...] = ()) -> Any:
     if plan is None:
         plan = make_plan(op, inputs, key)
     if plan.cast is not None:
-        return apply(op, cast_all(inputs, plan.cast), attrs)
+        return apply(op, cast_all(inputs, plan.cast()), attrs)
     if op.deferrable and not observers and _may_wait(op, key):
         return _deferred(op, attrs, arrays, key, plan)
 
@@ -258,10 +258,10 @@ def make_plan(op: Op, inputs: tuple[Any, ...], key: tuple[Any, ...]) -> Plan:
         if not given:
             raise _missing(op, types)
         common = common_dtype(given)
-        if op.promote == "float" and not is_inexact(common):
-            common = default_float()
-        if any(t.dtype != common for t in given):
-            plan = Plan(op.kernel, common, ())
+        whole = op.promote == "float" and not is_inexact(common)
+        if whole or any(t.dtype != common for t in given):
+            # The default dtype is asked for at each call, as it may be set to another one.
+            plan = Plan(op.kernel, default_float if whole else lambda: common, ())
             op.plans[key] = plan
             return plan
     inferred = run_infer(op, types, attrs)

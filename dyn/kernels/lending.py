@@ -1,8 +1,10 @@
 """Arrays that a kernel may write to instead of copying them.
 
-Values are never written to, with this one exception: whoever knows that nothing else refers to an
-array (`dyn/ops/sole.py`) lends it to the kernel called next, so that writing a row of a tensor
-does not cost a copy of all the others, and a step of an optimiser no new memory.
+Values are never written to, with this exception: whoever knows that nothing else refers to an array
+(`dyn/ops/sole.py`) lends it to the kernel called next, so that writing a row of a tensor does not
+cost a copy of all the others, and a step of an optimiser no new memory. Only sums that a walk over
+the tape has begun itself are no values yet: gradients are added to them without a loan (`into` of
+`Op.fused_vjp`).
 """
 
 from __future__ import annotations

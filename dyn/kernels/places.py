@@ -53,12 +53,10 @@ def _numbering(
 
         return by_numpy
     launch = Launch([(tasks.number_rows, drive.chunks_of(count, GRAIN))], 3 + depth)
-    dense = all(dtype == _WORD for dtype in dtypes)
 
     def run(indices: Sequence[np.ndarray], failed: np.ndarray) -> np.ndarray:
         out = np.empty(given, _WORD)
-        ready = map(contiguous, indices) if dense else [f(i) for f, i in zip(words, indices)]  # noqa: B905
-        launch(out, failed, sizes, *ready)
+        launch(out, failed, sizes, *[f(i) for f, i in zip(words, indices, strict=True)])
         return out
 
     return run
@@ -121,11 +119,12 @@ def put_of(
             return owned(x)
 
         return nothing
-    number, launch = _numbering(shape, given, dtypes), None
-    if reduction == "none":
-        launch = rows_by.putting(n, rows, inner * dtype.itemsize)
-    else:
-        launch = rows_by.adding(dtype, 1, n, rows, inner)
+    number, adds = _numbering(shape, given, dtypes), reduction == "add"
+    launch = (
+        rows_by.adding(dtype, 1, n, rows, inner)
+        if adds
+        else rows_by.putting(n, rows, inner * dtype.itemsize)
+    )
 
     def run(x: np.ndarray, value: np.ndarray, *indices: np.ndarray) -> np.ndarray:
         failed = unfailed()

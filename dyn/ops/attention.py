@@ -213,16 +213,33 @@ def attention(
 
     Source: Vaswani et al., arXiv 1706.03762; Dao et al., arXiv 2205.14135. ONNX: Attention.
     """
+    dropout_p = dropout_p if training else 0.0
+    return _attend(query, key, value, mask, dropout_p, is_causal, scale, heads_first=True)
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    dropout_p: float,
+    is_causal: bool,
+    scale: float | None,
+    heads_first: bool,
+) -> Tensor:
+    """`attention` in either layout: by one op, unless weights are dropped or the mask learns."""
     if scale is None:
-        scale = 1.0 / math.sqrt(max(1, int(query.shape[3])))
-    drops = training and dropout_p > 0
-    learned = mask is not None and not mask.stop_gradient
-    if not drops and not learned:
-        return apply(_attention, (query, key, value, mask), (float(scale), bool(is_causal), True))
+        scale = 1.0 / math.sqrt(max(1, int(query.shape[-1])))
+    if not dropout_p > 0 and (mask is None or mask.stop_gradient):
+        how = float(scale), bool(is_causal), heads_first
+        return apply(_attention, (query, key, value, mask), how)
+    if not heads_first:
+        q, k, v = (_transpose(x, perm=_HEADS_FIRST) for x in (query, key, value))
+        out = _attend(q, k, v, mask, dropout_p, is_causal, scale, heads_first=True)
+        return _transpose(out, perm=_HEADS_FIRST)
     heads = query.shape[1]
     p = _probabilities(query, _shared(key, heads), mask, float(scale), is_causal)
-    p = dropout(p, dropout_p, training=drops)
-    return OPS["matmul"](p, _shared(value, heads))
+    return OPS["matmul"](dropout(p, dropout_p), _shared(value, heads))
 
 
 def scaled_dot_product_attention(
@@ -247,14 +264,8 @@ def scaled_dot_product_attention(
     Returns:
         [batch, length, heads, value width].
     """
-    drops = training and dropout_p > 0
-    learned = attn_mask is not None and not attn_mask.stop_gradient
-    if not drops and not learned and query.ndim == 4:
-        scale = 1.0 / math.sqrt(max(1, int(query.shape[3])))
-        return apply(_attention, (query, key, value, attn_mask), (scale, bool(is_causal), False))
-    q, k, v = (_transpose(x, perm=_HEADS_FIRST) for x in (query, key, value))
-    out = attention(q, k, v, attn_mask, dropout_p, is_causal, training)
-    return _transpose(out, perm=_HEADS_FIRST)
+    dropout_p = dropout_p if training else 0.0
+    return _attend(query, key, value, attn_mask, dropout_p, is_causal, None, heads_first=False)
 
 
 __all__ = ["attention", "scaled_dot_product_attention"]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dispatch import apply
-from dyn.core.dtype import name_of
+from dyn.core.dispatch import apply, cast_to
+from dyn.core.dtype import I64, name_of
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -237,12 +237,14 @@ def _(g, *, index, x_shape):
 
 def take(x: Tensor, index: Tensor, mode: str = "raise") -> Tensor:
     """Elements of the flattened tensor; mode "wrap" or "clip" brings indices into range."""
+    if mode not in ("raise", "wrap", "clip"):
+        raise AttributeValueError(f"mode {mode!r} is not one of raise, wrap, clip")
+    if mode != "raise" and index._read().dtype.kind in "iu":
+        index = cast_to(index, I64)  # narrow integers may not hold the size
     if mode == "wrap":
         index = index % product(x.shape)
     elif mode == "clip":
         index = OPS["maximum"](OPS["minimum"](index, product(x.shape) - 1), 0)
-    elif mode != "raise":
-        raise AttributeValueError(f"mode {mode!r} is not one of raise, wrap, clip")
     return apply(_take, (x, index))
 
 

@@ -99,6 +99,7 @@ def lend_sole(tensors: Sequence[Tensor]) -> None:
 def rebind(tensors: Sequence[Tensor], arrays: Sequence[np.ndarray]) -> None:
     """Bind tensors to new values as state, as assignment does where nobody watches."""
     for tensor, array in zip(tensors, arrays, strict=True):
+        forget(array)  # what another thread derived from it while it was written to
         if tensor._alias is None:
             tensor._array = array
             tensor._node = None

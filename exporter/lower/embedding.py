@@ -11,20 +11,17 @@ from exporter.windows import filled
 @lowers("embedding")
 def _(b: Any, node: NodeView) -> Any:
     x, weight = node.inputs
-    return b.op("Gather", weight, x, axis=0)
+    index: Any = node.input_types[0]
+    return b.op("Gather", weight, b.index(x, index.dtype, narrow=True), axis=0)
 
 
 @lowers("embedding_grad")
 def _(b: Any, node: NodeView) -> Any:
     g, x = node.inputs
-    index = node.input_types[1]
-    rows = b.unsqueeze(x, len(index.shape))  # type: ignore[union-attr]
+    index: Any = node.input_types[1]
+    rows = b.unsqueeze(x, len(index.shape))
     if node.attrs["padding_idx"] is not None:
-        padding = b.const(node.attrs["padding_idx"], index.dtype)  # type: ignore[union-attr]
+        padding = b.const(node.attrs["padding_idx"], index.dtype)
         g = b.op("Where", b.op("Equal", rows, padding), b.const(0, node.dtype), g)
     zeros = filled(b, node.attrs["shape"], 0, node.dtype)
-    return b.op("ScatterND", zeros, _int64(b, rows, index), g, reduction="add")
-
-
-def _int64(b: Any, value: Any, type_: Any) -> Any:
-    return value if type_.dtype.name == "int64" else b.cast(value, "int64")
+    return b.op("ScatterND", zeros, b.index(rows, index.dtype), g, reduction="add")

@@ -14,11 +14,13 @@ def _reduction(node):
 
 @lowers("gather")
 def _(b, node):
-    return b.op("Gather", *node.inputs, axis=node.attrs["axis"])
+    x, index = node.inputs
+    index = b.index(index, node.input_types[1].dtype, narrow=True)
+    return b.op("Gather", x, index, axis=node.attrs["axis"])
 
 
 def added(b, g, index, axis, shape, rank, dtype):
-    """Zeros of `shape` with g added at an index of `rank` axes, which stand for `axis` in g."""
+    """Zeros of `shape` with g added at an int64 index of `rank` axes, which are `axis` in g."""
     total = len(shape) + rank - 1
     # ScatterND adds slices of leading axes: bring the axis of the index to the front and back.
     perm = [*range(axis, axis + rank), *range(axis), *range(axis + rank, total)]
@@ -33,31 +35,38 @@ def added(b, g, index, axis, shape, rank, dtype):
 
 @lowers("gather_grad")
 def _(b, node):
-    rank = len(node.input_types[1].shape)
     g, index = node.inputs
-    return added(b, g, index, node.attrs["axis"], node.attrs["shape"], rank, node.dtype)
+    kind, attrs = node.input_types[1], node.attrs
+    index = b.index(index, kind.dtype)
+    return added(b, g, index, attrs["axis"], attrs["shape"], len(kind.shape), node.dtype)
 
 
 @lowers("gather_nd")
 def _(b, node):
-    return b.op("GatherND", *node.inputs)
+    x, index = node.inputs
+    return b.op("GatherND", x, b.index(index, node.input_types[1].dtype))
 
 
 @lowers("scatter_nd")
 def _(b, node):
-    return b.op("ScatterND", *node.inputs, reduction=_reduction(node))
+    x, index, value = node.inputs
+    index = b.index(index, node.input_types[1].dtype)
+    return b.op("ScatterND", x, index, value, reduction=_reduction(node))
 
 
 @lowers("take_along_axis")
 def _(b, node):
-    return b.op("GatherElements", *node.inputs, axis=node.attrs["axis"])
+    x, index = node.inputs
+    index = b.index(index, node.input_types[1].dtype, narrow=True)
+    return b.op("GatherElements", x, index, axis=node.attrs["axis"])
 
 
 @lowers("put_along_axis")
 def _(b, node):
-    return b.op(
-        "ScatterElements", *node.inputs, axis=node.attrs["axis"], reduction=_reduction(node)
-    )
+    x, index, value = node.inputs
+    index = b.index(index, node.input_types[1].dtype, narrow=True)
+    axis = node.attrs["axis"]
+    return b.op("ScatterElements", x, index, value, axis=axis, reduction=_reduction(node))
 
 
 @lowers("where")

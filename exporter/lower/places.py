@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from exporter.lower.gather import added
 from exporter.registry import lowers
 
@@ -11,11 +9,8 @@ from exporter.registry import lowers
 def _coordinates(b, indices, types):
     """Index tensors of one shape as coordinates along a new last axis."""
     rank = len(types[0].shape)
-    whole = [
-        i if t.dtype == np.int64 else b.cast(i, np.int64)
-        for i, t in zip(indices, types, strict=True)
-    ]
-    lying = [b.unsqueeze(i, rank) for i in whole]
+    pairs = zip(indices, types, strict=True)
+    lying = [b.unsqueeze(b.index(i, kind.dtype), rank) for i, kind in pairs]
     return lying[0] if len(lying) == 1 else b.op("Concat", *lying, axis=rank)
 
 
@@ -36,15 +31,16 @@ def _(b, node):
 @lowers("index_add")
 def _(b, node):
     x, value, index = node.inputs
-    axis, shape = node.attrs["axis"], node.input_types[0].shape
-    rank = len(node.input_types[2].shape)
+    axis, (whole, _, kind) = node.attrs["axis"], node.input_types
+    index, rank = b.index(index, kind.dtype), len(kind.shape)
     if axis:
-        return b.op("Add", x, added(b, value, index, axis, shape, rank, node.dtype))
+        return b.op("Add", x, added(b, value, index, axis, whole.shape, rank, node.dtype))
     return b.op("ScatterND", x, b.unsqueeze(index, rank), value, reduction="add")
 
 
 @lowers("take")
 def _(b, node):
     x, index = node.inputs
-    row = x if len(node.input_types[0].shape) == 1 else b.reshape(x, [-1])
-    return b.op("Gather", row, index, axis=0)
+    whole, kind = node.input_types
+    row = x if len(whole.shape) == 1 else b.reshape(x, [-1])
+    return b.op("Gather", row, b.index(index, kind.dtype, narrow=True), axis=0)

@@ -11,8 +11,10 @@ from exporter.registry import lowers
 def _(b, node):
     axis, largest = node.attrs["axis"], node.attrs["largest"]
     if b.has("ScatterElements", since=18):
+        x, index, value = node.inputs
+        index = b.index(index, node.input_types[1].dtype, narrow=True)
         reduction = "max" if largest else "min"
-        return b.op("ScatterElements", *node.inputs, axis=axis, reduction=reduction)
+        return b.op("ScatterElements", x, index, value, axis=axis, reduction=reduction)
     return _extreme_of_all(b, node, axis, largest)
 
 

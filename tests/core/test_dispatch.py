@@ -148,3 +148,16 @@ def test_a_number_beside_what_is_no_tensor() -> None:
         dyn.add(None, 2)
     with pytest.raises(AttributeValueError, match="does not fit"):
         dyn.add(dyn.ones([2], "int32"), 2**40)
+
+
+@pytest.mark.parametrize("call", [dyn.exp, lambda x: x / x, nn.functional.sigmoid])
+def test_integers_become_numbers_of_the_default_dtype_as_it_is_now(call: Any) -> None:
+    x = dyn.arange(1, 4)
+    assert call(x).dtype == dyn.float32
+    dyn.set_default_dtype("float64")
+    try:
+        assert call(x).dtype == dyn.float64
+        assert call(dyn.arange(1, 6)).dtype == dyn.float64
+    finally:
+        dyn.set_default_dtype("float32")
+    assert call(x).dtype == call(dyn.arange(1, 6)).dtype == dyn.float32

@@ -176,6 +176,18 @@ def test_a_weight_that_is_asked_for_again_is_packed_once(m, k, n, layout, dtype,
     assert len(packed) == 1
 
 
+@pytest.mark.parametrize("turn", [np.s_[::-1], np.s_[:, ::-1]])
+def test_a_weight_may_lie_backwards_or_repeat_a_row(turn):
+    rng = np.random.default_rng(0)
+    x, w = (rng.integers(-3, 4, (n, 128)).astype("f4") for n in (64, 128))
+    row, wide = x[:1], w[:1].repeat(8, 1)
+    for a, b in ((x[turn], w[turn]), (x, w[turn]), (row.repeat(2, 0), wide.repeat(128, 0)),
+                 (np.broadcast_to(row, x.shape), np.broadcast_to(wide, (128, 1024)))):  # fmt: skip
+        run = gemm.bound(a.shape, b.shape, b.dtype, np.matmul, weight=True)
+        for _ in range(3):
+            np.testing.assert_array_equal(run(a, b), a @ b)
+
+
 def test_a_weight_that_was_written_to_is_packed_anew():
     layer, x = nn.Linear(600, 600), dyn.ones([4, 600])
     for number in (1.0, 2.0, 3.0):

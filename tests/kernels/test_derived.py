@@ -14,6 +14,7 @@ from dyn import nn
 from dyn.kernels.conv import conv2d
 from dyn.kernels.runtime import derived as module
 from dyn.kernels.runtime.derived import derived, share
+from dyn.ops.sole import rebind
 from tracer import InputSpec, trace
 
 
@@ -69,6 +70,16 @@ def test_it_is_forgotten_with_the_weight() -> None:
     del weight, view
     gc.collect()
     assert len(module._SEEN) == before
+
+
+def test_it_is_forgotten_after_an_update_in_place() -> None:
+    made, make = counted()
+    weight = dyn.ones([3])
+    for _ in range(3):
+        derived(weight._array, "packed", make)  # by another thread, while it is written to
+    rebind([weight], [weight._array])
+    derived(weight._array, "packed", make)
+    assert len(made) == 3
 
 
 def test_a_trace_packs_no_weight_anew(monkeypatch: pytest.MonkeyPatch) -> None:

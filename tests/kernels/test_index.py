@@ -158,6 +158,18 @@ def test_an_index_outside_is_named(call: Callable[..., Any], bad: int) -> None:
         call(np.ones((4, 5), np.float32), np.array([0, bad]))
 
 
+def test_an_index_for_each_of_many_axes() -> None:
+    shape, rng = (1,) * 38 + (3, 4), np.random.default_rng(0)
+    x = rng.standard_normal(shape)
+    at = [np.zeros(5, np.int64)] * 38 + [rng.integers(-n, n, 5) for n in shape[38:]]
+    np.testing.assert_array_equal(places.take(x, *at), x[tuple(at)])
+    wanted = x.copy()
+    np.add.at(wanted, tuple(at), 1.0)
+    np.testing.assert_allclose(places.put(x, np.ones(5), *at, reduction="add"), wanted)
+    with pytest.raises(IndexError, match="axis 39: 4 is out of range"):
+        places.take(x, *at[:-1], np.full(5, 4))
+
+
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
     rng = np.random.default_rng(2)
     x = rng.standard_normal((200, 300), np.float32)

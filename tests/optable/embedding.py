@@ -32,6 +32,14 @@ TABLE = [
         order=0,
         wrt=(),
     ),
+    OpCase(
+        "embedding",
+        [ints("n", low=0, high=6, dtype="uint8"), array(6, 4)],
+        {"padding_idx": None},
+        lambda x, w, padding_idx: w[x],
+        note="bytes",
+        order=0,
+    ),
     *(
         OpCase(
             "embedding_grad",

@@ -10,6 +10,10 @@ from tests.optable.case import OpCase, array, bools, ints
 X = array("n", 5, 4)
 AT = ints("k", 2, low=-5, high=5)
 ANY = ("float32", "float64", "float16", "bfloat16", "int64", "bool")
+TABLE = array("n", 5)
+SUMMED, LARGEST = {"reduction": "add"}, {"axis": 1, "largest": True}
+NARROW = ("int32", "int16", "uint8")
+"""Dtypes of indices that not all operators of ONNX take."""
 POINTS = ints("k", 2, low=0, high=3)
 
 
@@ -136,6 +140,26 @@ ROWS = [
         run=lambda x, at, value: scatter.scatter_extreme(x, at, value, -1, largest=False),
         reference=lambda x, at, value: extreme(x, at, value, 1, False),
         note="smallest",
+    ),
+    *(
+        OpCase(
+            name,
+            [table, ints(*places, low=0, high=3, dtype=dtype), *rest],
+            attrs=attrs,
+            reference=reference,
+            note=dtype,
+            order=0,
+        )
+        for dtype in NARROW
+        for name, table, places, rest, attrs, reference in (
+            ("gather", X, ("k",), (), {"axis": 1}, lambda x, at, axis: np.take(x, at, axis)),
+            ("gather_grad", array(2, "k"), ("k",), (), {"axis": 1, "shape": (2, 4)}, added),
+            ("gather_nd", array(3, 3, 4), ("k", 2), (), {}, lambda x, at: x[at[:, 0], at[:, 1]]),
+            ("scatter_nd", array(3, 4), ("k", 1), (array("k", 4),), SUMMED, scattered),
+            ("take_along_axis", TABLE, ("n", 2), (), {"axis": 1}, np.take_along_axis),
+            ("put_along_axis", TABLE, ("n", 2), (array("n", 2),), {"axis": 1, **SUMMED}, put),
+            ("scatter_extreme", TABLE, ("n", 2), (array("n", 2),), LARGEST, extreme),
+        )
     ),
     OpCase(
         "where",

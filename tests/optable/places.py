@@ -116,6 +116,22 @@ ROWS = [
     ),
     OpCase(
         "index_add",
+        [array(4, 3), array(4, "k"), ints("k", low=0, high=3, dtype="uint8")],
+        attrs={"axis": 1},
+        reference=lambda x, value, at, axis: put(x, value, slice(None), at, reduction="add"),
+        note="bytes",
+        order=0,
+    ),
+    OpCase(
+        "index_add",
+        [array(3, 4), array("k", 4), ints("k", low=0, high=3, dtype="int32")],
+        attrs={"axis": 0},
+        reference=lambda x, value, at, axis: put(x, value, at, reduction="add"),
+        note="int32",
+        order=0,
+    ),
+    OpCase(
+        "index_add",
         [array(4, 3), ints("k", low=0, high=4), array("k", 3)],
         run=lambda x, at, value: places.index_add(x, at, 0, value),
         reference=lambda x, at, value: put(x, value, at, reduction="add"),
@@ -135,10 +151,28 @@ ROWS = [
     ),
     OpCase(
         "take",
+        [array(3, 4), ints("k", low=0, high=12, dtype="uint8")],
+        reference=lambda x, at: x.reshape(-1)[at],
+        note="bytes",
+        order=0,
+    ),
+    OpCase(
+        "take",
         [array("n"), ints("k", low=-9, high=9)],
         run=lambda x, at: places.take(x, at, mode="wrap"),
         reference=lambda x, at: np.take(x, at, mode="wrap"),
         empty=False,
         note="wrap",
+    ),
+    *(
+        OpCase(
+            "take",
+            [array(300), ints("k", low=-100, high=100, dtype="int8")],
+            run=lambda x, at, mode=mode: places.take(x, at, mode=mode),
+            reference=lambda x, at, mode=mode: np.take(x, at, mode=mode),
+            note=f"{mode} narrow",
+            order=0,
+        )
+        for mode in ("wrap", "clip")
     ),
 ]

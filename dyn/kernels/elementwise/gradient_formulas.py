@@ -261,12 +261,11 @@ _WRITTEN: Any = (
     abs_grad, acos_grad, acosh_grad, asin_grad, asinh_grad, atan_grad, atanh_grad,
     binary_cross_entropy_grad, clip_grad, cos_grad, cosh_grad, elu_grad, erf_grad, expm1_grad,
     gated_grad, gelu_grad, gelu_tanh_grad, hardsigmoid_grad, hardswish_grad, huber_grad,
-    huber_slope, margin_excess_grad, margin_excess_slope, margin_ranking_slope, poisson_nll_grad,
-    poisson_nll_slope, soft_margin_grad, soft_margin_slope,
-    kl_div_grad, kl_div_target_grad, leaky_relu_grad, log10_grad, log1p_grad, log2_grad,
-    log_sigmoid_grad, logistic_cross_entropy_grad, logsumexp_grad, maximum_grad, mish_grad,
-    prelu_grad, product_of_three, quotient_grad, reciprocal_grad, relu_grad,
-    rsqrt_grad, sigmoid_grad, silu_grad, sin_grad, sinh_grad, softplus_grad, softsign_grad,
-    sqrt_grad, square_grad, tan_grad, tanh_grad,
+    huber_slope, kl_div_grad, kl_div_target_grad, leaky_relu_grad, log10_grad, log1p_grad,
+    log2_grad, log_sigmoid_grad, logistic_cross_entropy_grad, logsumexp_grad, margin_excess_grad,
+    margin_excess_slope, margin_ranking_slope, maximum_grad, mish_grad, poisson_nll_grad,
+    poisson_nll_slope, prelu_grad, product_of_three, quotient_grad, reciprocal_grad, relu_grad,
+    rsqrt_grad, sigmoid_grad, silu_grad, sin_grad, sinh_grad, soft_margin_grad, soft_margin_slope,
+    softplus_grad, softsign_grad, sqrt_grad, square_grad, tan_grad, tanh_grad,
 )  # fmt: skip
 GRADIENTS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _WRITTEN}

@@ -76,7 +76,7 @@ class _Case(NamedTuple):
     def prepare_kept(self, a: np.ndarray, b: np.ndarray) -> Ready | None:
         """What runs with the panels of b, a weight; None if they are not worth to be kept."""
         layouts = self.layouts(a, b)
-        return None if layouts is None else ready_kept(*layouts, self.biased)
+        return None if layouts is None else ready_kept(*layouts, self.biased, self.dtype)
 
     def layouts(self, a: np.ndarray, b: np.ndarray) -> tuple[Layout, Layout] | None:
         """Shapes and strides of `matrices`; None if the rows of a do not follow one another."""

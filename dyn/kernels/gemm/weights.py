@@ -61,19 +61,20 @@ def _packed(w: np.ndarray, transposed: bool) -> np.ndarray:
 
 
 @lru_cache(4096)
-def ready_kept(a: Layout, b: Layout, biased: bool) -> Ready | None:
+def ready_kept(a: Layout, b: Layout, biased: bool, dtype: np.dtype) -> Ready | None:
     """The product of two matrices of these layouts; its table is the panels of the second.
 
     None where it would gain nothing, or an operand must be copied first.
     """
     ((m, k), a_steps), ((_, n), b_steps) = a, b
-    element = min(b_steps)
+    element = dtype.itemsize
+    if element not in a_steps or element not in b_steps:
+        return None
     least = LEAST if b_steps[1] == element else LEAST_TURNED
-    if element not in a_steps or not 1 < m <= MOST_ROWS or 1 in (n, k) or n * k <= least:
+    if not 1 < m <= MOST_ROWS or 1 in (n, k) or n * k <= least:
         return None
     packing = packing_of(m, n, k, element, a_steps, b_steps)._replace(whole=0, panels=0)
     cut = cut_of(m, n, k, element, packing)
     words = (0, 0, 0, 0, packing.tile, KEPT, cut.own, int(biased), 0, int(cut.by_rows), 1)
-    codes = codes_of(np.dtype(f"f{element}"))
-    launch = Launch([(part, cut.chunks)], ARRAYS, *words, *codes)
+    launch = Launch([(part, cut.chunks)], ARRAYS, *words, *codes_of(dtype))
     return Ready(launch, cut.chunks * cut.own, NONE)
