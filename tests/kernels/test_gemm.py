@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dyn.kernels import gemm
 from dyn.kernels.gemm import product as gemm_product
 from dyn.kernels.runtime import threads
+from tests.kernels import guard
 
 LAYOUTS = ("C", "F", "sliced", "reversed")
 
@@ -168,6 +169,18 @@ def test_nothing_is_written_beyond_the_result():
         gemm_product.product(a, b, c, None, 0)
         check(c, a, b)
         assert (guarded[:32] == 7).all() and (guarded[32 + m * n :] == 7).all()
+
+
+@pytest.mark.skipif(not guard.AVAILABLE, reason="needs POSIX memory protection")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 2, 7, 15, 17, 31, 33, 50])
+def test_edges_are_read_in_place_and_nothing_beyond(n, dtype):
+    rng = np.random.default_rng(n)
+    for batch, m, k in [((), 5, 9), ((), 40, 3), ((3,), 15, 20), ((2,), 2, 600)]:
+        a = guard.guarded(rng.standard_normal((*batch, m, k)).astype(dtype))
+        b = guard.guarded(rng.standard_normal((*batch, k, n)).astype(dtype))
+        with guard.guarded_results():
+            check(gemm.matmul(a, b), a, b)
 
 
 def test_result_does_not_depend_on_the_number_of_threads():

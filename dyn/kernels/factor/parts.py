@@ -25,11 +25,8 @@ from dyn.kernels.gemm.pack import (
     B_STEP,
     BIAS,
     C_ROW,
-    COLUMN,
     ELEMENT,
     FLAGS,
-    LOW,
-    MIDDLE,
     OWN,
     PACKED_A,
     PACKED_B,
@@ -55,6 +52,8 @@ from dyn.kernels.vector.sums import ACCUMULATE
 
 BLOCK = 2 * HEIGHTS[0]
 """Rows that substitution solves before the next ones are brought up to date."""
+TILES = 2 * len(tiles.TILES_F32)
+"""Microkernels of products: from TALL on, those of one vector behind the others."""
 FEW = 16
 """Multiplications that are done one by one."""
 GRAIN = 1 << 12
@@ -70,9 +69,9 @@ _NONE = np.iinfo(np.int64).max
 def codes(dtype: np.dtype) -> tuple[int, ...]:
     """Addresses of the microkernels for a dtype, in the order that `prepare` reads them in."""
     made = (
-        (substitute_f32, tiles.tall_f32, tiles.middle_f32, tiles.low_f32, tiles.column_f32)
+        (substitute_f32, *tiles.TILES_F32, *tiles.NARROW_F32)
         if dtype == np.float32
-        else (substitute_f64, tiles.tall_f64, tiles.middle_f64, tiles.low_f64, tiles.column_f64)
+        else (substitute_f64, *tiles.TILES_F64, *tiles.NARROW_F64)
     )
     return tuple(code.address for code in (multiply, *made))
 
@@ -119,10 +118,8 @@ def prepare(p, args, first, element):
     put_word(p, ELEMENT, element)
     put_word(p, PRODUCT, argument(args, first))
     put_word(p, SUBSTITUTE, argument(args, first + 1))
-    put_word(p, TALL, argument(args, first + 2))
-    put_word(p, MIDDLE, argument(args, first + 3))
-    put_word(p, LOW, argument(args, first + 4))
-    put_word(p, COLUMN, argument(args, first + 5))
+    for i in range(TILES):
+        put_word(p, TALL + i, argument(args, first + 2 + i))
 
 
 @kernel

@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from dyn.kernels.gemm.pack import PANEL_BYTES, TOGETHER
-from dyn.kernels.gemm.tile import HEIGHTS, TILE_ROWS, VECTORS
+from dyn.kernels.gemm.tile import EDGES, HEIGHTS, TILE_ROWS, VECTORS
+from dyn.kernels.vector.lanes import LANES
 
 DEPTH = 512
 """Steps of k in a block, at most: a tile of A of this depth stays in the first-level cache."""
@@ -38,8 +39,19 @@ step of a packed tile are worth the copy, and neighbours lie in the same lines o
 PACK_SHARE = 8
 """Products of tile and panel that make packing a panel cheap enough to be done by every chunk."""
 
+STORE = 10
+"""Multiplications that take as long as storing a number."""
+
 Steps = tuple[int, int]
 """Strides of a matrix, in bytes."""
+
+
+def work_of(m: int, n: int, k: int) -> int:
+    """What a product costs, in multiplications of one of many rows and columns.
+
+    A sum of few waits for itself, and a vector of B takes as long whatever is used of it.
+    """
+    return max(m, HEIGHTS[1]) * max(n, LANES) * (k + STORE)
 
 
 class Packing(NamedTuple):
@@ -69,8 +81,8 @@ def packing_of(m: int, n: int, k: int, element: int, a_steps: Steps, b_steps: St
     panel, tiles = PANEL_BYTES // element, -(-m // HEIGHTS[0])
     small = n * k <= IN_PLACE and (b_steps[0] % VECTOR_BYTES == 0 or tiles < MANY_TILES)
     in_place = b_steps[1] == element and (small or tiles <= 2 or n <= 2 * panel)
-    # The last panel may not be read in place: its vectors would reach beyond B.
-    whole = n - n % panel if in_place else 0
+    # Where loads cannot leave out lanes, those of the last panel would reach beyond B.
+    whole = (n if EDGES else n - n % panel) if in_place else 0
     steps = -(-k // -(-k // DEPTH))
     packs_a = a_steps[1] > NEAR and k > 32 and n > panel
     tile = steps * TILE_ROWS * element if packs_a else 0
@@ -102,7 +114,7 @@ def cut_of(m: int, n: int, k: int, element: int, packing: Packing) -> Cut:
     pieces = -(-units // (PER_TILE if packing.tile else 1 if by_rows else 2))
     if shared > RESIDENT:
         pieces = min(pieces, max(FEW_CHUNKS, length // LONG))
-    chunks = max(1, min(m * n * k // GRAIN, MAX_CHUNKS, pieces))
+    chunks = max(1, min(work_of(m, n, k) // GRAIN, MAX_CHUNKS, pieces))
     if chunks > 1:  # as many for each of two or four threads
         chunks -= chunks % (4 if chunks > 4 else 2)
     if by_rows and chunks > 1 and chunks * packed * PACK_SHARE > tiles * panels:

@@ -25,10 +25,11 @@ from dyn.kernels.vector.simd import F32, F64, WORD, Emitter, Value, intrinsic, l
 # begins or, if OWN, are brought block by block. Tiles of A are brought to PACKED_A unless it is 0.
 (
     M, N, K, A, A_ROW, A_STEP, B, B_STEP, B_COLUMN, C, C_ROW, BIAS, FLAGS, ELEMENT, WHOLE,
-    PACKED_A, PACKED_B, OWN, TALL, MIDDLE, LOW, COLUMN, PACK, TRANSPOSE, COPY_A, COPY_B,
-) = range(26)  # fmt: skip
-WORDS, CODES = 26, 8
-"""Number of words; the last CODES are addresses of microkernels for the dtype."""
+    PACKED_A, PACKED_B, OWN, TALL, MIDDLE, LOW, COLUMN, NARROW, PACK, TRANSPOSE, COPY_A, COPY_B,
+) = (*range(23), *range(26, 30))  # fmt: skip
+WORDS, CODES = 30, 12
+"""Number of words; the last CODES are addresses of microkernels for the dtype. From NARROW on there
+are tiles of one vector, in the order of the others."""
 
 TOGETHER = 8
 """Steps of k that are copied at a time."""

@@ -20,7 +20,7 @@ import numpy as np
 from dyn.kernels.copy import copied
 from dyn.kernels.gemm import pack as packs
 from dyn.kernels.gemm import tile as tiles
-from dyn.kernels.gemm.cut import COLUMNS, DEPTH, cut_of, packing_of
+from dyn.kernels.gemm.cut import COLUMNS, DEPTH, cut_of, packing_of, work_of
 from dyn.kernels.gemm.pack import (
     A_ROW,
     A_STEP,
@@ -34,6 +34,7 @@ from dyn.kernels.gemm.pack import (
     FLAGS,
     LOW,
     MIDDLE,
+    NARROW,
     OWN,
     PACK,
     PACKED_A,
@@ -52,7 +53,7 @@ from dyn.kernels.gemm.pack import (
     pitch,
 )
 from dyn.kernels.gemm.thin import thin, times_vectors
-from dyn.kernels.gemm.tile import HEIGHTS, TILE_ROWS, tile_for
+from dyn.kernels.gemm.tile import HEIGHTS, TILE_ROWS, VECTORS, tile_for
 from dyn.kernels.runtime import memory
 from dyn.kernels.runtime.arrays import data, size, stride
 from dyn.kernels.runtime.bytes import put_word
@@ -76,9 +77,9 @@ def multiply(p):
     """One product on the calling thread, described by the words at `p`."""
     m, n, k = argument(p, M), argument(p, N), argument(p, K)
     element, c_row, bias = argument(p, ELEMENT), argument(p, C_ROW), argument(p, BIAS)
-    tall, middle, low = argument(p, TALL), argument(p, MIDDLE), argument(p, LOW)
     whole, packed_a, packed_b = argument(p, WHOLE), argument(p, PACKED_A), argument(p, PACKED_B)
     panel, own = PANEL_BYTES // element, argument(p, OWN)
+    vector = panel // VECTORS
     row, step = argument(p, A_ROW), argument(p, A_STEP)
     if packed_a:
         row, step = element, TILE_ROWS * element
@@ -105,27 +106,32 @@ def multiply(p):
                 left = m - i
                 # A packed tile has zeros in the rows that are missing.
                 if row == element and (left >= HEIGHTS[0] or (packed_a and left > HEIGHTS[1])):
-                    tile, rows = argument(p, COLUMN), min(HEIGHTS[0], left)
+                    tile, rows = COLUMN, min(HEIGHTS[0], left)
                 else:
-                    tile, rows = tile_for(left, tall, middle, low)
+                    tile, rows = tile_for(left, TALL, MIDDLE, LOW)
                 if packed_a:
                     source = packed_a
                     pack_tile(p, i, rows, start, depth, source)
                 else:
                     source = argument(p, A) + i * row + start * step
                 target = argument(p, C) + i * c_row
-                for j in range(block, end, panel):
+                j = block
+                while j < end:
                     if j < whole:
                         from_b = argument(p, B) + start * argument(p, B_STEP) + j * element
                         b_by = argument(p, B_STEP)
                     else:
                         from_b = panels + (j - first) // panel * between
                         b_by = PANEL_BYTES
+                    # Panels are filled up with zeros; what is read in place may end in them.
+                    narrow = n - j <= vector or (j < whole and n - j < panel)
+                    code = argument(p, tile + NARROW - TALL if narrow else tile)
                     shift = bias + j * element if bias and last_pass else 0
                     call_address(
-                        tile, depth, source, row, step, from_b, b_by, target + j * element, c_row,
+                        code, depth, source, row, step, from_b, b_by, target + j * element, c_row,
                         rows, n - j, shift, flags,
                     )  # fmt: skip
+                    j += vector if narrow else panel
                 i += rows
 
 
@@ -233,16 +239,27 @@ def _batch_part(args, chunk, chunks):
 
 
 @cache
-def codes_of(dtype: np.dtype) -> tuple[int, ...]:
-    """Addresses of `multiply` and of the microkernels for a dtype, as the words of a product."""
-    of_dtype = (
-        (tiles.tall_f32, tiles.middle_f32, tiles.low_f32, tiles.column_f32,
-         packs.pack_panels, transpose_f32, packs.copy_tile_f32, packs.copy_panel_f32)
+def codes_of(dtype: np.dtype, narrow: bool) -> tuple[int, ...]:
+    """Addresses of `multiply` and of the microkernels for a dtype, as the words of a product.
+
+    Those of tiles of one vector are 0 where there are no columns for them.
+    """
+    wide, of_edges, others = (
+        (tiles.TILES_F32, tiles.NARROW_F32,
+         (packs.pack_panels, transpose_f32, packs.copy_tile_f32, packs.copy_panel_f32))
         if dtype == np.float32
-        else (tiles.tall_f64, tiles.middle_f64, tiles.low_f64, tiles.column_f64,
-              packs.pack_panels, transpose_f64, packs.copy_tile_f64, packs.copy_panel_f64)
+        else (tiles.TILES_F64, tiles.NARROW_F64,
+              (packs.pack_panels, transpose_f64, packs.copy_tile_f64, packs.copy_panel_f64))
     )  # fmt: skip
-    return tuple(k.address for k in (multiply, *of_dtype))
+    edges = [k.address if narrow else 0 for k in of_edges]
+    return (*(k.address for k in (multiply, *wide)), *edges, *(k.address for k in others))
+
+
+def has_edge(n: int, whole: int, element: int) -> bool:
+    """Whether tiles of one vector take the last of n columns, `whole` of which are in place."""
+    panel = PANEL_BYTES // element
+    left = n % panel
+    return 0 < left <= panel // VECTORS or n - left < whole
 
 
 class Ready(NamedTuple):
@@ -278,7 +295,7 @@ def ready_matrices(a: Layout, b: Layout, biased: bool, flags: int, dtype: np.dty
         stages.insert(0, (pack_part, max(1, min(packed // PACK_GRAIN, cut.chunks))))
     memory_words = packing.whole, packing.tile, cut.shared, cut.own
     words = (0, 0, 0, *memory_words, int(biased), flags, int(cut.by_rows), 1)
-    launch = Launch(stages, ARRAYS, *words, *codes_of(dtype))
+    launch = Launch(stages, ARRAYS, *words, *codes_of(dtype, has_edge(n, packing.whole, element)))
     return Ready(launch, cut.shared + cut.chunks * cut.own, NONE)
 
 
@@ -330,11 +347,12 @@ def ready_batch(a: Layout, b: Layout, c: Layout) -> Ready:
     packing = packing_of(m, n, k, element, a_steps, b_steps)
     own = packing.room(packing.panels, element)
     count = math.prod(batch)
-    chunks = max(1, min(m * n * k * count // BATCH_GRAIN, count, BATCH_CHUNKS))
+    chunks = max(1, min(count * work_of(m, n, k) // BATCH_GRAIN, count, BATCH_CHUNKS))
     axes = [len(shape) - 2 for shape, _ in (a, b, c)]
     words = (packing.whole, packing.tile, 0, own, 0, 0, 0, count)
     dtype = np.dtype(f"f{element}")
-    launch = Launch([(_batch_part, chunks)], ARRAYS, *axes, *words, *codes_of(dtype))
+    codes = codes_of(dtype, has_edge(n, packing.whole, element))
+    launch = Launch([(_batch_part, chunks)], ARRAYS, *axes, *words, *codes)
     return Ready(launch, chunks * own, _offsets(tuple(batch), a, b, c))
 
 

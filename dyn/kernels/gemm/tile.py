@@ -35,6 +35,8 @@ from dyn.kernels.vector.sums import store_sums
 HEIGHTS = {16: (14, 8, 4), 8: (6, 4, 2), 4: (6, 4, 2)}[LANES]
 """Rows of the tiles there are: the tallest fills the vector registers, the others take the rest."""
 VECTORS = 2
+EDGES = LANES > 4
+"""Whether loads can leave out lanes at no cost: a row of B may then end within a vector."""
 TILE_ROWS = -(-HEIGHTS[0] // LANES) * LANES
 """Numbers of A per step of k in a packed tile; those beyond its rows are zero."""
 WIDE = 3
@@ -60,8 +62,8 @@ def _whole(emit: Emitter, count: int, a: Any, a_row: Any, a_step: Any) -> Rows:
     return paired(emit, starts, a_row, a_step)
 
 
-def _tile(element: ir.Type, count: int, kind: str) -> Any:
-    """The generator of one tile kernel of `count` rows.
+def _tile(element: ir.Type, count: int, kind: str, vectors: int) -> Any:
+    """The generator of one tile kernel of `count` rows of so many vectors.
 
     C[r, :] = sum over i < depth of A[a + r * a_row + i * a_step] * B[b + i * b_step, :]
               (+ C) (+ bias) (relu)
@@ -71,7 +73,8 @@ def _tile(element: ir.Type, count: int, kind: str) -> Any:
 
     Kinds: a "whole" tile has all its rows. Of a "clamped" one those beyond `height` read what the
     last one reads. The numbers of a "column" are neighbours, and it has all of them, or is packed
-    with TILE_ROWS to a step; a_row is not looked at.
+    with TILE_ROWS to a step; a_row is not looked at. A tile of one vector takes the columns that
+    are left: with EDGES it reads `width` numbers of a row of B, and else a whole vector.
     """
 
     @intrinsic
@@ -87,8 +90,9 @@ def _tile(element: ir.Type, count: int, kind: str) -> Any:
                 "clamped": lambda: _clamped(emit, count, a, a_row, a_step, height),
                 "column": lambda: adjacent(emit, count, a, a_step),
             }[kind]()
-            shifts = [WORD(v * emit.bytes) for v in range(VECTORS)]
-            sums = _sum(emit, rows, depth, b, b_step, shifts)
+            shifts = [WORD(v * emit.bytes) for v in range(vectors)]
+            mask = emit.mask_below(width) if EDGES and vectors < VECTORS else None
+            sums = _sum(emit, rows, depth, b, b_step, shifts, mask)
             store_sums(emit, sums, _row_of(emit, c, c_row), height, width, bias, flags)
             return context.get_dummy_value()
 
@@ -120,7 +124,13 @@ def _wide_tile(
 
 
 def _sum(
-    emit: Emitter, rows: Rows, depth: Any, b: Any, b_step: Any, shifts: list[Any]
+    emit: Emitter,
+    rows: Rows,
+    depth: Any,
+    b: Any,
+    b_step: Any,
+    shifts: list[Any],
+    mask: Any = None,
 ) -> list[list[Value]]:
     """The loop over k; the sums row by row. `shifts` lead to each vector of B."""
     builder, vectors = emit.builder, len(shifts)
@@ -130,7 +140,7 @@ def _sum(
         places, b_at, sums = carried[: -1 - taken], carried[-1 - taken], carried[-taken:]
 
         def row_of_b(shift: Any) -> Value:
-            return emit.load(builder.add(b_at.value, shift))
+            return emit.load(builder.add(b_at.value, shift), mask)
 
         # The shorter side of the tile is what the registers hold beside the sums.
         if vectors <= rows.count:
@@ -161,21 +171,25 @@ def _body(depth, a, a_row, a_step, b, b_step, c, c_row, height, width, bias, fla
     )
 
 
-(
-    (tall_f32, middle_f32, low_f32, column_f32),
-    (tall_f64, middle_f64, low_f64, column_f64),
-) = (
-    [
-        instance(f"{name}_{dtype}", _body, tile=_tile(element, count, kind))
-        for name, count, kind in (
-            ("tall", HEIGHTS[0], "whole"),
-            ("middle", HEIGHTS[1], "clamped"),
-            ("low", HEIGHTS[2], "clamped"),
-            ("column", HEIGHTS[0], "column"),
-        )
-    ]
-    for dtype, element in (("f32", F32), ("f64", F64))
+_KINDS = (
+    ("tall", HEIGHTS[0], "whole"),
+    ("middle", HEIGHTS[1], "clamped"),
+    ("low", HEIGHTS[2], "clamped"),
+    ("column", HEIGHTS[0], "column"),
 )
+
+
+def _tiles(dtype: str, element: ir.Type, prefix: str, vectors: int) -> list[Any]:
+    return [
+        instance(f"{prefix}{name}_{dtype}", _body, tile=_tile(element, count, kind, vectors))
+        for name, count, kind in _KINDS
+    ]
+
+
+tall_f32, middle_f32, low_f32, column_f32 = TILES_F32 = _tiles("f32", F32, "", VECTORS)
+tall_f64, middle_f64, low_f64, column_f64 = TILES_F64 = _tiles("f64", F64, "", VECTORS)
+NARROW_F32, NARROW_F64 = _tiles("f32", F32, "narrow_", 1), _tiles("f64", F64, "narrow_", 1)
+"""The same tiles, one vector wide."""
 
 
 @microkernel(13)
@@ -186,7 +200,7 @@ def wide_f32(between, depth, a, a_row, a_step, b, b_step, c, c_row, height, widt
 
 @kernel(forceinline=True)
 def tile_for(left, tall, middle, low):
-    """(code, rows) of the tile that takes the next of `left` rows; codes by height, tall is whole.
+    """(which, rows) of the tile that takes the next of `left` rows; tall is whole.
 
     A few rows that would fill most of a tall tile take two lower ones.
     """

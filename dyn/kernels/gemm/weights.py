@@ -22,6 +22,7 @@ from dyn.kernels.gemm.product import (
     Layout,
     Ready,
     codes_of,
+    has_edge,
     pack_part,
     part,
 )
@@ -54,7 +55,12 @@ def _packed(w: np.ndarray, transposed: bool) -> np.ndarray:
     panels = -(-n * element // PANEL_BYTES)
     packed = memory.empty((panels * pitch(k) * PANEL_BYTES,), np.uint8)
     words = (0, 0, 0, 0, 0, KEPT, 0, 0, 0, 0, 1)
-    launch = Launch([(pack_part, chunks_of(k * n, PACK_GRAIN))], ARRAYS, *words, *codes_of(b.dtype))
+    launch = Launch(
+        [(pack_part, chunks_of(k * n, PACK_GRAIN))],
+        ARRAYS,
+        *words,
+        *codes_of(b.dtype, narrow=False),
+    )
     # The loops read k and n from operands: here those of a product of one row.
     launch(np.empty((1, k), b.dtype), b, np.empty((1, n), b.dtype), NONE, NONE, packed)
     return packed
@@ -76,5 +82,6 @@ def ready_kept(a: Layout, b: Layout, biased: bool, dtype: np.dtype) -> Ready | N
     packing = packing_of(m, n, k, element, a_steps, b_steps)._replace(whole=0, panels=0)
     cut = cut_of(m, n, k, element, packing)
     words = (0, 0, 0, 0, packing.tile, KEPT, cut.own, int(biased), 0, int(cut.by_rows), 1)
-    launch = Launch([(part, cut.chunks)], ARRAYS, *words, *codes_of(dtype))
+    codes = codes_of(dtype, has_edge(n, 0, element))
+    launch = Launch([(part, cut.chunks)], ARRAYS, *words, *codes)
     return Ready(launch, cut.chunks * cut.own, NONE)

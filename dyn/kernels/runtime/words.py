@@ -17,7 +17,7 @@ from dyn.kernels.runtime.jit import intrinsic, packed_types
 
 X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i686", "i386"))
 _word = ir.IntType(64)
-ROOM = 32
+ROOM = 48
 
 
 def _pointer(builder: Any, address: Any) -> Any:
