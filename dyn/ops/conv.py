@@ -93,6 +93,9 @@ def _conv(x, w, b=None, *, stride, padding, dilation, groups, activation=None):
     )
 
 
+_conv.shortcut = lambda x, w, b, **attrs: kernels.bound_conv(len(x.shape), x.dtype, **attrs)
+
+
 def _before(g: Tensor, out: Tensor, activation: str | None) -> Tensor:
     """The gradient before the fused activation."""
     return g if activation is None else relu_grad(g, out)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.tensor import Tensor
 from dyn.ops.conv import _conv, _conv_transpose
@@ -50,7 +51,7 @@ def _conv_nd(
         x = _channels_first(x, count)
     steps, gaps = per_axis("stride", stride, count), per_axis("dilation", dilation, count)
     pads = padding_pairs(padding, x.shape[2:], tuple(weight.shape[2:]), steps, gaps)
-    y = _conv(x, weight, bias, stride=steps, padding=pads, dilation=gaps, groups=int(groups))
+    y = apply(_conv, (x, weight, bias), (steps, pads, gaps, int(groups), None))
     return _channels_last(y, count) if last else y
 
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dyn
+from dyn.kernels.conv import choose
 from dyn.kernels.conv import conv2d as kernels
 from dyn.kernels.conv.shapes import View
 from dyn.kernels.conv.winograd import cost as winograd_cost
@@ -25,6 +26,10 @@ ERROR = {4: 4e-5, 2: 1e-5}
 """Largest error as a part of the standard deviation of the result, for normal numbers."""
 
 
+def view(x):
+    return View.of(x.shape, x.strides, x.dtype)
+
+
 def normal(rng, n, c, h, w):
     return rng.standard_normal((n, h, w, c), np.float32).transpose(0, 3, 1, 2)
 
@@ -35,10 +40,10 @@ def weight(rng, co, ci, last):
 
 
 def forward(x, w, padding, side, bias=None, relu=False, gaps=(1, 1)):
-    out = kernels.output_sizes(x.shape[2:], (3, 3), (1, 1), padding, gaps)
+    out = choose.output_sizes(x.shape[2:], (3, 3), (1, 1), padding, gaps)
     y = empty((x.shape[0], w.shape[0], *out), np.float32, order="channels_last")
-    channels = kernels._channels(View.of(w), 1)
-    plan = WinogradPlan(View.of(x), View.of(y), padding[::2], gaps, channels, side, relu=relu)
+    channels = choose.channels_of(view(w), 1)
+    plan = WinogradPlan(view(x), view(y), padding[::2], gaps, channels, side, relu=relu)
     assert plan.run(x, plan.pack(w), bias, y)
     return y
 
@@ -46,15 +51,15 @@ def forward(x, w, padding, side, bias=None, relu=False, gaps=(1, 1)):
 def backward(g, w, size, padding, side, gaps=(1, 1)):
     y = empty((g.shape[0], w.shape[1], *size), np.float32, order="channels_last")
     low = (2 * gaps[0] - padding[0], 2 * gaps[1] - padding[2])
-    channels = kernels._channels(View.of(w), 1, transposed=True)
-    plan = WinogradPlan(View.of(g), View.of(y), low, gaps, channels, side, reverse=True)
+    channels = choose.channels_of(view(w), 1, transposed=True)
+    plan = WinogradPlan(view(g), view(y), low, gaps, channels, side, reverse=True)
     assert plan.run(g, plan.pack(w), None, y)
     return y
 
 
 def weight_gradient(g, x, padding, side, gaps=(1, 1)):
     w = empty((3, 3, x.shape[1], g.shape[1]), np.float32)
-    plan = WinogradWeightPlan(View.of(x), View.of(g), padding[::2], gaps, side)
+    plan = WinogradWeightPlan(view(x), view(g), padding[::2], gaps, side)
     assert plan.run(x, g, w.reshape(-1))
     return w.transpose(3, 2, 0, 1)
 

@@ -1,47 +1,27 @@
-"""Convolution of images and its gradients: the choice of the algorithm for each shape.
+"""Convolution of images and its gradients, by whichever algorithm `choose.py` takes for the shapes.
 
 float32 and float64; stride (h, w), padding (top, bottom, left, right), dilation (h, w). Activations
 leave with channels last in memory, which is also how they are best given; weights may lie in any
-order, best [kh][kw][ci][co]. Each algorithm has files of its own: direct sums over the window
-(`bands`, `weight`), few output channels (`planes`, `weight_rows`), many windows in a small result
-(`scatter`), one window (`whole`), depthwise convolution (`depthwise`, `depthwise_weight`), and
-Winograd's filtering (the folder `winograd`).
+order, best [kh][kw][ci][co].
 
-Which one is taken depends on shapes, memory layout and `precise` alone, so equal calls give equal
-bits. Only results that Winograd's filtering makes infinite or NaN are computed again, directly.
+Which algorithm is taken depends on shapes, memory layout and `precise` alone, so equal calls give
+equal bits. Only results that Winograd's filtering makes infinite or NaN are computed again,
+directly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+from functools import partial
 
 import numpy as np
 
-from dyn.kernels.conv import depthwise, depthwise_weight, planes, scatter, weight_rows, whole
-from dyn.kernels.conv.bands import forward_phases, full_phase, transposed_phases
-from dyn.kernels.conv.depthwise import DepthwisePlan
-from dyn.kernels.conv.depthwise_weight import DepthwiseWeightPlan
-from dyn.kernels.conv.plan import BandPlan
-from dyn.kernels.conv.plan import steps as band_steps
-from dyn.kernels.conv.planes import PlanesPlan
-from dyn.kernels.conv.scatter import ScatterPlan
-from dyn.kernels.conv.shapes import Channels, View
-from dyn.kernels.conv.weight import WeightPlan
-from dyn.kernels.conv.weight_rows import WeightRowsPlan
-from dyn.kernels.conv.whole import WholePlan, WholeWeightPlan
-from dyn.kernels.conv.winograd import cost as winograd_cost
-from dyn.kernels.conv.winograd.plan import WinogradPlan
-from dyn.kernels.conv.winograd.weight import WinogradWeightPlan
+from dyn.kernels.conv import choose
+from dyn.kernels.conv.choose import Choice, layout_of
 from dyn.kernels.layout import to_channels_last
 from dyn.kernels.runtime.derived import derived
-from dyn.kernels.runtime.memory import empty
 
 Sizes = Sequence[int]
-
-PLANS = 1024
-"""Plans that are remembered of each kind; the least recently used ones go first."""
 
 _precise = False
 
@@ -62,99 +42,9 @@ def is_precise() -> bool:
     return _precise
 
 
-def output_sizes(
-    sizes: Sizes, window: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
-) -> tuple[int, int]:
-    """Number of window positions along both axes."""
-    rows, columns = (
-        (n + padding[2 * i] + padding[2 * i + 1] - dilation[i] * (window[i] - 1) - 1) // stride[i]
-        + 1
-        for i, n in enumerate(sizes)
-    )
-    return rows, columns
-
-
-def _readable(x: np.ndarray) -> np.ndarray:
-    """x in a layout that the plain sums read: dense channels or dense rows."""
-    view = View.of(x)
-    dense = view.has_channels_last or view.has_rows or x.shape[1] == 1 == x.shape[3]
-    return x if x.flags.aligned and dense else to_channels_last(x)
-
-
-def _last(x: np.ndarray) -> np.ndarray:
-    """x with dense channels."""
-    return x if x.flags.aligned and View.of(x).has_channels_last else to_channels_last(x)
-
-
-def _dense_view(shape: tuple[int, ...], dtype: np.dtype) -> View:
-    """The view of a result: channels last."""
-    _, c, h, w = shape
-    size = dtype.itemsize
-    return View(shape, (h * w * c * size, size, w * c * size, c * size), dtype)
-
-
-def _is_depthwise(w: tuple[int, ...], groups: int) -> bool:
-    """Whether every channel of the result has one channel of the input, its own."""
-    return groups > 1 and groups == w[0] and w[1] == 1
-
-
-def _channels(w: View, groups: int, *, transposed: bool = False) -> Channels:
-    """Which weights meet, in `conv2d` or in its gradient by the input."""
-    so, si, *window = w.strides
-    outer, inner = w.shape[0] // groups, w.shape[1]
-    window_steps = (window[0], window[1])
-    if _is_depthwise(w.shape, groups):
-        return Channels(1, 1, w.shape[0], 0, 0, so, window_steps, lanewise=True)
-    if transposed:
-        return Channels(groups, outer, inner, so * outer, so, si, window_steps, lanewise=False)
-    return Channels(groups, inner, outer, so * outer, si, so, window_steps, lanewise=False)
-
-
-def _winograd_side(
-    out: Sizes,
-    images: int,
-    w: View,
-    attrs: tuple[Any, ...],
-    *,
-    precise: bool,
-    transposed: bool = False,
-) -> int:
-    """Side of the tiles of Winograd's filtering; 0 where the sum over the window is better."""
-    stride, padding, dilation, groups = attrs
-    if w.shape[2:] != (3, 3) or stride != (1, 1) or groups != 1 or w.dtype != np.float32:
-        return 0
-    if transposed and any(2 * d < p for d, p in zip(dilation, padding[::2], strict=True)):
-        return 0
-    inner, outer = (w.shape[0], w.shape[1]) if transposed else (w.shape[1], w.shape[0])
-    return winograd_cost.best_side(images, out, dilation, inner, outer, precise)
-
-
-# ---- forward -----------------------------------------------------------------------------------
-
-
-@lru_cache(PLANS)
-def _forward_side(shape: Any, w: View, attrs: Any, precise: bool) -> int:
-    out = output_sizes(shape[2:], w.shape[2:], *attrs[:3])
-    return _winograd_side(out, shape[0], w, attrs, precise=precise)
-
-
-@lru_cache(PLANS)
-def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
-    stride, padding, dilation, groups = attrs
-    if whole.fits(x.shape[2:], w.shape[2:], attrs):
-        return WholePlan(transposed=False, relu=relu)
-    out = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    target = _dense_view((x.shape[0], w.shape[0], *out), x.dtype)
-    channels = _channels(w, groups)
-    if side:
-        return WinogradPlan(x, target, padding[::2], dilation, channels, side, relu=relu)
-    phases = forward_phases(out, x.shape[2:], w.shape[2:], stride, padding, dilation)
-    if channels.lanewise and depthwise.fits(x, phases, stride[1]):
-        window = (w.shape[2], w.shape[3])
-        return DepthwisePlan(x, target, phases, stride, channels, window, relu=relu)
-    if planes.fits(x, phases, stride[1], channels):
-        return PlanesPlan(x, target, phases[0], stride[0], channels, relu=relu)
-    return BandPlan(x, target, phases, stride, channels, relu=relu)
+def _without(y: np.ndarray, bias: np.ndarray | None) -> None:
+    """Make every number of a result the bias of its channel."""
+    y[...] = 0 if bias is None else bias[:, None, None]
 
 
 def conv2d(
@@ -180,54 +70,32 @@ def conv2d(
     Returns:
         [N, Co, H', W'], channels last in memory.
     """
-    out = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    y = empty((x.shape[0], w.shape[0], *out), x.dtype, order="channels_last")
-    if not y.size or not w.size:
-        y[...] = 0 if bias is None else bias[:, None, None]
+    key = (
+        layout_of(x),
+        layout_of(w),
+        (stride, padding, dilation, groups),
+        activation == "relu",
+        _precise if precise is None else precise,
+    )
+    choice = choose.forward(*key, False)
+    y, plan = choice.make(), choice.plan
+    if plan is None:
+        _without(y, bias)
         return np.maximum(y, 0) if activation else y
-    attrs, relu = (stride, padding, dilation, groups), activation == "relu"
-    view = View.of(w)
-    side = _forward_side(x.shape, view, attrs, _precise if precise is None else precise)
-    x = _last(x) if side else _readable(x)
-    plan = _forward_plan(View.of(x), view, attrs, relu, side)
-    owner = w if owner is None else owner
-    if not plan.run(x, derived(owner, plan.packing, lambda: plan.pack(w)), bias, y):
-        plan = _forward_plan(View.of(x), view, attrs, relu, 0)
-        plan.run(x, plan.pack(w), bias, y)
+    source, packed = _operands(choice, x, w, owner)
+    if not plan.run(source, packed, bias, y):
+        choice = choose.forward(*key, True)
+        choice.plan.run(*_operands(choice, x, w, owner), bias, y)
     return y
 
 
-# ---- gradient by the input ---------------------------------------------------------------------
-
-
-@lru_cache(PLANS)
-def _transposed_side(images: int, size: Any, w: View, attrs: Any, precise: bool) -> int:
-    return _winograd_side(size, images, w, attrs, precise=precise, transposed=True)
-
-
-@lru_cache(PLANS)
-def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
-    stride, padding, dilation, groups = attrs
-    if whole.fits(size, w.shape[2:], attrs):
-        return WholePlan(transposed=True)
-    target = _dense_view((g.shape[0], w.shape[1] * groups, *size), g.dtype)
-    channels = _channels(w, groups, transposed=True)
-    if side:
-        low = (2 * dilation[0] - padding[0], 2 * dilation[1] - padding[2])
-        return WinogradPlan(g, target, low, dilation, channels, side, reverse=True)
-    phases = transposed_phases(size, g.shape[2:], w.shape[2:], stride, padding, dilation)
-    if not phases:
-        return None
-    window = (w.shape[2], w.shape[3])
-    if channels.lanewise and depthwise.fits(g, phases, 1):
-        return DepthwisePlan(g, target, phases, (1, 1), channels, window)
-    in_planes = stride == (1, 1) and planes.fits(g, phases, 1, channels)
-    steps = planes.steps(g, phases[0], channels) if in_planes else band_steps(g, phases, channels)
-    if scatter.fits(g, size, window, *attrs[:3], channels, steps):
-        return ScatterPlan(g, target, window, stride, padding, dilation[0], channels)
-    if in_planes:
-        return PlanesPlan(g, target, phases[0], 1, channels)
-    return BandPlan(g, target, phases, (1, 1), channels)
+def _operands(
+    choice: Choice, x: np.ndarray, w: np.ndarray, owner: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the plan of a choice reads: windows of x, and what it packs of w."""
+    plan, owner = choice.plan, w if owner is None else owner
+    packed = derived(owner, plan.packing, partial(plan.pack, w))
+    return to_channels_last(x) if choice.copied[0] else x, packed
 
 
 def conv2d_grad_x(
@@ -249,54 +117,23 @@ def conv2d_grad_x(
         size: height and width of the result.
         precise, owner: as in `conv2d`.
     """
-    size = tuple(size)
-    y = empty((g.shape[0], w.shape[1] * groups, *size), g.dtype, order="channels_last")
-    attrs, view, side, plan = (stride, padding, dilation, groups), View.of(w), 0, None
-    if y.size and g.size:
-        precise = _precise if precise is None else precise
-        side = _transposed_side(g.shape[0], size, view, attrs, precise)
-        g = _last(g) if side else _readable(g)
-        plan = _transposed_plan(View.of(g), view, size, attrs, side)
-    if plan is None or not plan.covers(size):
-        y[...] = 0 if bias is None else bias[:, None, None]
+    key = (
+        layout_of(g),
+        layout_of(w),
+        (*size,),
+        (stride, padding, dilation, groups),
+        _precise if precise is None else precise,
+    )
+    choice = choose.transposed(*key, False)
+    y, plan = choice.make(), choice.plan
+    if not choice.covers:
+        _without(y, bias)
     if plan is None:
         return y
-    owner = w if owner is None else owner
-    if not plan.run(g, derived(owner, plan.packing, lambda: plan.pack(w)), bias, y):
-        plan = _transposed_plan(View.of(g), view, size, attrs, 0)
-        plan.run(g, plan.pack(w), bias, y)
+    if not plan.run(*_operands(choice, g, w, owner), bias, y):
+        choice = choose.transposed(*key, True)
+        choice.plan.run(*_operands(choice, g, w, owner), bias, y)
     return y
-
-
-# ---- gradient by the weight --------------------------------------------------------------------
-
-
-@lru_cache(PLANS)
-def _weight_side(g: Any, x: Any, window: Any, attrs: Any, dtype: Any, precise: bool) -> int:
-    w = View((g[1], x[1] // attrs[3], *window), (0, 0, 0, 0), dtype)
-    side = _winograd_side(g[2:], g[0], w, attrs, precise=precise)
-    if not side:
-        return 0
-    return winograd_cost.best_weight_side(g[0], g[2:], attrs[2], x[1], g[1], precise)
-
-
-@lru_cache(PLANS)
-def _weight_plan(g: View, x: View, window: Any, attrs: Any, side: int) -> Any:
-    stride, padding, dilation, groups = attrs
-    if whole.fits(x.shape[2:], window, attrs):
-        return WholeWeightPlan()
-    if side:
-        return WinogradWeightPlan(x, g, padding[::2], dilation, side)
-    size, co, ci = x.dtype.itemsize, g.shape[1], x.shape[1] // groups
-    phase = full_phase(g.shape[2:], window, padding, dilation)
-    line = ci * co * size
-    w = View((co, ci, *window), (size, co * size, window[1] * line, line), x.dtype)
-    channels = _channels(w, groups)
-    if channels.lanewise and depthwise_weight.fits(x, g, phase, stride[1]):
-        return DepthwiseWeightPlan(x, g, phase, stride, channels)
-    if weight_rows.fits(x, g, phase, channels):
-        return WeightRowsPlan(x, g, phase, stride, channels)
-    return WeightPlan(x, g, phase, stride, channels)
 
 
 def conv2d_grad_w(
@@ -315,17 +152,26 @@ def conv2d_grad_w(
     Returns:
         An array that lies in memory as [kh][kw][ci][co].
     """
-    window = tuple(window)
-    flat = empty((*window, x.shape[1] // groups, g.shape[1]), x.dtype)
-    w = flat.transpose(3, 2, 0, 1)
-    if not g.size or not x.size:
+    key = (
+        layout_of(g),
+        layout_of(x),
+        (*window,),
+        (stride, padding, dilation, groups),
+        _precise if precise is None else precise,
+    )
+    choice = choose.weight(*key, False)
+    flat = choice.make()
+    if choice.plan is None:
         flat[...] = 0
-        return w
-    attrs = (stride, padding, dilation, groups)
-    precise = _precise if precise is None else precise
-    side = _weight_side(g.shape, x.shape, window, attrs, x.dtype, precise)
-    g, x = (_last(g), _last(x)) if side else (_readable(g), _readable(x))
-    plan = _weight_plan(View.of(g), View.of(x), window, attrs, side)
-    if not plan.run(x, g, flat.reshape(-1)):
-        _weight_plan(View.of(g), View.of(x), window, attrs, 0).run(x, g, flat.reshape(-1))
-    return w
+    elif not _correlate(choice, g, x, flat):
+        _correlate(choose.weight(*key, True), g, x, flat)
+    return flat.transpose(3, 2, 0, 1)
+
+
+def _correlate(choice: Choice, g: np.ndarray, x: np.ndarray, flat: np.ndarray) -> bool:
+    """Compute the gradient of a weight; whether it is finite."""
+    if choice.copied[0]:
+        g = to_channels_last(g)
+    if choice.copied[1]:
+        x = to_channels_last(x)
+    return choice.plan.run(x, g, flat.reshape(-1))

@@ -7,7 +7,8 @@ Here axes and element types are brought to what `conv2d` takes; no number is com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,16 @@ def conv(
     if x.ndim == 5:
         return conv3d.conv3d(x, w, bias, activation=activation, **attrs)
     return conv2d.conv2d(x, w, bias, owner=w, activation=activation, **attrs)
+
+
+def bound_conv(ndim: int, dtype: np.dtype, **attrs: Any) -> Callable[..., np.ndarray] | None:
+    """What `conv` calls for arrays of a rank and a dtype; None where it changes them first.
+
+    Args:
+        attrs: those of `conv`, activation among them.
+    """
+    plain = ndim == 4 and dtype == _compute_dtype(dtype)
+    return partial(conv2d.conv2d, **attrs) if plain else None
 
 
 def conv_transpose(

@@ -19,7 +19,7 @@ from dyn.kernels.runtime.bytes import clear_bytes, put_word
 from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
-from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.lanes import LANES
 
 BAND_BYTES = 128 * 1024
@@ -249,6 +249,5 @@ class DepthwisePlan:
         """Compute the target; `packed` is what `pack` returned for the weight. Returns True."""
         memory = scratch(self.scratch_size, self.chunks)
         shift = () if bias is None else (np.ascontiguousarray(bias),)
-        words = self.form.filled(source, target, packed, memory, *shift)
-        launch(depthwise, words, self.chunks)
+        self.form.run(depthwise, self.chunks, source, target, packed, memory, *shift)
         return True

@@ -21,7 +21,7 @@ from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import Microkernel, call_address, instance, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
-from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.simd import F32, WORD, Emitter, Value, fma, intrinsic, loop
 
@@ -233,8 +233,7 @@ class DepthwiseWeightPlan:
         """Compute the target, a dense array of `count` numbers. Returns True."""
         memory = scratch(self.scratch_size, self.parts)
         sums = empty((self.parts, self.count), np.float32) if self.parts > 1 else target
-        words = self.form.filled(source, gradient, memory, sums)
-        launch(depthwise_sums, words, self.parts)
+        self.form.run(depthwise_sums, self.parts, source, gradient, memory, sums)
         if self.parts > 1:
             np.add.reduce(sums, 0, out=target)  # in the order of the parts
         return True

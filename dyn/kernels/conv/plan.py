@@ -261,6 +261,5 @@ class BandPlan:
         """Compute the target; `packed` is what `pack` returned for the weight. Returns True."""
         memory = scratch(self.scratch_size, self.chunks)
         shift = () if bias is None else (np.ascontiguousarray(bias),)
-        words = self.form.filled(source, target, packed, memory, *shift)
-        launch(bands.correlate, words, self.chunks)
+        self.form.run(bands.correlate, self.chunks, source, target, packed, memory, *shift)
         return True

@@ -21,7 +21,7 @@ from dyn.kernels.runtime.bytes import clear_bytes, copy_bytes, put_word
 from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, kernel, task
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
-from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.transpose import transpose_f32
 
@@ -375,6 +375,5 @@ class PlanesPlan:
         """Compute the target; `packed` is what `pack` returned for the weight. Returns True."""
         memory = scratch(self.scratch_size, self.chunks)
         shift = () if bias is None else (np.ascontiguousarray(bias),)
-        words = self.form.filled(source, target, packed, memory, *shift)
-        launch(planes, words, self.chunks)
+        self.form.run(planes, self.chunks, source, target, packed, memory, *shift)
         return True

@@ -20,7 +20,7 @@ from dyn.kernels.runtime.bytes import clear_bytes, copy_bytes, put_word
 from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
-from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.sums import ACCUMULATE
 
 GAIN = 1.1
@@ -325,7 +325,7 @@ class ScatterPlan:
         """Compute the target; `packed` is what `pack` returned for the weight. Returns True."""
         memory = scratch(self.scratch_size, self.chunks)
         shift = () if bias is None else (np.ascontiguousarray(bias),)
-        launch(scatter, self.form.filled(g, target, packed, memory, *shift), self.chunks)
+        self.form.run(scatter, self.chunks, g, target, packed, memory, *shift)
         return True
 
 

@@ -7,7 +7,7 @@ How the work is cut up stands in the plans.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -32,9 +32,10 @@ class View(NamedTuple):
     dtype: np.dtype
 
     @staticmethod
-    def of(array: np.ndarray) -> View:
+    def of(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype) -> View:
         """The view of an array."""
-        return _view(array.shape, array.strides, array.dtype)
+        pairs = zip(strides, shape, strict=True)
+        return View(shape, tuple(s if n > 1 else dtype.itemsize for s, n in pairs), dtype)
 
     @property
     def has_channels_last(self) -> bool:
@@ -45,12 +46,6 @@ class View(NamedTuple):
     def has_rows(self) -> bool:
         """Whether the pixels of a row are next to each other."""
         return self.strides[3] == self.dtype.itemsize
-
-
-@lru_cache(4096)
-def _view(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype) -> View:
-    pairs = zip(strides, shape, strict=True)
-    return View(shape, tuple(s if n > 1 else dtype.itemsize for s, n in pairs), dtype)
 
 
 class Kernels(NamedTuple):

@@ -30,7 +30,7 @@ from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, kernel, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
-from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.sums import ACCUMULATE
 
 BAND_BYTES = 320 * 1024
@@ -327,8 +327,7 @@ class WeightPlan:
         """Compute the target, a dense array of `count` numbers. Returns True."""
         memory = scratch(self.scratch_size, self.chunks)
         sums = empty((self.parts, self.count), self.dtype) if self.parts > 1 else target
-        words = self.form.filled(source, gradient, memory, sums)
-        launch(weight_sums, words, self.chunks)
+        self.form.run(weight_sums, self.chunks, source, gradient, memory, sums)
         if self.parts > 1:
             np.add.reduce(sums, 0, out=target)  # in the order of the parts
         return True

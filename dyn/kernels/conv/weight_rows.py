@@ -30,7 +30,7 @@ from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
-from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.lanes import LANES
 
 GAIN = 1.2
@@ -236,7 +236,7 @@ class WeightRowsPlan:
         """Compute the target, a dense array of all weights. Returns True."""
         memory = scratch(self.scratch_size, self.parts)
         sums = empty((self.parts, *self.sizes))
-        launch(row_sums, self.form.filled(source, gradient, memory, sums), self.parts)
+        self.form.run(row_sums, self.parts, source, gradient, memory, sums)
         used = sums[:, :, : self.window, : self.run_length]
         total = np.add.reduce(used, 0)[self.rows]  # in the order of the parts
         target.reshape(self.window, self.run_length, -1)[...] = total.transpose(1, 2, 0)

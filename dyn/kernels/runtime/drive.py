@@ -115,11 +115,18 @@ def dense(
     return run
 
 
-@kernel(warm=[ENTRY])
-def _fill(words, places, arrays):
-    """Write the addresses of the arrays of a tuple to the words at `places`; `id`s of all three."""
+FORM_ENTRY = f"({', '.join(['int64'] * 6)})"
+
+
+@kernel(warm=[FORM_ENTRY])
+def _run_form(words, places, arrays, pool, code, chunks):
+    """Write the addresses of the arrays of a tuple to the words at `places`, and run a task.
+
+    Words, places and arrays are given by `id`.
+    """
     for k in range(length(arrays)):
         put_word(data(words), argument(data(places), k), data(item(arrays, k)))
+    parallel_for(pool, code, data(words), chunks)
 
 
 class Form:
@@ -130,17 +137,24 @@ class Form:
         places: which word is the address of the first array of a call, of the second, and so on.
     """
 
-    __slots__ = ("_fill", "_places", "words")
+    __slots__ = ("_places", "_run", "words")
 
     def __init__(self, words: np.ndarray, places: Sequence[int]):
         self.words = words
         self._places = np.array(places, np.int64)
-        self._fill = _fill.compile(ENTRY)
+        self._run = _run_form.compile(FORM_ENTRY)
 
     def filled(self, *arrays: np.ndarray) -> np.ndarray:
         """The words of a call; places beyond those of the arrays given stay zero."""
         words = self.words.copy()
-        self._fill(id(words), id(self._places), id(arrays))
+        self._run(id(words), id(self._places), id(arrays), 0, 0, 0)
+        return words
+
+    def run(self, task: Any, chunks: int, *arrays: np.ndarray) -> np.ndarray:
+        """Run a task over arrays; the words of the call, which others may go on with."""
+        words = self.words.copy()
+        pool = threads.pool() if chunks > 1 else 0
+        self._run(id(words), id(self._places), id(arrays), pool, task.address, chunks)
         return words
 
 

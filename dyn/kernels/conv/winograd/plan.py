@@ -265,10 +265,10 @@ class WinogradPlan:
         memory = scratch(self.scratch_size, max(self.chunks, self.spread_chunks))
         v = memory if self.fused else empty((self.v_bytes // 4,), np.float32)
         shift = () if bias is None else (np.ascontiguousarray(bias),)
-        words = self.form.filled(source, target, weights, memory, v, *shift)
+        arrays = (source, target, weights, memory, v, *shift)
         if self.fused:
-            launch(stages.fused_tiles, words, self.chunks)
+            words = self.form.run(stages.fused_tiles, self.chunks, *arrays)
         else:
-            launch(stages.spread_tiles, words, self.spread_chunks)
+            words = self.form.run(stages.spread_tiles, self.spread_chunks, *arrays)
             launch(stages.gather_panels, words, self.chunks)
         return not words[stages.ALARM]
