@@ -9,15 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.errors import AttributeValueError, GradError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import conv as kernels
-from dyn.kernels.elementwise import binary
 from dyn.kernels.reduce.reductions import sum as total
-from dyn.ops.activation import relu_grad
 from dyn.ops.infer import (
     Type,
     decide,
@@ -96,68 +92,37 @@ def _conv(x, w, b=None, *, stride, padding, dilation, groups, activation=None):
 _conv.shortcut = lambda x, w, b, **attrs: kernels.bound_conv(len(x.shape), x.dtype, **attrs)
 
 
-def _before(g: Tensor, out: Tensor, activation: str | None) -> Tensor:
-    """The gradient before the fused activation."""
-    return g if activation is None else relu_grad(g, out)
-
-
-@_conv.vjp("x")
-def _(g, *, w, out, x_shape, stride, padding, dilation, groups, activation):
-    return _conv_transpose(
-        _before(g, out, activation),
-        w,
-        size=tuple(x_shape[2:]),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
+@_conv.vjp("x", "w", "b", only={"x": "w", "w": "x"})
+def _(g, *, x, w, x_shape, w_shape, stride, padding, dilation, groups, activation, wanted):
+    _need_no_activation(activation)
+    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    size, window = tuple(x_shape[2:]), tuple(w_shape[2:])
+    return (
+        _conv_transpose(g, w, size=size, **how) if "x" in wanted else None,
+        _conv_grad_w(g, x, window=window, **how) if "w" in wanted else None,
+        _sum(g, axes=_channel_axes(g), keepdims=False) if "b" in wanted else None,
     )
 
 
-@_conv.vjp("w")
-def _(g, *, x, out, w_shape, stride, padding, dilation, groups, activation):
-    return _conv_grad_w(
-        _before(g, out, activation),
-        x,
-        window=tuple(w_shape[2:]),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
+@_conv.fused_vjp("x", "w", "b")
+def _(g, *, x, w, x_shape, w_shape, stride, padding, dilation, groups, activation, wanted):
+    _need_no_activation(activation)
+    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return (
+        kernels.conv_transpose(g, w, size=x_shape[2:], **how) if "x" in wanted else None,
+        kernels.conv_grad_w(g, x, window=w_shape[2:], **how) if "w" in wanted else None,
+        total(g, (0, *range(2, g.ndim)), keepdims=False) if "b" in wanted else None,
     )
 
 
-@_conv.vjp("b")
-def _(g, *, out, activation):
-    g = _before(g, out, activation)
-    return _sum(g, axes=_channel_axes(g), keepdims=False)
-
-
-# The same on arrays, where nobody watches.
-
-
-def _unactivated(g: np.ndarray, out: np.ndarray, activation: str | None) -> np.ndarray:
-    return g if activation is None else binary("relu_grad", g, out)
-
-
-@_conv.fused_vjp("x")
-def _(g, *, w, out, x_shape, stride, padding, dilation, groups, activation):
-    g, size = _unactivated(g, out, activation), tuple(x_shape[2:])
-    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return kernels.conv_transpose(g, w, None, size=size, **how)
-
-
-@_conv.fused_vjp("w")
-def _(g, *, x, out, w_shape, stride, padding, dilation, groups, activation):
-    g, window = _unactivated(g, out, activation), tuple(w_shape[2:])
-    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return kernels.conv_grad_w(g, x, window=window, **how)
-
-
-@_conv.fused_vjp("b")
-def _(g, *, out, activation):
-    g = _unactivated(g, out, activation)
-    return total(g, (0, *range(2, g.ndim)), keepdims=False)
+def _need_no_activation(activation: str | None) -> None:
+    """A convolution that clips its result is made where nothing is differentiated (`fusion.py`);
+    others need not keep their result for the gradient."""
+    if activation is not None:
+        raise GradError(
+            f"a convolution with activation={activation!r} has no gradient; call relu() on the "
+            "result of one without"
+        )
 
 
 # ---- transpose ---------------------------------------------------------------------------------

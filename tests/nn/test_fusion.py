@@ -10,6 +10,7 @@ import pytest
 
 import dyn
 from dyn import nn
+from dyn.core.errors import GradError
 from dyn.core.op import OPS
 from dyn.nn import functional as F
 
@@ -27,6 +28,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             return _kernel(*arrays, **attrs)
 
         monkeypatch.setattr(op, "kernel", noted)
+        monkeypatch.setattr(op, "shortcut", None)
         monkeypatch.setattr(op, "plans", {})
         monkeypatch.setattr(op, "prompt", set())
         monkeypatch.setattr(op, "shortcut", None)
@@ -203,3 +205,12 @@ def test_threads_share_a_model() -> None:
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+def test_a_convolution_that_clips_keeps_nothing_for_a_gradient():
+    x, w = dyn.randn([1, 2, 4, 4]), dyn.randn([3, 2, 1, 1])
+    x.stop_gradient = False
+    attrs = {"stride": (1, 1), "padding": (0,) * 4, "dilation": (1, 1), "groups": 1}
+    y = OPS["conv"](x, w, None, **attrs, activation="relu")
+    with pytest.raises(GradError, match=r"activation='relu' has no gradient; call relu\(\)"):
+        y.sum().backward()

@@ -130,6 +130,7 @@ def rows() -> list[OpCase]:
             {**attrs(padding=(1, 1, 1, 1)), "activation": "relu"},
             relu_conv,
             note="relu",
+            order=0,
         )
     )
     made.append(
