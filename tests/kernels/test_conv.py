@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 import dyn
 from dyn.kernels import conv
+from dyn.kernels.conv import choose
+from dyn.kernels.conv.grouped import GroupsPlan
+from dyn.kernels.vector.lanes import LANES
 from tests.convolutions import (
     reference_conv,
     reference_conv_grad_w,
@@ -143,6 +146,10 @@ USUAL = [
     (2, 1, 2, (10, 9), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 11),
     (2, 4, 4, (12, 12), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 16),
     (1, 16, 24, (12, 12), (3, 3), (1, 1), (2, 2, 2, 2), (2, 2), 2),
+    (2, 40, 2, (24, 40), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 2),
+    (1, 1, 60, (20, 33), (7, 7), (1, 1), (3, 3, 3, 3), (1, 1), 3),
+    (2, 3, 50, (33, 31), (5, 5), (3, 3), (2, 2, 2, 2), (1, 1), 3),
+    (2, 2, 80, (64, 49), (2, 2), (3, 3), (0, 0, 0, 0), (1, 1), 2),
     (1, 20, 20, (17, 18), (3, 3), (1, 1), (4, 4, 4, 4), (4, 4), 1),
     (9, 16, 30, (5, 5), (5, 5), (1, 1), (0, 0, 0, 0), (1, 1), 1),
     (1, 7, 3, (4, 6), (4, 6), (2, 3), (0, 0, 0, 0), (1, 1), 1),
@@ -170,6 +177,14 @@ def test_usual_shapes(shape, dtype):
             layout,
             True,
         )
+
+
+@pytest.mark.skipif(LANES < 16, reason="fewer lanes are worth it for fewer channels")
+def test_groups_of_few_channels_are_convolved_one_by_one():
+    attrs = (1, 1), (1, 1, 1, 1), (1, 1), 2
+    x, w = np.empty((2, 80, 24, 40), np.float32), np.empty((4, 40, 3, 3), np.float32)
+    found = choose.forward(choose.layout_of(x), choose.layout_of(w), attrs, False, False, False)
+    assert isinstance(found.plan, GroupsPlan)
 
 
 @contextmanager
