@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from dyn.kernels import cross_entropy_planes as planes
 from dyn.kernels.copy import contiguous, integers
+from dyn.kernels.labels import IGNORED, bad_label, of_none, prepared, reduced, shares, sum_of
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, float_word
-from dyn.kernels.runtime.jit import kernel, task
+from dyn.kernels.runtime.jit import task
 from dyn.kernels.runtime.memory import empty, maker
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.softmax import log_softmax, top_and_sum
@@ -30,8 +32,6 @@ from dyn.kernels.vector.simd import F32, WORD, Value, choose, total
 from dyn.kernels.vector.vmath import log
 
 FLOAT = np.dtype(np.float32)
-IGNORED = -1
-"""Stands for a label that counts nothing."""
 
 
 LOGITS, GRAD, CLASS, SHARE, LOSS, LABEL, WEIGHT, TOTAL, ARRAYS = range(9)
@@ -93,36 +93,6 @@ _ENTROPY = RowKernel("cross_entropy", F32, _cross_entropy, ARRAYS)
 _SCALED = RowKernel("cross_entropy_grad", F32, _grad, arrays=3)
 
 
-@kernel
-def _shares(rows, label, weight, weighted, ignore_index, classes, mean, chosen, share):
-    """Fill in the class of each row (IGNORED where it does not count) and its share of the loss.
-
-    Returns the first row whose label is not a class, or -1.
-    """
-    total, bad = 0.0, -1
-    for i in range(rows):
-        which = label[i]
-        outside = which < 0 or which >= classes
-        if which == ignore_index or outside:
-            if bad < 0 and which != ignore_index:
-                bad = i
-            chosen[i] = IGNORED
-            share[i] = 0
-            continue
-        chosen[i] = which
-        share[i] = weight[which] if weighted else 1.0
-        total += share[i]
-    if mean and total != 0:
-        if weighted:
-            for i in range(rows):
-                share[i] /= total
-        else:  # what counts, counts 1: a product is the same, and takes a tenth of the time
-            part = 1 / total
-            for i in range(rows):
-                share[i] *= part
-    return bad
-
-
 _I64, _ZERO = np.int64(0), np.float32(0)
 _INT64 = np.dtype(np.int64)
 ROWS, COUNT = ARRAYS, ARRAYS + 1
@@ -139,7 +109,7 @@ def begin(args, chunk, chunks):
     share = pointer(data(argument(args, SHARE)), _ZERO)
     weighted, ignored = argument(args, PARAMETERS + WEIGHTED), argument(args, PARAMETERS + IGNORE)
     mean = argument(args, PARAMETERS + MEAN)
-    chosen[rows] = _shares(
+    chosen[rows] = shares(
         rows, label, weight, weighted != 0, ignored, argument(args, COUNT), mean != 0, chosen, share
     )  # fmt: skip
 
@@ -148,10 +118,7 @@ def begin(args, chunk, chunks):
 def end(args, chunk, chunks):
     """The sum of the losses."""
     losses = pointer(data(argument(args, LOSS)), _ZERO)
-    total = 0.0
-    for i in range(argument(args, ROWS)):
-        total += losses[i]
-    pointer(data(argument(args, TOTAL)), _ZERO)[0] = total
+    pointer(data(argument(args, TOTAL)), _ZERO)[0] = sum_of(losses, argument(args, ROWS))
 
 
 @lru_cache(1024)
@@ -163,48 +130,6 @@ def _plan(
         rows, classes, (step, step, 8, 4, 4, 0, 0, 0), float_word(smoothing), ignore_index,
         reduction == "mean", weighted, before=[begin], after=[] if reduction == "none" else [end],
     )  # fmt: skip
-
-
-def prepared(
-    label: np.ndarray,
-    weight: np.ndarray | None,
-    classes: int,
-    ignore_index: int,
-    reduction: str,
-    dtype: np.dtype,
-) -> tuple[np.ndarray, np.ndarray]:
-    """(class, share) per row; IndexError if a label is neither a class nor ignored."""
-    flat = integers(label).reshape(-1)
-    weighted = weight is not None
-    weight = np.ascontiguousarray(weight) if weighted else np.empty(0, dtype)
-    chosen, share = np.empty(flat.shape, np.int64), np.empty(flat.shape, dtype)
-    mean = reduction == "mean"
-    bad = _shares(flat.size, flat, weight, weighted, ignore_index, classes, mean, chosen, share)
-    if bad >= 0:
-        raise bad_label(flat, bad, classes, ignore_index)
-    return chosen, share
-
-
-def bad_label(label: np.ndarray, row: int, classes: int, ignore_index: int) -> IndexError:
-    """The complaint about the first label that is no class."""
-    return IndexError(
-        f"label {label.flat[row]} of row {row} is not in 0..{classes - 1}, nor is it "
-        f"ignore_index ({ignore_index})"
-    )
-
-
-def reduced(losses: np.ndarray, shape: tuple[int, ...], reduction: str) -> np.ndarray:
-    """The losses of all rows in their shape, or their sum (a share makes it a mean)."""
-    if reduction == "none":
-        return losses.reshape(shape)
-    return np.asarray(np.add.reduce(losses, None, np.float64), losses.dtype)
-
-
-def of_none(loss: np.ndarray, share: np.ndarray, reduction: str) -> np.ndarray:
-    """A loss that is NaN if it is the mean of no rows at all."""
-    if reduction == "mean" and loss == 0 and not share.any():
-        return np.full_like(loss, np.nan)
-    return loss
 
 
 def _back(rows: np.ndarray, axis: int) -> np.ndarray:
@@ -283,17 +208,27 @@ def bound(
     classes_of = maker((rows + 1,), _INT64)
     total = None if reduction == "none" else maker((), FLOAT)
 
-    def run(logits: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None) -> Any:
-        table, label = _as_rows(logits, axis), integers(label)
+    def by_rows(logits: np.ndarray, label: np.ndarray, weight: np.ndarray) -> planes.Losses:
+        table = _as_rows(logits, axis)
         grad, share, chosen, losses = grads(), each(), classes_of(), each()
         loss = losses if total is None else total()
-        weight = table if weight is None else np.ascontiguousarray(weight)
         launch(table, grad, chosen, share, losses, label, weight, loss)
-        bad = chosen.item(-1)
+        return planes.Losses(loss, _back(grad, axis), share, chosen.item(-1))
+
+    ways = [
+        planes.bound(logits, weighted, axis, in_order, ignore_index, reduction, label_smoothing)
+        if planes.suits(logits, axis, in_order)
+        else by_rows
+        for in_order in (False, True)
+    ]
+
+    def run(logits: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None) -> Any:
+        label = integers(label)
+        weight = logits if weight is None else np.ascontiguousarray(weight)
+        loss, grad, share, bad = ways[logits.flags.c_contiguous](logits, label, weight)
         if bad >= 0:
             raise bad_label(label, bad, classes, ignore_index)
-        loss = of_none(loss, share, reduction) if nan_of_none else loss
-        return loss, _back(grad, axis), share
+        return of_none(loss, share, reduction) if nan_of_none else loss, grad, share
 
     return run
 

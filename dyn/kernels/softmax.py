@@ -12,16 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache, reduce
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime.drive import Launch, dense
 from dyn.kernels.runtime.memory import empty, empty_like, maker
-from dyn.kernels.vector.lanes import LANES
-from dyn.kernels.vector.rows import Row, RowKernel, chunks
-from dyn.kernels.vector.simd import F32, WORD, Value, choose, loop, total
+from dyn.kernels.vector.rows import Row, RowKernel
+from dyn.kernels.vector.simd import F32, Value, choose, total
+from dyn.kernels.vector.strips import Strip, StripKernel
 from dyn.kernels.vector.vmath import exp, exp_down, log
 
 
@@ -127,91 +126,7 @@ def _logsumexp(row: Row) -> None:
 # ---- along another axis ------------------------------------------------------------------------
 
 
-class _Strip:
-    """Some vectors of neighbours, each with `count` numbers to combine, `step` bytes apart.
-
-    The numbers are read from memory once, into a buffer where they lie close together: `step` may
-    well be a power of two, at which a cache holds only a few lines.
-    """
-
-    def __init__(self, row: Row, offsets: list[Any], mask: Any):
-        self.row = row
-        self.offsets = offsets
-        self.mask = mask
-        self.builder = row.emit.builder
-        self.count, self.step = row.word(0), row.word(1)
-
-    def each(self, turn: Callable[[Any, int, list[Value]], list[Value]], *start: Value) -> Any:
-        """For each vector `carried = turn(index, vector, carried)` over its numbers."""
-        width = len(start)
-
-        def body(index: Any, carried: list[Value]) -> list[Value]:
-            given: list[Value] = []
-            for v in range(len(self.offsets)):
-                given += turn(index, v, carried[v * width : (v + 1) * width])
-            return given
-
-        first = list(start) * len(self.offsets)
-        made = loop(self.builder, WORD(0), self.count, WORD(1), body, first)
-        return [made[v * width : (v + 1) * width] for v in range(len(self.offsets))]
-
-    def _at(self, array: int, index: Any, v: int) -> Any:
-        far = self.builder.mul(index, self.step)
-        return self.row.address(array, self.builder.add(far, self.offsets[v]))
-
-    def load(self, array: int, index: Any, v: int) -> Value:
-        """Numbers of an array."""
-        return self.row.emit.load(self._at(array, index, v), self.mask)
-
-    def store(self, value: Value, array: int, index: Any, v: int) -> None:
-        """Write numbers of an array."""
-        self.row.emit.store(value, self._at(array, index, v), self.mask)
-
-    def _near(self, index: Any, v: int) -> Any:
-        bytes_ = self.row.emit.bytes
-        far = self.builder.mul(index, WORD(bytes_ * STRIP))
-        return self.builder.add(self.row.sums, self.builder.add(far, WORD(v * bytes_)))
-
-    def keep(self, value: Value, index: Any, v: int) -> Value:
-        """Put a vector into the buffer."""
-        self.row.emit.store(value, self._near(index, v))
-        return value
-
-    def kept(self, index: Any, v: int) -> Value:
-        """A vector from the buffer."""
-        return self.row.emit.load(self._near(index, v))
-
-
-STRIP = 4
-"""Vectors of neighbours that are done at a time."""
-
-
-def _across(write: Callable[[_Strip], None]) -> Callable[[Row], None]:
-    """A kernel whose rows are neighbours; parameters: count and step of `_Strip`."""
-
-    def kernel(row: Row) -> None:
-        builder, emit = row.emit.builder, row.emit
-        turn = WORD(STRIP * emit.bytes)
-        end = builder.mul(row.count, WORD(emit.size))
-        whole = builder.mul(builder.sdiv(end, turn), turn)
-
-        def several(at, carried):
-            write(_Strip(row, [builder.add(at, WORD(v * emit.bytes)) for v in range(STRIP)], None))
-            return []
-
-        loop(builder, WORD(0), whole, turn, several)
-        rest = builder.sdiv(builder.sub(end, whole), WORD(emit.size))
-
-        def single(at, carried, mask):
-            write(_Strip(row, [builder.add(whole, at)], mask))
-            return []
-
-        emit.row(rest, single, unroll=1)
-
-    return kernel
-
-
-def _softmax_across(s: _Strip) -> None:
+def _softmax_across(s: Strip) -> None:
     low = s.row.emit.numbers(-math.inf)
     tops = s.each(lambda i, v, c: [larger(c[0], s.keep(s.load(0, i, v), i, v))], low)
 
@@ -222,7 +137,7 @@ def _softmax_across(s: _Strip) -> None:
     s.each(lambda i, v, c: s.store(s.kept(i, v) * shares[v], 1, i, v) or [])
 
 
-def _log_softmax_across(s: _Strip) -> None:
+def _log_softmax_across(s: Strip) -> None:
     low = s.row.emit.numbers(-math.inf)
     tops = s.each(lambda i, v, c: [larger(c[0], s.keep(s.load(0, i, v), i, v))], low)
     sums = s.each(lambda i, v, c: [c[0] + exp_down(s.kept(i, v) - tops[v][0])], s.row.zero())
@@ -230,7 +145,7 @@ def _log_softmax_across(s: _Strip) -> None:
     s.each(lambda i, v, c: s.store(s.kept(i, v) - tops[v][0] - logs[v], 1, i, v) or [])
 
 
-def _softmax_grad_across(s: _Strip) -> None:
+def _softmax_grad_across(s: Strip) -> None:
     inner = s.each(lambda i, v, c: [c[0] + s.load(0, i, v) * s.load(1, i, v)], s.row.zero())
 
     def write(i, v, c):
@@ -240,7 +155,7 @@ def _softmax_grad_across(s: _Strip) -> None:
     s.each(write)
 
 
-def _log_softmax_grad_across(s: _Strip) -> None:
+def _log_softmax_grad_across(s: Strip) -> None:
     sums = s.each(lambda i, v, c: [c[0] + s.load(0, i, v)], s.row.zero())
 
     def write(i, v, c):
@@ -255,8 +170,8 @@ _KERNELS = {
     for write, arrays in ((_softmax, 2), (_log_softmax, 2), (_softmax_grad, 3),
                           (_log_softmax_grad, 3), (_logsumexp, 2))
 }  # fmt: skip
-_KERNELS |= {
-    write.__name__: RowKernel(write.__name__, F32, _across(write), arrays, sums=True)
+_STRIPS = {
+    write.__name__: StripKernel(write.__name__, write, arrays)
     for write, arrays in ((_softmax_across, 2), (_log_softmax_across, 2),
                           (_softmax_grad_across, 3), (_log_softmax_grad_across, 3))
 }  # fmt: skip
@@ -309,44 +224,12 @@ def _run(name: str, axis: int, x: np.ndarray, *others: np.ndarray) -> np.ndarray
     return made.transpose([order.index(a) for a in range(len(order))])
 
 
-class _Across(NamedTuple):
-    """How rows of neighbours are done: all planes at once, or one after the other."""
-
-    launch: Launch
-    buffers: tuple[int, ...]
-    planes: tuple[int, ...] | None
-    """Shape by which planes are told apart; None if one launch does all."""
-
-
-@lru_cache(1024)
-def _across_plan(name: str, shape: tuple[int, ...], place: int) -> _Across:
-    outer, count, inner = math.prod(shape[:place]), shape[place], math.prod(shape[place + 1 :])
-    # Few large planes are cut into strips, so that there is work for all threads.
-    strip = inner if outer >= 8 else math.gcd(inner, 1024)
-    if strip < 64:
-        strip = inner
-    buffers = (chunks(outer * inner // strip, count * strip), count, STRIP * LANES)
-    whole = strip == inner
-    rows, step = (outer, 4 * count * inner) if whole else (inner // strip, 4 * strip)
-    kernel = _KERNELS[name]
-    steps = [step] * (kernel.arrays - 1) + [4 * math.prod(buffers[1:])]
-    launch = kernel.plan(rows, strip, steps, count, 4 * inner, parts=buffers[0])
-    return _Across(launch, buffers, None if whole else (outer, count, inner))
-
-
 def _run_dense(name: str, table: tuple[np.ndarray, ...], axis: int) -> None:
     shape = table[0].shape
     if math.prod(shape[axis + 1 :]) == 1:
         _along(name, shape[: axis + 1])(*table)
     elif table[0].size:
-        plan = _across_plan(name + "_across", shape, axis)
-        buffers = empty(plan.buffers)
-        planes = plan.planes
-        tables = (
-            [table] if planes is None else zip(*[x.reshape(planes) for x in table], strict=True)
-        )
-        for arrays in tables:
-            plan.launch(*arrays, buffers)
+        _STRIPS[name + "_across"].plan(shape, axis).run(*table)
 
 
 def bound(
