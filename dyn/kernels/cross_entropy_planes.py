@@ -35,8 +35,8 @@ SMOOTHING = PARAMETERS
 """Parameter: label smoothing."""
 MOST_CLASSES = 256
 """Classes of which a strip of neighbours stays in the second-level cache."""
-FEW_CLASSES = 8
-"""Classes in rows that are worth turning."""
+FEW_CLASSES, MANY_ROWS = 8, 1024
+"""Classes in rows that are worth turning, where there are so many rows or more."""
 MANY = 256
 """Pixels from which on two launches more do not count."""
 
@@ -127,7 +127,7 @@ def suits(shape: tuple[int, ...], axis: int, in_order: bool) -> bool:
     pixels = math.prod(shape[axis + 1 :])
     if in_order and axis < len(shape) - 1 and pixels >= MANY:
         return 1 < shape[axis] <= MOST_CLASSES
-    return 1 < shape[axis] <= FEW_CLASSES and math.prod(shape) >= MANY * shape[axis]
+    return 1 < shape[axis] <= FEW_CLASSES and math.prod(shape) >= MANY_ROWS * shape[axis]
 
 
 @lru_cache(1024)

@@ -10,12 +10,12 @@ Source: Blanchard, Higham & Higham, Accurately Computing the Log-Sum-Exp and Sof
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, reduce
 
 import numpy as np
 
-from dyn.kernels.copy import contiguous
+from dyn.kernels.copy import contiguous, place
 from dyn.kernels.runtime.drive import Launch, dense
 from dyn.kernels.runtime.memory import empty, empty_like, maker
 from dyn.kernels.vector.rows import Row, RowKernel
@@ -165,17 +165,37 @@ def _log_softmax_grad_across(s: Strip) -> None:
     s.each(write)
 
 
+def _logsumexp_across(s: Strip) -> None:
+    low = s.row.emit.numbers(-math.inf)
+    tops = s.each(lambda i, v, c: [larger(c[0], s.keep(s.load(0, i, v), i, v))], low)
+    bases = [choose(abs(top[0]) == math.inf, 0, top[0]) for top in tops]
+
+    def add(i, v, c):
+        away = s.kept(i, v) - bases[v]
+        # Only beside an infinite one is anything larger than the base.
+        return [c[0] + choose(away > 0, math.inf, exp_down(away))]
+
+    for v, made in enumerate(s.each(add, s.row.zero())):
+        s.put(bases[v] + log(made[0]), 1, v)
+
+
 _KERNELS = {
     write.__name__: RowKernel(write.__name__, F32, write, arrays)
     for write, arrays in ((_softmax, 2), (_log_softmax, 2), (_softmax_grad, 3),
                           (_log_softmax_grad, 3), (_logsumexp, 2))
 }  # fmt: skip
-_STRIPS = {
+_STRIPS = {"_logsumexp_across": StripKernel("_logsumexp_across", _logsumexp_across, 2, singles=1)}
+_STRIPS |= {
     write.__name__: StripKernel(write.__name__, write, arrays)
     for write, arrays in ((_softmax_across, 2), (_log_softmax_across, 2),
                           (_softmax_grad_across, 3), (_log_softmax_grad_across, 3))
 }  # fmt: skip
 _F32 = np.dtype(np.float32)
+TURNED = {"_softmax": (4, 2048), "_log_softmax": (8, 1024), "_logsumexp": (8, 1024)}
+"""Rows of few numbers leave most lanes of a vector idle: up to so many, in so many rows or more,
+are turned, so that they lie below each other."""
+WHOLE = 1024
+"""Rows that are turned are filled up to a multiple of this, so that threads can share them."""
 
 # ---- in numpy ----------------------------------------------------------------------------------
 
@@ -227,16 +247,36 @@ def _run(name: str, axis: int, x: np.ndarray, *others: np.ndarray) -> np.ndarray
 def _run_dense(name: str, table: tuple[np.ndarray, ...], axis: int) -> None:
     shape = table[0].shape
     if math.prod(shape[axis + 1 :]) == 1:
-        _along(name, shape[: axis + 1])(*table)
+        if _is_turned(name, shape[: axis + 1]):
+            _turned(name + "_across", [x.reshape(-1, shape[axis]) for x in table])
+        else:
+            _along(name, shape[: axis + 1])(*table)
     elif table[0].size:
         _STRIPS[name + "_across"].plan(shape, axis).run(*table)
+
+
+def _is_turned(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether a kernel turns the rows of arrays in C order."""
+    few, many = TURNED.get(name, (0, 0))
+    return 1 < shape[-1] <= few and math.prod(shape[:-1]) >= many
+
+
+def _turned(name: str, table: Sequence[np.ndarray]) -> None:
+    """Run a kernel over arrays of narrow rows, and numbers for each row; the last one is made."""
+    rows, count = table[0].shape
+    filled = -(-rows // WHOLE) * WHOLE
+    *given, made = [empty((*x.shape[1:], filled)) for x in table]
+    for to, x in zip(given, table, strict=False):
+        place(to[:, :rows], x.T)
+    _STRIPS[name].plan((count, filled), 0).run(*given, made)
+    place(table[-1].T, made[..., :rows])
 
 
 def bound(
     name: str, shape: tuple[int, ...], axis: int, otherwise: Callable[..., np.ndarray]
 ) -> Callable[..., np.ndarray] | None:
     """A kernel for float32 of one shape, `otherwise` for what is not dense; None across rows."""
-    if math.prod(shape[axis + 1 :]) != 1:
+    if math.prod(shape[axis + 1 :]) != 1 or _is_turned(f"_{name}", shape[: axis + 1]):
         return None
     return dense(_along(f"_{name}", shape[: axis + 1]), maker(shape, _F32), otherwise)
 
@@ -255,7 +295,10 @@ def logsumexp(x: np.ndarray) -> np.ndarray:
     """log(sum(exp(x))) over the last axis of float32, without overflow."""
     x = contiguous(x)
     made = empty(x.shape[:-1])
-    _sums_along(x.shape)(x, made)
+    if _is_turned("_logsumexp", x.shape):
+        _turned("_logsumexp_across", (x.reshape(-1, x.shape[-1]), made.reshape(-1)))
+    else:
+        _sums_along(x.shape)(x, made)
     return made
 
 

@@ -29,7 +29,7 @@ def reference(logits, label, weight, axis, ignore_index, reduction, smoothing):
 def cases(draw):
     classes = draw(st.sampled_from([2, 3, 8, 9, 21]))
     if draw(st.booleans()):
-        shape, axis = (draw(st.sampled_from([255, 256, 1000, 2051])), classes), 1
+        shape, axis = (draw(st.sampled_from([255, 1024, 1023, 2051])), classes), 1
     else:
         outer = draw(st.sampled_from([(), (1,), (3,), (9,)]))
         inner = draw(st.sampled_from([(16, 16), (7, 61), (300,), (64, 64)]))
@@ -93,6 +93,6 @@ def test_a_label_that_is_no_class_is_named(bad):
 def test_these_shapes_go_by_planes():
     assert cross_entropy_planes.suits((4, 21, 64, 64), 1, True)
     assert cross_entropy_planes.suits((4, 2, 64, 64), 1, False)
-    assert cross_entropy_planes.suits((1000, 2), 1, True)
+    assert cross_entropy_planes.suits((1024, 2), 1, True)
     assert not cross_entropy_planes.suits((64, 1000), 1, True)
     assert not cross_entropy_planes.suits((32, 3), 1, True)
