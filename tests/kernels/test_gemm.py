@@ -171,6 +171,29 @@ def test_nothing_is_written_beyond_the_result():
         assert (guarded[:32] == 7).all() and (guarded[32 + m * n :] == 7).all()
 
 
+@given(
+    st.integers(2, 17),
+    st.integers(2, 60),
+    st.sampled_from([96, 97, 111, 300]),
+    st.sampled_from([(), (3,), (2, 1)]),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([np.float32, np.float64]),
+)
+@settings(max_examples=80, deadline=None)
+def test_few_rows_along_k(few, many, k, batch, swapped, with_bias, dtype):
+    rng = np.random.default_rng(many)
+    m, n = (many, few) if swapped else (few, many)
+    a = guard.guarded(rng.standard_normal((*batch, m, k)).astype(dtype))
+    b = guard.guarded(rng.standard_normal((n, k)).astype(dtype)).T
+    bias = guard.guarded(rng.standard_normal(n).astype(dtype)) if with_bias else None
+    with guard.guarded_results():
+        check(gemm.matmul(a, b, bias=bias), a, b, bias)
+    if batch:
+        columns = rng.standard_normal((*batch, n, k)).astype(dtype).swapaxes(-1, -2)
+        check(gemm.matmul(a, columns), a, columns)
+
+
 @pytest.mark.skipif(not guard.AVAILABLE, reason="needs POSIX memory protection")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", [1, 2, 7, 15, 17, 31, 33, 50])

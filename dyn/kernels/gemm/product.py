@@ -4,7 +4,7 @@ A product is cut along one side (`cut.py`); each chunk walks over blocks of colu
 inside, over row tiles and column panels. What must be packed (`pack.py`) a chunk packs right before
 it reads it, while it is in the cache; panels that several chunks of rows read are packed before, by
 all threads together. Batches are cut over their matrices. Products with one column or one row have
-loops of their own (`thin.py`).
+loops of their own (`thin.py`), and so have those of few rows or columns along k (`dots.py`).
 
 Method: Goto & van de Geijn 2008; blocks follow the cache, sums never follow the threads.
 """
@@ -21,6 +21,7 @@ from dyn.kernels.copy import copied
 from dyn.kernels.gemm import pack as packs
 from dyn.kernels.gemm import tile as tiles
 from dyn.kernels.gemm.cut import COLUMNS, DEPTH, cut_of, packing_of, work_of
+from dyn.kernels.gemm.dots import dots_launch
 from dyn.kernels.gemm.pack import (
     A_ROW,
     A_STEP,
@@ -287,6 +288,9 @@ def ready_matrices(a: Layout, b: Layout, biased: bool, flags: int, dtype: np.dty
     element = dtype.itemsize
     if element not in a_steps or element not in b_steps:
         return Ready(None, 0, NONE)
+    along = None if flags else dots_launch(m, n, k, a_steps, b_steps, biased, dtype)
+    if along is not None:
+        return Ready(along, 0, NONE)
     packing = packing_of(m, n, k, element, a_steps, b_steps)
     cut = cut_of(m, n, k, element, packing)
     stages = [(part, cut.chunks)]
@@ -344,16 +348,19 @@ def ready_batch(a: Layout, b: Layout, c: Layout) -> Ready:
     k, a_steps, b_steps = a[0][-1], a[1][-2:], b[1][-2:]
     if element not in a_steps or element not in b_steps:
         return Ready(None, 0, NONE)
+    count, dtype = math.prod(batch), np.dtype(f"f{element}")
+    offsets = _offsets(tuple(batch), a, b, c)
+    along = dots_launch(m, n, k, a_steps, b_steps, False, dtype, count)
+    if along is not None:
+        return Ready(along, 0, offsets)
     packing = packing_of(m, n, k, element, a_steps, b_steps)
     own = packing.room(packing.panels, element)
-    count = math.prod(batch)
     chunks = max(1, min(count * work_of(m, n, k) // BATCH_GRAIN, count, BATCH_CHUNKS))
     axes = [len(shape) - 2 for shape, _ in (a, b, c)]
     words = (packing.whole, packing.tile, 0, own, 0, 0, 0, count)
-    dtype = np.dtype(f"f{element}")
     codes = codes_of(dtype, has_edge(n, packing.whole, element))
     launch = Launch([(_batch_part, chunks)], ARRAYS, *axes, *words, *codes)
-    return Ready(launch, chunks * own, _offsets(tuple(batch), a, b, c))
+    return Ready(launch, chunks * own, offsets)
 
 
 def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:

@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from dyn.kernels.gemm.cut import cut_of, packing_of
+from dyn.kernels.gemm.dots import dots_launch
 from dyn.kernels.gemm.pack import PANEL_BYTES, pitch
 from dyn.kernels.gemm.product import (
     ARRAYS,
@@ -33,6 +34,8 @@ from dyn.kernels.runtime.drive import Launch, chunks_of
 LEAST, LEAST_TURNED = 1 << 18, 1 << 13
 """Elements of a weight beyond which its panels are kept: of one whose rows lie together, smaller
 ones of which are read in place, and of one that is turned around as it is packed."""
+FEW_ROWS = 8
+"""Rows up to which dot products with the columns of a weight are as fast without panels."""
 MOST_ROWS = 256
 """Rows up to which packing is a share of the product that counts."""
 
@@ -78,6 +81,8 @@ def ready_kept(a: Layout, b: Layout, biased: bool, dtype: np.dtype) -> Ready | N
         return None
     least = LEAST if b_steps[1] == element else LEAST_TURNED
     if not 1 < m <= MOST_ROWS or 1 in (n, k) or n * k <= least:
+        return None
+    if m <= FEW_ROWS and dots_launch(m, n, k, a_steps, b_steps, biased, dtype) is not None:
         return None
     packing = packing_of(m, n, k, element, a_steps, b_steps)._replace(whole=0, panels=0)
     cut = cut_of(m, n, k, element, packing)
