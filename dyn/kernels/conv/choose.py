@@ -177,7 +177,8 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
         return DepthwisePlan(x, target, phases, stride, channels, window, relu=relu)
     if planes.fits(x, phases, stride[1], channels):
         return PlanesPlan(x, target, phases[0], stride[0], channels, relu=relu)
-    if grouped.pays(channels, band_steps(x, phases, channels), x.dtype):
+    taps = w.shape[2] * w.shape[3]
+    if grouped.pays(channels, taps, band_steps(x, phases, channels), x.dtype):
         part, alone = grouped.group_of(x, groups), (*attrs[:3], 1)
         plan = _forward_plan(part, _weights_of_group(w, groups), alone, relu, 0)
         if not isinstance(plan, BandPlan):
@@ -227,7 +228,8 @@ def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
         return ScatterPlan(g, target, window, stride, padding, dilation[0], channels)
     if in_planes:
         return PlanesPlan(g, target, phases[0], 1, channels)
-    if grouped.pays(channels, band_steps(g, phases, channels), g.dtype):
+    taps = w.shape[2] * w.shape[3]
+    if grouped.pays(channels, taps, band_steps(g, phases, channels), g.dtype):
         part, alone = grouped.group_of(g, groups), (*attrs[:3], 1)
         plan = _transposed_plan(part, _weights_of_group(w, groups), size, alone, 0)
         if not isinstance(plan, BandPlan):

@@ -19,8 +19,9 @@ from dyn.kernels.runtime.memory import maker
 
 CALL = 1 << 16
 """Sums of a vector that take as long as a call for one more group."""
-FEW = 5
-"""Groups alone are worth their copies where so many of them would fit into a vector."""
+FEW, LONG = 5, 64
+"""Groups alone are worth their copies where so many of them would fit into a vector, and so many
+numbers are added up for one of the result."""
 
 
 def group_of(view: View, groups: int) -> View:
@@ -29,12 +30,18 @@ def group_of(view: View, groups: int) -> View:
     return View.of((n, c // groups, h, w), view.strides, view.dtype)
 
 
-def pays(channels: Channels, steps: float, dtype: np.dtype) -> bool:
-    """Whether groups are better done one by one than together, in `steps` sums of a vector."""
+def pays(channels: Channels, taps: int, steps: float, dtype: np.dtype) -> bool:
+    """Whether groups are better done one by one than together, in `steps` sums of a vector.
+
+    Args:
+        taps: sizes of the window, multiplied.
+    """
     lanes = kernels_of(dtype).lanes
     if channels.groups == 1 or channels.lanewise or dtype != np.float32:
         return False
-    return channels.outer * FEW <= lanes and steps > CALL * channels.groups
+    if channels.outer * FEW > lanes or taps * channels.inner < LONG:
+        return False
+    return steps > CALL * channels.groups
 
 
 class GroupsPlan:

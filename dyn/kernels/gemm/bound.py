@@ -119,8 +119,8 @@ def bound(
     # One matrix for the whole batch: the rows of all of a are one tall matrix.
     tall = math.prod(b[:-2]) == 1
     case = _Case(transpose_a, transpose_b, shape, tall, dtype, biased)
-    if (a[-2] if transpose_a else a[-1]) == 1 and not biased:
-        return _times_one(case, otherwise) if len(a) == len(b) == 2 else None
+    if (a[-2] if transpose_a else a[-1]) == 1 and not biased and len(a) == len(b) == 2:
+        return _times_one(case, otherwise)
     if tall and transpose_a and math.prod(a[:-2]) > 1:
         return None
     if columns in ((), (1,)):

@@ -81,8 +81,11 @@ def packing_of(m: int, n: int, k: int, element: int, a_steps: Steps, b_steps: St
     panel, tiles = PANEL_BYTES // element, -(-m // HEIGHTS[0])
     small = n * k <= IN_PLACE and (b_steps[0] % VECTOR_BYTES == 0 or tiles < MANY_TILES)
     in_place = b_steps[1] == element and (small or tiles <= 2 or n <= 2 * panel)
-    # Where loads cannot leave out lanes, those of the last panel would reach beyond B.
-    whole = (n if EDGES else n - n % panel) if in_place else 0
+    # A last panel is packed where loads cannot leave out lanes, as they would reach beyond B, and
+    # where it would take two narrow tiles instead of one, again and again.
+    left = n % panel
+    edge = EDGES and (left <= panel // VECTORS or tiles < MANY_TILES)
+    whole = (n if edge else n - left) if in_place else 0
     steps = -(-k // -(-k // DEPTH))
     packs_a = a_steps[1] > NEAR and k > 32 and n > panel
     tile = steps * TILE_ROWS * element if packs_a else 0

@@ -41,7 +41,7 @@ def matmul(
     if dtype != np.float32 and dtype != np.float64:
         return _of_other_dtype(a, b, bias, activation)
     flags = RELU if activation == "relu" else 0
-    if a.ndim > 1 and b.ndim > 1 and a.shape[-1] == 1:
+    if a.ndim == b.ndim == 2 and a.shape[1] == 1:
         outer = elementwise.binary("multiply", a, b)
         return _finished(contiguous(outer), bias, flags)
     if bias is not None and not bias.flags.c_contiguous:
