@@ -89,7 +89,7 @@ def _conv(x, w, b=None, *, stride, padding, dilation, groups, activation=None):
     )
 
 
-_conv.shortcut = lambda x, w, b, **attrs: kernels.bound_conv(len(x.shape), x.dtype, **attrs)
+_conv.shortcut = lambda x, w, b, **attrs: kernels.bound(len(x.shape), x.dtype, **attrs)
 
 
 @_conv.vjp("x", "w", "b", only={"x": "w", "w": "x"})
@@ -185,27 +185,29 @@ def _conv_transpose(x, w, b=None, *, size, stride, padding, dilation, groups):
     )
 
 
-@_conv_transpose.vjp("x")
-def _(g, *, w, stride, padding, dilation, groups):
-    return _conv(g, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+_conv_transpose.shortcut = lambda x, w, b, **attrs: kernels.bound(
+    len(x.shape), x.dtype, transposed=True, **attrs
+)
 
 
-@_conv_transpose.vjp("w")
-def _(g, *, x, w_shape, stride, padding, dilation, groups):
-    return _conv_grad_w(
-        x,
-        g,
-        window=tuple(w_shape[2:]),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
+@_conv_transpose.vjp("x", "w", "b", only={"x": "w", "w": "x"})
+def _(g, *, x, w, w_shape, stride, padding, dilation, groups, wanted):
+    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return (
+        _conv(g, w, **how) if "x" in wanted else None,
+        _conv_grad_w(x, g, window=tuple(w_shape[2:]), **how) if "w" in wanted else None,
+        _sum(g, axes=_channel_axes(g), keepdims=False) if "b" in wanted else None,
     )
 
 
-@_conv_transpose.vjp("b")
-def _(g):
-    return _sum(g, axes=_channel_axes(g), keepdims=False)
+@_conv_transpose.fused_vjp("x", "w", "b")
+def _(g, *, x, w, w_shape, stride, padding, dilation, groups, wanted):
+    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return (
+        kernels.conv(g, w, **how) if "x" in wanted else None,
+        kernels.conv_grad_w(x, g, window=w_shape[2:], **how) if "w" in wanted else None,
+        total(g, (0, *range(2, g.ndim)), keepdims=False) if "b" in wanted else None,
+    )
 
 
 # ---- gradient of the weight --------------------------------------------------------------------

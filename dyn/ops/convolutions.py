@@ -176,16 +176,9 @@ def _conv_transpose_nd(
         raise AttributeValueError("give output_padding or output_size, not both")
     else:
         rest = (0,) * count
-    y = _conv_transpose(
-        x,
-        weight,
-        None if any(rest) else bias,
-        size=per_axis("output_size", output_size, count),
-        stride=steps,
-        padding=pads,
-        dilation=gaps,
-        groups=int(groups),
-    )
+    size = per_axis("output_size", output_size, count)
+    shift = None if any(rest) else bias
+    y = apply(_conv_transpose, (x, weight, shift), (size, steps, pads, gaps, int(groups)))
     if any(rest):
         y = _pad(y, pads=((0, 0), (0, 0), *((0, more) for more in rest)), mode="constant", value=0)
         y = y if bias is None else y + bias.reshape((-1, *([1] * count)))

@@ -67,14 +67,16 @@ def conv(
     return conv2d.conv2d(x, w, bias, owner=w, activation=activation, **attrs)
 
 
-def bound_conv(ndim: int, dtype: np.dtype, **attrs: Any) -> Callable[..., np.ndarray] | None:
-    """What `conv` calls for arrays of a rank and a dtype; None where it changes them first.
+def bound(
+    ndim: int, dtype: np.dtype, *, transposed: bool = False, **attrs: Any
+) -> Callable[..., np.ndarray] | None:
+    """What `conv` or `conv_transpose` calls for arrays of a rank and a dtype, with its attributes.
 
-    Args:
-        attrs: those of `conv`, activation among them.
+    None where they change the arrays first.
     """
-    plain = ndim == 4 and dtype == _compute_dtype(dtype)
-    return partial(conv2d.conv2d, **attrs) if plain else None
+    if ndim != 4 or dtype != _compute_dtype(dtype):
+        return None
+    return partial(conv2d.conv2d_grad_x if transposed else conv2d.conv2d, **attrs)
 
 
 def conv_transpose(
