@@ -92,7 +92,9 @@ def _either(op: Op, ufunc: Run, *types: Type) -> Run | None:
     repeated = _repeated(op, types)
     if repeated is not None:
         return repeated
-    found = _as_ufunc(ufunc, kernels.kernel_size(op.name), *types)
+    alike = all(t == types[0] for t in types)
+    enough = kernels.dense_size(op.name) if alike else kernels.kernel_size(op.name)
+    found = _as_ufunc(ufunc, enough, *types)
     return _plain(op, *types) if found is None and op.name in FORMULAS else found
 
 

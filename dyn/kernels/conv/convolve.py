@@ -74,9 +74,19 @@ def bound(
 
     None where they change the arrays first.
     """
-    if ndim != 4 or dtype != _compute_dtype(dtype):
+    function = conv2d.conv2d_grad_x if transposed else conv2d.conv2d
+    if ndim not in (3, 4) or dtype != _compute_dtype(dtype):
         return None
-    return partial(conv2d.conv2d_grad_x if transposed else conv2d.conv2d, **attrs)
+    if ndim == 4:
+        return partial(function, **attrs)
+    attrs |= _flat(attrs)
+    if transposed:
+        attrs["size"] = (1, *attrs["size"])
+
+    def run(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+        return function(x[:, :, None], w[:, :, None], bias, owner=w, **attrs)[:, :, 0]
+
+    return run
 
 
 def conv_transpose(

@@ -129,23 +129,27 @@ CASTS[np.dtype("f2"), np.dtype("f4")] = formula_kernel("cast_f2_f4", half.from_h
 UFUNC_SIZE = 32768
 """Below this numpy's vectorised ufunc is faster than launching a kernel of our own."""
 
-SUM_SIZE = 4096
-"""The same for sums, differences and products, which numpy does with shorter vectors."""
+DENSE_SUM_SIZE = 4096
+"""The same for sums, differences and products of dense arrays of one shape, of which numpy uses
+shorter vectors."""
 
 _SUMS = frozenset({"add", "multiply", "subtract"})
 _VECTORISED = frozenset({
-    "abs", "divide", "equal", "greater_equal", "greater_than", "less_equal", "less_than", "maximum",
-    "minimum", "neg", "not_equal", "reciprocal", "square",
+    "abs", "add", "divide", "equal", "greater_equal", "greater_than", "less_equal", "less_than",
+    "maximum", "minimum", "multiply", "neg", "not_equal", "reciprocal", "square", "subtract",
 })  # fmt: skip
 
 
 def kernel_size(name: str) -> int:
     """From how many elements on our own kernel of a function is faster than numpy's ufunc."""
-    if name in _SUMS:
-        return SUM_SIZE
     if name in _VECTORISED:
         return UFUNC_SIZE
     return 512 if name in UFUNCS or name == "relu" else 0
+
+
+def dense_size(name: str) -> int:
+    """`kernel_size` for dense arrays of one shape."""
+    return DENSE_SUM_SIZE if name in _SUMS else kernel_size(name)
 
 
 _KERNEL_SIZE = {name: kernel_size(name) for name in GENERAL}
