@@ -105,4 +105,5 @@ def _equal(a: Any, b: Any) -> bool:
         return True
     if type(a) is tuple and type(b) is tuple:
         return len(a) == len(b) and all(map(_equal, a, b))
-    return type(a) in _PLAIN and type(a) is type(b) and a == b
+    # repr tells 0.0 from -0.0, which are equal.
+    return type(a) in _PLAIN and type(a) is type(b) and a == b and (bool(a) or repr(a) == repr(b))
