@@ -68,6 +68,11 @@ class Unchanged:
             return False
         return _same(self._before, now)
 
+    def watches(self, tensor: Tensor) -> bool:
+        """Whether the value of a tensor is among it."""
+        array = _array(tensor)
+        return any(value is array for value in self._before)
+
     def change(self) -> str:
         """What the first thing that is not as it was is called; empty if all is."""
         start = 0
