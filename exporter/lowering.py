@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import onnx
@@ -18,6 +19,7 @@ from dyn.core.errors import DynError
 from dyn.core.expr import Expr
 from dyn.core.op import Type
 from exporter.builder import Builder, Scope, Val, tensor_type
+from exporter.emptiness import unless_empty
 from exporter.errors import UnsupportedOpError
 from exporter.nodes import live, reads, rename
 from exporter.registry import LOWERINGS, NodeView
@@ -180,7 +182,7 @@ class _Lowering:
             where=node.where,
         )
         try:
-            return in_wider_types(LOWERINGS[node.op], b, view)
+            return unless_empty(partial(in_wider_types, LOWERINGS[node.op]), b, view)
         except DynError as error:
             error.op = error.op or node.op
             error.where = node.where or error.where

@@ -41,7 +41,7 @@ def same_call(op_type: str, inputs: Sequence[str], outputs: int, attrs: Mapping[
             value = tuple(value)
         elif not isinstance(value, (int, float, str, bytes)):
             return None
-        frozen.append((name, value))
+        frozen.append((name, repr(value)))  # 0.0 equals -0.0
     return (op_type, tuple(inputs), outputs, tuple(frozen))
 
 

@@ -72,6 +72,49 @@ def test_onnxruntime_computes_what_eager_mode_computes(case: OpCase, tmp_path: P
                 compare(a.numpy(), b, at, values=name not in random)
 
 
+@pytest.mark.parametrize("case", [c for c in CASES if c.names and c.empty], ids=lambda c: c.id)
+def test_onnxruntime_computes_what_has_no_elements(case: OpCase, tmp_path: Path) -> None:
+    arrays = case.arrays(sizes=dict.fromkeys(case.names, 0))
+    tensors = [None if a is None else Tensor(a) for a in arrays]
+    wanted = case.call(*tensors)
+    given = [InputSpec(a.shape, a.dtype, example=a) if a is not None else None for a in arrays]
+    graph, _ = optimize(trace(case.call, *given))
+    predictor = written(lower(graph, 20), tmp_path / "m.onnx")
+    random = random_results(graph)
+    found = predictor.run(*(a for a in arrays if a is not None))
+    for name, a, b in zip(graph.output_names, wanted, found, strict=True):
+        compare(a.numpy(), b, name, values=name not in random)
+
+
+SCATTERED = {
+    "embedding_grad",
+    "gather_grad",
+    "grid_sample_grad_x",
+    "index_add",
+    "max_pool_grad",
+    "multilabel_margin_grad",
+    "pad_grad",
+    "put_along_axis",
+    "put_at",
+    "scatter_extreme",
+    "scatter_nd",
+}
+"""Ops that onnxruntime computes with what it scatters, for which it lacks float16."""
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.op in SCATTERED or c.id == "elu-celu"], ids=lambda c: c.id
+)
+def test_onnxruntime_computes_in_half_precision(case: OpCase, tmp_path: Path) -> None:
+    arrays = case.arrays(dtype="float16")
+    wanted = case.call(*[Tensor(a) for a in arrays])
+    graph, _ = optimize(trace(case.call, *[InputSpec(a.shape, a.dtype, example=a) for a in arrays]))
+    for opset in OPSETS:
+        found = written(lower(graph, opset), tmp_path / f"{opset}.onnx").run(*arrays)
+        for name, a, b in zip(graph.output_names, wanted, found, strict=True):
+            compare(a.numpy(), b, f"{name}, opset {opset}", values=True)
+
+
 def compare(wanted: np.ndarray, given: np.ndarray, at: str, values: bool) -> None:
     assert wanted.dtype == given.dtype and wanted.shape == given.shape, at
     if not values:

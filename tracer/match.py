@@ -31,8 +31,8 @@ def same_node(a: Node, b: Node, outside: Pairing) -> bool:
 
 
 def same_attrs(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Whether attribute values are equal; nan is equal to itself here."""
-    return a == b or repr(a) == repr(b)
+    """Whether attribute values are equal; nan is equal to itself here, and 0.0 not to -0.0."""
+    return repr(a) == repr(b)
 
 
 class _Matcher:

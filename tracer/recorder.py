@@ -48,12 +48,15 @@ class Recorder(Observer, SizeScope):
         session: what all runs share.
         paths: the path that nodes are recorded on; inner ones belong to blocks being recorded.
         states: line at which each piece of state was last written in this run.
+        stale: tensors outside of the model that somebody has written before the trace, and the
+            lines at which they were first read.
     """
 
     def __init__(self, session: Session, path: Path):
         self.session = session
         self.paths = [path]
         self.states: dict[str, SourceLine | None] = {}
+        self.stale: list[tuple[Tensor, SourceLine | None]] = []
         self.layers: list[tuple[str, str]] = []
         self._known: dict[int, tuple[np.ndarray, Value | None, Path | None]] = {}
         self._created: dict[int, Tensor] = {}
@@ -111,16 +114,16 @@ class Recorder(Observer, SizeScope):
                     tensor, where, created=created, in_model=model.closed, untrained=untrained
                 )
             )
-        elif not (created or isinstance(tensor, Buffer)) and self._is_stale(tensor):
-            self.carries_state(tensor, "is read before it is written", where)
+        elif not (created or isinstance(tensor, Buffer) or id(tensor) in self._written):
+            if self.session.writes.find(tensor):
+                self.carries_state(tensor, "is read before it is written", where)
+            elif tensor._assigned:
+                self.stale.append((tensor, where))
         if not created:
             self._read.setdefault(id(tensor), (tensor, where))
+            self.session.reads.add(tensor, where)
         literal = created or not tensor._array.flags.writeable
         return self.session.constant(tensor, where, literal=literal)
-
-    def _is_stale(self, tensor: Tensor) -> bool:
-        """Whether an earlier call may have written the value that a tensor holds."""
-        return tensor._assigned and id(tensor) not in self._written
 
     def read_as_constant(self, tensor: Tensor) -> SourceLine | None:
         """The line at which this run first read an unregistered tensor, if it did."""
@@ -247,11 +250,12 @@ class Recorder(Observer, SizeScope):
             return
         handle = self.session.handles.get(id(target))
         if handle is None:
-            read = self._read.get(id(target))
-            if read is not None:
-                how = f"is written after it was read (at {read[1]})"
+            read = self.session.reads.find(target)
+            if read:
+                how = f"is written after it was read (at {read[0]})"
                 self.carries_state(target, how, user_line())
             self._written[id(target)] = target
+            self.session.writes.add(target, user_line())
             return
         if len(self.paths) > 1:
             raise refusals.state_written_in_block(handle.name)

@@ -7,6 +7,7 @@ run again for its branches; so are sizes, guards and problems. Events are handle
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,24 @@ class Handle:
     value: Value | None
 
 
+class Lines:
+    """The lines at which tensors outside of the model were first met, in whichever run."""
+
+    def __init__(self) -> None:
+        self._lines: dict[int, tuple[weakref.ref[Tensor], SourceLine | None]] = {}
+
+    def add(self, tensor: Tensor, where: SourceLine | None) -> None:
+        """Note a tensor, unless it was met before."""
+        if not self.find(tensor):
+            self._lines[id(tensor)] = weakref.ref(tensor), where
+
+    def find(self, tensor: Tensor) -> tuple[SourceLine | None] | None:
+        """The line of a tensor in a tuple; None if it was not met."""
+        known, where = self._lines.get(id(tensor), (None, None))
+        # Tensors of earlier runs are gone, and others may have their ids.
+        return (where,) if known is not None and known() is tensor else None
+
+
 class Session:
     """The fixed part of one trace.
 
@@ -62,6 +81,8 @@ class Session:
         refused: the first problem that was raised, which the forward may have caught.
         doubted: whether the model is called twice even if nothing tells that it keeps something.
         results: arrays that the first run gave for the samples.
+        reads, writes: tensors outside of the model that were read before they were written, and
+            those that were written.
     """
 
     def __init__(
@@ -79,6 +100,7 @@ class Session:
         self.refused: TraceError | None = None
         self.doubted = False
         self.results: list[np.ndarray] = []
+        self.reads, self.writes = Lines(), Lines()
         self.guards: dict[Any, Guard] = {}
         self.assumptions: list[Assumption] = []
         self.levels: dict[Value, int] = {}

@@ -30,6 +30,7 @@ from tracer.session import Handle, Session
 from tracer.spec import bind
 from tracer.steady import draws, need_steady
 from tracer.text import type_text
+from tracer.unchanged import Unchanged
 
 
 def trace(
@@ -118,6 +119,9 @@ def _trace(session: Session, call: Call, output_names: Sequence[str] | None) -> 
             if session.doubted or drawn or session.snapshot.changed():
                 path.end(end)
                 _call_again(recorder, call, drawn)
+        if recorder.stale:
+            path.end(end)
+            _need_no_later_write(recorder, call)
         order.append(paths)
         return end
 
@@ -152,15 +156,37 @@ def _record(recorder: Recorder, call: Call) -> tuple[End, list[str], list[np.nda
 
 def _call_again(recorder: Recorder, call: Call, drawn: bool) -> None:
     """See to it that the forward is the same twice, after a first run that left something."""
-    session, (path,) = recorder.session, recorder.paths
+    session = recorder.session
     kept = session.model.temporaries()
     suspects = {name: t for name, t in kept.items() if recorder.computed_from_inputs(t)}
 
-    def follow() -> None:
-        again = Path(path.root, tuple(path.taken))
-        again.end(_record(Recorder(session, again), call)[0])
+    need_steady(session, call, suspects, drawn, lambda: _follow(recorder, call))
 
-    need_steady(session, call, suspects, drawn, follow)
+
+def _follow(recorder: Recorder, call: Call) -> None:
+    """Record a run once more, as an earlier call has left what Python keeps."""
+    session, (path,) = recorder.session, recorder.paths
+    session.start_run(attributes=False)
+    again = Path(path.root, tuple(path.taken))
+    again.end(_record(Recorder(session, again), call)[0])
+
+
+def _need_no_later_write(recorder: Recorder, call: Call) -> None:
+    """Refuse to read what was written before the trace if a later call may write it again.
+
+    None does that writes it on no path now and finds everything as this call has found it. What
+    compiled steps could not watch is refused, too.
+    """
+    session = recorder.session
+    function = getattr(session.model.function, "__wrapped__", session.model.function)
+    again = not session.snapshot.changed()
+    if again:
+        around = Unchanged(session.model, (), function, ())
+        _follow(recorder, call)
+        again = around.holds() and all(around.watches(tensor) for tensor, _ in recorder.stale)
+    if not again:
+        for tensor, where in recorder.stale:
+            recorder.carries_state(tensor, "is read before it is written", where)
 
 
 def _end(recorder: Recorder, result: Any) -> tuple[End, list[str], list[np.ndarray]]:

@@ -68,6 +68,11 @@ class Unchanged:
             return False
         return _same(self._before, now)
 
+    def watches(self, tensor: Tensor) -> bool:
+        """Whether the value of a tensor is among it."""
+        array = _array(tensor)
+        return any(value is array for value in self._before)
+
     def change(self) -> str:
         """What the first thing that is not as it was is called; empty if all is."""
         start = 0
@@ -105,4 +110,5 @@ def _equal(a: Any, b: Any) -> bool:
         return True
     if type(a) is tuple and type(b) is tuple:
         return len(a) == len(b) and all(map(_equal, a, b))
-    return type(a) in _PLAIN and type(a) is type(b) and a == b
+    # repr tells 0.0 from -0.0, which are equal.
+    return type(a) in _PLAIN and type(a) is type(b) and a == b and (bool(a) or repr(a) == repr(b))

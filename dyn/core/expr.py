@@ -186,6 +186,8 @@ class Expr:
         text = text[2:] if text.startswith("+ ") else "-" + text[2:]
         return text.replace(" + ", "+").replace(" - ", "-")
 
+    __repr__ = __str__
+
 
 def _order(item: tuple[Monomial, int]) -> tuple[int, str]:
     return (-len(item[0]), "*".join(map(str, item[0])))

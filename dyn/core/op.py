@@ -8,6 +8,7 @@ rules made of ops, one per input; their keyword names say what the tape keeps al
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -172,7 +173,12 @@ class Op:
             for name, value in attrs.items():
                 if value is inspect.Parameter.empty:
                     raise TypeError(f"{self.name}() needs the keyword argument {name!r}")
-        return (*[v if v.__class__ in _PLAIN else freeze(v) for v in attrs.values()],)
+        return (
+            *[
+                v if (c := v.__class__) in _PLAIN or (c is float and v) else freeze(v)
+                for v in attrs.values()
+            ],
+        )
 
     def vjp(
         self,
@@ -250,8 +256,30 @@ class Op:
         return self.inputs[min(position, len(self.inputs) - 1)]
 
 
+class _NegativeZero(float):
+    """-0.0 as a key of its own: 0.0 equals it, but is filed elsewhere."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return _HASH
+
+
+_HASH = hash("-0.0")
+_NEGATIVE_ZERO = _NegativeZero(-0.0)
+
+
 def freeze(value: Any) -> Any:
-    """A hashable twin of an attribute value: lists become tuples, numpy numbers Python's."""
+    """A hashable twin of an attribute value: lists become tuples, numpy numbers Python's.
+
+    Numbers that users give go through here on their way to `apply`: what is remembered of a call by
+    its attributes (plans, bound kernels) must not be that of a zero of the other sign. Only
+    epsilons are spared it, which are added to what is not negative.
+    """
+    if value.__class__ in _PLAIN:
+        return value
+    if value.__class__ is float:
+        return value if value or math.copysign(1.0, value) > 0 else _NEGATIVE_ZERO
     if value.__class__ is tuple:
         for item in value:
             if item.__class__ not in _PLAIN:
@@ -261,11 +289,12 @@ def freeze(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(freeze(item) for item in value)
     if isinstance(value, np.generic):
-        return value.item()
+        return freeze(value.item())
     return value
 
 
-_PLAIN = frozenset({int, str, float, bool, type(None)})
+_PLAIN = frozenset({int, str, bool, type(None)})
+"""Types of which equal values of one type are the same."""
 
 
 def op(

@@ -27,7 +27,7 @@ def _per_axis(value: Any, count: int) -> tuple[int, ...]:
     return (int(value),) * count if not hasattr(value, "__iter__") else tuple(map(int, value))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024, typed=True)
 def _prepared(
     kernel: tuple[int, ...],
     stride: tuple[int, ...],

@@ -28,7 +28,7 @@ def _windows(axes: int, kernel: Any, stride: Any, padding: Any) -> dict[str, Any
     return {"kernel": sizes, "stride": steps, "padding": pads}
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024, typed=True)
 def _of_max(axes: int, kernel: Any, stride: Any, padding: Any, ceil_mode: bool) -> Any:
     """The attributes of the op, worked out once per setting, or None."""
     found = _windows(axes, kernel, stride, padding)
@@ -37,7 +37,7 @@ def _of_max(axes: int, kernel: Any, stride: Any, padding: Any, ceil_mode: bool) 
     return _MAX_POOL.bind({**found, "dilation": (1,) * axes, "ceil_mode": bool(ceil_mode)})
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024, typed=True)
 def _of_avg(
     axes: int, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, exclusive: bool
 ) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dyn.core.dispatch import apply, scalar
 from dyn.core.dtype import is_inexact
 from dyn.core.errors import ShapeError
-from dyn.core.op import OPS, op
+from dyn.core.op import OPS, freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
 from dyn.kernels import gates
@@ -91,7 +91,7 @@ def _(g):
 
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
     """x where x > 0, else negative_slope * x."""
-    return apply(_leaky_relu, (x,), (float(negative_slope),))
+    return apply(_leaky_relu, (x,), (freeze(float(negative_slope)),))
 
 
 def relu6(x: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ def hardtanh(x: Tensor, min: float = -1.0, max: float = 1.0) -> Tensor:
     """x brought into [min, max]; the slope is 0 at both ends."""
     if not is_inexact(x._read().dtype):
         return clip(x, min, max)
-    return apply(OPS["clip"], (x,), (float(min), float(max), True))
+    return apply(OPS["clip"], (x,), (freeze(float(min)), freeze(float(max)), True))
 
 
 def thresholded_relu(x: Tensor, threshold: float = 1.0, value: float = 0.0) -> Tensor:
@@ -221,7 +221,7 @@ def _(g):
 
 def hardsigmoid(x: Tensor, slope: float = 1 / 6, offset: float = 0.5) -> Tensor:
     """slope * x + offset brought into [0, 1]."""
-    return apply(_hardsigmoid, (x,), (float(slope), float(offset)))
+    return apply(_hardsigmoid, (x,), (freeze(float(slope)), freeze(float(offset))))
 
 
 @op(infer=same, promote="float")

@@ -7,7 +7,7 @@ from typing import Any
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import DTypeError, ShapeError
-from dyn.core.op import OPS, op
+from dyn.core.op import OPS, freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import attention as kernels
 from dyn.ops.composite import differentiate_as
@@ -231,7 +231,7 @@ def _attend(
     if scale is None:
         scale = 1.0 / math.sqrt(max(1, int(query.shape[-1])))
     if not dropout_p > 0 and (mask is None or mask.stop_gradient):
-        how = float(scale), bool(is_causal), heads_first
+        how = freeze(float(scale)), bool(is_causal), heads_first
         return apply(_attention, (query, key, value, mask), how)
     if not heads_first:
         q, k, v = (_transpose(x, perm=_HEADS_FIRST) for x in (query, key, value))

@@ -91,7 +91,6 @@ def _ones_like(x):
     return filled(x.shape, 1, x.dtype)
 
 
-_NUMBERS = frozenset((builtins.bool, int, float))
 _KINDS = {builtins.bool: "bool", complex: "complex128"}
 
 
@@ -114,9 +113,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
         return full(shape, fill_value.scope.lift(fill_value), dtype or default_float())
     if dtype is None:
         dtype = _KINDS.get(type(fill_value), default_float())
-    if fill_value.__class__ in _NUMBERS:
-        return apply(_full, (), (sizes_of(shape), fill_value, dtype_attr(dtype)))
-    return _full(shape=sizes_of(shape), value=fill_value, dtype=dtype_attr(dtype))
+    return apply(_full, (), (sizes_of(shape), freeze(fill_value), dtype_attr(dtype)))
 
 
 def zeros(shape: Any, dtype: Any = None) -> Tensor:
@@ -242,7 +239,8 @@ def linspace(start: Any, stop: Any, num: Any, dtype: Any = None) -> Tensor:
     (num,) = sizes_of(num)
     wanted = as_numpy(default_float() if dtype is None else dtype)
     if not isinstance(start, (Tensor, Dim)) and not isinstance(stop, (Tensor, Dim)):
-        return apply(_linspace, (), (float(start), float(stop), num, dtype_attr(wanted)))
+        ends = freeze(float(start)), freeze(float(stop))
+        return apply(_linspace, (), (*ends, num, dtype_attr(wanted)))
     if isinstance(num, int) and num < 1:
         raise AttributeValueError(f"num must be at least 1, got {num}")
     work = wanted if is_float(wanted) else np.dtype(np.float64)

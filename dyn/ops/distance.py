@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dyn.core.dispatch import apply, scalar
+from dyn.core.dispatch import apply, cast_to, scalar
+from dyn.core.dtype import F32
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -114,8 +115,13 @@ def _pairwise_distance(x, y, *, epsilon):
 
 @_pairwise_distance.vjp("x", "y")
 def _(g, *, x, y, out, epsilon, wanted):
+    dtype = out._array.dtype
+    if dtype.itemsize == 2:
+        # The distance of near points has an inverse that half precision does not hold.
+        g, x, y = (cast_to(v, F32) for v in (g, x, y))
+        out = apply(_pairwise_distance, (x, y), (epsilon,))
     safe = OPS["where"](out == 0, scalar(1, out._array.dtype), out)
-    gx = (x - y + epsilon) * _unsqueeze(g / safe, axes=(out.ndim,))
+    gx = cast_to((x - y + epsilon) * _unsqueeze(g / safe, axes=(out.ndim,)), dtype)
     return gx, -gx if "y" in wanted else None
 
 

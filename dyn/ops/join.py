@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Dim
+from dyn.core.dim import Dim, maximum
 from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.op import OPS, op
@@ -363,7 +363,7 @@ def roll(x: Tensor, shifts: Any, axis: Any = None) -> Tensor:
         size = x.shape[a]
         if isinstance(size, int) and size == 0:
             continue
-        cut = (size - shift) % size
+        cut = (size - shift) % maximum(1, size)
         if isinstance(cut, int) and cut == 0:
             continue
         moved = _roll(moved, cut=cut, axis=a)

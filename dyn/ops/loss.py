@@ -9,7 +9,7 @@ from typing import Any
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import ShapeError
-from dyn.core.op import OPS, op
+from dyn.core.op import OPS, freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise
 from dyn.kernels import loss as kernels
@@ -209,7 +209,7 @@ def cross_entropy(
     given = axis, int(ignore_index), reduction
     if use_softmax:
         inputs = input, label, weight
-        loss = apply(softmax_cross_entropy, inputs, (*given, float(label_smoothing), False))
+        loss = apply(softmax_cross_entropy, inputs, (*given, freeze(float(label_smoothing)), False))
     else:
         loss = apply(negative_log_likelihood, (OPS["log"](input), label, weight), (*given, False))
     if reduction == "none" and kept_axis:
@@ -355,7 +355,7 @@ def huber_loss(input: Tensor, label: Tensor, reduction: str = "mean", delta: flo
     if tuple(input.shape) != tuple(label.shape):
         difference = input - label
         input, label = difference, OPS["zeros_like"](difference)
-    return apply(_huber, (input, label), (float(delta), reduction))
+    return apply(_huber, (input, label), (freeze(float(delta)), reduction))
 
 
 def smooth_l1_loss(

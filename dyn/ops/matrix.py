@@ -12,7 +12,7 @@ from dyn.core.dim import Dim, maximum, minimum
 from dyn.core.dispatch import apply, dtype_attr
 from dyn.core.dtype import I64, default_float, rank
 from dyn.core.errors import ShapeError
-from dyn.core.op import OPS, op
+from dyn.core.op import OPS, freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels.reduce import gradients
 from dyn.kernels.triangle import on_diagonal, on_diagonal_of, trace_of, triangle, unit_of
@@ -252,9 +252,7 @@ def diag(x: Tensor, offset: int = 0, padding_value: float = 0) -> Tensor:
         return OPS["clone"](diagonal(x, offset))
     if x.ndim != 1:
         raise ShapeError(f"diag() takes one or two axes, got shape {show(x.shape)}")
-    if padding_value.__class__ is int or padding_value.__class__ is float:
-        return apply(_diag_embed, (x,), (int(offset), padding_value))
-    return _diag_embed(x, offset=int(offset), beside=padding_value)
+    return apply(_diag_embed, (x,), (int(offset), freeze(padding_value)))
 
 
 __all__ = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, ShapeError
-from dyn.core.op import OPS, op
+from dyn.core.op import OPS, freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import multi_margin as kernels
 from dyn.ops.composite import differentiate_as
@@ -114,7 +114,9 @@ def multi_margin_loss(
     """
     if p not in (1, 2):
         raise AttributeValueError(f"p must be 1 or 2, got {p}", op="multi_margin_loss")
-    return reduce_loss(apply(_multi_margin, (input, label, weight), (p, float(margin))), reduction)
+    return reduce_loss(
+        apply(_multi_margin, (input, label, weight), (p, freeze(float(margin)))), reduction
+    )
 
 
 # ---- several right classes ---------------------------------------------------------------------

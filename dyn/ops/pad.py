@@ -12,7 +12,7 @@ from typing import Any
 from dyn.core.dim import Dim
 from dyn.core.dispatch import apply, cast_to
 from dyn.core.errors import AttributeValueError, ShapeError
-from dyn.core.op import OPS, op
+from dyn.core.op import OPS, freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
 from dyn.kernels.pads import pad_grad
@@ -103,7 +103,7 @@ def pad(
         beside = cast_to(value.scope.lift(value), x._read().dtype)
         kept = apply(_pad, (x,), (pairs, mode, 0.0))
         return OPS["where"](OPS["not_equal"](inside, 0), kept, beside)
-    return apply(_pad, (x,), (pairs, mode, float(value)))
+    return apply(_pad, (x,), (pairs, mode, freeze(float(value))))
 
 
 def _pairs(ndim: int, pad: Any, mode: str, data_format: str) -> tuple[tuple[Any, Any], ...]:

@@ -13,7 +13,7 @@ from dyn.core import rng
 from dyn.core.dispatch import apply, dtype_attr
 from dyn.core.dtype import I64, default_float, is_float, name_of
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
-from dyn.core.op import OPS, op
+from dyn.core.op import OPS, freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import random as kernels
 from dyn.ops.creation import need_sizes
@@ -136,7 +136,8 @@ def rand(shape: Any, dtype: Any = None) -> Tensor:
 
 def uniform(shape: Any, dtype: Any = None, min: float = -1.0, max: float = 1.0) -> Tensor:
     """Numbers drawn evenly from [min, max)."""
-    return apply(_uniform, (), (sizes_of(shape), float(min), float(max), _float_attr(dtype)))
+    ends = freeze(float(min)), freeze(float(max))
+    return apply(_uniform, (), (sizes_of(shape), *ends, _float_attr(dtype)))
 
 
 def randn(shape: Any, dtype: Any = None) -> Tensor:
@@ -149,7 +150,8 @@ standard_normal = randn
 
 def gaussian(shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = None) -> Tensor:
     """Numbers drawn from the normal distribution with the given mean and standard deviation."""
-    return apply(_normal, (), (sizes_of(shape), float(mean), float(std), _float_attr(dtype)))
+    numbers = freeze(float(mean)), freeze(float(std))
+    return apply(_normal, (), (sizes_of(shape), *numbers, _float_attr(dtype)))
 
 
 def normal(mean: Any = 0.0, std: Any = 1.0, shape: Any = None) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import ShapeError
-from dyn.core.op import OPS, op
+from dyn.core.op import OPS, freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise
 from dyn.kernels import loss as kernels
@@ -93,7 +93,7 @@ def margin_ranking_loss(
     Returns:
         (...) without a reduction, else 0-d; so do the other losses here that name no shape.
     """
-    return apply(_margin_ranking, (input, other, label), (float(margin), reduction))
+    return apply(_margin_ranking, (input, other, label), (freeze(float(margin)), reduction))
 
 
 def hinge_embedding_loss(
@@ -163,7 +163,7 @@ def triplet_margin_with_distance_loss(
     near, far = distance(input, positive), distance(input, negative)
     if swap:
         far = OPS["minimum"](far, distance(positive, negative))
-    return apply(_margin_excess, (near, far), (float(margin), reduction))
+    return apply(_margin_excess, (near, far), (freeze(float(margin)), reduction))
 
 
 def triplet_margin_loss(

@@ -10,7 +10,7 @@ import math
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError
-from dyn.core.op import OPS, op
+from dyn.core.op import OPS, freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
 from dyn.ops.angles import tanh
@@ -59,7 +59,7 @@ def _(gx, *, g, x, alpha, scale, rate):
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x where x > 0, else alpha * (e^x - 1). Source: Clevert et al., arXiv 1511.07289."""
-    return apply(_elu, (x,), (float(alpha), 1.0, 1.0))
+    return apply(_elu, (x,), (freeze(float(alpha)), 1.0, 1.0))
 
 
 def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
@@ -75,7 +75,7 @@ SELU_ALPHA = 1.6732632423543772
 
 def selu(x: Tensor, scale: float = SELU_SCALE, alpha: float = SELU_ALPHA) -> Tensor:
     """scale * elu(x, alpha). Source: Klambauer et al., arXiv 1706.02515."""
-    return apply(_elu, (x,), (float(alpha), float(scale), 1.0))
+    return apply(_elu, (x,), (freeze(float(alpha)), freeze(float(scale)), 1.0))
 
 
 # ---- sigmoid and its kin ----------------------------------------------------------------------
@@ -267,7 +267,7 @@ def _(gx, *, g, x, beta, threshold):
 
 def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e^(beta * x)) / beta; x itself where beta * x > threshold."""
-    return apply(_softplus, (x,), (float(beta), float(threshold)))
+    return apply(_softplus, (x,), (freeze(float(beta)), freeze(float(threshold))))
 
 
 @op(infer=same, promote="float")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dyn.core.dispatch import apply
+from dyn.core.dispatch import apply, cast_to
+from dyn.core.dtype import F32
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import reduce as kernels
@@ -30,8 +31,13 @@ def _norm(x, *, axes, keepdims):
 
 @_norm.vjp("x")
 def _(g, *, x, out, x_shape, axes, keepdims):
+    dtype = out._array.dtype
+    if dtype.itemsize == 2:
+        # The length of a short vector has an inverse that half precision does not hold.
+        g, x = cast_to(g, F32), cast_to(x, F32)
+        out = apply(_norm, (x,), (axes, keepdims))
     safe = where(OPS["equal"](out, 0), 1, out)
-    return multiply(x, spread(divide(g, safe), x_shape, axes, keepdims))
+    return cast_to(multiply(x, spread(divide(g, safe), x_shape, axes, keepdims)), dtype)
 
 
 _norm.fused_vjp("x")(gradients.norm_grad)

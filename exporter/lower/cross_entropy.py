@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from exporter.emptiness import is_filled
 from exporter.lower.loss import reduced
 from exporter.registry import NodeView, lowers
 
@@ -19,7 +20,8 @@ def _(b: Any, node: NodeView) -> Any:
     attrs = node.attrs
     rows = _Rows(b, node)
     plain = attrs["axis"] == 1 and not attrs["label_smoothing"] and node.dtype == np.float32
-    if plain and not any(node.used[1:]):
+    # onnxruntime's operator reshapes the logits, which fails for those of no rows.
+    if plain and not any(node.used[1:]) and is_filled(node.shape):
         return rows.fused("SoftmaxCrossEntropyLoss"), None, None
     log_probs = b.op("LogSoftmax", node.x, axis=attrs["axis"])
     s = attrs["label_smoothing"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from exporter.lower.gather import scattered
 from exporter.registry import NodeView, lowers
 from exporter.windows import filled
 
@@ -24,4 +25,4 @@ def _(b: Any, node: NodeView) -> Any:
         padding = b.const(node.attrs["padding_idx"], index.dtype)
         g = b.op("Where", b.op("Equal", rows, padding), b.const(0, node.dtype), g)
     zeros = filled(b, node.attrs["shape"], 0, node.dtype)
-    return b.op("ScatterND", zeros, b.index(rows, index.dtype), g, reduction="add")
+    return scattered(b, "ScatterND", zeros, b.index(rows, index.dtype), g, node.dtype, "add")

@@ -19,6 +19,16 @@ def _(b, node):
     return b.op("Gather", x, index, axis=node.attrs["axis"])
 
 
+def scattered(b, target, x, index, value, dtype, reduction, axis=None):
+    """x with values at an index: written, or combined with what is there."""
+    if reduction is None or dtype != np.float16:
+        return b.op(target, x, index, value, axis=axis, reduction=reduction)
+    # onnxruntime writes float16 and does not compute with it there; sums are rounded once, too.
+    x, value = (b.cast(v, np.float32) for v in (x, value))
+    out = b.op(target, x, index, value, axis=axis, reduction=reduction)
+    return b.cast(out, dtype)
+
+
 def added(b, g, index, axis, shape, rank, dtype):
     """Zeros of `shape` with g added at an int64 index of `rank` axes, which are `axis` in g."""
     total = len(shape) + rank - 1
@@ -27,7 +37,7 @@ def added(b, g, index, axis, shape, rank, dtype):
     rows = g if axis == 0 else b.transpose(g, perm)
     front = [shape[axis], *shape[:axis], *shape[axis + 1 :]]
     zeros = b.op("Expand", b.const(0, dtype), b.shape_vector(front))
-    out = b.op("ScatterND", zeros, b.unsqueeze(index, rank), rows, reduction="add")
+    out = scattered(b, "ScatterND", zeros, b.unsqueeze(index, rank), rows, dtype, "add")
     if axis == 0:
         return out
     return b.transpose(out, [*range(1, axis + 1), 0, *range(axis + 1, len(shape))])
@@ -51,7 +61,7 @@ def _(b, node):
 def _(b, node):
     x, index, value = node.inputs
     index = b.index(index, node.input_types[1].dtype)
-    return b.op("ScatterND", x, index, value, reduction=_reduction(node))
+    return scattered(b, "ScatterND", x, index, value, node.dtype, _reduction(node))
 
 
 @lowers("take_along_axis")
@@ -66,7 +76,7 @@ def _(b, node):
     x, index, value = node.inputs
     index = b.index(index, node.input_types[1].dtype, narrow=True)
     axis = node.attrs["axis"]
-    return b.op("ScatterElements", x, index, value, axis=axis, reduction=_reduction(node))
+    return scattered(b, "ScatterElements", x, index, value, node.dtype, _reduction(node), axis)
 
 
 @lowers("where")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from exporter.lower.gather import scattered
 from exporter.registry import NodeView, lowers
 from exporter.windows import filled, volume
 
@@ -167,7 +168,7 @@ def _(b: Any, node: NodeView) -> Any:
     for (i, wi, _), (j, wj, _) in pixels.pairs():
         inside, index = pixels.locate(i, j)
         share = pixels.select(inside, pixels.weigh(g, wi, wj))
-        total = b.op("ScatterElements", total, index, share, axis=2, reduction="add")
+        total = scattered(b, "ScatterElements", total, index, share, node.dtype, "add", 2)
     return b.reshape(total, shape)
 
 

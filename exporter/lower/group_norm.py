@@ -21,6 +21,8 @@ def _to_rows(b: Any, x: Any, node: NodeView) -> Any:
     """[N, C, ...] as [N, groups, everything of a group]."""
     groups = node.attrs["groups"]
     if isinstance(groups, int):
+        if not is_symbolic(node.shape):
+            return b.reshape(x, (node.shape[0], groups, volume(node.shape[1:]) // groups))
         return b.op("Reshape", x, b.ints(0, groups, -1))
     return b.op("Reshape", x, b.shape_vector([0, groups, -1]))
 
@@ -47,7 +49,8 @@ def _(b: Any, node: NodeView) -> Any:
     epsilon, channels, groups = node.attrs["epsilon"], node.shape[1], node.attrs["groups"]
     if node.dtype == np.float32 and not any(node.used[1:]):
         ones, zeros = (vector(b, v, [channels], n, node.dtype) for v, n in ((scale, 1), (bias, 0)))
-        if Expr.of(groups) == Expr.of(channels):
+        # InstanceNormalization wants an axis behind the channels.
+        if Expr.of(groups) == Expr.of(channels) and node.rank > 2:
             return b.op("InstanceNormalization", x, ones, zeros, epsilon=epsilon), None, None
         if b.has("GroupNormalization", since=21):
             out = b.op("GroupNormalization", x, ones, zeros, num_groups=groups, epsilon=epsilon)

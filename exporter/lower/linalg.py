@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from exporter.emptiness import if_filled, is_filled
 from exporter.registry import lowers
 
 
@@ -21,7 +22,12 @@ def _(b, node):
         return b.op("Gemm", x, y, transA=int(tx) or None, transB=int(ty) or None)
     x = _swap(b, x, ranks[0]) if tx else x
     y = _swap(b, y, ranks[1]) if ty else y
-    return b.op("MatMul", x, y)
+    batches = [t.shape[:-2] for t in node.input_types]
+    plain = min(ranks) > 1 and (ranks[1] == 2 or batches[0] == batches[1])
+    if plain or is_filled(node.out.shape):
+        return b.op("MatMul", x, y)
+    # onnxruntime multiplies no matrices by what is repeated for them.
+    return if_filled(b, [node.out], lambda b: [b.op("MatMul", x, y)])[0]
 
 
 @lowers("outer")

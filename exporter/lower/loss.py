@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from exporter.emptiness import nan_of_none
 from exporter.registry import NodeView, lowers
 from exporter.windows import volume
-
-REDUCTIONS = {"mean": "ReduceMean", "sum": "ReduceSum"}
 
 
 def reduced(b: Any, node: NodeView, losses: Any) -> Any:
     """The losses of all elements as the node's attribute says: as they are, summed or averaged."""
-    reduction = REDUCTIONS.get(node.attrs["reduction"])
-    return b.op(reduction, losses, keepdims=0) if reduction else losses
+    reduction = node.attrs["reduction"]
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return b.op("ReduceSum", losses, keepdims=0)
+    sizes = [n for type_ in node.input_types if type_ for n in type_.shape]
+    return nan_of_none(b, b.op("ReduceMean", losses, keepdims=0), sizes, node.dtype)
 
 
 @lowers("mse_loss")

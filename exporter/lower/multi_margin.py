@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from exporter.lower.gather import scattered
 from exporter.registry import NodeView, lowers
 
 
@@ -84,6 +85,6 @@ def _(b: Any, node: NodeView) -> Any:
     slopes = b.cast(b.op("And", pairs, b.op("Greater", over, b.const(0, dtype))), dtype)
     less = b.op("Neg", b.axes("ReduceSum", slopes, (2,), keepdims=False))
     made = b.axes("ReduceSum", slopes, (1,), keepdims=False)
-    made = b.op("ScatterElements", made, label, less, axis=1, reduction="add")
+    made = scattered(b, "ScatterElements", made, label, less, dtype, "add", 1)
     factor = b.op("Div", node.x, b.cast(classes, dtype))
     return b.op("Mul", made, b.unsqueeze(factor, 1))

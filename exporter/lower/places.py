@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.lower.gather import added
+from exporter.lower.gather import added, scattered
 from exporter.registry import lowers
 
 
@@ -25,7 +25,7 @@ def _(b, node):
     x, value, *indices = node.inputs
     reduction = "add" if node.attrs["reduction"] == "add" else None
     at = _coordinates(b, indices, node.input_types[2:])
-    return b.op("ScatterND", x, at, value, reduction=reduction)
+    return scattered(b, "ScatterND", x, at, value, node.dtype, reduction)
 
 
 @lowers("index_add")
@@ -35,7 +35,7 @@ def _(b, node):
     index, rank = b.index(index, kind.dtype), len(kind.shape)
     if axis:
         return b.op("Add", x, added(b, value, index, axis, whole.shape, rank, node.dtype))
-    return b.op("ScatterND", x, b.unsqueeze(index, rank), value, reduction="add")
+    return scattered(b, "ScatterND", x, b.unsqueeze(index, rank), value, node.dtype, "add")
 
 
 @lowers("take")

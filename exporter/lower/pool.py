@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core.expr import Expr
+from exporter.lower.gather import scattered
 from exporter.registry import NodeView, lowers
 from exporter.windows import filled, is_symbolic, onnx_pads, pad, volume
 
@@ -77,7 +78,7 @@ def _(b: Any, node: NodeView) -> Any:
     rows = b.reshape(g, [*planes, windows])
     where = b.cast(b.reshape(index, [*planes, windows]), np.int64)
     zeros = filled(b, [*planes, plane], 0, node.dtype)
-    out = b.op("ScatterElements", zeros, where, rows, axis=2, reduction="add")
+    out = scattered(b, "ScatterElements", zeros, where, rows, node.dtype, "add", 2)
     return b.reshape(out, shape)
 
 

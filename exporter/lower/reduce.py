@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from dyn.ops.infer import product
+from exporter.emptiness import nan_of_none
 from exporter.registry import lowers
+
+
+def _mean(b, node, x):
+    found = _reduce(b, node, "ReduceMean", x)
+    return nan_of_none(b, found, [node.shape[a] for a in node.attrs["axes"]], node.dtype)
 
 
 def _reduce(b, node, target, x=None):
@@ -44,7 +50,7 @@ def _(b, node):
 
 @lowers("mean")
 def _(b, node):
-    return _reduce(b, node, "ReduceMean")
+    return _mean(b, node, node.x)
 
 
 @lowers("max")
@@ -107,7 +113,7 @@ def _variance(b, node, x, dtype):
     away = b.op("Sub", x, b.axes("ReduceMean", x, axes))
     square = b.op("Mul", away, away)
     if correction == 0:
-        return _reduce(b, node, "ReduceMean", square)
+        return _mean(b, node, square)
     count = product([node.shape[a] for a in axes])
     total = _reduce(b, node, "ReduceSum", square)
     if isinstance(count, int):

@@ -34,7 +34,7 @@ def _(b, node):
         if scale == 1:
             return b.op("Elu", node.x, alpha=alpha)
         return b.op("Selu", node.x, alpha=alpha, gamma=scale)
-    if scale == 1 and alpha * rate == 1:
+    if scale == 1 and alpha * rate == 1 and node.dtype == np.float32:
         return b.op("Celu", node.x, alpha=alpha)
     zero = b.const(0, node.dtype)
     bent = b.op("Exp", _times(b, node, b.op("Min", node.x, zero), rate))

@@ -51,6 +51,7 @@ def test_equal_nodes_are_one_except_random_ones() -> None:
     assert b.op("Add", x, y) != b.op("Add", y, x)
     assert b.op("Softmax", x, axis=1) != b.op("Softmax", x, axis=0)
     assert b.op("Split", x, outputs=2, axis=0) == b.op("Split", x, outputs=2, axis=0)
+    assert b.op("LeakyRelu", x, alpha=0.0) != b.op("LeakyRelu", x, alpha=-0.0)
     assert b.op("RandomNormal", shape=[2]) != b.op("RandomNormal", shape=[2])
     assert b.child().op("Add", x, y) == b.op("Add", x, y)
     inner = b.child().op("Mul", x, y)

@@ -155,6 +155,30 @@ def test_deviation_of_large_half_precision() -> None:
     np.testing.assert_allclose(dyn.std(x).numpy(), 458.2, 1e-3)
 
 
+@pytest.mark.parametrize("by_norm", [False, True])
+@pytest.mark.parametrize("away", [0.0, 1e-3, 0.5])
+def test_slopes_of_short_distances_in_half_precision(away: float, by_norm: bool) -> None:
+    x = np.array([[0.5, 0.25]], np.float16)
+    y = x - np.array([[away, 0]], np.float16)
+    a = dyn.to_tensor(x, stop_gradient=False)
+    difference = a - dyn.to_tensor(y)
+    if by_norm:
+        near = float(np.float16(1e-5))
+        far = x.astype(np.float64) - y + near
+        found = dyn.linalg.norm(difference + near, 2, -1)
+    else:
+        far = x.astype(np.float64) - y + 1e-6
+        found = F.pairwise_distance(a, dyn.to_tensor(y))
+    # The slope is a direction, that of the slope what is square to it by the length.
+    length = np.linalg.norm(far)
+    weights = np.array([0.01, -0.02])
+    (slope,) = dyn.grad([found], [a], create_graph=True)
+    np.testing.assert_allclose(slope.numpy(), far / length, 2e-3, 1e-6)
+    (bend,) = dyn.grad([slope], [a], [dyn.to_tensor(weights[None].astype(np.float16))])
+    wanted = (weights - far * (far @ weights)[:, None] / length**2) / length
+    np.testing.assert_allclose(bend.numpy(), wanted, 5e-3, 1e-5)
+
+
 @BOTH_RULES
 @pytest.mark.parametrize("scale", [1e30, 1e18, 1.0])
 def test_cosines_of_long_vectors(scale: float, create_graph: bool) -> None:

@@ -371,7 +371,7 @@ def test_arguments_of_compile_training():
 
 
 def test_tensors_of_functions_may_be_state():
-    """One that was written is refused where it hangs on nothing, and may be named."""
+    """One that is written between steps is watched, and may be state under a name of its own."""
     net, weight = nn.Linear(4, 1), dyn.ones([1])
 
     def weighted(x):
@@ -382,14 +382,16 @@ def test_tensors_of_functions_may_be_state():
 
     opt, x = optimizer.SGD(0.0, net.parameters()), dyn.ones([2, 4])
     weight[0] = 2.0
-    with pytest.raises(TraceError, match=r"state=\{'name': tensor\}"):
-        compile_training(loss, optimizer=opt)(x)
     with pytest.raises(TraceError, match=r"two tensors of .* are called 'weight'"):
         compile_training(loss, optimizer=opt, state={"weight": weight})(x)
-    step = compile_training(loss, optimizer=opt, state={"factor": weight})
-    for i in range(3):
-        np.testing.assert_allclose(step(x).numpy(), loss(x).numpy(), rtol=1e-6)
-        weight[0] = 3.0 + i
+    for state, changes in ((None, 2), ({"factor": weight}, 0)):
+        step = compile_training(loss, optimizer=opt, state=state)
+        for i in range(3):
+            np.testing.assert_allclose(step(x).numpy(), loss(x).numpy(), rtol=1e-6)
+            if i < 2:
+                weight[0] = 3.0 + i
+        (record,) = step._records.values()
+        assert record.program is not None and record.changes == changes
 
 
 def test_what_holds_itself():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import dyn
+import exporter
 from dyn import nn
 from tracer import InputSpec, Interpreter, TraceError, optimize, trace, validate
 
@@ -222,7 +224,7 @@ def test_a_temporary_that_an_earlier_call_has_written() -> None:
     model(dyn.ones([3]))
     trace(model, S([3]))
     model.read = True
-    with pytest.raises(TraceError, match=r"self\.last is read before it is written") as caught:
+    with pytest.raises(TraceError, match=r"self\.last is written after it was read") as caught:
         trace(model, S([3]))
     assert "self.register_buffer('last', ...)" in str(caught.value)
 
@@ -272,3 +274,75 @@ def test_states_may_be_named_for_a_function() -> None:
 
     graph = trace(step, S([2]), state={"sgd.momentum": momentum})
     assert [s.name for s in graph.states] == ["sgd.momentum"]
+
+
+def _written(start: float = 1.0) -> Any:
+    made = dyn.full([3], start)
+    made[0] = 5.0
+    return made
+
+
+def test_a_tensor_that_was_written_outside_and_is_only_read(tmp_path: Path) -> None:
+    class Model(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = _written()
+
+        def forward(self, x: Any) -> Any:
+            return x * self.table + around if x.sum() > 0 else x - self.table
+
+    around, model = _written(2.0), Model()
+    exporter.export(model, tmp_path / "m.onnx", [S(["n", 3], example=np.ones((2, 3), "f4"))])
+    predictor = exporter.Predictor(tmp_path / "m.onnx")
+    for x in (np.ones((2, 3), np.float32), -np.ones((1, 3), np.float32)):
+        np.testing.assert_array_equal(predictor.run(x)[0], model(dyn.to_tensor(x)).numpy())
+
+
+CALLS = {"count": 0}
+
+
+def test_what_a_later_call_may_write_again_is_refused() -> None:
+    table = _written()
+
+    def counted(x: Any) -> Any:
+        CALLS["count"] += 1
+        if CALLS["count"] % 100 == 0:
+            dyn.assign(x * 1, table)
+        return x * table
+
+    class Counting(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.count = 0
+
+        def forward(self, x: Any) -> Any:
+            self.count += 1
+            if self.count % 100 == 0:
+                dyn.assign(x * 1, table)
+            return x * table
+
+    for model in (counted, Counting()):
+        with pytest.raises(TraceError, match=r"of shape \[3\] is read before it is written"):
+            trace(model, S([3]))
+
+
+def test_what_was_written_and_cannot_be_watched_is_refused() -> None:
+    tables = {str(i): _written() for i in range(300)}
+
+    with pytest.raises(TraceError, match=r"of shape \[3\] is read before it is written"):
+        trace(lambda x: x * tables["7"], S([3]))
+
+
+@pytest.mark.parametrize("positive", [True, False])
+@pytest.mark.parametrize("written", [True, False])
+def test_one_side_reads_what_the_other_writes(written: bool, positive: bool) -> None:
+    table = _written() if written else dyn.ones([3])
+
+    def model(x: Any) -> Any:
+        if (x.sum() > 0) == positive:
+            return x * table
+        dyn.assign(x * 1, table)
+        return x
+
+    with pytest.raises(TraceError, match=r"is read before|is written after"):
+        trace(model, S([3], example=np.ones(3, "f4")))

@@ -13,6 +13,7 @@ from dyn.core import observe
 from dyn.core.dispatch import apply
 from dyn.core.errors import user_level
 from dyn.core.modes import no_grad
+from dyn.core.op import freeze
 from dyn.nn import functional as F
 from dyn.ops.bounds import clip
 from dyn.ops.creation import numel
@@ -89,7 +90,7 @@ def cross_entropy(
             label_smoothing=label_smoothing,
         )
         return reduce_loss(squeeze(rows, axis), reduction)
-    given = axis, int(ignore_index), reduction, float(label_smoothing), True
+    given = axis, int(ignore_index), reduction, freeze(float(label_smoothing)), True
     return apply(softmax_cross_entropy, (input, target, weight), given)
 
 
