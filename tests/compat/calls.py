@@ -261,6 +261,30 @@ TRANSFORMERS: dict[str, Any] = {
         lambda nn: nn.TransformerEncoderLayer(6, 2, **_SIZES),
         lambda net, t: net(t["src"][0], t["later"]),
     ),
+    "attention_learned_position": (
+        lambda nn: nn.MultiheadAttention(6, 2, add_bias_kv=True, batch_first=True),
+        lambda net, t: net(t["tgt"], t["src"], t["src"], key_padding_mask=t["fpad"]),
+    ),
+    "attention_zero_position": (
+        lambda nn: nn.MultiheadAttention(6, 3, add_zero_attn=True, batch_first=True),
+        lambda net, t: net(t["src"], t["tgt"], t["tgt"], need_weights=False),
+    ),
+    "attention_both_positions": (
+        lambda nn: nn.MultiheadAttention(
+            6, 2, add_bias_kv=True, add_zero_attn=True, kdim=6, vdim=3, batch_first=True
+        ),
+        lambda net, t: net(
+            t["src"], t["src"], t["src"][..., :3], attn_mask=t["heads"],
+            average_attn_weights=False,
+        ),
+    ),
+    "attention_positions_unbatched": (
+        lambda nn: nn.MultiheadAttention(6, 2, add_bias_kv=True, add_zero_attn=True),
+        lambda net, t: net(
+            t["src"][0], t["src"][0], t["src"][0], t["pad"][0], attn_mask=t["later"],
+            need_weights=False, is_causal=True,
+        ),
+    ),
     "attention_three_masks": (
         lambda nn: nn.MultiheadAttention(6, 2, bias=False, batch_first=True),
         lambda net, t: net(t["src"], t["src"], t["src"], attn_mask=t["heads"], need_weights=False),
