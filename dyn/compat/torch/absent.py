@@ -41,7 +41,6 @@ _ADVICE: dict[str, str] = {
     "NLLLoss2d": "use NLLLoss",
     "multi_head_attention_forward":
         "use MultiheadAttention, or scaled_dot_product_attention",
-    "LBFGS": "use Adam or SGD; scipy.optimize.minimize has L-BFGS",
     "SparseAdam": "gradients are dense: use Adam",
     "ASGD Adafactor Muon": "use SGD or AdamW",
 }  # fmt: skip
