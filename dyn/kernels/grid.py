@@ -2,9 +2,9 @@
 
 Images are [N, C, H, W], grids [N, h, w, 2] with x and y between -1 and 1. Places between pixels are
 interpolated; places outside read zeros, the nearest border pixel, or the image reflected at its
-borders. Images of many channels that lie channels last are done as they lie, others plane by plane
-(`grid_simd.py`). Reading is cut into places, scattering into images and channels, so that results
-do not depend on threads.
+borders. Images of many channels that lie channels last are done as they lie, others plane by
+plane: in `grid_simd.py`, mode "bicubic" in `grid_cubic.py`. Reading is cut into places, scattering
+into images and channels, so that results do not depend on threads.
 
 Source: Jaderberg et al., Spatial Transformer Networks, arXiv 1506.02025, section 3.3.
 """
@@ -18,21 +18,25 @@ from typing import Any
 
 import numpy as np
 
+from dyn.kernels import grid_cubic, grid_simd
 from dyn.kernels.copy import contiguous, filled
 from dyn.kernels.grid_places import ARRAYS, BLOCK, PADDINGS
-from dyn.kernels.grid_simd import TASKS
 from dyn.kernels.layout import channels_last, is_channels_last
 from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.memory import empty, maker
 
 GRAIN = 8192
-"""Pixels read or written that are worth a chunk; a place reads four, of each channel."""
+"""Pixels read or written that are worth a chunk."""
+TAPS = {"bilinear": 4, "nearest": 4, "bicubic": 16}
+"""About how many pixels of each channel a place costs."""
 FEW = 8
 """Channels below which vectors of them would be mostly empty."""
 LINE = 64
 """Bytes of neighbouring channels that are given back together."""
 SHARES = 8
 """Into how many shares at least gradients are cut, where they are long enough."""
+
+TASKS = {way: {**tasks, **grid_cubic.TASKS[way]} for way, tasks in grid_simd.TASKS.items()}
 
 Shape = tuple[int, ...]
 
@@ -48,7 +52,7 @@ def _launch(
     mode, padding, align = attrs
     task = TASKS[way][dtype.name, mode, last]
     # Finding a place costs about as much as reading it.
-    chunks = chunks_of(4 * n * (channels + 1) * places, GRAIN)
+    chunks = chunks_of(TAPS[mode] * n * (channels + 1) * places, GRAIN)
     group = channels
     if way == "scatter":
         line = max(1, LINE // dtype.itemsize) if last else 1
@@ -77,7 +81,7 @@ def _empty(shape: Shape, dtype: Any, last: bool) -> np.ndarray:
 def grid_sample(
     x: np.ndarray, grid: np.ndarray, *, mode: str, padding: str, align_corners: bool
 ) -> np.ndarray:
-    """x at the places of the grid: [N, C, h, w]. `mode` is "bilinear" or "nearest"."""
+    """x at the places of the grid: [N, C, h, w]. `mode` is a key of TAPS."""
     if x.dtype.itemsize < 4:
         wide = (v.astype(np.float32) for v in (x, grid))
         made = grid_sample(*wide, mode=mode, padding=padding, align_corners=align_corners)

@@ -14,7 +14,7 @@ from dyn.kernels import grid as kernels
 from dyn.kernels.grid_places import PADDINGS
 from dyn.ops.infer import Type, need_float, need_rank, need_same_dtype, same_size, show
 
-MODES = ("bilinear", "nearest")
+MODES = ("bilinear", "nearest", "bicubic")
 
 
 def _infer_grid_sample(
@@ -112,14 +112,15 @@ def grid_sample(
     Args:
         x: [N, C, H, W], floating point.
         grid: [N, h, w, 2], x (along W) and y (along H); -1 and 1 are the ends of the axis.
-        mode: "bilinear" or "nearest".
+        mode: "bilinear" (of four pixels), "nearest", or "bicubic" (of sixteen, as PyTorch's).
         padding_mode: what lies outside: "zeros", "border" (the nearest pixel) or "reflection".
         align_corners: the ends are the centres of the outer pixels, not their outer edges.
 
     Returns:
-        [N, C, h, w]. Its gradient cannot be differentiated again.
+        [N, C, h, w]. Its gradient by the grid cannot be differentiated again.
 
-    Source: Jaderberg et al., arXiv 1506.02025. ONNX: GridSample.
+    Source: Jaderberg et al., arXiv 1506.02025; Keys, Cubic convolution interpolation (1981), with
+    a = -3/4. ONNX: GridSample.
     """
     return apply(_grid_sample, (x, grid), (mode, padding_mode, bool(align_corners)))
 

@@ -2,9 +2,16 @@
 
 ONNX has an operator for determinants alone: in a file the others are eliminations, a step after
 the other. What cannot be solved is an error here; a file gives infinities or NaN instead.
+
+Determinants and solutions have their factors as private outputs. Rules on arrays solve with those
+again; rules made of ops solve with the matrix, whose gradients they have as well.
 """
 
 from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import DynError, ShapeError
@@ -17,6 +24,11 @@ from dyn.ops.infer import Type, broadcast_shapes, need_float, same_size, show
 from dyn.ops.linalg import _matmul
 from dyn.ops.matrix import _tril, _triu
 from dyn.ops.shape import squeeze, swapaxes, unsqueeze
+
+_NO_INVERSE = (
+    "The diagonal element {element} is zero, the inversion could not be completed because the "
+    "input matrix is singular."
+)
 
 
 class SingularError(DynError, RuntimeError, ValueError):
@@ -52,6 +64,19 @@ def need_square(name: str, x: Type) -> None:
         raise ShapeError(f"{name} must be square matrices (..., n, n), got {show(x.shape)}")
 
 
+def _kept(x: Type, lead: tuple[Any, ...]) -> list[Type]:
+    """Private outputs: factors and the order of their rows, in float32 for half precision."""
+    wide = x.dtype if x.dtype.itemsize >= 4 else np.dtype(np.float32)
+    return [Type((*lead, *x.shape[-2:]), wide), Type((*lead, x.shape[-1]), np.dtype(np.int64))]
+
+
+def _solved_again(factors: np.ndarray, order: np.ndarray, y: np.ndarray | None) -> np.ndarray:
+    """Solutions of x.T @ out = y for the matrices x with these factors; inverses without y."""
+    out, failed = kernels.transposed_solve(factors, order, y)
+    refuse("inv", factors.shape, failed, _NO_INVERSE)
+    return out
+
+
 def _infer_inverse(x: Type) -> Type:
     need_square("x", x)
     return x
@@ -67,23 +92,33 @@ def _need_sides(x: Type, y: Type) -> Type:
     return Type((*broadcast_shapes(x.shape[:-2], y.shape[:-2]), *y.shape[-2:]), y.dtype)
 
 
+def _infer_solve(x: Type, y: Type) -> list[Type]:
+    out = _need_sides(x, y)
+    return [out, *_kept(x, out.shape[:-2])]
+
+
 # ---- determinants ------------------------------------------------------------------------------
 
 
-def _infer_det(x: Type) -> Type:
+def _infer_det(x: Type) -> list[Type]:
     need_square("x", x)
-    return Type(x.shape[:-2], x.dtype)
+    return [Type(x.shape[:-2], x.dtype), *_kept(x, x.shape[:-2])]
 
 
-@op(infer=_infer_det)
+@op(infer=_infer_det, outputs=("out", "factors", "order"))
 def _det(x):
     """Determinants of square matrices (..., n, n). ONNX: Det."""
     return kernels.det(x)
 
 
 @_det.vjp("x")
-def _(g, *, x, out):
+def _(g, *, x, out, factors, order):
     return unsqueeze(g * out, [-2, -1]) * swapaxes(_inverse(x), -1, -2)
+
+
+@_det.fused_vjp("x")
+def _(g, *, out, factors, order):
+    return gradients.det_grad(g, out, _solved_again(factors, order, None))
 
 
 def det(x: Tensor) -> Tensor:
@@ -94,25 +129,27 @@ def det(x: Tensor) -> Tensor:
 def _infer_slogdet(x: Type) -> list[Type]:
     need_square("x", x)
     real = x.dtype if x.dtype.kind != "c" else kernels.real_of(x.dtype)
-    return [Type(x.shape[:-2], x.dtype), Type(x.shape[:-2], real)]
+    lead = x.shape[:-2]
+    return [Type(lead, x.dtype), Type(lead, real), *_kept(x, lead)]
 
 
-@op(infer=_infer_slogdet, outputs=("sign", "size"), public=2)
+@op(infer=_infer_slogdet, outputs=("sign", "size", "factors", "order"), public=2)
 def _slogdet(x):
     """Sign of determinants of (..., n, n) and logarithm of their size. ONNX: Scan."""
     return kernels.slogdet(x)
 
 
 @_slogdet.vjp("x")
-def _(g, *, x):
+def _(g, *, x, factors, order):
     # The sign does not change.
     return None if g[1] is None else unsqueeze(g[1], [-2, -1]) * swapaxes(_inverse(x), -1, -2)
 
 
 @_slogdet.fused_vjp("x")
-def _(g, *, x):
-    # The kernel of the op, which refuses a singular matrix.
-    return None if g[1] is None else gradients.slogdet_grad(g[1], _inverse.kernel(x))
+def _(g, *, factors, order):
+    if g[1] is None:
+        return None
+    return gradients.slogdet_grad(g[1], _solved_again(factors, order, None))
 
 
 def slogdet(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,10 +171,7 @@ def _inverse(x):
         SingularError: a matrix is singular.
     """
     out, failed = kernels.inverse(x)
-    refuse(
-        "inv", x.shape, failed, "The diagonal element {element} is zero, the inversion could not "
-        "be completed because the input matrix is singular.",
-    )  # fmt: skip
+    refuse("inv", x.shape, failed, _NO_INVERSE)
     return out
 
 
@@ -158,30 +192,31 @@ def inverse(x: Tensor) -> Tensor:
     return _inverse(x)
 
 
-@op(infer=_need_sides, promote="float")
+@op(infer=_infer_solve, outputs=("out", "factors", "order"), promote="float")
 def _solve(x, y):
     """Solutions of x @ out = y, (..., n, n) and (..., n, k), leading axes broadcast. ONNX: Scan.
 
     Raises:
         SingularError: a matrix is singular.
     """
-    out, failed = kernels.solve(x, y)
+    out, failed, factors, order = kernels.solve(x, y)
     refuse(
         "solve", x.shape, failed, "The solver failed because the input matrix is singular: its "
         "diagonal element {element} is zero after elimination.",
     )  # fmt: skip
-    return out
+    return out, factors, order
 
 
 @_solve.vjp("x", "y")
-def _(g, *, x, out, wanted):
+def _(g, *, x, out, factors, order, wanted):
     gy = _solve(swapaxes(x, -1, -2), g)
     return _outer(-gy, out) if "x" in wanted else None, gy
 
 
 @_solve.fused_vjp("x", "y")
-def _(g, *, x, out, wanted):
-    return gradients.solve_grad(_solve.kernel(x.swapaxes(-1, -2), g), out, wanted)
+def _(g, *, out, factors, order, wanted):
+    gy = _solved_again(factors, order, g).astype(g.dtype, copy=False)
+    return gradients.solve_grad(gy, out, wanted)
 
 
 def solve(x: Tensor, y: Tensor) -> Tensor:

@@ -24,7 +24,8 @@ from dyn.optimizer.lr import LRScheduler
 from dyn.optimizer.parameters import checked, need_distinct
 from dyn.regularizer import L1Decay, L2Decay, WeightDecay, as_decay
 
-_SCHEDULER = "LR_Scheduler"
+SCHEDULER = "LR_Scheduler"
+"""Where a state dictionary has the state of the scheduler."""
 
 
 class Optimizer:
@@ -290,7 +291,7 @@ class Optimizer:
             for name, counter in group.counters.items():
                 found[f"{p.name}_{name}_0"] = counter
         if isinstance(self._learning_rate, LRScheduler):
-            found[_SCHEDULER] = self._learning_rate.state_dict()
+            found[SCHEDULER] = self._learning_rate.state_dict()
         return found
 
     def set_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -302,7 +303,7 @@ class Optimizer:
         Raises:
             StateError: a saved slot does not have the shape of its parameter.
         """
-        scheduler = state_dict.get(_SCHEDULER)
+        scheduler = state_dict.get(SCHEDULER)
         if isinstance(self._learning_rate, LRScheduler) and scheduler is not None:
             self._learning_rate.set_state_dict(scheduler)
         kinds = [*self._slots, *self._counters]
@@ -311,7 +312,7 @@ class Optimizer:
             kind = next((k for k in kinds if key.endswith(f"_{k}_0")), None)
             if kind is not None:
                 saved.setdefault(key.removesuffix(f"_{kind}_0"), {})[kind] = value
-            elif key != _SCHEDULER:
+            elif key != SCHEDULER:
                 warnings.warn(f"the optimizer has no place for {key}", stacklevel=2)
         own = [p.name for p in self._parameter_list]
         if saved and not any(name in saved for name in own) and len(saved) == len(own):

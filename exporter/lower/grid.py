@@ -14,16 +14,18 @@ from exporter.windows import filled, volume
 
 @lowers("grid_sample")
 def _(b: Any, node: NodeView) -> Any:
-    mode = node.attrs["mode"]
-    if node.dtype != np.float32:
+    mode, padding = node.attrs["mode"], node.attrs["padding"]
+    newer = b.has("GridSample", since=20)
+    # onnxruntime 1.16, which reads the older opsets, moves the place to the border, not its pixels.
+    if node.dtype != np.float32 or (mode == "bicubic" and padding == "border" and not newer):
         return _sampled(b, node)
-    if b.has("GridSample", since=20):
-        mode = {"bilinear": "linear"}.get(mode, mode)
+    if newer:
+        mode = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
     return b.op(
         "GridSample",
         *node.inputs,
         mode=mode,
-        padding_mode=node.attrs["padding"],
+        padding_mode=padding,
         align_corners=int(node.attrs["align_corners"]),
     )
 
@@ -46,7 +48,10 @@ class _Places:
         else:
             unit = self.maths("Div", self.length, 2.0)
             at = self.maths("Sub", self.maths("Mul", up, unit), 0.5)
-        self.at, slope = self.bounded(at, node.attrs["padding"], node.attrs["align_corners"])
+        self.cubic = node.attrs["mode"] == "bicubic"
+        self.padding, self.align = node.attrs["padding"], node.attrs["align_corners"]
+        # Of a cubic the pixels are brought into the image, not the place.
+        self.at, slope = (at, None) if self.cubic else self.bounded(at, self.padding, self.align)
         self.slope = unit if slope is None else self.maths("Mul", slope, unit)
 
     def maths(self, op_type: str, *operands: Any) -> Any:
@@ -87,14 +92,47 @@ class _Places:
         )
         return self.b.op("Clip", at, zero, last), slope
 
-    def corners(self) -> list[tuple[Any, Any, float]]:
-        """Place (floating point), weight and slope of the weight of both pixels around."""
+    def corners(self) -> list[tuple[Any, Any, Any]]:
+        """Place (floating point), weight and slope of the weight of all pixels that are read."""
         low = self.maths("Floor", self.at)
         part = self.maths("Sub", self.at, low)
+        if self.cubic:
+            return [
+                (self.pixel(self.maths("Add", low, float(k))), *self.keys(part, k))
+                for k in (-1, 0, 1, 2)
+            ]
         return [
             (low, self.maths("Sub", 1.0, part), -1.0),
             (self.maths("Add", low, 1.0), part, 1.0),
         ]
+
+    def pixel(self, number: Any) -> Any:
+        """The pixel that stands for a number, as the padding wants it."""
+        m = self.maths
+        if self.padding == "zeros":
+            return number
+        last = m("Sub", self.length, 1.0)
+        if self.padding == "border":
+            return self.b.op("Clip", number, self.b.const(0, self.dtype), last)
+        period = m("Max", m("Mul", last if self.align else self.length, 2.0), 1.0)
+        turned = m("Sub", number, m("Mul", m("Floor", m("Div", number, period)), period))
+        return m("Min", turned, m("Sub", m("Sub", period, 0.0 if self.align else 1.0), turned))
+
+    def keys(self, part: Any, k: int) -> tuple[Any, Any]:
+        """Weight and slope of the weight of the pixel k behind the second of the four."""
+        m, a = self.maths, -0.75
+        away = m("Sub", part, float(k)) if k <= 0 else m("Sub", float(k), part)
+        # Of x, how far away the pixel is: a * x**3 + ..., from the highest power to the lowest.
+        near = k in (0, 1)
+        weight = (a + 2, -a - 3, 0.0, 1.0) if near else (a, -5 * a, 8 * a, -4 * a)
+        slope = [power * factor for power, factor in zip((3, 2, 1), weight, strict=False)]
+        found = []
+        for factors in (weight, slope):
+            total: Any = factors[0]
+            for factor in factors[1:]:
+                total = m("Add", m("Mul", total, away), factor)
+            found.append(total)
+        return found[0], found[1] if k <= 0 else m("Neg", found[1])
 
     def inside(self, place: Any) -> Any:
         """Whether a pixel is one of the image."""

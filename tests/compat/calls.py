@@ -135,6 +135,8 @@ torch.pixel_shuffle(img[:, :1].repeat(1, 4, 1, 1), 2)
 F.softmin(x, 1), F.dropout1d(seq, 0.5, False), F.relu_(x.clone()), F.leaky_relu_(x.clone(), 0.3)
 F.grid_sample(img, grid), F.grid_sample(img, grid, align_corners=True, padding_mode="border")
 F.grid_sample(img, grid, "nearest")
+F.grid_sample(img, grid * 2, "bicubic"), F.grid_sample(img, grid * 3, "bicubic", "border")
+F.grid_sample(img, grid * 4, "bicubic", "reflection", True)
 F.affine_grid(theta, (1, 2, 3, 2)), F.affine_grid(theta, (1, 2, 3, 2), align_corners=True)
 F.interpolate(img, (7, 3), mode="nearest-exact"), F.interpolate(img, None, 1.7, "nearest-exact")
 nn.Upsample(scale_factor=(0.6, 2), mode="nearest-exact")(img)
@@ -260,6 +262,30 @@ TRANSFORMERS: dict[str, Any] = {
     "encoder_unbatched": (
         lambda nn: nn.TransformerEncoderLayer(6, 2, **_SIZES),
         lambda net, t: net(t["src"][0], t["later"]),
+    ),
+    "attention_learned_position": (
+        lambda nn: nn.MultiheadAttention(6, 2, add_bias_kv=True, batch_first=True),
+        lambda net, t: net(t["tgt"], t["src"], t["src"], key_padding_mask=t["fpad"]),
+    ),
+    "attention_zero_position": (
+        lambda nn: nn.MultiheadAttention(6, 3, add_zero_attn=True, batch_first=True),
+        lambda net, t: net(t["src"], t["tgt"], t["tgt"], need_weights=False),
+    ),
+    "attention_both_positions": (
+        lambda nn: nn.MultiheadAttention(
+            6, 2, add_bias_kv=True, add_zero_attn=True, kdim=6, vdim=3, batch_first=True
+        ),
+        lambda net, t: net(
+            t["src"], t["src"], t["src"][..., :3], attn_mask=t["heads"],
+            average_attn_weights=False,
+        ),
+    ),
+    "attention_positions_unbatched": (
+        lambda nn: nn.MultiheadAttention(6, 2, add_bias_kv=True, add_zero_attn=True),
+        lambda net, t: net(
+            t["src"][0], t["src"][0], t["src"][0], t["pad"][0], attn_mask=t["later"],
+            need_weights=False, is_causal=True,
+        ),
     ),
     "attention_three_masks": (
         lambda nn: nn.MultiheadAttention(6, 2, bias=False, batch_first=True),

@@ -1,4 +1,4 @@
-"""`F.scaled_dot_product_attention` with any number of axes before length and width."""
+"""`F.scaled_dot_product_attention` of any axes, and positions that `MultiheadAttention` adds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 import dyn.compat.torch as torch
 import dyn.compat.torch.nn.functional as F
+from dyn.compat.torch import nn
 from dyn.core.errors import ShapeError
 from exporter import InputSpec, Predictor, export
 
@@ -71,3 +72,41 @@ def test_three_axes_in_a_file(tmp_path: Any) -> None:
     hidden = np.where(np.tri(4, dtype=bool), 0.0, -np.inf)
     (out,) = Predictor(file).run(q, k)
     np.testing.assert_allclose(out, attended(q, k, k, hidden), rtol=1e-5, atol=1e-6)
+
+
+def test_positions_that_are_added_are_in_files_of_any_length(tmp_path: Any) -> None:
+    net = nn.MultiheadAttention(6, 2, add_bias_kv=True, add_zero_attn=True, batch_first=True)
+    x, padding = made((3, 5, 6))[0], np.arange(5) > np.array([[2], [4], [0]])
+    given = torch.from_numpy(x), torch.from_numpy(padding)
+
+    def forward(x: Any, padding: Any) -> Any:
+        return net(x, x, x, padding, need_weights=False)[0]
+
+    file = str(tmp_path / "attention.onnx")
+    specs = [
+        InputSpec(["n", "t", 6], "float32", name="x", example=torch.ones(2, 3, 6)),
+        InputSpec(["n", "t"], "bool", name="padding", example=torch.zeros(2, 3).bool()),
+    ]
+    export(forward, file, specs)
+    (out,) = Predictor(file).run(x, padding)
+    np.testing.assert_allclose(out, forward(*given).detach().numpy(), rtol=1e-5, atol=1e-6)
+    seen, weights = net(given[0], given[0], given[0], given[1])
+    np.testing.assert_allclose(out, seen.detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert weights.shape == (3, 5, 7)
+    np.testing.assert_array_equal(weights[2, :, 1:5].detach().numpy(), 0)
+
+
+def test_positions_that_are_added_count_to_second_gradients() -> None:
+    """The penalty of slopes has the same gradient by a learned position through both ways."""
+    found = []
+    for need_weights in (True, False):
+        torch.manual_seed(0)
+        net = nn.MultiheadAttention(4, 2, add_bias_kv=True, batch_first=True).double()
+        x = torch.from_numpy(made((2, 3, 4))[0]).double().requires_grad_()
+        out = net(x, x, x, need_weights=need_weights)[0]
+        (slope,) = torch.autograd.grad((out**2).sum(), x, create_graph=True)
+        (slope**2).sum().backward()
+        found.append([p.grad.numpy() for p in (net.bias_k, net.bias_v)])
+    for one, other in zip(*found, strict=True):
+        assert np.abs(one).max() > 1e-3
+        np.testing.assert_allclose(one, other, rtol=1e-6)

@@ -16,7 +16,7 @@ from tests.kernels import guard
 from tests.kernels.test_resample import laid
 from tests.optable.resample import ref_base, ref_grid_sample, ref_grid_sample_grad
 
-MODES = ("bilinear", "nearest")
+MODES = ("bilinear", "nearest", "bicubic")
 PADDINGS = ("zeros", "border", "reflection")
 TOLERANCE = {"float16": 5e-2, "float32": 1e-4, "float64": 1e-11}
 
@@ -126,6 +126,10 @@ def test_places_that_are_no_numbers(mode: str, padding: str, layout: str) -> Non
         # A place that is no number is nowhere; one beyond everything is outside, or at the border.
         assert (values[:2] == 0).all()
         wanted = {"zeros": [0, 0, 0, 0], "border": [15, 3, 15, 4]}
+    elif mode == "bicubic":
+        assert np.isnan(values[:2]).all()
+        beyond = np.clip(grid.astype(np.float64), -9, 9)[:, :, 2:6]
+        wanted = {padding: ref_grid_sample(x.astype(np.float64), beyond, **attrs)[0, 0, 0]}
     else:
         assert np.isnan(values[:2]).all()
         wanted = {"zeros": [nan, nan, 0, 0], "border": [12.5, 3, 12.5, 3.625]}

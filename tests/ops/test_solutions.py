@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 import dyn
 from dyn.kernels import factor
+from dyn.kernels.factor import lu
 from dyn.kernels.runtime import threads
 from dyn.ops import decompose, solutions
 from exporter import Predictor, export
-from tracer import InputSpec
+from tracer import InputSpec, compile_training
 
 NAN = math.nan
 
@@ -58,12 +59,21 @@ def test_all_sizes_agree_with_numpy(
     x, definite = matrices(rng, batch, n, n, dtype=dtype)
     y = rng.standard_normal((batch, n, k)).astype(dtype)
     wide, wide_y = x.astype(np.float64), y.astype(np.float64)
-    sign, size = factor.slogdet(x)
+    sign, size = factor.slogdet(x)[:2]
     wanted = np.linalg.slogdet(wide)
     np.testing.assert_array_equal(sign, wanted[0])
     np.testing.assert_allclose(size, wanted[1], rtol=tol, atol=tol)
     assert residual(factor.inverse(x)[0], np.linalg.inv(wide)) < tol
     assert residual(factor.solve(x, y)[0], np.linalg.solve(wide, wide_y)) < tol
+    for kept in (factor.solve(x, y)[2:], factor.det(x)[1:], factor.slogdet(x)[2:]):
+        factors, order = kept
+        assert factors.shape == x.shape and order.shape == x.shape[:-1]
+        turned = wide.swapaxes(-1, -2)
+        again, failed = factor.transposed_solve(factors, order, y)
+        assert failed is None and residual(again, np.linalg.solve(turned, wide_y)) < tol
+        if k:
+            found = factor.transposed_solve(factors, order, None)[0]
+            assert residual(found, np.linalg.inv(turned)) < tol
     lower = np.linalg.cholesky(definite.astype(np.float64))
     for upper in (False, True):
         found, failed = factor.cholesky(definite, upper=upper)
@@ -87,16 +97,16 @@ def test_all_sizes_agree_with_numpy(
 def test_small_matrices(n: int, dtype: str, rng: np.random.Generator) -> None:
     x, _ = matrices(rng, 40, n, n, dtype=dtype)
     y, tol = rng.standard_normal((40, n, 3)).astype(dtype), 2e-3 if dtype == "float32" else 1e-9
-    found, failed = factor.solve(x, y)
+    found, failed = factor.solve(x, y)[:2]
     assert failed is None and residual(found, np.linalg.solve(x, y)) < tol
     assert residual(factor.inverse(x)[0], np.linalg.inv(x)) < tol
-    assert residual(factor.det(x), np.linalg.det(x)) < tol
-    sign, size = factor.slogdet(x)
+    assert residual(factor.det(x)[0], np.linalg.det(x)) < tol
+    sign, size = factor.slogdet(x)[:2]
     np.testing.assert_array_equal(sign, np.linalg.slogdet(x)[0])
     np.testing.assert_allclose(size, np.linalg.slogdet(x)[1], rtol=tol, atol=tol)
     x[7, :, n - 1] = 0
     assert factor.solve(x, y)[1] == factor.inverse(x)[1] == (7, n)
-    assert factor.det(x)[7] == 0 and factor.slogdet(x)[0][7] == 0
+    assert factor.det(x)[0][7] == 0 and factor.slogdet(x)[0][7] == 0
 
 
 @pytest.mark.parametrize("n", [150, 300])
@@ -116,7 +126,9 @@ def test_results_do_not_depend_on_the_number_of_threads(rng: np.random.Generator
     for count in (1, 2, 4):
         threads.set_num_threads(count)
         results = [
-            factor.det(x), factor.inverse(x)[0], factor.solve(x, definite)[0],
+            factor.det(x)[0], factor.inverse(x)[0], factor.solve(x, definite)[0],
+            factor.transposed_solve(*factor.solve(x, definite)[2:], definite)[0],
+            factor.transposed_solve(*factor.det(x)[1:], None)[0],
             factor.cholesky(definite, upper=True)[0], *factor.qr(x, 20),
             factor.triangular_solve(x, definite, upper=True, transpose=True, unit=False),
         ]  # fmt: skip
@@ -185,12 +197,55 @@ def test_a_singular_matrix_is_refused_by_its_place(name: str) -> None:
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
-def test_the_slope_of_a_determinant_that_is_zero_is_refused(create_graph: bool) -> None:
-    x = dyn.to_tensor([[1.0, 2.0], [2.0, 4.0]])
-    x.stop_gradient = False
-    _, size = solutions.slogdet(x)
-    with pytest.raises(solutions.SingularError, match="the input matrix is singular"):
-        dyn.grad([size], [x], create_graph=create_graph)
+@pytest.mark.parametrize("size", [2, 12])
+def test_the_slope_of_a_determinant_that_is_zero_is_refused(size: int, create_graph: bool) -> None:
+    values = np.tile(np.eye(size), (3, 1, 1))
+    values[1, -1] = values[1, 0]
+    x = dyn.to_tensor(values, stop_gradient=False)
+    where = rf"\(Batch element 1\): The diagonal element {size} is zero.* matrix is singular"
+    for out in (solutions.slogdet(x)[1], solutions.det(x)):
+        with pytest.raises(solutions.SingularError, match=where):
+            dyn.grad([out], [x], create_graph=create_graph)
+
+
+@pytest.mark.parametrize("size", [1, 4, 20])
+def test_gradients_go_by_the_factors_that_were_kept(
+    size: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = dyn.to_tensor(matrices(rng, 3, size, size)[0], stop_gradient=False)
+    y = dyn.to_tensor(rng.standard_normal((3, size, 2)), stop_gradient=False)
+    results = solutions.solve(x, y), solutions.det(x), solutions.slogdet(x)[1]
+    of_ops = [dyn.grad([out], [x], create_graph=True, retain_graph=True)[0] for out in results]
+
+    def refused(*_: Any) -> None:
+        raise AssertionError("a matrix is factored anew")
+
+    monkeypatch.setattr(lu, "_plan", refused)
+    for out, wanted in zip(results, of_ops, strict=True):
+        (found,) = dyn.grad([out], [x])
+        np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-9, atol=1e-12)
+
+
+def test_a_compiled_step_solves_as_it_is_written(rng: np.random.Generator) -> None:
+    start, y = matrices(rng, 2, 4, 4)[0], rng.standard_normal((2, 4, 1))
+    made = []
+    for compiled in (False, True):
+        p = dyn.nn.Parameter(start, dtype="float64")
+        opt = dyn.optimizer.SGD(0.01, [p])
+
+        def loss(y: Any, p: Any = p) -> Any:
+            return (solutions.solve(p, y) ** 2).sum() + solutions.det(p).sum()
+
+        step = compile_training(loss, optimizer=opt, state={"p": p})
+        for _ in range(3):
+            if compiled:
+                step(dyn.to_tensor(y))
+                continue
+            loss(dyn.to_tensor(y)).backward()
+            opt.step()
+            opt.clear_grad()
+        made.append(p.numpy())
+    np.testing.assert_allclose(made[1], made[0], rtol=1e-12)
 
 
 def test_determinants_of_singular_matrices_are_zero() -> None:

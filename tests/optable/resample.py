@@ -240,22 +240,45 @@ def locate(at: float, size: int, padding: str, align_corners: bool) -> tuple[flo
     return at, slope
 
 
-def tent(d: float) -> float:
-    return max(0.0, 1 - abs(d))
+def keys(d: float) -> tuple[float, float]:
+    """The weight of a pixel at a distance in cubic interpolation, a = -3/4, and its derivative."""
+    a, x = -0.75, abs(d)
+    if x < 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1, (
+            3 * (a + 2) * x**2 - 2 * (a + 3) * x
+        ) * np.sign(d)
+    return a * (x**3 - 5 * x**2 + 8 * x - 4), a * (3 * x**2 - 10 * x + 8) * np.sign(d)
+
+
+def reads(at: float, size: int, mode: str, padding: str, align_corners: bool) -> list[Any]:
+    """(pixel, weight, slope of the weight by the grid) of all that is read along an axis."""
+    if mode == "bicubic":
+        at, slope = locate(at, size, "zeros", align_corners)
+        low = int(np.floor(at))
+        found = []
+        for k in range(low - 1, low + 3):
+            weight, steep = keys(at - k)
+            end = 0.0 if align_corners else 0.5
+            while padding == "reflection" and size > 1 and not -end <= k <= size - 1 + end:
+                k = int(-2 * end - k if k < 0 else 2 * (size - 1 + end) - k)
+            k = k if padding == "zeros" else min(max(k, 0), size - 1)
+            found.append((k, weight, steep * slope))
+    else:
+        at, slope = locate(at, size, padding, align_corners)
+        low = int(np.floor(at))
+        found = [(low, low + 1 - at, -slope), (low + 1, at - low, slope)]
+        found = [(int(np.rint(at)), 1.0, 0.0)] if mode == "nearest" else found
+    return [read for read in found if 0 <= read[0] < size]
 
 
 def ref_grid_sample(x, grid, *, mode, padding, align_corners):
     n, c, h, w = x.shape
     out = np.zeros((n, c, *grid.shape[1:3]))
     for k, a, b in np.ndindex(n, *grid.shape[1:3]):
-        column, _ = locate(grid[k, a, b, 0], w, padding, align_corners)
-        row, _ = locate(grid[k, a, b, 1], h, padding, align_corners)
-        for i, j in np.ndindex(h, w):
-            if mode == "nearest":
-                weight = float(i == np.rint(row) and j == np.rint(column))
-            else:
-                weight = tent(row - i) * tent(column - j)
-            out[k, :, a, b] += weight * x[k, :, i, j]
+        columns = reads(grid[k, a, b, 0], w, mode, padding, align_corners)
+        for i, wi, _ in reads(grid[k, a, b, 1], h, mode, padding, align_corners):
+            for j, wj, _ in columns:
+                out[k, :, a, b] += wi * wj * x[k, :, i, j]
     return out
 
 
@@ -263,18 +286,12 @@ def ref_grid_sample_grad(g, x, grid, *, mode, padding, align_corners):
     n, _, h, w = x.shape
     gx, ggrid = np.zeros_like(x), np.zeros_like(grid)
     for k, a, b in np.ndindex(n, *grid.shape[1:3]):
-        column, sx = locate(grid[k, a, b, 0], w, padding, align_corners)
-        row, sy = locate(grid[k, a, b, 1], h, padding, align_corners)
-        for i, j in np.ndindex(h, w):
-            if mode == "nearest":
-                if i == np.rint(row) and j == np.rint(column):
-                    gx[k, :, i, j] += g[k, :, a, b]
-                continue
-            gx[k, :, i, j] += g[k, :, a, b] * tent(row - i) * tent(column - j)
-            seen = (g[k, :, a, b] * x[k, :, i, j]).sum()
-            if abs(row - i) < 1 and abs(column - j) < 1:
-                ggrid[k, a, b, 0] += seen * tent(row - i) * np.sign(j - column) * sx
-                ggrid[k, a, b, 1] += seen * tent(column - j) * np.sign(i - row) * sy
+        columns = reads(grid[k, a, b, 0], w, mode, padding, align_corners)
+        for i, wi, di in reads(grid[k, a, b, 1], h, mode, padding, align_corners):
+            for j, wj, dj in columns:
+                gx[k, :, i, j] += g[k, :, a, b] * wi * wj
+                seen = (g[k, :, a, b] * x[k, :, i, j]).sum()
+                ggrid[k, a, b] += seen * np.array([wi * dj, di * wj])
     return gx, ggrid
 
 
@@ -295,20 +312,39 @@ def kinks(align_corners: bool) -> tuple[float, ...]:
     return tuple(found)
 
 
+def steep(mode: str, padding: str) -> tuple[int, ...]:
+    """The inputs by which sampling, or giving back, has a gradient everywhere that counts."""
+    if mode == "nearest":
+        return ()
+    return (0, 1) if padding == "zeros" or mode == "bicubic" else (0,)
+
+
 GRID = [
     row
-    for mode in ("bilinear", "nearest")
+    for mode in ("bilinear", "nearest", "bicubic")
     for padding in ("zeros", "border", "reflection")
     for align in (True, False)
     for row in (
         OpCase(
             "grid_sample",
-            [array("n", 2, 4, 5), array("n", 3, 2, 2, low=-1.7, high=1.7)],
+            # A cubic bends where another pixel begins to count: no place for differences.
+            [
+                array("n", 2, 4, 5),
+                array(
+                    "n",
+                    3,
+                    2,
+                    2,
+                    low=-1.7,
+                    high=1.7,
+                    away=kinks(align) if mode == "bicubic" else (),
+                ),
+            ],
             {"mode": mode, "padding": padding, "align_corners": align},
             ref_grid_sample,
-            order=1 if mode == "bilinear" else 0,
+            order=0 if mode == "nearest" else 1,
             # The place where a border begins is a kink: there the row of the gradient op tells.
-            wrt=() if mode == "nearest" else (0, 1) if padding == "zeros" else (0,),
+            wrt=steep(mode, padding),
             onnx="GridSample",
             note=f"{mode}-{padding}-{align}",
             tol=2e-5,
@@ -319,8 +355,8 @@ GRID = [
             {"mode": mode, "padding": padding, "align_corners": align},
             ref_grid_sample_grad_x,
             run=partial(run_grid_sample_grad_x, mode=mode, padding=padding, align_corners=align),
-            order=1 if mode == "bilinear" else 0,
-            wrt=() if mode == "nearest" else (0, 1) if padding == "zeros" else (0,),
+            order=0 if mode == "nearest" else 1,
+            wrt=steep(mode, padding),
             note=f"{mode}-{padding}-{align}",
             tol=2e-5,
         ),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.peers.snippets import message, ramp, snippet
+from tests.peers.snippets import kind, message, ramp, snippet
 
 
 def _filled(torch: Any, module: Any) -> Any:
@@ -198,6 +198,51 @@ def packed(torch: Any) -> Any:
     longer, _ = pad(mixed, batch_first=True, total_length=7)
     error = message(lambda: pack(x, [1, 2, 3], batch_first=True))
     return found, lengths, h, longer, error
+
+
+@snippet(flavour="torch")
+def lazy_modules(torch: Any) -> Any:
+    nn = torch.nn
+
+    def made() -> Any:
+        return nn.Sequential(
+            nn.LazyConv2d(4, 3, groups=2, padding=1, bias=False), nn.LazyBatchNorm2d(affine=False),
+            nn.LazyConvTranspose2d(2, 2, stride=2), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3),
+        )  # fmt: skip
+
+    net = made()
+    held = list(net.parameters())
+    before = repr(net), [type(m).__name__ for m in net], [repr(p) for p in held]
+    net.eval()
+    net[0].weight.requires_grad = False
+    net(torch.zeros(2, 6, 5, 5))
+    same = all(p is q for p, q in zip(held, net.parameters(), strict=True))
+    _filled(torch, net)
+    x = torch.tensor(ramp(2, 6, 5, 5))
+    out = net(x)
+    out.square().sum().backward()
+    other = made()
+    keys = str(other.load_state_dict(net.state_dict()))
+    found = other.eval()(x)
+    return (
+        before, repr(net), same, net.training, [m.training for m in net], keys,
+        [type(m).__name__ for m in other],
+        {name: list(p.shape) for name, p in net.state_dict().items()}, out.detach(),
+        found.detach(), [p.requires_grad for p in net.parameters()], net[5].weight.grad,
+    )  # fmt: skip
+
+
+@snippet(flavour="torch")
+def lazy_modules_refuse(torch: Any) -> Any:
+    nn = torch.nn
+    layer = nn.LazyLinear(3)
+    return (
+        kind(lambda: layer.weight + 1, ValueError, RuntimeError),
+        kind(lambda: layer.weight.shape, RuntimeError),
+        kind(lambda: nn.LazyConv2d(4, 3)(torch.ones(3)), RuntimeError, ValueError),
+        kind(lambda: nn.LazyBatchNorm2d()(torch.ones(2, 3)), ValueError),
+        layer.has_uninitialized_params(),
+    )
 
 
 @snippet(flavour="torch")

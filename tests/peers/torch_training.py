@@ -269,6 +269,64 @@ def closure(torch: Any) -> Any:
     return [float(optimizer.step(run)) for _ in range(3)], p.detach()
 
 
+def _valley(torch: Any, steps: int, saved: Any = None, **settings: Any) -> Any:
+    """Steps of L-BFGS down Rosenbrock's valley, and their optimiser."""
+    x = torch.nn.Parameter(torch.tensor([-1.2, 1.0], dtype=torch.float64))
+    y = torch.nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
+    optimizer = torch.optim.LBFGS([x, y], **settings)
+    if saved is not None:
+        for p, value in zip((x, y), saved[0], strict=True):
+            p.data.copy_(value)
+        optimizer.load_state_dict(saved[1])
+    seen = []
+
+    def run() -> Any:
+        optimizer.zero_grad()
+        loss = 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2 + y**4
+        loss.backward()
+        seen.append(loss.item())
+        return loss
+
+    returned = [optimizer.step(run).item() for _ in range(steps)]
+    return returned, seen, [x.detach(), y.detach()], optimizer
+
+
+@snippet(flavour="torch")
+def quasi_newton(torch: Any) -> Any:
+    return [
+        _valley(torch, 4, **settings)[:3]
+        for settings in (
+            {"lr": 0.002}, {"line_search_fn": "strong_wolfe"},
+            {"line_search_fn": "strong_wolfe", "history_size": 2, "max_iter": 5},
+            {"line_search_fn": "strong_wolfe", "max_eval": 3, "lr": 0.5},
+            {"line_search_fn": "strong_wolfe", "tolerance_change": 1e-2, "tolerance_grad": 1e-3},
+        )
+    ]  # fmt: skip
+
+
+@snippet(flavour="torch")
+def quasi_newton_goes_on(torch: Any) -> Any:
+    settings = {"line_search_fn": "strong_wolfe", "max_iter": 4}
+    _, _, values, optimizer = _valley(torch, 2, **settings)
+    saved = [v.clone() for v in values], optimizer.state_dict()
+    entry, group = saved[1]["state"][0], saved[1]["param_groups"]
+    kept = [sorted(set(entry) - {"al"}), entry["n_iter"], entry["func_evals"], len(entry["ro"])]
+    kept += [entry["old_dirs"][0], entry["d"].shape, group]
+    return kept, _valley(torch, 2, saved, **settings)[:3]
+
+
+@snippet(flavour="torch")
+def quasi_newton_refuses(torch: Any) -> Any:
+    p = torch.nn.Parameter(torch.ones(2))
+    groups = [{"params": [p]}, {"params": [torch.nn.Parameter(torch.ones(1))]}]
+    search = torch.optim.LBFGS([p], line_search_fn=None)
+    return (
+        kind(lambda: torch.optim.LBFGS(groups), ValueError),
+        kind(lambda: torch.optim.LBFGS([p], lr=-1.0), ValueError),
+        kind(lambda: search.step(), TypeError),
+    )
+
+
 @snippet(flavour="torch")
 def gradients(torch: Any) -> Any:
     x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 _COMPLEX = "dyn has no complex arithmetic"
 _LAPACK = "use numpy.linalg on tensor.numpy()"
-_LAZY = "write the number of input features: parameters have their shapes from the start"
+_LAZY = "LazyLinear, LazyConv and LazyBatchNorm make their parameters at the first call"
 _SCRIPT = "exporter.export writes the model to an ONNX file"
 _SPARSE = "tensors are dense"
 _ALGEBRA = """eig eigh eigvals eigvalsh geqrf lobpcg lstsq lu lu_factor lu_solve matrix_exp
@@ -15,10 +15,6 @@ _ALGEBRA = """eig eigh eigvals eigvalsh geqrf lobpcg lstsq lu lu_factor lu_solve
 _SPECIAL = """bessel_j0 bessel_j1 bessel_y0 bessel_y1 erfcx gammainc gammaincc i0 i0e i1 i1e
     igamma igammac log_ndtr nextafter zeta"""
 _PROCESSES = "Beta Binomial Cauchy Chi2 Dirichlet Gamma Gumbel NegativeBinomial Poisson StudentT"
-_LAZY_MODULES = " ".join(
-    f"Lazy{kind}{n}d" for kind in ("BatchNorm", "Conv", "ConvTranspose", "InstanceNorm")
-    for n in (1, 2, 3)
-)  # fmt: skip
 
 _ADVICE: dict[str, str] = {
     _ALGEBRA: _LAPACK,
@@ -33,7 +29,9 @@ _ADVICE: dict[str, str] = {
     "multiprocessing share_memory": "kernels use all cores by themselves",
     _PROCESSES: "write it as a Distribution of your own",
     "SyncBatchNorm": "there is one process: use BatchNorm",
-    f"LazyLinear UninitializedParameter UninitializedBuffer {_LAZY_MODULES}": _LAZY,
+    "UninitializedParameter UninitializedBuffer LazyModuleMixin": _LAZY,
+    "LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d":
+        "use InstanceNorm with the number of channels",
     "AdaptiveLogSoftmaxWithLoss": "use Linear and CrossEntropyLoss",
     "FractionalMaxPool2d FractionalMaxPool3d fractional_max_pool2d fractional_max_pool3d":
         "use AdaptiveMaxPool",
@@ -41,7 +39,6 @@ _ADVICE: dict[str, str] = {
     "NLLLoss2d": "use NLLLoss",
     "multi_head_attention_forward":
         "use MultiheadAttention, or scaled_dot_product_attention",
-    "LBFGS": "use Adam or SGD; scipy.optimize.minimize has L-BFGS",
     "SparseAdam": "gradients are dense: use Adam",
     "ASGD Adafactor Muon": "use SGD or AdamW",
 }  # fmt: skip

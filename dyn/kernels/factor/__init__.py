@@ -11,6 +11,7 @@ from dyn.kernels.factor.face import (
     real_of,
     slogdet,
     solve,
+    transposed_solve,
     triangular_solve,
 )
 
@@ -22,5 +23,6 @@ __all__ = [
     "real_of",
     "slogdet",
     "solve",
+    "transposed_solve",
     "triangular_solve",
 ]

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dyn.kernels.factor import lu, reflections, symmetric
+from dyn.kernels.factor import again, lu, reflections, symmetric
+from dyn.kernels.factor.lu import Kept
 
 Failure = tuple[int, int] | None
 _WIDE = {np.dtype(np.float32), np.dtype(np.float64)}
@@ -45,39 +46,72 @@ def _spread(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.broadcast_to(a, (*lead, *a.shape[-2:])) for a in (x, y))  # type: ignore[return-value]
 
 
-def det(x: np.ndarray) -> np.ndarray:
-    """Determinants of (..., n, n)."""
-    if x.dtype in _WIDE:
-        return lu.determinants(x)
-    return np.asarray(np.linalg.det(x)) if x.dtype.kind == "c" else _in_float32(det, x)
+def _of_complex(x: np.ndarray) -> Kept:
+    """What is kept of complex matrices: themselves."""
+    return Kept(x, np.zeros(x.shape[:-1], np.int64))
 
 
-def slogdet(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Signs of the determinants of (..., n, n), and logarithms of their sizes."""
+def det(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Determinants of (..., n, n), and what `transposed_solve` goes by."""
     if x.dtype in _WIDE:
-        return lu.logarithms(x)
-    if x.dtype.kind == "c":
-        sign, size = np.linalg.slogdet(x)
-        return np.asarray(sign), np.asarray(size)
-    return _in_float32(slogdet, x)
+        out, kept = lu.determinants(x)
+    elif x.dtype.kind == "c":
+        out, kept = np.asarray(np.linalg.det(x)), _of_complex(x)
+    else:
+        out, kept = lu.determinants(x.astype(np.float32))
+        out = out.astype(x.dtype)
+    return out, *kept
+
+
+def slogdet(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Signs of the determinants of (..., n, n), logarithms of their sizes, and as `det`."""
+    if x.dtype in _WIDE:
+        sign, size, kept = lu.logarithms(x)
+    elif x.dtype.kind == "c":
+        sign, size = map(np.asarray, np.linalg.slogdet(x))
+        kept = _of_complex(x)
+    else:
+        sign, size, kept = lu.logarithms(x.astype(np.float32))
+        sign, size = sign.astype(x.dtype), size.astype(x.dtype)
+    return sign, size, *kept
 
 
 def inverse(x: np.ndarray) -> tuple[np.ndarray, Failure]:
     """Inverses of (..., n, n)."""
     if x.dtype in _WIDE:
-        return lu.solutions(x, None)
+        return lu.inverses(x)
     if x.dtype.kind == "c":
         return _by_numpy(lambda: np.linalg.inv(x), x)
     return _in_float32(inverse, x)
 
 
-def solve(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Failure]:
-    """Solutions of x @ out = y, (..., n, n) and (..., n, k), leading axes broadcast."""
+def solve(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Failure, np.ndarray, np.ndarray]:
+    """Solutions of x @ out = y, (..., n, n) and (..., n, k), leading axes broadcast; as `det`."""
+    x, y = _spread(x, y)
     if x.dtype in _WIDE:
-        return lu.solutions(*_spread(x, y))
-    if x.dtype.kind == "c":
-        return _by_numpy(lambda: np.linalg.solve(*_spread(x, y)), x)
-    return _in_float32(solve, x, y)
+        out, failed, kept = lu.solutions(x, y)
+    elif x.dtype.kind == "c":
+        out, failed = _by_numpy(lambda: np.linalg.solve(x, y), x)
+        kept = _of_complex(x)
+    else:
+        out, failed, kept = lu.solutions(x.astype(np.float32), y.astype(np.float32))
+        out = out.astype(y.dtype)
+    return out, failed, *kept
+
+
+def transposed_solve(
+    factors: np.ndarray, order: np.ndarray, y: np.ndarray | None
+) -> tuple[np.ndarray, Failure]:
+    """Solutions of x.T @ out = y, or transposed inverses without y, of x that was solved with.
+
+    Those of half precision come in float32.
+    """
+    if factors.dtype.kind == "c":
+        sides = np.eye(factors.shape[-1], dtype=factors.dtype) if y is None else y
+        turned = factors.swapaxes(-1, -2)
+        return _by_numpy(lambda: np.linalg.solve(*_spread(turned, sides)), factors)
+    sides = None if y is None else y.astype(factors.dtype, copy=False)
+    return again.transposed_solutions(Kept(factors, order), sides)
 
 
 def cholesky(x: np.ndarray, *, upper: bool) -> tuple[np.ndarray, Failure]:

@@ -34,9 +34,21 @@ def inverse_grad(g: np.ndarray, out: np.ndarray) -> np.ndarray:
     return matmul(matmul(-turned, g), turned)
 
 
-def slogdet_grad(g: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+def det_grad(g: np.ndarray, out: np.ndarray, turned: np.ndarray) -> np.ndarray:
+    """Of determinants, by the transposed inverses."""
+    scale = binary("multiply", g, out)
+    return _scaled(scale, turned)
+
+
+def slogdet_grad(g: np.ndarray, turned: np.ndarray) -> np.ndarray:
     """Of logarithms of sizes of determinants; the signs do not change."""
-    return binary("multiply", g[..., None, None], _turned(inverse))
+    return _scaled(g, turned)
+
+
+def _scaled(factors: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+    """Matrices times numbers, in the dtype of the numbers."""
+    wide = factors[..., None, None].astype(matrices.dtype, copy=False)
+    return binary("multiply", wide, matrices).astype(factors.dtype, copy=False)
 
 
 def triangular_grad(

@@ -1,18 +1,20 @@
 """LU factors with the largest element of each column as the pivot, and what they are used for:
 determinants, solutions, inverses.
 
-P @ x = L @ U; the factors stay in scratch memory, L with a negative sign. Source: Golub & Van Loan,
-Matrix Computations, 3.4.
+P @ x = L @ U; in scratch memory L has a negative sign. What a gradient will need is kept: both
+factors in one matrix, L below the diagonal, which is that of U, and the order of the rows. What is
+solved with them again is in `again.py`. Source: Golub & Van Loan, Matrix Computations, 3.4.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from dyn.kernels.copy import contiguous
+from dyn.kernels.copy import contiguous, filled
 from dyn.kernels.factor.panel import eliminate_f32, eliminate_f64
 from dyn.kernels.factor.parts import (
     BACKWARD,
@@ -34,6 +36,7 @@ from dyn.kernels.factor.parts import (
     put_out,
     room_of,
 )
+from dyn.kernels.factor.small import SMALL, eliminate_small, pivot_of, substitute_small
 from dyn.kernels.gemm.pack import PANEL_BYTES
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.bytes import put_word
@@ -48,37 +51,26 @@ ONE, SIZE = np.float32(1), 4
 """What instances have of their own: a number of their elements, bytes of one."""
 _I64 = np.int64(0)
 
-X, Y, OUT, SIZES, FAILED, SCRATCH = range(6)
-ARRAYS = 6
+X, Y, OUT, SIZES, FAILED, SCRATCH, FACTORS, ORDER = range(8)
+ARRAYS = 8
 """Arrays of the tasks: matrices, right-hand sides, results, logarithms; the note of the first
-failure; buffers."""
+failure; buffers; the factors, and for each row of them the number of the row of the matrix."""
 BATCH, ROWS, COLUMNS, PITCH, PITCH_OF_Y, FLAG, SPACE, FACTOR, STEP, CODES = range(
     ARRAYS, ARRAYS + 10
 )
 """Words: number of matrices, their rows, columns of right-hand sides, bytes from row to row of
-both; whether logarithms are wanted, or right-hand sides given; bytes of a buffer; the address of
+both; ASKED and KEPT; bytes of a buffer; the address of
 `factor` and of the step within a panel; from CODES on what `prepare` reads."""
+ASKED, KEPT = 1, 2
+"""Logarithms are wanted, or right-hand sides given; the factors are kept."""
 ELIMINATE = END
 """Word behind those of `prepare`: the address of the step within a panel."""
 LINE = 64
-SMALL = 7
-"""Rows up to which the tiles would cost more than they save."""
 
 
 def _room_of_order(n: int) -> int:
     """Bytes of what `factor` writes beside the factors."""
     return -(-8 * (n + 2) // LINE) * LINE
-
-
-@kernel
-def _pivot(x, pitch, n, j):
-    """The row of the largest element on and below the diagonal of a column; of NaN if there is."""
-    at, best = j, abs(x[j * pitch + j])
-    for i in range(j + 1, n):
-        size = abs(x[i * pitch + j])
-        if not size <= best:
-            at, best = i, size
-    return at
 
 
 @kernel(fastmath=("contract", "nsz"))
@@ -102,7 +94,7 @@ def _factor(p, a, pitch, n, order):
         rows[i] = i
     for start in range(0, n, PANEL):
         stop = min(start + PANEL, n)
-        at = _pivot(x, wide, n, start)
+        at = pivot_of(x, wide, n, start)
         for j in range(start, stop):
             if at != j:
                 _exchange(x, wide, at, j)
@@ -114,7 +106,7 @@ def _factor(p, a, pitch, n, order):
                 at = j + rows[n]
             else:
                 bad = bad if bad else j + 1
-                at = _pivot(x, wide, n, j + 1) if j + 1 < stop else j
+                at = pivot_of(x, wide, n, j + 1) if j + 1 < stop else j
         top, below, right = a + start * (pitch + SIZE), a + stop * pitch, stop * SIZE
         beside = a + start * pitch + right
         call_address(
@@ -133,51 +125,22 @@ factor_f64 = instance("factor_f64", _factor, ONE=np.float64(1), SIZE=8)
 
 
 @kernel
-def _eliminate_small(x, y, n, columns):
-    """Make x upper triangular and do to y [n, columns] what is done to x [n, n], both dense.
-
-    Returns twice the place of the first pivot that is zero, counted from 1, or 0; and one more if
-    the determinant has changed its sign.
-    """
-    odd, bad = 0, 0
-    for j in range(n):
-        at = _pivot(x, n, n, j)
-        if at != j:
-            odd = 1 - odd
-            for c in range(j, n):
-                x[at * n + c], x[j * n + c] = x[j * n + c], x[at * n + c]
-            for c in range(columns):
-                y[at * columns + c], y[j * columns + c] = y[j * columns + c], y[at * columns + c]
-        pivot = x[j * n + j]
-        if pivot == 0:
-            bad = bad if bad else j + 1
-            continue
-        for i in range(j + 1, n):
-            factor = x[i * n + j] / pivot
-            for c in range(j + 1, n):
-                x[i * n + c] -= factor * x[j * n + c]
-            for c in range(columns):
-                y[i * columns + c] -= factor * y[j * columns + c]
-    return 2 * bad + odd
-
-
-@kernel
-def _substitute_small(x, y, n, columns):
-    """Solve with what `_eliminate_small` has made of x and y, in place."""
-    for step in range(n):
-        j = n - 1 - step
-        pivot = x[j * n + j]
-        for c in range(columns):
-            y[j * columns + c] /= pivot
-        for i in range(j):
-            factor = x[i * n + j]
-            for c in range(columns):
-                y[i * columns + c] -= factor * y[j * columns + c]
+def _keep(args, matrix, n, a, pitch, order, one, element):
+    """Write factors in padded rows, and the order of their rows, to where they are kept."""
+    target = data(argument(args, FACTORS)) + matrix * n * n * element
+    for i in range(n):
+        row, kept = pointer(a + i * pitch, one), pointer(target + i * n * element, one)
+        for c in range(i):
+            kept[c] = -row[c]
+        for c in range(i, n):
+            kept[c] = row[c]
+    copy_run(order, data(argument(args, ORDER)) + matrix * n * 8, n * 8)
 
 
 def _determinants(args, chunk, chunks):
     """Determinants, or signs and logarithms."""
-    n, pitch, logarithm = argument(args, ROWS), argument(args, PITCH), argument(args, FLAG)
+    n, pitch, flag = argument(args, ROWS), argument(args, PITCH), argument(args, FLAG)
+    logarithm, keeps = flag & ASKED, flag & KEPT
     out = pointer(data(argument(args, OUT)), ONE)
     sizes = pointer(data(argument(args, SIZES)), ONE)
     p = room()
@@ -187,18 +150,25 @@ def _determinants(args, chunk, chunks):
     slot = take(memory)
     a = buffer(memory, slot, argument(args, SPACE))
     order = a + n * pitch + PANEL_BYTES
-    x, rows = pointer(a, ONE), pointer(order, _I64)
     start, stop = bounds(argument(args, BATCH), chunk, chunks, 1)
     along = n + 1 if n <= SMALL else pitch // SIZE + 1
     for i in range(start, stop):
         source = data(argument(args, X)) + i * n * n * SIZE
         if n <= SMALL:
-            copy_run(source, a, n * n * SIZE)
-            rows[n] = 1 - 2 * (_eliminate_small(x, x, n, 0) % 2)
+            # Where they are kept, the factors are made in their place.
+            at = data(argument(args, FACTORS)) + i * n * n * SIZE if keeps else a
+            rows = pointer(data(argument(args, ORDER)) + i * n * 8 if keeps else order, _I64)
+            copy_run(source, at, n * n * SIZE)
+            x = pointer(at, ONE)
+            odd = eliminate_small(x, x, n, 0, rows) % 2 == 1
         else:
+            x = pointer(a, ONE)
             fill(a, pitch, source, n * SIZE, SIZE, n, n, SIZE)
             call_address(argument(args, FACTOR), p, a, pitch, n, order)
-        sign, total = (ONE if rows[n] > 0 else -ONE), 0.0
+            odd = pointer(order, _I64)[n] < 0
+            if keeps:
+                _keep(args, i, n, a, pitch, order, ONE, SIZE)
+        sign, total = (-ONE if odd else ONE), 0.0
         for j in range(n):
             value = x[j * along]
             if logarithm:
@@ -214,7 +184,8 @@ def _determinants(args, chunk, chunks):
 
 def _solutions(args, chunk, chunks):
     """Solutions of x @ out = y; inverses where there are as many columns and no y."""
-    n, columns, given = argument(args, ROWS), argument(args, COLUMNS), argument(args, FLAG)
+    n, columns, flag = argument(args, ROWS), argument(args, COLUMNS), argument(args, FLAG)
+    given, keeps = flag & ASKED, flag & KEPT
     y, out = data(argument(args, Y)), data(argument(args, OUT))
     p = room()
     prepare(p, args, CODES, SIZE)
@@ -230,25 +201,29 @@ def _solutions(args, chunk, chunks):
     for i in range(start, stop):
         source, target = data(argument(args, X)) + i * n * n * SIZE, out + i * n * columns * SIZE
         if n <= SMALL:
-            copy_run(source, a, n * n * SIZE)
+            at = data(argument(args, FACTORS)) + i * n * n * SIZE if keeps else a
+            own = pointer(data(argument(args, ORDER)) + i * n * 8 if keeps else order, _I64)
+            copy_run(source, at, n * n * SIZE)
             if given:
                 copy_run(y + i * n * columns * SIZE, target, n * columns * SIZE)
             else:
                 clear_run(target, n * n * SIZE)
                 for j in range(n):
                     pointer(target, ONE)[j * (n + 1)] = ONE
-            x, solved = pointer(a, ONE), pointer(target, ONE)
-            bad = _eliminate_small(x, solved, n, columns) // 2
+            x, solved = pointer(at, ONE), pointer(target, ONE)
+            bad = eliminate_small(x, solved, n, columns, own) // 2
             if bad:
                 fail(data(argument(args, FAILED)), i, bad)
             else:
-                _substitute_small(x, solved, n, columns)
+                substitute_small(x, solved, n, columns)
             continue
         fill(a, pitch, source, n * SIZE, SIZE, n, n, SIZE)
         call_address(argument(args, FACTOR), p, a, pitch, n, order)
         if rows[n + 1]:
             fail(data(argument(args, FAILED)), i, rows[n + 1])
             continue
+        if keeps:
+            _keep(args, i, n, a, pitch, order, ONE, SIZE)
         clear_run(b, n * pitch_of_b + PANEL_BYTES)
         for j in range(n):
             row = b + j * pitch_of_b
@@ -291,44 +266,73 @@ def _plan(tasks: str, dtype: np.dtype, batch: int, n: int, columns: int, flag: i
     return planned(task, ARRAYS, every, space, batch, n, n + columns, n)
 
 
-def determinants(x: np.ndarray) -> np.ndarray:
-    """Determinants of (..., n, n), float32 or float64."""
-    out = empty(x.shape[:-2], x.dtype)
-    _determine(contiguous(x), out, out, 0)
-    return out
+class Kept(NamedTuple):
+    """Factors of matrices for later.
+
+    Attributes:
+        factors: (..., n, n), L below the diagonal and U.
+        order: (..., n), the row of the matrix that each of their rows comes from, int64.
+    """
+
+    factors: np.ndarray
+    order: np.ndarray
 
 
-def logarithms(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _kept(x: np.ndarray) -> Kept:
+    return Kept(empty(x.shape, x.dtype), empty(x.shape[:-1], np.dtype(np.int64)))
+
+
+def determinants(x: np.ndarray) -> tuple[np.ndarray, Kept]:
+    """Determinants of (..., n, n), float32 or float64, and the factors."""
+    out, kept = empty(x.shape[:-2], x.dtype), _kept(x)
+    _determine(contiguous(x), out, out, kept, KEPT)
+    return out, kept
+
+
+def logarithms(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, Kept]:
     """Sign and logarithm of the size of determinants of (..., n, n), float32 or float64."""
-    sign, sizes = empty(x.shape[:-2], x.dtype), empty(x.shape[:-2], x.dtype)
-    _determine(contiguous(x), sign, sizes, 1)
-    return sign, sizes
+    sign, sizes, kept = empty(x.shape[:-2], x.dtype), empty(x.shape[:-2], x.dtype), _kept(x)
+    _determine(contiguous(x), sign, sizes, kept, KEPT | ASKED)
+    return sign, sizes, kept
 
 
-def _determine(x: np.ndarray, out: np.ndarray, sizes: np.ndarray, flag: int) -> None:
+def _determine(x: np.ndarray, out: np.ndarray, sizes: np.ndarray, kept: Kept, flag: int) -> None:
     if out.size:
         plan = _plan("determinants", x.dtype, out.size, x.shape[-1], 0, flag)
         memory = scratch(plan.space, plan.chunks)
-        plan.launch(x, x, out, sizes, memory, memory)
+        plan.launch(x, x, out, sizes, memory, memory, *kept)
 
 
-def solutions(x: np.ndarray, y: np.ndarray | None) -> tuple[np.ndarray, tuple[int, int] | None]:
-    """The solutions of x @ out = y, or inverses without y.
+def inverses(x: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
+    """The inverses of (..., n, n), float32 or float64, and what `solutions` says of a failure."""
+    out, failed = empty(x.shape, x.dtype), failures()
+    if out.size:
+        n = x.shape[-1]
+        plan = _plan("solutions", x.dtype, out.size // (n * n), n, n, 0)
+        x = contiguous(x)
+        plan.launch(x, x, out, out, failed, scratch(plan.space, plan.chunks), x, x)
+    return out, failure(failed)
+
+
+def solutions(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None, Kept]:
+    """The solutions of x @ out = y.
 
     Args:
         x: (..., n, n), float32 or float64.
         y: (..., n, k) with the same leading sizes and dtype.
 
     Returns:
-        Them, and where a pivot was zero, if any was: number of the matrix and of the pivot.
+        Them; where a pivot was zero, if any was: number of the matrix and of the pivot; and the
+        factors.
     """
-    shape = x.shape if y is None else y.shape
-    out, failed = empty(shape, x.dtype), failures()
-    if out.size:
-        n, columns = shape[-2:]
-        batch = out.size // (n * columns)
-        plan = _plan("solutions", x.dtype, batch, n, columns, int(y is not None))
-        memory = scratch(plan.space, plan.chunks)
-        x = contiguous(x)
-        plan.launch(x, x if y is None else contiguous(y), out, out, failed, memory)
-    return out, failure(failed)
+    out, failed = empty(y.shape, x.dtype), failures()
+    if not out.size:
+        # Nothing is solved, so nothing is factored, and nobody reads the factors.
+        order = filled(x.shape[:-1], 0, np.dtype(np.int64))
+        return out, None, Kept(filled(x.shape, 0, x.dtype), order)
+    kept = _kept(x)
+    n, columns = y.shape[-2:]
+    plan = _plan("solutions", x.dtype, out.size // (n * columns), n, columns, ASKED | KEPT)
+    memory = scratch(plan.space, plan.chunks)
+    plan.launch(contiguous(x), contiguous(y), out, out, failed, memory, *kept)
+    return out, failure(failed), kept

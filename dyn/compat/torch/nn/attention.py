@@ -14,8 +14,9 @@ from dyn.nn import initializer as init
 from dyn.ops.attention import attention
 from dyn.ops.index import slice as cut
 from dyn.ops.index import where
-from dyn.ops.join import unbind
+from dyn.ops.join import concat, expand, unbind
 from dyn.ops.linalg import matmul
+from dyn.ops.pad import pad
 from dyn.ops.reduce import mean
 from dyn.ops.shape import reshape, squeeze, transpose, unsqueeze
 
@@ -35,13 +36,15 @@ class MultiheadAttention(Module):
         num_heads: number of heads.
         dropout: probability with which a weight is dropped in training.
         bias: whether the projections have biases.
-        add_bias_kv, add_zero_attn: must be False.
+        add_bias_kv: add a learned position to the projected keys and values, the parameters
+            `bias_k` and `bias_v` [1, 1, embed_dim].
+        add_zero_attn: add a position of zeros to the keys and values of every head.
         kdim, vdim: widths of keys and values, if they are not `embed_dim`; each of the three has
             a weight of its own then.
         batch_first: whether the batch is the first axis instead of the second.
 
-    Raises:
-        NotImplementedError: `add_bias_kv` or `add_zero_attn` is asked for.
+    Positions that are added follow all others and are seen by every query. They are columns of
+    the weights, too.
     """
 
     def __init__(
@@ -59,12 +62,6 @@ class MultiheadAttention(Module):
         dtype: Any = None,
     ):
         super().__init__()
-        if add_bias_kv or add_zero_attn:
-            raise NotImplementedError(
-                "MultiheadAttention does not implement add_bias_kv and add_zero_attn yet: "
-                "project by yourself, concatenate a position, learned or of zeros, to keys and "
-                "values, and call scaled_dot_product_attention"
-            )
         if embed_dim % num_heads:
             raise AssertionError("embed_dim must be divisible by num_heads")
         self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
@@ -82,6 +79,10 @@ class MultiheadAttention(Module):
         self.out_proj = NonDynamicallyQuantizableLinear(embed_dim, embed_dim, bias)
         if bias:
             self.out_proj.bias.set_value([0.0] * embed_dim)
+        for name in ("bias_k", "bias_v"):
+            shape, start = [1, 1, embed_dim], init.XavierNormal()
+            setattr(self, name, self.create_parameter(shape, start) if add_bias_kv else None)
+        self.add_zero_attn = add_zero_attn
         finish(self, device, dtype)
 
     def forward(
@@ -108,7 +109,8 @@ class MultiheadAttention(Module):
             is_causal: says that the mask is a causal one, which must be given.
 
         Returns:
-            The output, and the weights (batch, length, keys) or None.
+            The output, and the weights (batch, length, keys) or None. Positions that are added to
+            the keys are no part of the masks, but of the weights.
 
         Raises:
             RuntimeError: `is_causal` without a mask.
@@ -125,6 +127,7 @@ class MultiheadAttention(Module):
             return squeeze(out, at), None if weights is None else squeeze(weights, 0)
         q, k, v = self._projected(query, key, value)
         mask = self._mask(attn_mask, key_padding_mask, query)
+        k, v, mask = self._lengthened(k, v, mask)
         weights = None
         if need_weights:
             scores = matmul(q * self.head_dim**-0.5, k, transpose_y=True)
@@ -165,6 +168,21 @@ class MultiheadAttention(Module):
         if parameter is None or (first, last) == (0, 3):
             return parameter
         return cut(parameter, [0], [first * self.embed_dim], [last * self.embed_dim])
+
+    def _lengthened(self, k: Any, v: Any, mask: Any) -> tuple[Any, Any, Any]:
+        """Keys, values and mask with the positions that are added to them."""
+        if self.bias_k is not None:
+            heads = [1, self.num_heads, 1, self.head_dim]
+            k, v = (
+                concat([x, expand(reshape(bias, heads), [x.shape[0], *heads[1:]])], axis=2)
+                for x, bias in ((k, self.bias_k), (v, self.bias_v))
+            )
+        if self.add_zero_attn:
+            k, v = (pad(x, [0, 0, 0, 0, 0, 1, 0, 0]) for x in (k, v))
+        added = int(self.bias_k is not None) + int(self.add_zero_attn)
+        if mask is not None and added:
+            mask = pad(mask, [0, 0] * (mask.ndim - 1) + [0, added])
+        return k, v, mask
 
     def _mask(self, mask: Any, padding: Any, query: Any) -> Any:
         """What is added to the scores: both masks, -inf where a key must not be seen."""

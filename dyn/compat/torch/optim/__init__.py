@@ -5,6 +5,7 @@ from typing import Any
 from dyn.compat.torch import absent
 from dyn.compat.torch.optim import lr_scheduler, swa_utils
 from dyn.compat.torch.optim.base import TorchOptimizer as Optimizer
+from dyn.compat.torch.optim.lbfgs import LBFGS
 from dyn.compat.torch.optim.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW
 from dyn.compat.torch.optim.relatives import Adamax, NAdam, RAdam, RMSprop, Rprop
 
@@ -14,6 +15,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adagrad",
