@@ -1,6 +1,6 @@
 """Sweeps ops over shapes beside torch eager and prints the worst ratios.
 
-Usage: python -m benchmarks.sweep --torch PYTHON [--only GROUP ...] [--worst N]
+Usage: python -m benchmarks.sweep --torch PYTHON [--only GROUP ... | --drawn SEED ...] [--worst N]
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.sweep import drawn
 from benchmarks.sweep.grid import GROUPS, Case
 
 HERE = Path(__file__).resolve().parent
@@ -43,10 +44,16 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--worst", type=int, default=25, help="lines to print")
+    parser.add_argument(
+        "--drawn", nargs="+", type=int, default=[], metavar="SEED",
+        help="shapes drawn at random instead of the grid",
+    )  # fmt: skip
     given = parser.parse_args()
+    groups = {group: GROUPS[group]() for group in given.only}
+    if given.drawn:
+        groups = {f"drawn from {seed}": drawn.cases(seed) for seed in given.drawn}
     rows = []
-    for group in given.only:
-        cases = GROUPS[group]()
+    for group, cases in groups.items():
         print(f"{group}: {len(cases)} cases", file=sys.stderr, flush=True)
         runs = [
             (run(sys.executable, "dyn", cases), run(given.torch, "torch", cases)) for _ in range(2)

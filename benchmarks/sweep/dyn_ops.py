@@ -109,12 +109,18 @@ OPS = {
     "conv1d": conv1d,
     "linear": lambda m, k, n: (F.linear, [t(m, k), t(k, n), t(n)]),
     "matmul": lambda b, m, k, n: (dyn.matmul, [t(b, m, k), t(b, k, n)]),
+    "matmul_turned": lambda b, m, k, n: (
+        lambda x, y: dyn.matmul(x, y, transpose_y=True), [t(b, m, k), t(b, n, k)]
+    ),
     "softmax": unary(F.softmax),
     "log_softmax": unary(F.log_softmax),
     "layer_norm": lambda r, c: (
         lambda x, w, b: F.layer_norm(x, [c], w, b), [t(r, c), t(c), t(c)]
     ),
     "cross_entropy": lambda r, c: (given(F.cross_entropy, ids(c, r)), [t(r, c)]),
+    "cross_entropy_image": lambda n, c, h, w: (
+        given(lambda x, y: F.cross_entropy(x, y, axis=1), ids(c, n, h, w)), [t(n, c, h, w)]
+    ),
     "cumsum": unary(lambda x: dyn.cumsum(x, 1)),
     "argmax": unary(lambda x: dyn.argmax(x, 1)),
     "topk": unary(lambda x: dyn.topk(x, 5, 1)[0]),

@@ -39,12 +39,14 @@ def convolutions() -> list[Case]:
 
 
 def products() -> list[Case]:
-    """linear (rows, in, out); matmul (batch, m, k, n)."""
+    """linear (rows, in, out); matmul (batch, m, k, n), turned: the second is (batch, n, k)."""
     rows, widths = (1, 7, 64, 512), ((16, 16), (100, 37), (128, 512), (512, 128), (1024, 1024))
     cases: list[Case] = [("linear", (r, *w)) for r in rows for w in widths]
     cases += [("matmul", (b, m, k, n)) for b in (1, 8, 64) for m, k, n in [
         (4, 4, 4), (32, 64, 32), (65, 33, 17), (128, 128, 128)]]  # fmt: skip
-    return [*cases, ("matmul", (1, 1000, 1000, 1000)), ("matmul", (1, 2048, 16, 2048))]
+    cases += [("matmul", (1, 1000, 1000, 1000)), ("matmul", (1, 2048, 16, 2048))]
+    cases += [("matmul_turned", (1, m, 1024, 1024)) for m in (2, 8, 64)]
+    return [*cases, ("matmul_turned", (4, 6, 2304, 6)), ("matmul", (100, 200, 1, 14))]
 
 
 def rowwise() -> list[Case]:
@@ -69,7 +71,8 @@ def images() -> list[Case]:
     """Functions of (N, C, H, W)."""
     names = ("max_pool", "avg_pool", "adaptive_pool", "batch_norm", "batch_norm_infer",
              "group_norm", "upsample", "bilinear", "affine_grid", "grid_sample",
-             "grid_sample_nearest", "pad", "transpose", "concat", "slice", "flip")  # fmt: skip
+             "grid_sample_nearest", "pad", "transpose", "concat", "slice", "flip",
+             "cross_entropy_image")  # fmt: skip
     sizes = [(1, 3, 32, 32), (8, 16, 28, 28), (32, 64, 14, 14), (4, 64, 56, 56), (2, 7, 61, 45)]
     return [(name, size) for name in names for size in sizes]
 

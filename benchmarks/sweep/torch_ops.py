@@ -98,12 +98,16 @@ OPS = {
     "conv1d": conv1d,
     "linear": lambda m, k, n: (F.linear, [t(m, k), t(n, k), t(n)]),
     "matmul": lambda b, m, k, n: (torch.matmul, [t(b, m, k), t(b, k, n)]),
+    "matmul_turned": lambda b, m, k, n: (lambda x, y: x @ y.mT, [t(b, m, k), t(b, n, k)]),
     "softmax": unary(lambda x: F.softmax(x, -1)),
     "log_softmax": unary(lambda x: F.log_softmax(x, -1)),
     "layer_norm": lambda r, c: (
         lambda x, w, b: F.layer_norm(x, [c], w, b), [t(r, c), t(c), t(c)]
     ),
     "cross_entropy": lambda r, c: (given(F.cross_entropy, ids(c, r)), [t(r, c)]),
+    "cross_entropy_image": lambda n, c, h, w: (
+        given(F.cross_entropy, ids(c, n, h, w)), [t(n, c, h, w)]
+    ),
     "cumsum": unary(lambda x: torch.cumsum(x, 1)),
     "argmax": unary(lambda x: torch.argmax(x, 1)),
     "topk": unary(lambda x: torch.topk(x, 5, 1)[0]),
