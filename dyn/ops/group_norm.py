@@ -1,4 +1,4 @@
-"""Group, instance and RMS normalisation, local response normalisation, and unit-length vectors."""
+"""Group, instance and RMS normalisation, and local response normalisation."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from dyn.core.tensor import Tensor
 from dyn.kernels import group_norm as kernels
 from dyn.kernels import layer_norm as row_kernels
 from dyn.ops.composite import differentiate_as
-from dyn.ops.infer import Type, axis_of, need_float, same_size, show
+from dyn.ops.infer import Type, same_size, show
 from dyn.ops.norm import need_channels, need_trailing, trailing_axes
-from dyn.ops.shape import as_line
-from dyn.ops.vector_norm import norm
 
 # ---- group norm --------------------------------------------------------------------------------
 
@@ -240,23 +238,4 @@ def local_response_norm(
     return _local_response_norm(x, size=int(size), alpha=float(alpha), beta=float(beta), k=float(k))
 
 
-# ---- unit length -------------------------------------------------------------------------------
-
-
-def normalize(x: Tensor, p: float = 2, axis: int = 1, epsilon: float = 1e-12) -> Tensor:
-    """x divided by its p-norm along an axis, or by `epsilon` where that is smaller.
-
-    Args:
-        x: floating point.
-        p: exponent of the norm.
-        axis: the axis along which vectors lie.
-        epsilon: smallest divisor.
-    """
-    need_float("x", Type(tuple(x.shape), x._read().dtype))
-    if not x.ndim:
-        return as_line(normalize, x, p, axis, epsilon)
-    axis = axis_of(axis, x.ndim)
-    return x / OPS["maximum"](norm(x, p, axis, keepdim=True), float(epsilon))
-
-
-__all__ = ["group_norm", "instance_norm", "local_response_norm", "normalize", "rms_norm"]
+__all__ = ["group_norm", "instance_norm", "local_response_norm", "rms_norm"]

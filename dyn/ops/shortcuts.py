@@ -123,6 +123,17 @@ def _folded(op: Op, x: Type, **attrs: Any) -> Run | None:
     return reduce.bound(op.name, x.shape, axes, general, keepdims=keepdims, correction=correction)
 
 
+def _normalized(x: Type, axes: tuple[int, ...], epsilon: float) -> Run | None:
+    """The length and the quotient, each bound to shapes."""
+    measure = _folded(OPS["norm"], x, axes=axes, keepdims=True)
+    if measure is None:
+        return None
+    lengths = tuple(1 if axis in axes else n for axis, n in enumerate(x.shape))
+    divide = _either(OPS["divide"], np.divide, x, Type(lengths, x.dtype)) or OPS["divide"].kernel
+    least = _F32.type(epsilon)
+    return lambda x: divide(x, np.maximum(measure(x), least))
+
+
 def _element_loss(op: Op, *types: Type, reduction: str, **numbers: float) -> Run | None:
     formula = _as_formula(op, op.name, numbers.values(), types, {**numbers, "reduction": "none"})
     if formula is None or reduction == "none":
@@ -187,6 +198,7 @@ def _bind() -> None:
             OPS[name].shortcut = partial(rule, OPS[name])
     for name in ["sum", "mean", "max", "min", "prod", "var", "std", "norm"]:
         OPS[name].shortcut = partial(_folded, OPS[name])
+    OPS["normalize"].shortcut = _normalized
     for name in ["huber", "margin_excess", "margin_ranking", "poisson_nll", "soft_margin"]:
         OPS[name].shortcut = partial(_element_loss, OPS[name])
     for name in ["softmax", "log_softmax", "softmax_grad", "log_softmax_grad"]:

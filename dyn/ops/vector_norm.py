@@ -1,20 +1,22 @@
-"""Norms of vectors over axes, and distances made of them."""
+"""Norms of vectors over axes, distances made of them, and vectors of unit length."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from dyn.core.dispatch import apply, cast_to
+from dyn.core.dispatch import apply, cast_to, scalar
 from dyn.core.dtype import F32
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
+from dyn.kernels import elementwise
 from dyn.kernels import reduce as kernels
 from dyn.kernels.reduce import gradients
 from dyn.ops.elementwise import divide, multiply, pow, subtract
 from dyn.ops.index import where
-from dyn.ops.infer import Type, need_float, reduced_axes, reduced_shape
+from dyn.ops.infer import Type, axis_of, need_float, reduced_axes, reduced_shape
 from dyn.ops.reduce import _max, _min, _sum, spread
+from dyn.ops.shape import as_line
 from dyn.ops.unary import abs
 
 
@@ -41,6 +43,49 @@ def _(g, *, x, out, x_shape, axes, keepdims):
 
 
 _norm.fused_vjp("x")(gradients.norm_grad)
+
+
+def _infer_normalize(x: Type, *, axes: tuple[int, ...], epsilon: float) -> Type:
+    need_float("x", x)
+    return x
+
+
+@op(infer=_infer_normalize)
+def _normalize(x, *, axes, epsilon):
+    """x divided by its length over axes, or by `epsilon` where that is smaller. ONNX: ReduceL2."""
+    return elementwise.binary("divide", x, kernels.lengths(x, axes, epsilon))
+
+
+@_normalize.vjp("x")
+def _(g, *, x, out, axes, epsilon):
+    least = scalar(epsilon, x._array.dtype)
+    length = apply(_norm, (x,), (axes, True))
+    along = _sum(multiply(g, out), axes=axes, keepdims=True)
+    free = OPS["greater_than"](length, least)
+    along = where(free, along, scalar(0, x._array.dtype))
+    return divide(subtract(g, multiply(out, along)), OPS["maximum"](length, least))
+
+
+_normalize.fused_vjp("x")(gradients.normalize_grad)
+
+
+def normalize(x: Tensor, p: float = 2, axis: int = 1, epsilon: float = 1e-12) -> Tensor:
+    """x divided by its p-norm along an axis, or by `epsilon` where that is smaller.
+
+    Args:
+        x: floating point.
+        p: exponent of the norm.
+        axis: the axis along which vectors lie.
+        epsilon: smallest divisor.
+    """
+    dtype = x._read().dtype
+    need_float("x", Type(tuple(x.shape), dtype))
+    if not x.ndim:
+        return as_line(normalize, x, p, axis, epsilon)
+    axis = axis_of(axis, x.ndim)
+    if p == 2 and dtype.itemsize > 2:  # in half precision epsilon may be 0
+        return apply(_normalize, (x,), ((axis,), float(epsilon)))
+    return x / OPS["maximum"](norm(x, p, axis, keepdim=True), float(epsilon))
 
 
 def norm(x: Tensor, p: Any = None, axis: Any = None, keepdim: bool = False) -> Tensor:
@@ -83,4 +128,4 @@ def dist(x: Tensor, y: Tensor, p: float = 2.0) -> Tensor:
     return norm(subtract(x, y), p)
 
 
-__all__ = ["dist", "norm"]
+__all__ = ["dist", "norm", "normalize"]

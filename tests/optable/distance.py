@@ -21,6 +21,10 @@ def cosine(x, y, axis, epsilon):
     return (x * y).sum(axis) / (lengths[0] * lengths[1])
 
 
+def normalize(x, axes, epsilon):
+    return x / np.maximum(np.linalg.norm(x, axis=axes[0], keepdims=True), epsilon)
+
+
 def cosine_gradient(g, x, y, out, x_length, y_length, axis, epsilon):
     across, made = g / (x_length * y_length), []
     for own, other, length in ((x, y, x_length), (y, x, y_length)):
@@ -33,6 +37,24 @@ FAR = array("n", 5, 3, low=3, high=4)
 """Rows that are nowhere near those of the other operand."""
 
 ROWS = [
+    *(
+        OpCase(
+            "normalize",
+            [array("n", *sizes)],
+            {"axes": (axis,), "epsilon": epsilon},
+            normalize,
+            dtypes=("float32", "float64"),
+            onnx="ReduceL2",
+            empty=axis != 0,
+            note=note,
+        )
+        for sizes, axis, epsilon, note in (
+            ((5,), 1, 1e-12, ""),
+            ((3, 4), 0, 1e-12, "first"),
+            ((3, 4), 1, 1e-12, "middle"),
+            ((4,), 1, 2.5, "clipped"),
+        )
+    ),
     *(
         OpCase(
             "cosine",

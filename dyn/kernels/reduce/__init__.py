@@ -4,6 +4,7 @@ from dyn.kernels.reduce.folding import bound
 from dyn.kernels.reduce.reductions import (
     all,
     any,
+    lengths,
     logsumexp,
     max,
     mean,
@@ -20,6 +21,7 @@ __all__ = [
     "all",
     "any",
     "bound",
+    "lengths",
     "logsumexp",
     "max",
     "mean",

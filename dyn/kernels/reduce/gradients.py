@@ -111,6 +111,17 @@ def norm_grad(
     return elementwise.binary("multiply", x, _beside(scale, x, axes, keepdims))
 
 
+def normalize_grad(
+    g: np.ndarray, x: np.ndarray, out: np.ndarray, axes: Axes, epsilon: float
+) -> np.ndarray:
+    """The gradient of x divided by its `reductions.lengths`."""
+    by = reductions.lengths(x, axes, epsilon)
+    along = reductions.sum(elementwise.binary("multiply", g, out), axes, keepdims=True)
+    along = np.where(by > epsilon, along, 0)  # a length that was clipped does not move
+    across = elementwise.binary("subtract", g, elementwise.binary("multiply", out, along))
+    return elementwise.binary("divide", across, by)
+
+
 def logsumexp_grad(
     g: np.ndarray, x: np.ndarray, out: np.ndarray, axes: Axes, keepdims: bool
 ) -> np.ndarray:

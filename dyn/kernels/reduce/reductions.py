@@ -142,6 +142,11 @@ def norm(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     return np.asarray(np.sqrt(np.add.reduce(x * x, axis=axes, keepdims=keepdims)))
 
 
+def lengths(x: np.ndarray, axes: Axes, epsilon: float) -> np.ndarray:
+    """`norm`, or `epsilon` where that is smaller; the axes keep size 1."""
+    return np.maximum(norm(x, axes, keepdims=True), x.dtype.type(epsilon))
+
+
 def logsumexp(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     """log of the sum of e^x over `axes`, without overflow."""
     if is_half(x.dtype):

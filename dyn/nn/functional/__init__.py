@@ -44,7 +44,7 @@ from dyn.ops.distance import cosine_similarity, pairwise_distance
 from dyn.ops.dropout import alpha_dropout, dropout, dropout2d, dropout3d
 from dyn.ops.embedding import embedding
 from dyn.ops.grid import affine_grid, grid_sample
-from dyn.ops.group_norm import group_norm, instance_norm, local_response_norm, normalize, rms_norm
+from dyn.ops.group_norm import group_norm, instance_norm, local_response_norm, rms_norm
 from dyn.ops.likelihood import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -107,6 +107,7 @@ from dyn.ops.smooth import (
 )
 from dyn.ops.softmax import log_softmax, softmax
 from dyn.ops.unpool import lp_pool1d, lp_pool2d, max_unpool1d, max_unpool2d, max_unpool3d
+from dyn.ops.vector_norm import normalize
 
 adaptive_avg_pool2d = of_any_layout(adaptive_avg_pool2d)
 adaptive_avg_pool3d = of_any_layout(adaptive_avg_pool3d)
