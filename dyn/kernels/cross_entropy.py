@@ -2,7 +2,8 @@
 
 The softmax is at hand while the loss is computed, so its gradient is written in the same pass, and
 the backward pass is left with one product (none at all where it starts from the loss). Rows whose
-label is ignored are never looked at. float32 runs in vector code, other dtypes in numpy.
+label is ignored count nothing, whatever they hold. float32 runs in vector code, other dtypes in
+numpy.
 
 Source of label smoothing: Szegedy et al., Rethinking the Inception Architecture for Computer
 Vision, arXiv 1512.00567, section 7.

@@ -268,6 +268,7 @@ def _turned(name: str, table: Sequence[np.ndarray]) -> None:
     *given, made = [empty((*x.shape[1:], filled)) for x in table]
     for to, x in zip(given, table, strict=False):
         place(to[:, :rows], x.T)
+        to[:, rows:] = 0  # what is left over in memory may be denormal, which is slow
     _STRIPS[name].plan((count, filled), 0).run(*given, made)
     place(table[-1].T, made[..., :rows])
 

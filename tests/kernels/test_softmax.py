@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dyn
 from dyn.kernels import softmax as kernels
 from dyn.kernels.reduce import logsumexp
+from tests.kernels.leftovers import AVAILABLE, DENORMAL, leftovers, met_denormal
 
 
 def reference(x, axis):
@@ -60,3 +62,22 @@ def test_infinities_and_nan(rows):
     logs = kernels.log_softmax(x, 1)
     np.testing.assert_allclose(logs[1], [-np.inf, -np.log(2), -np.log(2)], rtol=1e-6)
     assert np.isnan(logs[3]).all()
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="the control register of x86 is looked at")
+def test_rows_that_are_turned_are_filled_up_with_zeros():
+    x = np.ones((2500, 3), np.float32)
+
+    def call():
+        with leftovers(DENORMAL):
+            kernels.softmax(x, 1)
+            kernels.log_softmax(x, 1)
+            logsumexp(x, (1,), keepdims=False)
+
+    before = dyn.get_num_threads()
+    dyn.set_num_threads(1)
+    try:
+        call()  # compiles what is needed
+        assert not met_denormal(call)
+    finally:
+        dyn.set_num_threads(before)

@@ -28,7 +28,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             return _kernel(*arrays, **attrs)
 
         monkeypatch.setattr(op, "kernel", noted)
-        monkeypatch.setattr(op, "shortcut", None)
         monkeypatch.setattr(op, "plans", {})
         monkeypatch.setattr(op, "prompt", set())
         monkeypatch.setattr(op, "shortcut", None)

@@ -2,9 +2,8 @@
 
 It is made once and remembered. Each algorithm has files of its own: direct sums over the window
 (`bands`, `weight`), few output channels (`planes`, `weight_rows`), many windows in a small result
-(`scatter`), one window (`whole`), depthwise convolution (`depthwise`, `depthwise_weight`),
-groups one by one (`grouped`), and
-Winograd's filtering (the folder `winograd`). No number is computed here.
+(`scatter`), one window (`whole`), depthwise convolution (`depthwise`, `depthwise_weight`), groups
+one by one (`grouped`), and Winograd's filtering (folder `winograd`). No number is computed here.
 """
 
 from __future__ import annotations

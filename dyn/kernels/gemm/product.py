@@ -308,7 +308,7 @@ NONE = np.zeros(1, np.uint8)
 
 
 def product(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: Any, flags: int) -> None:
-    """c = a @ b (+ bias) for matrices of one floating-point dtype, c with contiguous rows.
+    """c = a @ b (+ bias) for matrices of one floating-point dtype; c is contiguous.
 
     `flags` are those of a tile.
     """
