@@ -16,8 +16,8 @@ from dyn.kernels.runtime.jit import instance, intrinsic
 from dyn.kernels.vector.simd import LANES, WORD, Value, loop, transpose
 from dyn.kernels.vector.value import branch
 
-SHORT = 120
-"""Elements up to which rows are short."""
+SHORT = 255 if LANES == 16 else 120
+"""Elements up to which rows are short; the broader a vector, the longer it takes to fold it."""
 
 
 def _rows(fold: Fold) -> Any:
