@@ -23,7 +23,7 @@ from dyn.kernels.conv import (
     weight_rows,
     whole,
 )
-from dyn.kernels.conv.bands import forward_phases, full_phase, transposed_phases
+from dyn.kernels.conv.bands import Phase, forward_phases, full_phase, transposed_phases
 from dyn.kernels.conv.depthwise import DepthwisePlan
 from dyn.kernels.conv.depthwise_weight import DepthwiseWeightPlan
 from dyn.kernels.conv.grouped import GroupsPlan
@@ -176,17 +176,33 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
         return DepthwisePlan(x, target, phases, stride, channels, window, relu=relu)
     if planes.fits(x, phases, stride[1], channels):
         return PlanesPlan(x, target, phases[0], stride[0], channels, relu=relu)
-    taps = w.shape[2] * w.shape[3]
-    if grouped.pays(channels, taps, band_steps(x, phases, channels), x.dtype):
-        part, alone = grouped.group_of(x, groups), (*attrs[:3], 1)
-        plan = _forward_plan(part, _weights_of_group(w, groups), alone, relu, 0)
-        if not isinstance(plan, BandPlan):
-            return GroupsPlan(plan, groups, grouped.group_of(target, groups))
+    alone = _by_groups(
+        x, w, target, attrs, channels, phases,
+        lambda x, w, attrs: _forward_plan(x, w, attrs, relu, 0),
+    )  # fmt: skip
+    if alone is not None:
+        return alone
     return BandPlan(x, target, phases, stride, channels, relu=relu)
 
 
-def _weights_of_group(w: View, groups: int) -> View:
-    return View((w.shape[0] // groups, *w.shape[1:]), w.strides, w.dtype)
+def _by_groups(
+    source: View,
+    w: View,
+    target: View,
+    attrs: Attributes,
+    channels: Channels,
+    phases: list[Phase],
+    plan_of: Callable[[View, View, Attributes], Any],
+) -> GroupsPlan | None:
+    """Group by group, with the plan for one; None where all groups together are better."""
+    groups, taps = channels.groups, w.shape[2] * w.shape[3]
+    if not grouped.pays(channels, taps, band_steps(source, phases, channels), source.dtype):
+        return None
+    weights = View((w.shape[0] // groups, *w.shape[1:]), w.strides, w.dtype)
+    plan = plan_of(grouped.group_of(source, groups), weights, (*attrs[:3], 1))
+    if isinstance(plan, BandPlan):
+        return None
+    return GroupsPlan(plan, groups, grouped.group_of(target, groups))
 
 
 @lru_cache(PLANS)
@@ -227,12 +243,12 @@ def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
         return ScatterPlan(g, target, window, stride, padding, dilation[0], channels)
     if in_planes:
         return PlanesPlan(g, target, phases[0], 1, channels)
-    taps = w.shape[2] * w.shape[3]
-    if grouped.pays(channels, taps, band_steps(g, phases, channels), g.dtype):
-        part, alone = grouped.group_of(g, groups), (*attrs[:3], 1)
-        plan = _transposed_plan(part, _weights_of_group(w, groups), size, alone, 0)
-        if not isinstance(plan, BandPlan):
-            return GroupsPlan(plan, groups, grouped.group_of(target, groups))
+    alone = _by_groups(
+        g, w, target, attrs, channels, phases,
+        lambda g, w, attrs: _transposed_plan(g, w, size, attrs, 0),
+    )  # fmt: skip
+    if alone is not None:
+        return alone
     return BandPlan(g, target, phases, (1, 1), channels)
 
 
