@@ -19,6 +19,9 @@ from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.vector.runs import copy_run
 
+NARROW = 16
+"""Bytes of a row below which numpy's copies of columns cost less."""
+
 
 @task
 def _roll(args, chunk, chunks):
@@ -26,9 +29,8 @@ def _roll(args, chunk, chunks):
     x, out = data(argument(args, 0)), data(argument(args, 1))
     row, cut = argument(args, 3), argument(args, 4)
     at, stop = bounds(argument(args, 2), chunk, chunks, 64)
+    behind, place = row - cut, at % row
     while at < stop:
-        place = at % row
-        behind = row - cut
         # What lay behind the cut comes first.
         if place < behind:
             run = min(behind - place, stop - at)
@@ -37,6 +39,9 @@ def _roll(args, chunk, chunks):
             run = min(row - place, stop - at)
             copy_run(x + at - behind, out + at, run)
         at += run
+        place += run
+        if place == row:
+            place = 0
 
 
 @lru_cache(1024)
@@ -46,12 +51,13 @@ def _plan(total: int, row: int, cut: int) -> Launch:
 
 def rolled(x: np.ndarray, cut: int, axis: int) -> np.ndarray:
     """The elements from place `cut` of an axis on, then those before it."""
-    if x.nbytes < SMALL:
+    step = math.prod(x.shape[axis + 1 :]) * x.itemsize
+    row = x.shape[axis] * step
+    if x.nbytes < SMALL or row < NARROW:
         before = (slice(None),) * axis
         parts = x[(*before, slice(cut, None))], x[(*before, slice(None, cut))]
         return np.concatenate(parts, axis)
     x = contiguous(x)
     out = empty(x.shape, x.dtype)
-    step = math.prod(x.shape[axis + 1 :]) * x.itemsize
-    _plan(x.nbytes, x.shape[axis] * step, cut * step)(x, out)
+    _plan(x.nbytes, row, cut * step)(x, out)
     return out
