@@ -3,22 +3,24 @@
 For a row of the window the columns and channels of the result are neighbours in memory, so a tile
 holds a few dozen of them for some pixels of g, and is added to what is there: no padding is ever
 multiplied, few channels fill the vectors, and strides need no phases. Against the sums of `bands`
-stands that every tile reads and writes the result. Results are gathered in a scratch buffer with
-the padding around them; rows at the border of two buffers are computed for both.
+stands that every tile reads and writes the result. Rows of the result, with the padding beside
+them, are gathered in a scratch buffer; rows of the window that fall outside of it are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from dyn.kernels.conv import tile
 from dyn.kernels.conv.bands import JOB_BYTES
 from dyn.kernels.conv.shapes import UNITS, Channels, View, kernels_of, table, words_of
+from dyn.kernels.copy import contiguous, place
 from dyn.kernels.runtime.bytes import clear_bytes, copy_bytes, put_word
 from dyn.kernels.runtime.drive import Form
-from dyn.kernels.runtime.jit import call_address, task
+from dyn.kernels.runtime.jit import call_address, kernel, task
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.sums import ACCUMULATE
@@ -44,26 +46,26 @@ CHUNKS = 32
     ROWS_PER_UNIT,
     UNITS_PER_IMAGE,
     LOW,
-    HIGH,
     TARGET,
     TARGET_N,
     TARGET_H,
     HEIGHT,
     ROW_BYTES,
     STRIDE,
+    PADDED,
     LINE,
-    TOP,
     LEFT,
     IMAGE_BYTES,
     PIXEL_BYTES,
     WINDOW_ROWS,
-    WINDOW_STEP,
+    GAP,
     NUMBERS,
     LANES,
     ELEMENT,
     INNER,
     A_STEP,
-    ROW_TABLE,
+    ROW_TABLES,
+    TABLE_BYTES,
     WEIGHTS,
     STEP_TABLE,
     SCRATCH,
@@ -75,13 +77,45 @@ CHUNKS = 32
 ) = range(38)
 """Words of a plan.
 
-A unit of work is the rows of the result from ROWS_PER_UNIT * STRIDE times its number on, and the
-rows LOW to HIGH of g, counted from ROWS_PER_UNIT times its number, that reach them; or all rows of
-IMAGES_PER_UNIT images. A buffer holds LINE bytes for a row of the result; the first row of the
-unit is its row number TOP, at LEFT bytes from the start. WINDOW_STEP: bytes between the places of
-two rows of the window. A row of the window is NUMBERS wide, in panels of LANES.
+A unit of work is the rows of the result from ROWS_PER_UNIT * STRIDE times its number on; or all
+rows of IMAGES_PER_UNIT images. A buffer holds them, LINE bytes for each, in which the result begins
+LEFT bytes from the start. Rows of the window are GAP rows of the result apart, the first of them
+PADDED rows before it, and NUMBERS wide, in panels of LANES. Of the pixels of g that a row of the
+window is added for there is a table, the next one TABLE_BYTES behind it; or one for all where an
+image has several units, from row LOW of g on, counted from ROWS_PER_UNIT times the unit's number.
 """
 WORDS = 38
+PAIR = 16
+"""Bytes of an entry of a table."""
+
+
+@kernel
+def _scatter_row(plan, job, down, row, own, images, result):
+    """Add a row of the window times those rows of g that put it among the `own` of a unit."""
+    stride, in_width = argument(plan, STRIDE), argument(plan, IN_WIDTH)
+    before = argument(plan, PADDED) - down * argument(plan, GAP)
+    low = max(row + (before + stride - 1) // stride, 0)
+    high = min(row + (own - 1 + before) // stride, argument(plan, IN_HEIGHT) - 1)
+    if high < low:
+        return
+    table = argument(plan, ROW_TABLES) + down * argument(plan, TABLE_BYTES)
+    if argument(plan, UNITS_PER_IMAGE) > 1:
+        table += PAIR * in_width * (low - row - argument(plan, LOW))
+    put_word(job, tile.ROW_TABLE, table)
+    put_word(job, tile.COUNT, (high - low + 1) * in_width * images)
+    numbers, lanes = argument(plan, NUMBERS), argument(plan, LANES)
+    element, narrow = argument(plan, ELEMENT), argument(plan, NARROW_LANES)
+    panel_bytes = argument(plan, INNER) * lanes * element
+    panels = (numbers + lanes - 1) // lanes
+    b = argument(plan, WEIGHTS) + down * panels * panel_bytes
+    at = result + down * argument(plan, GAP) * argument(plan, LINE)
+    for number in range(0, numbers, lanes):
+        width = min(lanes, numbers - number)
+        put_word(job, tile.WIDTH, width)
+        put_word(job, tile.B, b)
+        put_word(job, tile.C, at + number * element)
+        call_address(argument(plan, WIDE) if width > narrow else argument(plan, NARROW), job)
+        b += panel_bytes
 
 
 @task
@@ -91,63 +125,39 @@ def scatter(plan, chunk, chunks):
     slot = take(memory)
     job = buffer(memory, slot, argument(plan, SCRATCH_SIZE))
     result = job + JOB_BYTES
-    in_height, in_width = argument(plan, IN_HEIGHT), argument(plan, IN_WIDTH)
     per_image, rows_per_unit = argument(plan, UNITS_PER_IMAGE), argument(plan, ROWS_PER_UNIT)
     images_per_unit, height = argument(plan, IMAGES_PER_UNIT), argument(plan, HEIGHT)
-    element, numbers, lanes = (
-        argument(plan, ELEMENT),
-        argument(plan, NUMBERS),
-        argument(plan, LANES),
-    )
-    panel_bytes = argument(plan, INNER) * lanes * element
     line, row_bytes, bias = argument(plan, LINE), argument(plan, ROW_BYTES), argument(plan, BIAS)
-    own_rows = rows_per_unit * argument(plan, STRIDE)
+    stride = argument(plan, STRIDE)
     put_word(job, tile.STEPS, 1)
     put_word(job, tile.STEP_TABLE, argument(plan, STEP_TABLE))
     put_word(job, tile.RUN, argument(plan, INNER))
     put_word(job, tile.A_STEP, argument(plan, A_STEP))
-    put_word(job, tile.B_STEP, lanes * element)
+    put_word(job, tile.B_STEP, argument(plan, LANES) * argument(plan, ELEMENT))
     put_word(job, tile.BIAS, 0)
     put_word(job, tile.FLAGS, ACCUMULATE)
     units = (argument(plan, IMAGES) + images_per_unit - 1) // images_per_unit * per_image
     for unit in range(units * chunk // chunks, units * (chunk + 1) // chunks):
         image, row = unit // per_image * images_per_unit, unit % per_image * rows_per_unit
         images = min(images_per_unit, argument(plan, IMAGES) - image)
+        image_bytes = argument(plan, IMAGE_BYTES)
         if bias:
             pixel = argument(plan, PIXEL_BYTES)
             for at in range(result, result + line, pixel):
                 copy_bytes(at, bias, pixel)
-            for at in range(result + line, result + images * argument(plan, IMAGE_BYTES), line):
+            for at in range(result + line, result + images * image_bytes, line):
                 copy_bytes(at, result, line)
         else:
-            clear_bytes(result, images * argument(plan, IMAGE_BYTES))
-        # Rows of g that there are; the table begins at LOW.
-        low = max(row + argument(plan, LOW), 0)
-        high = min(row + argument(plan, HIGH), in_height - 1)
-        skipped = (low - row - argument(plan, LOW)) * in_width
-        put_word(job, tile.ROW_TABLE, argument(plan, ROW_TABLE) + 16 * skipped)
-        count = (high - low + 1) * in_width * images
-        put_word(job, tile.COUNT, count)
+            clear_bytes(result, images * image_bytes)
         a = argument(plan, GRADIENT) + image * argument(plan, GRADIENT_N)
         put_word(job, tile.A, a + row * argument(plan, GRADIENT_H))
-        b = argument(plan, WEIGHTS)
+        own = min(rows_per_unit * stride, height - row * stride)
         for down in range(argument(plan, WINDOW_ROWS)):
-            for number in range(0, numbers, lanes):
-                width = min(lanes, numbers - number)
-                put_word(job, tile.WIDTH, width)
-                put_word(job, tile.B, b)
-                at = result + down * argument(plan, WINDOW_STEP) + number * element
-                put_word(job, tile.C, at)
-                if count > 0:
-                    is_wide = width > argument(plan, NARROW_LANES)
-                    call_address(argument(plan, WIDE) if is_wide else argument(plan, NARROW), job)
-                b += panel_bytes
-        own = min(own_rows, height - row * argument(plan, STRIDE))
+            _scatter_row(plan, job, down, row, own, images, result)
         for i in range(images):
-            source = result + i * argument(plan, IMAGE_BYTES) + argument(plan, LEFT)
-            source += argument(plan, TOP) * line
+            source = result + i * image_bytes + argument(plan, LEFT)
             to = argument(plan, TARGET) + (image + i) * argument(plan, TARGET_N)
-            to += row * argument(plan, STRIDE) * argument(plan, TARGET_H)
+            to += row * stride * argument(plan, TARGET_H)
             for _ in range(own):
                 copy_bytes(to, source, row_bytes)
                 source += line
@@ -163,8 +173,9 @@ class _Cut:
 
     Attributes:
         images, rows: images of a unit, or rows of g on which its rows of the result are counted.
+        per_image: units of an image.
         low, high: least and greatest row of g that reaches the unit, from its first row on.
-        height, width: pixels of its buffer, of which the rows begin at `top`.
+        height, width: pixels of its buffer.
     """
 
     def __init__(
@@ -181,28 +192,26 @@ class _Cut:
         span, step, padded = (window[0] - 1) * dilation, stride[0], padding[0]
         self.width = max((in_width - 1) * stride[1] + window[1], padding[2] + size[1])
         self.rows, self.images, self.per_image = max(-(-size[0] // step), 1), 1, 1
-        whole = self._buffer_height(span, step) * self.width * pixel_bytes
-        if whole <= FAR_BYTES and count >= UNITS:
-            self.images = max(1, min(NEAR_BYTES // whole, count // UNITS))
+        line = step * self.width * pixel_bytes
+        if self.rows * line <= FAR_BYTES and count >= UNITS:
+            self.images = max(1, min(NEAR_BYTES // (self.rows * line), count // UNITS))
         else:
-            line = step * self.width * pixel_bytes
             wanted = -(-self.rows // max(1, -(-UNITS // count)))
-            self.rows = max(1, min(wanted, FAR_BYTES // line - 2 * span // step))
+            self.rows = max(1, min(wanted, FAR_BYTES // line))
             self.per_image = -(-size[0] // (self.rows * step))
-        self.height, self.top = self._buffer_height(span, step), span + step
+        self.height = self.rows * step
         self.low = -((span - padded) // step)
-        self.high = (self.rows * step - 1 + padded) // step
+        self.high = (self.height - 1 + padded) // step
         if self.per_image == 1:
             self.low, self.high = max(self.low, 0), min(self.high, in_height - 1)
 
-    def _buffer_height(self, span: int, step: int) -> int:
-        """Rows of a buffer: those of the unit and those that its rows of g reach besides."""
-        return self.rows * step + 2 * span + step
 
-    def steps(self, inner: int, numbers: int, lanes: int, images: int) -> float:
-        """Steps of sums of a vector, and of updates."""
-        rows = max(0, self.high - self.low + 1) * self.per_image
-        return images * rows * (inner + UPDATE) * -(-numbers // lanes)
+def _met(
+    in_height: int, height: int, window: int, stride: int, padded: int, dilation: int
+) -> np.ndarray:
+    """For each row of g and row of the window, whether these meet in the result."""
+    places = np.arange(in_height)[:, None] * stride + np.arange(window) * dilation - padded
+    return (places >= 0) & (places < height)
 
 
 class ScatterPlan:
@@ -234,7 +243,11 @@ class ScatterPlan:
         self.scratch_size = -(-(JOB_BYTES + cut.images * image_bytes) // 64) * 64
         units = -(-g.shape[0] // cut.images) * cut.per_image
         self.chunks = min(CHUNKS, units)
-        self.row_table = self._rows(g, cut, line, image_bytes, pixel, stride, padding[0])
+        met = _met(g.shape[2], target.shape[2], window[0], stride[0], padding[0], dilation)
+        tables = self._tables(g, cut, met, line, image_bytes, pixel, stride, padding[0])
+        self.row_tables = np.zeros((len(tables), max(map(len, tables)), 2), np.int64)
+        for own, rows in zip(self.row_tables, tables, strict=True):
+            own[: len(rows)] = rows
         self.step_table = np.zeros(2, np.int64)
         self.packing = ("scatter", channels, window)
         words = words_of(
@@ -249,25 +262,25 @@ class ScatterPlan:
                 ROWS_PER_UNIT: cut.rows,
                 UNITS_PER_IMAGE: cut.per_image,
                 LOW: cut.low,
-                HIGH: cut.high,
                 TARGET_N: target.strides[0],
                 TARGET_H: target.strides[2],
                 HEIGHT: target.shape[2],
                 ROW_BYTES: target.shape[3] * pixel,
                 STRIDE: stride[0],
+                PADDED: padding[0],
                 LINE: line,
-                TOP: cut.top,
                 LEFT: padding[2] * pixel,
                 IMAGE_BYTES: image_bytes,
                 PIXEL_BYTES: pixel,
                 WINDOW_ROWS: window[0],
-                WINDOW_STEP: dilation * line,
+                GAP: dilation,
                 NUMBERS: self.numbers,
                 LANES: self.lanes,
                 ELEMENT: size,
                 INNER: inner,
                 A_STEP: g.strides[1],
-                ROW_TABLE: self.row_table.ctypes.data,
+                ROW_TABLES: self.row_tables.ctypes.data,
+                TABLE_BYTES: self.row_tables[0].nbytes if len(tables) > 1 else 0,
                 STEP_TABLE: self.step_table.ctypes.data,
                 SCRATCH_SIZE: self.scratch_size,
                 WIDE: kernels.wide,
@@ -277,28 +290,28 @@ class ScatterPlan:
         )
         self.form = Form(words, (GRADIENT, TARGET, WEIGHTS, SCRATCH, BIAS))
 
-    def _rows(
-        self, g: View, cut: _Cut, line: int, image_bytes: int, pixel: int,
+    def _tables(
+        self, g: View, cut: _Cut, met: np.ndarray, line: int, image_bytes: int, pixel: int,
         stride: tuple[int, int], padded: int,
-    ) -> np.ndarray:  # fmt: skip
+    ) -> list[np.ndarray]:  # fmt: skip
         """For each pixel of g of a unit, where it lies and where its window begins in the buffer.
 
         The pixels of a tile should meet different places, lest each waits for the one before.
         """
         g_n, _, g_h, g_w = g.strides
-        rows = np.arange(cut.low, cut.high + 1)
-        n, i, j = np.ogrid[: cut.images, : len(rows), : g.shape[3]]
-        y = rows[i]
-        top = (y * stride[0] - padded + cut.top) * line
-        pairs = (
-            n * g_n + y * g_h + j * g_w,
-            n * image_bytes + top + j * (stride[1] * pixel),
-        )
-        found = np.stack(np.broadcast_arrays(*pairs), -1)
-        if cut.per_image == 1:
-            return table(found.swapaxes(1, 2))
-        gap = -(-self.lanes * self.dtype.itemsize // (stride[1] * pixel))
-        return table(found[:, :, np.argsort(np.arange(g.shape[3]) % gap, kind="stable")])
+
+        def pairs(n: Any, i: Any, j: Any) -> np.ndarray:
+            source = n * g_n + i * g_h + j * g_w
+            target = n * image_bytes + (i * stride[0] - padded) * line + j * (stride[1] * pixel)
+            return table(np.stack(np.broadcast_arrays(source, target), -1))
+
+        columns = np.arange(g.shape[3])
+        if cut.per_image > 1:
+            gap = -(-self.lanes * self.dtype.itemsize // (stride[1] * pixel))
+            rows = np.arange(cut.low, cut.high + 1)[:, None]
+            return [pairs(0, rows, columns[np.argsort(columns % gap, kind="stable")])]
+        n = np.arange(cut.images)[:, None, None]
+        return [pairs(n, np.flatnonzero(rows), columns[:, None]) for rows in met.T]
 
     def covers(self, size: Sequence[int]) -> bool:
         """Whether every number of the target is computed: True."""
@@ -315,9 +328,9 @@ class ScatterPlan:
              channels.window_steps[1], channels.outer_step),
         )  # fmt: skip
         full = np.zeros((down, channels.inner, panels * self.lanes), w.dtype)
-        full[..., : self.numbers] = turned.reshape(down, channels.inner, -1)
+        place(full[..., : self.numbers].reshape(turned.shape), turned)
         grouped = full.reshape(down, channels.inner, panels, self.lanes)
-        return np.ascontiguousarray(grouped.swapaxes(1, 2))
+        return contiguous(grouped.swapaxes(1, 2))
 
     def run(
         self, g: np.ndarray, packed: np.ndarray, bias: np.ndarray | None, target: np.ndarray
@@ -342,7 +355,7 @@ def fits(
     """Whether this gradient can be scattered, in fewer than `steps` sums of a vector."""
     if channels.groups != 1 or channels.lanewise or dilation[1] != 1:
         return False
-    cut = _Cut(g, size, window, stride, padding, dilation[0], channels.outer * g.dtype.itemsize)
-    numbers, lanes = window[1] * channels.outer, kernels_of(g.dtype).lanes
-    rows = cut.steps(channels.inner, numbers, lanes, g.shape[0])
-    return GAIN * rows * g.shape[3] * window[0] < steps
+    met = _met(g.shape[2], size[0], window[0], stride[0], padding[0], dilation[0]).sum()
+    panels = -(-window[1] * channels.outer // kernels_of(g.dtype).lanes)
+    here = g.shape[0] * met * g.shape[3] * panels * (channels.inner + UPDATE)
+    return GAIN * here < steps
