@@ -57,7 +57,7 @@ from dyn.kernels.gemm.thin import thin, times_vectors
 from dyn.kernels.gemm.tile import HEIGHTS, TILE_ROWS, VECTORS, tile_for
 from dyn.kernels.runtime import memory
 from dyn.kernels.runtime.arrays import data, size, stride
-from dyn.kernels.runtime.bytes import put_word
+from dyn.kernels.runtime.bytes import prefetch_write, put_word
 from dyn.kernels.runtime.drive import Launch
 from dyn.kernels.runtime.jit import call_address, kernel, microkernel, task
 from dyn.kernels.runtime.threads import argument, bounds
@@ -69,6 +69,12 @@ BATCH_GRAIN = 1 << 17
 """Multiplications of a batch worth a chunk: small matrices reach less of the processor's speed."""
 BATCH_CHUNKS = 16
 """Those of a batch have memory for packing each."""
+LINE = 64
+"""Bytes of a line of the cache."""
+MANY_STEPS = 48
+"""A tile of fewer steps of k ends before the lines of C have come that it is written to, one after
+the other where a tile ends within a pair of them: they are asked for while the one before it is
+computed."""
 PACK_GRAIN = 1 << 15
 """Numbers to be packed that are worth a chunk."""
 
@@ -84,6 +90,7 @@ def multiply(p):
     row, step = argument(p, A_ROW), argument(p, A_STEP)
     if packed_a:
         row, step = element, TILE_ROWS * element
+    fetches = k < MANY_STEPS and n > 2 * panel and c_row % PANEL_BYTES != 0
     # Blocks of k of one depth: a short last one would cost as much to add as a whole one.
     parts = (k + DEPTH - 1) // DEPTH
     span = (k + parts - 1) // parts
@@ -128,6 +135,11 @@ def multiply(p):
                     narrow = n - j <= vector or (j < whole and n - j < panel)
                     code = argument(p, tile + NARROW - TALL if narrow else tile)
                     shift = bias + j * element if bias and last_pass else 0
+                    if fetches:
+                        next_tile = target + j * element + PANEL_BYTES + LINE - 1
+                        for at in range(next_tile, next_tile + rows * c_row, c_row):
+                            for line in range(at, at + PANEL_BYTES, LINE):
+                                prefetch_write(line)
                     call_address(
                         code, depth, source, row, step, from_b, b_by, target + j * element, c_row,
                         rows, n - j, shift, flags,
