@@ -231,8 +231,11 @@ def correlate(plan, chunk, chunks):
             weights = argument(plan, WEIGHTS) + argument(phase, PHASE_WEIGHTS)
             panel_bytes = argument(phase, PHASE_PANEL_BYTES)
             for pixel in range(0, count, at_once):
+                pixels = min(at_once, count - pixel)
+                tiles = (pixels + tile.WIDE - 1) // tile.WIDE
+                put_word(job, tile.AHEAD_STEP, (lanes * element + tiles - 1) // tiles)
                 put_word(job, tile.ROW_TABLE, row_table + 16 * pixel)
-                put_word(job, tile.COUNT, min(at_once, count - pixel))
+                put_word(job, tile.COUNT, pixels)
                 for panel in range(panels * split // splits, panels * (split + 1) // splits):
                     group, part = panel // per_group, panel % per_group
                     lane = group * group_lanes + part * lanes
@@ -240,6 +243,7 @@ def correlate(plan, chunk, chunks):
                     put_word(job, tile.WIDTH, width)
                     put_word(job, tile.A, a + group * group_step + part * panel_step)
                     put_word(job, tile.B, weights + panel * panel_bytes)
+                    put_word(job, tile.AHEAD, weights + (panel + 1) * panel_bytes)
                     put_word(job, tile.C, c + lane * element)
                     if bias:
                         put_word(job, tile.BIAS, bias + lane * element)

@@ -38,6 +38,8 @@ SPLIT_BYTES = 384 * 1024
 """Weights beyond this are worked through in shares, each for all bands, to stay in the cache."""
 NEAR_BYTES = 24 * 1024
 """Weights up to this stay in the first-level cache."""
+FAR_BYTES = 1 << 20
+"""Weights beyond this come from beyond the second-level cache."""
 
 
 def steps(source: View, phases: list[Phase], channels: Channels) -> float:
@@ -127,7 +129,7 @@ class BandPlan:
                 bands.GROUP_LANES: self.channels.outer,
                 bands.GROUP_STEP: self.channels.inner * cut.steps[3],
                 bands.PANEL_STEP: panels.step,
-                bands.WIDE: panels.wide,
+                bands.WIDE: self._wide(),
                 bands.NARROW: panels.narrow,
                 bands.NARROW_LANES: panels.narrow_lanes,
                 bands.PHASES: len(self.phases),
@@ -139,6 +141,12 @@ class BandPlan:
         taps = max(len(p.taps[0].offsets) * len(p.taps[1].offsets) for p in self.phases)
         numbers = self.panels.lanes * self.panels.count
         return taps * self.channels.inner * numbers * self.dtype.itemsize
+
+    def _wide(self) -> int:
+        """The kernel of tiles two vectors wide."""
+        return (
+            tile.FAR[self.dtype].address if self._weight_bytes() > FAR_BYTES else self.panels.wide
+        )
 
     def _packed_size(self) -> int:
         """Numbers in the panels of the phases whose `depths` are known."""

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 
+from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.jit import Microkernel, instance, kernel
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.factors import Rows, accumulate, paired, scattered
@@ -37,11 +39,16 @@ WIDE = {16: 14, 8: 6, 4: 6}[LANES]
 NARROW = {16: 14, 8: 10, 4: 10}[LANES]
 """Rows of a tile one vector wide."""
 
-(STEPS, STEP_TABLE, RUN, A_STEP, B_STEP, A, B, C, ROW_TABLE, COUNT, WIDTH, BIAS, FLAGS) = range(13)
-"""Words of a job, at the address that the kernel gets."""
+(
+    STEPS, STEP_TABLE, RUN, A_STEP, B_STEP, A, B, C, ROW_TABLE, COUNT, WIDTH, BIAS, FLAGS,
+    AHEAD, AHEAD_STEP,
+) = range(15)  # fmt: skip
+"""Words of a job, at the address that the kernel gets; the last two are those of "far" kernels."""
 
 
-def _tile(element: ir.Type, rows: int, columns: int, kind: str = "scattered") -> Any:
+def _tile(
+    element: ir.Type, rows: int, columns: int, kind: str = "scattered", *, far: bool = False
+) -> Any:
     """The generator of one tile kernel, `columns` vectors wide.
 
     C[r, :] = sum over t < STEPS, i < RUN of
@@ -55,13 +62,19 @@ def _tile(element: ir.Type, rows: int, columns: int, kind: str = "scattered") ->
     Kinds: an element of A meets `columns` vectors of B; rows beyond `left` read what the last one
     reads. In "paired" tiles all rows are there, every second one as far from the one before it as
     the second from the first. In "lanewise" tiles A has as many vectors as B.
+
+    A tile for weights that are `far` asks in every step for a line of those that come next, from
+    AHEAD on, AHEAD_STEP bytes after the last: what a tile reads for the first time would come
+    slower from beyond the cache than it is multiplied, while the tiles after it wait for nothing.
     """
 
     @intrinsic
     def tile(typing: Any, job: Any, row_table: Any, left: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             address, row_table, left = arguments
-            words = [_word_at(builder, address, 8 * i) for i in range(FLAGS + 1)]
+            words = [
+                _word_at(builder, address, 8 * i) for i in range((AHEAD_STEP if far else FLAGS) + 1)
+            ]
             emit = Emitter(builder, element)
             starts, ends = _rows(builder, rows, words, row_table, left)
             sums = _reduce(emit, starts, columns, kind, words)
@@ -108,14 +121,24 @@ def _reduce(
     """The two loops of the reduction; returns the accumulators, one list per row."""
     builder, taken = emit.builder, len(starts) * columns
 
+    lines = [Value(builder, word) for word in words[AHEAD:AHEAD_STEP]]
+
     def step(carried: list[Value]) -> list[Value]:
-        entry, *sums = carried
+        entry, lines, sums = carried[0], carried[1:-taken], carried[-taken:]
         a = _word_at(builder, entry.value)
         b = builder.add(words[B], _word_at(builder, entry.value, 8))
         rows = _rows_at(emit, starts, a, kind, words[A_STEP])
+        count = len(rows.first)
 
         def run(carried: list[Value]) -> list[Value]:
-            places, b, sums = carried[: -1 - taken], carried[-1 - taken], carried[-taken:]
+            places, b, lines, sums = (
+                carried[:count],
+                carried[count],
+                carried[count + 1 : -taken],
+                carried[-taken:],
+            )
+            for line in lines:
+                emit.fetch(line.value)
             vectors = [emit.load((b + v * emit.bytes).value) for v in range(columns)]
             if kind == "lanewise":
                 for place, old in enumerate(sums):
@@ -124,13 +147,14 @@ def _reduce(
                     sums[place] = fma(emit.load(own), vectors[v], old)
             else:
                 sums = accumulate(emit, rows, places, vectors, sums)
-            return [*rows.following(places), b + b.made(words[B_STEP]), *sums]
+            lines = [line + line.made(words[AHEAD_STEP]) for line in lines]
+            return [*rows.following(places), b + b.made(words[B_STEP]), *lines, *sums]
 
-        first = [*rows.first, entry.made(b), *sums]
-        return [entry + 16, *repeat(builder, words[RUN], run, first)[-taken:]]
+        first = [*rows.first, entry.made(b), *lines, *sums]
+        return [entry + 16, *repeat(builder, words[RUN], run, first)[count + 1 :]]
 
-    first = [Value(builder, words[STEP_TABLE]), *[emit.numbers(0)] * taken]
-    _, *sums = repeat(builder, words[STEPS], step, first)
+    first = [Value(builder, words[STEP_TABLE]), *lines, *[emit.numbers(0)] * taken]
+    sums = repeat(builder, words[STEPS], step, first)[-taken:]
     return [sums[r * columns : (r + 1) * columns] for r in range(len(starts))]
 
 
@@ -162,15 +186,28 @@ def _body_of_pairs(job):
         left -= rows  # type: ignore[name-defined]  # noqa: F821
 
 
-def _instances(name: str, rows: int, columns: int) -> list[Microkernel]:
+def _body_far(job):
+    row, left = argument(job, ROW_TABLE), argument(job, COUNT)
+    by = argument(job, STEPS) * argument(job, RUN) * argument(job, AHEAD_STEP)
+    while left > 0:
+        if left >= rows and _are_pairs(row, rows):  # type: ignore[name-defined]  # noqa: F821
+            pairs(job, row, left)  # type: ignore[name-defined]  # noqa: F821
+        else:
+            tile(job, row, left)  # type: ignore[name-defined]  # noqa: F821
+        put_word(job, AHEAD, argument(job, AHEAD) + by)
+        row += 16 * rows  # type: ignore[name-defined]  # noqa: F821
+        left -= rows  # type: ignore[name-defined]  # noqa: F821
+
+
+def _instances(name: str, rows: int, columns: int, *, far: bool = False) -> list[Microkernel]:
     """The microkernels for float32 and float64."""
     return [
         instance(
             f"{name}_{dtype}",
-            _body_of_pairs,
+            _body_far if far else _body_of_pairs,
             rows=rows,
-            tile=_tile(element, rows, columns),
-            pairs=_tile(element, rows, columns, "paired"),
+            tile=_tile(element, rows, columns, far=far),
+            pairs=_tile(element, rows, columns, "paired", far=far),
         )
         for dtype, element in (("f32", F32), ("f64", F64))
     ]
@@ -178,6 +215,8 @@ def _instances(name: str, rows: int, columns: int) -> list[Microkernel]:
 
 wide_f32, wide_f64 = _instances("wide", WIDE, 2)
 """Tiles of WIDE rows and two vectors."""
+FAR = dict(zip(map(np.dtype, ["f4", "f8"]), _instances("far", WIDE, 2, far=True), strict=True))
+"""The same for weights that are far, by dtype."""
 narrow_f32, narrow_f64 = _instances("narrow", NARROW, 1)
 """Tiles of NARROW rows and one vector."""
 lanes_f32, lanes_f64 = (

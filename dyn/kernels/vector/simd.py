@@ -28,6 +28,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
+from numba.core import cgutils
 
 from dyn.kernels.runtime.jit import intrinsic
 from dyn.kernels.vector.lanes import LANES
@@ -232,6 +233,13 @@ class Emitter:
             name = f"llvm.masked.load.{self._suffix}"
             value = call_llvm(self.builder, name, self.vector, [pointer, *rest])
         return Value(self.builder, value)
+
+    def fetch(self, address: Any) -> None:
+        """Ask for the cache line at an address to come to the second-level cache."""
+        pointer = self.pointer(address, BYTE)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type] + [INT32] * 3)
+        fetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        self.builder.call(fetch, [pointer, INT32(0), INT32(2), INT32(1)])
 
     def store(self, value: Value, address: Any, mask: Any = None, aside: Any = None) -> None:
         """Store a vector, or those of its lanes where the mask is on.

@@ -167,7 +167,6 @@ def one_panel(plan, panel, first, count, v, m, table):
     frequencies, depth = argument(plan, FREQUENCIES), argument(plan, INNER)
     size = argument(plan, WEIGHT_STEP)
     weights = argument(plan, WEIGHTS) + panel * frequencies * size
-    rows = (count + ROWS - 1) // ROWS
     v_row, v_step = argument(plan, V_ROW), argument(plan, V_STEP)
     m_step, code = argument(plan, M_STEP), argument(plan, PRODUCTS)
     for frequency in range(frequencies):
@@ -176,7 +175,7 @@ def one_panel(plan, panel, first, count, v, m, table):
         following = first + count * (frequency + 1) // frequencies
         if done < following:
             call_address(argument(plan, EXPECT_TILES), plan, done, following, panel)
-        call_address(code, rows, depth, a, v_row, weights, c)
+        call_address(code, count, depth, a, v_row, weights, c, weights + size)
         weights += size
     call_address(argument(plan, WRITE_TILES), plan, first, count, m, panel, table)
 

@@ -168,7 +168,9 @@ class WinogradPlan:
         tiling = self.tiling = Tiling(source, target, low, gaps, side)
         self.weight_step = spacing(4 * PANEL * channels.inner)
         self.fused = tiling.panels * tiling.frequencies * self.weight_step <= FUSED_BYTES
-        self.at_once = min(stages.BLOCK, -(-tiling.count // ROWS) * ROWS)
+        # Large weights are read once for all tiles where these are few.
+        block = 2 * ROWS if tiling.count <= 2 * ROWS and not self.fused else stages.BLOCK
+        self.at_once = min(block, -(-tiling.count // ROWS) * ROWS)
         held = self.at_once if self.fused else tiling.count + ROWS
         self.v_step, self.m_step = spacing(held * tiling.v_row), spacing(4 * PANEL * self.at_once)
         self.v_bytes = tiling.frequencies * self.v_step
