@@ -18,8 +18,13 @@ from dyn.kernels.runtime.jit import call_address, kernel, microkernel, task
 from dyn.kernels.runtime.scratch import buffer, leave, take
 from dyn.kernels.runtime.threads import argument
 
-BLOCK = 24 // ROWS * ROWS or ROWS
-"""Tiles that go through all stages together."""
+BLOCK = 28 // ROWS * ROWS
+"""Tiles that go through all stages together: their transforms and the weights stay in the second-
+level cache."""
+FAR_BLOCK = 42 // ROWS * ROWS
+"""Those of large weights, which come from beyond it for every block."""
+FEWEST = 4
+"""Blocks that threads share."""
 
 (
     SOURCE,

@@ -75,6 +75,13 @@ def tiles_along(out: Sequence[int], gaps: Sequence[int], side: int) -> tuple[int
     return down, across
 
 
+def _at_once(count: int, most: int) -> int:
+    """Tiles of a block: a whole number of products, alike in all of up to `most`, of which there
+    are FEWEST or more where that many can be filled."""
+    blocks = max(-(-count // most), min(stages.FEWEST, -(-count // ROWS)))
+    return -(-count // (blocks * ROWS)) * ROWS
+
+
 class Tiling:
     """How outputs are cut into tiles of side x side, `gaps` apart, and what that makes of a source.
 
@@ -168,9 +175,7 @@ class WinogradPlan:
         tiling = self.tiling = Tiling(source, target, low, gaps, side)
         self.weight_step = spacing(4 * PANEL * channels.inner)
         self.fused = tiling.panels * tiling.frequencies * self.weight_step <= FUSED_BYTES
-        # Large weights are read once for all tiles where these are few.
-        block = 2 * ROWS if tiling.count <= 2 * ROWS and not self.fused else stages.BLOCK
-        self.at_once = min(block, -(-tiling.count // ROWS) * ROWS)
+        self.at_once = _at_once(tiling.count, stages.BLOCK if self.fused else stages.FAR_BLOCK)
         held = self.at_once if self.fused else tiling.count + ROWS
         self.v_step, self.m_step = spacing(held * tiling.v_row), spacing(4 * PANEL * self.at_once)
         self.v_bytes = tiling.frequencies * self.v_step

@@ -27,7 +27,7 @@ from dyn.kernels.runtime.threads import argument, launch
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.sums import ACCUMULATE
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 16 << 20
 """Transforms of a block of tiles."""
 CHUNKS = 32
 
