@@ -18,7 +18,7 @@ from dyn.kernels.conv.winograd import transform
 from dyn.kernels.conv.winograd.filtering import TABLE_BYTES
 from dyn.kernels.conv.winograd.plan import Tiling, spacing
 from dyn.kernels.conv.winograd.product import PANEL
-from dyn.kernels.runtime.bytes import prefetch, put_word
+from dyn.kernels.runtime.bytes import prefetch, prefetch_write, put_word
 from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, microkernel, task
 from dyn.kernels.runtime.memory import empty
@@ -110,8 +110,7 @@ def multiply(plan, chunk, chunks):
     slot = take(memory)
     job = buffer(memory, slot, argument(plan, forward.SCRATCH_SIZE))
     panels, outer = argument(plan, forward.PANELS), argument(plan, forward.OUTER)
-    put_word(job, tile.ROW_TABLE, argument(plan, ROW_TABLE))
-    put_word(job, tile.COUNT, argument(plan, forward.INNER))
+    inner, row = argument(plan, forward.INNER), argument(plan, SUMS_ROW)
     put_word(job, tile.STEPS, 1)
     put_word(job, tile.STEP_TABLE, argument(plan, STEP_TABLE))
     put_word(job, tile.RUN, argument(plan, COUNT))
@@ -132,7 +131,17 @@ def multiply(plan, chunk, chunks):
         put_word(job, tile.C, sums)
         # Whole vectors of gradients are transformed; where the last panel is half empty, it is one.
         half = outer - unit % panels * PANEL <= LANES
-        call_address(argument(plan, NARROW if half else WIDE), job)
+        code, rows = (
+            (argument(plan, NARROW), tile.NARROW) if half else (argument(plan, WIDE), tile.WIDE)
+        )
+        for top in range(0, inner, rows):
+            put_word(job, tile.ROW_TABLE, argument(plan, ROW_TABLE) + 16 * top)
+            put_word(job, tile.COUNT, min(rows, inner - top))
+            # The next tile's sums come while this one's are made.
+            for at in range(sums + (top + rows) * row, sums + (top + 2 * rows) * row, row):
+                for line in range(at, at + 4 * PANEL, 64):
+                    prefetch_write(line)
+            call_address(code, job)
     leave(memory, slot)
 
 
@@ -175,7 +184,7 @@ class WinogradWeightPlan:
             spacing(self.block * tiling.v_row),
             spacing(self.block * self.m_row),
         )
-        self.sums_row = 4 * tiling.panels * PANEL
+        self.sums_row = spacing(4 * tiling.panels * PANEL)
         self.sizes = (
             tiling.frequencies * self.v_step // 4,
             tiling.frequencies * self.m_step // 4,
