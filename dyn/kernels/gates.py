@@ -2,7 +2,7 @@
 
 The first half is multiplied by the sigmoid of the second; the gradient of both goes into one array.
 Of a dense float32 array each half is a run of elements for every place before the axis, which the
-compiled formulas take as they are; others go through functions of whole arrays.
+compiled formulas take as they are; others, and short runs, go through functions of whole arrays.
 
 Source: Dauphin et al., Language Modeling with Gated Convolutional Networks, arXiv 1612.08083.
 """
@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from dyn.kernels.copy import place
+from dyn.kernels.copy import contiguous, place
 from dyn.kernels.elementwise import binary, ternary
 from dyn.kernels.elementwise.apply import FAST
 from dyn.kernels.runtime.arrays import data
@@ -25,6 +25,8 @@ from dyn.kernels.runtime.threads import argument, bounds, pack
 
 GRAIN = 16384
 """Elements worth a chunk."""
+SHORT = 32
+"""Elements of a run below which all of them are brought together first."""
 _F32 = np.dtype(np.float32)
 
 
@@ -32,6 +34,22 @@ def _halves(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Views of the two halves."""
     before, half = (slice(None),) * axis, x.shape[axis] // 2
     return x[(*before, slice(None, half))], x[(*before, slice(half, None))]
+
+
+def _read(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """The two halves, as functions of whole arrays read them best."""
+    a, b = _halves(x, axis)
+    return (contiguous(a), contiguous(b)) if _is_short(x, axis) else (a, b)
+
+
+def _is_short(x: np.ndarray, axis: int) -> bool:
+    """Whether a half is a short run of elements for every place before the axis."""
+    return math.prod(x.shape[axis:]) < 2 * SHORT
+
+
+def _runs(x: np.ndarray, axis: int) -> bool:
+    """Whether the halves are runs that compiled formulas take as they lie."""
+    return x.dtype == _F32 and x.flags.c_contiguous and not _is_short(x, axis)
 
 
 @task
@@ -80,8 +98,8 @@ def _plan(shape: tuple[int, ...], axis: int, back: bool) -> Launch:
 
 def glu(x: np.ndarray, axis: int) -> np.ndarray:
     """The first half times the sigmoid of the second."""
-    if x.dtype != _F32 or not x.flags.c_contiguous:
-        return binary("gated", *_halves(x, axis))
+    if not _runs(x, axis):
+        return binary("gated", *_read(x, axis))
     out = empty((*x.shape[:axis], x.shape[axis] // 2, *x.shape[axis + 1 :]), _F32)
     _plan(x.shape, axis, False)(x, out)
     return out
@@ -90,10 +108,10 @@ def glu(x: np.ndarray, axis: int) -> np.ndarray:
 def glu_grad(g: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
     """The gradient of both halves."""
     out = empty(x.shape, x.dtype)
-    if x.dtype == _F32 and x.flags.c_contiguous and g.dtype == _F32 and g.flags.c_contiguous:
+    if _runs(x, axis) and g.dtype == _F32 and g.flags.c_contiguous:
         _plan(x.shape, axis, True)(g, x, out)
         return out
-    a, b = _halves(x, axis)
+    a, b = _read(x, axis)
     for half, found in zip(
         _halves(out, axis), (binary("gated", g, b), ternary("gated_grad", g, a, b)), strict=True
     ):

@@ -126,6 +126,8 @@ CASTS[np.dtype("f4"), np.dtype("f2")] = formula_kernel("cast_f4_f2", half.to_hal
 CASTS[np.dtype("f2"), np.dtype("f4")] = formula_kernel("cast_f2_f4", half.from_half, ("f2",), "f4")
 """Casts by old and new dtype, those of which numpy and we give the same for every number."""
 
+CHOICE_SIZE, NESTED_SIZE = 512, 4096
+"""Elements from which on `where` is shorter compiled: of operands alike, and of others."""
 UFUNC_SIZE = 32768
 """Below this numpy's vectorised ufunc is faster than launching a kernel of our own."""
 
@@ -293,7 +295,9 @@ def _bounds(low: float | None, high: float | None) -> tuple[float, float]:
 
 def where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x where the condition holds, else y; all three broadcast."""
-    if x.dtype is _F32 and y.dtype is _F32 and max(condition.size, x.size, y.size) >= UFUNC_SIZE:
+    alike = condition.shape == x.shape == y.shape
+    enough = max(condition.size, x.size, y.size) >= (CHOICE_SIZE if alike else NESTED_SIZE)
+    if enough and x.dtype is _F32 and y.dtype is _F32:
         out = nest.run_three(_WHERE, condition, x, y)
         if out is not None:
             return out

@@ -127,17 +127,50 @@ def clear_run(typing: Any, target: Any, count: Any) -> Any:
 
 
 @kernel
+def fill_elements(target, bits, size, count):
+    """Write the low bytes of a word to `count` elements of up to 8 bytes."""
+    if bits == 0:
+        clear_run(target, size * count)
+    elif size == 4:
+        four = pointer(target, np.int32(0))
+        for i in range(count):
+            four[i] = np.int32(bits)
+    elif size == 8:
+        eight = pointer(target, np.int64(0))
+        for i in range(count):
+            eight[i] = bits
+    elif size == 2:
+        two = pointer(target, np.int16(0))
+        for i in range(count):
+            two[i] = np.int16(bits)
+    else:
+        one = pointer(target, np.int8(0))
+        for i in range(count):
+            one[i] = np.int8(bits)
+
+
+@kernel
+def _bits(source, size):
+    """The element of 1, 2, 4 or 8 bytes at an address, as a word."""
+    if size == 4:
+        return np.int64(pointer(source, np.int32(0))[0])
+    if size == 8:
+        return pointer(source, np.int64(0))[0]
+    if size == 2:
+        return np.int64(pointer(source, np.int16(0))[0])
+    return np.int64(pointer(source, np.int8(0))[0])
+
+
+@kernel
 def copy_elements(source, step, target, size, count):
     """Bring `count` elements, `step` bytes apart, together."""
     if step == size:
         copy_run(source, target, size * count)
+    elif step == 0 and size <= 8:
+        fill_elements(target, _bits(source, size), size, count)
     elif size == 4:
         to = pointer(target, np.int32(0))
-        if step == 0:
-            one = pointer(source, np.int32(0))[0]
-            for i in range(count):
-                to[i] = one
-        elif step == -4:
+        if step == -4:
             back = pointer(source - 4 * (count - 1), np.int32(0))
             for i in range(count):
                 to[i] = back[count - 1 - i]
@@ -148,6 +181,10 @@ def copy_elements(source, step, target, size, count):
         wide = pointer(target, np.int64(0))
         for i in range(count):
             wide[i] = pointer(source + i * step, np.int64(0))[0]
+    elif size == 1:
+        small = pointer(target, np.int8(0))
+        for i in range(count):
+            small[i] = pointer(source + i * step, np.int8(0))[0]
     else:
         for i in range(count):
             copy_run(source + i * step, target + i * size, size)
@@ -177,26 +214,3 @@ def spread_elements(source, target, step, size, count):
         eight = pointer(source, np.int64(0))
         for i in range(count):
             pointer(target + i * step, np.int64(0))[0] = eight[i]
-
-
-@kernel
-def fill_elements(target, bits, size, count):
-    """Write the low bytes of a word to `count` elements of up to 8 bytes."""
-    if bits == 0:
-        clear_run(target, size * count)
-    elif size == 4:
-        four = pointer(target, np.int32(0))
-        for i in range(count):
-            four[i] = np.int32(bits)
-    elif size == 8:
-        eight = pointer(target, np.int64(0))
-        for i in range(count):
-            eight[i] = bits
-    elif size == 2:
-        two = pointer(target, np.int16(0))
-        for i in range(count):
-            two[i] = np.int16(bits)
-    else:
-        one = pointer(target, np.int8(0))
-        for i in range(count):
-            one[i] = np.int8(bits)
