@@ -1,7 +1,8 @@
 """Arithmetic element by element, by op name: `unary`, `binary`, `where`, `cast`.
 
-float32 goes through our own kernels, on all threads where the arrays are large; every other dtype,
-and small arrays of what numpy has a ufunc for, through numpy. float16 and bfloat16 are computed in
+float32 goes through our own kernels, on all threads where the arrays are large, and so do large
+arrays of other dtypes where that is little work (`dtypes.py`); the rest, and small arrays of what
+numpy has a ufunc for, through numpy. float16 and bfloat16 are computed in
 float32. Inputs broadcast as in numpy. Nothing here reduces or looks at neighbours.
 """
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dyn.kernels.elementwise import nest
+from dyn.kernels.elementwise.dtypes import CHOICES, KERNELS, LARGE
 from dyn.kernels.elementwise.formulas import FORMULAS, TESTS
 from dyn.kernels.elementwise.gamma import WIDE
 from dyn.kernels.elementwise.gradient_formulas import GRADIENTS
@@ -102,10 +104,8 @@ def _compiled() -> dict[str, FormulaKernel]:
     return found
 
 
-FAST = _compiled()
+FAST = _compiled() | {name: kernel for (name, dtype), kernel in KERNELS.items() if dtype == _F32}
 """Every function on float32."""
-
-_WHERE = formula_kernel("where_f4", simd.choose, ("b1", "f4", "f4"), "f4")
 
 _CODES = {"f4": simd.F32, "f8": simd.F64, "i4": simd.INT32, "i8": simd.WORD}
 _PAIRS = (
@@ -179,6 +179,12 @@ def unary(name: str, x: np.ndarray, **params: float) -> np.ndarray:
                 return out
     elif is_half(x.dtype) and name not in _EXACT:
         return _narrow(unary(name, cast(x, _F32), **params), x.dtype)
+    elif x.size >= LARGE:
+        fast = KERNELS.get((name, x.dtype))
+        if fast is not None:
+            out = nest.run_one(fast, x, *_in_order(fast, params))
+            if out is not None:
+                return out
     out = GENERAL[name](x, **params)
     return out if out.__class__ is np.ndarray else np.asarray(out)
 
@@ -201,6 +207,12 @@ def binary(name: str, x: np.ndarray, y: np.ndarray, **params: float) -> np.ndarr
                     return out
     elif is_half(x.dtype):
         return _narrow(binary(name, cast(x, _F32), cast(y, _F32), **params), x.dtype)
+    elif x.dtype == y.dtype and _spread_size(x, y) >= LARGE:
+        fast = KERNELS.get((name, x.dtype))
+        if fast is not None:
+            out = nest.run_two(fast, x, y, *_in_order(fast, params))
+            if out is not None:
+                return out
     out = GENERAL[name](x, y, **params)
     return out if out.__class__ is np.ndarray else np.asarray(out)
 
@@ -233,6 +245,12 @@ def ternary(name: str, x: np.ndarray, y: np.ndarray, z: np.ndarray, **params: fl
     elif is_half(x.dtype):
         wide = (cast(a, _F32) for a in (x, y, z))
         return _narrow(ternary(name, *wide, **params), x.dtype)
+    elif x.dtype == y.dtype == z.dtype and max(x.size, y.size, z.size) >= LARGE:
+        other = KERNELS.get((name, x.dtype))
+        if other is not None:
+            out = nest.run_three(other, x, y, z, *_in_order(other, params))
+            if out is not None:
+                return out
     out = GENERAL[name](x, y, z, **params)
     return out if out.__class__ is np.ndarray else np.asarray(out)
 
@@ -297,10 +315,11 @@ def where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x where the condition holds, else y; all three broadcast."""
     alike = condition.shape == x.shape == y.shape
     enough = max(condition.size, x.size, y.size) >= (CHOICE_SIZE if alike else NESTED_SIZE)
-    if enough and x.dtype is _F32 and y.dtype is _F32:
-        out = nest.run_three(_WHERE, condition, x, y)
+    if enough and x.dtype == y.dtype and x.itemsize in CHOICES:
+        bits, kernel = CHOICES[x.itemsize]
+        out = nest.run_three(kernel, condition, x.view(bits), y.view(bits))
         if out is not None:
-            return out
+            return out.view(x.dtype)
     return np.asarray(np.where(condition, x, y))
 
 

@@ -31,7 +31,9 @@ from dyn.kernels.vector.simd import (
     loop,
 )
 
-ELEMENTS = {"f4": F32, "f8": F64, "f2": INT16, "i4": INT32, "i8": WORD, "b1": BYTE}
+ELEMENTS = {
+    "f4": F32, "f8": F64, "f2": INT16, "i1": BYTE, "i4": INT32, "i8": WORD, "b1": BYTE
+}  # fmt: skip
 """LLVM types of array elements by numpy's code."""
 
 UNROLL = 2
