@@ -46,9 +46,9 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: F.adaptive_max_pool2d(torch.ones(2, 3, 4, 0), 2),
         r"axis 3 of \[2, 3, 4, 0\] has size 0",
     ),
-    "smoothing before pixels": (
-        lambda: F.interpolate(torch.ones(1, 1, 4, 4), size=2, mode="bilinear", antialias=True),
-        r"antialias=True\) is not there; mode='area'",
+    "smoothing before nearest pixels": (
+        lambda: F.interpolate(torch.ones(1, 1, 4, 4), size=2, antialias=True),
+        r"antialias is for bilinear and bicubic with align_mode 0, got mode 'nearest'",
     ),
     "probabilities above 1": (
         lambda: F.binary_cross_entropy(torch.tensor([2.0]), torch.ones(1)),

@@ -251,14 +251,10 @@ def _interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Any:
-    """Another size in pixels; smoothing before it gets smaller is not there."""
-    if antialias:
-        raise NotImplementedError(
-            "interpolate(antialias=True) is not there; mode='area' averages what falls together"
-        )
+    """Another size in pixels."""
     return F.interpolate(
         input, size, scale_factor, mode, bool(align_corners),
-        recompute_scale_factor=bool(recompute_scale_factor),
+        recompute_scale_factor=bool(recompute_scale_factor), antialias=antialias,
     )  # fmt: skip
 
 
