@@ -129,6 +129,8 @@ torch.conv1d(seq, w1, padding=1), torch.conv2d(img, w2, stride=2)
 F.fold(F.unfold(img, 2), (4, 5), 2)
 torch.max_pool2d(img, 2), torch.avg_pool1d(seq, 2), torch.adaptive_avg_pool1d(seq, 4)
 torch.layer_norm(x, (4,)), torch.group_norm(img, 2), torch.rms_norm(x, (4,)), F.instance_norm(img)
+F.instance_norm(img, s[:2], s[:2] ** 2, v[:2], v[1:3], use_input_stats=False, eps=0.1)
+[F.instance_norm(seq, *(kept := [r.detach().clone()[:2], p.detach()[0, :2]]), momentum=0.3), *kept]
 torch.prelu(x, v[:1]), torch.selu(x), torch.hardshrink(x), torch.threshold(x, 0.1, 5.0)
 torch.cosine_similarity(x, y), torch.pairwise_distance(x, y)
 torch.pixel_shuffle(img[:, :1].repeat(1, 4, 1, 1), 2)

@@ -40,6 +40,12 @@ MODELS: dict[str, Any] = {
         nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3), nn.ReLU(inplace=True), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(3, 2),
     ),
+    "instance_norm2d_tracked": lambda nn: nn.InstanceNorm2d(
+        2, momentum=0.3, affine=True, track_running_stats=True
+    ),
+    "instance_norm2d_kept": lambda nn: nn.InstanceNorm2d(
+        2, momentum=None, affine=True, track_running_stats=True, bias=False
+    ),
 }  # fmt: skip
 """How each module is made from `nn`."""
 

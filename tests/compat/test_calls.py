@@ -238,7 +238,7 @@ def test_windows_of_dropout_take_whole_channels():
 def test_what_is_not_offered_says_what_to_use():
     for place, name, hint in (
         (torch, "fft", "complex"), (torch, "svd", "numpy.linalg"), (torch, "jit", "exporter"),
-        (torch, "nonsense", r"docs/compat-torch\.md"), (nn, "LazyInstanceNorm2d", "channels"),
+        (torch, "nonsense", r"docs/compat-torch\.md"), (nn, "LazyModuleMixin", "first call"),
         (nn.functional, "multi_head_attention_forward", "MultiheadAttention"),
         (torch.optim, "SparseAdam", "Adam"), (torch.special, "gammainc", "scipy"),
         (torch.ones(1), "igamma", r"torch\.Tensor has no 'igamma': use scipy"),

@@ -10,6 +10,7 @@ import pytest
 
 import dyn.compat.torch as torch
 import dyn.compat.torch.nn.functional as F
+from dyn.compat.torch import nn
 
 CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "too few repeats": (
@@ -49,6 +50,22 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "smoothing before nearest pixels": (
         lambda: F.interpolate(torch.ones(1, 1, 4, 4), size=2, antialias=True),
         r"antialias is for bilinear and bicubic with align_mode 0, got mode 'nearest'",
+    ),
+    "statistics of one pixel": (
+        lambda: nn.InstanceNorm2d(3)(torch.ones(2, 3, 1, 1)),
+        r"Expected more than 1 spatial element when training, got input size torch.Size\(\[2, 3, 1",
+    ),
+    "a mean without a variance": (
+        lambda: F.instance_norm(torch.ones(2, 3, 4), torch.zeros(3)),
+        r"must either both be None or neither be None",
+    ),
+    "no statistics to use": (
+        lambda: F.instance_norm(torch.ones(2, 3, 4), use_input_stats=False),
+        r"to be defined when use_input_stats is false: give both",
+    ),
+    "statistics of other channels": (
+        lambda: nn.InstanceNorm1d(4, track_running_stats=True)(torch.ones(2, 3, 4)),
+        r"statistics \[4\] are not those of \[3\]",
     ),
     "probabilities above 1": (
         lambda: F.binary_cross_entropy(torch.tensor([2.0]), torch.ones(1)),

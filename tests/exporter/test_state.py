@@ -12,6 +12,7 @@ import pytest
 import dyn
 import exporter
 from dyn import nn
+from dyn.compat import torch
 from tests.exporter.nets import Counter, initializers, load, signature
 from tracer import InputSpec, TraceError
 
@@ -120,6 +121,25 @@ def test_batch_statistics_in_training_mode(tmp_path: Path, rng: np.random.Genera
         np.testing.assert_allclose(predictor.run(x)[0], wanted, rtol=1e-4, atol=1e-5)
         for name, value in predictor.state.items():
             np.testing.assert_allclose(value, net.state_dict()[name].numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_statistics_of_samples_in_training_mode(tmp_path: Path, rng: np.random.Generator) -> None:
+    """The number of steps, and with it the share of n - 1, is known in the file only."""
+    net = torch.nn.InstanceNorm1d(3, momentum=0.3, affine=True, track_running_stats=True)
+    spec = [InputSpec(["batch", 3, "time"], "float32", name="x")]
+    report = exporter.export(net, tmp_path / "m.onnx", spec, training=True)
+    assert set(report.states) == {"running_mean", "running_var"}
+    predictor = exporter.Predictor(tmp_path / "m.onnx")
+    net.train()
+    for batch, time in ((4, 7), (2, 5)):
+        x = rng.normal(size=(batch, 3, time)).astype(np.float32)
+        wanted = net(torch.from_numpy(x)).detach().numpy()
+        np.testing.assert_allclose(predictor.run(x)[0], wanted, rtol=1e-4, atol=1e-5)
+        for name, value in predictor.state.items():
+            np.testing.assert_allclose(value, net.state_dict()[name].numpy(), rtol=1e-5, atol=1e-6)
+    exporter.export(net.eval(), tmp_path / "eval.onnx", spec)
+    made = exporter.Predictor(tmp_path / "eval.onnx").run(x)[0]
+    np.testing.assert_allclose(made, net(torch.from_numpy(x)).detach().numpy(), rtol=1e-4)
 
 
 def test_frozen_layers_stay_frozen(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dyn.compat.torch import absent, algebra, reduction
 from dyn.compat.torch.nn import bag, image_functions, margin
 from dyn.compat.torch.nn import loss_functions as losses
 from dyn.compat.torch.nn.arguments import BEFORE_INPLACE, lenient, renamed
+from dyn.compat.torch.nn.norm import need_several
 from dyn.compat.torch.nn.settings import spacing_or
 from dyn.compat.torch.nn.unbatched import function_of_many, function_of_single
 from dyn.compat.torch.tensor import flavoured, write
@@ -195,13 +196,15 @@ def _instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    """Normalised over each channel of each sample; running statistics are refused."""
-    if running_mean is not None or running_var is not None or not use_input_stats:
-        raise NotImplementedError(
-            "instance_norm keeps no running statistics here, it takes those of every sample; "
-            "batch_norm keeps them"
-        )
-    return F.instance_norm(input, weight=weight, bias=bias, eps=eps)
+    """Normalised over each channel of each sample, or by running statistics.
+
+    `momentum` is the share of the new statistics that is taken.
+    """
+    if use_input_stats:
+        need_several(input)
+    return F.instance_norm(
+        input, running_mean, running_var, weight, bias, use_input_stats, 1.0 - momentum, eps
+    )
 
 
 def _rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: Any = None) -> Any:
