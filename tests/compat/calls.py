@@ -170,6 +170,12 @@ F.embedding_bag(k, y4, torch.tensor([0, 1]), mode="max")
 F.embedding_bag(k, y4, torch.tensor([0, 3]), mode="sum")
 F.embedding_bag(c, y4, padding_idx=1)
 F.embedding_bag(k, y4, torch.tensor([0, 2, 4]), include_last_offset=True)
+F.embedding(c, y4, scale_grad_by_freq=True), F.embedding(c, y4, 1, scale_grad_by_freq=True)
+F.embedding(c[:1, :3], y4, max_norm=0.9), y4.detach()
+F.embedding(k[:2], y4, None, 0.8, 1.0), F.embedding(k, y4, max_norm=0.5, norm_type=inf), y4.detach()
+F.embedding(k[2], y4, max_norm=0.5, norm_type=3.5, scale_grad_by_freq=True), y4.detach()
+F.embedding_bag(c[:2], y4, max_norm=0.7, mode="sum", per_sample_weights=p[:2]), y4.detach()
+F.embedding_bag(k, y4, torch.tensor([0, 2, 2]), 0.7, 1, mode="max", padding_idx=3), y4.detach()
 """
 """One call a line."""
 
@@ -186,6 +192,8 @@ torch.broadcast_shapes((2, 1), (3,)), torch.is_nonzero(torch.tensor(0)), torch.c
 nn.CircularPad2d(1), nn.ZeroPad1d((1, 2)), nn.ConstantPad3d(1, 2.5), nn.ReflectionPad3d(1)
 nn.LPPool2d(2, 3), nn.LPPool1d(1.5, 2, 1), nn.MaxUnpool2d(2), nn.MaxUnpool3d(2, 1, 0)
 nn.Softmin(dim=1), nn.Softmax2d(), nn.Dropout1d(0.3), nn.MultiMarginLoss()
+nn.Embedding(3, 4, 1, 2.0, 1.5, True, True), nn.Embedding(3, 4, max_norm=1)
+nn.EmbeddingBag(3, 4, 2.0, 1.5, True, "sum", padding_idx=1)
 nn.EmbeddingBag(4, 3, mode="sum"), nn.EmbeddingBag(4, 3, padding_idx=1)
 """
 """One expression a line; what it prints is compared."""

@@ -255,6 +255,16 @@ def test_what_is_not_offered_says_what_to_use():
         torch.zeros(3).scatter_reduce(0, torch.tensor([0]), torch.ones(1), "prod")
 
 
+def test_bags_divide_gradients_by_how_often_rows_are_named():
+    """By numpy: PyTorch 2.13 divides by how often a neighbour among the sorted indices is."""
+    x, weight = torch.tensor([0, 1, 0, 2, 0]), nn.Parameter(torch.ones(4, 2))
+    bags = F.embedding_bag(x, weight, torch.tensor([0, 3]), scale_grad_by_freq=True)
+    (bags * torch.tensor([[1.0, 2.0], [3.0, 4.0]])).sum().backward()
+    first, second = np.array([1.0, 2.0]) / 3, np.array([3.0, 4.0]) / 2
+    wanted = [(2 * first + second) / 3, first, second, 0 * first]
+    np.testing.assert_allclose(weight.grad.numpy(), wanted, rtol=1e-6)
+
+
 def test_mixed_precision_without_a_device_changes_nothing():
     p = nn.Parameter(torch.ones(2))
     optimizer = torch.optim.SGD([p], lr=0.5)

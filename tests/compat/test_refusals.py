@@ -67,6 +67,14 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: nn.InstanceNorm1d(4, track_running_stats=True)(torch.ones(2, 3, 4)),
         r"statistics \[4\] are not those of \[3\]",
     ),
+    "rows of a computed weight to shorten": (
+        lambda: F.embedding(torch.tensor([0]), nn.Linear(3, 4).weight * 2, max_norm=1.0),
+        r"this weight was computed, and its history would be lost: pass a parameter",
+    ),
+    "frequencies of maxima": (
+        lambda: nn.EmbeddingBag(4, 3, mode="max", scale_grad_by_freq=True)(torch.ones(1, 1).int()),
+        r"max mode does not support scaling the gradient by the frequency",
+    ),
     "probabilities above 1": (
         lambda: F.binary_cross_entropy(torch.tensor([2.0]), torch.ones(1)),
         r"all elements of input should be between 0 and 1",

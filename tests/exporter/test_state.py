@@ -142,6 +142,25 @@ def test_statistics_of_samples_in_training_mode(tmp_path: Path, rng: np.random.G
     np.testing.assert_allclose(made, net(torch.from_numpy(x)).detach().numpy(), rtol=1e-4)
 
 
+@pytest.mark.parametrize("bags", [False, True])
+def test_rows_that_are_shortened_are_state(tmp_path: Path, bags: bool) -> None:
+    net = torch.nn.EmbeddingBag(5, 3, 0.9) if bags else torch.nn.Embedding(5, 3, max_norm=0.9)
+    net.eval()
+    spec = [InputSpec(["batch", 2], "int64", name="x")]
+    report = exporter.export(net, tmp_path / "m.onnx", spec)
+    assert set(report.states) == {"weight"}
+    predictor = exporter.Predictor(tmp_path / "m.onnx")
+    for x in ([[1, 3]], [[4, 4], [0, 1], [1, 0]]):
+        fed = np.array(x, np.int64)
+        wanted = net(torch.from_numpy(fed)).detach().numpy()
+        np.testing.assert_allclose(predictor.run(fed)[0], wanted, rtol=1e-5)
+        np.testing.assert_allclose(predictor.state["weight"], net.weight.detach().numpy(), 1e-6)
+    lengths = np.linalg.norm(predictor.state["weight"], axis=1)
+    assert (lengths[[0, 1, 3, 4]] <= 0.9).all() and lengths[2] == pytest.approx(
+        float(net.weight[2].norm())
+    )
+
+
 def test_frozen_layers_stay_frozen(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1D(3), nn.BatchNorm1D(3))
     net.train()

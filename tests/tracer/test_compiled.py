@@ -153,6 +153,18 @@ def sentences(rng):
     return dyn.to_tensor(rng.integers(0, 11, (4, 5))), dyn.to_tensor(rng.integers(0, 3, 4))
 
 
+class Limited(nn.Layer):
+    """Rows that the forward shortens and the step moves."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(11, 8, 3, max_norm=0.5, scale_grad_by_freq=True)
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, ids):
+        return self.out(self.embed(ids).mean(1))
+
+
 @pytest.mark.parametrize(
     ("make", "batch"),
     [
@@ -160,8 +172,9 @@ def sentences(rng):
         (of_instances, images),
         (Recurrent, sentences),
         (Attentive, sentences),
+        (Limited, sentences),
     ],
-    ids=["convolutions", "instances", "lstm", "attention"],
+    ids=["convolutions", "instances", "lstm", "attention", "limited"],
 )
 def test_networks(make, batch):
     """Statistics of batches and random numbers, too, are those of the step as it is written."""

@@ -2,6 +2,7 @@
 
 from dyn.nn.functional.layout import of_any_layout
 from dyn.nn.functional.norm import batch_norm, instance_norm
+from dyn.nn.functional.table import embedding
 from dyn.ops.activation import (
     glu,
     gumbel_softmax,
@@ -42,7 +43,6 @@ from dyn.ops.creation import one_hot, sequence_mask
 from dyn.ops.ctc import ctc_loss
 from dyn.ops.distance import cosine_similarity, pairwise_distance
 from dyn.ops.dropout import alpha_dropout, dropout, dropout2d, dropout3d
-from dyn.ops.embedding import embedding
 from dyn.ops.grid import affine_grid, grid_sample
 from dyn.ops.group_norm import group_norm, local_response_norm, rms_norm
 from dyn.ops.likelihood import (

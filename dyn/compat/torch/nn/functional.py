@@ -19,9 +19,9 @@ from dyn.compat.torch.tensor import flavoured, write
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS
 from dyn.nn import functional as F
+from dyn.nn.functional.table import rows_of
 from dyn.ops import attention as attentions
 from dyn.ops import pool, shape
-from dyn.ops.embedding import rows_of
 from dyn.ops.extremes import maximum
 from dyn.ops.infer import show
 
@@ -221,9 +221,17 @@ def _normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> 
     return input / maximum(reduction.norm(input, p, dim, keepdim=True), eps)
 
 
-def _embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
-    """A row of the weight for every index."""
-    return rows_of(input, weight, padding_idx)
+def _embedding(
+    input: Any,
+    weight: Any,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Any:
+    """A row of the weight for every index; with `max_norm`, long ones are shortened in it."""
+    return rows_of(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
 
 
 def _one_hot(tensor: Any, num_classes: int = -1) -> Any:
