@@ -75,6 +75,22 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: nn.EmbeddingBag(4, 3, mode="max", scale_grad_by_freq=True)(torch.ones(1, 1).int()),
         r"max mode does not support scaling the gradient by the frequency",
     ),
+    "no way to combine": (
+        lambda: torch.zeros(3).scatter_reduce(0, torch.tensor([0]), torch.ones(1), "product"),
+        r"reduce must be one of sum, prod, mean, amax, amin, got 'product'",
+    ),
+    "sums of slices": (
+        lambda: torch.zeros(3).index_reduce(0, torch.tensor([0]), torch.ones(1), "sum"),
+        r"index_reduce: reduce must be one of prod, mean, amax, amin, got 'sum'",
+    ),
+    "an index for two slices": (
+        lambda: torch.zeros(3).index_reduce(0, torch.tensor([0]), torch.ones(2), "mean"),
+        r"source \[2\] must be \[1\]: a slice of \[3\] along axis 0 for each index of \[1\]",
+    ),
+    "slices that are too short": (
+        lambda: torch.zeros(3, 4).index_reduce(0, torch.tensor([0]), torch.ones(1, 2), "mean"),
+        r"source \[1, 2\] must be \[1, 4\]",
+    ),
     "probabilities above 1": (
         lambda: F.binary_cross_entropy(torch.tensor([2.0]), torch.ones(1)),
         r"all elements of input should be between 0 and 1",
