@@ -66,3 +66,9 @@ def embedding_grad(
     if padding is not None:
         out[padding_idx] = padding
     return out
+
+
+def occurrences(x: np.ndarray) -> np.ndarray:
+    """How often each number in x occurs in it, in the shape of x; none is negative."""
+    counts = np.bincount(x.reshape(-1).astype(np.intp))
+    return counts[x] if x.size else np.zeros(x.shape, np.intp)

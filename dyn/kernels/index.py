@@ -332,7 +332,7 @@ def take_along_axis(x: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
     return take_along_of(x.shape, x.dtype, index.shape, index.dtype, axis)(x, index)
 
 
-_COMBINE = {"add": np.add, "max": np.maximum, "min": np.minimum}
+_COMBINE = {"add": np.add, "max": np.maximum, "min": np.minimum, "mul": np.multiply}
 
 
 def _put_along_anywhere(
@@ -379,6 +379,6 @@ def spread_along(g: np.ndarray, index: np.ndarray, shape: Shape, axis: int) -> n
 def put_along_axis(
     x: np.ndarray, index: np.ndarray, value: np.ndarray, axis: int, reduction: str
 ) -> np.ndarray:
-    """A copy of x with value written at index along `axis`, or combined: "add", "max", "min"."""
+    """A copy of x with value written at index along `axis`, or combined as `_COMBINE` says."""
     run = put_along_of(x.shape, x.dtype, index.shape, index.dtype, axis, reduction)
     return run(x, index, value)

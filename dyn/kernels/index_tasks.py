@@ -16,8 +16,9 @@ from dyn.kernels.vector.runs import copy_run, pointer
 LINE = 64
 """Columns are cut at multiples of so many bytes, so that chunks write to lines of their own."""
 _I64 = np.int64(0)
-WRITES, ADDS, RAISES, LOWERS = range(4)
-"""What a place does with a value: takes it, adds it, keeps the larger or the smaller, or NaN."""
+WRITES, ADDS, RAISES, LOWERS, MULTIPLIES = range(5)
+"""What a place does with a value: takes it, adds it, keeps the larger or the smaller, or NaN, or
+is multiplied by it."""
 ZERO, SIZE, HOW = _I64, 8, WRITES
 """What instances of a task have of their own: a zero of the elements, its bytes, what is done."""
 
@@ -223,6 +224,8 @@ def _put_along(args, chunk, chunks):
                     elif HOW == LOWERS:
                         if new < place[where] or new != new:
                             place[where] = new
+                    elif HOW == MULTIPLIES:
+                        place[where] *= new
                     else:
                         place[where] = new
             at += inner
@@ -242,6 +245,7 @@ COMBINE_ALONG = {
     "add": instances("add_along", _put_along, _NUMBERS, HOW=ADDS),
     "max": instances("max_along", _put_along, _NUMBERS, HOW=RAISES),
     "min": instances("min_along", _put_along, _NUMBERS, HOW=LOWERS),
+    "mul": instances("mul_along", _put_along, _NUMBERS, HOW=MULTIPLIES),
 }
 """Tasks that combine numbers, by the reduction and the dtype."""
 TAKE_ALONG = _by_size(instances("take_along", _take_along, _WORDS))

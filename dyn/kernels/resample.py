@@ -1,4 +1,4 @@
-"""Resampling of spatial axes: nearest, linear and cubic interpolation, and its transpose.
+"""Resampling of spatial axes: nearest, linear, cubic and smoothed interpolation, and its transpose.
 
 Interpolation is separable: along one axis every output element is a weighted sum of a few input
 elements, whose places and weights depend on the sizes alone; the transpose is such a sum, too.
@@ -27,6 +27,10 @@ GRAIN = 16384
 
 CUBIC = -0.75
 """The free parameter of cubic convolution, as PyTorch, Paddle and ONNX's default have it."""
+SMOOTH_CUBIC = -0.5
+"""That of smoothed cubics, as PyTorch and Pillow have it."""
+REACH = {"smooth-linear": 1, "smooth-cubic": 2}
+"""How far the weights of a smoothed axis reach, in elements of the longer axis of the two."""
 
 
 @lru_cache(maxsize=256)
@@ -39,21 +43,19 @@ def taps(
         size: elements of the input axis.
         count: elements of the output axis.
         scale: outputs per input, or None for count / size.
-        mode: "nearest", "linear" or "cubic".
+        mode: "nearest", "linear", "cubic", or "smooth-linear" and "smooth-cubic", whose weights
+            reach over all that an output stands for where there are fewer outputs than inputs.
         transform: how output element i lies over the input: "half_pixel" (i + 0.5) / scale - 0.5,
             "asymmetric" i / scale, "align_corners" with first and last elements on each other.
 
     Returns:
         Two arrays [count, taps]. Source of the cubic weights: Keys, IEEE TASSP 29 (1981).
     """
+    if mode in REACH:
+        return _smooth_taps(size, count, scale, mode, transform)
     at = np.arange(count, dtype=np.float64)
-    ratio = size / count if scale is None else 1.0 / scale
-    if transform == "align_corners":
-        at = at * ((size - 1) / (count - 1) if count > 1 else 0.0)
-    elif transform == "half_pixel":
-        at = (at + 0.5) * ratio - 0.5
-    else:
-        at = at * ratio
+    ratio = _ratio(size, count, scale, transform)
+    at = (at + 0.5) * ratio - 0.5 if transform == "half_pixel" else at * ratio
     if mode == "nearest":
         # Centres lie half an element in. Rounding noise must not push a position below its element.
         half = 0.5 if transform == "half_pixel" else 0.0
@@ -66,21 +68,51 @@ def taps(
         weights = np.stack([1 - part, part], 1)
     else:
         places = first[:, None] + np.arange(-1, 3)
-        weights = np.stack(
-            [_cubic_far(part + 1), _cubic_near(part), _cubic_near(1 - part), _cubic_far(2 - part)],
-            axis=1,
-        )
+        near, far = _cubic_near, _cubic_far
+        weights = np.stack([far(part + 1), near(part), near(1 - part), far(2 - part)], axis=1)
     return np.clip(places, 0, size - 1), weights
 
 
-def _cubic_near(d: np.ndarray) -> np.ndarray:
+def _ratio(size: int, count: int, scale: float | None, transform: str) -> float:
+    """Inputs per output."""
+    if transform == "align_corners":
+        return (size - 1) / (count - 1) if count > 1 else 0.0
+    return size / count if scale is None else 1.0 / scale
+
+
+def _smooth_taps(
+    size: int, count: int, scale: float | None, mode: str, transform: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """`taps` of a smoothed axis: weights by the distance of centres, that add up to 1.
+
+    Aligned corners change the ratio alone, as in PyTorch. Nothing beyond the ends counts.
+    """
+    ratio = _ratio(size, count, scale, transform)
+    wide = max(ratio, 1.0)
+    centre = (np.arange(count) + 0.5) * ratio
+    low = np.floor(centre - REACH[mode] * wide + 0.5).astype(np.int64)
+    most = min(math.ceil(2 * REACH[mode] * wide) + 1, size)
+    # What would begin before the axis begins with it: there are then enough taps up to the reach.
+    places = np.clip(low, 0, size - most)[:, None] + np.arange(most)
+    distance = np.abs(places + 0.5 - centre[:, None]) / wide
+    weights = np.maximum(1 - distance, 0.0)
+    if mode == "smooth-cubic":
+        inside = np.where(distance < 2, _cubic_far(distance, SMOOTH_CUBIC), 0.0)
+        weights = np.where(distance < 1, _cubic_near(distance, SMOOTH_CUBIC), inside)
+    # What counts nothing is not read, as it may be infinite.
+    heaviest = np.take_along_axis(places, weights.argmax(axis=1, keepdims=True), 1)
+    places = np.where(weights == 0, heaviest, places)
+    return places, weights / weights.sum(axis=1, keepdims=True)
+
+
+def _cubic_near(d: np.ndarray, a: float = CUBIC) -> np.ndarray:
     """Weight of an element at a distance of up to 1."""
-    return ((CUBIC + 2) * d - (CUBIC + 3)) * d * d + 1
+    return ((a + 2) * d - (a + 3)) * d * d + 1
 
 
-def _cubic_far(d: np.ndarray) -> np.ndarray:
+def _cubic_far(d: np.ndarray, a: float = CUBIC) -> np.ndarray:
     """Weight of an element at a distance of 1 to 2."""
-    return CUBIC * (((d - 5) * d + 8) * d - 4)
+    return a * (((d - 5) * d + 8) * d - 4)
 
 
 # ---- tables ------------------------------------------------------------------------------------

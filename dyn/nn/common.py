@@ -109,6 +109,9 @@ class Embedding(Layer):
         padding_idx: index whose row is zero and gets no gradient; negative counts from the end.
         sparse: accepted for Paddle's sake.
         weight_attr: wishes for the weight [num_embeddings, embedding_dim].
+        max_norm, norm_type: rows that are looked up are shortened in the weight, as
+            `functional.embedding` says.
+        scale_grad_by_freq: divide the gradient of a row by how often it is looked up at once.
 
     Shapes: integers (...) -> (..., embedding_dim). ONNX: Gather.
     """
@@ -121,6 +124,10 @@ class Embedding(Layer):
         sparse: bool = False,
         weight_attr: Any = None,
         name: str | None = None,
+        *,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
     ):
         super().__init__()
         if num_embeddings <= 0 or embedding_dim <= 0:
@@ -134,7 +141,8 @@ class Embedding(Layer):
                 f"but got {padding_idx}"
             )
         self._sizes = (num_embeddings, embedding_dim)
-        self._sparse = sparse
+        self._sparse, self._max_norm, self._norm_type = sparse, max_norm, norm_type
+        self._scale_grad_by_freq = scale_grad_by_freq
         self._padding_idx = None if padding_idx is None else padding_idx % num_embeddings
         self.weight = self.create_parameter([num_embeddings, embedding_dim], weight_attr)
         if self._padding_idx is not None and self.weight is not None:
@@ -143,12 +151,20 @@ class Embedding(Layer):
             self.weight.set_value(rows)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.embedding(x, self.weight, padding_idx=self._padding_idx)
+        return F.embedding(
+            x,
+            self.weight,
+            padding_idx=self._padding_idx,
+            max_norm=self._max_norm,
+            norm_type=self._norm_type,
+            scale_grad_by_freq=self._scale_grad_by_freq,
+        )
 
     def extra_repr(self) -> str:
         padding = "" if self._padding_idx is None else f", padding_idx={self._padding_idx}"
         rows, width = self._sizes
-        return f"{rows}, {width}{padding}, sparse={self._sparse}, scale_grad_by_freq=False"
+        text = f"{rows}, {width}{padding}, sparse={self._sparse}"
+        return f"{text}, scale_grad_by_freq={self._scale_grad_by_freq}"
 
 
 class Flatten(Layer):

@@ -9,11 +9,12 @@ from dyn.core.errors import IndexRangeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import embedding as kernels
-from dyn.ops.index import where
+from dyn.ops.creation import ones_like
 from dyn.ops.infer import Type, need_float, need_int, need_rank
+from dyn.ops.unary import cast
 
 
-def _infer_embedding(x: Type, weight: Type, *, padding_idx: int | None) -> Type:
+def _infer_embedding(x: Type, weight: Type, *, padding_idx: int | None, by_frequency: bool) -> Type:
     need_int("x", x)
     need_float("weight", weight)
     need_rank("weight", weight, 2)
@@ -24,19 +25,28 @@ def _infer_embedding(x: Type, weight: Type, *, padding_idx: int | None) -> Type:
 
 
 @op(infer=_infer_embedding)
-def _embedding(x, weight, *, padding_idx):
-    """weight[x]. ONNX: Gather."""
+def _embedding(x, weight, *, padding_idx, by_frequency=False):
+    """weight[x]; a row's gradient is divided by how often x names it if asked. ONNX: Gather."""
     return kernels.embedding(x, weight)
 
 
-_embedding.shortcut = lambda x, weight, padding_idx: kernels.embedding_of(
+_embedding.shortcut = lambda x, weight, padding_idx, by_frequency: kernels.embedding_of(
     x.shape, x.dtype, weight.shape, weight.dtype
 )
 
 
 @_embedding.vjp("weight")
-def _(g, *, x, weight_shape, padding_idx):
+def _(g, *, x, weight_shape, padding_idx, by_frequency):
+    if by_frequency:
+        g = g / _occurrences(g, x, weight_shape[0])
     return _embedding_grad(g, x, shape=weight_shape, padding_idx=padding_idx)
+
+
+def _occurrences(g: Any, x: Any, rows: Any) -> Any:
+    """How often each number in x occurs in it, [*x.shape, 1]."""
+    ones = ones_like(x, "float64").unsqueeze(-1)  # which half precision could not count
+    counts = _embedding_grad(ones, x, shape=(rows, 1), padding_idx=None)
+    return cast(_embedding(x, counts, padding_idx=None), g.dtype)
 
 
 def _infer_embedding_grad(g: Type, x: Type, *, shape: Any, padding_idx: int | None) -> Type:
@@ -50,7 +60,9 @@ def _embedding_grad(g, x, *, shape, padding_idx):
 
 
 @_embedding.fused_vjp("weight")
-def _(g, *, x, weight_shape, padding_idx, into):
+def _(g, *, x, weight_shape, padding_idx, by_frequency, into):
+    if by_frequency:
+        g = g / kernels.occurrences(x).astype(g.dtype)[..., None]
     if into is not None and not into.flags.c_contiguous:
         into = None
     rows = weight_shape[0]
@@ -66,13 +78,16 @@ def _(gg, *, x, padding_idx):
     return picked * kept.reshape((*x.shape, 1))
 
 
-def rows_of(x: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+def rows_of(
+    x: Tensor, weight: Tensor, padding_idx: int | None = None, by_frequency: bool = False
+) -> Tensor:
     """The rows of `weight` that x names.
 
     Args:
         x: integers in [0, rows), any shape.
         weight: [rows, width], floating point.
         padding_idx: a row that gets no gradient; negative counts from the end.
+        by_frequency: divide the gradient of a row by how often x names it.
 
     Returns:
         [*x.shape, width].
@@ -85,32 +100,7 @@ def rows_of(x: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor
     """
     if padding_idx is not None and padding_idx < 0:
         padding_idx = padding_idx + weight.shape[0]
-    return apply(_embedding, (x, weight), (padding_idx,))
+    return apply(_embedding, (x, weight), (padding_idx, by_frequency))
 
 
-def embedding(
-    x: Tensor, weight: Tensor, padding_idx: int | None = None, sparse: bool = False
-) -> Tensor:
-    """The rows of `weight` that x names; zeros for `padding_idx`, whatever its row holds.
-
-    Args:
-        x: integers in [0, rows), any shape.
-        weight: [rows, width], floating point.
-        padding_idx: the index of no row, as in Paddle; negative counts from the end.
-        sparse: accepted; the gradient is always dense.
-
-    Returns:
-        [*x.shape, width].
-
-    Raises:
-        DTypeError: x does not hold integers.
-        IndexRangeError: an index is not a row of the table.
-    """
-    rows = rows_of(x, weight, padding_idx)
-    if padding_idx is None:
-        return rows
-    named = (x != padding_idx % weight.shape[0]).unsqueeze(-1)
-    return where(named, rows, 0.0)
-
-
-__all__ = ["embedding", "rows_of"]
+__all__ = ["rows_of"]

@@ -21,6 +21,8 @@ RANKS = {
 """Modes, and the number of spatial axes that each is for (None: any)."""
 KINDS = {"nearest": "nearest", "nearest-exact": "nearest", "bicubic": "cubic"}
 """How a mode interpolates along an axis: "linear" where nothing else stands here."""
+SMOOTH = {"bilinear": "smooth-linear", "bicubic": "smooth-cubic"}
+"""How one does with `antialias`."""
 
 
 @op(infer=infer_resized)
@@ -99,6 +101,7 @@ def interpolate(
     align_corners: bool = False,
     align_mode: int = 0,
     recompute_scale_factor: bool = False,
+    antialias: bool = False,
 ) -> Tensor:
     """x resampled to other spatial sizes.
 
@@ -112,13 +115,15 @@ def interpolate(
         align_corners: first and last elements of old and new axis lie on each other.
         align_mode: 0 samples at (i + 0.5) / scale - 0.5, 1 at i / scale (linear modes).
         recompute_scale_factor: use new size / old size as the scale, not the factor given.
+        antialias: where an axis gets shorter an element takes what all that it stands for
+            weighs, not its neighbours alone, as PyTorch and Pillow do ("bilinear", "bicubic").
 
     Returns:
         [N, C, *sizes].
 
     Raises:
-        AttributeValueError: mode and number of axes do not fit, or not exactly one of size and
-            scale_factor is given.
+        AttributeValueError: mode and number of axes do not fit, the mode has no `antialias`, or
+            not exactly one of size and scale_factor is given.
 
     ONNX: Resize.
     """
@@ -131,6 +136,12 @@ def interpolate(
         )
     if align_corners and mode in ("nearest", "nearest-exact", "area"):
         raise AttributeValueError(f"align_corners has no meaning for {mode}", op="interpolate")
+    if antialias and (mode not in SMOOTH or align_mode != 0):
+        raise AttributeValueError(
+            f"antialias is for bilinear and bicubic with align_mode 0, got mode {mode!r} with "
+            f"align_mode {align_mode}; mode 'area' takes means of what falls together",
+            op="interpolate",
+        )
     sizes, scales = _new_sizes(x.shape[2:], size, scale_factor)
     if mode == "area":
         return _adaptive_avg_pool(x, sizes=sizes)
@@ -141,7 +152,7 @@ def interpolate(
         transform = "align_corners"
     elif mode == "nearest" or (align_mode == 1 and mode not in ("bicubic", "nearest-exact")):
         transform = "asymmetric"
-    kind = KINDS.get(mode, "linear")
+    kind = SMOOTH[mode] if antialias else KINDS.get(mode, "linear")
     return _interpolate(x, sizes=sizes, scales=scales, mode=kind, transform=transform)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core.expr import Expr
-from dyn.kernels.resample import CUBIC, taps
+from dyn.kernels.resample import CUBIC, REACH, SMOOTH_CUBIC, taps
 from exporter.lower.adaptive import along
 from exporter.registry import NodeView, lowers
 from exporter.windows import is_symbolic
@@ -15,7 +15,8 @@ from exporter.windows import is_symbolic
 
 def _resize(b: Any, x: Any, attrs: Any, scales: Any, sizes: Any) -> Any:
     """Resize all axes of x, by scales if they are given, else to sizes."""
-    mode = attrs["mode"]
+    smooth = attrs["mode"] in REACH
+    mode = attrs["mode"].removeprefix("smooth-")
     given = all(s is not None for s in scales)
     nearest = "round_prefer_ceil" if attrs["transform"] == "half_pixel" else "floor"
     return b.op(
@@ -27,8 +28,16 @@ def _resize(b: Any, x: Any, attrs: Any, scales: Any, sizes: Any) -> Any:
         mode=mode,
         coordinate_transformation_mode=attrs["transform"],
         nearest_mode=nearest if mode == "nearest" else None,
-        cubic_coeff_a=CUBIC if mode == "cubic" else None,
+        cubic_coeff_a=(SMOOTH_CUBIC if smooth else CUBIC) if mode == "cubic" else None,
+        antialias=1 if smooth else None,
+        exclude_outside=1 if smooth else None,
     )
+
+
+def _has_resize(b: Any, attrs: Any) -> bool:
+    """Whether the operator computes what the op does: it aligns the corners of smoothed axes."""
+    smooth = attrs["mode"] in REACH
+    return not smooth or (b.has("Resize", since=18) and attrs["transform"] == "half_pixel")
 
 
 @lowers("interpolate")
@@ -36,7 +45,7 @@ def _(b: Any, node: NodeView) -> Any:
     attrs = node.attrs
     sizes = [*node.shape[:2], *attrs["sizes"]]
     scales = attrs["scales"]
-    if node.dtype != np.float32:
+    if node.dtype != np.float32 or not _has_resize(b, attrs):
         # onnxruntime resizes in float32 only.
         x, shape = node.x, list(node.shape)
         for axis, (count, scale) in enumerate(zip(attrs["sizes"], scales, strict=True), 2):
@@ -67,6 +76,8 @@ def _weights(b: Any, node: NodeView, size: Any, count: Any, scale: float | None)
         matrix = np.zeros((int(size), int(count)))
         np.add.at(matrix, (places, np.arange(int(count))[:, None]), parts)
         return b.const(matrix.astype(node.dtype))
+    if attrs["mode"] in REACH:
+        return b.cast(_smooth_weights(b, attrs, size, count, scale), node.dtype)
     # Resizing the rows of the unit matrix shows the weights.
     one = Expr.of(1)
     unit = b.op("EyeLike", b.op("ConstantOfShape", b.shape_vector([size, size])))
@@ -76,3 +87,42 @@ def _weights(b: Any, node: NodeView, size: Any, count: Any, scale: float | None)
     )
     matrix = b.transpose(b.squeeze(matrix, 0, 1), (1, 0))
     return matrix if node.dtype == np.float32 else b.cast(matrix, node.dtype)
+
+
+def _smooth_weights(b: Any, attrs: Any, size: Any, count: Any, scale: float | None) -> Any:
+    """`_weights` of a smoothed axis, float64, by the formulas of `dyn/kernels/resample.py`."""
+    one, half = b.const(1.0, np.float64), b.const(0.5, np.float64)
+
+    def centres(n: Any) -> Any:
+        places = b.op("Range", b.const(0, np.int64), b.size(n), b.const(1, np.int64))
+        return b.op("Add", b.cast(places, np.float64), half)
+
+    inputs, outputs = (b.cast(b.size(n), np.float64) for n in (size, count))
+    if attrs["transform"] == "align_corners":
+        ends = b.op("Max", b.op("Sub", outputs, one), one)
+        ratio = b.op("Div", b.op("Sub", inputs, one), ends)
+        # A single output has the ratio 0.
+        ratio = b.op("Where", b.op("Greater", outputs, one), ratio, b.const(0.0, np.float64))
+    else:
+        ratio = b.op("Div", inputs, outputs) if scale is None else b.const(1 / scale, np.float64)
+    middle = b.op("Mul", b.unsqueeze(centres(count), 0), ratio)
+    distance = b.op("Abs", b.op("Sub", b.unsqueeze(centres(size), 1), middle))
+    distance = b.op("Div", distance, b.op("Max", ratio, one))
+    if attrs["mode"] == "smooth-linear":
+        weights = b.op("Max", b.op("Sub", one, distance), b.const(0.0, np.float64))
+    else:
+        a = SMOOTH_CUBIC
+        inner = _polynomial(b, distance, (a + 2, -(a + 3), 0.0, 1.0))
+        outer = _polynomial(b, distance, (a, -5 * a, 8 * a, -4 * a))
+        within = b.op("Less", distance, b.const(2.0, np.float64))
+        outer = b.op("Where", within, outer, b.const(0.0, np.float64))
+        weights = b.op("Where", b.op("Less", distance, one), inner, outer)
+    return b.op("Div", weights, b.axes("ReduceSum", weights, [0]))
+
+
+def _polynomial(b: Any, x: Any, factors: Any) -> Any:
+    """The polynomial with these factors, that of the highest power first, in float64."""
+    total = b.const(factors[0], np.float64)
+    for factor in factors[1:]:
+        total = b.op("Add", b.op("Mul", total, x), b.const(factor, np.float64))
+    return total

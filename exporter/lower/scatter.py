@@ -1,10 +1,19 @@
-"""Lowerings of `dyn/ops/scatter.py`: the largest or smallest of what comes to a place."""
+"""Lowerings of `dyn/ops/scatter.py`: extremes and products of what comes to a place."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from exporter.lower.gather import scattered
 from exporter.registry import lowers
+
+
+@lowers("scatter_product")
+def _(b, node):
+    x, index, value = node.inputs
+    index = b.index(index, node.input_types[1].dtype, narrow=True)
+    axis = node.attrs["axis"]
+    return scattered(b, "ScatterElements", x, index, value, node.dtype, "mul", axis)
 
 
 @lowers("scatter_extreme")

@@ -40,6 +40,14 @@ MODELS: dict[str, Any] = {
         nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3), nn.ReLU(inplace=True), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(3, 2),
     ),
+    "instance_norm2d_tracked": lambda nn: nn.InstanceNorm2d(
+        2, momentum=0.3, affine=True, track_running_stats=True
+    ),
+    "instance_norm2d_kept": lambda nn: nn.InstanceNorm2d(
+        2, momentum=None, affine=True, track_running_stats=True, bias=False
+    ),
+    "embedding_limited": lambda nn: nn.Embedding(5, 3, 1, 0.9, 1.5, True),
+    "embedding_bag_limited": lambda nn: nn.EmbeddingBag(5, 3, 0.9),
 }  # fmt: skip
 """How each module is made from `nn`."""
 
@@ -57,7 +65,7 @@ _IMAGES = (
 
 def inputs_of(name: str, torch: Any) -> list[Any]:
     """What a module is called with."""
-    if name == "embedding":
+    if "embedding" in name:
         return [torch.tensor([[0, 1], [4, 2]])]
     if name == "bilinear":
         return [torch.randn(4, 3), torch.randn(4, 3)]

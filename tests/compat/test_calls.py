@@ -105,6 +105,7 @@ COMPOSED = {
     "gcd": ("i", lambda x: torch.gcd(x * 6, 4 * x + 2)),
     "masked_scatter": ("x", lambda x: x.masked_scatter(x > 0, -x)),
     "scatter_reduce": ("x", lambda x: x.scatter_reduce(1, (x > 0).long(), x, "amax")),
+    "index_reduce": ("x", lambda x: x.index_reduce(0, torch.tensor([2, 0, 2]), x, "prod")),
 }  # fmt: skip
 
 
@@ -238,7 +239,7 @@ def test_windows_of_dropout_take_whole_channels():
 def test_what_is_not_offered_says_what_to_use():
     for place, name, hint in (
         (torch, "fft", "complex"), (torch, "svd", "numpy.linalg"), (torch, "jit", "exporter"),
-        (torch, "nonsense", r"docs/compat-torch\.md"), (nn, "LazyInstanceNorm2d", "channels"),
+        (torch, "nonsense", r"docs/compat-torch\.md"), (nn, "LazyModuleMixin", "first call"),
         (nn.functional, "multi_head_attention_forward", "MultiheadAttention"),
         (torch.optim, "SparseAdam", "Adam"), (torch.special, "gammainc", "scipy"),
         (torch.ones(1), "igamma", r"torch\.Tensor has no 'igamma': use scipy"),
@@ -251,8 +252,35 @@ def test_what_is_not_offered_says_what_to_use():
         with pytest.raises(AttributeError, match=hint):
             getattr(place, name)
     assert not hasattr(torch, "igamma")
-    with pytest.raises(NotImplementedError, match="prod"):
-        torch.zeros(3).scatter_reduce(0, torch.tensor([0]), torch.ones(1), "prod")
+
+
+@pytest.mark.parametrize("zeros", range(4))
+def test_second_slopes_of_products_at_zeros(zeros):
+    """Of factors of one place, the first ones zero; by hand, as PyTorch loses some."""
+    factors = np.array([2.0, 3.0, -1.5, 0.5])
+    factors[:zeros] = 0
+    wanted = np.zeros((4, 4))
+    for i, j in np.ndindex(4, 4):
+        wanted[i, j] = (
+            0 if i == j else np.prod([f for k, f in enumerate(factors) if k not in (i, j)])
+        )
+
+    def product(x):
+        place = torch.zeros(3, dtype=torch.int64)
+        return x[:1].scatter_reduce(0, place, x[1:], "prod").sum()
+
+    found = torch.autograd.functional.hessian(product, torch.tensor(factors))
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-12)
+
+
+def test_bags_divide_gradients_by_how_often_rows_are_named():
+    """By numpy: PyTorch 2.13 divides by how often a neighbour among the sorted indices is."""
+    x, weight = torch.tensor([0, 1, 0, 2, 0]), nn.Parameter(torch.ones(4, 2))
+    bags = F.embedding_bag(x, weight, torch.tensor([0, 3]), scale_grad_by_freq=True)
+    (bags * torch.tensor([[1.0, 2.0], [3.0, 4.0]])).sum().backward()
+    first, second = np.array([1.0, 2.0]) / 3, np.array([3.0, 4.0]) / 2
+    wanted = [(2 * first + second) / 3, first, second, 0 * first]
+    np.testing.assert_allclose(weight.grad.numpy(), wanted, rtol=1e-6)
 
 
 def test_mixed_precision_without_a_device_changes_nothing():

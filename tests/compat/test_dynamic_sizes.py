@@ -20,6 +20,12 @@ FORWARDS: dict[str, Any] = {
     "trace": lambda x: (x.mT @ x).diagonal(offset=x.size(1) // 2).sum(),
     "pad": lambda x: F.pad(x, (1, 2), value=x.size(1)),
     "pad images": lambda x: F.pad(x[None, None], (0, 1, 1, 0), value=-x.size(1)),
+    "smoothed": lambda x: (
+        F.interpolate(x[None, None], None, 0.5, "bilinear", antialias=True),
+        F.interpolate(x[None, None], None, (1.5, 0.4), "bicubic", antialias=True),
+        F.interpolate(x[None, None], None, 0.5, "bicubic", True, antialias=True),
+    ),
+    "var": lambda x: (torch.var(x, correction=0.5), x.double().std(1, correction=1.5)),
     "addcmul": lambda x: torch.addcmul(x, x, x, value=x.size(1)),
     "addcdiv": lambda x: torch.addcdiv(x, x, x + 9, value=x.size(1)),
     "tril_indices": lambda x: torch.tril_indices(x.size(1), x.size(1)),

@@ -46,6 +46,18 @@ LAYERS: dict[str, tuple[Any, Any, tuple[int, ...]]] = {
         lambda: nn.LazyBatchNorm3d(affine=False), lambda: nn.BatchNorm3d(6, affine=False),
         (2, 6, 2, 2, 2),
     ),
+    "LazyInstanceNorm1d": (
+        lambda: nn.LazyInstanceNorm1d(), lambda: nn.InstanceNorm1d(6, 1e-5, 0.1, True, True),
+        (6, 4),
+    ),
+    "LazyInstanceNorm2d": (
+        lambda: nn.LazyInstanceNorm2d(affine=False),
+        lambda: nn.InstanceNorm2d(6, track_running_stats=True), (2, 6, 3, 3),
+    ),
+    "LazyInstanceNorm3d": (
+        lambda: nn.LazyInstanceNorm3d(momentum=0.3, bias=False),
+        lambda: nn.InstanceNorm3d(6, 1e-5, 0.3, True, True, bias=False), (2, 6, 2, 2, 2),
+    ),
 }  # fmt: skip
 """How each is made, what it becomes, and an input."""
 

@@ -10,6 +10,7 @@ import pytest
 
 import dyn.compat.torch as torch
 import dyn.compat.torch.nn.functional as F
+from dyn.compat.torch import nn
 
 CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "too few repeats": (
@@ -46,9 +47,49 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: F.adaptive_max_pool2d(torch.ones(2, 3, 4, 0), 2),
         r"axis 3 of \[2, 3, 4, 0\] has size 0",
     ),
-    "smoothing before pixels": (
-        lambda: F.interpolate(torch.ones(1, 1, 4, 4), size=2, mode="bilinear", antialias=True),
-        r"antialias=True\) is not there; mode='area'",
+    "smoothing before nearest pixels": (
+        lambda: F.interpolate(torch.ones(1, 1, 4, 4), size=2, antialias=True),
+        r"antialias is for bilinear and bicubic with align_mode 0, got mode 'nearest'",
+    ),
+    "statistics of one pixel": (
+        lambda: nn.InstanceNorm2d(3)(torch.ones(2, 3, 1, 1)),
+        r"Expected more than 1 spatial element when training, got input size torch.Size\(\[2, 3, 1",
+    ),
+    "a mean without a variance": (
+        lambda: F.instance_norm(torch.ones(2, 3, 4), torch.zeros(3)),
+        r"must either both be None or neither be None",
+    ),
+    "no statistics to use": (
+        lambda: F.instance_norm(torch.ones(2, 3, 4), use_input_stats=False),
+        r"to be defined when use_input_stats is false: give both",
+    ),
+    "statistics of other channels": (
+        lambda: nn.InstanceNorm1d(4, track_running_stats=True)(torch.ones(2, 3, 4)),
+        r"statistics \[4\] are not those of \[3\]",
+    ),
+    "rows of a computed weight to shorten": (
+        lambda: F.embedding(torch.tensor([0]), nn.Linear(3, 4).weight * 2, max_norm=1.0),
+        r"this weight was computed, and its history would be lost: pass a parameter",
+    ),
+    "frequencies of maxima": (
+        lambda: nn.EmbeddingBag(4, 3, mode="max", scale_grad_by_freq=True)(torch.ones(1, 1).int()),
+        r"max mode does not support scaling the gradient by the frequency",
+    ),
+    "no way to combine": (
+        lambda: torch.zeros(3).scatter_reduce(0, torch.tensor([0]), torch.ones(1), "product"),
+        r"reduce must be one of sum, prod, mean, amax, amin, got 'product'",
+    ),
+    "sums of slices": (
+        lambda: torch.zeros(3).index_reduce(0, torch.tensor([0]), torch.ones(1), "sum"),
+        r"index_reduce: reduce must be one of prod, mean, amax, amin, got 'sum'",
+    ),
+    "an index for two slices": (
+        lambda: torch.zeros(3).index_reduce(0, torch.tensor([0]), torch.ones(2), "mean"),
+        r"source \[2\] must be \[1\]: a slice of \[3\] along axis 0 for each index of \[1\]",
+    ),
+    "slices that are too short": (
+        lambda: torch.zeros(3, 4).index_reduce(0, torch.tensor([0]), torch.ones(1, 2), "mean"),
+        r"source \[1, 2\] must be \[1, 4\]",
     ),
     "probabilities above 1": (
         lambda: F.binary_cross_entropy(torch.tensor([2.0]), torch.ones(1)),

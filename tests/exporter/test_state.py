@@ -12,6 +12,7 @@ import pytest
 import dyn
 import exporter
 from dyn import nn
+from dyn.compat import torch
 from tests.exporter.nets import Counter, initializers, load, signature
 from tracer import InputSpec, TraceError
 
@@ -120,6 +121,44 @@ def test_batch_statistics_in_training_mode(tmp_path: Path, rng: np.random.Genera
         np.testing.assert_allclose(predictor.run(x)[0], wanted, rtol=1e-4, atol=1e-5)
         for name, value in predictor.state.items():
             np.testing.assert_allclose(value, net.state_dict()[name].numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_statistics_of_samples_in_training_mode(tmp_path: Path, rng: np.random.Generator) -> None:
+    """The number of steps, and with it the share of n - 1, is known in the file only."""
+    net = torch.nn.InstanceNorm1d(3, momentum=0.3, affine=True, track_running_stats=True)
+    spec = [InputSpec(["batch", 3, "time"], "float32", name="x")]
+    report = exporter.export(net, tmp_path / "m.onnx", spec, training=True)
+    assert set(report.states) == {"running_mean", "running_var"}
+    predictor = exporter.Predictor(tmp_path / "m.onnx")
+    net.train()
+    for batch, time in ((4, 7), (2, 5)):
+        x = rng.normal(size=(batch, 3, time)).astype(np.float32)
+        wanted = net(torch.from_numpy(x)).detach().numpy()
+        np.testing.assert_allclose(predictor.run(x)[0], wanted, rtol=1e-4, atol=1e-5)
+        for name, value in predictor.state.items():
+            np.testing.assert_allclose(value, net.state_dict()[name].numpy(), rtol=1e-5, atol=1e-6)
+    exporter.export(net.eval(), tmp_path / "eval.onnx", spec)
+    made = exporter.Predictor(tmp_path / "eval.onnx").run(x)[0]
+    np.testing.assert_allclose(made, net(torch.from_numpy(x)).detach().numpy(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("bags", [False, True])
+def test_rows_that_are_shortened_are_state(tmp_path: Path, bags: bool) -> None:
+    net = torch.nn.EmbeddingBag(5, 3, 0.9) if bags else torch.nn.Embedding(5, 3, max_norm=0.9)
+    net.eval()
+    spec = [InputSpec(["batch", 2], "int64", name="x")]
+    report = exporter.export(net, tmp_path / "m.onnx", spec)
+    assert set(report.states) == {"weight"}
+    predictor = exporter.Predictor(tmp_path / "m.onnx")
+    for x in ([[1, 3]], [[4, 4], [0, 1], [1, 0]]):
+        fed = np.array(x, np.int64)
+        wanted = net(torch.from_numpy(fed)).detach().numpy()
+        np.testing.assert_allclose(predictor.run(fed)[0], wanted, rtol=1e-5)
+        np.testing.assert_allclose(predictor.state["weight"], net.weight.detach().numpy(), 1e-6)
+    lengths = np.linalg.norm(predictor.state["weight"], axis=1)
+    assert (lengths[[0, 1, 3, 4]] <= 0.9).all() and lengths[2] == pytest.approx(
+        float(net.weight[2].norm())
+    )
 
 
 def test_frozen_layers_stay_frozen(tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ MODES = [
     ("linear", "asymmetric"),
     ("cubic", "half_pixel"),
     ("cubic", "align_corners"),
+    ("smooth-linear", "half_pixel"),
+    ("smooth-linear", "align_corners"),
+    ("smooth-cubic", "half_pixel"),
+    ("smooth-cubic", "align_corners"),
 ]
 
 
@@ -119,3 +123,14 @@ def test_nearest_copies_bits_and_keeps_layout(layout: str) -> None:
     g[0, :, 0, 0] = np.nan
     gx = resample.interpolate_grad(laid(g, layout), x_shape=(1, 3, 3, 3), **attrs)
     assert np.isnan(gx[0, :, 0, 0]).all() and np.isnan(gx).sum() == 3
+
+
+@pytest.mark.parametrize("mode", ["smooth-linear", "smooth-cubic"])
+def test_smoothing_reads_nothing_beyond_its_reach(mode: str) -> None:
+    """A pixel that is infinite stays out of the outputs that it does not count in."""
+    x = np.zeros((1, 1, 1, 40), np.float32)
+    x[..., 20] = np.inf
+    attrs: dict[str, Any] = {"scales": (None, None), "mode": mode, "transform": "half_pixel"}
+    out = resample.interpolate(x, sizes=(1, 10), **attrs)[0, 0, 0]
+    counted = matrix(40, 10, None, mode, "half_pixel")[:, 20] != 0
+    assert (out[~counted] == 0).all() and not np.isfinite(out[counted]).any()

@@ -183,6 +183,25 @@ def test_embedding():
             make()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_embedding_shortens_rows_and_divides_gradients(dtype):
+    layer = nn.Embedding(5, 3, padding_idx=1, max_norm=0.5, scale_grad_by_freq=True)
+    layer.to(dtype=dtype)
+    before, x = layer.weight.numpy().copy() + 1, np.array([[0, 1, 0], [3, 0, 1]], np.uint8)
+    layer.weight.set_value(before)
+    out = layer(dyn.to_tensor(x))
+    after = before.astype(np.float64)
+    for row in (0, 1, 3):
+        after[row] *= min(1, 0.5 / (np.linalg.norm(after[row]) + 1e-7))
+    close = {"rtol": 2e-3 if dtype == "float16" else 1e-6}
+    np.testing.assert_allclose(layer.weight.numpy(), after, **close)
+    np.testing.assert_allclose(out.numpy(), after[x] * (x != 1)[..., None], **close)
+    (out * 6).sum().backward()
+    wanted = np.zeros((5, 3))
+    wanted[[0, 3]] = 6  # three of 6 / 3, and one
+    np.testing.assert_allclose(layer.weight.grad.numpy(), wanted, **close)
+
+
 CONVOLUTIONS = [
     (nn.Conv1D, F.conv1d, (2, 4, 9)),
     (nn.Conv2D, F.conv2d, (2, 4, 9, 8)),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+import dyn
+from dyn.core.op import OPS
 from tests.optable.case import OpCase, array, bools, ints
 
 
@@ -13,6 +15,19 @@ def ref_embedding_grad(g, x, *, shape, padding_idx):
         if x[at] != padding_idx:
             out[x[at]] += g[at]
     return out
+
+
+def ref_by_frequency(g, x):
+    out = ref_embedding_grad(g, x, shape=(6, 4), padding_idx=2)
+    return out / np.maximum(np.bincount(x.reshape(-1), minlength=6), 1)[:, None]
+
+
+def run_by_frequency(g, x):
+    """The gradient of a table whose rows are looked up, which no difference quotient gives."""
+    table = dyn.zeros([6, 4], g._array.dtype.name)
+    table.stop_gradient = False
+    rows = OPS["embedding"](x, table, padding_idx=2, by_frequency=True)
+    return dyn.grad(rows, table, g, create_graph=True)[0]
 
 
 TABLE = [
@@ -50,6 +65,13 @@ TABLE = [
             note=f"padding-{padding}",
         )
         for padding in (None, 2)
+    ),
+    OpCase(
+        "embedding",
+        [array("n", 3, 4), ints("n", 3, low=0, high=6)],
+        reference=ref_by_frequency,
+        run=run_by_frequency,
+        note="by_frequency",
     ),
 ]
 

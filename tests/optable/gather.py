@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dyn.ops import index, scatter
+from dyn.ops.index import where
 from tests.optable.case import OpCase, array, bools, ints
 
 X = array("n", 5, 4)
@@ -27,11 +28,11 @@ def added(g, at, axis, shape):
 
 def scattered(x, at, value, reduction):
     out = x.copy()
-    where = tuple(np.moveaxis(at, -1, 0))
+    places = tuple(np.moveaxis(at, -1, 0))
     if reduction == "add":
-        np.add.at(out, where, value)
+        np.add.at(out, places, value)
     else:
-        out[where] = value
+        out[places] = value
     return out
 
 
@@ -56,6 +57,15 @@ def extreme(x, at, value, axis, largest):
 
 def distinct(rng, dtype, sizes):
     return rng.permutation(3)[:2, None]
+
+
+def multiplied(x, at, value, axis):
+    out = x.copy()
+    for place in np.ndindex(at.shape):
+        target = list(place)
+        target[axis] = at[place]
+        out[tuple(target)] *= value[place]
+    return out
 
 
 ROWS = [
@@ -135,6 +145,23 @@ ROWS = [
         onnx="ScatterElements",
     ),
     OpCase(
+        "scatter_product",
+        [array(4, "n"), ints(7, "n", low=-4, high=4), array(7, "n")],
+        attrs={"axis": 0},
+        reference=multiplied,
+        dtypes=("float32", "float64", "int64"),
+        onnx="ScatterElements",
+    ),
+    OpCase(
+        "scatter_product",
+        [array("n", 5), ints("n", 3, low=0, high=5), array("n", 3)],
+        run=lambda x, at, value: scatter.scatter_product(
+            where(x > 0, x, 0), at, where(value > 0, value, 0), -1
+        ),
+        reference=lambda x, at, value: multiplied(np.maximum(x, 0), at, np.maximum(value, 0), 1),
+        note="zeros",
+    ),
+    OpCase(
         "scatter_extreme",
         [array("n", 5), ints("n", 8, low=0, high=5), array("n", 8)],
         run=lambda x, at, value: scatter.scatter_extreme(x, at, value, -1, largest=False),
@@ -159,6 +186,7 @@ ROWS = [
             ("take_along_axis", TABLE, ("n", 2), (), {"axis": 1}, np.take_along_axis),
             ("put_along_axis", TABLE, ("n", 2), (array("n", 2),), {"axis": 1, **SUMMED}, put),
             ("scatter_extreme", TABLE, ("n", 2), (array("n", 2),), LARGEST, extreme),
+            ("scatter_product", TABLE, ("n", 2), (array("n", 2),), {"axis": 1}, multiplied),
         )
     ),
     OpCase(

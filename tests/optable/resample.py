@@ -15,9 +15,9 @@ from tests.optable.case import OpCase, array
 # ---- interpolation -----------------------------------------------------------------------------
 
 
-def cubic(d: float) -> float:
-    """Keys' kernel with a = -0.75."""
-    d, a = abs(d), -0.75
+def cubic(d: float, a: float = -0.75) -> float:
+    """Keys' kernel."""
+    d = abs(d)
     if d <= 1:
         return (a + 2) * d**3 - (a + 3) * d**2 + 1
     return a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a if d < 2 else 0.0
@@ -27,6 +27,8 @@ def matrix(size: int, count: int, scale: float | None, mode: str, transform: str
     """What each output takes from each input along one axis, [count, size]."""
     found = np.zeros((count, size))
     ratio = size / count if scale is None else 1 / scale
+    if mode in ("smooth-linear", "smooth-cubic"):
+        return smooth(size, count, ratio, mode, transform)
     for i in range(count):
         at = {
             "asymmetric": i * ratio,
@@ -41,6 +43,22 @@ def matrix(size: int, count: int, scale: float | None, mode: str, transform: str
         for j in near:
             weight = 1 - abs(at - j) if mode == "linear" else cubic(at - j)
             found[i, min(max(j, 0), size - 1)] += weight
+    return found
+
+
+def smooth(size: int, count: int, ratio: float, mode: str, transform: str) -> np.ndarray:
+    """`matrix` of smoothed axes, as PyTorch has it: a window per output, that is normalised."""
+    if transform == "align_corners":
+        ratio = (size - 1) / (count - 1) if count > 1 else 0.0
+    wide = max(ratio, 1.0)
+    reach = wide * (1 if mode == "smooth-linear" else 2)
+    found = np.zeros((count, size))
+    for i in range(count):
+        centre = (i + 0.5) * ratio
+        for j in range(max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), size)):
+            d = abs(j - centre + 0.5) / wide
+            found[i, j] = max(1 - d, 0.0) if mode == "smooth-linear" else cubic(d, -0.5)
+        found[i] /= found[i].sum()
     return found
 
 
@@ -73,6 +91,10 @@ for mode, transform in (
     ("linear", "asymmetric"),
     ("cubic", "half_pixel"),
     ("cubic", "align_corners"),
+    ("smooth-linear", "half_pixel"),
+    ("smooth-linear", "align_corners"),
+    ("smooth-cubic", "half_pixel"),
+    ("smooth-cubic", "align_corners"),
 ):
     attrs: dict[str, Any] = {"scales": (None, None), "mode": mode, "transform": transform}
     INTERPOLATE.append(
@@ -83,7 +105,8 @@ for mode, transform in (
             ref_interpolate,
             sizes={"h": (5, 4), "w": (6, 7)},
             empty=False,
-            onnx="Resize",
+            # Before opset 18, and with aligned corners, smoothing is two products.
+            onnx=None if mode.startswith("smooth") else "Resize",
             note=f"{mode}-{transform}",
         )
     )
@@ -108,6 +131,14 @@ INTERPOLATE += [
         {"sizes": (8, 3), **SCALED},
         ref_interpolate,
         note="scaled",
+        tol=1e-5,
+    ),
+    OpCase(
+        "interpolate",
+        [array("n", 2, 5, 6)],
+        {"sizes": (8, 3), "scales": (1.7, 0.6), "mode": "smooth-cubic", "transform": "half_pixel"},
+        ref_interpolate,
+        note="smooth-scaled",
         tol=1e-5,
     ),
     OpCase(

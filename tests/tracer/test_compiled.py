@@ -116,6 +116,13 @@ def convolutional():
     )  # fmt: skip
 
 
+def of_instances():
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3), torch.nn.InstanceNorm2d(8, 1e-5, 0.3, True, True),
+        torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 3),
+    )  # fmt: skip
+
+
 def images(rng):
     return randn(rng, 4, 3, 12, 12), dyn.to_tensor(rng.integers(0, 3, 4))
 
@@ -146,10 +153,28 @@ def sentences(rng):
     return dyn.to_tensor(rng.integers(0, 11, (4, 5))), dyn.to_tensor(rng.integers(0, 3, 4))
 
 
+class Limited(nn.Layer):
+    """Rows that the forward shortens and the step moves."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(11, 8, 3, max_norm=0.5, scale_grad_by_freq=True)
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, ids):
+        return self.out(self.embed(ids).mean(1))
+
+
 @pytest.mark.parametrize(
     ("make", "batch"),
-    [(convolutional, images), (Recurrent, sentences), (Attentive, sentences)],
-    ids=["convolutions", "lstm", "attention"],
+    [
+        (convolutional, images),
+        (of_instances, images),
+        (Recurrent, sentences),
+        (Attentive, sentences),
+        (Limited, sentences),
+    ],
+    ids=["convolutions", "instances", "lstm", "attention", "limited"],
 )
 def test_networks(make, batch):
     """Statistics of batches and random numbers, too, are those of the step as it is written."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 _COMPLEX = "dyn has no complex arithmetic"
 _LAPACK = "use numpy.linalg on tensor.numpy()"
-_LAZY = "LazyLinear, LazyConv and LazyBatchNorm make their parameters at the first call"
+_LAZY = "LazyLinear, LazyConv and lazy norms make their parameters at the first call"
 _SCRIPT = "exporter.export writes the model to an ONNX file"
 _SPARSE = "tensors are dense"
 _ALGEBRA = """eig eigh eigvals eigvalsh geqrf lobpcg lstsq lu lu_factor lu_solve matrix_exp
@@ -30,8 +30,6 @@ _ADVICE: dict[str, str] = {
     _PROCESSES: "write it as a Distribution of your own",
     "SyncBatchNorm": "there is one process: use BatchNorm",
     "UninitializedParameter UninitializedBuffer LazyModuleMixin": _LAZY,
-    "LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d":
-        "use InstanceNorm with the number of channels",
     "AdaptiveLogSoftmaxWithLoss": "use Linear and CrossEntropyLoss",
     "FractionalMaxPool2d FractionalMaxPool3d fractional_max_pool2d fractional_max_pool3d":
         "use AdaptiveMaxPool",

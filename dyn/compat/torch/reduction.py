@@ -5,14 +5,27 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from dyn.compat.torch.tensor import Tensor
 from dyn.core.dispatch import cast_to
 from dyn.core.modes import is_grad_enabled
 from dyn.core.op import OPS
-from dyn.ops import compare, extremes, reduce, scan, search, shape, softmax, unary, vector_norm
+from dyn.ops import (
+    compare,
+    creation,
+    extremes,
+    reduce,
+    scan,
+    search,
+    shape,
+    softmax,
+    unary,
+    vector_norm,
+)
 from dyn.ops import sort as sorts
 from dyn.ops.index import where
-from dyn.ops.infer import reduced_axes
+from dyn.ops.infer import product, reduced_axes
 
 
 class _Pair(NamedTuple):
@@ -83,7 +96,15 @@ sum, mean, amax, amin, all, any, logsumexp, prod, nansum, nanmean = map(
 )  # fmt: skip
 
 
-def _spread(function: Any) -> Any:
+def _share(count: Any, less: float, kind: Any) -> Any:
+    """count / max(count - less, 0), as a tensor where the count is known in the file only."""
+    if isinstance(count, int):
+        return count / (count - less) if count > less else math.inf
+    number = creation.full([], count, (kind if kind.kind == "f" else np.dtype(np.float32)).name)
+    return number / extremes.maximum(number - less, 0.0)
+
+
+def _spread(function: Any, squares: bool) -> Any:
     op = OPS[function.__name__]
 
     def along(
@@ -96,16 +117,19 @@ def _spread(function: Any) -> Any:
     ) -> Any:
         if isinstance(dim, bool):
             dim, unbiased = None, dim
-        less = int(unbiased) if correction is None else int(correction)
-        if correction is not None and correction != less:
-            raise NotImplementedError(f"correction is a whole number here, got {correction}")
-        return op(x, axes=reduced_axes(dim, x.ndim), keepdims=bool(keepdim), correction=less)
+        less = unbiased if correction is None else correction
+        axes, keep = reduced_axes(dim, x.ndim), bool(keepdim)
+        if less == int(less):
+            return op(x, axes=axes, keepdims=keep, correction=int(less))
+        # The op divides by whole numbers: what more it divides by is a factor.
+        more = _share(product([x.shape[a] for a in axes]), less, x._array.dtype)
+        return op(x, axes=axes, keepdims=keep, correction=0) * (more if squares else more**0.5)
 
     along.__name__, along.__doc__ = function.__name__, function.__doc__
     return along
 
 
-var, std = _spread(reduce.var), _spread(reduce.std)
+var, std = _spread(reduce.var, True), _spread(reduce.std, False)
 
 
 def _extreme(function: Any, other: Any, kind: Any, *, largest: bool) -> Any:

@@ -40,8 +40,8 @@ MODULES: dict[Any, str] = {
         triu_indices unfold vsplit""",
     statistics: """aminmax bucketize histc histogram logcumsumexp msort nanmedian nanquantile
         quantile searchsorted std_mean unique_consecutive var_mean""",
-    writing: """diagonal_scatter fill index_copy index_fill index_put masked_scatter put
-        scatter_reduce select_scatter slice_scatter""",
+    writing: """diagonal_scatter fill index_copy index_fill index_put index_reduce masked_scatter
+        put scatter_reduce select_scatter slice_scatter""",
     compare: "bitwise_left_shift bitwise_right_shift",
 }
 """Functions by the module they are in."""
@@ -64,9 +64,10 @@ _INPLACE = """acos acosh add addbmm addcdiv addcmul addmm addmv addr absolute ar
     bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor clamp_max clamp_min
     copysign cosh cumprod cumsum deg2rad digamma eq erf erfc erfinv exp2 expm1 fix float_power
     floor_divide fmod frac gcd ge greater greater_equal gt heaviside hypot index_copy index_fill
-    index_put lcm ldexp le lerp less less_equal lgamma log10 log1p log2 logical_and logical_not
-    logical_or logical_xor logit lt masked_scatter nan_to_num ne negative not_equal put rad2deg
-    remainder renorm scatter_reduce sgn sinc sinh square swapaxes swapdims tan true_divide xlogy"""
+    index_put index_reduce lcm ldexp le lerp less less_equal lgamma log10 log1p log2 logical_and
+    logical_not logical_or logical_xor logit lt masked_scatter nan_to_num ne negative not_equal put
+    rad2deg remainder renorm scatter_reduce sgn sinc sinh square swapaxes swapdims tan true_divide
+    xlogy"""
 _UNARY = """abs acos acosh asin asinh atan atanh ceil clamp cos cosh deg2rad digamma erf erfc erfinv
     exp exp2 expm1 fix floor frac log log10 log1p log2 neg negative rad2deg reciprocal round rsqrt
     sigmoid sin sinc sinh sqrt square tan tanh trunc"""

@@ -12,11 +12,12 @@ import numpy as np
 from dyn.compat.torch.shape import part_of
 from dyn.compat.torch.tensor import Base
 from dyn.core.dispatch import cast_to
-from dyn.ops import bounds, creation, elementwise, extremes, gather, scan, scatter
+from dyn.core.errors import ShapeError
+from dyn.ops import bounds, creation, elementwise, extremes, gather, join, scan, scatter
 from dyn.ops import index as indices
 from dyn.ops import places as by_place
 from dyn.ops import shape as ops
-from dyn.ops.infer import axis_of
+from dyn.ops.infer import axis_of, same_size, show
 
 
 def _at(dim: int, item: Any, ndim: int) -> tuple[Any, ...]:
@@ -97,19 +98,13 @@ def scatter_reduce(
     """src[i][j] combined into out[index[i][j]][j] for dim 0, and so on.
 
     Args:
-        reduce: "sum", "mean", "amax" or "amin".
+        reduce: "sum", "prod", "mean", "amax" or "amin".
         include_self: whether what stood there counts.
-
-    Raises:
-        NotImplementedError: `reduce` is "prod".
     """
-    if reduce not in ("sum", "mean", "amax", "amin"):
-        raise NotImplementedError(
-            f"scatter_reduce combines by sum, mean, amax or amin, not by {reduce!r}"
-        )
+    _need_reduction("scatter_reduce", reduce, ("sum", "prod", "mean", "amax", "amin"))
     src = part_of(src, index)
-    if reduce in ("amax", "amin"):
-        return _extreme(x, dim, index, src, reduce == "amax", include_self)
+    if reduce not in ("sum", "mean"):
+        return _combined(x, dim, index, src, reduce, include_self)
     ones = creation.ones_like(src)
     start = x
     if not include_self:
@@ -125,15 +120,49 @@ def scatter_reduce(
     return elementwise.floor_divide(total, counts)
 
 
-def _extreme(x: Any, dim: int, index: Any, src: Any, largest: bool, include_self: bool) -> Any:
-    """Each place takes the extreme of what comes to it; x may be longer on the other axes."""
+def index_reduce(
+    x: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True
+) -> Any:
+    """The slices of `source` combined into those of x along `dim` that `index` lists.
+
+    Args:
+        reduce: "prod", "mean", "amax" or "amin".
+        include_self: whether what stood there counts.
+
+    Raises:
+        ShapeError: there is not an index for each slice, or slices are not those of x.
+    """
+    _need_reduction("index_reduce", reduce, ("prod", "mean", "amax", "amin"))
+    axis = axis_of(dim, x.ndim)
+    wanted = [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]]
+    fits = index.ndim == 1 and source.ndim == x.ndim
+    if not fits or not all(same_size(a, b) for a, b in zip(source.shape, wanted, strict=True)):
+        raise ShapeError(
+            f"index_reduce: source {show(source.shape)} must be {show(wanted)}: a slice of "
+            f"{show(x.shape)} along axis {axis} for each index of {show(index.shape)}"
+        )
+    column = ops.reshape(index, [-1 if a == axis else 1 for a in range(x.ndim)])
+    places = join.expand(column, list(source.shape))
+    return scatter_reduce(x, axis, places, source, reduce, include_self=include_self)
+
+
+def _need_reduction(name: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise RuntimeError(f"{name}: reduce must be one of {', '.join(known)}, got {given!r}")
+
+
+def _combined(x: Any, dim: int, index: Any, src: Any, how: str, include_self: bool) -> Any:
+    """Each place takes an extreme or product; x may be longer than src on the other axes."""
     axis = axis_of(dim, x.ndim)
     part = tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(index.shape))
     found = indices.getitem(x, part)
     if not include_self:
-        worst = creation.full_like(src, _worst(x._array.dtype, largest))
-        found = gather.put_along_axis(found, index, worst, axis)
-    found = scatter.scatter_extreme(found, index, src, axis, largest)
+        least = 1 if how == "prod" else _worst(x._array.dtype, how == "amax")
+        found = gather.put_along_axis(found, index, creation.full_like(src, least), axis)
+    if how == "prod":
+        found = scatter.scatter_product(found, index, src, axis)
+    else:
+        found = scatter.scatter_extreme(found, index, src, axis, how == "amax")
     return found if tuple(found.shape) == tuple(x.shape) else _written(x, part, found)
 
 

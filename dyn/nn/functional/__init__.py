@@ -1,7 +1,8 @@
 """Layers as functions: state is passed in. Most are ops under their own names."""
 
 from dyn.nn.functional.layout import of_any_layout
-from dyn.nn.functional.norm import batch_norm
+from dyn.nn.functional.norm import batch_norm, instance_norm
+from dyn.nn.functional.table import embedding
 from dyn.ops.activation import (
     glu,
     gumbel_softmax,
@@ -42,9 +43,8 @@ from dyn.ops.creation import one_hot, sequence_mask
 from dyn.ops.ctc import ctc_loss
 from dyn.ops.distance import cosine_similarity, pairwise_distance
 from dyn.ops.dropout import alpha_dropout, dropout, dropout2d, dropout3d
-from dyn.ops.embedding import embedding
 from dyn.ops.grid import affine_grid, grid_sample
-from dyn.ops.group_norm import group_norm, instance_norm, local_response_norm, rms_norm
+from dyn.ops.group_norm import group_norm, local_response_norm, rms_norm
 from dyn.ops.likelihood import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,

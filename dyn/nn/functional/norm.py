@@ -1,13 +1,15 @@
-"""Batch normalisation with running statistics, which is state and therefore no op."""
+"""Batch and instance normalisation with running statistics, which are state: these are no ops."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from dyn.core.dispatch import apply
+from dyn.core.errors import AttributeValueError
 from dyn.core.modes import no_grad
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
+from dyn.ops import group_norm, reduce
 from dyn.ops import norm as ops
 from dyn.ops.elementwise import lerp
 from dyn.ops.infer import product
@@ -49,6 +51,60 @@ def batch_norm(
         return ops.batch_norm_infer(x, weight, bias, running_mean, running_var, epsilon=epsilon)
     out, mean, var = apply(ops.batch_norm, (x, weight, bias, None), (float(epsilon), None))
     _note(x, running_mean, running_var, mean, var, 1.0 - momentum, unbiased)
+    return out
+
+
+def instance_norm(
+    x: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float | Tensor = 0.9,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Each channel of each sample normalised by its own statistics, or all by the running ones.
+
+    Running statistics are assigned momentum * old + (1 - momentum) * new, where new ones are the
+    means over the samples of their means and of their variances with n - 1.
+
+    Args:
+        x: [N, C, ...] with at least one further axis, floating point.
+        running_mean, running_var: [C], or None for none.
+        weight, bias: [C] or None.
+        use_input_stats: normalise by the statistics of x, and note them.
+        momentum: share of the old running statistics that stays.
+        eps: added to the variance.
+
+    Returns:
+        The shape of x.
+
+    Raises:
+        AttributeValueError: one running statistic is given without the other, or none is where
+            those of x are not used.
+
+    Source: Ulyanov et al., arXiv 1607.08022. ONNX: InstanceNormalization, BatchNormalization.
+    """
+    if (running_mean is None) != (running_var is None):
+        raise AttributeValueError(
+            "running_mean and running_var must either both be None or neither be None",
+            op="instance_norm",
+        )
+    if not use_input_stats:
+        if running_mean is None:
+            raise AttributeValueError(
+                "Expected running_mean and running_var to be defined when use_input_stats is "
+                "false: give both, or use_input_stats=True",
+                op="instance_norm",
+            )
+        return ops.batch_norm_infer(x, weight, bias, running_mean, running_var, epsilon=eps)
+    out = group_norm.instance_norm(x, weight, bias, eps)
+    if running_mean is not None and running_var is not None:
+        inner = list(range(2, x.ndim))
+        with no_grad():
+            mean, var = reduce.mean(x, [0, *inner]), reduce.mean(reduce.var(x, inner), 0)
+        _note(x, running_mean, running_var, mean, var, 1.0 - momentum, False)
     return out
 
 

@@ -9,12 +9,12 @@ from itertools import pairwise
 from typing import Any
 
 from dyn.compat.torch import writing
-from dyn.compat.torch.nn.linear import finish
+from dyn.compat.torch.nn.linear import finish, limits_of
 from dyn.compat.torch.nn.module import Module
 from dyn.core.dispatch import cast_to
 from dyn.core.observe import current as observers
-from dyn.nn import functional as F
 from dyn.nn import initializer as init
+from dyn.nn.functional.table import rows_of
 from dyn.ops import creation, extremes, join, search
 from dyn.ops import reduce as sums
 from dyn.ops import shape as ops
@@ -40,31 +40,30 @@ def embedding_bag(
     Args:
         input: (bags, n) indices, or (n,) with `offsets` (bags,), where each bag begins.
         per_sample_weights: the shape of `input`; what each row counts, with mode "sum" alone.
+        max_norm, norm_type, scale_grad_by_freq: as in `functional.embedding`.
         include_last_offset: whether the last offset is where the last bag ends.
         padding_idx: an index that does not count.
 
     Raises:
-        NotImplementedError: `max_norm` or `scale_grad_by_freq` is given.
-        ValueError: weights with another mode than "sum", or offsets that do not fit the input.
+        ValueError: weights with another mode than "sum", `scale_grad_by_freq` with the mode "max",
+            or offsets that do not fit the input.
+        GradError: with `max_norm`, a weight that was computed.
     """
-    if max_norm is not None or scale_grad_by_freq:
-        raise NotImplementedError(
-            "embedding_bag has neither max_norm nor scale_grad_by_freq, as both write to what they "
-            "are given; renormalise the weight or scale its gradient yourself"
-        )
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"mode has to be one of sum, mean or max, got {mode!r}")
     if per_sample_weights is not None and mode != "sum":
         raise ValueError("embedding_bag: per_sample_weights is for mode='sum' alone")
+    if scale_grad_by_freq and mode == "max":
+        raise ValueError("max mode does not support scaling the gradient by the frequency")
     if (input.ndim == 2) == (offsets is not None):
         raise ValueError("embedding_bag takes 2-D input, or 1-D input with offsets")
+    rows = rows_of(input, weight, None, max_norm, norm_type, scale_grad_by_freq)
     plain = offsets is None and padding_idx is None and per_sample_weights is None
     if plain and input._array.shape[1]:
-        return _PLAIN[mode](F.embedding(input, weight), 1)
+        return _PLAIN[mode](rows, 1)
     counts = creation.ones_like(input, weight._array.dtype.name)
     if padding_idx is not None:
         counts = where(input == padding_idx % weight.shape[0], 0.0, counts)
-    rows = F.embedding(input, weight)
     if padding_idx is not None:  # what does not count may be NaN or infinite, too
         rows = where(ops.unsqueeze(counts, input.ndim) > 0, rows, 0.0)
     shares = counts if per_sample_weights is None else counts * per_sample_weights
@@ -178,4 +177,5 @@ class EmbeddingBag(Module):
 
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}, mode={self.mode!r}{padding}"
+        sizes = f"{self.num_embeddings}, {self.embedding_dim}"
+        return f"{sizes}{limits_of(self)}, mode={self.mode!r}{padding}"

@@ -12,15 +12,16 @@ from dyn.compat.torch import absent, algebra, reduction
 from dyn.compat.torch.nn import bag, image_functions, margin
 from dyn.compat.torch.nn import loss_functions as losses
 from dyn.compat.torch.nn.arguments import BEFORE_INPLACE, lenient, renamed
+from dyn.compat.torch.nn.norm import need_several
 from dyn.compat.torch.nn.settings import spacing_or
 from dyn.compat.torch.nn.unbatched import function_of_many, function_of_single
 from dyn.compat.torch.tensor import flavoured, write
 from dyn.core.errors import ShapeError
 from dyn.core.op import OPS
 from dyn.nn import functional as F
+from dyn.nn.functional.table import rows_of
 from dyn.ops import attention as attentions
 from dyn.ops import pool, shape
-from dyn.ops.embedding import rows_of
 from dyn.ops.extremes import maximum
 from dyn.ops.infer import show
 
@@ -195,13 +196,15 @@ def _instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    """Normalised over each channel of each sample; running statistics are refused."""
-    if running_mean is not None or running_var is not None or not use_input_stats:
-        raise NotImplementedError(
-            "instance_norm keeps no running statistics here, it takes those of every sample; "
-            "batch_norm keeps them"
-        )
-    return F.instance_norm(input, weight=weight, bias=bias, eps=eps)
+    """Normalised over each channel of each sample, or by running statistics.
+
+    `momentum` is the share of the new statistics that is taken.
+    """
+    if use_input_stats:
+        need_several(input)
+    return F.instance_norm(
+        input, running_mean, running_var, weight, bias, use_input_stats, 1.0 - momentum, eps
+    )
 
 
 def _rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: Any = None) -> Any:
@@ -218,9 +221,17 @@ def _normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> 
     return input / maximum(reduction.norm(input, p, dim, keepdim=True), eps)
 
 
-def _embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
-    """A row of the weight for every index."""
-    return rows_of(input, weight, padding_idx)
+def _embedding(
+    input: Any,
+    weight: Any,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Any:
+    """A row of the weight for every index; with `max_norm`, long ones are shortened in it."""
+    return rows_of(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
 
 
 def _one_hot(tensor: Any, num_classes: int = -1) -> Any:
@@ -251,14 +262,10 @@ def _interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Any:
-    """Another size in pixels; smoothing before it gets smaller is not there."""
-    if antialias:
-        raise NotImplementedError(
-            "interpolate(antialias=True) is not there; mode='area' averages what falls together"
-        )
+    """Another size in pixels."""
     return F.interpolate(
         input, size, scale_factor, mode, bool(align_corners),
-        recompute_scale_factor=bool(recompute_scale_factor),
+        recompute_scale_factor=bool(recompute_scale_factor), antialias=antialias,
     )  # fmt: skip
 
 

@@ -220,6 +220,25 @@ class _BatchNorm(_Norm):
         return input.shape[1]
 
 
+class _InstanceNorm(_Channels):
+    """With parameters and running statistics, unlike those that are not lazy, as in PyTorch."""
+
+    _counts, _count_in = _Norm._counts, _Norm._count_in
+
+    def __init__(
+        self,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ):
+        super().__init__(eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+
+
 class LazyLinear(_Lazy, linear.Linear):
     """`Linear` that takes `in_features` from the last axis of its first input."""
 
@@ -267,3 +286,15 @@ class LazyBatchNorm2d(_BatchNorm, norm.BatchNorm2d):
 
 class LazyBatchNorm3d(_BatchNorm, norm.BatchNorm3d):
     """`BatchNorm3d` that takes `num_features` from its first input."""
+
+
+class LazyInstanceNorm1d(_InstanceNorm, norm.InstanceNorm1d):
+    """`InstanceNorm1d` that takes `num_features` from its first input."""
+
+
+class LazyInstanceNorm2d(_InstanceNorm, norm.InstanceNorm2d):
+    """`InstanceNorm2d` that takes `num_features` from its first input."""
+
+
+class LazyInstanceNorm3d(_InstanceNorm, norm.InstanceNorm3d):
+    """`InstanceNorm3d` that takes `num_features` from its first input."""

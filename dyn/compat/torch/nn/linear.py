@@ -9,7 +9,7 @@ from dyn.compat.torch.nn.module import Module
 from dyn.compat.torch.types import need_cpu
 from dyn.nn import common
 from dyn.nn import initializer as init
-from dyn.ops.embedding import rows_of
+from dyn.nn.functional.table import rows_of
 
 
 def even(fan_in: int) -> init.Uniform:
@@ -82,13 +82,19 @@ class Bilinear(common.Bilinear, Module):
         )
 
 
+def limits_of(table: Any) -> str:
+    """How an embedding prints what bounds its rows and scales their gradients."""
+    most = "" if table.max_norm is None else f", max_norm={table.max_norm}"
+    kind = "" if table.norm_type == 2 else f", norm_type={table.norm_type}"
+    scaled = ", scale_grad_by_freq=True" if table.scale_grad_by_freq else ""
+    return most + kind + scaled
+
+
 class Embedding(common.Embedding, Module):
     """A row of the weight for every index; rows start Gaussian, that of `padding_idx` at zero.
 
+    With `max_norm` the rows that are looked up are shortened in the weight, in training and in use.
     Gradients are dense, with `sparse` too.
-
-    Raises:
-        NotImplementedError: `max_norm` or `scale_grad_by_freq` is given.
     """
 
     def __init__(
@@ -105,21 +111,20 @@ class Embedding(common.Embedding, Module):
         device: Any = None,
         dtype: Any = None,
     ):
-        if max_norm is not None or scale_grad_by_freq:
-            raise NotImplementedError(
-                "Embedding has neither max_norm nor scale_grad_by_freq, as both write to what they "
-                "are given; renormalise the weight or scale its gradient yourself"
-            )
         super().__init__(num_embeddings, embedding_dim, padding_idx, sparse, init.Normal(0.0, 1.0))
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.padding_idx = self._padding_idx
+        self.padding_idx, self.max_norm, self.norm_type = self._padding_idx, max_norm, norm_type
+        self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
         if _weight is not None:
             self.weight.set_value(_weight)
         self.weight.requires_grad_(not _freeze)
         finish(self, device, dtype)
 
     def forward(self, input: Any) -> Any:
-        return rows_of(input, self.weight, self.padding_idx)
+        return rows_of(
+            input, self.weight, self.padding_idx, self.max_norm, self.norm_type,
+            self.scale_grad_by_freq,
+        )  # fmt: skip
 
     @classmethod
     def from_pretrained(
@@ -133,7 +138,8 @@ class Embedding(common.Embedding, Module):
 
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        sparse = ", sparse=True" if self.sparse else ""
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}{limits_of(self)}{sparse}"
 
 
 class Flatten(common.Flatten, Module):

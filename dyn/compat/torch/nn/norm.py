@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,21 @@ from dyn.nn import group_norm, norm
 from dyn.ops.unary import cast
 
 _ONE = scalar(1, np.dtype(np.int64))
+
+
+def need_several(input: Any) -> None:
+    """Refuse channels of one element, which has no variance, in PyTorch's words."""
+    if math.prod(input._read().shape[2:]) == 1:
+        raise ValueError(
+            f"Expected more than 1 spatial element when training, got input size {input.shape}"
+        )
+
+
+def _forget(module: Any) -> None:
+    """Set running statistics, if there are any, to what they begin with."""
+    if module.track_running_stats:
+        for buffer, value in zip(module.buffers(), (0, 1, 0), strict=True):
+            buffer.fill_(value)
 
 
 class _BatchNorm(Mixin):
@@ -80,9 +96,7 @@ class _BatchNorm(Mixin):
 
     def reset_running_stats(self) -> None:
         """Forget the batches seen: means 0, variances 1."""
-        if self.track_running_stats:
-            for buffer, value in zip(self.buffers(), (0, 1, 0), strict=True):
-                buffer.fill_(value)
+        _forget(self)
 
     def extra_repr(self) -> str:
         return (
@@ -163,7 +177,7 @@ class GroupNorm(group_norm.GroupNorm, Module):
 
 
 class _InstanceNorm(Mixin):
-    """Normalisation of single channels; running statistics are not kept, as by default there."""
+    """Normalisation of single channels, with running statistics if they are asked for."""
 
     _axes: int
 
@@ -171,38 +185,53 @@ class _InstanceNorm(Mixin):
         self,
         num_features: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ):
-        if track_running_stats:
-            raise NotImplementedError(
-                "InstanceNorm keeps no running statistics here, it takes those of every sample; "
-                "BatchNorm keeps them"
-            )
         scale = None if affine else False
-        super().__init__(num_features, eps, 1.0 - momentum, scale, scale)
+        super().__init__(num_features, eps, 0.9, scale, scale if bias else False)
         self.weight = self.scale
         del self.scale
-        if affine:
+        if affine and bias:
             # The weight goes before the bias in state dictionaries.
             self._kinds["bias"] = self._kinds.pop("bias")
-        self.num_features, self.eps = num_features, eps
-        self.momentum, self.affine = momentum, affine
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        own = np.dtype(self._dtype)
+        for name, start in (
+            ("running_mean", np.zeros(num_features, own)),
+            ("running_var", np.ones(num_features, own)),
+            ("num_batches_tracked", np.zeros((), np.int64)),
+        ):
+            self.register_buffer(name, Base._of(start) if track_running_stats else None)
         finish(self, device, dtype)
 
     def forward(self, input: Any) -> Any:
         if input.ndim != self._axes + 2:
             wanted = f"{self._axes + 1}D or {self._axes + 2}D"
             raise ValueError(f"expected {wanted} input (got {input.ndim}D input)")
-        return F.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
+        own = self.training or not self.track_running_stats
+        if own:
+            need_several(input)
+        return F.instance_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, own,
+            1.0 - (self.momentum or 0.0), self.eps,
+        )  # fmt: skip
+
+    def reset_running_stats(self) -> None:
+        """Forget what was seen: means 0, variances 1."""
+        _forget(self)
 
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, bias={self.bias is not None}, track_running_stats=False"
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
         )
 
 
