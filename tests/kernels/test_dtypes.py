@@ -9,6 +9,7 @@ import dyn
 from dyn.kernels import elementwise
 from dyn.kernels.elementwise.apply import GENERAL
 from dyn.kernels.elementwise.dtypes import KERNELS, LARGE
+from dyn.kernels.elementwise.gamma import WIDE
 
 SHAPES = [
     ((200, 101),) * 3,
@@ -55,8 +56,9 @@ def test_a_function_gives_what_numpy_gives(name, dtype):
             dyn.set_num_threads(count)
             found = run(name, *operands, **params)
             assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
-            # A product and a sum may be rounded once.
-            close = {"rtol": 1e-15, "atol": 1e-15} if dtype == np.float64 else {"rtol": 0}
+            # A product and a sum may be rounded once; long formulas add that up.
+            close = 1e-13 if name in WIDE else 1e-15
+            close = {"rtol": close, "atol": close} if dtype == np.float64 else {"rtol": 0}
             np.testing.assert_allclose(found, expected, **close)
 
 

@@ -179,7 +179,7 @@ def unary(name: str, x: np.ndarray, **params: float) -> np.ndarray:
                 return out
     elif is_half(x.dtype) and name not in _EXACT:
         return _narrow(unary(name, cast(x, _F32), **params), x.dtype)
-    elif x.size >= LARGE:
+    elif x.size >= LARGE or name in WIDE:
         fast = KERNELS.get((name, x.dtype))
         if fast is not None:
             out = nest.run_one(fast, x, *_in_order(fast, params))

@@ -1,8 +1,9 @@
 """Functions of float64, integers and truth values that are as fast as the memory: own kernels.
 
 What only adds, multiplies, compares or chooses is compiled for these dtypes, too, and runs on all
-threads; what takes polynomials, powers or quotients of integers is numpy's (`ufuncs.py`). The
-formulas are those of float32, except for what only looks at truth values.
+threads; what takes polynomials, powers or quotients of integers is numpy's (`ufuncs.py`), but for
+those of `gamma.py`, which numpy lacks. The formulas are those of float32, except for what only
+looks at truth values.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from dyn.kernels.elementwise.formulas import FORMULAS, TESTS
+from dyn.kernels.elementwise.gamma import WIDE
 from dyn.kernels.elementwise.pointwise import FormulaKernel, formula_kernel, parameters_of
 from dyn.kernels.vector import simd
-from dyn.kernels.vector.value import BIT, Value
+from dyn.kernels.vector.value import BIT, F32, F64, Value
+from dyn.kernels.vector.vmath_wide import NEAR
 
 LARGE = 16384
 """Elements from which on a kernel is faster than numpy's ufunc on one thread."""
@@ -75,7 +78,21 @@ def _kernels() -> dict[tuple[str, np.dtype[Any]], FormulaKernel]:
     return found
 
 
-KERNELS = _kernels()
+def _in_float64(formula: Callable[..., Value]) -> Callable[[Value], Value]:
+    return lambda x: formula(NEAR, x.to(F64)).to(F32)
+
+
+def _wide_kernels() -> dict[tuple[str, np.dtype[Any]], FormulaKernel]:
+    found = {}
+    for name in ("digamma", "erfc", "erfinv", "lgamma"):
+        wide = partial(WIDE[name], NEAR)
+        found[name, np.dtype("f8")] = formula_kernel(f"{name}_f8", wide, ("f8",), "f8")
+        narrow = _in_float64(WIDE[name])
+        found[name, np.dtype("f4")] = formula_kernel(f"{name}_f4", narrow, ("f4",), "f4")
+    return found
+
+
+KERNELS = _kernels() | _wide_kernels()
 """By name and dtype of all operands."""
 
 _BITS = {1: "i1", 2: "f2", 4: "i4", 8: "i8"}
