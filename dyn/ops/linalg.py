@@ -144,6 +144,8 @@ def mv(x: Tensor, vec: Tensor) -> Tensor:
 
 def dot(x: Tensor, y: Tensor) -> Tensor:
     """Inner product over the last axis of vectors (n,) or batches of them (b, n)."""
+    if x.ndim == 1 == y.ndim:
+        return _matmul(x, y)
     return OPS["sum"](x * y, axes=(x.ndim - 1,), keepdims=False)
 
 
