@@ -2,13 +2,15 @@
 
 Usage: python -m benchmarks.networks --torch PYTHON [--only NETWORK ...] [--rounds N] [--seconds S]
 
-Each round is a fresh process of each library with two threads, and one of ours with compiled
-training steps; a time is the median of the rounds' medians. A ratio below 1 is in our favour.
+Each round is, for a few networks at a time, a fresh process of each library with two threads, and
+one of ours with compiled training steps: a processor that others use, too, is slower for minutes.
+A time is the median of the rounds' medians. A ratio below 1 is in our favour.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -22,6 +24,8 @@ from benchmarks.networks.worker import WORKS
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = ("dyn", "compiled", "torch")
+TOGETHER = 5
+"""Networks that a process times."""
 
 
 def timed(python: str, library: str, names: list[str], seconds: float) -> list[dict[str, Any]]:
@@ -47,15 +51,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.5, help="for each network and round")
     given = parser.parse_args()
     medians: dict[tuple[str, str], list[float]] = {}
-    for _ in range(given.rounds):
-        for library in LIBRARIES:
-            python = given.torch if library == "torch" else sys.executable
-            answers = timed(python, library, given.only, given.seconds)
-            for name, answer in zip(given.only, answers, strict=True):
-                if "error" in answer:
-                    print(f"{name} in {library}: {answer['error']}")
-                else:
-                    medians.setdefault((name, library), []).append(answer["median"])
+    groups = [given.only[i : i + TOGETHER] for i in range(0, len(given.only), TOGETHER)]
+    for names, library in itertools.product(groups * given.rounds, LIBRARIES):
+        python = given.torch if library == "torch" else sys.executable
+        answers = timed(python, library, names, given.seconds)
+        for name, answer in zip(names, answers, strict=True):
+            if "error" in answer:
+                print(f"{name} in {library}: {answer['error']}")
+            else:
+                medians.setdefault((name, library), []).append(answer["median"])
     ratios: dict[str, list[float]] = {"dyn": [], "compiled": []}
     print("| network | dyn | compiled | torch | ratio | compiled |\n|---|---|---|---|---|---|")
     for name in given.only:

@@ -1,7 +1,7 @@
 """The choice of the algorithm of a convolution for shapes and memory layouts, and its plan.
 
 It is made once and remembered. Each algorithm has files of its own: direct sums over the window
-(`bands`, `weight`), few output channels (`planes`, `weight_rows`), many windows in a small result
+(`bands`, `weight`), few output channels (`planes`, `weight_rows`), much padding around small images
 (`scatter`), one window (`whole`), depthwise convolution (`depthwise`, `depthwise_weight`), groups
 one by one (`grouped`), and Winograd's filtering (folder `winograd`). No number is computed here.
 """
@@ -174,7 +174,14 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
     if channels.lanewise and depthwise.fits(x, phases, stride[1]):
         window = (w.shape[2], w.shape[3])
         return DepthwisePlan(x, target, phases, stride, channels, window, relu=relu)
-    if planes.fits(x, phases, stride[1], channels):
+    in_planes = planes.fits(x, phases, stride[1], channels)
+    back = _mirrored(w.shape[2:], padding, dilation)
+    if stride == (1, 1) and min(back) >= 0 and not relu:
+        steps = _steps(x, phases, channels, in_planes=in_planes)
+        window = (w.shape[2], w.shape[3])
+        if scatter.fits(x, out, window, stride, back, dilation, channels, steps):
+            return ScatterPlan(x, target, window, stride, back, dilation[0], channels, reverse=True)
+    if in_planes:
         return PlanesPlan(x, target, phases[0], stride[0], channels, relu=relu)
     alone = _by_groups(
         x, w, target, attrs, channels, phases,
@@ -183,6 +190,20 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
     if alone is not None:
         return alone
     return BandPlan(x, target, phases, stride, channels, relu=relu)
+
+
+def _mirrored(window: Sizes, padding: Sizes, dilation: Sizes) -> tuple[int, int, int, int]:
+    """The padding of the gradient by the input that is the convolution, the window turned around."""
+    top, bottom, left, right = padding
+    down, across = ((n - 1) * gap for n, gap in zip(window, dilation, strict=True))
+    return down - top, down - bottom, across - left, across - right
+
+
+def _steps(source: View, phases: list[Phase], channels: Channels, *, in_planes: bool) -> float:
+    """Sums of a vector that a convolution takes, with pixels or with channels in the vectors."""
+    if in_planes:
+        return planes.steps(source, phases[0], channels)
+    return band_steps(source, phases, channels)
 
 
 def _by_groups(
@@ -238,7 +259,7 @@ def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
     if channels.lanewise and depthwise.fits(g, phases, 1):
         return DepthwisePlan(g, target, phases, (1, 1), channels, window)
     in_planes = stride == (1, 1) and planes.fits(g, phases, 1, channels)
-    steps = planes.steps(g, phases[0], channels) if in_planes else band_steps(g, phases, channels)
+    steps = _steps(g, phases, channels, in_planes=in_planes)
     if scatter.fits(g, size, window, *attrs[:3], channels, steps):
         return ScatterPlan(g, target, window, stride, padding, dilation[0], channels)
     if in_planes:

@@ -1,4 +1,5 @@
-"""The gradient of a convolution by its input, scattered: every number of g adds to a window.
+"""The gradient of a convolution by its input, scattered: every number of g adds to a window. With a
+window turned around it is a convolution of stride 1, too, for small images with much padding.
 
 For a row of the window the columns and channels of the result are neighbours in memory, so a tile
 holds a few dozen of them for some pixels of g, and is added to what is there: no padding is ever
@@ -25,6 +26,9 @@ from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.sums import ACCUMULATE
 
+FAR_WEIGHTS, FAR = 1 << 20, 16
+"""Bytes of weights beyond which every unit has to get them from beyond the second-level cache, and
+the work of reading a vector of them."""
 GAIN = 1.1
 """How much less work than the sums of `bands` it must be."""
 UPDATE = 8
@@ -230,10 +234,13 @@ class ScatterPlan:
         padding: tuple[int, int, int, int],
         dilation: int,
         channels: Channels,
+        *,
+        reverse: bool = False,
     ) -> None:
+        """Plan; `reverse` reads the window backwards."""
         kernels, size = kernels_of(g.dtype), g.dtype.itemsize
         inner, outer = channels.inner, channels.outer
-        self.channels, self.window, self.dtype = channels, window, g.dtype
+        self.channels, self.window, self.dtype, self.reverse = channels, window, g.dtype, reverse
         self.numbers = window[1] * outer
         self.lanes = kernels.lanes * (1 if self.numbers <= kernels.lanes else 2)
         pixel = outer * size
@@ -249,7 +256,7 @@ class ScatterPlan:
         for own, rows in zip(self.row_tables, tables, strict=True):
             own[: len(rows)] = rows
         self.step_table = np.zeros(2, np.int64)
-        self.packing = ("scatter", channels, window)
+        self.packing = ("scatter", channels, window, reverse)
         words = words_of(
             WORDS,
             {
@@ -327,6 +334,8 @@ class ScatterPlan:
             (channels.window_steps[0], channels.inner_step,
              channels.window_steps[1], channels.outer_step),
         )  # fmt: skip
+        if self.reverse:
+            turned = turned[::-1, :, ::-1]
         full = np.zeros((down, channels.inner, panels * self.lanes), w.dtype)
         place(full[..., : self.numbers].reshape(turned.shape), turned)
         grouped = full.reshape(down, channels.inner, panels, self.lanes)
@@ -355,7 +364,13 @@ def fits(
     """Whether this gradient can be scattered, in fewer than `steps` sums of a vector."""
     if channels.groups != 1 or channels.lanewise or dilation[1] != 1:
         return False
-    met = _met(g.shape[2], size[0], window[0], stride[0], padding[0], dilation[0]).sum()
-    panels = -(-window[1] * channels.outer // kernels_of(g.dtype).lanes)
-    here = g.shape[0] * met * g.shape[3] * panels * (channels.inner + UPDATE)
+    inner, (down, across), lanes = channels.inner, window, kernels_of(g.dtype).lanes
+    met = _met(g.shape[2], size[0], down, stride[0], padding[0], dilation[0]).sum()
+    panels = -(-across * channels.outer // lanes)
+    here = g.shape[0] * met * g.shape[3] * panels * (inner + UPDATE)
+    if down * across * inner * channels.outer * g.dtype.itemsize > FAR_WEIGHTS:
+        pixel = channels.outer * g.dtype.itemsize
+        cut = _Cut(g, size, window, stride, padding, dilation[0], pixel)
+        units = -(-g.shape[0] // cut.images) * cut.per_image
+        here += units * down * panels * inner * FAR
     return GAIN * here < steps
