@@ -193,7 +193,7 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
 
 
 def _mirrored(window: Sizes, padding: Sizes, dilation: Sizes) -> tuple[int, int, int, int]:
-    """The padding of the gradient by the input that is the convolution, the window turned around."""
+    """The padding of the gradient by the input that is a convolution, its window turned around."""
     top, bottom, left, right = padding
     down, across = ((n - 1) * gap for n, gap in zip(window, dilation, strict=True))
     return down - top, down - bottom, across - left, across - right
