@@ -182,19 +182,9 @@ def _body_of_pairs(job):
             pairs(job, row, left)  # type: ignore[name-defined]  # noqa: F821
         else:
             tile(job, row, left)  # type: ignore[name-defined]  # noqa: F821
-        row += 16 * rows  # type: ignore[name-defined]  # noqa: F821
-        left -= rows  # type: ignore[name-defined]  # noqa: F821
-
-
-def _body_far(job):
-    row, left = argument(job, ROW_TABLE), argument(job, COUNT)
-    by = argument(job, STEPS) * argument(job, RUN) * argument(job, AHEAD_STEP)
-    while left > 0:
-        if left >= rows and _are_pairs(row, rows):  # type: ignore[name-defined]  # noqa: F821
-            pairs(job, row, left)  # type: ignore[name-defined]  # noqa: F821
-        else:
-            tile(job, row, left)  # type: ignore[name-defined]  # noqa: F821
-        put_word(job, AHEAD, argument(job, AHEAD) + by)
+        if far:  # type: ignore[name-defined]  # noqa: F821
+            asked = argument(job, STEPS) * argument(job, RUN) * argument(job, AHEAD_STEP)
+            put_word(job, AHEAD, argument(job, AHEAD) + asked)
         row += 16 * rows  # type: ignore[name-defined]  # noqa: F821
         left -= rows  # type: ignore[name-defined]  # noqa: F821
 
@@ -204,8 +194,9 @@ def _instances(name: str, rows: int, columns: int, *, far: bool = False) -> list
     return [
         instance(
             f"{name}_{dtype}",
-            _body_far if far else _body_of_pairs,
+            _body_of_pairs,
             rows=rows,
+            far=far,
             tile=_tile(element, rows, columns, far=far),
             pairs=_tile(element, rows, columns, "paired", far=far),
         )
