@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from functools import partial
+from functools import cache, partial
+from operator import methodcaller
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,14 +56,10 @@ ARRAYS = SimpleNamespace(
 """Functions of arrays for formulas."""
 
 
-def _call(name: str) -> Any:
-    return lambda x: x.call(name)
-
-
 REGISTERS = SimpleNamespace(
     **vmath.UNARY,
     **vmath_inverse.UNARY,
-    **{name: _call(name) for name in ("floor", "ceil", "rint", "trunc")},
+    **{name: methodcaller("call", name) for name in ("floor", "ceil", "rint", "trunc")},
     abs=abs,
     atan2=vmath_inverse.atan2,
     exp2=vmath.exp2,
@@ -337,6 +334,7 @@ def cast(x: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     return x.astype(dtype, order="K")
 
 
+@cache
 def limits(dtype: np.dtype) -> tuple[float, float, float]:
     """(lowest, highest, smallest normal) number of a floating-point dtype."""
     if dtype.name == "bfloat16":

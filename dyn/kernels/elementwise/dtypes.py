@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from operator import methodcaller
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,12 +49,8 @@ _LOGIC: dict[str, Callable[..., Value]] = {
 }
 
 
-def _named(name: str) -> Callable[[Value], Value]:
-    return lambda x: x.call(name)
-
-
 _REGISTERS = SimpleNamespace(
-    **{name: _named(name) for name in ("ceil", "floor", "rint", "sqrt", "trunc")},
+    **{name: methodcaller("call", name) for name in ("ceil", "floor", "rint", "sqrt", "trunc")},
     abs=abs,
     maximum=simd.maximum,
     minimum=simd.minimum,

@@ -6,7 +6,8 @@ The largest errors found in eight million numbers are 0.9, 0.9 and 2 ulp.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from operator import methodcaller
 from types import SimpleNamespace
 
 from dyn.kernels.vector import simd
@@ -75,12 +76,8 @@ def _where(condition: Value, a: Value | float, b: Value | float) -> Value:
     return simd.choose(condition, a, b)
 
 
-def _call(name: str) -> Callable[[Value], Value]:
-    return lambda x: x.call(name)
-
-
 NEAR = SimpleNamespace(
-    **{name: _call(name) for name in ("floor", "rint", "sqrt")},
+    **{name: methodcaller("call", name) for name in ("floor", "rint", "sqrt")},
     abs=abs,
     exp=exp,
     log=log,
