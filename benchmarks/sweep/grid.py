@@ -144,6 +144,18 @@ def stepping() -> list[Case]:
     return [(name, size) for name in names for size in [(6, 1000), (60, 2000), (20, 200_000)]]
 
 
+def dtypes() -> list[Case]:
+    """What is simple, on other dtypes than float32."""
+    both = ("where", "where_column", "equal", "logical_and", "any", "cast", "turn", "join")
+    numbers = ("add", "add_column", "maximum", "less", "sum", "sum0", "prod", "max", "max0",
+               "cumsum", "cumsum0", "argmax", "sort")  # fmt: skip
+    names = [
+        f"{name}_{dtype}" for dtype in ("float64", "int64", "int32") for name in both + numbers
+    ]
+    names += [f"{name}_bool" for name in both]
+    return [(name, size) for name in names for size in [(64, 64), (1000, 206), (50_000, 7)]]
+
+
 MATRICES = [(4, 10), (64, 1000), (1000, 2000)]
 IMAGES = [(1, 3, 8, 8), (4, 16, 28, 28), (32, 64, 28, 28)]
 
@@ -160,4 +172,5 @@ GROUPS = {
     "composing": composing,
     "solving": solving,
     "stepping": stepping,
+    "dtypes": dtypes,
 }

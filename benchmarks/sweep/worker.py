@@ -55,7 +55,7 @@ def main(peer):
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     module = importlib.import_module(f"{peer}_ops")
     made = dict(module.OPS)
-    for more in ("moves", "solving", "steps"):
+    for more in ("dtypes", "moves", "solving", "steps"):
         made |= importlib.import_module(f"{peer}_{more}").OPS
     gc.disable()
     for name, numbers in json.load(sys.stdin):
