@@ -69,16 +69,18 @@ def _multiply(a, b):
 
 
 @kernel(forceinline=True)
-def _larger(a, b):
+def larger(a, b):
+    """The larger of two numbers that are no floats."""
     return a if a > b else b
 
 
 @kernel(forceinline=True)
-def _smaller(a, b):
+def smaller(a, b):
+    """The smaller of two numbers that are no floats."""
     return a if a < b else b
 
 
-def _of_two(name: str) -> Any:
+def of_two(name: str) -> Any:
     """LLVM's function of this name of two floats, which gives NaN if one of them is."""
 
     @intrinsic
@@ -148,18 +150,18 @@ def _ways() -> dict[tuple[str, str], Way]:
         ("sum", "f8"): Way(f8, f8(0), _same, _add, _finished),
         ("squares", "f8"): Way(f8, f8(0), _square, _add, _finished),
         ("prod", "f8"): Way(f8, f8(1), _same, _multiply),
-        ("max", "f8"): Way(f8, f8(-np.inf), _same, _of_two("llvm.maximum")),
-        ("min", "f8"): Way(f8, f8(np.inf), _same, _of_two("llvm.minimum")),
+        ("max", "f8"): Way(f8, f8(-np.inf), _same, of_two("llvm.maximum")),
+        ("min", "f8"): Way(f8, f8(np.inf), _same, of_two("llvm.minimum")),
     }
     for code, read in numbers.items():
         limits = np.iinfo(read)
         found["sum", code] = Way(read, i8(0), _wide, _add)
         found["prod", code] = Way(read, i8(1), _wide, _multiply)
-        found["max", code] = Way(read, read(limits.min), _same, _larger)
-        found["min", code] = Way(read, read(limits.max), _same, _smaller)
+        found["max", code] = Way(read, read(limits.min), _same, larger)
+        found["min", code] = Way(read, read(limits.max), _same, smaller)
     for code, read in (numbers | {"f4": np.float32, "f8": f8}).items():
-        found["any", code] = Way(read, u1(0), _truth, _larger, settled=_is_true)
-        found["all", code] = Way(read, u1(1), _truth, _smaller, settled=_is_false)
+        found["any", code] = Way(read, u1(0), _truth, larger, settled=_is_true)
+        found["all", code] = Way(read, u1(1), _truth, smaller, settled=_is_false)
     return found
 
 
