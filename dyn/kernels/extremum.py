@@ -1,9 +1,9 @@
 """The largest or smallest element along an axis and where it stands, in one pass over memory.
 
-An array counts as [runs, length, behind] with `length` the axis. Where nothing lies behind it, as
-many elements of a row as fit into registers are looked at side by side, the best of each column and
-its place kept; where something does, a block of that is walked together, with the results
-themselves as the best so far. Dtypes without an instance below are numpy's.
+An array counts as [runs, length, behind] with `length` the axis. Where nothing lies behind it, the
+extreme of a part of a row is found first, which takes no places along, and then where it stands;
+where something does, a block of that is walked together, with the results themselves as the best so
+far. Dtypes without an instance below are numpy's.
 """
 
 from __future__ import annotations
@@ -11,29 +11,33 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dyn.kernels.copy import contiguous
+from dyn.kernels.reduce.plain_tasks import larger, of_two, smaller
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.jit import instances, kernel
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, bounds
-from dyn.kernels.runtime.words import room
 from dyn.kernels.vector.runs import pointer
 
-LANES = 32
-"""Elements of a row side by side: as many as there are words on the stack for them."""
+SHORT, PART = 32, 4096
+"""Elements up to which rows are short, and those of a part of a row: near when it is searched."""
+FEW, TALL = 4, 256
+"""Blocks too few to share out, and elements along the axis that are worth a piece of it."""
+TRUTHS = 64
+"""Truth values of a row from which on numpy is faster: it stops at the first."""
 BLOCK = 256
 """Elements behind the axis that are walked together: 3 KB of results stay in the nearest cache."""
-GRAIN = 16384
-"""Elements worth a chunk."""
+GRAIN, MANY = 16384, 4096
+"""Elements worth a chunk, and those from which on numpy takes longer."""
 _I64 = np.int64(0)
-ZERO, PLACE, LARGEST = np.float32(0), np.int32(0), True
-"""What instances have of their own: a zero of the elements, one of places within a row (as wide as
-the elements, for the sake of vectors), and which extreme is looked for."""
+ZERO, LARGEST, join = np.float32(0), True, larger
+"""What instances have of their own: a zero of the elements, which extreme is looked for, and what
+finds it in two elements."""
 
 
 @kernel(forceinline=True)
@@ -47,59 +51,82 @@ def _rows(args, chunk, chunks):
     """Rows: (x, values, indices, runs, length, elements behind, which are 1)."""
     x, length = pointer(data(argument(args, 0)), ZERO), argument(args, 4)
     values, indices = pointer(data(argument(args, 1)), ZERO), pointer(data(argument(args, 2)), _I64)
-    best, where = pointer(room(), ZERO), pointer(room(), PLACE)
     first, last = bounds(argument(args, 3), chunk, chunks, 1)
     for row in range(first, last):
         at = row * length
-        top, place, done = x[at], 0, 1
-        if length >= 4 * LANES:
-            for j in range(LANES):
-                best[j] = x[at + j]
-                where[j] = PLACE
-            turns = length // LANES
-            for turn in range(1, turns):
-                here, number = at + turn * LANES, PLACE + turn
-                for j in range(LANES):
-                    new, old = x[here + j], best[j]
-                    ahead = _ahead(new, old, LARGEST)
-                    best[j] = new if ahead else old
-                    where[j] = number if ahead else where[j]
-            top, place, done = best[0], np.int64(where[0]) * LANES, turns * LANES
-            for j in range(1, LANES):
-                new, candidate = best[j], np.int64(where[j]) * LANES + j
-                same = (new == top) | ((new != new) & (top != top))
-                if _ahead(new, top, LARGEST) or (same and candidate < place):
-                    top, place = new, candidate
-        for i in range(done, length):
-            new = x[at + i]
-            ahead = _ahead(new, top, LARGEST)
-            top = new if ahead else top
-            place = i if ahead else place
-        values[row] = top
+        top, place = x[at], 0
+        if length < SHORT:
+            for i in range(1, length):
+                new = x[at + i]
+                ahead = _ahead(new, top, LARGEST)
+                top = new if ahead else top
+                place = i if ahead else place
+        else:
+            # The extreme of each part, and then its place in the part where it is first.
+            for start in range(0, length, PART):
+                best = x[at + start]
+                for i in range(start, min(start + PART, length)):
+                    best = join(best, x[at + i])
+                if _ahead(best, top, LARGEST):
+                    top, place = best, start
+            base, width = at + place, min(PART, length - place)
+            nearest = np.int32(width)
+            if top == top:
+                for i in range(width):
+                    nearest = min(nearest, np.int32(i if x[base + i] == top else width))
+            else:
+                for i in range(width):
+                    nearest = min(nearest, np.int32(i if x[base + i] != x[base + i] else width))
+            place += np.int64(nearest)
+        values[row] = x[at + place]
         indices[row] = place
 
 
 def _blocks(args, chunk, chunks):
-    """Blocks behind the axis: (x, values, indices, runs, length, elements behind)."""
-    length, behind = argument(args, 4), argument(args, 5)
+    """Blocks behind pieces of the axis: (x, values, indices, runs, length, behind, pieces).
+
+    Results are [runs, pieces, behind].
+    """
+    length, behind, pieces = argument(args, 4), argument(args, 5), argument(args, 6)
     blocks = (behind + BLOCK - 1) // BLOCK
     x = pointer(data(argument(args, 0)), ZERO)
     values, indices = pointer(data(argument(args, 1)), ZERO), pointer(data(argument(args, 2)), _I64)
-    first, last = bounds(argument(args, 3) * blocks, chunk, chunks, 1)
+    first, last = bounds(argument(args, 3) * pieces * blocks, chunk, chunks, 1)
     for block in range(first, last):
-        run, start = block // blocks, block % blocks * BLOCK
+        above, start = block // blocks, block % blocks * BLOCK
+        run = above // pieces
+        low, high = bounds(length, above - run * pieces, pieces, 1)
         width = min(BLOCK, behind - start)
-        at, to = run * length * behind + start, run * behind + start
+        at, to = (run * length + low) * behind + start, above * behind + start
         for j in range(width):
             values[to + j] = x[at + j]
-            indices[to + j] = 0
-        for i in range(1, length):
+            indices[to + j] = low
+        for i in range(low + 1, high):
             at += behind
             for j in range(width):
                 new, old = x[at + j], values[to + j]
                 ahead = _ahead(new, old, LARGEST)
                 values[to + j] = new if ahead else old
                 indices[to + j] = i if ahead else indices[to + j]
+
+
+def _joined(args, chunk, chunks):
+    """What was found in pieces: (values, indices, values and indices of all, runs, pieces, behind).
+
+    Chunks are of runs.
+    """
+    pieces, behind = argument(args, 5), argument(args, 6)
+    x, places = pointer(data(argument(args, 0)), ZERO), pointer(data(argument(args, 1)), _I64)
+    values, indices = pointer(data(argument(args, 2)), ZERO), pointer(data(argument(args, 3)), _I64)
+    first, last = bounds(argument(args, 4), chunk, chunks, 1)
+    for to in range(first * behind, last * behind):
+        at = to // behind * (pieces - 1) * behind + to
+        best = at
+        for k in range(1, pieces):
+            new = at + k * behind
+            best = new if _ahead(x[new], x[best], LARGEST) else best
+        values[to] = x[best]
+        indices[to] = places[best]
 
 
 def _put(args, chunk, chunks):
@@ -117,32 +144,61 @@ def _put(args, chunk, chunks):
 
 
 def _made(name: str, body: Callable[..., None], *, largest: bool) -> dict[np.dtype, Any]:
-    narrow = instances(name, body, "f4 i4", PLACE=np.int32(0), LARGEST=largest)
-    return narrow | instances(name, body, "f8 i8", PLACE=np.int64(0), LARGEST=largest)
+    float_join = of_two("llvm.maximum" if largest else "llvm.minimum")
+    made = instances(name, body, "f4 f8", LARGEST=largest, join=float_join)
+    made |= instances(name, body, "u1 i4 i8", LARGEST=largest, join=larger if largest else smaller)
+    made[np.dtype(bool)] = made[np.dtype(np.uint8)]
+    return made
 
 
 _TASKS = {
-    (True, True): _made("largest_of_rows", _rows, largest=True),
-    (True, False): _made("smallest_of_rows", _rows, largest=False),
-    (False, True): _made("largest_of_blocks", _blocks, largest=True),
-    (False, False): _made("smallest_of_blocks", _blocks, largest=False),
+    ("rows", True): _made("largest_of_rows", _rows, largest=True),
+    ("rows", False): _made("smallest_of_rows", _rows, largest=False),
+    ("blocks", True): _made("largest_of_blocks", _blocks, largest=True),
+    ("blocks", False): _made("smallest_of_blocks", _blocks, largest=False),
+    ("joined", True): _made("largest_of_pieces", _joined, largest=True),
+    ("joined", False): _made("smallest_of_pieces", _joined, largest=False),
 }
-"""By whether nothing lies behind the axis and whether the largest is looked for, then by dtype."""
+"""By what is done and whether the largest is looked for, then by dtype."""
 _PUT = instances("put_extreme", _put, "f4 f8")
-_DTYPES = frozenset(_TASKS[True, True])
+_DTYPES = frozenset(_TASKS["rows", True])
+
+
+class _Plan(NamedTuple):
+    """How the extremes of an array in row-major order are found.
+
+    Attributes:
+        find: a launch over the array and what is found.
+        pieces: shape of what is found in pieces of the axis; None where it is not cut.
+        join: a launch over that and the results.
+        shape: of the results.
+    """
+
+    find: Launch
+    pieces: tuple[int, int, int] | None
+    join: Launch | None
+    shape: tuple[int, ...]
 
 
 @lru_cache(1024)
 def _plan(
     dtype: np.dtype, shape: tuple[int, ...], axis: int, keepdims: bool, largest: bool
-) -> tuple[Launch, tuple[int, ...]]:
-    """The launch over an array in row-major order, and the shape of the results."""
-    runs, behind = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-    units = runs * -(-behind // BLOCK)
-    chunks = max(1, min(units, chunks_of(math.prod(shape), GRAIN)))
-    task = _TASKS[behind == 1, largest][dtype]
-    launch = Launch([(task, chunks)], 3, runs, shape[axis], behind)
-    return launch, (*shape[:axis], *((1,) if keepdims else ()), *shape[axis + 1 :])
+) -> _Plan:
+    runs, length, behind = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    wanted = (*shape[:axis], *((1,) if keepdims else ()), *shape[axis + 1 :])
+    units, chunks = runs * -(-behind // BLOCK), chunks_of(math.prod(shape), GRAIN)
+    words = runs, length, behind
+    if behind == 1:
+        stage = _TASKS["rows", largest][dtype], max(1, min(units, chunks))
+        return _Plan(Launch([stage], 3, *words), None, None, wanted)
+    # A long axis is cut where blocks alone do not make work for all threads.
+    pieces = max(1, min(chunks, length // TALL)) if units < FEW else 1
+    stage = _TASKS["blocks", largest][dtype], max(1, min(units * pieces, chunks))
+    find = Launch([stage], 3, *words, pieces)
+    if pieces == 1:
+        return _Plan(find, None, None, wanted)
+    join = Launch([(_TASKS["joined", largest][dtype], 1)], 4, runs, pieces, behind)
+    return _Plan(find, (runs, pieces, behind), join, wanted)
 
 
 def extreme(
@@ -167,9 +223,14 @@ def extreme(
                 values, places = values.squeeze(axis), places.squeeze(axis)
             return values, places
         x = contiguous(x)
-    launch, shape = _plan(x.dtype, x.shape, axis, keepdims, largest)
-    values, places = empty(shape, x.dtype), empty(shape, np.int64)
-    launch(x, values, places)
+    plan = _plan(x.dtype, x.shape, axis, keepdims, largest)
+    values, places = empty(plan.shape, x.dtype), empty(plan.shape, np.int64)
+    if plan.pieces is None or plan.join is None:
+        plan.find(x, values, places)
+    else:
+        found, at = empty(plan.pieces, x.dtype), empty(plan.pieces, np.int64)
+        plan.find(x, found, at)
+        plan.join(found, at, values, places)
     return values, places
 
 
@@ -194,7 +255,8 @@ def extreme_grad(
 
 
 def _position(x: np.ndarray, axis: int, *, keepdims: bool, largest: bool) -> np.ndarray:
-    if x.size < GRAIN or x.dtype not in _DTYPES:
+    seen = x.dtype == np.bool_ and axis == x.ndim - 1 and x.shape[axis] >= TRUTHS
+    if x.size < MANY or seen or x.dtype not in _DTYPES:
         return np.asarray((x.argmax if largest else x.argmin)(axis, keepdims=keepdims))
     return extreme(x, axis, keepdims=keepdims, largest=largest)[1]
 

@@ -1,8 +1,9 @@
 """Running sums, products and extremes along an axis, in the order of the elements.
 
-Running sums of floats are vector code: within a vector by log2 steps of adding the vector moved by
-1, 2, 4 ... places (Hillis and Steele, Data Parallel Algorithms), from vector to vector by the last
-sum. The others go element after element (`scan_tasks.py`), or through numpy.
+Running sums of floats along rows are vector code: within a vector by log2 steps of adding the
+vector moved by 1, 2, 4 ... places (Hillis and Steele, Data Parallel Algorithms), from vector to
+vector by the last sum. The others go element after element (`scan_tasks.py`), or, in half
+precision, through numpy.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime.drive import Launch
 from dyn.kernels.runtime.memory import empty
-from dyn.kernels.scan_tasks import EXTREME, PRODUCT, RECURRENCE, plan
+from dyn.kernels.scan_tasks import EXTREME, PRODUCT, RECURRENCE, SUM, plan
 from dyn.kernels.vector.rows import Row, RowKernel
 from dyn.kernels.vector.simd import F32, F64, WORD, Value
 
@@ -82,16 +83,17 @@ def _flip(x, axis, reverse):
 
 def cumsum(x, axis, reverse):
     """Sum of all elements up to each one along `axis`, or from each one on."""
+    if x.dtype not in SUM:
+        out = np.cumsum(_flip(x, axis, reverse), axis=axis, dtype=x.dtype)
+        return _flip(out, axis, reverse)
+    x = contiguous(x)
+    out = empty(x.shape, _work(x))
     kernel = _KERNELS.get((x.dtype, bool(reverse)))
-    if kernel is not None:
-        if axis != x.ndim - 1:
-            return np.moveaxis(cumsum(np.moveaxis(x, axis, -1), x.ndim - 1, reverse), -1, axis)
-        x = contiguous(x)
-        out = empty(x.shape, x.dtype)
+    if kernel is not None and axis == x.ndim - 1:
         _sum_plan(kernel, x.shape, x.itemsize)(x, out)
-        return out
-    out = np.cumsum(_flip(x, axis, reverse), axis=axis, dtype=_work(x))
-    return _flip(out, axis, reverse)
+    else:
+        plan("sum", x.dtype, _sizes(x.shape, axis), int(reverse), 0)(x, out)
+    return out
 
 
 def _sizes(shape, axis):
@@ -103,12 +105,12 @@ def cumprod(x, axis, exclusive):
     """Product of all elements up to each one along `axis`, without it if `exclusive`."""
     if x.dtype in PRODUCT:
         x = contiguous(x)
-        out = empty(x.shape, x.dtype)
-        plan("product", x.dtype, _sizes(x.shape, axis), int(exclusive))(x, out)
+        out = empty(x.shape, _work(x))
+        plan("product", x.dtype, _sizes(x.shape, axis), 0, int(exclusive))(x, out)
         return out
     if not exclusive:
-        return np.cumprod(x, axis=axis, dtype=_work(x))
-    out = np.ones(x.shape, _work(x))
+        return np.cumprod(x, axis=axis, dtype=x.dtype)
+    out = np.ones(x.shape, x.dtype)
     lead = (slice(None),) * axis
     shifted = x[(*lead, slice(None, -1))]
     np.cumprod(shifted, axis=axis, dtype=out.dtype, out=out[(*lead, slice(1, None))])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dyn.kernels.extremum import argmax, argmin, extreme
+from dyn.kernels.runtime import threads
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
@@ -27,8 +28,8 @@ def test_against_numpy(shape, dtype, seed):
                 np.testing.assert_array_equal(got, theirs(x, axis, keepdims=keepdims))
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "u1", "f2"])
-@pytest.mark.parametrize("shape", [(3, 1), (3, 7), (2, 127), (2, 128), (3, 1000), (1000, 300)])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "u1", "?", "f2"])
+@pytest.mark.parametrize("shape", [(3, 1), (3, 7), (2, 127), (2, 128), (3, 10000), (1000, 300)])
 @pytest.mark.parametrize("seed", range(3))
 def test_values_and_places(shape, dtype, seed):
     rng = np.random.default_rng(seed)
@@ -48,3 +49,24 @@ def test_values_and_places(shape, dtype, seed):
 def test_an_order_with_gaps():
     x = np.random.default_rng(0).standard_normal((40, 50, 60), np.float32)[:, ::2, ::-1]
     np.testing.assert_array_equal(argmax(x, 1, keepdims=False), x.argmax(1))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "u1", "?"])
+def test_a_long_axis_is_cut_the_same_way_for_any_number_of_threads(dtype):
+    rng = np.random.default_rng(0)
+    before = threads.get_num_threads()
+    try:
+        for shape in ((20001, 7), (2, 20001, 3), (40000, 2)):
+            axis = len(shape) - 2
+            x = rng.integers(0, 100, shape).astype(dtype)
+            if x.dtype.kind == "f":
+                x[..., 15000:, 0] = x[..., 19000, 1] = np.nan
+            for count in (1, 2, 4):
+                threads.set_num_threads(count)
+                for ours, theirs in ((argmax, np.argmax), (argmin, np.argmin)):
+                    found = ours(x, axis, keepdims=False)
+                    np.testing.assert_array_equal(found, theirs(x, axis))
+                values, _ = extreme(x, axis, keepdims=True, largest=True)
+                np.testing.assert_array_equal(values, x.max(axis, keepdims=True))
+    finally:
+        threads.set_num_threads(before)

@@ -10,6 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dyn.kernels import index, reduce, scan
+from dyn.kernels.runtime import threads
+
+INTEGERS = ["uint8", "int8", "int16", "int32", "int64"]
 
 
 @settings(max_examples=150, deadline=None)
@@ -18,18 +21,19 @@ def test_cumsum(data: st.DataObject) -> None:
     shape = tuple(data.draw(st.lists(st.integers(0, 40), min_size=1, max_size=3)))
     axis = data.draw(st.integers(0, len(shape) - 1))
     reverse = data.draw(st.booleans())
-    dtype = data.draw(st.sampled_from(["float32", "float64", "float16", "int32", "bool"]))
+    dtype = data.draw(st.sampled_from(["float32", "float64", "float16", "bool", *INTEGERS]))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
-    x = (rng.standard_normal((*shape[:-1], 2 * shape[-1])) * 3).astype(dtype)
+    x = rng.standard_normal((*shape[:-1], 2 * shape[-1])) * 3
+    x = (np.abs(x) if dtype == "uint8" else x).astype(dtype)
     x = x[..., ::2] if data.draw(st.booleans()) else np.ascontiguousarray(x[..., : shape[-1]])
     before = x.copy()
     out = scan.cumsum(x, axis, reverse)
-    kind = np.int64 if x.dtype.kind in "ib" else np.float64
+    kind = np.int64 if x.dtype.kind in "uib" else np.float64
     wanted = np.flip(x, axis) if reverse else x
     wanted = np.cumsum(wanted, axis=axis, dtype=kind)
     wanted = np.flip(wanted, axis) if reverse else wanted
     tol = {"float32": 1e-5, "float64": 1e-13, "float16": 5e-2}.get(dtype, 0)
-    assert out.dtype == (np.int64 if x.dtype.kind in "ib" else x.dtype)
+    assert out.dtype == (np.int64 if x.dtype.kind in "uib" else x.dtype)
     np.testing.assert_allclose(out.astype(kind), wanted, rtol=tol, atol=10 * tol)
     np.testing.assert_array_equal(x, before)
 
@@ -93,15 +97,18 @@ def _drawn(data: st.DataObject, dtypes: list[str]) -> tuple[np.ndarray, int]:
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_cumprod(data: st.DataObject) -> None:
-    x, axis = _drawn(data, ["float32", "float64", "int64"])
+    x, axis = _drawn(data, ["float32", "float64", "int64", "int32", "int8", "bool"])
     tol = {"float32": 1e-5, "float64": 1e-12}.get(x.dtype.name, 0)
     with np.errstate(all="ignore"):
-        wanted = np.cumprod(x.astype(np.float64) if x.dtype.kind == "f" else x, axis=axis)
-        np.testing.assert_allclose(scan.cumprod(x, axis, False), wanted.astype(x.dtype), tol)
+        kind, out = (np.float64, x.dtype) if x.dtype.kind == "f" else (np.int64, np.dtype("i8"))
+        wanted = np.cumprod(x.astype(kind), axis=axis)
+        found = scan.cumprod(x, axis, False)
+        assert found.dtype == out
+        np.testing.assert_allclose(found, wanted.astype(out), tol)
         moved = np.moveaxis(wanted, axis, 0)
         moved[1:] = moved[:-1].copy()
         moved[:1] = 1
-        np.testing.assert_allclose(scan.cumprod(x, axis, True), wanted.astype(x.dtype), tol)
+        np.testing.assert_allclose(scan.cumprod(x, axis, True), wanted.astype(out), tol)
 
 
 @settings(max_examples=100, deadline=None)
@@ -151,3 +158,44 @@ def test_long_running_products_do_not_depend_on_chunks(rng: np.random.Generator)
         np.testing.assert_array_equal(
             np.take_along_axis(x, at, axis), np.maximum.accumulate(x, axis=axis)
         )
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "bool", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((300, 206), 1), ((300, 206), 0), ((20000, 7), 1), ((20000, 7), 0), ((9, 70, 97), 1)],
+)
+def test_running_sums_do_not_depend_on_threads(
+    dtype: str, shape: tuple[int, ...], axis: int, rng: np.random.Generator
+) -> None:
+    x = rng.integers(0, 9, shape).astype(dtype)
+    before = threads.get_num_threads()
+    try:
+        for count in (1, 2, 4):
+            threads.set_num_threads(count)
+            # Sums of a few whole numbers are exact in any dtype.
+            for reverse in (False, True):
+                wanted = np.flip(np.cumsum(np.flip(x, axis) if reverse else x, axis), axis)
+                wanted = wanted if reverse else np.flip(wanted, axis)
+                np.testing.assert_array_equal(scan.cumsum(x, axis, reverse), wanted)
+            # These factors leave products small.
+            sign = np.where(x == 0, -1, 1).astype(np.int8 if dtype == "bool" else dtype)
+            np.testing.assert_array_equal(scan.cumprod(sign, axis, False), np.cumprod(sign, axis))
+    finally:
+        threads.set_num_threads(before)
+
+
+def test_running_integers_wrap_like_numpy() -> None:
+    x = np.full((3, 70), 2**62 - 3)
+    for axis in (0, 1):
+        np.testing.assert_array_equal(scan.cumsum(x, axis, False), np.cumsum(x, axis))
+        np.testing.assert_array_equal(scan.cumprod(x, axis, False), np.cumprod(x, axis))
+
+
+def test_float_sums_down_columns_are_carried_in_float64() -> None:
+    x = np.full((3000, 40), 0.1, np.float32)
+    wanted = np.cumsum(x.astype(np.float64), 0).astype(np.float32)
+    np.testing.assert_array_equal(scan.cumsum(x, 0, False), wanted)
+    x[100, 3], x[200, 4] = math.nan, math.inf
+    wanted = np.cumsum(x.astype(np.float64), 0).astype(np.float32)
+    np.testing.assert_array_equal(scan.cumsum(x, 0, False), wanted)

@@ -23,6 +23,7 @@ from dyn.kernels.reduce.fold_tasks import (
     fold_short,
     join_pieces,
 )
+from dyn.kernels.reduce.layout import layout, reduced_shape
 from dyn.kernels.reduce.short import SHORT, SHORT_ROWS
 from dyn.kernels.runtime import memory
 from dyn.kernels.runtime.drive import Launch, chunks_of, float_word
@@ -37,55 +38,6 @@ SLICE = 2048
 """Columns that one chunk folds, or NARROW where nothing else makes work for all threads."""
 NARROW = 128
 MAX_PIECES = 64
-
-
-# ---- layouts -----------------------------------------------------------------------------------
-
-
-class _Layout(NamedTuple):
-    """A dense array as groups of neighbouring axes, reduced and kept ones in turn.
-
-    Attributes:
-        sizes: of the groups, from slowest to fastest in memory.
-        reduced: whether each group is reduced.
-        kept: sizes of the kept axes in the order of memory.
-        count: how many results there are.
-        back: where each kept axis stands in that order; None if it is row-major already.
-    """
-
-    sizes: tuple[int, ...]
-    reduced: tuple[bool, ...]
-    kept: tuple[int, ...]
-    count: int
-    back: tuple[int, ...] | None
-
-
-def _layout(
-    shape: tuple[int, ...], strides: tuple[int, ...], axes: tuple[int, ...]
-) -> _Layout | None:
-    """The layout of a float32 array; None if it is not dense."""
-    order = sorted((a for a, n in enumerate(shape) if n != 1), key=lambda a: -strides[a])
-    step = 4
-    for a in reversed(order):
-        if strides[a] != step:
-            return None
-        step *= shape[a]
-    sizes: list[int] = []
-    reduced: list[bool] = []
-    for a in order:
-        if reduced and reduced[-1] == (a in axes):
-            sizes[-1] *= shape[a]
-        else:
-            sizes.append(shape[a])
-            reduced.append(a in axes)
-    if not any(reduced):  # axes of size 1, as rows of a single one
-        sizes.insert(0, 1)
-        reduced.insert(0, True)
-    places = [a for a in order if a not in axes]
-    back = tuple(sorted(range(len(places)), key=places.__getitem__))
-    natural = back == tuple(range(len(places)))
-    kept = tuple(shape[a] for a in places)
-    return _Layout(tuple(sizes), tuple(reduced), kept, math.prod(kept), None if natural else back)
 
 
 # ---- plans -------------------------------------------------------------------------------------
@@ -146,10 +98,10 @@ def _plan(
     correction: int,
 ) -> _Plan | None:
     """How to fold; None where numpy must do it."""
-    layout = None if 0 in shape else _layout(shape, strides, axes)
-    if layout is None:
+    laid = None if 0 in shape else layout(shape, strides, axes, 4)
+    if laid is None:
         return None
-    sizes, reduced = layout.sizes, layout.reduced
+    sizes, reduced = laid.sizes, laid.reduced
     outer = 1
     if reduced[0] and reduced.count(True) > 1:
         outer, sizes, reduced = sizes[0], sizes[1:], reduced[1:]
@@ -159,9 +111,8 @@ def _plan(
     spread = count, max(count - correction, 0)
     divisors = {"mean": (count, 0), "var": spread, "std": spread}.get(name, (1, 0))
     name = "sum" if name == "mean" else name
-    wanted = [1 if a in axes else n for a, n in enumerate(shape) if keepdims or a not in axes]
-    kept, back = layout.kept, layout.back
-    places = (tuple(wanted), None, None) if back is None else (kept, back, tuple(wanted))
+    wanted = reduced_shape(shape, axes, keepdims=keepdims)
+    places = (wanted, None, None) if laid.back is None else (laid.kept, laid.back, wanted)
     fold = FINISHES[name][0]
     if reduced[-1]:
         found = _of_rows(fold, outer, outer * math.prod(sizes[:-1]), sizes[-1])

@@ -1,7 +1,8 @@
 """Reductions over axes: sums, means, extremes, products, variance, norms.
 
-float32 arrays are folded by our own kernels (`folding.py`), others and small ones that are not
-dense by numpy. Half precision is reduced in float32, small integers are summed as int64.
+float32 arrays are folded by our own kernels (`folding.py`), large ones of other dtypes by plain
+loops (`plain.py`), what is small or seldom by numpy. Half precision is reduced in float32, small
+integers are summed as int64.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from dyn.kernels import softmax
 from dyn.kernels.copy import contiguous
 from dyn.kernels.elementwise import apply as elementwise
+from dyn.kernels.reduce import plain
 from dyn.kernels.reduce.folding import folded
 from dyn.kernels.vector.half import is_half
 
@@ -33,9 +35,14 @@ to the same."""
 def _folded(
     name: str, x: np.ndarray, axes: Axes, keepdims: bool, correction: int = 0
 ) -> np.ndarray | None:
-    """`folded`, of a copy where x is not dense or its axes do not fall into rows or columns."""
+    """`folded`, of a copy where x is not dense or its axes do not fall into rows or columns.
+
+    Dtypes other than float32 are reduced in stages.
+    """
+    if x.dtype != _F32:
+        return plain.reduced(name, x, axes, keepdims=keepdims)
     found = folded(name, x, axes, keepdims=keepdims, correction=correction)
-    if found is not None or x.dtype != _F32 or x.size <= FEW or not axes:
+    if found is not None or x.size <= FEW or not axes:
         return found
     found = folded(name, contiguous(x), axes, keepdims=keepdims, correction=correction)
     if found is not None:
@@ -105,6 +112,12 @@ def mean(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     return np.asarray(total / x.dtype.type(_count(x, axes)))
 
 
+def _squares(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
+    """The sum of squares."""
+    found = _folded("squares", x, axes, keepdims)
+    return np.add.reduce(x * x, axis=axes, keepdims=keepdims) if found is None else found
+
+
 def var(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarray:
     """Mean squared distance from the mean over `axes`, over max(count - correction, 0)."""
     found = _folded("var", x, axes, keepdims, correction)
@@ -112,8 +125,8 @@ def var(x: np.ndarray, axes: Axes, keepdims: bool, correction: int) -> np.ndarra
         return found
     if is_half(x.dtype):
         return var(x.astype(_F32), axes, keepdims, correction).astype(x.dtype)
-    away = x - mean(x, axes, keepdims=True)
-    total = np.add.reduce(away * away, axis=axes, keepdims=keepdims)
+    away = elementwise.binary("subtract", x, mean(x, axes, keepdims=True))
+    total = _squares(away, axes, keepdims)
     # Of no elements there is none: 0 / 0.
     count = _count(x, axes)
     left = count - correction if count and count > correction else 0
@@ -139,7 +152,7 @@ def norm(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
         return found
     if is_half(x.dtype):
         return norm(x.astype(_F32), axes, keepdims=keepdims).astype(x.dtype)
-    return np.asarray(np.sqrt(np.add.reduce(x * x, axis=axes, keepdims=keepdims)))
+    return np.asarray(np.sqrt(_squares(x, axes, keepdims)))
 
 
 def lengths(x: np.ndarray, axes: Axes, epsilon: float) -> np.ndarray:
@@ -165,11 +178,17 @@ def logsumexp(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
 
 def all(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     """Whether all elements over `axes` are nonzero."""
+    found = plain.reduced("all", x, axes, keepdims=keepdims)
+    if found is not None:
+        return found
     return np.asarray(np.logical_and.reduce(x, axis=axes, keepdims=keepdims))
 
 
 def any(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
     """Whether any element over `axes` is nonzero."""
+    found = plain.reduced("any", x, axes, keepdims=keepdims)
+    if found is not None:
+        return found
     return np.asarray(np.logical_or.reduce(x, axis=axes, keepdims=keepdims))
 
 
