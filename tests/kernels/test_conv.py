@@ -108,6 +108,22 @@ def test_three_axes(shape, seed):
     check(np.random.default_rng(seed), **shape)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", ["first", "last"])
+@pytest.mark.parametrize(
+    "n, ci, co, sizes, window, padding, dilation",
+    [
+        (3, 40, 26, (5, 20), (7, 7), (3, 3, 3, 3), (1, 1)),
+        (9, 30, 17, (4, 3), (5, 5), (2, 2, 2, 2), (1, 1)),
+        (1, 20, 33, (6, 9), (5, 3), (4, 3, 2, 0), (2, 1)),
+    ],
+)
+def test_small_images_with_much_padding(n, ci, co, sizes, window, padding, dilation, layout, dtype):
+    rng = np.random.default_rng(n)
+    shape = (n, ci, co, sizes, window, (1, 1), padding, dilation, 1)
+    check(rng, *shape, dtype, layout, True)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(1, 3),

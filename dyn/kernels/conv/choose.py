@@ -176,11 +176,13 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
         return DepthwisePlan(x, target, phases, stride, channels, window, relu=relu)
     in_planes = planes.fits(x, phases, stride[1], channels)
     back = _mirrored(w.shape[2:], padding, dilation)
-    if stride == (1, 1) and min(back) >= 0 and not relu:
+    if stride == (1, 1) and min(back) >= 0:
         steps = _steps(x, phases, channels, in_planes=in_planes)
         window = (w.shape[2], w.shape[3])
         if scatter.fits(x, out, window, stride, back, dilation, channels, steps):
-            return ScatterPlan(x, target, window, stride, back, dilation[0], channels, reverse=True)
+            return ScatterPlan(
+                x, target, window, stride, back, dilation[0], channels, reverse=True, relu=relu
+            )
     if in_planes:
         return PlanesPlan(x, target, phases[0], stride[0], channels, relu=relu)
     alone = _by_groups(

@@ -24,6 +24,7 @@ from dyn.kernels.runtime.drive import Form
 from dyn.kernels.runtime.jit import call_address, kernel, task
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument
+from dyn.kernels.vector.runs import pointer
 from dyn.kernels.vector.sums import ACCUMULATE
 
 FAR_WEIGHTS, FAR = 1 << 20, 16
@@ -75,10 +76,11 @@ CHUNKS = 32
     SCRATCH,
     SCRATCH_SIZE,
     BIAS,
+    RELU,
     WIDE,
     NARROW,
     NARROW_LANES,
-) = range(38)
+) = range(39)
 """Words of a plan.
 
 A unit of work is the rows of the result from ROWS_PER_UNIT * STRIDE times its number on; or all
@@ -88,7 +90,7 @@ PADDED rows before it, and NUMBERS wide, in panels of LANES. Of the pixels of g 
 window is added for there is a table, the next one TABLE_BYTES behind it; or one for all where an
 image has several units, from row LOW of g on, counted from ROWS_PER_UNIT times the unit's number.
 """
-WORDS = 38
+WORDS = 39
 PAIR = 16
 """Bytes of an entry of a table."""
 
@@ -120,6 +122,19 @@ def _scatter_row(plan, job, down, row, own, images, result):
         put_word(job, tile.C, at + number * element)
         call_address(argument(plan, WIDE) if width > narrow else argument(plan, NARROW), job)
         b += panel_bytes
+
+
+@kernel
+def _clamp(at, count, element):
+    """Replace negative numbers of a run by zero; NaN stays."""
+    if element == 4:
+        narrow = pointer(at, np.float32(0))
+        for i in range(count):
+            narrow[i] = np.float32(0) if narrow[i] < 0 else narrow[i]
+    else:
+        wide = pointer(at, np.float64(0))
+        for i in range(count):
+            wide[i] = np.float64(0) if wide[i] < 0 else wide[i]
 
 
 @task
@@ -158,6 +173,9 @@ def scatter(plan, chunk, chunks):
         own = min(rows_per_unit * stride, height - row * stride)
         for down in range(argument(plan, WINDOW_ROWS)):
             _scatter_row(plan, job, down, row, own, images, result)
+        if argument(plan, RELU):
+            element = argument(plan, ELEMENT)
+            _clamp(result, images * image_bytes // element, element)
         for i in range(images):
             source = result + i * image_bytes + argument(plan, LEFT)
             to = argument(plan, TARGET) + (image + i) * argument(plan, TARGET_N)
@@ -236,8 +254,9 @@ class ScatterPlan:
         channels: Channels,
         *,
         reverse: bool = False,
+        relu: bool = False,
     ) -> None:
-        """Plan; `reverse` reads the window backwards."""
+        """Plan; `reverse` reads the window backwards, `relu` makes negative results 0."""
         kernels, size = kernels_of(g.dtype), g.dtype.itemsize
         inner, outer = channels.inner, channels.outer
         self.channels, self.window, self.dtype, self.reverse = channels, window, g.dtype, reverse
@@ -290,6 +309,7 @@ class ScatterPlan:
                 TABLE_BYTES: self.row_tables[0].nbytes if len(tables) > 1 else 0,
                 STEP_TABLE: self.step_table.ctypes.data,
                 SCRATCH_SIZE: self.scratch_size,
+                RELU: relu,
                 WIDE: kernels.wide,
                 NARROW: kernels.narrow,
                 NARROW_LANES: kernels.lanes,
