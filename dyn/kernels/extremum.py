@@ -71,12 +71,10 @@ def _rows(args, chunk, chunks):
                     top, place = best, start
             base, width = at + place, min(PART, length - place)
             nearest = np.int32(width)
-            if top == top:
-                for i in range(width):
-                    nearest = min(nearest, np.int32(i if x[base + i] == top else width))
-            else:
-                for i in range(width):
-                    nearest = min(nearest, np.int32(i if x[base + i] != x[base + i] else width))
+            for i in range(width):
+                new = x[base + i]
+                same = (new == top) | ((new != new) & (top != top))
+                nearest = min(nearest, np.int32(i if same else width))
             place += np.int64(nearest)
         values[row] = x[at + place]
         indices[row] = place

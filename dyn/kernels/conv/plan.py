@@ -15,6 +15,7 @@ from dyn.kernels.conv.bands import Phase, gap_of
 from dyn.kernels.conv.shapes import (
     BAND_PIXELS,
     CHUNKS,
+    FAR_WEIGHTS,
     UNITS,
     BandCut,
     BandLayout,
@@ -38,8 +39,6 @@ SPLIT_BYTES = 384 * 1024
 """Weights beyond this are worked through in shares, each for all bands, to stay in the cache."""
 NEAR_BYTES = 24 * 1024
 """Weights up to this stay in the first-level cache."""
-FAR_BYTES = 1 << 20
-"""Weights beyond this come from beyond the second-level cache."""
 
 
 def steps(source: View, phases: list[Phase], channels: Channels) -> float:
@@ -144,9 +143,8 @@ class BandPlan:
 
     def _wide(self) -> int:
         """The kernel of tiles two vectors wide."""
-        return (
-            tile.FAR[self.dtype].address if self._weight_bytes() > FAR_BYTES else self.panels.wide
-        )
+        far = self._weight_bytes() > FAR_WEIGHTS
+        return tile.FAR[self.dtype].address if far else self.panels.wide
 
     def _packed_size(self) -> int:
         """Numbers in the panels of the phases whose `depths` are known."""

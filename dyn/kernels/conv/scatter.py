@@ -1,6 +1,6 @@
-"""The gradient of a convolution by its input, scattered: every number of g adds to a window. With a
-window turned around it is a convolution of stride 1, too, for small images with much padding.
+"""The gradient of a convolution by its input, scattered: every number of g adds to a window.
 
+With its window turned around it is a convolution of stride 1, for small images with much padding.
 For a row of the window the columns and channels of the result are neighbours in memory, so a tile
 holds a few dozen of them for some pixels of g, and is added to what is there: no padding is ever
 multiplied, few channels fill the vectors, and strides need no phases. Against the sums of `bands`
@@ -17,7 +17,7 @@ import numpy as np
 
 from dyn.kernels.conv import tile
 from dyn.kernels.conv.bands import JOB_BYTES
-from dyn.kernels.conv.shapes import UNITS, Channels, View, kernels_of, table, words_of
+from dyn.kernels.conv.shapes import FAR_WEIGHTS, UNITS, Channels, View, kernels_of, table, words_of
 from dyn.kernels.copy import contiguous, place
 from dyn.kernels.runtime.bytes import clear_bytes, copy_bytes, put_word
 from dyn.kernels.runtime.drive import Form
@@ -27,9 +27,8 @@ from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.runs import pointer
 from dyn.kernels.vector.sums import ACCUMULATE
 
-FAR_WEIGHTS, FAR = 1 << 20, 16
-"""Bytes of weights beyond which every unit has to get them from beyond the second-level cache, and
-the work of reading a vector of them."""
+FAR = 16
+"""Work of reading a vector of weights that are far, in steps of a sum: every unit has to."""
 GAIN = 1.1
 """How much less work than the sums of `bands` it must be."""
 UPDATE = 8

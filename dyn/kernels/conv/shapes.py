@@ -17,6 +17,8 @@ from dyn.kernels.conv.bands import Phase
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.transpose import transpose_f32, transpose_f64
 
+FAR_WEIGHTS = 1 << 20
+"""Bytes of weights that come from beyond the second-level cache."""
 UNITS = 8
 """Shares of the work to aim at, so that threads end at the same time."""
 BAND_PIXELS = 4096

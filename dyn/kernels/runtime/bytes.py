@@ -52,15 +52,20 @@ def clear_bytes(typing: Any, target: Any, count: Any) -> Any:
     return types.void(types.int64, types.int64), generate
 
 
+def request_line(builder: Any, address: Any, *, write: bool, locality: int) -> None:
+    """Emit a request for the cache line at an address; locality is 3 for the nearest cache."""
+    pointer = builder.inttoptr(address, BYTE.as_pointer())
+    hints = [INT32(int(write)), INT32(locality), INT32(1)]
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type] + [INT32] * 3)
+    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(fetch, [pointer, *hints])
+
+
 def _prefetch(write: bool, locality: int) -> Any:
-    """The generator of a request for the cache line at an address."""
+    """The generator of an intrinsic that requests a line."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = builder.inttoptr(arguments[0], BYTE.as_pointer())
-        hints = [INT32(int(write)), INT32(locality), INT32(1)]
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type] + [INT32] * 3)
-        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(fetch, [pointer, *hints])
+        request_line(builder, arguments[0], write=write, locality=locality)
         return context.get_dummy_value()
 
     return generate

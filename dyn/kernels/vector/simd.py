@@ -28,8 +28,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils
 
+from dyn.kernels.runtime.bytes import request_line
 from dyn.kernels.runtime.jit import intrinsic
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.value import (
@@ -236,10 +236,7 @@ class Emitter:
 
     def fetch(self, address: Any) -> None:
         """Ask for the cache line at an address to come to the second-level cache."""
-        pointer = self.pointer(address, BYTE)
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type] + [INT32] * 3)
-        fetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        self.builder.call(fetch, [pointer, INT32(0), INT32(2), INT32(1)])
+        request_line(self.builder, address, write=False, locality=2)
 
     def store(self, value: Value, address: Any, mask: Any = None, aside: Any = None) -> None:
         """Store a vector, or those of its lanes where the mask is on.

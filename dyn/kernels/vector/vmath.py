@@ -71,7 +71,7 @@ _TANH_PIECES = Pieces(math.tanh, growing(-4), 5)
 _NORMAL_PIECES = Pieces(lambda x: math.erf(x / math.sqrt(2.0)) / 2, even(48 / 256), 4)
 
 
-def _polynomial(x: Value, coefficients: Sequence[float]) -> Value:
+def polynomial(x: Value, coefficients: Sequence[float]) -> Value:
     """Horner's scheme; the highest power comes first."""
     found = x.like(coefficients[0])
     for coefficient in coefficients[1:]:
@@ -87,12 +87,12 @@ def _reduced(x: Value) -> tuple[Value, Value]:
 
 def _less(r: Value) -> Value:
     """e^r - 1."""
-    return fma(r * r, _polynomial(r, _EXP), r)
+    return fma(r * r, polynomial(r, _EXP), r)
 
 
 def _power(r: Value) -> Value:
     """e^r for |r| at most ln(2) / 2."""
-    return _polynomial(r, (*_EXP, 1.0, 1.0))
+    return polynomial(r, (*_EXP, 1.0, 1.0))
 
 
 def exp(x: Value) -> Value:
@@ -144,7 +144,7 @@ def _log(f: Value, n: Value) -> Value:
     """log(1 + f) + n log(2) for f from -1/4 to 1/2."""
     square = f * f
     # Even and odd powers apart: two short chains of instructions instead of a long one.
-    factor = fma(_polynomial(square, _LOG[::2]), f, _polynomial(square, _LOG[1::2]))
+    factor = fma(polynomial(square, _LOG[::2]), f, polynomial(square, _LOG[1::2]))
     found = fma(factor * f, square, n * _LN2_LOW)
     return fma(n, _LN2_HIGH, f + fma(square, -0.5, found))
 
@@ -166,7 +166,7 @@ def tanh(x: Value) -> Value:
         return _TANH_PIECES(x)
     size = abs(x)
     square = x * x
-    near = fma(x * square, _polynomial(square, _TANH), x)
+    near = fma(x * square, polynomial(square, _TANH), x)
     size = choose(size > 10.0, 10.0, size)
     n, r = _reduced(size + size)
     e = fma(power_of_two(n), _less(r), power_of_two(n))
@@ -187,10 +187,10 @@ def erf(x: Value) -> Value:
     """Error function within 1.5 ulp."""
     size = abs(x)
     square = x * x
-    near = fma(x, _polynomial(square, _ERF_NEAR), x)
+    near = fma(x, polynomial(square, _ERF_NEAR), x)
     # 1 - e^-p, where p is the logarithm of the complement.
     size = choose(size > 4.0, 4.0, size)
-    n, r = _reduced(-_polynomial(size, _ERF_FAR))
+    n, r = _reduced(-polynomial(size, _ERF_FAR))
     scale = power_of_two(n)
     far = (1.0 - scale) - scale * _less(r)
     return choose(size < 0.875, near, far.call("copysign", x))
@@ -207,7 +207,7 @@ def normal_cdf(x: Value) -> Value:
     size = abs(x)
     size = choose(size > 5.7, 5.7, size)
     square = size * size
-    half = size * _polynomial(square, _NORMAL_P) / _polynomial(square, _NORMAL_Q)
+    half = size * polynomial(square, _NORMAL_P) / polynomial(square, _NORMAL_Q)
     # At the end the function is a bit above 1/2. Its sign is that of x; NaN stays.
     half = choose(half > 0.5, 0.5, half)
     return (half.bits(INT32) | (x.bits(INT32) & -0x80000000)).bits(F32) + 0.5
@@ -304,13 +304,13 @@ def _turned(x: Value) -> list[Value]:
 def _sine(r: Value, low: Value) -> Value:
     """sin(r + low) for |r| up to pi / 4 and a low that is far smaller."""
     square = r * r
-    return fma(r * square, _polynomial(square, _SIN), low) + r
+    return fma(r * square, polynomial(square, _SIN), low) + r
 
 
 def _cosine(r: Value) -> Value:
     """cos(r) for |r| up to pi / 4."""
     square = r * r
-    return fma(square * square, _polynomial(square, _COS), fma(square, -0.5, 1.0))
+    return fma(square * square, polynomial(square, _COS), fma(square, -0.5, 1.0))
 
 
 def _circular(x: Value, quarters: int) -> Value:
@@ -352,7 +352,7 @@ def _log2_of(x: Value) -> Value:
     # The exponent becomes a number inside the mantissa of 1.5 * 2^52: AVX2 has no conversion.
     n = (((power >> 52) + 0x4338000000000000).bits(F64)) - 1.5 * 2.0**52
     s = (m - 1.0) / (m + 1.0)
-    return fma(s, _polynomial(s * s, _LOG2), n)
+    return fma(s, polynomial(s * s, _LOG2), n)
 
 
 def _exp2_of(x: Value) -> Value:
@@ -361,7 +361,7 @@ def _exp2_of(x: Value) -> Value:
     x = choose(x > 140.0, 140.0, x)
     n = x.call("rint")
     scale = ((n.to(INT32).to(WORD) + 1023) << 52).bits(F64)
-    return (_polynomial(x - n, _EXP2) * scale).to(F32)
+    return (polynomial(x - n, _EXP2) * scale).to(F32)
 
 
 def pow(x: Value, y: Any) -> Value:

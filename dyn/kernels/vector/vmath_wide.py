@@ -6,12 +6,12 @@ The largest errors found in eight million numbers are 0.9, 0.9 and 2 ulp.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from operator import methodcaller
 from types import SimpleNamespace
 
 from dyn.kernels.vector import simd
 from dyn.kernels.vector.value import F64, WORD, Value, constant, vector_type
+from dyn.kernels.vector.vmath import polynomial
 
 _LN2 = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 """log(2) in two parts, the first of few digits."""
@@ -26,14 +26,6 @@ _HALF_ROOT = 0x3FE6A09E667F3BCD
 """The bits of sqrt(1 / 2)."""
 
 
-def _polynomial(coefficients: Sequence[float], x: Value) -> Value:
-    """By Horner's rule, the highest power first."""
-    total = x.like(coefficients[0])
-    for c in coefficients[1:]:
-        total = total * x + c
-    return total
-
-
 def log(x: Value) -> Value:
     """The natural logarithm; -inf of zeros, NaN of negative numbers."""
     small = x < _NORMAL
@@ -44,7 +36,7 @@ def log(x: Value) -> Value:
     n = simd.choose(small, n - _LIFT, n).to(F64)
     s, half = f / (f + 2.0), 0.5 * f * f
     z = s * s
-    bend = s * (half + z * _polynomial(_LOG, z))
+    bend = s * (half + z * polynomial(z, _LOG))
     found = n * _LN2[0] - ((half - (bend + n * _LN2[1])) - f)
     found = simd.choose(x < math.inf, found, x)  # infinity and NaN
     return simd.choose(x > 0.0, found, simd.choose(x == 0.0, x.like(-math.inf), x + math.nan))
@@ -57,7 +49,7 @@ def exp(x: Value) -> Value:
     r = (bounded - n * _LN2[0]) - n * _LN2[1]
     whole = simd.choose(n == n, n, 0.0).to(WORD)
     first = whole >> 1
-    found = _polynomial(_EXP, r)
+    found = polynomial(r, _EXP)
     for power in (first, whole - first):
         found = found * ((power + 1023) << 52).bits(F64)
     return found
@@ -66,7 +58,7 @@ def exp(x: Value) -> Value:
 def sin_near(x: Value) -> Value:
     """The sine of numbers from -pi / 2 to pi / 2."""
     z = x * x
-    return x + x * (z * _polynomial(_SIN, z))
+    return x + x * (z * polynomial(z, _SIN))
 
 
 def _where(condition: Value, a: Value | float, b: Value | float) -> Value:

@@ -162,11 +162,11 @@ class _Lazy(Mixin):
         self.__class__ = self.cls_to_become
 
     def _count_of(self, input: Tensor) -> Any:
-        """The number of inputs, by an input."""
+        """The number of inputs, by an input; every kind of lazy module says it."""
         raise NotImplementedError
 
     def _count_in(self, name: str, shape: tuple[int, ...]) -> int:
-        """The number of inputs, by the shape of a parameter or buffer that is loaded."""
+        """The number of inputs, by the shape of a parameter or buffer that is loaded; likewise."""
         raise NotImplementedError
 
     def _need_weight(self, name: str) -> None:

@@ -30,7 +30,7 @@ class _Normed:
         setattr(module, self.name, own(self.weight_of(module, training=module.training)))
 
     def weight_of(self, module: Any, training: bool) -> Any:
-        """The weight, from what the module keeps."""
+        """The weight, from what the module keeps; each normalisation has its own."""
         raise NotImplementedError
 
     def attach(self, module: Any) -> Any:
@@ -48,7 +48,7 @@ class _Normed:
         return module
 
     def split(self, module: Any, weight: Any) -> None:
-        """Register what a weight is made from."""
+        """Register what a weight is made from; likewise."""
         raise NotImplementedError
 
     def detach(self, module: Any, kept: tuple[str, ...]) -> Any:
