@@ -85,8 +85,8 @@ def test_it_is_forgotten_after_an_update_in_place() -> None:
 def test_a_trace_packs_no_weight_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
-    def watched(owner: np.ndarray, key: Any, make: Callable[[], Any]) -> Any:
-        return derived(owner, key, lambda: made.append("packed") or make())
+    def watched(owner: np.ndarray, key: Any, make: Callable[[], Any], once: Any) -> Any:
+        return derived(owner, key, lambda: made.append("packed") or make(), once)
 
     monkeypatch.setattr(conv2d, "derived", watched)
     layer = nn.Conv2D(16, 16, 3)

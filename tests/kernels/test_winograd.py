@@ -10,7 +10,8 @@ from dyn.kernels.conv import choose
 from dyn.kernels.conv import conv2d as kernels
 from dyn.kernels.conv.shapes import View
 from dyn.kernels.conv.winograd import cost as winograd_cost
-from dyn.kernels.conv.winograd import transform
+from dyn.kernels.conv.winograd import large, transform
+from dyn.kernels.conv.winograd.large import LargeWinogradPlan
 from dyn.kernels.conv.winograd.plan import WinogradPlan
 from dyn.kernels.conv.winograd.weight import WinogradWeightPlan
 from dyn.kernels.runtime import threads
@@ -20,6 +21,7 @@ from tests.convolutions import (
     reference_conv_grad_w,
     reference_conv_transpose,
 )
+from tests.kernels import leftovers
 
 PLAIN = {"stride": (1, 1), "dilation": (1, 1), "groups": 1}
 ERROR = {4: 4e-5, 2: 1e-5}
@@ -39,22 +41,34 @@ def weight(rng, co, ci, last):
     return w if last else np.ascontiguousarray(w)
 
 
-def forward(x, w, padding, side, bias=None, relu=False, gaps=(1, 1)):
-    out = choose.output_sizes(x.shape[2:], (3, 3), (1, 1), padding, gaps)
-    y = empty((x.shape[0], w.shape[0], *out), np.float32, order="channels_last")
-    channels = choose.channels_of(view(w), 1)
-    plan = WinogradPlan(view(x), view(y), padding[::2], gaps, channels, side, relu=relu)
+def computed(plan, x, w, bias, shape):
+    """What a plan makes; the same with weights transformed before and, if it can, meanwhile."""
+    y = empty(shape, np.float32, order="channels_last")
     assert plan.run(x, plan.pack(w), bias, y)
+    if getattr(plan, "as_is", False):
+        again = empty(shape, np.float32, order="channels_last")
+        assert plan.run(x, w, bias, again)
+        np.testing.assert_array_equal(again, y)
     return y
 
 
-def backward(g, w, size, padding, side, gaps=(1, 1)):
-    y = empty((g.shape[0], w.shape[1], *size), np.float32, order="channels_last")
+def result(shape):
+    return view(empty(shape, np.float32, order="channels_last"))
+
+
+def forward(x, w, padding, side, bias=None, relu=False, gaps=(1, 1), plan=WinogradPlan):
+    shape = x.shape[0], w.shape[0], *choose.output_sizes(x.shape[2:], (3, 3), (1, 1), padding, gaps)
+    channels = choose.channels_of(view(w), 1)
+    made = plan(view(x), result(shape), padding[::2], gaps, channels, side, relu=relu)
+    return computed(made, x, w, bias, shape)
+
+
+def backward(g, w, size, padding, side, gaps=(1, 1), plan=WinogradPlan):
+    shape = g.shape[0], w.shape[1], *size
     low = (2 * gaps[0] - padding[0], 2 * gaps[1] - padding[2])
     channels = choose.channels_of(view(w), 1, transposed=True)
-    plan = WinogradPlan(view(g), view(y), low, gaps, channels, side, reverse=True)
-    assert plan.run(g, plan.pack(w), None, y)
-    return y
+    made = plan(view(g), result(shape), low, gaps, channels, side, reverse=True)
+    return computed(made, g, w, None, shape)
 
 
 def weight_gradient(g, x, padding, side, gaps=(1, 1)):
@@ -88,20 +102,21 @@ def test_matrices_filter_exactly(side):
     padding=st.tuples(*[st.integers(0, 2)] * 4),
     side=st.sampled_from([2, 4]),
     last=st.booleans(),
+    plan=st.sampled_from([WinogradPlan, LargeWinogradPlan]),
     seed=st.integers(0, 99),
 )
-def test_any_shape(n, ci, co, size, gaps, padding, side, last, seed):
+def test_any_shape(n, ci, co, size, gaps, padding, side, last, plan, seed):
     attrs = {"stride": (1, 1), "padding": padding, "dilation": gaps, "groups": 1}
     rng = np.random.default_rng(seed)
     x, w = normal(rng, n, ci, *size), weight(rng, co, ci, last)
     bias = rng.standard_normal(co).astype(np.float32)
-    y = forward(x, w, padding, side, bias, gaps=gaps)
+    y = forward(x, w, padding, side, bias, gaps=gaps, plan=plan)
     close(y, reference_conv(x, w, bias, **attrs), side)
-    relu = forward(x, w, padding, side, bias, relu=True, gaps=gaps)
+    relu = forward(x, w, padding, side, bias, relu=True, gaps=gaps, plan=plan)
     np.testing.assert_array_equal(relu, np.maximum(y, 0))
     g = normal(rng, *y.shape)
     wanted = reference_conv_transpose(g, w, size, **attrs)
-    close(backward(g, w, size, padding, side, gaps), wanted, side)
+    close(backward(g, w, size, padding, side, gaps, plan), wanted, side)
     wanted = reference_conv_grad_w(g, x, (3, 3), **attrs)
     close(weight_gradient(g, x, padding, side, gaps), wanted, side)
 
@@ -117,6 +132,57 @@ def test_many_tiles_and_large_weights(n, ci, co, size, side):
     g = normal(rng, *y.shape)
     wanted = reference_conv_grad_w(g, x, (3, 3), padding=padding, **PLAIN)
     close(weight_gradient(g, x, padding, side), wanted, side)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.integers(1, 4),
+    ci=st.sampled_from([1, 63, 64, 65, 130]),
+    co=st.sampled_from([1, 15, 33, 64, 129]),
+    size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    side=st.sampled_from([2, 4]),
+    last=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_pieces_of_large_weights(n, ci, co, size, side, last, seed):
+    """Channels that end a piece early, one piece, several; few tiles and several blocks of them."""
+    rng = np.random.default_rng(seed)
+    padding = (1, 1, 1, 1)
+    x, w = normal(rng, n, ci, *size), weight(rng, co, ci, last)
+    bias = rng.standard_normal(co).astype(np.float32)
+    y = forward(x, w, padding, side, bias, plan=LargeWinogradPlan)
+    close(y, reference_conv(x, w, bias, padding=padding, **PLAIN), side)
+    g = normal(rng, *y.shape)
+    wanted = reference_conv_transpose(g, w, size, padding=padding, **PLAIN)
+    close(backward(g, w, size, padding, side, plan=LargeWinogradPlan), wanted, side)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_large_weight_gives_the_same_every_time_it_is_asked_for(last):
+    """The first time it is read as it is, later its transforms are kept."""
+    rng = np.random.default_rng(6)
+    x, w = normal(rng, 2, 320, 10, 10), weight(rng, 192, 320, last)
+    attrs = {"padding": (1, 1, 1, 1), **PLAIN}
+    assert large.fits(320, 192, winograd_cost.best_side(2, (10, 10), (1, 1), 320, 192, False))
+    first, *others = (kernels.conv2d(x, w, **attrs) for _ in range(3))
+    close(first, reference_conv(x, w, None, **attrs), 4)
+    back, *others_back = (kernels.conv2d_grad_x(first, w, size=(10, 10), **attrs) for _ in range(3))
+    close(back, reference_conv_transpose(first, w, (10, 10), **attrs), 4)
+    for y, gx in zip(others, others_back, strict=True):
+        np.testing.assert_array_equal(y, first)
+        np.testing.assert_array_equal(gx, back)
+
+
+@pytest.mark.skipif(not leftovers.AVAILABLE, reason="asks an x86 processor")
+@pytest.mark.parametrize(("n", "size", "ci", "co"), [(1, 10, 256, 250), (3, 9, 40, 33)])
+@pytest.mark.parametrize("plan", [WinogradPlan, LargeWinogradPlan])
+def test_nothing_left_over_in_memory_is_multiplied(n, size, ci, co, plan):
+    """Tiles that fill no product, channels that fill no panel."""
+    rng = np.random.default_rng(7)
+    x, w = normal(rng, n, ci, size, size), weight(rng, co, ci, True)
+    forward(x, w, (1, 1, 1, 1), 4, plan=plan)
+    with leftovers.leftovers(leftovers.DENORMAL):
+        assert not leftovers.met_denormal(lambda: forward(x, w, (1, 1, 1, 1), 4, plan=plan))
 
 
 INPUTS = {

@@ -36,6 +36,8 @@ from dyn.kernels.conv.weight import WeightPlan
 from dyn.kernels.conv.weight_rows import WeightRowsPlan
 from dyn.kernels.conv.whole import WholePlan, WholeWeightPlan
 from dyn.kernels.conv.winograd import cost as winograd_cost
+from dyn.kernels.conv.winograd import large
+from dyn.kernels.conv.winograd.large import LargeWinogradPlan
 from dyn.kernels.conv.winograd.plan import WinogradPlan
 from dyn.kernels.conv.winograd.weight import WinogradWeightPlan
 from dyn.kernels.runtime.memory import maker
@@ -59,12 +61,14 @@ class Choice(NamedTuple):
         copied: for each array that windows move over, whether it is copied before, with channels
             last.
         covers: whether the plan computes every number of the result.
+        as_is: whether a weight that is asked for only once is not packed.
     """
 
     make: Callable[[], np.ndarray]
     plan: Any
     copied: tuple[bool, ...]
     covers: bool
+    as_is: bool = False
 
 
 def layout_of(x: np.ndarray) -> Layout:
@@ -141,6 +145,20 @@ def _winograd_side(
     return winograd_cost.best_side(images, out, dilation, inner, outer, precise)
 
 
+def _filtered_plan(
+    source: View, target: View, low: Any, gaps: Any, channels: Channels, side: int, **kind: bool
+) -> WinogradPlan | LargeWinogradPlan:
+    """Winograd's filtering; small weights are transformed before, large ones meanwhile."""
+    is_large = large.fits(channels.inner, channels.outer, side)
+    plan = LargeWinogradPlan if is_large else WinogradPlan
+    return plan(source, target, low, gaps, channels, side, **kind)
+
+
+def _is_read_as_is(plan: Any) -> bool:
+    """Whether a plan reads a weight that is asked for only once as it lies."""
+    return isinstance(plan, LargeWinogradPlan) and plan.as_is
+
+
 # ---- the three --------------------------------------------------------------------------------
 
 
@@ -158,7 +176,8 @@ def forward(
     view = View.of(*w[:3])
     side = 0 if direct else _winograd_side(out, shape[0], view, attrs, precise=precise)
     source, copied = _readable(x, side)
-    return Choice(make, _forward_plan(source, view, attrs, relu, side), (copied,), covers=True)
+    plan = _forward_plan(source, view, attrs, relu, side)
+    return Choice(make, plan, (copied,), covers=True, as_is=_is_read_as_is(plan))
 
 
 def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
@@ -169,7 +188,7 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
     target = _dense_view((x.shape[0], w.shape[0], *out), x.dtype)
     channels = channels_of(w, groups)
     if side:
-        return WinogradPlan(x, target, padding[::2], dilation, channels, side, relu=relu)
+        return _filtered_plan(x, target, padding[::2], dilation, channels, side, relu=relu)
     phases = forward_phases(out, x.shape[2:], w.shape[2:], stride, padding, dilation)
     if channels.lanewise and depthwise.fits(x, phases, stride[1]):
         window = (w.shape[2], w.shape[3])
@@ -242,7 +261,8 @@ def transposed(
         side = _winograd_side(size, g[0][0], view, attrs, precise=precise, transposed=True)
     source, copied = _readable(g, side)
     plan = _transposed_plan(source, view, size, attrs, side)
-    return Choice(make, plan, (copied,), covers=plan is not None and plan.covers(size))
+    covers = plan is not None and plan.covers(size)
+    return Choice(make, plan, (copied,), covers, _is_read_as_is(plan))
 
 
 def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
@@ -253,7 +273,7 @@ def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
     channels = channels_of(w, groups, transposed=True)
     if side:
         low = (2 * dilation[0] - padding[0], 2 * dilation[1] - padding[2])
-        return WinogradPlan(g, target, low, dilation, channels, side, reverse=True)
+        return _filtered_plan(g, target, low, dilation, channels, side, reverse=True)
     phases = transposed_phases(size, g.shape[2:], w.shape[2:], stride, padding, dilation)
     if not phases:
         return None

@@ -92,9 +92,10 @@ def conv2d(
 def _operands(
     choice: Choice, x: np.ndarray, w: np.ndarray, owner: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the plan of a choice reads: windows of x, and what it packs of w."""
+    """What the plan of a choice reads: windows of x, and w or what it packs of it."""
     plan, owner = choice.plan, w if owner is None else owner
-    packed = derived(owner, plan.packing, partial(plan.pack, w))
+    once = (lambda: w) if choice.as_is else None
+    packed = derived(owner, plan.packing, partial(plan.pack, w), once)
     return to_channels_last(x) if choice.copied[0] else x, packed
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dyn.kernels.conv import planes
+from dyn.kernels.conv.winograd import large
 from dyn.kernels.conv.winograd.plan import tiles_along
 from dyn.kernels.conv.winograd.product import PANEL, ROWS
 from dyn.kernels.vector.lanes import LANES
@@ -25,8 +26,12 @@ WEIGHT = {4: 150, 2: 75}
 """Cycles to transform a vector of weights."""
 ONCE = 0.25
 """Part of them that counts: inference transforms weights once, training at every step."""
+LARGE = 0.5
+"""The same for large ones: training transforms them for every block of tiles, inference reads them
+from far away."""
 FAR_BYTES = 8 << 20
-"""Transformed weights beyond this leave the cache; a vector of them costs twice as much again."""
+"""Transformed gradients of weights beyond this leave the cache; a vector of them costs twice as
+much again."""
 SIDES = (4, 2)
 
 
@@ -48,17 +53,13 @@ def _tiles(images: int, out: Sequence[int], gaps: Sequence[int], side: int) -> i
     return images * gaps[0] * gaps[1] * down * across
 
 
-def _weights(frequencies: int, inner: int, outer: int, side: int) -> float:
-    far = frequencies * inner * outer * 4 > FAR_BYTES
-    return inner * (outer // LANES) * WEIGHT[side] * (3 if far else 1)
-
-
 def _filtered(tiles: int, inner: int, outer: int, side: int) -> float:
     frequencies = (side + 2) ** 2
     outer = -(-outer // PANEL) * PANEL
     products = frequencies * _multiply(tiles, inner, outer)
     moved = tiles * (READ[side] * -(-inner // LANES) + WRITE[side] * (outer // LANES))
-    return products + moved + _weights(frequencies, inner, outer, side) * ONCE
+    times = LARGE * -(-tiles // large.BLOCK) if large.fits(inner, outer, side) else ONCE
+    return products + moved + inner * (outer // LANES) * WEIGHT[side] * times
 
 
 def _filtered_weight(tiles: int, inner: int, outer: int, side: int) -> float:
@@ -66,7 +67,8 @@ def _filtered_weight(tiles: int, inner: int, outer: int, side: int) -> float:
     outer = -(-outer // PANEL) * PANEL
     products = frequencies * _multiply(inner, tiles, outer) * 1.15
     moved = tiles * READ[side] * (-(-inner // LANES) + outer // LANES)
-    return products + moved + _weights(frequencies, inner, outer, side)
+    times = 3 if frequencies * inner * outer * 4 > FAR_BYTES else 1
+    return products + moved + inner * (outer // LANES) * WEIGHT[side] * times
 
 
 def _best(direct: float, filtered: dict[int, float]) -> int:

@@ -4,16 +4,16 @@ Tiles of m x m outputs (m = 4, or 2 which is more exact) are transformed to n * 
 (n = m + 2), where convolution is one product per frequency: [tiles, Ci] x [Ci, Co]. That takes 4
 (2.25) times fewer multiplications than summing over the window.
 
-Small weights: a thread takes a block of tiles through all three stages while it is in its cache.
-Large weights: all tiles are transformed first, then every thread takes its own panels of output
-channels through the products and back. The gradient by the input is the same with the window
-reversed and the channels exchanged. The transforms are in `transform`.
+A thread takes a block of tiles through all three stages while it is in its cache, with weights that
+were transformed before; how it is done with large weights stands in `large`. The gradient by the
+input is the same with the window reversed and the channels exchanged. The transforms are in
+`transform`.
 """
 
 from __future__ import annotations
 
-from dyn.kernels.conv.winograd.product import PANEL, ROWS
-from dyn.kernels.runtime.bytes import prefetch, prefetch_write, put_word
+from dyn.kernels.conv.winograd.product import PANEL, ROWS, rows_of
+from dyn.kernels.runtime.bytes import clear_bytes, prefetch, prefetch_write, put_word
 from dyn.kernels.runtime.jit import call_address, kernel, microkernel, task
 from dyn.kernels.runtime.scratch import buffer, leave, take
 from dyn.kernels.runtime.threads import argument
@@ -21,8 +21,6 @@ from dyn.kernels.runtime.threads import argument
 BLOCK = 28 // ROWS * ROWS
 """Tiles that go through all stages together: their transforms and the weights stay in the second-
 level cache."""
-FAR_BLOCK = 42 // ROWS * ROWS
-"""Those of large weights, which come from beyond it for every block."""
 FEWEST = 4
 """Blocks that threads share."""
 
@@ -54,6 +52,8 @@ FEWEST = 4
     V,
     V_ROW,
     V_STEP,
+    PIECE,
+    PIECE_STEP,
     M_STEP,
     WEIGHTS,
     WEIGHT_STEP,
@@ -71,17 +71,23 @@ FEWEST = 4
     SPREAD,
     GATHER,
     PRODUCTS,
-) = range(44)
+) = range(46)
 """Words of a plan.
 
 Steps SOURCE_N ... TARGET_W are in bytes. Channels: INNER in the source, OUTER in the target. SIDE
-is m, GAP the dilation. V holds transformed tiles, V_ROW bytes from tile to tile and V_STEP from
-frequency to frequency; M, the products, one panel wide, M_STEP; the weights, one panel wide,
-WEIGHT_STEP. NOTHING: address of zeros that stand for the padding; behind them, at NOTHING + 4 *
-INNER, is where outputs beyond the border go. ALARM is set to 1 when a result is not finite.
+is m, GAP the dilation. V holds transformed tiles, V_ROW bytes from tile to tile, V_STEP from
+frequency to frequency and PIECE_STEP from one PIECE of the channels to the next; M, the products,
+one panel wide, M_STEP; the weights, one panel wide, WEIGHT_STEP. NOTHING: address of zeros that
+stand for the padding; behind them, at NOTHING + 4 * INNER, is where outputs beyond the border go.
+ALARM is set to 1 when a result is not finite.
 """
-WORDS = 44
+WORDS = 46
 TABLE_BYTES = 512
+
+
+def spacing(size: int) -> int:
+    """At least `size`, an odd number of cache lines: then steps of it reach all sets of a cache."""
+    return (-(-size // 64) | 1) * 64
 
 
 @kernel(forceinline=True)
@@ -100,9 +106,11 @@ def corner(plan, number):
 
 @microkernel(5)
 def read_tiles(plan, first, count, target, table):
-    """Transform `count` tiles of the source to rows at `target`, V_STEP apart per frequency."""
+    """Transform `count` tiles of the source to rows at `target`, V_STEP apart per frequency and
+    PIECE_STEP for every further piece of the channels."""
     side, width, height = argument(plan, SIDE), argument(plan, WIDTH), argument(plan, HEIGHT)
     nothing, code = argument(plan, NOTHING), argument(plan, SPREAD)
+    inner, piece = argument(plan, INNER), argument(plan, PIECE)
     for number in range(first, first + count):
         image, row, column, gap_h, gap_w = corner(plan, number)
         h0, w0 = row - argument(plan, TOP), column - argument(plan, LEFT)
@@ -119,8 +127,26 @@ def read_tiles(plan, first, count, target, table):
                 for line in range(following, following + side * step_w, 64):
                     prefetch(line)
             at += step_h
-        call_address(code, table, argument(plan, INNER), target, argument(plan, V_STEP))
+        to = target
+        for low in range(0, inner, piece):
+            call_address(code, table, min(piece, inner - low), to, argument(plan, V_STEP))
+            if low + piece < inner:
+                for tap in range((side + 2) * (side + 2)):
+                    put_word(table, tap, argument(table, tap) + 4 * piece)
+                to += argument(plan, PIECE_STEP)
         target += argument(plan, V_ROW)
+
+
+@kernel
+def clear_spare(plan, v, count):
+    """Clear the rows behind `count` tiles at v that are multiplied, too."""
+    size, inner = argument(plan, V_ROW), argument(plan, INNER)
+    spare = (rows_of(count) - count) * size
+    if spare > 0:
+        for low in range(0, inner, argument(plan, PIECE)):
+            at = v + count * size + low // argument(plan, PIECE) * argument(plan, PIECE_STEP)
+            for frequency in range(argument(plan, FREQUENCIES)):
+                clear_bytes(at + frequency * argument(plan, V_STEP), spare)
 
 
 @microkernel(6)
@@ -174,13 +200,14 @@ def one_panel(plan, panel, first, count, v, m, table):
     weights = argument(plan, WEIGHTS) + panel * frequencies * size
     v_row, v_step = argument(plan, V_ROW), argument(plan, V_STEP)
     m_step, code = argument(plan, M_STEP), argument(plan, PRODUCTS)
+    share = PANEL * 4 // ((count + ROWS - 1) // ROWS)
     for frequency in range(frequencies):
         a, c = v + frequency * v_step, m + frequency * m_step
         done = first + count * frequency // frequencies
         following = first + count * (frequency + 1) // frequencies
         if done < following:
             call_address(argument(plan, EXPECT_TILES), plan, done, following, panel)
-        call_address(code, count, depth, a, v_row, weights, c, weights + size)
+        call_address(code, count, depth, a, v_row, weights, c, weights + size, share, 0)
         weights += size
     call_address(argument(plan, WRITE_TILES), plan, first, count, m, panel, table)
 
@@ -199,38 +226,7 @@ def fused_tiles(plan, chunk, chunks):
         first = block * at_once
         count = min(at_once, tiles - first)
         call_address(argument(plan, READ_TILES), plan, first, count, v, table)
+        clear_spare(plan, v, count)
         for panel in range(argument(plan, PANELS)):
             call_address(argument(plan, ONE_PANEL), plan, panel, first, count, v, m, table)
-    leave(memory, slot)
-
-
-@task
-def spread_tiles(plan, chunk, chunks):
-    """Transform a share of the tiles."""
-    memory = argument(plan, SCRATCH)
-    slot = take(memory)
-    table = buffer(memory, slot, argument(plan, SCRATCH_SIZE))
-    tiles = argument(plan, TILES)
-    first = tiles * chunk // chunks
-    count = tiles * (chunk + 1) // chunks - first
-    target = argument(plan, V) + first * argument(plan, V_ROW)
-    call_address(argument(plan, READ_TILES), plan, first, count, target, table)
-    leave(memory, slot)
-
-
-@task
-def gather_panels(plan, chunk, chunks):
-    """Take a share of the panels, each for all blocks of tiles, through the products and back."""
-    memory = argument(plan, SCRATCH)
-    slot = take(memory)
-    table = buffer(memory, slot, argument(plan, SCRATCH_SIZE))
-    m = table + TABLE_BYTES
-    tiles, at_once = argument(plan, TILES), argument(plan, TILES_AT_ONCE)
-    blocks = (tiles + at_once - 1) // at_once
-    units = argument(plan, PANELS) * blocks
-    for unit in range(units * chunk // chunks, units * (chunk + 1) // chunks):
-        panel, first = unit // blocks, unit % blocks * at_once
-        count = min(at_once, tiles - first)
-        v = argument(plan, V) + first * argument(plan, V_ROW)
-        call_address(argument(plan, ONE_PANEL), plan, panel, first, count, v, m, table)
     leave(memory, slot)

@@ -11,7 +11,7 @@ from typing import Any
 from numba import types
 
 from dyn.kernels.conv.tile import WIDE
-from dyn.kernels.runtime.jit import microkernel
+from dyn.kernels.runtime.jit import kernel, microkernel
 from dyn.kernels.vector.factors import accumulate, paired
 from dyn.kernels.vector.simd import F32, LANES, WORD, Emitter, Value, intrinsic, repeat
 
@@ -28,16 +28,25 @@ LOW = {16: (8, 4), 8: (4, 2), 4: (4, 2)}[LANES]
 def _product(count: int) -> Any:
     """The generator of a tile of so many rows.
 
-    C[count][PANEL] = A[count][depth] B[depth][PANEL], all float32, rows of A a_row bytes apart. In
-    every step it asks for a line of the weights that come next, `ahead_step` bytes after the last.
+    C[count][PANEL] = A[count][depth] B[depth][PANEL], all float32, rows of A a_row bytes apart; it
+    is added to C where `add` is not 0. In every step it asks for a line of what is read next,
+    `ahead_step` bytes after the last.
     """
 
     @intrinsic
     def tile(
-        typing: Any, depth: Any, a: Any, a_row: Any, b: Any, c: Any, ahead: Any, ahead_step: Any
+        typing: Any,
+        depth: Any,
+        a: Any,
+        a_row: Any,
+        b: Any,
+        c: Any,
+        ahead: Any,
+        ahead_step: Any,
+        add: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            depth, a, a_row, b, c, ahead, ahead_step = arguments
+            depth, a, a_row, b, c, ahead, ahead_step, add = arguments
             emit = Emitter(builder, F32)
             starts = [builder.add(a, builder.mul(a_row, WORD(r))) for r in range(0, count, 2)]
             rows = paired(emit, starts, a_row, WORD(emit.size))
@@ -55,11 +64,17 @@ def _product(count: int) -> Any:
             zeros = [emit.numbers(0)] * (2 * count)
             first = [*rows.first, Value(builder, b), Value(builder, ahead), *zeros]
             sums = repeat(builder, depth, step, first)[places + 2 :]
-            for place, vector in enumerate(sums):
-                emit.store(vector, builder.add(c, WORD(place * emit.bytes)))
+            places_of_c = [builder.add(c, WORD(n * emit.bytes)) for n in range(2 * count)]
+            with builder.if_else(builder.icmp_signed("!=", add, WORD(0))) as (yes, no):
+                with yes:
+                    for at, vector in zip(places_of_c, sums, strict=True):
+                        emit.store(vector + emit.load(at), at)
+                with no:
+                    for at, vector in zip(places_of_c, sums, strict=True):
+                        emit.store(vector, at)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 7), generate
+        return types.void(*[types.int64] * 8), generate
 
     return tile
 
@@ -67,19 +82,27 @@ def _product(count: int) -> Any:
 _tall, _middle, _low = map(_product, (ROWS, *LOW))
 
 
-@microkernel(7)
-def products(count, depth, a, a_row, b, c, ahead):
-    """C[count][PANEL] = A[count][depth] B[depth][PANEL]; the weights at `ahead` come next."""
-    tiles = (count + ROWS - 1) // ROWS
-    share = PANEL * 4 // tiles
+@kernel
+def rows_of(count):
+    """Rows that `products` computes for `count`."""
+    left = count % ROWS
+    if left == 0 or left > LOW[0]:
+        return (count + ROWS - 1) // ROWS * ROWS
+    return count - left + (LOW[0] if left > LOW[1] else LOW[1])
+
+
+@microkernel(9)
+def products(count, depth, a, a_row, b, c, ahead, ahead_step, add):
+    """C[count][PANEL] = A[count][depth] B[depth][PANEL], or added to it; a line more of what lies
+    at `ahead` is asked for in every step."""
     while count > 0:
         if count > LOW[0]:
-            _tall(depth, a, a_row, b, c, ahead, share)
+            _tall(depth, a, a_row, b, c, ahead, ahead_step, add)
         elif count > LOW[1]:
-            _middle(depth, a, a_row, b, c, ahead, share)
+            _middle(depth, a, a_row, b, c, ahead, ahead_step, add)
         else:
-            _low(depth, a, a_row, b, c, ahead, share)
-        ahead += share * depth
+            _low(depth, a, a_row, b, c, ahead, ahead_step, add)
+        ahead += ahead_step * depth
         a += ROWS * a_row
         c += ROWS * PANEL * 4
         count -= ROWS

@@ -15,8 +15,8 @@ from dyn.kernels.conv import tile
 from dyn.kernels.conv.shapes import View, kernels_of, table, words_of
 from dyn.kernels.conv.winograd import filtering as forward
 from dyn.kernels.conv.winograd import transform
-from dyn.kernels.conv.winograd.filtering import TABLE_BYTES
-from dyn.kernels.conv.winograd.plan import Tiling, spacing
+from dyn.kernels.conv.winograd.filtering import TABLE_BYTES, spacing
+from dyn.kernels.conv.winograd.plan import Tiling
 from dyn.kernels.conv.winograd.product import PANEL
 from dyn.kernels.runtime.bytes import prefetch, prefetch_write, put_word
 from dyn.kernels.runtime.drive import Form
