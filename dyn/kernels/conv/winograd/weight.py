@@ -2,14 +2,21 @@
 
 With the tiles and frequencies of `winograd`, and g the gradient of the output,
     gw = G' [sum over tiles of (B' x B) * (A g A')] G.
-The sum is one product per frequency, [Ci, tiles] x [tiles, Co]. Tiles are taken in blocks whose
-transforms stay in the last-level cache; the frequencies are shared out among the threads, so every
-number is summed by one of them, in order.
+The sum is one product per frequency, [Ci, tiles] x [tiles, Co].
+
+Few channels: a thread takes blocks of tiles through transforms and products while they are in its
+cache, with the sums. Every share of the blocks has sums of its own, which are added up at last.
+Many channels: tiles are transformed in blocks that stay in the last-level cache, and frequencies
+and panels are shared out among the threads. How tiles are shared follows from the shapes alone, so
+every number is summed in the same order by any number of threads.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import types
 
 from dyn.kernels.conv import tile
 from dyn.kernels.conv.shapes import View, kernels_of, table, words_of
@@ -25,11 +32,18 @@ from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, launch
 from dyn.kernels.vector.lanes import LANES
+from dyn.kernels.vector.simd import F32, WORD, Emitter, Value, intrinsic, loop, repeat
 from dyn.kernels.vector.sums import ACCUMULATE
 
 BLOCK_BYTES = 16 << 20
 """Transforms of a block of tiles."""
+NEAR_BYTES = {16: 1792 << 10, 8: 768 << 10, 4: 768 << 10}[LANES]
+"""Transforms and sums that stay in the second-level cache."""
+FEWEST = 32
+"""Tiles of a block with which reading the sums for each block is no more than the products."""
 CHUNKS = 32
+SHARES, EVEN = 8, 4
+"""Sums for few channels: so many, or of few tiles so many, that 2 and 4 threads share evenly."""
 
 (
     GRADIENT,
@@ -43,6 +57,8 @@ CHUNKS = 32
     SUMS,
     SUMS_STEP,
     SUMS_ROW,
+    SHARE_STEP,
+    SUMMED,
     RESULT,
     RESULT_ROW,
     ROW_TABLE,
@@ -51,15 +67,17 @@ CHUNKS = 32
     NARROW,
     READ_GRADIENTS,
     SPREAD_GRADIENT,
+    MULTIPLY,
     GATHER_WEIGHT,
-) = range(forward.PRODUCTS + 1, forward.PRODUCTS + 21)
+) = range(forward.WORDS, forward.WORDS + 23)
 """Words after those of `winograd`, whose source is the input and whose target has the sizes of g.
 
 FIRST and COUNT: the tiles of the present block. M holds transformed gradients, M_ROW bytes from
 tile to tile and M_STEP from frequency to frequency. SUMS: [frequency][inner][outer], SUMS_ROW bytes
-from channel to channel. RESULT: [3][3][inner][outer], RESULT_ROW likewise.
+from channel to channel; SUMMED of them, SHARE_STEP apart, make up the sum. RESULT:
+[3][3][inner][outer], RESULT_ROW likewise.
 """
-WORDS = forward.PRODUCTS + 21
+WORDS = forward.WORDS + 23
 
 
 @microkernel(5)
@@ -103,46 +121,102 @@ def spread_both(plan, chunk, chunks):
     leave(memory, slot)
 
 
+@microkernel(7)
+def multiply(plan, job, number, count, v, m, sums):
+    """Add the products of `count` tiles, or of the first ones, to the sums of one panel of one of
+    the frequencies: `number` is that of the panel, over all frequencies."""
+    panels, outer = argument(plan, forward.PANELS), argument(plan, forward.OUTER)
+    inner, row = argument(plan, forward.INNER), argument(plan, SUMS_ROW)
+    frequency, panel = number // panels, number % panels
+    at = sums + frequency * argument(plan, SUMS_STEP) + panel * (4 * PANEL)
+    put_word(job, tile.STEPS, 1)
+    put_word(job, tile.STEP_TABLE, argument(plan, STEP_TABLE))
+    put_word(job, tile.RUN, count)
+    put_word(job, tile.A, v + frequency * argument(plan, forward.V_STEP))
+    put_word(job, tile.A_STEP, argument(plan, forward.V_ROW))
+    put_word(job, tile.B, m + frequency * argument(plan, forward.M_STEP) + panel * (4 * PANEL))
+    put_word(job, tile.B_STEP, argument(plan, M_ROW))
+    put_word(job, tile.C, at)
+    put_word(job, tile.WIDTH, PANEL)
+    put_word(job, tile.BIAS, 0)
+    # Whole vectors of gradients are transformed; where the last panel is half empty, it is one.
+    half = outer - panel * PANEL <= LANES
+    code, rows = (
+        (argument(plan, NARROW), tile.NARROW) if half else (argument(plan, WIDE), tile.WIDE)
+    )
+    for top in range(0, inner, rows):
+        put_word(job, tile.ROW_TABLE, argument(plan, ROW_TABLE) + 16 * top)
+        put_word(job, tile.COUNT, min(rows, inner - top))
+        # The next tile's sums come while this one's are made.
+        for following in range(at + (top + rows) * row, at + (top + 2 * rows) * row, row):
+            for line in range(following, following + 4 * PANEL, 64):
+                prefetch_write(line)
+        call_address(code, job)
+
+
 @task
-def multiply(plan, chunk, chunks):
+def multiply_block(plan, chunk, chunks):
     """Add a block's products to the sums of a share of frequencies and panels."""
     memory = argument(plan, forward.SCRATCH)
     slot = take(memory)
     job = buffer(memory, slot, argument(plan, forward.SCRATCH_SIZE))
-    panels, outer = argument(plan, forward.PANELS), argument(plan, forward.OUTER)
-    inner, row = argument(plan, forward.INNER), argument(plan, SUMS_ROW)
-    put_word(job, tile.STEPS, 1)
-    put_word(job, tile.STEP_TABLE, argument(plan, STEP_TABLE))
-    put_word(job, tile.RUN, argument(plan, COUNT))
-    put_word(job, tile.A_STEP, argument(plan, forward.V_ROW))
-    put_word(job, tile.B_STEP, argument(plan, M_ROW))
-    put_word(job, tile.WIDTH, PANEL)
-    put_word(job, tile.BIAS, 0)
     put_word(job, tile.FLAGS, ACCUMULATE if argument(plan, FIRST) else 0)
-    units = argument(plan, forward.FREQUENCIES) * panels
+    v, m, sums = argument(plan, forward.V), argument(plan, M), argument(plan, SUMS)
+    units = argument(plan, forward.FREQUENCIES) * argument(plan, forward.PANELS)
     for unit in range(units * chunk // chunks, units * (chunk + 1) // chunks):
-        frequency, lane = unit // panels, unit % panels * (4 * PANEL)
-        m = argument(plan, M) + frequency * argument(plan, forward.M_STEP) + lane
-        sums = argument(plan, SUMS) + frequency * argument(plan, SUMS_STEP) + lane
-        put_word(
-            job, tile.A, argument(plan, forward.V) + frequency * argument(plan, forward.V_STEP)
-        )
-        put_word(job, tile.B, m)
-        put_word(job, tile.C, sums)
-        # Whole vectors of gradients are transformed; where the last panel is half empty, it is one.
-        half = outer - unit % panels * PANEL <= LANES
-        code, rows = (
-            (argument(plan, NARROW), tile.NARROW) if half else (argument(plan, WIDE), tile.WIDE)
-        )
-        for top in range(0, inner, rows):
-            put_word(job, tile.ROW_TABLE, argument(plan, ROW_TABLE) + 16 * top)
-            put_word(job, tile.COUNT, min(rows, inner - top))
-            # The next tile's sums come while this one's are made.
-            for at in range(sums + (top + rows) * row, sums + (top + 2 * rows) * row, row):
-                for line in range(at, at + 4 * PANEL, 64):
-                    prefetch_write(line)
-            call_address(code, job)
+        call_address(argument(plan, MULTIPLY), plan, job, unit, argument(plan, COUNT), v, m, sums)
     leave(memory, slot)
+
+
+@task
+def fused_tiles(plan, chunk, chunks):
+    """Take a share of the blocks of tiles through transforms and products, to sums of its own."""
+    memory = argument(plan, forward.SCRATCH)
+    slot = take(memory)
+    table = buffer(memory, slot, argument(plan, forward.SCRATCH_SIZE))
+    job = table + TABLE_BYTES
+    v = job + TABLE_BYTES
+    frequencies = argument(plan, forward.FREQUENCIES)
+    m = v + frequencies * argument(plan, forward.V_STEP)
+    sums = argument(plan, SUMS) + chunk * argument(plan, SHARE_STEP)
+    tiles, at_once = argument(plan, forward.TILES), argument(plan, forward.TILES_AT_ONCE)
+    blocks = (tiles + at_once - 1) // at_once
+    put_word(job, tile.FLAGS, 0)
+    for block in range(blocks * chunk // chunks, blocks * (chunk + 1) // chunks):
+        first = block * at_once
+        count = min(at_once, tiles - first)
+        call_address(argument(plan, forward.READ_TILES), plan, first, count, v, table)
+        call_address(argument(plan, READ_GRADIENTS), plan, first, count, m, table)
+        for unit in range(frequencies * argument(plan, forward.PANELS)):
+            call_address(argument(plan, MULTIPLY), plan, job, unit, count, v, m, sums)
+        put_word(job, tile.FLAGS, ACCUMULATE)
+    leave(memory, slot)
+
+
+@intrinsic
+def _join(typing: Any, at: Any, apart: Any, shares: Any, count: Any) -> Any:
+    """Add to a row of `count` sums those of the other shares, `apart` bytes from one another."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        at, apart, shares, count = arguments
+        emit = Emitter(builder, F32)
+
+        def vector(offset: Any, _: list[Value]) -> list[Value]:
+            place = Value(builder, builder.add(at, offset))
+
+            def add(carried: list[Value]) -> list[Value]:
+                following = carried[0] + place.made(apart)
+                return [following, carried[1] + emit.load(following.value)]
+
+            others = builder.sub(shares, WORD(1))
+            _, total = repeat(builder, others, add, [place, emit.load(place.value)])
+            emit.store(total, place.value)
+            return []
+
+        loop(builder, WORD(0), builder.mul(count, WORD(emit.size)), WORD(emit.bytes), vector)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate
 
 
 @task
@@ -153,11 +227,14 @@ def gather_weights(plan, chunk, chunks):
     table = buffer(memory, slot, argument(plan, forward.SCRATCH_SIZE))
     inner, outer = argument(plan, forward.INNER), argument(plan, forward.OUTER)
     code, step = argument(plan, GATHER_WEIGHT), argument(plan, SUMS_STEP)
-    row = argument(plan, RESULT_ROW)
+    row, shares = argument(plan, RESULT_ROW), argument(plan, SUMMED)
     for channel in range(inner * chunk // chunks, inner * (chunk + 1) // chunks):
         for tap in range(9):
             put_word(table, tap, argument(plan, RESULT) + (tap * inner + channel) * row)
         sums = argument(plan, SUMS) + channel * argument(plan, SUMS_ROW)
+        if shares > 1:
+            for frequency in range(argument(plan, forward.FREQUENCIES)):
+                _join(sums + frequency * step, argument(plan, SHARE_STEP), shares, outer)
         call_address(code, table, outer, sums, step, 0, 0, plan + 8 * forward.ALARM)
     leave(memory, slot)
 
@@ -177,27 +254,30 @@ class WinogradWeightPlan:
         tiling = self.tiling = Tiling(source, gradient, low, gaps, side)
         inner, outer = source.shape[1], gradient.shape[1]
         self.m_row = 4 * (tiling.panels * PANEL + 16)
-        fitting = max(BLOCK_BYTES // (tiling.frequencies * (tiling.v_row + self.m_row)), 64)
-        blocks = -(-tiling.count // fitting)
-        self.block = -(-tiling.count // blocks)
-        self.v_step, self.m_step = (
-            spacing(self.block * tiling.v_row),
-            spacing(self.block * self.m_row),
-        )
         self.sums_row = spacing(4 * tiling.panels * PANEL)
-        self.sizes = (
-            tiling.frequencies * self.v_step // 4,
-            tiling.frequencies * self.m_step // 4,
-            tiling.frequencies * inner * self.sums_row // 4,
-        )
+        sums = tiling.frequencies * inner * self.sums_row
+        a_tile = tiling.frequencies * (tiling.v_row + self.m_row)
+        near = (NEAR_BYTES - sums) // a_tile
+        self.fused = near >= FEWEST and tiling.count >= EVEN * FEWEST
+        fitting = near if self.fused else max(BLOCK_BYTES // a_tile, 64)
+        blocks = -(-tiling.count // fitting)
+        if self.fused and blocks < SHARES:
+            blocks = EVEN if blocks <= EVEN else SHARES
+        self.block = -(-tiling.count // blocks)
+        self.v_step = spacing(self.block * tiling.v_row)
+        self.m_step = spacing(self.block * self.m_row)
+        self.shares = min(SHARES, -(-tiling.count // self.block)) if self.fused else 1
+        transforms = tiling.frequencies * self.v_step, tiling.frequencies * self.m_step
+        self.scratch_size = 2 * TABLE_BYTES + (sum(transforms) if self.fused else 0)
+        self.sizes = [size // 4 for size in (self.shares * sums, *transforms)]
+        self.share_step = sums
         self.spread_chunks = min(CHUNKS, self.block)
         self.product_chunks = min(CHUNKS, tiling.frequencies * tiling.panels)
         self.gather_chunks = min(CHUNKS, inner)
-        self.scratch_size = TABLE_BYTES
         self.nothing = np.zeros(max(inner, outer), np.float32)
         self.row_table = table(np.arange(inner)[:, None] * np.array([4, self.sums_row]))
         self.step_table = table(np.zeros((1, 2)))
-        places = (forward.SOURCE, GRADIENT, forward.V, M, SUMS, RESULT, forward.SCRATCH)
+        places = (forward.SOURCE, GRADIENT, RESULT, forward.SCRATCH, SUMS, forward.V, M)
         self.form = Form(self._words(source, gradient), places)
 
     def _words(self, source: View, gradient: View) -> np.ndarray:
@@ -209,6 +289,8 @@ class WinogradWeightPlan:
             WORDS,
             {
                 **tiling.words(),
+                forward.TILES: tiling.count,
+                forward.TILES_AT_ONCE: self.block,
                 forward.V_STEP: self.v_step,
                 forward.M_STEP: self.m_step,
                 forward.NOTHING: self.nothing.ctypes.data,
@@ -219,6 +301,8 @@ class WinogradWeightPlan:
                 M_ROW: self.m_row,
                 SUMS_STEP: source.shape[1] * self.sums_row,
                 SUMS_ROW: self.sums_row,
+                SHARE_STEP: self.share_step,
+                SUMMED: self.shares,
                 RESULT_ROW: 4 * gradient.shape[1],
                 ROW_TABLE: self.row_table.ctypes.data,
                 STEP_TABLE: self.step_table.ctypes.data,
@@ -226,6 +310,7 @@ class WinogradWeightPlan:
                 NARROW: kernels.narrow,
                 READ_GRADIENTS: read_gradients.address,
                 SPREAD_GRADIENT: (transform.gradient2 if small else transform.gradient4).address,
+                MULTIPLY: multiply.address,
                 GATHER_WEIGHT: (transform.back2 if small else transform.back4).address,
             },
         )
@@ -237,12 +322,20 @@ class WinogradWeightPlan:
             Whether all results are finite; if not, they are to be computed anew in another way.
         """
         memory = scratch(self.scratch_size, CHUNKS)
-        v, m, sums = (empty((size,), np.float32) for size in self.sizes)
-        words = self.form.filled(source, gradient, v, m, sums, target, memory)
+        sizes = self.sizes[:1] if self.fused else self.sizes
+        made = [empty((size,), np.float32) for size in sizes]
+        words = self.form.filled(source, gradient, target, memory, *made)
+        if self.fused:
+            launch(fused_tiles, words, self.shares)
+        else:
+            self._by_stages(words)
+        launch(gather_weights, words, self.gather_chunks)
+        return not words[forward.ALARM]
+
+    def _by_stages(self, words: np.ndarray) -> None:
+        """Transform a block of tiles, multiply it, and so on."""
         for first in range(0, self.tiling.count, self.block):
             words[FIRST] = first
             words[COUNT] = min(self.block, self.tiling.count - first)
             launch(spread_both, words, self.spread_chunks)
-            launch(multiply, words, self.product_chunks)
-        launch(gather_weights, words, self.gather_chunks)
-        return not words[forward.ALARM]
+            launch(multiply_block, words, self.product_chunks)
