@@ -134,6 +134,20 @@ def test_many_tiles_and_large_weights(n, ci, co, size, side):
     close(weight_gradient(g, x, padding, side), wanted, side)
 
 
+@pytest.mark.parametrize("side", [2, 4])
+@pytest.mark.parametrize(
+    ("n", "ci", "co", "size"), [(9, 7, 12, 30), (12, 20, 33, 26), (40, 5, 3, 9)]
+)
+def test_gradients_of_small_weights_are_summed_in_shares(n, ci, co, size, side):
+    rng = np.random.default_rng(8)
+    padding = (1, 0, 1, 2)
+    x, w = normal(rng, n, ci, size, size), weight(rng, co, ci, True)
+    g = normal(rng, *reference_conv(x, w, None, padding=padding, **PLAIN).shape)
+    assert WinogradWeightPlan(view(x), view(g), padding[::2], (1, 1), side).shares > 1
+    wanted = reference_conv_grad_w(g, x, (3, 3), padding=padding, **PLAIN)
+    close(weight_gradient(g, x, padding, side), wanted, side)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     n=st.integers(1, 4),
@@ -255,7 +269,7 @@ def test_a_number_that_is_not_finite_stays_in_its_place(value):
 def test_results_do_not_depend_on_the_number_of_threads():
     rng = np.random.default_rng(5)
     shapes = [(3, 24, 40, 20, 3, 1, 1), (1, 256, 128, 8, 3, 1, 1), (2, 3, 24, 40, 7, 2, 1)]
-    shapes += [(2, 48, 48, 12, 3, 1, 48), (2, 32, 32, 12, 3, 2, 4)]
+    shapes += [(2, 48, 48, 12, 3, 1, 48), (2, 32, 32, 12, 3, 2, 4), (5, 24, 40, 28, 3, 1, 1)]
     before = threads.get_num_threads()
     found = []
     try:
