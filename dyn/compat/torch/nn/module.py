@@ -6,6 +6,7 @@ so that the layer's own methods go first and these replace those of `Layer`.
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -30,6 +31,12 @@ _WORDS = {"parameter": "parameters", "buffer": "buffer", "layer": "module"}
 
 class Module(Layer):
     """Base of modules: `dyn.nn.Layer` with PyTorch's names, messages and conventions."""
+
+    def __init_subclass__(cls, **named: Any):
+        super().__init_subclass__(**named)
+        if cls.__module__.startswith(f"{__package__}.") and cls.forward is not Module.forward:
+            # `super().forward(x)` and `layer.forward(x)` are called by users, too.
+            cls.forward = _owned(cls.forward)
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()
@@ -304,6 +311,17 @@ class Module(Layer):
             RuntimeError: names differ and `strict`, or a shape differs.
         """
         return loading.load(self, Layer.state_dict(self), state_dict, strict)
+
+
+def _owned(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A forward of dyn's with results of PyTorch's class."""
+
+    @functools.wraps(forward)
+    def owned(*args: Any, **kwargs: Any) -> Any:
+        out = forward(*args, **kwargs)
+        return out if out.__class__ is Tensor else own(out)
+
+    return owned
 
 
 def _need_name(module: Module, name: Any, what: str) -> None:
