@@ -25,7 +25,8 @@ from exporter.errors import ExportError
 from exporter.export import inputs_of
 from exporter.model import TRAINING
 from exporter.serving import Predictor
-from exporter.verify import NOISE, NUDGES, RELATIVE, difference, nudged, random_results
+from exporter.trials import random_results
+from exporter.verify import NOISE, NUDGES, RELATIVE, difference, nudged
 from tracer.graph import Graph, Node, Value
 from tracer.sizes import symbol_of, to_int
 

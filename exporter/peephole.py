@@ -66,7 +66,7 @@ def simplified(
         if perm == list(range(len(perm))):
             return inputs[0]
         return op_type, list(inputs), {"perm": perm}
-    if op_type == "Reshape" and not attrs:
+    if op_type == "Reshape" and not attrs:  # one that copies sizes of its input has allowzero=0
         before = maker(inputs[0])
         while before is not None and before.op_type in MOVES:
             inputs = [before.input[0], *inputs[1:]]

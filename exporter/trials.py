@@ -1,4 +1,5 @@
-"""What a file is tried with: sizes that were never traced, and inputs of those sizes.
+"""What a file is tried with: sizes that were never traced, inputs of those sizes; and which results
+are random, so that they cannot be compared.
 
 Knows the graph only; nothing here runs a model or a file.
 """
@@ -11,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from dyn.core.expr import is_unknown
-from tracer.graph import Graph, Guard
+from dyn.core.op import OPS
+from tracer.graph import Graph, Guard, Node, Value
 from tracer.sizes import to_int
 from tracer.spec import draw
 
@@ -121,3 +123,28 @@ def holds(guard: Guard, sizes: Mapping[str, int]) -> bool:
         return True
     except ZeroDivisionError:
         return False
+
+
+def random_results(graph: Graph) -> set[str]:
+    """Names of the outputs and states that random numbers reach, in whichever call."""
+    reached: set[Value] = set()
+    results = list(zip(graph.output_names, graph.outputs, strict=True))
+    results += [(state.name, state.next) for state in graph.states]
+    known = -1
+    while len(reached) > known:
+        known = len(reached)
+        for node in graph.walk():
+            if _is_reached(node, reached):
+                reached.update(node.outputs)
+        # State that is random is read so in the next call.
+        reached.update(s.value for s in graph.states if s.value is not None and s.next in reached)
+    return {name for name, value in results if value in reached}
+
+
+def _is_reached(node: Node, reached: set[Value]) -> bool:
+    """Whether a node draws, or reads or hands on a reached value, its blocks included."""
+    nodes = [node, *(inner for block in node.blocks.values() for inner in block.walk())]
+    read = [value for one in nodes for value in one.inputs]
+    read += [value for block in node.blocks.values() for value in block.outputs]
+    draws = any(OPS[one.op].random for one in nodes if one.op in OPS)
+    return draws or any(value in reached for value in read)

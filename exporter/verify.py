@@ -21,13 +21,12 @@ import onnx
 
 import tracer
 from dyn.core.expr import is_unknown
-from dyn.core.op import OPS
 from dyn.core.rng import drawing_from
 from exporter.errors import VerificationError
 from exporter.report import Comparison
 from exporter.serving import Predictor
-from exporter.trials import Trials
-from tracer.graph import Graph, Guard, Node, Value
+from exporter.trials import Trials, random_results
+from tracer.graph import Graph, Guard, Node
 from tracer.steady import same
 
 RELATIVE = {"float64": 1e-7, "float32": 3e-4, "float16": 2e-2, "bfloat16": 5e-2}
@@ -143,12 +142,25 @@ class Verifier:
         first: Sequence[np.ndarray] | None = None,
         *,
         may_refuse: bool = False,
+        repeated: bool = False,
     ) -> Trial | None:
-        """Successive calls of the model at one set of sizes; None if it refuses them."""
+        """Successive calls of the model at one set of sizes; None if it refuses them.
+
+        Args:
+            sizes: the sizes.
+            first: inputs of the first call, otherwise drawn.
+            may_refuse: whether it may.
+            repeated: whether later calls have the inputs of the first, as the model refuses others.
+        """
         rng = np.random.default_rng(sum(sizes.values()) + 1)
         trial = Trial(sizes, [first or self.trials.inputs(sizes, rng)], [])
+
+        def once_more() -> None:
+            drawn = [*trial.calls[0]] if repeated else self.trials.inputs(sizes, rng)
+            trial.calls.append(drawn)
+
         if self.graph.states or not self.trials.declared:
-            trial.calls.append(self.trials.inputs(sizes, rng))
+            once_more()
         self.live.restart()
         try:
             for arrays in trial.calls:
@@ -157,11 +169,13 @@ class Verifier:
                 except Exception:
                     if may_refuse:  # asserts and checks of the user's own included
                         return None
+                    if trial.wanted and not repeated:
+                        return self.of_model(sizes, first, repeated=True)
                     raise
                 if arrays is first and not same(self.graph.results, outputs):
                     self.refuse()
                 if len(trial.calls) == 1 and self.live.keeps():
-                    trial.calls.append(self.trials.inputs(sizes, rng))
+                    once_more()
                 trial.wanted.append(self.results(outputs, self.live.state))
         finally:
             self.live.restart()
@@ -370,28 +384,3 @@ def difference(wanted: np.ndarray, given: np.ndarray) -> tuple[float, float]:
         a = a[np.isfinite(a)]
     scale = float(np.abs(a).max()) if a.size else 0.0
     return absolute, absolute / scale if scale else (0.0 if absolute == 0 else np.inf)
-
-
-def random_results(graph: Graph) -> set[str]:
-    """Names of the outputs and states that random numbers reach, in whichever call."""
-    reached: set[Value] = set()
-    results = list(zip(graph.output_names, graph.outputs, strict=True))
-    results += [(state.name, state.next) for state in graph.states]
-    known = -1
-    while len(reached) > known:
-        known = len(reached)
-        for node in graph.walk():
-            if _is_reached(node, reached):
-                reached.update(node.outputs)
-        # State that is random is read so in the next call.
-        reached.update(s.value for s in graph.states if s.value is not None and s.next in reached)
-    return {name for name, value in results if value in reached}
-
-
-def _is_reached(node: Node, reached: set[Value]) -> bool:
-    """Whether a node draws, or reads or hands on a reached value, its blocks included."""
-    nodes = [node, *(inner for block in node.blocks.values() for inner in block.walk())]
-    read = [value for one in nodes for value in one.inputs]
-    read += [value for block in node.blocks.values() for value in block.outputs]
-    draws = any(OPS[one.op].random for one in nodes if one.op in OPS)
-    return draws or any(value in reached for value in read)

@@ -16,7 +16,7 @@ from dyn.core.tensor import Tensor
 from exporter import model as files
 from exporter.lowering import Lowered, lower, require_coverage
 from exporter.serving import Predictor
-from exporter.verify import random_results
+from exporter.trials import random_results
 from tests.exporter.nets import all_op_types
 from tests.optable import cases
 from tests.optable.case import OpCase

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 from dyn.core.tensor import Tensor
@@ -17,6 +17,7 @@ from dyn.nn.state import Buffer, Parameter
 from dyn.optimizer import Optimizer
 from tracer.errors import TraceError
 from tracer.graph import Block, Graph, Value
+from tracer.reach import reached
 
 
 class Model:
@@ -45,7 +46,8 @@ class Model:
 
         Args:
             function: a Layer, a method of one, or any function; the layers and optimisers that a
-                function uses are found in its closure and in the globals that it names.
+                function uses are found in what it reads: variables, attributes of the user's
+                objects, and what the functions that it calls read.
             layers: layers of a function by name, instead of those found.
             state: more tensors that are state, by name.
             optimizers: optimisers of a training step by name, instead of those found.
@@ -65,12 +67,15 @@ class Model:
         self.closed = isinstance(owner, Layer)
         self.name = _name_of(function, owner if self.closed else None)
         found: dict[str, Any]
+        distant: dict[str, Any] = {}
         if isinstance(owner, Layer):
             found = {"": owner}
         elif layers is not None:
             found = dict(layers)
         else:
             found = _used_by(function)
+            distant = _used_elsewhere(function, found)
+            found |= distant
         self.layers: dict[str, Layer] = {}
         self.tensors: dict[str, Tensor] = dict(state or {})
         self._known = {id(tensor) for tensor in self.tensors.values()}
@@ -78,8 +83,9 @@ class Model:
         for name, item in found.items():
             if isinstance(item, (Parameter, Buffer)):
                 self._add_tensor(name, item)
+        near = {name for name in roots if name not in distant} or set(roots)
         for name, layer in roots.items():
-            self._add_layer("" if len(roots) == 1 and not layers else name, layer)
+            self._add_layer("" if near == {name} and not layers else name, layer)
         stepped = {name: item for name, item in found.items() if isinstance(item, Optimizer)}
         stepped = stepped if optimizers is None else dict(optimizers)
         self.optimizers = list(stepped.values())
@@ -119,8 +125,7 @@ class Model:
 
     def _add_state(self, stem: str, tensor: Tensor) -> str:
         """The name that a tensor gets: `stem`, with a number behind it if that is taken."""
-        numbered = (f"{stem}_{i}" for i in itertools.count(1))
-        name = next(n for n in itertools.chain([stem], numbered) if n not in self.tensors)
+        name = _free(stem, self.tensors)
         self._known.add(id(tensor))
         self.tensors[name] = tensor
         return name
@@ -142,6 +147,7 @@ class Model:
         return found
 
 
+_STATE = (Layer, Parameter, Buffer, Optimizer)
 _PLAIN = frozenset({bool, int, float, str, type(None), Parameter})
 """What an attribute can be that is no temporary and holds none."""
 
@@ -193,9 +199,30 @@ def _used_by(function: Any) -> dict[str, Any]:
     return found
 
 
+def _used_elsewhere(function: Any, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What else a function reads: on objects of the user's, and in functions that it calls."""
+    distant = reached(("", function), _STATE)
+    listed = [*found.values(), *(item for _, item in distant)]
+    held = {id(item) for item in found.values()}
+    for layer in listed:
+        if isinstance(layer, Layer):
+            held |= {id(x) for x in (*layer.sublayers(), *Layer.state_dict(layer).values())}
+    more: dict[str, Any] = {}
+    for path, item in distant:
+        if id(item) not in held:
+            more[_free(path.lstrip("."), {**found, **more})] = item
+    return more
+
+
+def _free(stem: str, taken: Container[str]) -> str:
+    """A name that is not taken: `stem`, with a number behind it if that is."""
+    numbered = (f"{stem}_{i}" for i in itertools.count(1))
+    return next(name for name in itertools.chain([stem], numbered) if name not in taken)
+
+
 def _collect(name: str, item: Any, found: dict[str, Any], depth: int = 0) -> None:
     """Add what is state, also inside containers; not deeper than models are ever kept."""
-    if isinstance(item, (Layer, Parameter, Buffer, Optimizer)):
+    if isinstance(item, _STATE):
         found[name] = item
     elif isinstance(item, (list, tuple, dict)) and depth < 3:
         pairs = item.items() if isinstance(item, dict) else enumerate(item)

@@ -85,6 +85,14 @@ def reach(roots: Iterable[tuple[str, Any]]) -> tuple[list[View], dict[str, Tenso
     return walk.views, walk.tensors
 
 
+def reached(root: tuple[str, Any], kinds: tuple[type, ...]) -> list[tuple[str, Any]]:
+    """What is of some kinds among all that `root` can read, and what it is called.
+
+    What these hold themselves is not looked for.
+    """
+    return _Walk([root], kinds).found
+
+
 class _Space:
     """Variables or attributes, of which only those count whose names the code reads."""
 
@@ -111,9 +119,11 @@ class _Space:
 class _Walk:
     """Follows what is given, until no code that was found reads anything new."""
 
-    def __init__(self, roots: Iterable[tuple[str, Any]]):
+    def __init__(self, roots: Iterable[tuple[str, Any]], kinds: tuple[type, ...] = ()):
         self.views: list[View] = []
         self.tensors: dict[str, Tensor] = {}
+        self.found: list[tuple[str, Any]] = []
+        self._kinds = kinds
         self._names = {"forward", "backward"}
         self._spaces: list[_Space] = []
         self._seen: dict[int, Any] = {}  # with the objects, so that no other gets their numbers
@@ -133,7 +143,9 @@ class _Walk:
         if isinstance(value, _LEAVES) or id(value) in self._seen:
             return
         self._seen[id(value)] = value
-        if isinstance(value, Tensor):
+        if isinstance(value, self._kinds):
+            self.found.append((where, value))
+        elif isinstance(value, Tensor):
             self.tensors[where] = value
         elif isinstance(value, FunctionType):
             if is_users(value.__module__):

@@ -106,7 +106,8 @@ class Recorder(Observer, SizeScope):
         """What a tensor becomes that no op of this run has made."""
         where = user_line()
         created = id(tensor) in self._created
-        if isinstance(tensor, Parameter) or (isinstance(tensor, Buffer) and tensor.persistable):
+        state = isinstance(tensor, Buffer) and tensor.persistable and not created
+        if isinstance(tensor, Parameter) or state:
             model = self.session.model
             untrained = bool(model.optimizers) and not model.training
             self._refuse(
@@ -303,12 +304,14 @@ class Recorder(Observer, SizeScope):
             return
         self._refuse(refusals.size_escapes(dim, how))
 
-    def on_guard(self, left: Expr, relation: str, right: Expr, answer: bool) -> bool:
-        """Remember a comparison of sizes; one that depends on values is a fork."""
+    def on_guard(
+        self, left: Expr, relation: str, right: Expr, answer: bool, *, needed: bool = False
+    ) -> bool:
+        """Remember a comparison of sizes; one that depends on values is a fork, if both ways go."""
         if self._muted or not self._open:
             return answer
         unknown = any(is_unknown(name) for name in left.symbols() | right.symbols())
-        if unknown and not self._inferring:
+        if unknown and not (needed or self._inferring):
             sides = [self.lift(self._dim(side)) for side in (left, right)]
             return bool(OPS[_COMPARE[relation]](*sides))
         self.session.guard(left, relation, right, answer, user_line())

@@ -14,6 +14,7 @@ import numpy as np
 
 from dyn.core.dim import plain
 from dyn.core.errors import GradError
+from dyn.core.modes import is_grad_enabled, no_grad, set_grad_enabled
 from dyn.core.op import Op
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ class Link:
             view._alias = None
             return
         self.version = base._version
-        view._bind(self.derive())
+        # Who looks first may record no gradients; what is known of the history stays all the same.
+        recorded = base._node is not None or not view.stop_gradient
+        with set_grad_enabled(recorded or is_grad_enabled()):
+            view._bind(self.derive())
         view._version += 1
 
     def is_copy(self) -> bool:
@@ -112,21 +116,24 @@ class Alias(Link):
 
 
 class DetachedAlias(Link):
-    """How a detached tensor follows its base: the same array, never the same history."""
+    """How a detached tensor follows its base: the same values, and a history of its own."""
 
     __slots__ = ()
 
-    def derive(self) -> Tensor:
-        """The value of the base as it is now."""
-        return self.base._of(self.base._read())
+    def refresh(self, view: Tensor) -> None:
+        """Bring the values up to date with those of the base."""
+        array = self.base._read()
+        if self.version != self.base._version:
+            self.version = self.base._version
+            view._array = array
+            view._version += 1
 
     def write(self, view: Tensor, value: Tensor) -> None:
-        """Give the base a new value; as state if it is a leaf that wants a gradient."""
-        if self.base._is_wanted_leaf():
-            self.base._assign(value)
-        else:
+        """Give the base new values, and the view their history, too."""
+        with no_grad():
             self.base._write(value)
-        self.refresh(view)
+        self.version = self.base._version
+        view._bind(value)
 
 
 class SharedAlias(Link):

@@ -21,8 +21,13 @@ class SizeScope:
     Args to the methods are the Dims concerned; the base class is silent.
     """
 
-    def on_guard(self, left: Expr, relation: str, right: Expr, answer: bool) -> bool:
+    def on_guard(
+        self, left: Expr, relation: str, right: Expr, answer: bool, *, needed: bool = False
+    ) -> bool:
         """A comparison was decided by the sample sizes: the graph is valid where it holds.
+
+        Args:
+            needed: whether nothing can be computed where it does not hold, as sizes do not fit.
 
         Returns:
             The answer that the code shall go on with.
@@ -140,7 +145,18 @@ class Dim:
 
     __ceil__ = __floor__ = __trunc__ = __pos__
 
-    def _compare(self, other: Any, relation: str, function: Callable[[Any, Any], bool]) -> Any:
+    def fits(self, other: Any) -> bool:
+        """Whether a size is equal, as an op needs it to be."""
+        return bool(self._compare(other, "==", operator.eq, needed=True))
+
+    def _compare(
+        self,
+        other: Any,
+        relation: str,
+        function: Callable[[Any, Any], bool],
+        *,
+        needed: bool = False,
+    ) -> Any:
         if isinstance(other, float) and other.is_integer():
             other = int(other)
         if not isinstance(other, (int, Dim)):
@@ -154,7 +170,7 @@ class Dim:
             # A size declared dynamic is not the size 1, whatever the sample: broadcasting between
             # an unknown size and 1 is decided by the declaration.
             answer = relation == "!="
-        return self.scope.on_guard(left, relation, right, answer)
+        return self.scope.on_guard(left, relation, right, answer, needed=needed)
 
     def __eq__(self, other: object) -> Any:
         return self._compare(other, "==", operator.eq)

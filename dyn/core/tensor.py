@@ -111,13 +111,14 @@ class Tensor(PythonValue):
         return self._read() if known is None else known
 
     def _bind(self, value: Tensor) -> None:
-        """Take over value and history of another tensor."""
+        """Take over the value of another tensor and, while gradients are recorded, its history."""
         self._array = value._array
-        self._node = value._node
-        self._index = value._index
-        self._leaf = None if value._node is not None else self._leaf
-        if value._node is not None or not self._is_wanted_leaf():
-            self.stop_gradient = value.stop_gradient
+        if is_grad_enabled():
+            if value._node is not None or not self._is_wanted_leaf():
+                self.stop_gradient = value.stop_gradient
+            self._node = value._node
+            self._index = value._index
+            self._leaf = None if value._node is not None else self._leaf
 
     def _is_wanted_leaf(self) -> bool:
         return self._node is None and not self.stop_gradient
@@ -141,15 +142,13 @@ class Tensor(PythonValue):
                 f"a value of dtype {value._array.dtype.name} cannot be written into a tensor of "
                 f"dtype {self._array.dtype.name}; cast() it first"
             )
+        if self._is_wanted_leaf() and is_grad_enabled():
+            raise GradError(
+                "a leaf tensor that wants a gradient is written in place; do it inside "
+                "dyn.no_grad(), or write to a clone()"
+            )
         if self._alias is not None:
             self._alias.write(self, value)
-        elif self._is_wanted_leaf():
-            if is_grad_enabled():
-                raise GradError(
-                    "a leaf tensor that wants a gradient is written in place; do it inside "
-                    "dyn.no_grad(), or write to a clone()"
-                )
-            self._array = value._array
         else:
             self._bind(value)
         self._version += 1

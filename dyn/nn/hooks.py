@@ -51,19 +51,52 @@ def active(table: Table) -> Iterator[Callable[..., Any]]:
             yield hook
 
 
-def run_pre(layer: Any, table: Table, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Pass the inputs through the hooks: `hook(layer, inputs)` may return new ones, or None."""
+class WithKwargs:
+    """A hook that is shown the keyword arguments of the call, too."""
+
+    __slots__ = ("hook",)
+
+    def __init__(self, hook: Callable[..., Any]):
+        self.hook = hook
+
+    def __call__(self, *given: Any) -> Any:
+        return self.hook(*given)
+
+
+def run_pre(
+    layer: Any, table: Table, inputs: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Pass the inputs through the hooks: `hook(layer, inputs)` may return new ones, or None.
+
+    `WithKwargs` is called as `hook(layer, inputs, kwargs)` and returns both, or None.
+    """
     for hook in active(table):
+        if isinstance(hook, WithKwargs):
+            answer = hook(layer, inputs, kwargs)
+            if answer is not None:
+                if not (isinstance(answer, tuple) and len(answer) == 2):
+                    raise DTypeError(
+                        "a hook with kwargs returns None or a tuple of (inputs, kwargs), not "
+                        f"{type(answer).__name__}"
+                    )
+                inputs, kwargs = answer
+            continue
         answer = hook(layer, inputs)
         if answer is not None:
             inputs = answer if isinstance(answer, tuple) else (answer,)
-    return inputs
+    return inputs, kwargs
 
 
-def run_post(layer: Any, table: Table, inputs: tuple[Any, ...], output: Any) -> Any:
-    """Pass the output through the hooks: `hook(layer, inputs, output)` may return a new one."""
+def run_post(
+    layer: Any, table: Table, inputs: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+) -> Any:
+    """Pass the output through the hooks: `hook(layer, inputs, output)` may return a new one.
+
+    `WithKwargs` is called as `hook(layer, inputs, kwargs, output)`.
+    """
     for hook in active(table):
-        answer = hook(layer, inputs, output)
+        shown = (inputs, kwargs) if isinstance(hook, WithKwargs) else (inputs,)
+        answer = hook(layer, *shown, output)
         if answer is not None:
             output = answer
     return output

@@ -93,10 +93,10 @@ class Layer(Registry):
             observer.on_layer(self, "enter")
         try:
             if self._forward_pre_hooks:
-                inputs = run_pre(self, self._forward_pre_hooks, inputs)
+                inputs, kwargs = run_pre(self, self._forward_pre_hooks, inputs, kwargs)
             output = self.forward(*inputs, **kwargs)
             if self._forward_post_hooks:
-                output = run_post(self, self._forward_post_hooks, inputs, output)
+                output = run_post(self, self._forward_post_hooks, inputs, kwargs, output)
             return output
         except DynError as error:
             _add_layer(error, self)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core.errors import DTypeError
+from dyn.core.modes import is_grad_enabled, set_grad_enabled
 from dyn.core.tensor import Tensor, to_array
 
 _counters: dict[str, itertools.count[int]] = {}
@@ -135,7 +136,8 @@ class Buffer(Tensor):
         )
         if not same:
             self._array = None
-        self._write(value)
+        with set_grad_enabled(is_grad_enabled() or not self._is_wanted_leaf()):
+            self._write(value)
 
 
 @dataclass

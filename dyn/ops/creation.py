@@ -25,7 +25,7 @@ from dyn.kernels.one_hot import one_hot as one_hot_rows
 from dyn.ops.compare import less_than
 from dyn.ops.elementwise import add, multiply, subtract
 from dyn.ops.index import where
-from dyn.ops.infer import Type, as_numpy, need_int, same, show
+from dyn.ops.infer import Type, as_numpy, need_int, same, show, whole_beside_sizes
 from dyn.ops.join import expand
 from dyn.ops.shape import reshape, sizes_of
 from dyn.ops.unary import cast
@@ -203,7 +203,7 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, dtype: Any = None) ->
     given = [v.item() if isinstance(v, Tensor) else v for v in (start, end, step)]
     if dtype is None:
         dtype = default_float() if any(isinstance(v, float) for v in given) else I64
-    return apply(_arange, (), (*map(freeze, given), dtype_attr(dtype)))
+    return apply(_arange, (), (*map(freeze, whole_beside_sizes(given)), dtype_attr(dtype)))
 
 
 def _infer_linspace(*, start: float, stop: float, num: Any, dtype: str) -> Type:

@@ -26,8 +26,35 @@ def show(shape: Sequence[Any]) -> str:
 
 
 def same_size(a: Any, b: Any) -> bool:
-    """Whether two sizes are equal; between symbolic sizes that may differ this is a guard."""
-    return bool(a == b)
+    """Whether two sizes are equal, as an op needs them to be.
+
+    Between symbolic sizes that may differ this is a guard, also where they depend on values.
+    """
+    if isinstance(a, Dim):
+        return a.fits(b)
+    return b.fits(a) if isinstance(b, Dim) else bool(a == b)
+
+
+def same_shape(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    """Whether two shapes are equal, as an op needs them to be: `same_size` of every axis."""
+    return len(a) == len(b) and all(map(same_size, a, b))
+
+
+def whole_beside_sizes(numbers: list[Any]) -> list[Any]:
+    """Numbers of a range, the floats among them as ints if one is a dynamic size.
+
+    Raises:
+        AttributeValueError: a float beside a dynamic size is no whole number.
+    """
+    if not any(isinstance(n, Dim) for n in numbers):
+        return numbers
+    for n in numbers:
+        if isinstance(n, float) and not n.is_integer():
+            raise AttributeValueError(
+                f"a range between dynamic sizes goes in whole numbers, got {n}; make one of whole "
+                "numbers and multiply it or add to it"
+            )
+    return [int(n) if isinstance(n, float) else n for n in numbers]
 
 
 def broadcast_shapes(*shapes: Shape) -> Shape:

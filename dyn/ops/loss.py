@@ -26,6 +26,7 @@ from dyn.ops.infer import (
     need_float,
     need_same_dtype,
     product,
+    same_shape,
     same_size,
     show,
 )
@@ -111,7 +112,7 @@ def mse_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
         input, label: broadcast to one shape; one floating-point dtype.
         reduction: "none", "sum" or "mean".
     """
-    if tuple(input.shape) != tuple(label.shape):
+    if not same_shape(input.shape, label.shape):
         return reduce_loss(square_error_cost(input, label), reduction)
     return _mse_loss(input, label, reduction=reduction)
 
@@ -352,7 +353,7 @@ def huber_loss(input: Tensor, label: Tensor, reduction: str = "mean", delta: flo
 
     Source: Huber 1964.
     """
-    if tuple(input.shape) != tuple(label.shape):
+    if not same_shape(input.shape, label.shape):
         difference = input - label
         input, label = difference, OPS["zeros_like"](difference)
     return apply(_huber, (input, label), (freeze(float(delta)), reduction))

@@ -311,7 +311,7 @@ def squeeze(x: Tensor, axis: Any = None) -> Tensor:
     shape = x.shape
     if not shape:
         return _squeeze(x, axes=())
-    return _squeeze(x, axes=tuple(a for a in candidates if same_size(shape[a], 1)))
+    return _squeeze(x, axes=tuple(a for a in candidates if shape[a] == 1))
 
 
 def _infer_unsqueeze(x: Type, *, axes: tuple[int, ...]) -> Type:

@@ -75,7 +75,7 @@ def _(b: Any, node: NodeView) -> Any:
     if len(ways) == 1:
         y = b.squeeze(y, 1)
     else:
-        y = b.op("Reshape", b.transpose(y, (0, 2, 1, 3)), b.ints(0, 0, 2 * hidden))
+        y = b.op("Reshape", b.transpose(y, (0, 2, 1, 3)), b.ints(0, 0, 2 * hidden), allowzero=0)
     return (y, *made[1:], *([None] * (len(node.used) - public)))
 
 

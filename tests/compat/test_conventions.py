@@ -46,6 +46,47 @@ def test_results_of_every_kind_are_tensors_of_the_flavour():
     assert type(layer.state_dict()["weight_hh_l0"]) is torch.Tensor
 
 
+class Converted(nn.LayerNorm):
+    def forward(self, x):
+        return super().forward(x.float()).type(x.dtype)
+
+
+class Turned(nn.BatchNorm1d):
+    def forward(self, x):
+        return super().forward(x.mT).mT
+
+
+class Lifted(nn.MultiheadAttention):
+    def forward(self, x):
+        return super().forward(x, x, x)[0].unsqueeze(0)
+
+
+@pytest.mark.parametrize(
+    ("call", "shape"),
+    [
+        (lambda x: Converted(3)(x), (2, 5, 3)),
+        (lambda x: Turned(3)(x), (2, 5, 3)),
+        (lambda x: Lifted(3, 1)(x), (1, 2, 5, 3)),
+        (lambda x: nn.Linear(3, 4).forward(x).mT, (2, 4, 5)),
+        (lambda x: nn.Conv1d(2, 4, 1).forward(x[0].mT[:2]).unsqueeze(0), (1, 4, 5)),
+    ],
+)
+def test_a_forward_that_is_called_itself_gives_tensors_of_the_flavour(call, shape):
+    assert call(torch.randn(2, 5, 3)).shape == shape
+
+
+def test_data_of_a_result_may_be_changed_under_its_gradient():
+    x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    e = x * 2
+    e.data.masked_fill_(torch.tensor([True, False, False]), 0.0)
+    (e * e).sum().backward()
+    assert x.grad.tolist() == [0.0, 16.0, 24.0]
+    x.grad, e = None, x * 2
+    e.data = torch.ones(3)
+    (e * e).sum().backward()
+    assert x.grad.tolist() == [4.0, 4.0, 4.0]
+
+
 def test_writing_in_place():
     x = torch.zeros(2, 3)
     x[0] = 1

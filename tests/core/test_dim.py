@@ -17,7 +17,7 @@ class Recording(SizeScope):
         self.guards = []
         self.escapes = []
 
-    def on_guard(self, left, relation, right, answer):
+    def on_guard(self, left, relation, right, answer, *, needed=False):
         self.guards.append((str(left), relation, str(right), answer))
         return answer
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dyn
+from dyn import nn
 from dyn.core.errors import GradError, ShapeError
 from dyn.core.modes import no_grad
 from dyn.core.tensor import Tensor
@@ -113,6 +114,82 @@ def test_what_is_a_view_in_paddle_is_one_and_nothing_else(expression):
     assert ((x.numpy() == 50.0).sum() == v.numpy().size) if linked else (x.numpy() == a).all()
     x[...] = 7.0
     assert (v.numpy() == (7.0 if linked else 50.0)).all()
+
+
+def scaled_where_nothing_is_recorded(e):
+    with no_grad():
+        e *= 3.0
+    return e
+
+
+def scaled_by_a_view(e):
+    v = e[:2]
+    with no_grad():
+        v *= 3.0
+    return e
+
+
+def scaled_by_what_is_detached(e):
+    d = e.detach()
+    d *= 3.0
+    return e
+
+
+def scaled_by_a_part_of_what_is_detached(e):
+    e.detach()[:2] = e.detach()[:2] * 3.0
+    return e
+
+
+def looked_at_where_nothing_is_recorded(e):
+    v, _ = e[:], e.multiply_(dyn.to_tensor(3.0))
+    with no_grad():
+        v.numpy()
+    return v
+
+
+@pytest.mark.parametrize(
+    ("write", "slopes"),
+    [
+        # The squares of e = 2 x, whose values are three times as large when they are squared: the
+        # slope is 2 e = 12 x by e, and e goes by 2 x, or by 6 x where the factor was recorded.
+        (scaled_where_nothing_is_recorded, [24.0, 48.0, 72.0]),
+        (scaled_by_a_view, [24.0, 48.0, 24.0]),
+        (scaled_by_what_is_detached, [24.0, 48.0, 72.0]),
+        (scaled_by_a_part_of_what_is_detached, [24.0, 48.0, 24.0]),
+        (looked_at_where_nothing_is_recorded, [72.0, 144.0, 216.0]),
+    ],
+)
+def test_what_is_written_unrecorded_changes_values_and_no_history(write, slopes):
+    x = Tensor(np.array([1.0, 2.0, 3.0], np.float32), stop_gradient=False)
+    e = write(x * 2.0)
+    assert not e.stop_gradient and not e.is_leaf
+    (e * e).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), slopes)
+
+
+def test_what_is_detached_has_a_history_of_its_own():
+    x, base = Tensor(np.ones(3, np.float32), stop_gradient=False), dyn.zeros([3])
+    d = base.detach()
+    d += x * 2.0
+    assert base.stop_gradient and base.numpy().tolist() == [2.0, 2.0, 2.0]
+    base *= 2.0
+    assert d.numpy().tolist() == [4.0, 4.0, 4.0]
+    (d * d).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [16.0, 16.0, 16.0])
+
+
+def test_a_buffer_takes_the_history_of_what_it_is_set_to_whatever_is_recorded():
+    x = Tensor(np.ones(3, np.float32), stop_gradient=False)
+    layer, y = nn.Layer(), x * 2.0
+    layer.register_buffer("kept", dyn.zeros([3]))
+    layer.kept = x * 5.0
+    with no_grad():
+        layer.kept = dyn.ones([3])
+    assert layer.kept.stop_gradient
+    with no_grad():
+        layer.kept = y
+    (layer.kept * 3.0).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [6.0, 6.0, 6.0])
 
 
 SLICES = st.builds(

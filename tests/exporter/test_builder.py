@@ -80,6 +80,24 @@ def test_a_reshape_that_holds_zeros_stays() -> None:
 
 
 @pytest.mark.parametrize("opset", [17, 20, 26])
+def test_a_reshape_that_copies_sizes_of_its_input_stays(opset: int, tmp_path: Path) -> None:
+    norm = dyn.nn.GroupNorm(2, 8)
+
+    def forward(x: Any) -> Any:
+        n, t, c = x.shape
+        return norm(x.reshape([n * t, c])).reshape([n, t, c])
+
+    path = tmp_path / "m.onnx"
+    exporter.export(forward, path, InputSpec(["n", "t", 8], name="x"), opset=opset, verify=False)
+    x = np.random.default_rng(0).normal(size=(3, 5, 8)).astype(np.float32)
+    groups = x.reshape(3, 5, 2, 4)
+    centred = groups - groups.mean(-1, keepdims=True)
+    wanted = centred / np.sqrt(groups.var(-1, keepdims=True) + 1e-5)
+    (found,) = exporter.Predictor(path).run(x)
+    np.testing.assert_allclose(found, wanted.reshape(x.shape), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [17, 20, 26])
 def test_what_the_target_has(opset: int) -> None:
     b = Builder(opset)
     assert b.has("Gelu") == (opset >= 20)

@@ -25,7 +25,7 @@ from dyn.core.tensor import Tensor
 from exporter import model as files
 from exporter.lowering import lower
 from exporter.opset import IR_VERSION, OLDEST_RUNTIME
-from exporter.verify import random_results
+from exporter.trials import random_results
 from tests.exporter.nets import IMAGE, Counter, LeNet, warmed
 from tests.test_op_onnx import CASES, compare, traced
 from tracer import InputSpec, optimize

@@ -156,7 +156,7 @@ def test_rows_that_are_shortened_are_state(tmp_path: Path, bags: bool) -> None:
         np.testing.assert_allclose(predictor.run(fed)[0], wanted, rtol=1e-5)
         np.testing.assert_allclose(predictor.state["weight"], net.weight.detach().numpy(), 1e-6)
     lengths = np.linalg.norm(predictor.state["weight"], axis=1)
-    assert (lengths[[0, 1, 3, 4]] <= 0.9).all() and lengths[2] == pytest.approx(
+    assert (lengths[[0, 1, 3, 4]] <= 0.9000001).all() and lengths[2] == pytest.approx(
         float(net.weight[2].norm())
     )
 

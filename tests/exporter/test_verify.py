@@ -15,7 +15,8 @@ import exporter
 import tracer
 from exporter import model as files
 from exporter.lowering import LOWERINGS
-from exporter.verify import difference, random_results
+from exporter.trials import random_results
+from exporter.verify import difference
 from tests.exporter.nets import IMAGE, Counter, LeNet, load, op_types
 from tests.runtime import RUNNABLE
 from tracer import InputSpec
@@ -266,3 +267,25 @@ def test_sizes_that_tell_little(part: Any, tmp_path: Path) -> None:
 
     specs = [InputSpec(["n", 6], name="x"), InputSpec(["m"], name="y")]
     refused(forward, specs, tmp_path, "takes another path")
+
+
+def test_a_model_that_takes_only_some_integers_is_called_twice_with_its_example(
+    tmp_path: Path,
+) -> None:
+    class Bags(dyn.nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("count", dyn.zeros([1]))
+
+        def forward(self, x: Any, starts: Any) -> Any:
+            if starts[0] != 0 or (starts[1:] <= starts[:-1]).any():
+                raise ValueError("bags follow on each other")
+            self.count += 1
+            return x.sum() * self.count
+
+    specs = [
+        InputSpec([4], name="x"),
+        InputSpec([6], "int64", name="starts", example=np.arange(6)),
+    ]
+    report = exporter.export(Bags(), tmp_path / "m.onnx", specs)
+    assert report.verified and "in 2 runs" in str(report)

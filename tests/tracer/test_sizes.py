@@ -11,7 +11,7 @@ import pytest
 
 import dyn
 from dyn.core.dim import Dim
-from dyn.core.errors import AttributeValueError
+from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.expr import Expr
 from tracer import InputSpec, Interpreter, TraceError, trace
 from tracer.sizes import parse_size, to_dim, to_expr, to_int, unknown_sizes
@@ -251,11 +251,38 @@ def test_windows_of_dynamic_sizes_are_all_of_the_plane() -> None:
 def test_ranges_between_sizes_that_may_be_empty() -> None:
     def forward(x: Any, y: Any) -> Any:
         n, m = x.shape[0], y.shape[0]
-        return dyn.arange(n, m), dyn.arange(m, -n, 2), dyn.arange(n, m, -2), dyn.arange(n - m)
+        downwards = dyn.arange(n - 1, -1, -1.0), dyn.arange(1.0, m + 1)
+        whole = dyn.arange(n, m), dyn.arange(m, -n, 2), dyn.arange(n, m, -2), dyn.arange(n - m)
+        return *downwards, *whole
 
     graph = trace(forward, S(["n"], name="x"), S(["m"], name="y"))
     for n, m in ((2, 7), (7, 2), (3, 3)):
         x, y = np.zeros(n, np.float32), np.zeros(m, np.float32)
         expected = forward(dyn.to_tensor(x), dyn.to_tensor(y))
         for given, wanted in zip(Interpreter(graph).run(x, y), expected, strict=True):
-            np.testing.assert_array_equal(given, wanted.numpy())
+            np.testing.assert_array_equal(given, wanted.numpy(), strict=True)
+    with pytest.raises(AttributeValueError, match=r"whole numbers, got 0\.5; make one"):
+        trace(lambda x: dyn.arange(0, x.shape[0], 0.5), S(["n"]))
+
+
+def test_rows_of_what_a_mask_selects() -> None:
+    def forward(x: Any) -> Any:
+        chosen = (x[:, :1] > 0).expand(x.shape)
+        return x[chosen].reshape([-1, 3]) * 2
+
+    graph = trace(forward, S(["n", 3], name="x", example=np.ones((2, 3), np.float32)))
+    assert [str(g) for g in graph.guards] == ["(_1)%(3) == 0", "3*((_1)//(3)) == _1"]
+    for n in (1, 5):
+        x = np.random.default_rng(n).normal(size=(n, 3)).astype(np.float32)
+        (found,) = Interpreter(graph).run(x)
+        np.testing.assert_array_equal(found, x[x[:, 0] > 0] * 2)
+
+    def losses(x: Any) -> Any:
+        return dyn.nn.functional.smooth_l1_loss(x[x > 0], (x * 3)[x > 0], "none")
+
+    graph = trace(losses, S(["n"], name="x"))
+    assert [str(g) for g in graph.guards] == ["_1 == _2"]
+    (found,) = Interpreter(graph).run(np.array([4.0, -1.0, 2.0], np.float32))
+    np.testing.assert_array_equal(found, [7.5, 3.5])
+    with pytest.raises(ShapeError, match=r"\[-1, 2\] does not divide"):
+        trace(lambda x: x[x > 0].reshape([-1, 2]), S([3], example=np.ones(3, np.float32)))

@@ -166,6 +166,38 @@ def test_layers_of_a_function_are_found() -> None:
     assert [p.name for p in given.params] == ["e.weight", "e.bias", "d.weight", "d.bias"]
 
 
+NORM = nn.BatchNorm1D(3)
+
+
+def normed(x: Any) -> Any:
+    return NORM(x)
+
+
+def test_layers_are_found_on_objects_and_in_functions_that_are_called() -> None:
+    class Trainer:
+        def __init__(self) -> None:
+            self.net, self.parts = nn.Linear(4, 3), {"head": nn.Linear(3, 2)}
+            self.inner, self.unread = self.net, nn.Linear(1, 1)
+            self.scale = nn.Parameter(np.ones(3, np.float32))
+
+        def encoded(self, x: Any) -> Any:
+            return self.inner(x) * self.scale
+
+        def functions(self) -> list[Any]:
+            return [lambda x: self.net(x), lambda x: self.parts["head"](normed(self.encoded(x)))]
+
+    one, several = Trainer().functions()
+    assert [p.name for p in trace(one, S([1, 4])).params] == ["weight", "bias"]
+    graph = trace(several, S([2, 4]), training=True)
+    assert {value.name for value in [*graph.params, *graph.buffers]} == {
+        "self.inner.weight", "self.inner.bias", "self.scale", "NORM.weight", "NORM.bias",
+        "NORM._mean", "NORM._variance", "self.parts['head'].weight", "self.parts['head'].bias",
+    }  # fmt: skip
+    near = nn.Linear(3, 3)
+    names = {p.name for p in trace(lambda x: normed(near(x)), S([2, 3])).params}
+    assert names == {"weight", "bias", "NORM.weight", "NORM.bias"}
+
+
 def test_a_method_and_a_partial_are_models_too() -> None:
     import functools
 

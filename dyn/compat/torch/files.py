@@ -107,7 +107,7 @@ def _publish(package: ModuleType, path: str, held: Mapping[str, Any]) -> None:
     setattr(parent, name, module)
 
 
-_MODULES = """autograd distributions nn.init nn.utils optim.lr_scheduler optim.swa_utils utils
+_MODULES = """autograd distributions func nn.init nn.utils optim.lr_scheduler optim.swa_utils utils
     utils.checkpoint utils.data"""
 """Files of this package that programs know; a name they do not have is answered as elsewhere."""
 

@@ -10,6 +10,9 @@ from typing import Any
 
 from dyn import autograd
 from dyn.compat.torch.tensor import Base, own
+from dyn.core import autograd as graph
+from dyn.core.modes import enable_grad
+from dyn.ops.creation import ones_like, zeros_like
 
 
 class FunctionCtx(autograd.PyLayerContext):
@@ -63,5 +66,57 @@ def hessian(func: Any, inputs: Any, create_graph: bool = False, **_: Any) -> Any
     return own(autograd.hessian_of(lambda x: func(own(x)), inputs, create_graph))
 
 
-functional = SimpleNamespace(jacobian=jacobian, hessian=hessian)
+def vjp(func: Any, inputs: Any, v: Any = None, create_graph: bool = False, **_: Any) -> Any:
+    """What `func` gives at `inputs`, and `v` (of that shape; 1 for a number) times its slopes."""
+    leaves = _leaves(inputs, create_graph)
+    with enable_grad():
+        out = func(*leaves)
+    starts = None if v is None else [v]
+    _need_number(v, out)
+    found = graph.grad([out], leaves, starts, True, create_graph, True)
+    found = [zeros_like(x) if g is None else g for g, x in zip(found, leaves, strict=True)]
+    return out if create_graph else own(out.detach()), _as(inputs, found)
+
+
+def hvp(func: Any, inputs: Any, v: Any = None, create_graph: bool = False, **_: Any) -> Any:
+    """What `func`, a number, gives at `inputs`, and its second slopes times `v` (as the inputs)."""
+    leaves = _leaves(inputs, create_graph)
+    with enable_grad():
+        out = func(*leaves)
+        slopes = graph.grad([out], leaves, None, True, True, True)
+    _need_number(v, *leaves)
+    ways = [ones_like(x) for x in leaves] if v is None else [v] if isinstance(inputs, Base) else v
+    pairs = [(g, w) for g, w in zip(slopes, ways, strict=True) if g is not None]
+    linear = [(g, w) for g, w in pairs if not g.stop_gradient]
+    found: Any = [None] * len(leaves)
+    if linear:
+        several, starts = map(list, zip(*linear, strict=True))
+        found = graph.grad(several, leaves, starts, create_graph, create_graph, True)
+    found = [zeros_like(x) if g is None else g for g, x in zip(found, leaves, strict=True)]
+    return out if create_graph else own(out.detach()), _as(inputs, found)
+
+
+def _need_number(v: Any, *beside: Any) -> None:
+    """Refuse to guess the vector beside tensors of several elements."""
+    if v is None and any(x._read().size > 1 for x in beside):
+        raise RuntimeError(
+            "The vector v can only be None beside a single element; pass one of the shapes "
+            f"{[list(x.shape) for x in beside]}"
+        )
+
+
+def _leaves(inputs: Any, create_graph: bool) -> list[Any]:
+    """The inputs, as themselves if the result shall depend on them."""
+    several = [inputs] if isinstance(inputs, Base) else list(inputs)
+    if create_graph:
+        return [own(x) for x in several]
+    return [own(x.detach()).requires_grad_() for x in several]
+
+
+def _as(inputs: Any, found: list[Any]) -> Any:
+    """One tensor for one, a tuple for several."""
+    return own(found[0]) if isinstance(inputs, Base) else own(tuple(found))
+
+
+functional = SimpleNamespace(jacobian=jacobian, hessian=hessian, vjp=vjp, hvp=hvp)
 """`torch.autograd.functional`."""

@@ -148,8 +148,10 @@ class Tensor(Base):
 
     @data.setter
     def data(self, value: Any) -> None:
+        history = self._node
         self._array = None
         self._assign(value)
+        self._node = history
 
     def detach_(self) -> Tensor:
         """Forget the history, in place."""

@@ -16,15 +16,17 @@ from dyn.core.modes import no_grad
 from dyn.core.op import freeze
 from dyn.nn import functional as F
 from dyn.ops.bounds import clip
-from dyn.ops.creation import numel
+from dyn.ops.creation import arange, numel
 from dyn.ops.cross_entropy import negative_log_likelihood, softmax_cross_entropy
 from dyn.ops.extremes import maximum
 from dyn.ops.gather import take_along_axis
 from dyn.ops.index import where
+from dyn.ops.infer import same_shape
 from dyn.ops.join import broadcast_tensors, split
 from dyn.ops.loss import reduce_loss
 from dyn.ops.places import take
 from dyn.ops.reduce import sum as sum_of
+from dyn.ops.scan import cumsum
 from dyn.ops.shape import reshape, squeeze, unsqueeze
 from dyn.ops.unary import cast
 
@@ -69,7 +71,7 @@ def cross_entropy(
                 f"Expected floating point type for target with class probabilities, got "
                 f"{target.dtype}; class numbers have the shape of the input without axis {axis}"
             )
-        if tuple(target.shape) != tuple(input.shape):
+        if not same_shape(target.shape, input.shape):
             raise ValueError(
                 f"probabilities of {input.shape} are wanted as target, got {target.shape}"
             )
@@ -143,7 +145,7 @@ def nll_loss(
 
 def _broadcast(input: Any, target: Any) -> tuple[Any, Any]:
     """Input and target of one shape; a warning if they had two, which is mostly a mistake."""
-    if tuple(target.shape) == tuple(input.shape):
+    if same_shape(target.shape, input.shape):
         return input, target
     warnings.warn(
         f"Using a target size ({target.shape}) that is different to the input size "
@@ -199,7 +201,7 @@ def binary_cross_entropy(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean"
 ) -> Any:
     """Binary cross-entropy of probabilities."""
-    if tuple(target.shape) != tuple(input.shape):
+    if not same_shape(target.shape, input.shape):
         raise ValueError(
             f"Using a target size ({target.shape}) that is different to the input size "
             f"({input.shape}) is deprecated. Please ensure they have the same size."
@@ -212,7 +214,7 @@ def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
     """Binary cross-entropy of sigmoid(input), without overflow."""
-    if tuple(target.shape) != tuple(input.shape):
+    if not same_shape(target.shape, input.shape):
         raise ValueError(
             f"Target size ({target.shape}) must be the same as input size ({input.shape})"
         )
@@ -321,12 +323,23 @@ def ctc_loss(
     if alone:
         log_probs, targets = unsqueeze(log_probs, 1), unsqueeze(targets, 0)
         steps, lengths = reshape(steps, [1]), reshape(lengths, [1])
-    if targets.ndim == 1:
-        parts = split(targets, lengths.tolist())
-        targets = pad_sequence(parts, batch_first=True)
+    if targets.ndim == 1 and observe.current():
+        targets = _rows(targets, lengths)
+    elif targets.ndim == 1:
+        targets = pad_sequence(split(targets, lengths.tolist()), batch_first=True)
     loss = F.ctc_loss(log_probs, targets, steps, lengths, blank, "none", normalised=True)
     if zero_infinity:
         loss = where(loss >= math.inf, 0.0, loss)
     if reduction == "mean":
         loss = loss / cast(maximum(lengths, 1), loss._array.dtype)
     return reduce_loss(loss[0] if alone else loss, reduction)
+
+
+def _rows(labels: Any, lengths: Any) -> Any:
+    """Labels that lie one behind the other as a row for each length, of which the rest is anything.
+
+    The lengths stay tensors: each row is as wide as all labels together.
+    """
+    starts = unsqueeze(cumsum(lengths, 0) - lengths, 1)
+    places = cast(starts, "int64") + arange(labels.shape[0], dtype="int64")
+    return take(labels, places, mode="clip")

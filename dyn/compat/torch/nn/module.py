@@ -6,6 +6,7 @@ so that the layer's own methods go first and these replace those of `Layer`.
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from dyn.compat.torch.nn import loading
 from dyn.compat.torch.nn.backward_hooks import watched
 from dyn.compat.torch.tensor import LEGACY, Base, Buffer, Parameter, Tensor, of_name_or, own
 from dyn.compat.torch.types import need_cpu
-from dyn.nn.hooks import HookRemoveHelper
+from dyn.nn.hooks import HookRemoveHelper, WithKwargs
 from dyn.nn.layer import Layer
 from dyn.nn.registry import Registered
 
@@ -30,6 +31,12 @@ _WORDS = {"parameter": "parameters", "buffer": "buffer", "layer": "module"}
 
 class Module(Layer):
     """Base of modules: `dyn.nn.Layer` with PyTorch's names, messages and conventions."""
+
+    def __init_subclass__(cls, **named: Any):
+        super().__init_subclass__(**named)
+        if cls.__module__.startswith(f"{__package__}.") and cls.forward is not Module.forward:
+            # `super().forward(x)` and `layer.forward(x)` are called by users, too.
+            cls.forward = _owned(cls.forward)
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()
@@ -182,26 +189,44 @@ class Module(Layer):
 
     def get_parameter(self, target: str) -> Any:
         """The parameter under a dotted name."""
+        return self._get(target, "parameter")
+
+    def get_buffer(self, target: str) -> Any:
+        """The buffer under a dotted name."""
+        return self._get(target, "buffer")
+
+    def _get(self, target: str, kind: str) -> Any:
         path, _, name = target.rpartition(".")
         owner = self.get_submodule(path)
-        if owner._kinds.get(name) != "parameter":
+        if owner._kinds.get(name) != kind:
             raise AttributeError(f"{type(owner).__name__} has no attribute `{name}`")
         return owner.__dict__[name]
 
     # -- hooks -------------------------------------------------------------------------------
 
     def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> HookRemoveHelper:
-        """Call `hook(module, args)` before `forward`; it may return other arguments."""
-        return super().register_forward_pre_hook(hook, prepend=prepend)
+        """Call `hook(module, args)` before `forward`; it may return other arguments.
+
+        With `with_kwargs` it is `hook(module, args, kwargs)`, which may return both.
+        """
+        asked = WithKwargs(hook) if with_kwargs else hook
+        return super().register_forward_pre_hook(asked, prepend=prepend)
 
     def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> HookRemoveHelper:
-        """Call `hook(module, args, output)` after `forward`; it may return another output."""
+        """Call `hook(module, args, output)` after `forward`; it may return another output.
+
+        With `with_kwargs` it is `hook(module, args, kwargs, output)`.
+        """
+
+        def asked(*given: Any) -> Any:
+            return hook(*given[:-1], own(given[-1]))
+
         return super().register_forward_post_hook(
-            lambda module, args, output: hook(module, args, own(output)), prepend=prepend
+            WithKwargs(asked) if with_kwargs else asked, prepend=prepend
         )
 
     def register_full_backward_hook(
@@ -304,6 +329,17 @@ class Module(Layer):
             RuntimeError: names differ and `strict`, or a shape differs.
         """
         return loading.load(self, Layer.state_dict(self), state_dict, strict)
+
+
+def _owned(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A forward of dyn's with results of PyTorch's class."""
+
+    @functools.wraps(forward)
+    def owned(*args: Any, **kwargs: Any) -> Any:
+        out = forward(*args, **kwargs)
+        return out if out.__class__ is Tensor else own(out)
+
+    return owned
 
 
 def _need_name(module: Module, name: Any, what: str) -> None:

@@ -1,0 +1,97 @@
+"""Modules and functions as users of meta-learning and of second slopes call them."""
+
+import numpy as np
+import pytest
+
+import dyn.compat.torch as torch
+import dyn.compat.torch.nn.functional as F
+from dyn.compat.torch import nn
+from dyn.compat.torch.func import functional_call
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Embedding(4, 3), nn.Linear(3, 4, bias=False)
+        self.head.weight = self.table.weight
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, x, scale=1.0):
+        return self.head(self.norm(self.table(x))) * scale
+
+
+def test_a_module_is_called_with_other_tensors():
+    net, x = Tied().eval(), torch.tensor([0, 2, 1])
+    before = {name: p.detach().clone() for name, p in net.state_dict().items()}
+    table = torch.arange(12.0).view(4, 3).requires_grad_()
+    found = functional_call(net, {"table.weight": table}, x, {"scale": 2.0})
+    wanted = table[x].detach().numpy() / np.sqrt(1 + 1e-5) @ table.detach().numpy().T * 2
+    np.testing.assert_allclose(found.detach().numpy(), wanted, rtol=1e-5)
+    found.sum().backward()
+    assert table.grad is not None and net.table.weight.grad is None
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    assert net.head.weight is net.table.weight
+    moved = functional_call(net, ({"norm.running_mean": torch.ones(3)}, {}), (x,))
+    assert not torch.equal(moved, net(x))
+
+
+def test_names_that_a_module_does_not_have():
+    net = nn.Linear(2, 2)
+    with pytest.raises(RuntimeError, match=r"Linear has no tensors called \['scale'\]"):
+        functional_call(net, {"scale": torch.ones(1)}, torch.ones(1, 2))
+    with pytest.raises(RuntimeError, match=r"no tensors are given for \['bias'\]"):
+        functional_call(net, {"weight": torch.ones(2, 2)}, torch.ones(1, 2), strict=True)
+
+
+def test_steps_of_an_inner_loop_are_differentiated():
+    net, rate = nn.Linear(1, 1, bias=False), torch.tensor(0.1, requires_grad=True)
+    x, y = torch.tensor([[2.0]]), torch.tensor([[1.0]])
+    inner = dict(net.named_parameters())
+    (g,) = torch.autograd.grad(
+        F.mse_loss(functional_call(net, inner, x), y), list(inner.values()), create_graph=True
+    )
+    F.mse_loss(functional_call(net, {"weight": net.weight - rate * g}, x), y).backward()
+    w = net.weight.item()
+    slope = 2 * (2 * w - 1) * 2  # of (2 w - 1)^2
+    moved = w - 0.1 * slope
+    outer = 2 * (2 * moved - 1) * 2
+    np.testing.assert_allclose(net.weight.grad.item(), outer * (1 - 0.1 * 8), rtol=1e-4)
+    np.testing.assert_allclose(rate.grad.item(), -outer * slope, rtol=1e-4)
+
+
+def test_products_with_slopes_and_second_slopes():
+    x, v = torch.tensor([1.0, 2.0]), torch.tensor([3.0, -1.0])
+    out, found = torch.autograd.functional.vjp(lambda x: x**3, x, v)
+    assert out.tolist() == [1.0, 8.0] and found.tolist() == [9.0, -12.0]
+    out, found = torch.autograd.functional.hvp(lambda x: (x**3).sum(), x, v)
+    assert out.item() == 9.0 and found.tolist() == [18.0, -12.0]
+    y = torch.tensor([2.0])
+    _, both = torch.autograd.functional.hvp(lambda a, b: (a * b * b).sum(), (x[:1], y), (y, y))
+    assert [one.tolist() for one in both] == [[8.0], [12.0]]
+    _, linear = torch.autograd.functional.hvp(lambda x: x.sum(), x, v)
+    assert linear.tolist() == [0.0, 0.0]
+    with pytest.raises(RuntimeError, match="v can only be None"):
+        torch.autograd.functional.vjp(lambda x: x * x, x)
+    with pytest.raises(RuntimeError, match="v can only be None"):
+        torch.autograd.functional.hvp(lambda x: (x * x).sum(), x)
+
+
+def test_hooks_are_shown_arguments_by_name():
+    class Scaled(nn.Module):
+        def forward(self, x, scale=1.0):
+            return x * scale
+
+    net, seen = Scaled(), []
+    net.register_forward_pre_hook(
+        lambda module, args, kwargs: (args, {"scale": kwargs["scale"] + 1}), with_kwargs=True
+    )
+    net.register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+    net.register_forward_hook(
+        lambda module, args, kwargs, out: seen.append(kwargs) or out + 100, with_kwargs=True
+    )
+    assert net(torch.ones(1), scale=2.0).tolist() == [106.0] and seen == [{"scale": 3.0}]
+    net.register_forward_pre_hook(lambda module, args, kwargs: args, with_kwargs=True)
+    with pytest.raises(TypeError, match=r"a tuple of \(inputs, kwargs\)"):
+        net(torch.ones(1), scale=2.0)
+    assert nn.BatchNorm1d(2).get_buffer("running_var").tolist() == [1.0, 1.0]

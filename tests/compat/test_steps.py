@@ -1,0 +1,84 @@
+"""Losses as PyTorch's users write them: compiled steps and files beside plain steps."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import dyn.compat.torch as torch
+import dyn.compat.torch.nn.functional as F
+from dyn.compat.torch import nn
+from exporter import InputSpec, Predictor, export
+from tracer import compile_training
+
+
+def joined_labels(scores, labels, lengths):
+    """Texts of several lengths one behind the other, as `CTCLoss` takes them."""
+    steps = torch.full((scores.shape[0],), scores.shape[1], dtype=torch.long)
+    criterion = nn.CTCLoss(reduction="sum")
+    return criterion(scores.log_softmax(2).transpose(0, 1), labels, steps, lengths)
+
+
+def weighted(scores, labels, lengths):
+    """A criterion that is made where it is used, with weights of its own."""
+    target = F.one_hot(labels[:4] % 5, 5).float()
+    first = nn.BCEWithLogitsLoss(pos_weight=torch.tensor([1.0, 2.0, 0.5, 3.0, 1.5]))
+    second = nn.CrossEntropyLoss(weight=torch.arange(1.0, 6.0))
+    return first(scores[0, :4], target) + second(scores[1, :4], labels[:4] % 5) + lengths.sum() * 0
+
+
+@pytest.mark.parametrize("criterion", ["smooth_l1_loss", "mse_loss", "bce_with_logits"])
+def test_rows_that_a_mask_selects_are_compared(criterion):
+    loss = getattr(F, criterion.replace("bce", "binary_cross_entropy"))
+
+    def masked(scores, labels, lengths):
+        mask = (labels > 2).view(3, 3)[:, :, None].expand(3, 3, 5)
+        target = (labels.view(3, 3, 1) % 2).float().expand(3, 3, 5)
+        return loss(scores[:, :3][mask].view(-1, 5), target[mask].view(-1, 5), reduction="sum")
+
+    test_compiled_steps_are_the_plain_ones(masked)
+
+
+@pytest.mark.parametrize("criterion", [joined_labels, weighted])
+def test_compiled_steps_are_the_plain_ones(criterion):
+    torch.manual_seed(0)
+    plain = nn.Linear(4, 5)
+    twin = copy.deepcopy(plain)
+    x = torch.randn(3, 7, 4)
+    labels, lengths = torch.tensor([1, 2, 3, 1, 4, 4, 2, 3, 1]), torch.tensor([4, 2, 3])
+    ours = torch.optim.SGD(plain.parameters(), 0.1)
+    step = compile_training(
+        lambda x, *given: criterion(twin(x), *given),
+        optimizer=torch.optim.SGD(twin.parameters(), 0.1),
+    )
+    for turn in range(3):
+        given = labels.roll(turn), lengths.roll(turn)
+        ours.zero_grad()
+        loss = criterion(plain(x), *given)
+        loss.backward()
+        ours.step()
+        found = step(x, *given)
+        np.testing.assert_allclose(found.item(), loss.item(), rtol=1e-5)
+    for p, q in zip(plain.parameters(), twin.parameters(), strict=True):
+        np.testing.assert_allclose(q.detach().numpy(), p.detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_file_takes_labels_of_other_lengths(tmp_path):
+    class Costs(nn.Module):
+        def forward(self, scores, labels, lengths):
+            return joined_labels(scores, labels, lengths)
+
+    specs = [
+        InputSpec([3, 7, 5], name="scores"),
+        InputSpec([6], "int64", name="labels", example=np.array([1, 2, 3, 1, 4, 4])),
+        InputSpec([3], "int64", name="lengths", example=np.array([1, 2, 3])),
+    ]
+    # Drawn labels and lengths would not fit each other.
+    export(Costs(), tmp_path / "m.onnx", specs, verify=False)
+    scores = torch.randn(3, 7, 5)
+    labels, lengths = torch.tensor([2, 2, 4, 1, 3, 1]), torch.tensor([4, 0, 2])
+    (found,) = Predictor(tmp_path / "m.onnx").run(scores.numpy(), labels.numpy(), lengths.numpy())
+    rows = [scores[i : i + 1] for i in range(3)]
+    parts = [labels[:4], labels[:0], labels[4:]]
+    wanted = [joined_labels(r, p, torch.tensor([len(p)])) for r, p in zip(rows, parts, strict=True)]
+    np.testing.assert_allclose(found, sum(one.item() for one in wanted), rtol=1e-5)
