@@ -21,6 +21,7 @@ import numpy as np
 from dyn.kernels import cross_entropy_planes as planes
 from dyn.kernels.copy import contiguous, integers
 from dyn.kernels.labels import IGNORED, bad_label, of_none, prepared, reduced, shares, sum_of
+from dyn.kernels.layout import axis_last
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, float_word
 from dyn.kernels.runtime.jit import task
@@ -135,12 +136,12 @@ def _plan(
 
 def _back(rows: np.ndarray, axis: int) -> np.ndarray:
     """What was made of `_as_rows`, with its last axis at `axis`."""
-    return rows if axis == rows.ndim - 1 else np.moveaxis(rows, -1, axis)
+    return rows if axis == rows.ndim - 1 else rows.transpose(axis_last(rows.ndim, axis)[1])
 
 
 def _as_rows(x: np.ndarray, axis: int) -> np.ndarray:
     """x with `axis` last, contiguous; a copy only where memory is in another order."""
-    rows = x if axis == x.ndim - 1 else np.moveaxis(x, axis, -1)
+    rows = x if axis == x.ndim - 1 else x.transpose(axis_last(x.ndim, axis)[0])
     return contiguous(rows)
 
 

@@ -2,8 +2,8 @@
 
 For a few classes a row of logits leaves most lanes of a vector idle, and in an image the classes of
 a pixel lie far apart. Here each lane has a pixel of its own; labels are numbers of the logits' type
-so that a class is compared with as it is met. Few classes that do lie in rows are turned before
-and after. What is computed is said in `cross_entropy`.
+so that a class is compared with as it is met. Few classes that do lie in rows are turned a block
+of rows at a time. What is computed is said in `cross_entropy`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dyn.kernels.copy import contiguous, place
+from dyn.kernels.copy import contiguous
 from dyn.kernels.labels import shares, sum_of
+from dyn.kernels.layout import axis_last
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, float_word
 from dyn.kernels.runtime.jit import task
-from dyn.kernels.runtime.memory import empty, empty_like
+from dyn.kernels.runtime.memory import empty, maker
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.softmax import larger
+from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.runs import pointer
 from dyn.kernels.vector.simd import Value, choose
 from dyn.kernels.vector.strips import PARAMETERS, Strip, StripKernel
+from dyn.kernels.vector.turned import TurnedKernel
 from dyn.kernels.vector.vmath import exp_down, log
 
 LOGITS, GRAD, CLASS, SHARE, LOSS = range(5)
@@ -35,10 +38,11 @@ SMOOTHING = PARAMETERS
 """Parameter: label smoothing."""
 MOST_CLASSES = 256
 """Classes of which a strip of neighbours stays in the second-level cache."""
-FEW_CLASSES, MANY_ROWS = 8, 1024
-"""Classes in rows that are worth turning, where there are so many rows or more."""
-MANY = 256
-"""Pixels from which on two launches more do not count."""
+PIXELS = 8
+"""Pixels of an image from which on vectors of neighbours are not mostly empty."""
+SHORT, MANY = 2, 128
+"""Vectors that the classes of a row fill at most to be turned together with its neighbours, and
+rows from which on that pays."""
 
 
 def _entropy(s: Strip) -> None:
@@ -80,6 +84,7 @@ def _entropy(s: Strip) -> None:
 
 
 ENTROPY = StripKernel("cross_entropy_planes", _entropy, 5, singles=3)
+TURNED = TurnedKernel("cross_entropy_turned", _entropy, 5, given=1, singles=3)
 
 
 _I64, _F32 = np.int64(0), np.float32(0)
@@ -124,10 +129,16 @@ class Losses(NamedTuple):
 
 def suits(shape: tuple[int, ...], axis: int, in_order: bool) -> bool:
     """Whether logits of a shape are done here; `in_order`: they lie plane by plane."""
-    pixels = math.prod(shape[axis + 1 :])
-    if in_order and axis < len(shape) - 1 and pixels >= MANY:
-        return 1 < shape[axis] <= MOST_CLASSES
-    return 1 < shape[axis] <= FEW_CLASSES and math.prod(shape) >= MANY_ROWS * shape[axis]
+    return _in_planes(shape, axis, in_order) or _in_blocks(shape, axis)
+
+
+def _in_planes(shape: tuple[int, ...], axis: int, in_order: bool) -> bool:
+    return in_order and 1 < shape[axis] <= MOST_CLASSES and math.prod(shape[axis + 1 :]) >= PIXELS
+
+
+def _in_blocks(shape: tuple[int, ...], axis: int) -> bool:
+    classes = shape[axis]
+    return 1 < classes <= SHORT * LANES and math.prod(shape) >= MANY * classes
 
 
 @lru_cache(1024)
@@ -143,26 +154,25 @@ def bound(
     """Cross entropy of float32 logits of a shape that `suits`, with int64 labels and weights."""
     pixels, classes = (*shape[:axis], *shape[axis + 1 :]), shape[axis]
     count = math.prod(pixels)
-    turned = not (in_order and axis < len(shape) - 1)
-    planes, at = ((classes, *pixels), 0) if turned else (shape, axis)
     first = Launch([(begin, 1)], 5, count, classes, weighted, ignore_index, reduction == "mean")
-    rows = ENTROPY.plan(planes, at, float_word(smoothing))
     last = None if reduction == "none" else Launch([(add_up, 1)], 2, count)
+    if _in_planes(shape, axis, in_order):
+        compute, at = ENTROPY.plan(shape, axis, float_word(smoothing)).run, axis
+    else:
+        compute, at = TURNED.plan(count, classes, float_word(smoothing)), len(shape) - 1
+    grads = maker((*pixels[:at], classes, *pixels[at:]), np.dtype(np.float32))
+    order, back = axis_last(len(shape), axis)
 
     def run(logits: np.ndarray, label: np.ndarray, weight: np.ndarray) -> Losses:
-        table = contiguous(np.moveaxis(logits, axis, 0)) if turned else logits
-        grad, bad = empty(planes), np.empty(1, np.int64)
+        table = contiguous(logits if at == axis else logits.transpose(order))
+        grad, bad = grads(), np.empty(1, np.int64)
         chosen, share, losses = empty(pixels), empty(pixels), empty(pixels)
         first(label, weight, chosen, share, bad)
-        rows.run(table, grad, chosen, share, losses)
+        compute(table, grad, chosen, share, losses)
         loss = losses
         if last is not None:
             loss = np.empty((), np.float32)
             last(losses, loss)
-        if turned:
-            made = empty_like(logits)
-            place(np.moveaxis(made, axis, 0), grad)
-            grad = made
-        return Losses(loss, grad, share, bad.item())
+        return Losses(loss, grad if at == axis else grad.transpose(back), share, bad.item())
 
     return run

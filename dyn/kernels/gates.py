@@ -2,7 +2,8 @@
 
 The first half is multiplied by the sigmoid of the second; the gradient of both goes into one array.
 Of a dense float32 array each half is a run of elements for every place before the axis, which the
-compiled formulas take as they are; others, and short runs, go through functions of whole arrays.
+compiled formulas take as they are; others, and many short runs, go through functions of whole
+arrays.
 
 Source: Dauphin et al., Language Modeling with Gated Convolutional Networks, arXiv 1612.08083.
 """
@@ -10,7 +11,8 @@ Source: Dauphin et al., Language Modeling with Gated Convolutional Networks, arX
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -18,15 +20,17 @@ from dyn.kernels.copy import contiguous, place
 from dyn.kernels.elementwise import binary, ternary
 from dyn.kernels.elementwise.apply import FAST
 from dyn.kernels.runtime.arrays import data
-from dyn.kernels.runtime.drive import Launch, chunks_of
+from dyn.kernels.runtime.drive import Launch, chunks_of, dense
 from dyn.kernels.runtime.jit import call_address, task
-from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.memory import empty, maker
 from dyn.kernels.runtime.threads import argument, bounds, pack
 
 GRAIN = 16384
 """Elements worth a chunk."""
 SHORT = 32
 """Elements of a run below which all of them are brought together first."""
+FEW = 256
+"""Runs up to which that is not worth it."""
 _F32 = np.dtype(np.float32)
 
 
@@ -39,17 +43,17 @@ def _halves(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 def _read(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """The two halves, as functions of whole arrays read them best."""
     a, b = _halves(x, axis)
-    return (contiguous(a), contiguous(b)) if _is_short(x, axis) else (a, b)
+    return (contiguous(a), contiguous(b)) if _is_short(x.shape, axis) else (a, b)
 
 
-def _is_short(x: np.ndarray, axis: int) -> bool:
+def _is_short(shape: tuple[int, ...], axis: int) -> bool:
     """Whether a half is a short run of elements for every place before the axis."""
-    return math.prod(x.shape[axis:]) < 2 * SHORT
+    return math.prod(shape[axis:]) < 2 * SHORT
 
 
-def _runs(x: np.ndarray, axis: int) -> bool:
-    """Whether the halves are runs that compiled formulas take as they lie."""
-    return x.dtype == _F32 and x.flags.c_contiguous and not _is_short(x, axis)
+def _runs(shape: tuple[int, ...], dtype: np.dtype, axis: int) -> bool:
+    """Whether the halves of a dense array are runs that compiled formulas take as they lie."""
+    return dtype == _F32 and (not _is_short(shape, axis) or math.prod(shape[:axis]) <= FEW)
 
 
 @task
@@ -96,19 +100,32 @@ def _plan(shape: tuple[int, ...], axis: int, back: bool) -> Launch:
     return Launch([(_gate_runs, chunks)], 2, pairs, count, parts, FAST["gated"].address)
 
 
+@lru_cache(1024)
+def glu_of(
+    shape: tuple[int, ...], dtype: np.dtype, axis: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """`glu` of arrays of one shape."""
+    general = partial(_glu_of_any, axis=axis)
+    if not _runs(shape, dtype, axis):
+        return general
+    half = (*shape[:axis], shape[axis] // 2, *shape[axis + 1 :])
+    return dense(_plan(shape, axis, False), maker(half, _F32), general)
+
+
+def _glu_of_any(x: np.ndarray, axis: int) -> np.ndarray:
+    return binary("gated", *_read(x, axis))
+
+
 def glu(x: np.ndarray, axis: int) -> np.ndarray:
     """The first half times the sigmoid of the second."""
-    if not _runs(x, axis):
-        return binary("gated", *_read(x, axis))
-    out = empty((*x.shape[:axis], x.shape[axis] // 2, *x.shape[axis + 1 :]), _F32)
-    _plan(x.shape, axis, False)(x, out)
-    return out
+    return glu_of(x.shape, x.dtype, axis)(x)
 
 
 def glu_grad(g: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
     """The gradient of both halves."""
     out = empty(x.shape, x.dtype)
-    if _runs(x, axis) and g.dtype == _F32 and g.flags.c_contiguous:
+    in_order = x.flags.c_contiguous and g.flags.c_contiguous
+    if in_order and g.dtype == _F32 and _runs(x.shape, x.dtype, axis):
         _plan(x.shape, axis, True)(g, x, out)
         return out
     a, b = _read(x, axis)

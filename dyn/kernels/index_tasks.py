@@ -13,6 +13,8 @@ from dyn.kernels.runtime.jit import instances, kernel, task
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.vector.runs import copy_run, pointer
 
+RUN = 512
+"""Indices that are checked at a time, where runs of them are shorter."""
 LINE = 64
 """Columns are cut at multiples of so many bytes, so that chunks write to lines of their own."""
 _I64 = np.int64(0)
@@ -176,6 +178,14 @@ def _across(args):
     return (rows + depth - 1) // depth, (inner + width - 1) // width
 
 
+@kernel
+def _together(args, tall, wide):
+    """How many units are looked at together: several where each is one short run of indices."""
+    if tall > 1 or wide > 1 or argument(args, 7) > 1:
+        return 1
+    return max(1, RUN // argument(args, 6))
+
+
 def _take_along(args, chunk, chunks):
     """Read elements; words as in ALONG."""
     table, index = data(argument(args, 0)), pointer(data(argument(args, 1)), _I64)
@@ -183,15 +193,21 @@ def _take_along(args, chunk, chunks):
     n, inner = argument(args, 5), argument(args, 7)
     tall, wide = _across(args)
     start, stop = bounds(argument(args, 4) * tall * wide, chunk, chunks, 1)
-    for unit in range(start, stop):
+    together = _together(args, tall, wide)
+    for unit in range(start, stop, together):
         base, at, height, count = _unit(args, unit, tall, wide)
-        place = pointer(table + base * SIZE, ZERO)
+        units = min(together, stop - unit)
         for _ in range(height):
-            if not _valid(index, at, count, n, -n):
+            place = pointer(table + base * SIZE, ZERO)
+            if not _valid(index, at, units * count, n, -n):
                 failed[0] = 1
             elif inner == 1:
-                for c in range(at, at + count):
-                    given[c] = place[_wrapped(index[c], n)]
+                first = at
+                for _ in range(units):
+                    for c in range(first, first + count):
+                        given[c] = place[_wrapped(index[c], n)]
+                    first, base = first + count, base + n
+                    place = pointer(table + base * SIZE, ZERO)
             else:
                 for c in range(count):
                     given[at + c] = place[_wrapped(index[at + c], n) * inner + c]
@@ -205,17 +221,20 @@ def _put_along(args, chunk, chunks):
     n, inner = argument(args, 5), argument(args, 7)
     tall, wide = _across(args)
     start, stop = bounds(argument(args, 4) * tall * wide, chunk, chunks, 1)
-    step = 0 if inner == 1 else 1
-    for unit in range(start, stop):
+    together, step = _together(args, tall, wide), 0 if inner == 1 else 1
+    for unit in range(start, stop, together):
         base, at, height, count = _unit(args, unit, tall, wide)
-        place = pointer(table + base * SIZE, ZERO)
+        units = min(together, stop - unit)
         for _ in range(height):
-            if not _valid(index, at, count, n, -n):
+            if not _valid(index, at, units * count, n, -n):
                 failed[0] = 1
-            else:
+                break
+            first, own = at, base
+            for _ in range(units):
+                place = pointer(table + own * SIZE, ZERO)
                 for c in range(count):
-                    where = _wrapped(index[at + c], n) * inner + c * step
-                    new = given[at + c]
+                    where = _wrapped(index[first + c], n) * inner + c * step
+                    new = given[first + c]
                     if HOW == ADDS:
                         place[where] += new
                     elif HOW == RAISES:
@@ -228,6 +247,7 @@ def _put_along(args, chunk, chunks):
                         place[where] *= new
                     else:
                         place[where] = new
+                first, own = first + count, own + n
             at += inner
 
 

@@ -1,9 +1,11 @@
 """The order in which images [N, C, ...] lie in memory: channels last, or plane by plane.
 
-Shapes stay as they are, only strides change.
+Shapes stay as they are, only strides change; `axis_last` gives an axis another place.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 
@@ -53,3 +55,10 @@ def like(x: np.ndarray, pattern: np.ndarray) -> np.ndarray:
     made = empty_like(pattern, x.dtype)
     place(made, x)
     return made
+
+
+@cache
+def axis_last(rank: int, axis: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Orders of axes for `transpose`: with `axis` last, and back. numpy's moveaxis takes 3 us."""
+    others = [i for i in range(rank) if i != axis]
+    return (*others, axis), (*range(axis), rank - 1, *range(axis, rank - 1))

@@ -7,20 +7,21 @@ its end, in chunks of bytes, so that one long row keeps all threads busy, too.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 
-from dyn.kernels.copy import GRAIN, SMALL, contiguous
+from dyn.kernels.copy import GRAIN, contiguous
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of
 from dyn.kernels.runtime.jit import task
-from dyn.kernels.runtime.memory import empty
+from dyn.kernels.runtime.memory import maker
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.vector.runs import copy_run
 
-NARROW = 16
-"""Bytes of a row below which numpy's copies of columns cost less."""
+NARROW, FEW = 16, 256
+"""Bytes of a row below which numpy's copies of columns cost less, where there are more rows."""
 
 
 @task
@@ -46,18 +47,30 @@ def _roll(args, chunk, chunks):
 
 @lru_cache(1024)
 def _plan(total: int, row: int, cut: int) -> Launch:
-    return Launch([(_roll, chunks_of(total, GRAIN))], 2, total, row, cut)
+    return Launch([(_roll, chunks_of(total, GRAIN) if total else 0)], 2, total, row, cut)
+
+
+@lru_cache(1024)
+def rolled_of(
+    shape: tuple[int, ...], dtype: np.dtype, cut: int, axis: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """`rolled` of arrays of one shape."""
+    step = math.prod(shape[axis + 1 :]) * dtype.itemsize
+    row, total = shape[axis] * step, math.prod(shape) * dtype.itemsize
+    if row < NARROW and total > FEW * row:
+        before = (slice(None),) * axis
+        first, last = (*before, slice(cut, None)), (*before, slice(None, cut))
+        return lambda x: np.concatenate((x[first], x[last]), axis)
+    launch, make = _plan(total, row, cut * step), maker(shape, dtype)
+
+    def run(x: np.ndarray) -> np.ndarray:
+        out = make()
+        launch(contiguous(x), out)
+        return out
+
+    return run
 
 
 def rolled(x: np.ndarray, cut: int, axis: int) -> np.ndarray:
     """The elements from place `cut` of an axis on, then those before it."""
-    step = math.prod(x.shape[axis + 1 :]) * x.itemsize
-    row = x.shape[axis] * step
-    if x.nbytes < SMALL or row < NARROW:
-        before = (slice(None),) * axis
-        parts = x[(*before, slice(cut, None))], x[(*before, slice(None, cut))]
-        return np.concatenate(parts, axis)
-    x = contiguous(x)
-    out = empty(x.shape, x.dtype)
-    _plan(x.nbytes, row, cut * step)(x, out)
-    return out
+    return rolled_of(x.shape, x.dtype, cut, axis)(x)

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from dyn.kernels.copy import contiguous
+from dyn.kernels.layout import axis_last
 from dyn.kernels.order import ordered
 from dyn.kernels.runtime.arrays import data
 from dyn.kernels.runtime.drive import Launch, chunks_of, float_word
@@ -38,8 +39,9 @@ def topk(x, k, axis, largest):
     """(values, indices) of the k largest (or smallest) along `axis`, in order; ties by position."""
     if axis == x.ndim - 1:
         return ordered(x, k, largest=largest)
-    values, indices = ordered(np.moveaxis(x, axis, -1), k, largest=largest)
-    return np.moveaxis(values, -1, axis), np.moveaxis(indices, -1, axis)
+    last, back = axis_last(x.ndim, axis)
+    values, indices = ordered(x.transpose(last), k, largest=largest)
+    return values.transpose(back), indices.transpose(back)
 
 
 def unique(x, axis):

@@ -10,17 +10,19 @@ Source: Blanchard, Higham & Higham, Accurately Computing the Log-Sum-Exp and Sof
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache, reduce
 
 import numpy as np
 
-from dyn.kernels.copy import contiguous, place
-from dyn.kernels.runtime.drive import Launch, dense
+from dyn.kernels.copy import contiguous
+from dyn.kernels.runtime.drive import dense
 from dyn.kernels.runtime.memory import empty, empty_like, maker
+from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.rows import Row, RowKernel
 from dyn.kernels.vector.simd import F32, Value, choose, total
 from dyn.kernels.vector.strips import Strip, StripKernel
+from dyn.kernels.vector.turned import TurnedKernel
 from dyn.kernels.vector.vmath import exp, exp_down, log
 
 
@@ -184,18 +186,21 @@ _KERNELS = {
     for write, arrays in ((_softmax, 2), (_log_softmax, 2), (_softmax_grad, 3),
                           (_log_softmax_grad, 3), (_logsumexp, 2))
 }  # fmt: skip
-_STRIPS = {"_logsumexp_across": StripKernel("_logsumexp_across", _logsumexp_across, 2, singles=1)}
-_STRIPS |= {
+_STRIPS = {
     write.__name__: StripKernel(write.__name__, write, arrays)
     for write, arrays in ((_softmax_across, 2), (_log_softmax_across, 2),
                           (_softmax_grad_across, 3), (_log_softmax_grad_across, 3))
 }  # fmt: skip
+_BLOCKS = {
+    "_softmax": TurnedKernel("_softmax_turned", _softmax_across, 2, given=1),
+    "_log_softmax": TurnedKernel("_log_softmax_turned", _log_softmax_across, 2, given=1),
+    "_logsumexp": TurnedKernel("_logsumexp_turned", _logsumexp_across, 2, given=1, singles=1),
+}
 _F32 = np.dtype(np.float32)
-TURNED = {"_softmax": (4, 2048), "_log_softmax": (8, 1024), "_logsumexp": (8, 1024)}
-"""Rows of few numbers leave most lanes of a vector idle: up to so many, in so many rows or more,
-are turned, so that they lie below each other."""
-WHOLE = 1024
-"""Rows that are turned are filled up to a multiple of this, so that threads can share them."""
+SHORT = {"_softmax": 1, "_log_softmax": 2, "_logsumexp": 3}
+"""Vectors that a row fills at most, to be turned together with its neighbours (`_BLOCKS`)."""
+MANY = 64
+"""Rows from which on that pays."""
 
 # ---- in numpy ----------------------------------------------------------------------------------
 
@@ -222,11 +227,13 @@ def _log_softmax_grad_of_any(g: np.ndarray, out: np.ndarray, axis: int) -> np.nd
 
 
 @lru_cache(1024)
-def _along(name: str, shape: tuple[int, ...]) -> Launch:
-    """Over rows of arrays in C order."""
+def _along(name: str, shape: tuple[int, ...], singles: int = 0) -> Callable[..., None]:
+    """Over rows of arrays in C order, the last `singles` of which have one number a row."""
     kernel, count = _KERNELS[name], shape[-1]
     rows = math.prod(shape[:-1]) if count else 0
-    return kernel.plan(rows, count, [4 * count] * kernel.arrays)
+    if rows >= MANY and 1 < count <= SHORT.get(name, 0) * LANES:
+        return _BLOCKS[name].plan(rows, count)
+    return kernel.plan(rows, count, [4 * count] * (kernel.arrays - singles) + [4] * singles)
 
 
 def _run(name: str, axis: int, x: np.ndarray, *others: np.ndarray) -> np.ndarray:
@@ -247,37 +254,16 @@ def _run(name: str, axis: int, x: np.ndarray, *others: np.ndarray) -> np.ndarray
 def _run_dense(name: str, table: tuple[np.ndarray, ...], axis: int) -> None:
     shape = table[0].shape
     if math.prod(shape[axis + 1 :]) == 1:
-        if _is_turned(name, shape[: axis + 1]):
-            _turned(name + "_across", [x.reshape(-1, shape[axis]) for x in table])
-        else:
-            _along(name, shape[: axis + 1])(*table)
+        _along(name, shape[: axis + 1])(*table)
     elif table[0].size:
         _STRIPS[name + "_across"].plan(shape, axis).run(*table)
-
-
-def _is_turned(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether a kernel turns the rows of arrays in C order."""
-    few, many = TURNED.get(name, (0, 0))
-    return 1 < shape[-1] <= few and math.prod(shape[:-1]) >= many
-
-
-def _turned(name: str, table: Sequence[np.ndarray]) -> None:
-    """Run a kernel over arrays of narrow rows, and numbers for each row; the last one is made."""
-    rows, count = table[0].shape
-    filled = -(-rows // WHOLE) * WHOLE
-    *given, made = [empty((*x.shape[1:], filled)) for x in table]
-    for to, x in zip(given, table, strict=False):
-        place(to[:, :rows], x.T)
-        to[:, rows:] = 0  # what is left over in memory may be denormal, which is slow
-    _STRIPS[name].plan((count, filled), 0).run(*given, made)
-    place(table[-1].T, made[..., :rows])
 
 
 def bound(
     name: str, shape: tuple[int, ...], axis: int, otherwise: Callable[..., np.ndarray]
 ) -> Callable[..., np.ndarray] | None:
     """A kernel for float32 of one shape, `otherwise` for what is not dense; None across rows."""
-    if math.prod(shape[axis + 1 :]) != 1 or _is_turned(f"_{name}", shape[: axis + 1]):
+    if math.prod(shape[axis + 1 :]) != 1:
         return None
     return dense(_along(f"_{name}", shape[: axis + 1]), maker(shape, _F32), otherwise)
 
@@ -296,17 +282,8 @@ def logsumexp(x: np.ndarray) -> np.ndarray:
     """log(sum(exp(x))) over the last axis of float32, without overflow."""
     x = contiguous(x)
     made = empty(x.shape[:-1])
-    if _is_turned("_logsumexp", x.shape):
-        _turned("_logsumexp_across", (x.reshape(-1, x.shape[-1]), made.reshape(-1)))
-    else:
-        _sums_along(x.shape)(x, made)
+    _along("_logsumexp", x.shape, 1)(x, made)
     return made
-
-
-@lru_cache(1024)
-def _sums_along(shape: tuple[int, ...]) -> Launch:
-    """Rows of which each gives one number."""
-    return _KERNELS["_logsumexp"].plan(math.prod(shape[:-1]), shape[-1], (4 * shape[-1], 4))
 
 
 def softmax_grad(g: np.ndarray, out: np.ndarray, axis: int) -> np.ndarray:

@@ -297,6 +297,9 @@ def _glu(x, *, axis):
     return gates.glu(x, axis)
 
 
+_glu.shortcut = lambda x, axis: gates.glu_of(*x, axis)
+
+
 @_glu.vjp("x")
 def _(g, *, x, axis):
     return glu_grad(g, x, axis=axis)

@@ -29,6 +29,7 @@ from dyn.kernels import elementwise as kernels
 from dyn.kernels.elementwise.formulas import FORMULAS
 from dyn.kernels.elementwise.gradient_formulas import GRADIENTS
 from dyn.kernels.elementwise.ufuncs import UFUNCS
+from dyn.kernels.roll import rolled_of
 from dyn.kernels.shape import expand_of
 
 Run = Callable[..., Any]
@@ -204,6 +205,7 @@ def _bind() -> None:
     for name in ["softmax", "log_softmax", "softmax_grad", "log_softmax_grad"]:
         OPS[name].shortcut = partial(_softmax, OPS[name])
     OPS["layer_norm"].shortcut = _layer_norm
+    OPS["roll"].shortcut = lambda x, cut, axis: rolled_of(*x, cut, axis)
     OPS["softmax_cross_entropy"].shortcut = partial(_cross_entropy, cross_entropy.bound)
     bound = negative_log_likelihood.bound
     OPS["negative_log_likelihood"].shortcut = partial(_cross_entropy, bound)

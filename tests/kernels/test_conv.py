@@ -127,8 +127,8 @@ def test_small_images_with_much_padding(n, ci, co, sizes, window, padding, dilat
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(1, 3),
-    channels=st.sampled_from([5, 8, 12, 16, 24, 33]),
-    window=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    channels=st.sampled_from([5, 8, 12, 16, 17, 24, 31, 33]),
+    window=st.tuples(st.integers(1, 7), st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 9, 11])),
     stride=st.sampled_from([(1, 1), (2, 2), (1, 2), (3, 1)]),
     dilation=st.sampled_from([(1, 1), (1, 1), (2, 1), (2, 3)]),
     padding=st.tuples(*[st.integers(0, 3)] * 4),

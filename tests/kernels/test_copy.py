@@ -19,7 +19,6 @@ DTYPES = ("float32", "float64", "float16", "int8", "bool", "int64", "complex128"
 def small(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """All sizes take our way, in many chunks; or those of numpy's way do."""
     monkeypatch.setattr(copy, "SMALL", request.param)
-    monkeypatch.setattr(roll, "SMALL", request.param)
     monkeypatch.setattr(shape, "SMALL", request.param)
     monkeypatch.setattr(shape, "FEW", request.param)
     monkeypatch.setattr(copy, "GRAIN", 64 if request.param == 0 else copy.GRAIN)
@@ -160,8 +159,11 @@ def test_parts_of_rows_change_places(x: np.ndarray, data: Any) -> None:
 
 
 def test_long_rows_change_places() -> None:
-    for sizes, axis in (((300, 500), 0), ((300, 500), 1), ((150_000,), 0), ((3, 500, 40), 1)):
-        x = np.arange(150_000 if len(sizes) < 3 else 60_000, dtype=np.float32).reshape(sizes)
+    for sizes, axis in (
+        ((300, 500), 0), ((300, 500), 1), ((150_000,), 0), ((3, 500, 40), 1), ((256, 3), 1),
+        ((257, 3), 1), ((50_000, 3), 1),
+    ):  # fmt: skip
+        x = np.arange(np.prod(sizes), dtype=np.float32).reshape(sizes)
         for cut in (1, sizes[axis] // 2, sizes[axis] - 1):
             np.testing.assert_array_equal(roll.rolled(x, cut, axis), np.roll(x, -cut, axis))
 

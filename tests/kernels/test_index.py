@@ -135,6 +135,26 @@ def test_padding_by_its_own_elements(case: Any, mode: str, data: Any) -> None:
     np.testing.assert_array_equal(pads.pad_grad(g, tuple(amounts), mode, x.shape), total)
 
 
+@pytest.mark.parametrize("rows", [1, 170, 171, 513, 5000])
+@pytest.mark.parametrize("count", [1, 3, 600])
+def test_many_short_rows_of_places(rows: int, count: int) -> None:
+    rng = np.random.default_rng(rows)
+    x, value = numbers(rng, (rows, 7), np.float32), numbers(rng, (rows, count), np.float32)
+    at = rng.integers(-7, 7, (rows, count))
+    np.testing.assert_array_equal(index.take_along_axis(x, at, 1), np.take_along_axis(x, at, 1))
+    wanted = x.astype(np.float64)
+    np.add.at(wanted, (np.arange(rows)[:, None], at), value)
+    found = index.put_along_axis(x, at, value, 1, "add")
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-3)
+    at[rows // 2, count // 2] = 7
+    for call in (
+        lambda: index.take_along_axis(x, at, 1),
+        lambda: index.put_along_axis(x, at, value, 1, "none"),
+    ):
+        with pytest.raises(IndexError):
+            call()
+
+
 @pytest.mark.parametrize("bad", [5, -6, 2**62, -(2**63)])
 @pytest.mark.parametrize(
     "call",

@@ -56,13 +56,14 @@ def test_any_rows(data: st.DataObject) -> None:
     k = min(k, n)
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     kind = data.draw(st.sampled_from(["numbers", "ties", "special"]))
+    dtype = data.draw(st.sampled_from([np.float32, np.float64]))
     shape = (data.draw(st.integers(1, 4)), n)
     if kind == "numbers":
-        x = rng.standard_normal(shape).astype(np.float32)
+        x = rng.standard_normal(shape).astype(dtype)
     elif kind == "ties":
-        x = rng.integers(-3, 4, shape).astype(np.float32)
+        x = rng.integers(-3, 4, shape).astype(dtype)
     else:
-        x = rng.choice(np.array(SPECIAL, np.float32), shape)
+        x = rng.choice(np.array(SPECIAL, dtype), shape)
     axis = data.draw(st.integers(0, 1))
     if axis == 0:
         x = x.T
@@ -79,6 +80,19 @@ def test_long_rows(n: int, largest: bool, rng: np.random.Generator) -> None:
     x[1, n // 2] = math.nan
     for k in (1, 50, 129, n):
         check(x, k, 1, largest)
+
+
+@pytest.mark.parametrize("n", [60, 300, 9000])
+@pytest.mark.parametrize("largest", [False, True])
+def test_elements_that_differ_in_their_lower_halves(
+    n: int, largest: bool, rng: np.random.Generator
+) -> None:
+    near = 1 + rng.integers(-40, 40, (2, n)) * 2.0**-52
+    near[1, : n // 3] = -rng.integers(1, 9, n // 3) * 1e-320
+    far = rng.integers(-3, 4, (2, n)) * 2**33 + rng.integers(0, 99, (2, n))
+    for x in (near, far):
+        for k in (1, n // 4, n):
+            check(x, k, 1, largest)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "int64", "int32", "uint8"])

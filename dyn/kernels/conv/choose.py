@@ -19,7 +19,7 @@ from dyn.kernels.conv import (
     depthwise_weight,
     grouped,
     planes,
-    scatter,
+    scatter_plan,
     weight_rows,
     whole,
 )
@@ -30,7 +30,7 @@ from dyn.kernels.conv.grouped import GroupsPlan
 from dyn.kernels.conv.plan import BandPlan
 from dyn.kernels.conv.plan import steps as band_steps
 from dyn.kernels.conv.planes import PlanesPlan
-from dyn.kernels.conv.scatter import ScatterPlan
+from dyn.kernels.conv.scatter_plan import ScatterPlan
 from dyn.kernels.conv.shapes import Channels, View
 from dyn.kernels.conv.weight import WeightPlan
 from dyn.kernels.conv.weight_rows import WeightRowsPlan
@@ -198,9 +198,9 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
     if stride == (1, 1) and min(back) >= 0:
         steps = _steps(x, phases, channels, in_planes=in_planes)
         window = (w.shape[2], w.shape[3])
-        if scatter.fits(x, out, window, stride, back, dilation, channels, steps):
+        if scatter_plan.fits(x, out, window, stride, back, dilation, channels, steps):
             return ScatterPlan(
-                x, target, window, stride, back, dilation[0], channels, reverse=True, relu=relu
+                x, target, window, stride, back, dilation, channels, reverse=True, relu=relu
             )
     if in_planes:
         return PlanesPlan(x, target, phases[0], stride[0], channels, relu=relu)
@@ -242,7 +242,7 @@ def _by_groups(
         return None
     weights = View((w.shape[0] // groups, *w.shape[1:]), w.strides, w.dtype)
     plan = plan_of(grouped.group_of(source, groups), weights, (*attrs[:3], 1))
-    if isinstance(plan, BandPlan):
+    if not grouped.gains(plan, channels, source.dtype):
         return None
     return GroupsPlan(plan, groups, grouped.group_of(target, groups))
 
@@ -282,8 +282,8 @@ def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
         return DepthwisePlan(g, target, phases, (1, 1), channels, window)
     in_planes = stride == (1, 1) and planes.fits(g, phases, 1, channels)
     steps = _steps(g, phases, channels, in_planes=in_planes)
-    if scatter.fits(g, size, window, *attrs[:3], channels, steps):
-        return ScatterPlan(g, target, window, stride, padding, dilation[0], channels)
+    if scatter_plan.fits(g, size, window, *attrs[:3], channels, steps):
+        return ScatterPlan(g, target, window, stride, padding, dilation, channels)
     if in_planes:
         return PlanesPlan(g, target, phases[0], 1, channels)
     alone = _by_groups(

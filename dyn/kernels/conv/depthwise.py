@@ -119,7 +119,7 @@ def depthwise(plan, chunk, chunks):
 
 def fits(source: View, phases: list[Phase], stride: int) -> bool:
     """Whether there are kernels for these windows."""
-    if source.dtype != np.float32 or source.shape[1] < LANES or not source.has_channels_last:
+    if source.dtype != np.float32 or source.shape[1] < LANES:
         return False
     for phase in phases:
         down, across = phase.taps
@@ -203,7 +203,9 @@ class DepthwisePlan:
         relu: bool = False,
     ) -> None:
         self.phases = phases
-        layout = BandLayout(source, phases, step, channels._replace(lanewise=False))
+        plain = channels._replace(lanewise=False)
+        turned = not source.has_channels_last
+        layout = BandLayout(source, phases, step, plain, in_pixels=turned)
         lattices = [lattice for phase in phases for lattice in _lattices(phase)]
         layout.copied |= min(phase.size[1] for phase, _, _ in lattices) < tile.PIXELS
         cut = BandCut.of(layout, 1, layout.rows_shared(BAND_BYTES, CHUNKS))

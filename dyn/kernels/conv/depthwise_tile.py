@@ -100,8 +100,10 @@ def _row(job):
             tile(job, start, min(offset, last), count)  # type: ignore[name-defined]  # noqa: F821
 
 
+WIDTHS = (3, 5, 7, 9, 11)
+"""Windows that move by two pixels; their gradients by the input have windows half as wide."""
 ROWS: dict[tuple[int, int], Microkernel] = {
     (taps, stride): instance(f"row{taps}{stride}", _row, tile=_tile(taps, stride))
-    for taps, stride in [(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (7, 1), (3, 2), (5, 2), (7, 2)]
+    for taps, stride in [(n, 1) for n in (1, 2, 3, 4, 5, 6, 7, 9, 11)] + [(n, 2) for n in WIDTHS]
 }
 """A row of outputs, by width of the window and stride along the row."""

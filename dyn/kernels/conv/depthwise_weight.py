@@ -3,7 +3,7 @@
 Vectors run along the channels. For one row of outputs and one row of the window the sums of all its
 taps stay in registers while the pixels pass; every input pixel is loaded once for all taps. Parts
 of the batch have sums of their own, added in a fixed order, so the result does not depend on the
-threads. Dilated windows, float64, and channels that do not fill whole vectors are left to `weight`.
+threads. Dilated windows, float64, and channels that fill no vector are left to `weight`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.lanes import LANES
-from dyn.kernels.vector.simd import F32, WORD, Emitter, Value, fma, intrinsic, loop
+from dyn.kernels.vector.simd import F32, WORD, Emitter, Value, choose, fma, intrinsic, loop
 
 BAND_BYTES = 128 * 1024
 """Size of a band: it stays in the second-level cache while its rows are read."""
@@ -36,7 +36,7 @@ PARTS = 8
 X is what the first tap sees for the first of COUNT pixels, G the gradient there; SUMS gets the sums
 of channel 0 of the first tap added, the other taps lie SUMS_TAP bytes apart.
 """
-AT_ONCE = {3: 3, 5: 2, 7: 1}
+AT_ONCE = {3: 3, 5: 2, 7: 1, 9: 1, 11: 1}
 """Pixels with sums of their own, by the width of the window: enough to keep the multipliers busy,
 few enough to fit 16 vector registers."""
 
@@ -46,11 +46,11 @@ def _sums(taps: int, stride: int) -> Any:
     together = AT_ONCE[taps]
 
     @intrinsic
-    def sums(typing: Any, job: Any, offset: Any) -> Any:
-        """Of the channels at `offset` bytes."""
+    def sums(typing: Any, job: Any, offset: Any, done: Any) -> Any:
+        """Of the channels at `offset` bytes but the first, which are `done`."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            job, offset = arguments
+            job, offset, done = arguments
             emit = Emitter(builder, F32)
 
             def word(index: int) -> Any:
@@ -82,16 +82,16 @@ def _sums(taps: int, stride: int) -> Any:
                 builder, WORD(0), whole, WORD(together), lambda i, v: several(together, i, v), found
             )
             found = loop(builder, whole, count, WORD(1), lambda i, v: several(1, i, v), found)
-            to = builder.add(word(SUMS), offset)
+            to, others = builder.add(word(SUMS), offset), emit.mask_below(done)
             for k in range(taps):
-                total = emit.load(to)
+                total = before = emit.load(to)
                 for r in range(together):
                     total = total + found[r * taps + k]
-                emit.store(total, to)
+                emit.store(choose(others, before, total), to)
                 to = builder.add(to, word(SUMS_TAP))
             return context.get_dummy_value()
 
-        return types.void(types.int64, types.int64), generate
+        return types.void(*[types.int64] * 3), generate
 
     return sums
 
@@ -100,13 +100,17 @@ _VECTOR = 4 * LANES
 
 
 def _row_of_taps(job):
-    for offset in range(0, 4 * argument(job, CHANNELS), _VECTOR):
-        sums(job, offset)  # type: ignore[name-defined]  # noqa: F821
+    last = 4 * argument(job, CHANNELS) - _VECTOR
+    for offset in range(0, last + _VECTOR, _VECTOR):
+        # The last vector reaches back to channels that are done.
+        start = min(offset, last)
+        sums(job, start, (offset - start) // 4)  # type: ignore[name-defined]  # noqa: F821
 
 
 SUMS_OF: dict[tuple[int, int], Microkernel] = {
     (taps, stride): instance(f"sums{taps}{stride}", _row_of_taps, sums=_sums(taps, stride))
-    for taps, stride in [(3, 1), (5, 1), (7, 1), (3, 2), (5, 2), (7, 2)]
+    for taps in AT_ONCE
+    for stride in (1, 2)
 }
 """The taps of a row of the window, by width of the window and stride along the row."""
 
@@ -184,8 +188,8 @@ def fits(source: View, gradient: View, phase: Phase, stride: int) -> bool:
     across = phase.taps[1]
     beside = set(np.diff(across.offsets).tolist()) == {1}
     dense = source.has_channels_last and gradient.has_channels_last
-    whole = source.dtype == np.float32 and source.shape[1] % LANES == 0
-    return beside and dense and whole and (len(across.offsets), stride) in SUMS_OF
+    filled = source.dtype == np.float32 and source.shape[1] >= LANES
+    return beside and dense and filled and (len(across.offsets), stride) in SUMS_OF
 
 
 class DepthwiseWeightPlan:

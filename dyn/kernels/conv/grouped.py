@@ -1,9 +1,9 @@
-"""Convolution whose groups have few output channels each: group by group.
+"""Convolution whose groups are done one by one.
 
 With channels in the lanes of a vector a group fills as many lanes as it has output channels. Alone
 it is a convolution without groups, for which there are other algorithms (`planes`, `scatter`). What
 a group computes is copied to its channels of the result; that pays where the lanes that would stay
-empty are worth more than the calls.
+empty, or the padding that would be multiplied, are worth more than the calls.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from dyn.kernels.conv.plan import BandPlan
+from dyn.kernels.conv.scatter_plan import ScatterPlan
 from dyn.kernels.conv.shapes import Channels, View, kernels_of
 from dyn.kernels.copy import place
 from dyn.kernels.runtime.memory import maker
@@ -20,8 +22,8 @@ from dyn.kernels.runtime.memory import maker
 CALL = 1 << 16
 """Sums of a vector that take as long as a call for one more group."""
 FEW, LONG = 5, 64
-"""Groups alone are worth their copies where so many of them would fit into a vector, and so many
-numbers are added up for one of the result."""
+"""Groups alone are worth their copies where so many of them would fit into a vector, or are
+scattered, and so many numbers are added up for one of the result."""
 
 
 def group_of(view: View, groups: int) -> View:
@@ -31,17 +33,21 @@ def group_of(view: View, groups: int) -> View:
 
 
 def pays(channels: Channels, taps: int, steps: float, dtype: np.dtype) -> bool:
-    """Whether groups are better done one by one than together, in `steps` sums of a vector.
+    """Whether groups may be better done one by one than together, in `steps` sums of a vector.
 
     Args:
         taps: sizes of the window, multiplied.
     """
-    lanes = kernels_of(dtype).lanes
     if channels.groups == 1 or channels.lanewise or dtype != np.float32:
         return False
-    if channels.outer * FEW > lanes or taps * channels.inner < LONG:
-        return False
-    return steps > CALL * channels.groups
+    return taps * channels.inner >= LONG and steps > CALL * channels.groups
+
+
+def gains(plan: Any, channels: Channels, dtype: np.dtype) -> bool:
+    """Whether a plan for one group is worth the copies: it multiplies less, or fills vectors."""
+    if isinstance(plan, ScatterPlan):
+        return True
+    return not isinstance(plan, BandPlan) and channels.outer * FEW <= kernels_of(dtype).lanes
 
 
 class GroupsPlan:

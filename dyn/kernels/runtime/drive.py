@@ -94,7 +94,9 @@ class Launch:
 
 
 def dense(
-    launch: Launch, make: Callable[[], np.ndarray], otherwise: Callable[..., np.ndarray]
+    launch: Callable[..., None],
+    make: Callable[[], np.ndarray],
+    otherwise: Callable[..., np.ndarray],
 ) -> Callable[..., np.ndarray]:
     """A launch over arrays in C order and what it is to fill, which is made for every call.
 

@@ -67,7 +67,7 @@ class Strip:
 
     def _near(self, index: Any, v: int) -> Any:
         bytes_ = self.row.emit.bytes
-        far = self.builder.mul(index, WORD(bytes_ * STRIP))
+        far = self.builder.mul(index, WORD(bytes_ * len(self.offsets)))
         return self.builder.add(self.row.sums, self.builder.add(far, WORD(v * bytes_)))
 
     def keep(self, value: Value, index: Any, v: int) -> Value:
