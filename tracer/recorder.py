@@ -62,6 +62,7 @@ class Recorder(Observer, SizeScope):
         self._created: dict[int, Tensor] = {}
         self._read: dict[int, tuple[Tensor, SourceLine | None]] = {}
         self._written: dict[int, Tensor] = {}
+        self._made: dict[int, Tensor] = {}  # buffers made in this run that were read
         self._muted = 0
         self._inferring = False
         self._open = True
@@ -106,15 +107,9 @@ class Recorder(Observer, SizeScope):
         """What a tensor becomes that no op of this run has made."""
         where = user_line()
         created = id(tensor) in self._created
-        state = isinstance(tensor, Buffer) and tensor.persistable and not created
-        if isinstance(tensor, Parameter) or state:
-            model = self.session.model
-            untrained = bool(model.optimizers) and not model.training
-            self._refuse(
-                refusals.not_registered(
-                    tensor, where, created=created, in_model=model.closed, untrained=untrained
-                )
-            )
+        state = isinstance(tensor, Buffer) and tensor.persistable
+        if isinstance(tensor, Parameter) or (state and not created):
+            self._not_registered(tensor, where, created=created)
         elif not (created or isinstance(tensor, Buffer) or id(tensor) in self._written):
             if self.session.writes.find(tensor):
                 self.carries_state(tensor, "is read before it is written", where)
@@ -123,8 +118,19 @@ class Recorder(Observer, SizeScope):
         if not created:
             self._read.setdefault(id(tensor), (tensor, where))
             self.session.reads.add(tensor, where)
+        elif state:
+            self._made[id(tensor)] = tensor
         literal = created or not tensor._array.flags.writeable
         return self.session.constant(tensor, where, literal=literal)
+
+    def _not_registered(self, tensor: Tensor, where: SourceLine | None, *, created: bool) -> None:
+        model = self.session.model
+        untrained = bool(model.optimizers) and not model.training
+        self._refuse(
+            refusals.not_registered(
+                tensor, where, created=created, in_model=model.closed, untrained=untrained
+            )
+        )
 
     def read_as_constant(self, tensor: Tensor) -> SourceLine | None:
         """The line at which this run first read an unregistered tensor, if it did."""
@@ -251,6 +257,8 @@ class Recorder(Observer, SizeScope):
             return
         handle = self.session.handles.get(id(target))
         if handle is None:
+            if id(target) in self._made:  # who reads and writes it will do so in the next call, too
+                self._not_registered(target, user_line(), created=True)
             read = self.session.reads.find(target)
             if read:
                 how = f"is written after it was read (at {read[0]})"

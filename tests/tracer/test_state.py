@@ -346,3 +346,26 @@ def test_one_side_reads_what_the_other_writes(written: bool, positive: bool) -> 
 
     with pytest.raises(TraceError, match=r"is read before|is written after"):
         trace(model, S([3], example=np.ones(3, "f4")))
+
+
+def test_layers_made_in_the_forward_may_read_buffers_but_not_write_them() -> None:
+    def weighed(x: Any) -> Any:
+        criterion = nn.CrossEntropyLoss(weight=dyn.to_tensor([1.0, 2.0]))
+        return criterion(x, dyn.to_tensor([0, 1, 1]))
+
+    x = np.array([[1, 0], [2, -1], [0, 3]], np.float32)
+    (found,) = Interpreter(trace(weighed, S([3, 2], example=x))).run(x)
+    rows = np.log(np.exp(x).sum(1)) - x[[0, 1, 2], [0, 1, 1]]
+    np.testing.assert_allclose(found, (rows * [1, 2, 2]).sum() / 5, rtol=1e-6)
+
+    class Counter(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("total", dyn.to_tensor([0.0, 0.0]))
+
+        def forward(self, x: Any) -> Any:
+            self.total += x.sum(0)
+            return x * self.total
+
+    with pytest.raises(TraceError, match="is made in the forward, so it would be lost as state"):
+        trace(lambda x: Counter()(x), S([3, 2]))
