@@ -25,8 +25,9 @@ BLOCK = 4
 """Rows of either operand in a block: its sums take half of the registers there are."""
 FEW = 16
 """Rows up to which turning the other operand takes longer."""
-DEEP = 96
-"""Steps of k from which on adding up the lanes does not count."""
+DEEP, SHALLOW = 96, 32
+"""Steps of k from which on adding up the lanes does not count, or, beside rows of one block, takes
+less than turning the other operand around."""
 GRAIN = 1 << 17
 """Multiplications worth a chunk."""
 
@@ -155,7 +156,9 @@ def dots_launch(
     """What runs products of (m, k) and (k, n) into dense rows, if dot products are the best way."""
     element = dtype.itemsize
     along_k = a_steps[1] == element == b_steps[0]
-    if not along_k or k < DEEP or not 1 < min(m, n) <= FEW:
+    rows = min(m, n)
+    deep = SHALLOW if rows <= BLOCK else DEEP
+    if not along_k or k < deep or not 1 < rows <= FEW:
         return None
     # Of each: rows, bytes from one to the next, from its results to the next's, and biases alike.
     few, many = (m, a_steps[0], n * element, 0), (n, b_steps[1], element, element)
