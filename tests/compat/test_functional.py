@@ -69,6 +69,10 @@ def test_products_with_jacobians_and_hessians():
     y = torch.tensor([2.0])
     _, both = torch.autograd.functional.hvp(lambda a, b: (a * b * b).sum(), (x[:1], y), (y, y))
     assert [one.tolist() for one in both] == [[8.0], [12.0]]
+    slope = torch.tensor([5.0], requires_grad=True)
+    _, found = torch.autograd.functional.hvp(lambda a: (slope * a * a).sum(), x, v, True)
+    found.sum().backward()
+    assert found.tolist() == [30.0, -10.0] and slope.grad.tolist() == [4.0]
     _, linear = torch.autograd.functional.hvp(lambda x: x.sum(), x, v)
     assert linear.tolist() == [0.0, 0.0]
     with pytest.raises(RuntimeError, match="v can only be None"):
@@ -104,7 +108,11 @@ def test_hooks_are_shown_arguments_by_name():
         lambda module, args, kwargs, out: seen.append(kwargs) or out + 100, with_kwargs=True
     )
     assert net(torch.ones(1), scale=2.0).tolist() == [106.0] and seen == [{"scale": 3.0}]
-    net.register_forward_pre_hook(lambda module, args, kwargs: args, with_kwargs=True)
-    with pytest.raises(TypeError, match=r"a tuple of \(inputs, kwargs\)"):
-        net(torch.ones(1), scale=2.0)
+    for answer in (lambda args, kwargs: args, lambda args, kwargs: (args[0], kwargs)):
+        wrong = net.register_forward_pre_hook(
+            lambda module, *given, answer=answer: answer(*given), with_kwargs=True
+        )
+        with pytest.raises(TypeError, match=r"\(inputs, kwargs\), a tuple and a dict, not"):
+            net(torch.ones(1), scale=2.0)
+        wrong.remove()
     assert nn.BatchNorm1d(2).get_buffer("running_var").tolist() == [1.0, 1.0]

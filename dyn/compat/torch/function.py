@@ -165,11 +165,12 @@ def _need_number(v: Any, *beside: Any) -> None:
 
 
 def _leaves(inputs: Any, create_graph: bool) -> list[Any]:
-    """The inputs, as themselves if the result shall depend on them."""
+    """The inputs, as themselves if the result shall depend on them and they want gradients."""
     several = [inputs] if isinstance(inputs, Base) else list(inputs)
-    if create_graph:
-        return [own(x) for x in several]
-    return [own(x.detach()).requires_grad_() for x in several]
+    return [
+        own(x) if create_graph and not x.stop_gradient else own(x.detach()).requires_grad_()
+        for x in several
+    ]
 
 
 def _as(inputs: Any, found: list[Any]) -> Any:
