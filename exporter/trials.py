@@ -1,5 +1,5 @@
-"""What a file is tried with: sizes that were never traced, inputs of those sizes; and which results
-are random, so that they cannot be compared.
+"""What a file is tried with: sizes that were never traced and inputs of those sizes; and which of
+its results are random, so that they cannot be compared.
 
 Knows the graph only; nothing here runs a model or a file.
 """

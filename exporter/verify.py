@@ -147,10 +147,11 @@ class Verifier:
         """Successive calls of the model at one set of sizes; None if it refuses them.
 
         Args:
-            sizes: the sizes.
+            sizes: by symbol.
             first: inputs of the first call, otherwise drawn.
-            may_refuse: whether it may.
-            repeated: whether later calls have the inputs of the first, as the model refuses others.
+            may_refuse: whether an error of the model means that it refuses; else it is raised.
+            repeated: whether later calls have the inputs of the first, as the model has raised at
+                others that were drawn.
         """
         rng = np.random.default_rng(sum(sizes.values()) + 1)
         trial = Trial(sizes, [first or self.trials.inputs(sizes, rng)], [])

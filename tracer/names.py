@@ -17,7 +17,7 @@ from dyn.nn.state import Buffer, Parameter
 from dyn.optimizer import Optimizer
 from tracer.errors import TraceError
 from tracer.graph import Block, Graph, Value
-from tracer.reach import reached
+from tracer.reach import reach_kinds
 
 
 class Model:
@@ -83,6 +83,7 @@ class Model:
         for name, item in found.items():
             if isinstance(item, (Parameter, Buffer)):
                 self._add_tensor(name, item)
+        # A layer that is alone needs no prefix, whatever functions that are called use besides.
         near = {name for name in roots if name not in distant} or set(roots)
         for name, layer in roots.items():
             self._add_layer("" if near == {name} and not layers else name, layer)
@@ -200,11 +201,13 @@ def _used_by(function: Any) -> dict[str, Any]:
 
 
 def _used_elsewhere(function: Any, found: Mapping[str, Any]) -> dict[str, Any]:
-    """What else a function reads: on objects of the user's, and in functions that it calls."""
-    distant = reached(("", function), _STATE)
-    listed = [*found.values(), *(item for _, item in distant)]
+    """What else a function reads: on objects of the user's, and in functions that it calls.
+
+    What layers hold that were found is left out: it has its name from them.
+    """
+    distant = reach_kinds(("", function), _STATE)
     held = {id(item) for item in found.values()}
-    for layer in listed:
+    for layer in (*found.values(), *(item for _, item in distant)):
         if isinstance(layer, Layer):
             held |= {id(x) for x in (*layer.sublayers(), *Layer.state_dict(layer).values())}
     more: dict[str, Any] = {}

@@ -85,10 +85,10 @@ def reach(roots: Iterable[tuple[str, Any]]) -> tuple[list[View], dict[str, Tenso
     return walk.views, walk.tensors
 
 
-def reached(root: tuple[str, Any], kinds: tuple[type, ...]) -> list[tuple[str, Any]]:
-    """What is of some kinds among all that `root` can read, and what it is called.
+def reach_kinds(root: tuple[str, Any], kinds: tuple[type, ...]) -> list[tuple[str, Any]]:
+    """What is of some types among all that `root` can read, each after what it is called.
 
-    What these hold themselves is not looked for.
+    What these hold themselves is not looked into.
     """
     return _Walk([root], kinds).found
 
@@ -122,7 +122,7 @@ class _Walk:
     def __init__(self, roots: Iterable[tuple[str, Any]], kinds: tuple[type, ...] = ()):
         self.views: list[View] = []
         self.tensors: dict[str, Tensor] = {}
-        self.found: list[tuple[str, Any]] = []
+        self.found: list[tuple[str, Any]] = []  # what is one of the kinds
         self._kinds = kinds
         self._names = {"forward", "backward"}
         self._spaces: list[_Space] = []

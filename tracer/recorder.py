@@ -124,6 +124,7 @@ class Recorder(Observer, SizeScope):
         return self.session.constant(tensor, where, literal=literal)
 
     def _not_registered(self, tensor: Tensor, where: SourceLine | None, *, created: bool) -> None:
+        """Refuse a parameter or buffer that the model does not hold."""
         model = self.session.model
         untrained = bool(model.optimizers) and not model.training
         self._refuse(
@@ -257,7 +258,8 @@ class Recorder(Observer, SizeScope):
             return
         handle = self.session.handles.get(id(target))
         if handle is None:
-            if id(target) in self._made:  # who reads and writes it will do so in the next call, too
+            # What is read and written is carried from call to call; one made anew in each is lost.
+            if id(target) in self._made:
                 self._not_registered(target, user_line(), created=True)
             read = self.session.reads.find(target)
             if read:

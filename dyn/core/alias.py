@@ -43,7 +43,7 @@ class Link:
             view._alias = None
             return
         self.version = base._version
-        # Who looks first may record no gradients; what is known of the history stays all the same.
+        # The view may first be read inside no_grad(): it has the history of its base all the same.
         recorded = base._node is not None or not view.stop_gradient
         with set_grad_enabled(recorded or is_grad_enabled()):
             view._bind(self.derive())
@@ -129,7 +129,7 @@ class DetachedAlias(Link):
             view._version += 1
 
     def write(self, view: Tensor, value: Tensor) -> None:
-        """Give the base new values, and the view their history, too."""
+        """Give the base the values alone, and the view their history, too."""
         with no_grad():
             self.base._write(value)
         self.version = self.base._version

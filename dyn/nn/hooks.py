@@ -74,17 +74,24 @@ def run_pre(
         if isinstance(hook, WithKwargs):
             answer = hook(layer, inputs, kwargs)
             if answer is not None:
-                if not (isinstance(answer, tuple) and len(answer) == 2):
-                    raise DTypeError(
-                        "a hook with kwargs returns None or a tuple of (inputs, kwargs), not "
-                        f"{type(answer).__name__}"
-                    )
-                inputs, kwargs = answer
+                inputs, kwargs = _both(answer)
             continue
         answer = hook(layer, inputs)
         if answer is not None:
             inputs = answer if isinstance(answer, tuple) else (answer,)
     return inputs, kwargs
+
+
+def _both(answer: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What a hook with kwargs has returned; a tensor as inputs would be taken apart into rows."""
+    pair = answer if isinstance(answer, tuple) else ()
+    if len(pair) != 2 or not isinstance(pair[0], (tuple, list)) or not isinstance(pair[1], dict):
+        shown = ", ".join(type(one).__name__ for one in pair)
+        raise DTypeError(
+            "a hook with kwargs returns None or (inputs, kwargs), a tuple and a dict, not "
+            f"{f'({shown})' if pair else type(answer).__name__}"
+        )
+    return tuple(pair[0]), pair[1]
 
 
 def run_post(

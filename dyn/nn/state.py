@@ -136,6 +136,8 @@ class Buffer(Tensor):
         )
         if not same:
             self._array = None
+        # An assignment binds to the history inside no_grad(), too; a leaf that wants a gradient is
+        # given a value there and stays one, and is refused elsewhere.
         with set_grad_enabled(is_grad_enabled() or not self._is_wanted_leaf()):
             self._write(value)
 

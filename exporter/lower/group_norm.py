@@ -23,6 +23,7 @@ def _to_rows(b: Any, x: Any, node: NodeView) -> Any:
     if isinstance(groups, int):
         if not is_symbolic(node.shape):
             return b.reshape(x, (node.shape[0], groups, volume(node.shape[1:]) // groups))
+        # A 0 copies the size of x: said so, lest the peephole drops a reshape that made x.
         return b.op("Reshape", x, b.ints(0, groups, -1), allowzero=0)
     return b.op("Reshape", x, b.shape_vector([0, groups, -1]), allowzero=0)
 

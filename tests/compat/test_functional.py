@@ -1,4 +1,4 @@
-"""Modules and functions as users of meta-learning and of second slopes call them."""
+"""Modules and functions as users of meta-learning and of products with Jacobians call them."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_steps_of_an_inner_loop_are_differentiated():
     np.testing.assert_allclose(rate.grad.item(), -outer * slope, rtol=1e-4)
 
 
-def test_products_with_slopes_and_second_slopes():
+def test_products_with_jacobians_and_hessians():
     x, v = torch.tensor([1.0, 2.0]), torch.tensor([3.0, -1.0])
     out, found = torch.autograd.functional.vjp(lambda x: x**3, x, v)
     assert out.tolist() == [1.0, 8.0] and found.tolist() == [9.0, -12.0]
@@ -69,12 +69,29 @@ def test_products_with_slopes_and_second_slopes():
     y = torch.tensor([2.0])
     _, both = torch.autograd.functional.hvp(lambda a, b: (a * b * b).sum(), (x[:1], y), (y, y))
     assert [one.tolist() for one in both] == [[8.0], [12.0]]
+    slope = torch.tensor([5.0], requires_grad=True)
+    _, found = torch.autograd.functional.hvp(lambda a: (slope * a * a).sum(), x, v, True)
+    found.sum().backward()
+    assert found.tolist() == [30.0, -10.0] and slope.grad.tolist() == [4.0]
     _, linear = torch.autograd.functional.hvp(lambda x: x.sum(), x, v)
     assert linear.tolist() == [0.0, 0.0]
     with pytest.raises(RuntimeError, match="v can only be None"):
         torch.autograd.functional.vjp(lambda x: x * x, x)
     with pytest.raises(RuntimeError, match="v can only be None"):
         torch.autograd.functional.hvp(lambda x: (x * x).sum(), x)
+
+
+@pytest.mark.parametrize("product", ["vjp", "hvp"])
+def test_products_refuse_what_they_would_get_wrong(product):
+    call, x = getattr(torch.autograd.functional, product), torch.tensor([2.0])
+    with pytest.raises(TypeError, match=r"gives a tuple, one tensor is wanted"):
+        call(lambda x: (x, x), x)
+    with pytest.raises(RuntimeError, match=r"inputs \[1\] have no part .* strict=False"):
+        call(lambda a, b: (a * a).sum(), (x, x), strict=True)
+    _, found = call(lambda a, b: (a * a).sum(), (x, x))
+    assert found[1].tolist() == [0.0]
+    with pytest.raises(RuntimeError, match=r"shape \[2\], a single element is wanted"):
+        torch.autograd.functional.hvp(lambda x: x * x, torch.ones(2), torch.ones(2))
 
 
 def test_hooks_are_shown_arguments_by_name():
@@ -91,7 +108,11 @@ def test_hooks_are_shown_arguments_by_name():
         lambda module, args, kwargs, out: seen.append(kwargs) or out + 100, with_kwargs=True
     )
     assert net(torch.ones(1), scale=2.0).tolist() == [106.0] and seen == [{"scale": 3.0}]
-    net.register_forward_pre_hook(lambda module, args, kwargs: args, with_kwargs=True)
-    with pytest.raises(TypeError, match=r"a tuple of \(inputs, kwargs\)"):
-        net(torch.ones(1), scale=2.0)
+    for answer in (lambda args, kwargs: args, lambda args, kwargs: (args[0], kwargs)):
+        wrong = net.register_forward_pre_hook(
+            lambda module, *given, answer=answer: answer(*given), with_kwargs=True
+        )
+        with pytest.raises(TypeError, match=r"\(inputs, kwargs\), a tuple and a dict, not"):
+            net(torch.ones(1), scale=2.0)
+        wrong.remove()
     assert nn.BatchNorm1d(2).get_buffer("running_var").tolist() == [1.0, 1.0]

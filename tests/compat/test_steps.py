@@ -27,20 +27,8 @@ def weighted(scores, labels, lengths):
     return first(scores[0, :4], target) + second(scores[1, :4], labels[:4] % 5) + lengths.sum() * 0
 
 
-@pytest.mark.parametrize("criterion", ["smooth_l1_loss", "mse_loss", "bce_with_logits"])
-def test_rows_that_a_mask_selects_are_compared(criterion):
-    loss = getattr(F, criterion.replace("bce", "binary_cross_entropy"))
-
-    def masked(scores, labels, lengths):
-        mask = (labels > 2).view(3, 3)[:, :, None].expand(3, 3, 5)
-        target = (labels.view(3, 3, 1) % 2).float().expand(3, 3, 5)
-        return loss(scores[:, :3][mask].view(-1, 5), target[mask].view(-1, 5), reduction="sum")
-
-    test_compiled_steps_are_the_plain_ones(masked)
-
-
-@pytest.mark.parametrize("criterion", [joined_labels, weighted])
-def test_compiled_steps_are_the_plain_ones(criterion):
+def check_compiled(criterion):
+    """Three steps compiled give the losses and parameters of three plain ones."""
     torch.manual_seed(0)
     plain = nn.Linear(4, 5)
     twin = copy.deepcopy(plain)
@@ -61,6 +49,23 @@ def test_compiled_steps_are_the_plain_ones(criterion):
         np.testing.assert_allclose(found.item(), loss.item(), rtol=1e-5)
     for p, q in zip(plain.parameters(), twin.parameters(), strict=True):
         np.testing.assert_allclose(q.detach().numpy(), p.detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("criterion", ["smooth_l1_loss", "mse_loss", "bce_with_logits"])
+def test_rows_that_a_mask_selects_are_compared(criterion):
+    loss = getattr(F, criterion.replace("bce", "binary_cross_entropy"))
+
+    def masked(scores, labels, lengths):
+        mask = (labels > 2).view(3, 3)[:, :, None].expand(3, 3, 5)
+        target = (labels.view(3, 3, 1) % 2).float().expand(3, 3, 5)
+        return loss(scores[:, :3][mask].view(-1, 5), target[mask].view(-1, 5), reduction="sum")
+
+    check_compiled(masked)
+
+
+@pytest.mark.parametrize("criterion", [joined_labels, weighted])
+def test_compiled_steps_are_the_plain_ones(criterion):
+    check_compiled(criterion)
 
 
 def test_a_file_takes_labels_of_other_lengths(tmp_path):

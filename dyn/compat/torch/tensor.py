@@ -148,7 +148,7 @@ class Tensor(Base):
 
     @data.setter
     def data(self, value: Any) -> None:
-        history = self._node
+        history = self._node  # which `_assign` ends; here gradients go on through it
         self._array = None
         self._assign(value)
         self._node = history

@@ -61,7 +61,8 @@ class Choice(NamedTuple):
         copied: for each array that windows move over, whether it is copied before, with channels
             last.
         covers: whether the plan computes every number of the result.
-        as_is: whether a weight that is asked for only once is not packed.
+        as_is: whether the plan reads a weight itself the first time it is asked for, as training
+            does at every step, and packs it from the second time on.
     """
 
     make: Callable[[], np.ndarray]
@@ -262,7 +263,7 @@ def transposed(
     source, copied = _readable(g, side)
     plan = _transposed_plan(source, view, size, attrs, side)
     covers = plan is not None and plan.covers(size)
-    return Choice(make, plan, (copied,), covers, _is_read_as_is(plan))
+    return Choice(make, plan, (copied,), covers, as_is=_is_read_as_is(plan))
 
 
 def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:

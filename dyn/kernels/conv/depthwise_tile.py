@@ -101,7 +101,8 @@ def _row(job):
 
 
 WIDTHS = (3, 5, 7, 9, 11)
-"""Windows that move by two pixels; their gradients by the input have windows half as wide."""
+"""Widths of windows that move by two pixels, too; their gradients by the input are made of windows
+half as wide."""
 ROWS: dict[tuple[int, int], Microkernel] = {
     (taps, stride): instance(f"row{taps}{stride}", _row, tile=_tile(taps, stride))
     for taps, stride in [(n, 1) for n in (1, 2, 3, 4, 5, 6, 7, 9, 11)] + [(n, 2) for n in WIDTHS]

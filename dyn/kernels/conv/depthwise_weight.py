@@ -47,7 +47,7 @@ def _sums(taps: int, stride: int) -> Any:
 
     @intrinsic
     def sums(typing: Any, job: Any, offset: Any, done: Any) -> Any:
-        """Of the channels at `offset` bytes but the first, which are `done`."""
+        """Of a vector of channels at `offset` bytes; the sums of the first `done` stay."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             job, offset, done = arguments

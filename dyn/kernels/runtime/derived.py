@@ -1,8 +1,8 @@
 """What is computed from a weight alone, kept while the weight lives: packed panels, transforms.
 
 Arrays are not written to, so what was derived from one stays right, unless its only owner does and
-says so (`forget`). It is kept from the second
-request on: in training every step has new weights, which are asked about once.
+says so (`forget`). It is kept from the second request on: in training every step has new weights,
+which are asked about once.
 """
 
 from __future__ import annotations

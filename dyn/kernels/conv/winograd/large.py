@@ -107,7 +107,7 @@ def gather_panels(plan, chunk, chunks):
 
 def fits(inner: int, outer: int, side: int) -> bool:
     """Whether the transformed weights for `inner` channels of the source and `outer` of the target
-    are so large."""
+    are large."""
     return -(-outer // PANEL) * PANEL * inner * (side + 2) ** 2 * 4 > LARGE_BYTES
 
 
@@ -132,7 +132,7 @@ class LargeWinogradPlan:
         reverse: bool = False,
     ) -> None:
         """Plan; arguments as those of `WinogradPlan`."""
-        tiling = self.tiling = Tiling(source, target, low, gaps, side)
+        tiling = Tiling(source, target, low, gaps, side)
         self.windows = Windows(channels, side, PIECE, reverse=reverse)
         self.as_is = not self.windows.copied
         self.packing = ("winograd", side, reverse, channels)

@@ -1,7 +1,8 @@
-"""Plans of Winograd's filtering for given shapes: the words that the stages read, and the weights.
+"""Plans of Winograd's filtering for given shapes: the words that the stages read.
 
-What the stages do with the words stands in `filtering.py` and `weight.py`; the transforms are in
-`transform.py`.
+What the stages do with the words stands in `filtering.py`. Weights are transformed in `windows.py`;
+those that would then be large have plans of their own in `large.py`, and their gradients in
+`weight.py`.
 """
 
 from __future__ import annotations
@@ -132,13 +133,12 @@ class WinogradPlan:
             relu: whether negative results become 0.
             reverse: read the window backwards.
         """
-        tiling = self.tiling = Tiling(source, target, low, gaps, side)
+        tiling = Tiling(source, target, low, gaps, side)
         self.windows = Windows(channels, side, channels.inner, reverse=reverse)
-        self.at_once = at_once(tiling.count, stages.BLOCK, stages.FEWEST)
-        self.v_step = spacing(self.at_once * tiling.v_row)
-        self.m_step = spacing(4 * PANEL * self.at_once)
-        self.scratch_size = TABLE_BYTES + tiling.frequencies * (self.v_step + self.m_step)
-        self.chunks = min(CHUNKS, -(-tiling.count // self.at_once))
+        block = at_once(tiling.count, stages.BLOCK, stages.FEWEST)
+        v_step, m_step = spacing(block * tiling.v_row), spacing(4 * PANEL * block)
+        self.scratch_size = TABLE_BYTES + tiling.frequencies * (v_step + m_step)
+        self.chunks = min(CHUNKS, -(-tiling.count // block))
         self.nothing = np.zeros(channels.inner + PANEL, np.float32)
         self.packing = ("winograd", side, reverse, channels)
         words = words_of(
@@ -146,9 +146,9 @@ class WinogradPlan:
             {
                 **tiling.words(),
                 **tiling.target_words(relu=relu),
-                stages.TILES_AT_ONCE: self.at_once,
-                stages.V_STEP: self.v_step,
-                stages.M_STEP: self.m_step,
+                stages.TILES_AT_ONCE: block,
+                stages.V_STEP: v_step,
+                stages.M_STEP: m_step,
                 stages.WEIGHT_STEP: self.windows.step,
                 stages.NOTHING: self.nothing.ctypes.data,
                 stages.SCRATCH_SIZE: self.scratch_size,

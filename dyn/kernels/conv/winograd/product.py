@@ -64,13 +64,13 @@ def _product(count: int) -> Any:
             zeros = [emit.numbers(0)] * (2 * count)
             first = [*rows.first, Value(builder, b), Value(builder, ahead), *zeros]
             sums = repeat(builder, depth, step, first)[places + 2 :]
-            places_of_c = [builder.add(c, WORD(n * emit.bytes)) for n in range(2 * count)]
+            targets = [builder.add(c, WORD(n * emit.bytes)) for n in range(2 * count)]
             with builder.if_else(builder.icmp_signed("!=", add, WORD(0))) as (yes, no):
                 with yes:
-                    for at, vector in zip(places_of_c, sums, strict=True):
+                    for at, vector in zip(targets, sums, strict=True):
                         emit.store(vector + emit.load(at), at)
                 with no:
-                    for at, vector in zip(places_of_c, sums, strict=True):
+                    for at, vector in zip(targets, sums, strict=True):
                         emit.store(vector, at)
             return context.get_dummy_value()
 
@@ -84,7 +84,7 @@ _tall, _middle, _low = map(_product, (ROWS, *LOW))
 
 @kernel
 def rows_of(count):
-    """Rows that `products` computes for `count`."""
+    """Rows of A that `products` reads for `count`: whole tiles, the last one as low as can be."""
     left = count % ROWS
     if left == 0 or left > LOW[0]:
         return (count + ROWS - 1) // ROWS * ROWS
@@ -93,8 +93,10 @@ def rows_of(count):
 
 @microkernel(9)
 def products(count, depth, a, a_row, b, c, ahead, ahead_step, add):
-    """C[count][PANEL] = A[count][depth] B[depth][PANEL], or added to it; a line more of what lies
-    at `ahead` is asked for in every step."""
+    """C[count][PANEL] = A[count][depth] B[depth][PANEL], or added to C where `add` is not 0.
+
+    In every step a line of what lies at `ahead` is asked for, `ahead_step` bytes after the last.
+    """
     while count > 0:
         if count > LOW[0]:
             _tall(depth, a, a_row, b, c, ahead, ahead_step, add)
