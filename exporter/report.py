@@ -17,6 +17,7 @@ class Comparison:
         runs: number of runs compared.
         unchecked: outputs that depend on random ops, of which only shape and dtype are compared.
         fixed: the model took none of the other sizes that were tried for the dynamic ones.
+        repeated: later calls had the inputs of the first, as the model raised at others.
     """
 
     absolute: float = 0.0
@@ -26,6 +27,7 @@ class Comparison:
     runs: int = 0
     unchecked: tuple[str, ...] = ()
     fixed: bool = False
+    repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,10 @@ class Report:
             )
             if found.fixed:
                 lines.append("  the model takes none of the other sizes that were tried")
+            if found.repeated:
+                lines.append(
+                    "  the model raised at other inputs: later calls had those of the first"
+                )
             if found.unchecked:
                 lines.append(f"  random outputs, values not compared: {', '.join(found.unchecked)}")
         return "\n".join(lines)

@@ -83,11 +83,13 @@ class Trial:
         sizes: the sizes.
         calls: inputs of each call.
         wanted: what the model gave in each.
+        repeated: whether later calls have the inputs of the first, as the model raised at others.
     """
 
     sizes: Mapping[str, int]
     calls: list[Sequence[np.ndarray]]
     wanted: list[Results]
+    repeated: bool = False
 
 
 @dataclass
@@ -134,7 +136,10 @@ class Verifier:
             self.draws(unchecked)
         w = self.worst
         fixed = bool(self.trials.declared) and len(trials) == 1
-        return Comparison(w.absolute, w.relative, w.output, w.sizes, self.runs, unchecked, fixed)
+        repeated = any(trial is not None and trial.repeated for trial in trials)
+        return Comparison(
+            w.absolute, w.relative, w.output, w.sizes, self.runs, unchecked, fixed, repeated
+        )
 
     def of_model(
         self,
@@ -150,11 +155,10 @@ class Verifier:
             sizes: by symbol.
             first: inputs of the first call, otherwise drawn.
             may_refuse: whether an error of the model means that it refuses; else it is raised.
-            repeated: whether later calls have the inputs of the first, as the model has raised at
-                others that were drawn.
+            repeated: see `Trial`.
         """
         rng = np.random.default_rng(sum(sizes.values()) + 1)
-        trial = Trial(sizes, [first or self.trials.inputs(sizes, rng)], [])
+        trial = Trial(sizes, [first or self.trials.inputs(sizes, rng)], [], repeated)
 
         def once_more() -> None:
             drawn = [*trial.calls[0]] if repeated else self.trials.inputs(sizes, rng)
