@@ -315,7 +315,8 @@ def _glu_grad_of_ops(g: Tensor, x: Tensor, axis: int) -> Tensor:
     """`glu_grad` made of ops."""
     a, b = split(x, 2, axis)
     s = sigmoid(b)
-    return concat([multiply(g, s), multiply(multiply(g, a), multiply(s, subtract(1.0, s)))], axis)
+    slope = multiply(s, subtract(1.0, s))
+    return concat([multiply(g, s), multiply(multiply(g, slope), a)], axis)
 
 
 differentiate_as(glu_grad, _glu_grad_of_ops)

@@ -125,5 +125,5 @@ def _(b, node):
     first, second = _halves(b, node, x)
     s = b.op("Sigmoid", second)
     slope = b.op("Mul", s, b.op("Sub", b.const(1, node.dtype), s))
-    rest = b.op("Mul", b.op("Mul", g, first), slope)
+    rest = b.op("Mul", b.op("Mul", g, slope), first)
     return b.op("Concat", b.op("Mul", g, s), rest, axis=node.attrs["axis"])

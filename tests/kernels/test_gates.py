@@ -25,3 +25,15 @@ def test_glu(shape: tuple[int, ...], axis: int, layout: str, rng: np.random.Gene
     np.testing.assert_allclose(gates.glu(x, axis), a * s, rtol=2e-6, atol=1e-6)
     wanted = np.concatenate([g * s, g * a * s * (1 - s)], axis)
     np.testing.assert_allclose(gates.glu_grad(g, x, axis), wanted, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["dense", "reversed"])
+def test_a_gradient_is_finite_where_its_parts_would_overflow(layout: str) -> None:
+    """PyTorch 2.13 gives the same numbers."""
+    x = np.array([[3e38, 0.0], [1e38, 3.0], [3e38, -50.0], [3e38, 200.0]], np.float32)
+    g = np.array([[2.0], [30.0], [4.0], [2.0]], np.float32)
+    if layout == "reversed":
+        x, g = x[::-1], g[::-1]
+    wanted = np.array([1.5e38, 1.3552996e38, 2.3144998e17, 0.0])
+    found = gates.glu_grad(g, x, 1)[:, 1]
+    np.testing.assert_allclose(found, wanted[::-1] if layout == "reversed" else wanted, rtol=2e-5)

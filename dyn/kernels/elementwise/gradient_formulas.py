@@ -119,7 +119,8 @@ def logsumexp_grad(m, g, out, x):
 
 def gated_grad(m, g, x, y):
     s = m.sigmoid(y)
-    return g * x * (s * (1 - s))
+    # Not g * x first: that overflows where the gradient does not.
+    return g * (s * (1 - s)) * x
 
 
 def prelu_grad(m, g, x, w):
