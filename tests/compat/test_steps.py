@@ -87,3 +87,19 @@ def test_a_file_takes_labels_of_other_lengths(tmp_path):
     parts = [labels[:4], labels[:0], labels[4:]]
     wanted = [joined_labels(r, p, torch.tensor([len(p)])) for r, p in zip(rows, parts, strict=True)]
     np.testing.assert_allclose(found, sum(one.item() for one in wanted), rtol=1e-5)
+    # More labels than there are would be taken from elsewhere: the file refuses, as the model does.
+    beyond = np.array([4, 2, 2])
+    with pytest.raises(Exception, match="bounds"):
+        Predictor(tmp_path / "m.onnx").run(scores.numpy(), labels.numpy(), beyond)
+
+
+def test_a_compiled_step_refuses_lengths_beyond_the_joined_labels():
+    model = nn.Linear(4, 5)
+    step = compile_training(
+        lambda x, *given: joined_labels(model(x), *given),
+        optimizer=torch.optim.SGD(model.parameters(), 0.1),
+    )
+    x, labels = torch.randn(3, 7, 4), torch.tensor([1, 2, 3, 1, 4, 4])
+    step(x, labels, torch.tensor([2, 3, 1]))
+    with pytest.raises(IndexError, match="out of range for an axis of size 6"):
+        step(x, labels, torch.tensor([2, 3, 3]))

@@ -18,7 +18,7 @@ from dyn.nn import functional as F
 from dyn.ops.bounds import clip
 from dyn.ops.creation import arange, numel
 from dyn.ops.cross_entropy import negative_log_likelihood, softmax_cross_entropy
-from dyn.ops.extremes import maximum
+from dyn.ops.extremes import maximum, minimum
 from dyn.ops.gather import take_along_axis
 from dyn.ops.index import where
 from dyn.ops.infer import same_shape
@@ -338,8 +338,10 @@ def ctc_loss(
 def _rows(labels: Any, lengths: Any) -> Any:
     """Labels that lie one behind the other as a row for each length, of which the rest is anything.
 
-    The lengths stay tensors: each row is as wide as all labels together.
+    The lengths stay tensors: each row is as wide as all labels together, and goes on with its last
+    label. Lengths beyond the labels point behind them, which whoever runs the graph refuses.
     """
+    lengths = cast(lengths, "int64")
     starts = unsqueeze(cumsum(lengths, 0) - lengths, 1)
-    places = cast(starts, "int64") + arange(labels.shape[0], dtype="int64")
-    return take(labels, places, mode="clip")
+    steps = minimum(arange(labels.shape[0], dtype="int64"), unsqueeze(lengths, 1) - 1)
+    return take(labels, maximum(starts + steps, 0))
