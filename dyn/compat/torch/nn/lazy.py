@@ -163,11 +163,11 @@ class _Lazy(Mixin):
 
     def _count_of(self, input: Tensor) -> Any:
         """The number of inputs, by an input; every kind of lazy module says it."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no _count_of")
 
     def _count_in(self, name: str, shape: tuple[int, ...]) -> int:
         """The number of inputs, by the shape of a parameter or buffer that is loaded; likewise."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no _count_in")
 
     def _need_weight(self, name: str) -> None:
         if name != "weight":
