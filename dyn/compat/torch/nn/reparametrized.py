@@ -31,7 +31,7 @@ class _Normed:
 
     def weight_of(self, module: Any, training: bool) -> Any:
         """The weight, from what the module keeps; each normalisation has its own."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no weight_of")
 
     def attach(self, module: Any) -> Any:
         """Replace the parameter by what it is made from."""
@@ -49,7 +49,7 @@ class _Normed:
 
     def split(self, module: Any, weight: Any) -> None:
         """Register what a weight is made from; likewise."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no split")
 
     def detach(self, module: Any, kept: tuple[str, ...]) -> Any:
         """Make the weight a parameter again."""
