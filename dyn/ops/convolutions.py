@@ -15,7 +15,7 @@ from dyn.ops.conv import _conv, _conv_transpose
 from dyn.ops.infer import show
 from dyn.ops.pad import _pad
 from dyn.ops.shape import _transpose
-from dyn.ops.windows import padding_pairs, per_axis
+from dyn.ops.windows import padding_pairs, per_axis, plain_window
 
 _FORMATS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
 
@@ -49,8 +49,13 @@ def _conv_nd(
     last = _is_channels_last(data_format, count)
     if last:
         x = _channels_first(x, count)
-    steps, gaps = per_axis("stride", stride, count), per_axis("dilation", dilation, count)
-    pads = padding_pairs(padding, x.shape[2:], tuple(weight.shape[2:]), steps, gaps)
+    plain = stride.__class__ is padding.__class__ is dilation.__class__ is int
+    window = plain_window(count, 1, stride, padding, dilation) if plain else None
+    if window is not None:
+        _, steps, pads, gaps = window
+    else:
+        steps, gaps = per_axis("stride", stride, count), per_axis("dilation", dilation, count)
+        pads = padding_pairs(padding, x.shape[2:], tuple(weight.shape[2:]), steps, gaps)
     y = apply(_conv, (x, weight, bias), (steps, pads, gaps, int(groups), None))
     return _channels_last(y, count) if last else y
 

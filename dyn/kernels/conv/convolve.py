@@ -78,7 +78,7 @@ def bound(
     if ndim not in (3, 4) or dtype != _compute_dtype(dtype):
         return None
     if ndim == 4:
-        return partial(function, **attrs)
+        return partial(function, **attrs) if transposed else conv2d.bound(**attrs)
     attrs |= _flat(attrs)
     if transposed:
         attrs["size"] = (1, *attrs["size"])
