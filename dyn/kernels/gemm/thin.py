@@ -1,7 +1,7 @@
 """Matrix products with one row, one column or one step: bound by memory, without tiles.
 
-Plain loops that LLVM vectorises, over arrays with a contiguous axis; sums of a dot product are
-reordered by the compiler in a way that does not depend on threads.
+Rows of a matrix are added up a few at a time as they lie, or each is a plain loop that LLVM
+vectorises; it reorders the sum of a dot product in a way that does not depend on threads.
 """
 
 from __future__ import annotations
@@ -11,51 +11,105 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
 
 from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime import drive
 from dyn.kernels.runtime.arrays import data
-from dyn.kernels.runtime.jit import SUM, instances, kernel
+from dyn.kernels.runtime.bytes import clear_bytes
+from dyn.kernels.runtime.jit import SUM, instance, instances, kernel
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.vector.runs import pointer
+from dyn.kernels.vector.simd import F32, F64, WORD, Emitter, Value, fma, intrinsic
 
 GRAIN = 32768
 """Multiplications worth a chunk."""
 PART = 256
 """Columns that are worth going over all rows for: shorter pieces are not foreseen by the cache."""
-ZERO = np.float32(0)
-"""Stands for the zero of each dtype in its instance of a task."""
+HEIGHT = 8
+"""Rows that are added at a time."""
+NEAR = 1 << 21
+"""Bytes of a matrix that may still be in the second-level cache; of larger ones rows are asked for
+before their turn."""
+LINE = 16
+"""Columns are cut at multiples of it."""
+ZERO, SIZE = np.float32(0), 4
+"""Stand for the zero and the bytes of each dtype in its instance of a task."""
 
 
-@kernel(fastmath=("contract", "nsz"))
-def _combine(args, chunk, chunks, zero):
+def _adding(element: ir.Type, height: int, *, ahead: bool = False) -> Any:
+    """The generator of out[:] += sum over `height` rows of x[r] * a[r, :], of `count` numbers each.
+
+    `step` is the bytes from row to row; `ahead`: the rows that are next are asked for meanwhile.
+    """
+
+    @intrinsic
+    def add_rows(typing: Any, a: Any, step: Any, x: Any, out: Any, count: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            a, step, x, out, count = arguments
+            emit = Emitter(builder, element)
+            rows = [builder.add(a, builder.mul(step, WORD(r))) for r in range(height)]
+            factors = [emit.splat_at(builder.add(x, WORD(r * emit.size))) for r in range(height)]
+            far = builder.mul(step, WORD(height))
+
+            def add(offset: Any, carried: list[Value], mask: Any) -> list[Value]:
+                place = builder.add(out, offset)
+                found = emit.load(place, mask)
+                for row, factor in zip(rows, factors, strict=True):
+                    at = builder.add(row, offset)
+                    found = fma(emit.load(at, mask), factor, found)
+                    if ahead:
+                        emit.fetch(builder.add(at, far))
+                emit.store(found, place, mask)
+                return []
+
+            emit.row(count, add)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 5), generate
+
+    return add_rows
+
+
+add_rows, add_row = _adding(F32, HEIGHT), _adding(F32, 1)
+"""Likewise; those of float32."""
+
+
+def _combine(args, chunk, chunks):
     """out[i, :] = sum over r of x[i, r] * a[i, r, :]: (a, x, out, matrices, rows, columns, parts).
 
-    A chunk does some of the `parts` of the columns of all matrices. Four rows at a time, so that
+    A chunk does some of the `parts` of the columns of all matrices, HEIGHT rows at a time, so that
     the sums are read and written less often.
     """
     rows, columns, parts = argument(args, 4), argument(args, 5), argument(args, 6)
-    a, x = pointer(data(argument(args, 0)), zero), pointer(data(argument(args, 1)), zero)
-    out = pointer(data(argument(args, 2)), zero)
+    a, x, out = data(argument(args, 0)), data(argument(args, 1)), data(argument(args, 2))
     begin, end = bounds(argument(args, 3) * parts, chunk, chunks, 1)
+    step, whole = columns * SIZE, rows - rows % HEIGHT
     for unit in range(begin, end):
         i = unit // parts
-        first, last = bounds(columns, unit % parts, parts, PART)
-        to = i * columns
-        for j in range(first, last):
-            out[to + j] = zero
-        r, at, by = 0, i * rows * columns, i * rows
-        while r + 3 < rows:
-            p, q, s, t = x[by + r], x[by + r + 1], x[by + r + 2], x[by + r + 3]
-            b, c, d = at + columns, at + 2 * columns, at + 3 * columns
-            for j in range(first, last):
-                out[to + j] += a[at + j] * p + a[b + j] * q + a[c + j] * s + a[d + j] * t
-            r, at = r + 4, at + 4 * columns
-        while r < rows:
-            p = x[by + r]
-            for j in range(first, last):
-                out[to + j] += a[at + j] * p
-            r, at = r + 1, at + columns
+        first, last = bounds(columns, unit % parts, parts, LINE)
+        to, count = out + i * step + first * SIZE, last - first
+        at, by = a + i * rows * step + first * SIZE, x + i * rows * SIZE
+        clear_bytes(to, count * SIZE)
+        for r in range(0, whole, HEIGHT):
+            add_rows(at + r * step, step, by + r * SIZE, to, count)
+        for r in range(whole, rows):
+            add_row(at + r * step, step, by + r * SIZE, to, count)
+
+
+def _combining_tasks(name: str, *, ahead: bool) -> dict[np.dtype, Any]:
+    """The task by dtype."""
+    return {
+        np.dtype(code): instance(
+            f"{name}_{code}",
+            _combine,
+            SIZE=np.dtype(code).itemsize,
+            add_rows=_adding(element, HEIGHT, ahead=ahead),
+            add_row=_adding(element, 1),
+        )
+        for code, element in (("f4", F32), ("f8", F64))
+    }
 
 
 @kernel(fastmath=SUM)
@@ -72,15 +126,12 @@ def _dot_rows(args, chunk, chunks, zero):
         out[i] = total
 
 
-def _combine_task(args, chunk, chunks):
-    _combine(args, chunk, chunks, ZERO)
-
-
 def _dot_rows_task(args, chunk, chunks):
     _dot_rows(args, chunk, chunks, ZERO)
 
 
-_COMBINE = instances("combine", _combine_task, "f4 f8")
+_COMBINE = _combining_tasks("combine", ahead=False)
+_COMBINE_FAR = _combining_tasks("combine_far", ahead=True)
 _DOT_ROWS = instances("dot_rows", _dot_rows_task, "f4 f8")
 
 
@@ -99,9 +150,8 @@ def _combining(shape: tuple[int, ...], dtype: np.dtype) -> drive.Launch:
     count, (rows, columns) = math.prod(shape[:-2]), shape[-2:]
     chunks = drive.chunks_of(math.prod(shape), GRAIN)
     parts = min(-(-chunks // max(count, 1)), max(1, columns // PART))
-    return drive.Launch(
-        [(_COMBINE[dtype], min(chunks, count * parts))], 3, count, rows, columns, parts
-    )
+    task = (_COMBINE_FAR if rows * columns * dtype.itemsize > NEAR else _COMBINE)[dtype]
+    return drive.Launch([(task, min(chunks, count * parts))], 3, count, rows, columns, parts)
 
 
 @lru_cache(1024)
