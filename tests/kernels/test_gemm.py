@@ -206,10 +206,23 @@ def test_edges_are_read_in_place_and_nothing_beyond(n, dtype):
             check(gemm.matmul(a, b), a, b)
 
 
-def test_result_does_not_depend_on_the_number_of_threads():
+@pytest.mark.skipif(not guard.AVAILABLE, reason="needs POSIX memory protection")
+@pytest.mark.parametrize("k", [1, 7, 8, 61])
+@pytest.mark.parametrize("n", [3, 16, 700, 9001])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_row_near_and_far(k, n, dtype):
+    rng = np.random.default_rng(k + n)
+    a = rng.standard_normal((1, k)).astype(dtype)
+    b = guard.guarded(rng.standard_normal((k, n)).astype(dtype))
+    with guard.guarded_results():
+        check(gemm.matmul(a, b), a, b)
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(500, 300, 400), (1, 1500, 1001)])
+def test_result_does_not_depend_on_the_number_of_threads(m, k, n):
     rng = np.random.default_rng(4)
-    a = rng.standard_normal((500, 300), dtype=np.float32)
-    b = rng.standard_normal((300, 400), dtype=np.float32)
+    a = rng.standard_normal((m, k), dtype=np.float32)
+    b = rng.standard_normal((k, n), dtype=np.float32)
     before = threads.get_num_threads()
     results = []
     try:
@@ -226,7 +239,7 @@ NARROW = """
 import numpy as np
 from dyn.kernels import gemm
 rng = np.random.default_rng(0)
-for m, k, n in [(33, 70, 45), (64, 256, 256), (5, 3, 2), (300, 20, 9)]:
+for m, k, n in [(33, 70, 45), (64, 256, 256), (5, 3, 2), (300, 20, 9), (1, 300, 50)]:
     a = rng.standard_normal((m, k), dtype=np.float32)
     b = rng.standard_normal((k, n), dtype=np.float32)
     for x, y in ((a, b), (np.asfortranarray(a), np.asfortranarray(b))):
