@@ -17,8 +17,10 @@ DEPTH = 512
 COLUMNS = 512
 """Columns of a block of B, which stays in the second-level cache."""
 VECTOR_BYTES = PANEL_BYTES // VECTORS
-IN_PLACE = 160 * 1024
-"""Elements of B up to which packing costs more than it saves."""
+IN_PLACE, CLOSE_IN_PLACE = 160 * 1024, 400 * 1024
+"""Elements of B up to which packing costs more than it saves, in general and where rows begin at
+most CLOSE bytes from each other, which the cache foresees."""
+CLOSE = 1280
 NEAR = 640
 """Bytes between numbers of a row of A up to which they are read in place: further apart they are
 in few sets of the cache, which does not keep them."""
@@ -79,7 +81,8 @@ class Packing(NamedTuple):
 def packing_of(m: int, n: int, k: int, element: int, a_steps: Steps, b_steps: Steps) -> Packing:
     """What is packed, for sizes, bytes of a number, and strides."""
     panel, tiles = PANEL_BYTES // element, -(-m // HEIGHTS[0])
-    small = n * k <= IN_PLACE and (b_steps[0] % VECTOR_BYTES == 0 or tiles < MANY_TILES)
+    most = CLOSE_IN_PLACE if b_steps[0] <= CLOSE else IN_PLACE
+    small = n * k <= most and (b_steps[0] % VECTOR_BYTES == 0 or tiles < MANY_TILES)
     in_place = b_steps[1] == element and (small or tiles <= 2 or n <= 2 * panel)
     # A last panel is packed where loads cannot leave out lanes, as they would reach beyond B, and
     # where it would take two narrow tiles instead of one, again and again.
