@@ -23,10 +23,6 @@ _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 _CONV = OPS["conv"]
 
 
-def _per_axis(value: Any, count: int) -> tuple[int, ...]:
-    return (int(value),) * count if not hasattr(value, "__iter__") else tuple(map(int, value))
-
-
 @lru_cache(maxsize=1024, typed=True)
 def _prepared(
     kernel: tuple[int, ...],
@@ -65,7 +61,7 @@ class _Conv(Layer):
     ):
         super().__init__()
         count = self._axes
-        self._kernel_size = _per_axis(kernel_size, count)
+        self._kernel_size = per_axis("kernel_size", kernel_size, count)
         self._in_channels, self._out_channels, self._groups = in_channels, out_channels, groups
         self._need_whole_groups()
         if padding_mode not in _PADDING_MODES:
@@ -83,13 +79,10 @@ class _Conv(Layer):
         self.bias = self.create_parameter([out_channels], bias_attr, is_bias=True)
 
     def _need_whole_groups(self) -> None:
-        """Raise unless there are channels and a window, and groups of equally many channels."""
+        """Raise unless there are channels, and groups of equally many."""
         ins, outs, groups = self._in_channels, self._out_channels, self._groups
-        if min(ins, outs, *self._kernel_size) < 1:
-            raise AttributeValueError(
-                f"in_channels={ins}, out_channels={outs} and kernel_size="
-                f"{list(self._kernel_size)} must be at least 1"
-            )
+        if min(ins, outs) < 1:
+            raise AttributeValueError(f"in_channels={ins} and out_channels={outs} must be positive")
         if groups < 1 or ins % groups or outs % groups:
             raise AttributeValueError(
                 f"groups={groups} must divide in_channels={ins} and out_channels={outs}"
@@ -157,9 +150,9 @@ class _Forward(_Conv):
         padding: Any = self._padding
         if self._padding_mode != "zeros":
             # F.pad counts from the last axis to the first, low and high.
-            sides = _per_axis(padding, self._axes)
-            if len(sides) == self._axes:
-                sides = tuple(side for side in sides for _ in (0, 1))
+            sizes = x.shape[2:] if self._data_format[1] == "C" else x.shape[1:-1]
+            window = self._kernel_size, self._stride, self._dilation
+            sides = padding_pairs(padding, tuple(sizes), *window)
             pairs = [sides[i : i + 2] for i in range(0, len(sides), 2)]
             flat = [side for pair in reversed(pairs) for side in pair]
             x = F.pad(x, flat, mode=self._padding_mode, data_format=self._data_format)

@@ -35,6 +35,11 @@ def _channels_last(x: Tensor, count: int) -> Tensor:
     return _transpose(x, perm=(0, *range(2, count + 2), 1))
 
 
+def _whole(groups: Any) -> int:
+    """A number of groups; 1.5 is none."""
+    return groups if groups.__class__ is int else per_axis("groups", groups, 1)[0]
+
+
 def _conv_nd(
     count: int,
     x: Tensor,
@@ -56,7 +61,7 @@ def _conv_nd(
     else:
         steps, gaps = per_axis("stride", stride, count), per_axis("dilation", dilation, count)
         pads = padding_pairs(padding, x.shape[2:], tuple(weight.shape[2:]), steps, gaps)
-    y = apply(_conv, (x, weight, bias), (steps, pads, gaps, int(groups), None))
+    y = apply(_conv, (x, weight, bias), (steps, pads, gaps, _whole(groups), None))
     return _channels_last(y, count) if last else y
 
 
@@ -183,7 +188,7 @@ def _conv_transpose_nd(
         rest = (0,) * count
     size = per_axis("output_size", output_size, count)
     shift = None if any(rest) else bias
-    y = apply(_conv_transpose, (x, weight, shift), (size, steps, pads, gaps, int(groups)))
+    y = apply(_conv_transpose, (x, weight, shift), (size, steps, pads, gaps, _whole(groups)))
     if any(rest):
         y = _pad(y, pads=((0, 0), (0, 0), *((0, more) for more in rest)), mode="constant", value=0)
         y = y if bias is None else y + bias.reshape((-1, *([1] * count)))

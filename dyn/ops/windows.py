@@ -6,7 +6,7 @@ Sizes may be symbolic. No op and no kernel lives here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -52,9 +52,7 @@ def per_axis(name: str, value: Any, count: int) -> tuple[Any, ...]:
     """One positive int per spatial axis, from an int or a sequence of one or `count` ints."""
     if value.__class__ is int and value > 0:
         return (value,) * count
-    listed: list[Any] = [value] if isinstance(value, (int, np.integer, Dim)) else list(value)
-    if any(isinstance(n, bool) or not isinstance(n, (int, np.integer, Dim)) for n in listed):
-        raise DTypeError(f"{name} must be an integer or a list of integers, got {value!r}")
+    listed = _integers(name, value)
     if len(listed) == 1:
         listed *= count
     if len(listed) != count:
@@ -62,6 +60,14 @@ def per_axis(name: str, value: Any, count: int) -> tuple[Any, ...]:
     if any(n < 1 for n in listed):
         raise AttributeValueError(f"{name} must be positive, got {value!r}")
     return tuple(n if isinstance(n, Dim) else int(n) for n in listed)
+
+
+def _integers(name: str, value: Any) -> list[Any]:
+    """An integer or a sequence of integers as a list; True and 2.0 are none."""
+    listed = list(value) if isinstance(value, Iterable) else [value]
+    if any(isinstance(n, bool) or not isinstance(n, (int, np.integer, Dim)) for n in listed):
+        raise DTypeError(f"{name} must be an integer or a list of integers, got {value!r}")
+    return listed
 
 
 def is_dynamic(kernel: Sequence[Any]) -> bool:
@@ -103,6 +109,7 @@ def padding_pairs(
         kernel, stride, dilation: one int per spatial axis.
 
     Raises:
+        DTypeError: a value is no integer.
         AttributeValueError: the form is none of these, or a value is negative.
     """
     count = len(kernel)
@@ -110,14 +117,15 @@ def padding_pairs(
         return (padding,) * (2 * count)
     if isinstance(padding, str):
         return _named_padding(padding, sizes, kernel, stride, dilation)
-    values: list[Any] = [padding] if isinstance(padding, (int, np.integer)) else list(padding)
-    if values and isinstance(values[0], (list, tuple)):
-        pairs = [tuple(pair) for pair in values]
+    if isinstance(padding, (list, tuple)) and padding and isinstance(padding[0], (list, tuple)):
+        pairs = [tuple(pair) for pair in padding]
         if len(pairs) == count + 2 and pairs[:2] == [(0, 0), (0, 0)]:
             pairs = pairs[2:]
-        values = [n for pair in pairs for n in pair]
+        values = _integers("padding", [n for pair in pairs for n in pair])
         if len(values) != 2 * count:
             raise AttributeValueError(f"padding {padding!r} does not fit {count} spatial axes")
+    else:
+        values = _integers("padding", padding)
     if len(values) == 1:
         values *= 2 * count
     elif len(values) == count:

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+import dyn
+import dyn.nn.functional as F
+from dyn import nn
 from dyn.core.autograd import grad
-from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
+from dyn.core.errors import AttributeValueError, DTypeError, DynError, ShapeError
 from dyn.core.tensor import Tensor
 from dyn.ops import convolutions as ops
 from tests.convolutions import reference_conv, reference_conv_transpose
@@ -102,3 +105,39 @@ def test_impossible_output_size():
         run(ops.conv2d_transpose, X, W[:4], stride=2, output_padding=2)
     with pytest.raises(AttributeValueError, match="not both"):
         run(ops.conv2d_transpose, X, W[:4], output_padding=1, output_size=[20, 15])
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("stride", 2.0),
+        ("stride", (2.0, 2)),
+        ("padding", 1.5),
+        ("padding", (1.0, 1)),
+        ("padding", ((0, 1), (1, 1.0))),
+        ("padding", True),
+        ("padding", None),
+        ("dilation", "2"),
+        ("groups", 1.5),
+    ],
+)
+def test_what_is_no_integer_is_refused(name, given):
+    x, w = dyn.ones([1, 2, 6, 6]), dyn.ones([3, 2, 3, 3])
+    with pytest.raises(DTypeError, match=f"{name} must be an integer or a list of integers, got"):
+        F.conv2d(x, w, **{name: given})
+
+
+def test_the_window_of_a_layer_is_checked():
+    with pytest.raises(DTypeError, match=r"kernel_size must be .* got \[3.0, 3.0\]"):
+        nn.Conv2D(2, 3, [3.0, 3.0])
+    with pytest.raises(DynError, match=r"kernel_size must have 1 or 2 values, got \[3, 3, 3\]"):
+        nn.Conv2D(2, 3, [3, 3, 3])
+    with pytest.raises(DTypeError, match="kernel_size must be an integer .* got 2.0"):
+        nn.MaxPool2D(2.0)(dyn.ones([1, 1, 4, 4]))
+
+
+def test_a_padding_mode_takes_padding_by_name():
+    x = dyn.randn([1, 2, 6, 7])
+    layer = nn.Conv2D(2, 3, 3, padding="same", padding_mode="reflect")
+    wanted = F.conv2d(F.pad(x, [1, 1, 1, 1], mode="reflect"), layer.weight, layer.bias)
+    np.testing.assert_array_equal(layer(x).numpy(), wanted.numpy())
