@@ -132,7 +132,7 @@ def test_the_window_of_a_layer_is_checked():
         nn.Conv2D(2, 3, [3.0, 3.0])
     with pytest.raises(DynError, match=r"kernel_size must have 1 or 2 values, got \[3, 3, 3\]"):
         nn.Conv2D(2, 3, [3, 3, 3])
-    with pytest.raises(DTypeError, match="kernel_size must be an integer .* got 2.0"):
+    with pytest.raises(DTypeError, match=r"kernel_size must be an integer .* got 2.0"):
         nn.MaxPool2D(2.0)(dyn.ones([1, 1, 4, 4]))
 
 
