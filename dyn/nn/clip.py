@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dyn.core.dispatch import cast_to
 from dyn.core.errors import AttributeValueError
+from dyn.core.lift import cast_to
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
 from dyn.ops.groups import by_dtype, clip_each, scale_each, square_sums

@@ -6,9 +6,10 @@ fused op. What must not go in here are layers.
 
 from __future__ import annotations
 
-from dyn.core.dispatch import apply, scalar
+from dyn.core.dispatch import apply
 from dyn.core.dtype import is_inexact
 from dyn.core.errors import ShapeError
+from dyn.core.lift import rank_of, scalar
 from dyn.core.op import OPS, freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
@@ -324,7 +325,7 @@ differentiate_as(glu_grad, _glu_grad_of_ops)
 
 def glu(x: Tensor, axis: int = -1) -> Tensor:
     """The first half along an axis times the sigmoid of the second. Source: arXiv 1612.08083."""
-    return apply(_glu, (x,), (axis_of(axis, x.ndim),))
+    return apply(_glu, (x,), (axis_of(axis, rank_of(x)),))
 
 
 def swiglu(x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -8,10 +8,11 @@ import numpy as np
 
 from dyn.core.dim import Dim
 from dyn.core.errors import AttributeValueError
+from dyn.core.lift import shape_of
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import pool as kernels
-from dyn.ops.infer import I64, Type, as_numpy, infer_resized, need_rank
+from dyn.ops.infer import I64, Type, as_numpy, infer_resized, need_rank, whole
 from dyn.ops.pool import _max_pool_grad, need_places
 
 # ---- mean --------------------------------------------------------------------------------------
@@ -75,14 +76,15 @@ def _adaptive_max_pool_index(x, *, sizes):
 
 def _sizes(x: Tensor, output_size: Any, count: int) -> tuple[Any, ...]:
     """One output size per spatial axis; None keeps that of x."""
-    need_rank("x", Type(tuple(x.shape), x._read().dtype), count + 2)
+    need_rank("x", Type(tuple(shape_of(x)), x._read().dtype), count + 2)
     listed = list(output_size) if isinstance(output_size, (list, tuple)) else [output_size] * count
     if len(listed) != count:
         raise AttributeValueError(f"output_size must have 1 or {count} values, got {output_size!r}")
     found = [n if o is None else o for n, o in zip(x.shape[2:], listed, strict=True)]
-    if any(not isinstance(n, Dim) and int(n) < 1 for n in found):
+    found = [whole("output_size", n) for n in found]
+    if any(not isinstance(n, Dim) and n < 1 for n in found):
         raise AttributeValueError(f"output_size must be positive, got {output_size!r}")
-    return tuple(n if isinstance(n, Dim) else int(n) for n in found)
+    return tuple(found)
 
 
 def _max(x: Tensor, output_size: Any, return_mask: bool, count: int) -> Any:

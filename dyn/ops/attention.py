@@ -7,6 +7,7 @@ from typing import Any
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import DTypeError, ShapeError
+from dyn.core.lift import shape_of
 from dyn.core.op import OPS, freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import attention as kernels
@@ -229,7 +230,7 @@ def _attend(
 ) -> Tensor:
     """`attention` in either layout: by one op, unless weights are dropped or the mask learns."""
     if scale is None:
-        scale = 1.0 / math.sqrt(max(1, int(query.shape[-1])))
+        scale = 1.0 / math.sqrt(max(1, int(shape_of(query)[-1])))
     if not dropout_p > 0 and (mask is None or mask.stop_gradient):
         how = freeze(float(scale)), bool(is_causal), heads_first
         return apply(_attention, (query, key, value, mask), how)

@@ -10,6 +10,7 @@ from typing import Any
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.lift import rank_of, shape_of
 from dyn.core.tensor import Tensor
 from dyn.ops.conv import _conv, _conv_transpose
 from dyn.ops.infer import show
@@ -168,11 +169,11 @@ def _conv_transpose_nd(
     last = _is_channels_last(data_format, count)
     if last:
         x = _channels_first(x, count)
-    if x.ndim != count + 2:
+    if rank_of(x) != count + 2:
         given = show(tuple(x.shape))
         raise ShapeError(f"x must have {count + 2} axes, got shape {given}", op="conv_transpose")
     steps, gaps = per_axis("stride", stride, count), per_axis("dilation", dilation, count)
-    sizes, kernel = x.shape[2:], tuple(weight.shape[2:])
+    sizes, kernel = shape_of(x)[2:], tuple(shape_of(weight)[2:])
     pads = padding_pairs(padding, sizes, kernel, steps, gaps)
     if output_size is None:
         extra = padding_pairs(output_padding, sizes, kernel, steps, gaps)[1::2]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyn.core.dispatch import scalar
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
+from dyn.core.lift import scalar
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import cross_entropy as kernels

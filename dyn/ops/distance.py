@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dyn.core.dispatch import apply, cast_to, scalar
+from dyn.core.dispatch import apply
 from dyn.core.dtype import F32
 from dyn.core.errors import ShapeError
+from dyn.core.lift import cast_to, scalar, shape_of
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import cosine as cosines
@@ -92,7 +93,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, axis: int = 1, eps: float = 1e-8) 
     Returns:
         The cosines, without the axis.
     """
-    a, b = x1.shape, x2.shape
+    a, b = shape_of(x1), shape_of(x2)
     if a != b:
         shape = broadcast_shapes(tuple(a), tuple(b))
         x1, x2 = (x if x.shape == list(shape) else OPS["expand"](x, shape=shape) for x in (x1, x2))

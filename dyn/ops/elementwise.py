@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dispatch import apply, scalar
+from dyn.core.dispatch import apply
 from dyn.core.dtype import is_inexact, rank
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
+from dyn.core.lift import scalar
 from dyn.core.op import OPS, Op, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels

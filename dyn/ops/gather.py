@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dispatch import apply, scalar
+from dyn.core.dispatch import apply
 from dyn.core.dtype import name_of
 from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.lift import rank_of, scalar
 from dyn.core.observe import current
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
@@ -94,12 +95,12 @@ def gather(x: Tensor, index: Any, axis: int = 0) -> Tensor:
     Raises:
         IndexRangeError: an index is out of range.
     """
-    return apply(_gather, (x, index), (axis_of(axis, x.ndim),))
+    return apply(_gather, (x, index), (axis_of(axis, rank_of(x)),))
 
 
 def index_select(x: Tensor, index: Tensor, axis: int = 0) -> Tensor:
     """Select slices along an axis by a vector of indices."""
-    return apply(_gather, (x, index), (axis_of(axis, x.ndim),))
+    return apply(_gather, (x, index), (axis_of(axis, rank_of(x)),))
 
 
 # ---- gather_nd, scatter_nd ---------------------------------------------------------------------
@@ -241,7 +242,7 @@ def _(g, *, index, axis, x_shape):
 
 def take_along_axis(x: Tensor, indices: Tensor, axis: int, broadcast: bool = True) -> Tensor:
     """Match each element of `indices` with one of x along an axis (other axes broadcast)."""
-    axis = axis_of(axis, x.ndim)
+    axis = axis_of(axis, rank_of(x))
     if broadcast:
         x, indices = _align(x, indices, axis)
     return apply(_take_along_axis, (x, indices), (axis,))
@@ -249,7 +250,7 @@ def take_along_axis(x: Tensor, indices: Tensor, axis: int, broadcast: bool = Tru
 
 def _align(x: Tensor, index: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """Expand both operands over all axes but `axis`."""
-    if index.ndim != x.ndim or (not current() and index._array.shape == x._array.shape):
+    if rank_of(index) != rank_of(x) or (not current() and index._array.shape == x._array.shape):
         return x, index
     xs, ixs = x.shape, index.shape
     if xs[:axis] == ixs[:axis] and xs[axis + 1 :] == ixs[axis + 1 :]:

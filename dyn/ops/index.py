@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from dyn.core.dim import Dim
-from dyn.core.dispatch import apply, cast_to, scalar
+from dyn.core.dispatch import apply
 from dyn.core.dtype import BOOL, common_dtype, scalar_dtype
 from dyn.core.errors import ShapeError
+from dyn.core.lift import cast_to, scalar
 from dyn.core.observe import current
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor

@@ -6,7 +6,8 @@ test `size == 1` for broadcasting by hand. Errors are raised here and in `infer`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from dyn.core.dtype import BOOL, I64, as_numpy, default_float, is_float, is_inex
 from dyn.core.errors import AttributeValueError, DTypeError, IndexRangeError, ShapeError
 from dyn.core.expr import Expr, decide
 from dyn.core.op import Type
+from dyn.core.tensor import Tensor
 
 Shape = tuple[Any, ...]
 
@@ -137,6 +139,19 @@ def need_shape(name: str, x: Type | None, *shape: Any) -> None:
         raise ShapeError(f"{name} must have shape {show(shape)}, got {show(x.shape)}")
 
 
+def whole(name: str, value: Any) -> Any:
+    """An int or a Dim from what counts as one: numpy's integers, tensors of one; 2.0 does not."""
+    if value.__class__ is int or isinstance(value, Dim):
+        return value
+    if isinstance(value, Tensor):
+        value = value.item()
+        if isinstance(value, Dim):
+            return value
+    if isinstance(value, (bool, float)) or not hasattr(value, "__index__"):
+        raise DTypeError(f"{name} is an integer, got {value!r}")
+    return operator.index(value)
+
+
 def axis_of(axis: int, ndim: int) -> int:
     """An axis counted from the front; IndexRangeError when there is no such axis."""
     if axis.__class__ is int and -ndim <= axis < ndim:
@@ -158,7 +173,7 @@ def axes_of(axes: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
         return tuple(range(ndim))
     if axes.__class__ is int and -ndim <= axes < ndim:  # type: ignore[operator]
         return (axes % ndim,)  # type: ignore[operator, return-value]
-    listed = (axes,) if isinstance(axes, (int, np.integer)) else tuple(axes)
+    listed = tuple(axes) if isinstance(axes, Iterable) else (axes,)
     found = sorted(axis_of(a, ndim) for a in listed)
     if len(set(found)) != len(found):
         raise AttributeValueError(f"axes {tuple(listed)} name one axis twice")
@@ -269,5 +284,6 @@ __all__ = [
     "same",
     "same_size",
     "show",
+    "whole",
     "window",
 ]

@@ -14,6 +14,7 @@ import numpy as np
 from dyn.core.dim import Dim, maximum
 from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
+from dyn.core.lift import rank_of, shape_of
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
@@ -32,18 +33,16 @@ def _infer_concat(*xs: Type, axis: int) -> Type:
     if not first.shape:
         raise ShapeError("0-d tensors cannot be concatenated; use stack()")
     total: Any = 0
+    beside = (*first.shape[:axis], *first.shape[axis + 1 :])
     for i, x in enumerate(xs):
-        if len(x.shape) != len(first.shape) or not all(
-            same_size(a, b)
-            for j, (a, b) in enumerate(zip(x.shape, first.shape, strict=True))
-            if j != axis
-        ):
+        others = (*x.shape[:axis], *x.shape[axis + 1 :])
+        if len(others) != len(beside) or not all(map(same_size, others, beside)):
             raise ShapeError(
                 f"tensor {i} has shape {show(x.shape)}, tensor 0 {show(first.shape)}; all sizes "
                 f"but that of axis {axis} must be equal"
             )
         total = total + x.shape[axis]
-    return Type((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype)
+    return Type((*beside[:axis], total, *beside[axis:]), first.dtype)
 
 
 @op(infer=_infer_concat, promote=True)
@@ -75,7 +74,7 @@ def concat(x: Sequence[Tensor], axis: int = 0) -> Tensor:
     tensors = list(x)
     if not tensors:
         raise AttributeValueError("concat needs at least one tensor, got an empty list")
-    return apply(_concat, tuple(tensors), (axis_of(axis, tensors[0].ndim or 1),))
+    return apply(_concat, tuple(tensors), (axis_of(axis, rank_of(tensors[0]) or 1),))
 
 
 def _infer_stack(*xs: Type, axis: int) -> Type:
@@ -113,7 +112,7 @@ def stack(x: Sequence[Tensor], axis: int = 0) -> Tensor:
     tensors = list(x)
     if not tensors:
         raise AttributeValueError("stack needs at least one tensor, got an empty list")
-    return apply(_stack, tuple(tensors), (axis_of(axis, tensors[0].ndim + 1),))
+    return apply(_stack, tuple(tensors), (axis_of(axis, rank_of(tensors[0]) + 1),))
 
 
 def hstack(x: Sequence[Tensor]) -> Tensor:
@@ -187,7 +186,7 @@ def split(x: Tensor, num_or_sections: Any, axis: int = 0) -> list[Tensor]:
     Raises:
         ShapeError: the parts do not add up to the size of the axis.
     """
-    axis = axis_of(axis, x.ndim)
+    axis = axis_of(axis, rank_of(x))
     return _unlinked(_split(x, sizes=sections_of(x, num_or_sections, axis), axis=axis))
 
 
@@ -206,7 +205,7 @@ def _unlinked(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 def chunk(x: Tensor, chunks: int, axis: int = 0) -> list[Tensor]:
     """Cut along an axis into at most `chunks` parts, all of one size but perhaps the last."""
-    axis = axis_of(axis, x.ndim)
+    axis = axis_of(axis, rank_of(x))
     size = x.shape[axis]
     if isinstance(size, Dim):
         return split(x, chunks, axis)
@@ -287,7 +286,7 @@ def _(g, *, x_shape):
 
 def expand(x: Tensor, shape: Any) -> Tensor:
     """Repeat along axes of size 1 and along new leading axes; -1 keeps a size."""
-    old, new = x.shape, sizes_of(shape)
+    old, new = shape_of(x), sizes_of(shape)
     lead = len(new) - len(old)
     sizes = [
         old[i - lead] if n.__class__ is int and n == -1 and i >= lead else n
@@ -333,7 +332,7 @@ def _(g, *, axes):
 
 def flip(x: Tensor, axis: Any) -> Tensor:
     """Reverse the order of elements along one axis or several."""
-    axes = axes_of(axis, x.ndim or 1)
+    axes = axes_of(axis, rank_of(x) or 1)
     return apply(_flip, (x,), (axes if x.ndim else (),))
 
 
@@ -359,7 +358,7 @@ def roll(x: Tensor, shifts: Any, axis: Any = None) -> Tensor:
         raise AttributeValueError(f"roll: {shifts} must be a number of places for each of {axis}")
     moved = x
     for shift, a in zip(places, axes, strict=True):
-        a = axis_of(a, x.ndim)
+        a = axis_of(a, rank_of(x))
         size = x.shape[a]
         if isinstance(size, int) and size == 0:
             continue

@@ -10,6 +10,7 @@ from typing import Any
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import ShapeError
+from dyn.core.lift import rank_of
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import gemm
@@ -130,7 +131,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 
 def bmm(x: Tensor, y: Tensor) -> Tensor:
     """Products of a batch of matrices: (b, m, k) and (b, k, n) give (b, m, n)."""
-    if x.ndim != 3 or y.ndim != 3:
+    if rank_of(x) != 3 or rank_of(y) != 3:
         raise ShapeError(f"bmm needs 3 axes each, got {show(x.shape)} and {show(y.shape)}")
     return _matmul(x, y)
 

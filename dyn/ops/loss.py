@@ -9,6 +9,7 @@ from typing import Any
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import ShapeError
+from dyn.core.lift import rank_of, shape_of
 from dyn.core.op import OPS, freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise
@@ -29,6 +30,7 @@ from dyn.ops.infer import (
     same_shape,
     same_size,
     show,
+    whole,
 )
 from dyn.ops.softmax import log_softmax, softmax
 
@@ -112,7 +114,7 @@ def mse_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
         input, label: broadcast to one shape; one floating-point dtype.
         reduction: "none", "sum" or "mean".
     """
-    if not same_shape(input.shape, label.shape):
+    if not same_shape(shape_of(input), shape_of(label)):
         return reduce_loss(square_error_cost(input, label), reduction)
     return _mse_loss(input, label, reduction=reduction)
 
@@ -188,14 +190,14 @@ def cross_entropy(
     ONNX: SoftmaxCrossEntropyLoss.
     """
     need_reduction(reduction)
-    rank = input.ndim
+    rank = rank_of(input)
     axis = axis_of(axis, rank)
     if soft_label:
         target = label
         if label_smoothing:
             target = target * (1.0 - label_smoothing) + label_smoothing / input.shape[axis]
         return _soft_cross_entropy(input, target, weight, axis, reduction, use_softmax)
-    kept_axis = label.ndim == rank and _is_one(label.shape[axis])
+    kept_axis = rank_of(label) == rank and _is_one(label.shape[axis])
     if kept_axis:
         label = OPS["squeeze"](label, axes=(axis,))
     if weight is not None and label_smoothing:
@@ -207,7 +209,7 @@ def cross_entropy(
         target = hot * (1.0 - label_smoothing) + label_smoothing / classes
         target = target * OPS["unsqueeze"](counted, axes=(axis,))
         return _soft_cross_entropy(input, target, weight, axis, reduction, use_softmax)
-    given = axis, int(ignore_index), reduction
+    given = axis, whole("ignore_index", ignore_index), reduction
     if use_softmax:
         inputs = input, label, weight
         loss = apply(softmax_cross_entropy, inputs, (*given, freeze(float(label_smoothing)), False))

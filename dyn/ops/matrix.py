@@ -17,7 +17,7 @@ from dyn.core.tensor import Tensor
 from dyn.kernels.reduce import gradients
 from dyn.kernels.triangle import on_diagonal, on_diagonal_of, trace_of, triangle, unit_of
 from dyn.ops.creation import need_sizes
-from dyn.ops.infer import Type, as_numpy, axis_of, show
+from dyn.ops.infer import Type, as_numpy, axis_of, show, whole
 from dyn.ops.shape import _transpose, sizes_of
 
 
@@ -73,19 +73,14 @@ def _(g, *, diagonal):
     return _triu(g, diagonal=diagonal)
 
 
-def _whole(diagonal: Any) -> Any:
-    """A diagonal as a number, or as the symbolic size that it is."""
-    return diagonal if isinstance(diagonal, Dim) else int(diagonal)
-
-
 def tril(x: Tensor, diagonal: int = 0) -> Tensor:
     """The lower triangle of the last two axes, up to the `diagonal`-th diagonal; zeros above."""
-    return apply(_tril, (x,), (_whole(diagonal),))
+    return apply(_tril, (x,), (whole("diagonal", diagonal),))
 
 
 def triu(x: Tensor, diagonal: int = 0) -> Tensor:
     """The upper triangle of the last two axes, from the `diagonal`-th diagonal; zeros below."""
-    return apply(_triu, (x,), (_whole(diagonal),))
+    return apply(_triu, (x,), (whole("diagonal", diagonal),))
 
 
 def _infer_diag_embed(x: Type, *, offset: int, beside: float) -> Type:
@@ -221,7 +216,7 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
     """The diagonals of the planes of two axes, as a new last axis (a view)."""
     if isinstance(offset, Dim) and offset < 0:
         return diagonal(x, -offset, axis2, axis1)
-    return apply(_diagonal, (_planes(x, axis1, axis2),), (_whole(offset),))
+    return apply(_diagonal, (_planes(x, axis1, axis2),), (whole("offset", offset),))
 
 
 def _planes(x: Tensor, axis1: int, axis2: int) -> Tensor:

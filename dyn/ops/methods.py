@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from dyn.core import autograd, tape
-from dyn.core.dispatch import apply, cast_to, literal
+from dyn.core.dispatch import apply
 from dyn.core.errors import GradError
+from dyn.core.lift import cast_to, literal
 from dyn.core.op import Op
 from dyn.core.place import PLACES, CPUPlace, as_place
 from dyn.core.tensor import Tensor

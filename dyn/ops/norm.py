@@ -10,6 +10,7 @@ from typing import Any
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.lift import shape_of
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import batch_norm as kernels
@@ -374,7 +375,7 @@ def trailing_axes(x: Tensor, normalized_shape: Any) -> int:
     if normalized_shape is None:
         return 1
     sizes = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
-    given = list(x.shape)
+    given = list(shape_of(x))
     if given[max(0, len(given) - len(sizes)) :] != sizes:
         raise ShapeError(
             f"x of shape {show(given)} does not end in the normalised shape {show(sizes)}",

@@ -10,8 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 from dyn.core.dim import Dim
-from dyn.core.dispatch import apply, cast_to
+from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.lift import cast_to, rank_of
 from dyn.core.op import OPS, freeze, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
@@ -93,7 +94,7 @@ def pad(
     Raises:
         ShapeError: padding is wider than the mode allows.
     """
-    ndim = x.ndim
+    ndim = rank_of(x)
     if pad.__class__ is list and all(n.__class__ is int for n in pad):
         pairs = _plain_pairs(ndim, tuple(pad), mode, data_format)
     else:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.dispatch import apply, cast_to
+from dyn.core.dispatch import apply
 from dyn.core.dtype import I64, name_of
 from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.lift import cast_to, rank_of
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import index as rows
@@ -193,7 +194,7 @@ def scatter(x: Tensor, index: Tensor, updates: Tensor, overwrite: bool = True) -
     Raises:
         IndexRangeError: an index is out of range.
     """
-    single = index.ndim == 1
+    single = rank_of(index) == 1
 
     def put(x: Tensor, value: Tensor, reduction: str) -> Tensor:
         if single:

@@ -15,6 +15,7 @@ import numpy as np
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.lift import rank_of
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import einsum as kernels
@@ -84,7 +85,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         if len(operands) == 1 and not isinstance(operands[0], Tensor)
         else operands
     )
-    return _einsum(*xs, equation=_explicit(equation, tuple([x.ndim for x in xs])))
+    return _einsum(*xs, equation=_explicit(equation, tuple([rank_of(x) for x in xs])))
 
 
 @lru_cache(1024)

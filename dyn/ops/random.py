@@ -18,7 +18,16 @@ from dyn.core.tensor import Tensor
 from dyn.kernels import random as kernels
 from dyn.ops.creation import need_sizes
 from dyn.ops.elementwise import add, multiply
-from dyn.ops.infer import Type, as_numpy, axis_of, broadcast_shapes, need_float, need_rank, show
+from dyn.ops.infer import (
+    Type,
+    as_numpy,
+    axis_of,
+    broadcast_shapes,
+    need_float,
+    need_rank,
+    show,
+    whole,
+)
 from dyn.ops.shape import sizes_of
 
 # ---- the ops -----------------------------------------------------------------------------------
@@ -188,9 +197,8 @@ def randint(low: int = 0, high: int | None = None, shape: Any = (1,), dtype: Any
     if high is None:
         low, high = 0, low
     name = dtype_attr(I64 if dtype is None else dtype)
-    if low.__class__ is int and high.__class__ is int:
-        return apply(_randint, (), (sizes_of(shape), low, high, name))
-    return _randint(shape=sizes_of(shape), low=low, high=high, dtype=name)
+    low, high = whole("low", low), whole("high", high)
+    return apply(_randint, (), (sizes_of(shape), low, high, name))
 
 
 def randint_like(x: Tensor, low: int = 0, high: int | None = None, dtype: Any = None) -> Tensor:

@@ -10,10 +10,11 @@ import numpy as np
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.lift import shape_of
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import rearrange as kernels
-from dyn.ops.infer import Type, need_rank, product, same_size, show
+from dyn.ops.infer import Type, need_rank, product, same_size, show, whole
 from dyn.ops.windows import padding_pairs, per_axis, window_sizes
 
 # ---- pixel shuffle -----------------------------------------------------------------------------
@@ -73,10 +74,11 @@ def _(g, *, factor):
     return kernels.pixel_shuffle(g, factor)
 
 
-def _factor(value: Any) -> int:
-    if int(value) < 1:
+def _factor(value: Any) -> Any:
+    value = whole("the factor", value)
+    if value < 1:
         raise AttributeValueError(f"the factor must be positive, got {value}")
-    return int(value)
+    return value
 
 
 def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
@@ -210,7 +212,7 @@ def unfold(
     """
     kernel = per_axis("kernel_sizes", kernel_sizes, 2)
     steps, gaps = per_axis("strides", strides, 2), per_axis("dilations", dilations, 2)
-    padding = padding_pairs(paddings, x.shape[2:], kernel, steps, gaps)
+    padding = padding_pairs(paddings, shape_of(x)[2:], kernel, steps, gaps)
     return apply(_unfold, (x,), (kernel, steps, padding, gaps))
 
 

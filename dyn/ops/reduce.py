@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.core.dim import maximum as larger
-from dyn.core.dispatch import apply, scalar
+from dyn.core.dispatch import apply
 from dyn.core.dtype import BOOL, I64, rank
+from dyn.core.lift import rank_of, scalar
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import reduce as kernels
@@ -77,7 +78,7 @@ def sum(x: Tensor, axis: Any = None, dtype: Any = None, keepdim: bool = False) -
     """
     if dtype is not None:
         x = cast(x, dtype)
-    return apply(_sum, (x,), (reduced_axes(axis, x.ndim), bool(keepdim)))
+    return apply(_sum, (x,), (reduced_axes(axis, rank_of(x)), bool(keepdim)))
 
 
 @op(infer=_infer_reduced, promote="float")
@@ -98,7 +99,7 @@ def _(g, *, x_shape, axes, keepdims):
 
 def mean(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Arithmetic mean over all axes or the given ones; integers give floating point."""
-    return apply(_mean, (x,), (reduced_axes(axis, x.ndim), bool(keepdim)))
+    return apply(_mean, (x,), (reduced_axes(axis, rank_of(x)), bool(keepdim)))
 
 
 def _infer_sum_to(x: Type, *, shape: tuple[Any, ...]) -> Type:
@@ -163,12 +164,12 @@ for _op in (_max, _min):
 
 def max(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Largest element over all axes or the given ones; equal ones share the gradient."""
-    return apply(_max, (x,), (reduced_axes(axis, x.ndim), bool(keepdim), True))
+    return apply(_max, (x,), (reduced_axes(axis, rank_of(x)), bool(keepdim), True))
 
 
 def min(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Smallest element over all axes or the given ones; equal ones share the gradient."""
-    return apply(_min, (x,), (reduced_axes(axis, x.ndim), bool(keepdim), True))
+    return apply(_min, (x,), (reduced_axes(axis, rank_of(x)), bool(keepdim), True))
 
 
 amax, amin = max, min
@@ -220,7 +221,7 @@ def prod(x: Tensor, axis: Any = None, keepdim: bool = False, dtype: Any = None) 
     """Product over all axes or the given ones; integers are multiplied as int64."""
     if dtype is not None:
         x = cast(x, dtype)
-    return apply(_prod, (x,), (reduced_axes(axis, x.ndim), bool(keepdim)))
+    return apply(_prod, (x,), (reduced_axes(axis, rank_of(x)), bool(keepdim)))
 
 
 # ---- logic -------------------------------------------------------------------------------------
@@ -244,12 +245,12 @@ def _any(x, *, axes, keepdims):
 
 def all(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Whether all elements over all axes or the given ones are nonzero; True of none."""
-    return _all(x, axes=reduced_axes(axis, x.ndim), keepdims=bool(keepdim))
+    return _all(x, axes=reduced_axes(axis, rank_of(x)), keepdims=bool(keepdim))
 
 
 def any(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """Whether any element over all axes or the given ones is nonzero; False of none."""
-    return _any(x, axes=reduced_axes(axis, x.ndim), keepdims=bool(keepdim))
+    return _any(x, axes=reduced_axes(axis, rank_of(x)), keepdims=bool(keepdim))
 
 
 def count_nonzero(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
@@ -291,7 +292,7 @@ def var(x: Tensor, axis: Any = None, unbiased: int = True, keepdim: bool = False
             take off the count.
         keepdim: leave the reduced axes with size 1.
     """
-    return apply(_var, (x,), (reduced_axes(axis, x.ndim), bool(keepdim), int(unbiased)))
+    return apply(_var, (x,), (reduced_axes(axis, rank_of(x)), bool(keepdim), int(unbiased)))
 
 
 @op(infer=_infer_reduced, promote="float")
@@ -318,7 +319,7 @@ def std(x: Tensor, axis: Any = None, unbiased: int = True, keepdim: bool = False
 
     The gradient where all elements are equal is 0.
     """
-    return apply(_std, (x,), (reduced_axes(axis, x.ndim), bool(keepdim), int(unbiased)))
+    return apply(_std, (x,), (reduced_axes(axis, rank_of(x)), bool(keepdim), int(unbiased)))
 
 
 @op(infer=_infer_reduced, promote="float")
@@ -338,7 +339,7 @@ _logsumexp.fused_vjp("x")(gradients.logsumexp_grad)
 
 def logsumexp(x: Tensor, axis: Any = None, keepdim: bool = False) -> Tensor:
     """log of the sum of e^x over all axes or the given ones, without overflow."""
-    return apply(_logsumexp, (x,), (reduced_axes(axis, x.ndim), bool(keepdim)))
+    return apply(_logsumexp, (x,), (reduced_axes(axis, rank_of(x)), bool(keepdim)))
 
 
 def nansum(x: Tensor, axis: Any = None, dtype: Any = None, keepdim: bool = False) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.lift import rank_of
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
@@ -72,7 +73,7 @@ def _(g, *, x_shape, repeats):
 def tile(x: Tensor, repeat_times: Any) -> Tensor:
     """Repeat along each axis; missing leading sizes or counts are 1."""
     repeats = sizes_of(repeat_times)
-    ndim = x.ndim
+    ndim = rank_of(x)
     if len(repeats) < ndim:
         repeats = (1,) * (ndim - len(repeats)) + repeats
     if len(repeats) > ndim:

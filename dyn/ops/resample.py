@@ -8,11 +8,12 @@ from typing import Any
 
 from dyn.core.dim import Dim
 from dyn.core.errors import AttributeValueError
+from dyn.core.lift import rank_of
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import resample as kernels
 from dyn.ops.adaptive import _adaptive_avg_pool
-from dyn.ops.infer import Type, infer_resized
+from dyn.ops.infer import Type, infer_resized, whole
 
 RANKS = {
     "nearest": None, "nearest-exact": None, "linear": 1, "bilinear": 2, "trilinear": 3,
@@ -83,7 +84,7 @@ def _new_sizes(
             f"{len(given)} {word} were given for {len(old)} spatial axes", op="interpolate"
         )
     if size is not None:
-        sizes = tuple(n if isinstance(n, Dim) else int(n) for n in given)
+        sizes = tuple(whole("size", n) for n in given)
         scales: tuple[float | None, ...] = (None,) * len(old)
     else:
         scales = tuple(float(scale) for scale in given)
@@ -127,7 +128,7 @@ def interpolate(
 
     ONNX: Resize.
     """
-    count = x.ndim - 2
+    count = rank_of(x) - 2
     if mode not in RANKS or RANKS[mode] not in (None, count):
         known = ", ".join(RANKS)
         raise AttributeValueError(

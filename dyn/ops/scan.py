@@ -9,6 +9,7 @@ import numpy as np
 from dyn.core.dispatch import apply, dtype_attr
 from dyn.core.dtype import I64, rank
 from dyn.core.errors import ShapeError
+from dyn.core.lift import rank_of
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import scan as kernels
@@ -47,7 +48,7 @@ def cumsum(x: Tensor, axis: int | None = None, dtype: Any = None) -> Tensor:
         x = cast(x, dtype)
     if axis is None:
         x, axis = flatten(x), 0
-    if not x.ndim:
+    if not rank_of(x):
         return as_line(cumsum, x, axis)
     return apply(_cumsum, (x,), (axis_of(axis, x.ndim), False))
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyn.core.dispatch import apply, cast_to
+from dyn.core.dispatch import apply
 from dyn.core.errors import ShapeError
+from dyn.core.lift import cast_to
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import index as kernels

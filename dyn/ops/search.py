@@ -10,6 +10,7 @@ from typing import Any
 from dyn.core.dispatch import apply, dtype_attr
 from dyn.core.dtype import I64
 from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.lift import rank_of
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import extremum
@@ -50,7 +51,7 @@ def _argmin(x, *, axis, keepdims):
 
 
 def _position(chosen: Any, x: Tensor, axis: int | None, keepdim: bool, dtype: Any) -> Tensor:
-    ndim = x.ndim
+    ndim = rank_of(x)
     if axis is not None and ndim == 0:
         axis_of(axis, 1)
     if axis is None or ndim == 0:

@@ -7,40 +7,30 @@ Joining, cutting and repeating are in `join.py`, indexing in `index.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from operator import methodcaller
 from typing import Any
 
 import numpy as np
 
-from dyn.core.dim import Dim
 from dyn.core.dispatch import apply
-from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
+from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.lift import rank_of, shape_of
 from dyn.core.observe import current
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
-from dyn.ops.infer import Type, axes_of, axis_of, product, same_size, show
+from dyn.ops.infer import Type, axes_of, axis_of, product, same_size, show, whole
 
 
 def sizes_of(sizes: Any) -> tuple[Any, ...]:
     """Sizes given as ints, Dims, or (lists of) integer tensors, as a tuple of ints and Dims."""
     if isinstance(sizes, Tensor):
         sizes = sizes.tolist()
-    if isinstance(sizes, (int, np.integer, Dim)):
+    elif sizes.__class__ is not tuple and not isinstance(sizes, Iterable):
         sizes = (sizes,)
-    out = []
-    for n in sizes:
-        if n.__class__ is int:
-            out.append(n)
-            continue
-        if isinstance(n, Tensor):
-            n = n.item()
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer, Dim)):
-            raise DTypeError(f"a size is an integer, got {n!r}")
-        out.append(n if isinstance(n, Dim) else int(n))
-    return tuple(out)
+    return tuple([n if n.__class__ is int else whole("a size", n) for n in sizes])
 
 
 def _flat(args: tuple[Any, ...]) -> Any:
@@ -117,7 +107,7 @@ def reshape(x: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     wanted = sizes if shape is None else (shape,)
     if len(wanted) == 1 and _is_row(wanted[0]) and not current():
         return _reshaped(x, (x._typed().size,))
-    return _reshaped(x, resolve_shape(x.shape, sizes_of(_flat(wanted))))
+    return _reshaped(x, resolve_shape(shape_of(x), sizes_of(_flat(wanted))))
 
 
 def _reshaped(x: Tensor, shape: tuple[Any, ...]) -> Tensor:
@@ -172,7 +162,7 @@ def as_line(function: Any, x: Tensor, *given: Any, **named: Any) -> Any:
 
 def flatten(x: Tensor, start_axis: int = 0, stop_axis: int = -1) -> Tensor:
     """Merge the axes from `start_axis` to `stop_axis` (both included) into one, as `reshape`."""
-    shape = x.shape
+    shape = shape_of(x)
     if not shape:
         for axis in (start_axis, stop_axis):
             axis_of(axis, 1)
@@ -234,7 +224,7 @@ def _(base, value, *, perm):
 
 def transpose(x: Tensor, perm: Sequence[int]) -> Tensor:
     """Axes in another order: `out.shape[i] = x.shape[perm[i]]` (a view)."""
-    ndim = x.ndim
+    ndim = rank_of(x)
     if all([a.__class__ is int and -ndim <= a < ndim for a in perm]):
         return apply(_transpose, (x,), (tuple([a % ndim for a in perm]),))
     return _transpose(x, perm=tuple(axis_of(a, ndim) for a in perm))
@@ -307,7 +297,7 @@ def squeeze(x: Tensor, axis: Any = None) -> Tensor:
 
     A size declared dynamic is never taken for 1; that is a guard of the traced graph.
     """
-    candidates = range(x.ndim) if axis is None else axes_of(axis, x.ndim or 1)
+    candidates = range(rank_of(x)) if axis is None else axes_of(axis, rank_of(x) or 1)
     shape = x.shape
     if not shape:
         return _squeeze(x, axes=())
@@ -342,7 +332,7 @@ def _(base, value, *, axes):
 
 def unsqueeze(x: Tensor, axis: Any) -> Tensor:
     """Insert axes of size 1 at the given positions of the result (a view)."""
-    ndim = x.ndim
+    ndim = rank_of(x)
     if axis.__class__ is int and -ndim - 1 <= axis <= ndim:
         return apply(_unsqueeze, (x,), ((axis % (ndim + 1),),))
     axes = [int(axis)] if isinstance(axis, (int, np.integer)) else list(axis)

@@ -6,6 +6,7 @@ from typing import Any
 
 from dyn.core.dispatch import apply
 from dyn.core.errors import ShapeError
+from dyn.core.lift import rank_of
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import softmax as kernels
@@ -99,7 +100,7 @@ def softmax(x: Tensor, axis: int = -1, dtype: Any = None) -> Tensor:
     """
     if dtype is not None:
         x = x.astype(dtype)
-    ndim = x.ndim
+    ndim = rank_of(x)
     if not ndim:
         return as_line(softmax, x, axis)
     return apply(_softmax, (x,), (axis_of(axis, ndim),))
@@ -109,7 +110,7 @@ def log_softmax(x: Tensor, axis: int = -1, dtype: Any = None) -> Tensor:
     """Logarithm of `softmax`, computed without under- or overflow. ONNX: LogSoftmax."""
     if dtype is not None:
         x = x.astype(dtype)
-    ndim = x.ndim
+    ndim = rank_of(x)
     if not ndim:
         return as_line(log_softmax, x, axis)
     return apply(_log_softmax, (x,), (axis_of(axis, ndim),))

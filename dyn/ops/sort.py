@@ -11,6 +11,7 @@ from dyn.core.dim import Dim
 from dyn.core.dispatch import apply
 from dyn.core.dtype import I64, name_of, rank
 from dyn.core.errors import AttributeValueError, DTypeError
+from dyn.core.lift import rank_of
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import ranks
@@ -79,14 +80,14 @@ def topk(
         AttributeValueError: k is larger than the axis.
     """
     (k,) = sizes_of(k)
-    if not x.ndim:
+    if not rank_of(x):
         return as_line(topk, x, k, axis, largest)
     axis = axis_of(-1 if axis is None else axis, x.ndim)
     return apply(_topk, (x,), (k, axis, bool(largest)))
 
 
 def _ordered(x: Tensor, axis: int, descending: bool) -> tuple[Tensor, Tensor]:
-    if not x.ndim:
+    if not rank_of(x):
         return as_line(_ordered, x, axis, descending)
     axis = axis_of(axis, x.ndim)
     return apply(_topk, (x,), (x.shape[axis], axis, bool(descending)))
@@ -175,7 +176,7 @@ def _picked(chosen: Any, x: Tensor, axis: int, keepdim: bool) -> tuple[Tensor, T
 
 
 def _along(x: Tensor, axis: Any) -> tuple[Tensor, int]:
-    if axis is None or not x.ndim:
+    if axis is None or not rank_of(x):
         return flatten(x), axis_of(0 if axis is None else axis, 1)
     return x, axis_of(axis, x.ndim)
 

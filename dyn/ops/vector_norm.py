@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dyn.core.dispatch import apply, cast_to, scalar
+from dyn.core.dispatch import apply
 from dyn.core.dtype import F32
+from dyn.core.lift import cast_to, rank_of, scalar
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise
@@ -98,7 +99,7 @@ def norm(x: Tensor, p: Any = None, axis: Any = None, keepdim: bool = False) -> T
         axis: an axis, several, or None for all.
         keepdim: leave the reduced axes with size 1.
     """
-    axes = reduced_axes(axis, x.ndim)
+    axes = reduced_axes(axis, rank_of(x))
     keep = bool(keepdim)
     if p in (None, "fro", 2):
         return apply(_norm, (x,), (axes, keep))

@@ -18,8 +18,8 @@ from dyn.compat.torch.tensor import Base, own
 from dyn.compat.torch.types import Size
 from dyn.core.alias import shared
 from dyn.core.dim import Dim, plain
-from dyn.core.dispatch import cast_to
 from dyn.core.errors import AttributeValueError
+from dyn.core.lift import cast_to
 from dyn.ops import gather, join, scan, search
 from dyn.ops import shape as ops
 from dyn.ops.creation import arange

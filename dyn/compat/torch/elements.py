@@ -13,8 +13,8 @@ import numpy as np
 
 from dyn.compat.torch import reduction
 from dyn.compat.torch.tensor import Base, flavoured
-from dyn.core.dispatch import cast_to
 from dyn.core.dtype import F32
+from dyn.core.lift import cast_to
 from dyn.ops import activation, angles, bounds, compare, elementwise, gamma, reduce, unary
 from dyn.ops import special as cases
 from dyn.ops.control import while_loop

@@ -13,7 +13,7 @@ import numpy as np
 from dyn.compat.torch import creation
 from dyn.compat.torch.tensor import Base, Tensor, own
 from dyn.compat.torch.types import INTEGERS, of_name
-from dyn.core.dispatch import cast_to
+from dyn.core.lift import cast_to
 from dyn.ops import creation as ops
 from dyn.ops import random as draws
 from dyn.ops import shape as shapes

@@ -12,8 +12,8 @@ from typing import Any
 from dyn.compat.torch import creation, linalg, pointwise, reduction, shape
 from dyn.compat.torch.tensor import Base, Tensor, flavoured, own, write
 from dyn.compat.torch.types import of_name
-from dyn.core.dispatch import cast_to
 from dyn.core.dtype import as_numpy
+from dyn.core.lift import cast_to
 from dyn.ops import creation as creation_ops
 from dyn.ops import random as draws
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dyn.compat.torch.tensor import Tensor
-from dyn.core.dispatch import cast_to
+from dyn.core.lift import cast_to
 from dyn.core.modes import is_grad_enabled
 from dyn.core.op import OPS
 from dyn.ops import (

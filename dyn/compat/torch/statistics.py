@@ -10,7 +10,7 @@ from typing import Any
 
 from dyn.compat.torch import reduction
 from dyn.compat.torch.tensor import Base
-from dyn.core.dispatch import cast_to
+from dyn.core.lift import cast_to
 from dyn.ops import (
     bounds,
     compare,

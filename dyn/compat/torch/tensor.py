@@ -19,7 +19,7 @@ from dyn.compat.torch.graph import GradFn, backward
 from dyn.compat.torch.types import INTEGERS, Size, device, dtype, need_cpu, of_name
 from dyn.core import tensor as core
 from dyn.core.alias import layout
-from dyn.core.dispatch import cast_to
+from dyn.core.lift import cast_to
 from dyn.core.modes import is_grad_enabled
 from dyn.core.observe import current
 from dyn.nn import state

@@ -24,7 +24,7 @@ from dyn.compat.torch import (
 )
 from dyn.compat.torch.nn import functional as F
 from dyn.compat.torch.tensor import Base, Tensor, flavoured, own, write
-from dyn.core.dispatch import cast_to
+from dyn.core.lift import cast_to
 from dyn.ops import compare, gamma
 from dyn.ops import creation as creation_ops
 from dyn.ops import random as draws

@@ -11,8 +11,8 @@ import numpy as np
 
 from dyn.compat.torch.shape import part_of
 from dyn.compat.torch.tensor import Base
-from dyn.core.dispatch import cast_to
 from dyn.core.errors import ShapeError
+from dyn.core.lift import cast_to
 from dyn.ops import bounds, creation, elementwise, extremes, gather, join, scan, scatter
 from dyn.ops import index as indices
 from dyn.ops import places as by_place

@@ -11,7 +11,7 @@ from typing import Any
 from dyn.compat.torch import writing
 from dyn.compat.torch.nn.linear import finish, limits_of
 from dyn.compat.torch.nn.module import Module
-from dyn.core.dispatch import cast_to
+from dyn.core.lift import cast_to
 from dyn.core.observe import current as observers
 from dyn.nn import initializer as init
 from dyn.nn.functional.table import rows_of

@@ -12,7 +12,7 @@ from dyn.compat.torch.nn.module import Mixin, Module
 from dyn.compat.torch.nn.settings import Setting, spacing_or
 from dyn.compat.torch.nn.unbatched import layer_of_single
 from dyn.compat.torch.tensor import Base
-from dyn.core.dispatch import scalar
+from dyn.core.lift import scalar
 from dyn.nn import functional as F
 from dyn.nn import group_norm, norm
 from dyn.ops.unary import cast
