@@ -13,6 +13,7 @@ from dyn.nn import functional as F
 from dyn.nn.layer import Layer
 from dyn.nn.state import in_order
 from dyn.ops import shape as shape_ops
+from dyn.ops.infer import need_whole
 
 
 class Identity(Layer):
@@ -130,6 +131,7 @@ class Embedding(Layer):
         scale_grad_by_freq: bool = False,
     ):
         super().__init__()
+        need_whole(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         if num_embeddings <= 0 or embedding_dim <= 0:
             raise AttributeValueError(
                 f"num_embeddings={num_embeddings} and embedding_dim={embedding_dim} must be "

@@ -15,6 +15,7 @@ from dyn.nn import functional as F
 from dyn.nn import initializer as init
 from dyn.nn.layer import Layer
 from dyn.nn.state import in_order
+from dyn.ops.infer import need_whole
 from dyn.ops.windows import padding_pairs, per_axis
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -81,6 +82,7 @@ class _Conv(Layer):
     def _need_whole_groups(self) -> None:
         """Raise unless there are channels, and groups of equally many."""
         ins, outs, groups = self._in_channels, self._out_channels, self._groups
+        need_whole(in_channels=ins, out_channels=outs, groups=groups)
         if min(ins, outs) < 1:
             raise AttributeValueError(f"in_channels={ins} and out_channels={outs} must be positive")
         if groups < 1 or ins % groups or outs % groups:

@@ -9,6 +9,7 @@ from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
 from dyn.nn import initializer as init
 from dyn.nn.layer import Layer
+from dyn.ops.infer import need_whole
 
 
 class GroupNorm(Layer):
@@ -35,6 +36,7 @@ class GroupNorm(Layer):
         name: str | None = None,
     ):
         super().__init__()
+        need_whole(num_groups=num_groups, num_channels=num_channels)
         if num_groups < 1 or num_channels % num_groups:
             raise AttributeValueError(
                 f"num_groups={num_groups} must divide num_channels={num_channels}"

@@ -12,6 +12,7 @@ from dyn.nn import functional as F
 from dyn.nn import initializer as init
 from dyn.nn.functional.layout import CHANNELS_FIRST, CHANNELS_LAST
 from dyn.nn.layer import Layer
+from dyn.ops.shape import sizes_of
 
 
 class _BatchNorm(Layer):
@@ -192,7 +193,7 @@ class LayerNorm(Layer):
         name: str | None = None,
     ):
         super().__init__()
-        sizes = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
+        sizes = list(sizes_of(normalized_shape))
         self._normalized_shape, self._epsilon = sizes, epsilon
         one = init.Constant(1.0)
         self.weight = self.create_parameter(sizes, weight_attr, default_initializer=one)

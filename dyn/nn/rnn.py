@@ -15,7 +15,7 @@ from dyn.nn.layer import Layer
 from dyn.ops import rnn as ops
 from dyn.ops.control import scan
 from dyn.ops.creation import full
-from dyn.ops.infer import need_shape
+from dyn.ops.infer import need_shape, need_whole
 from dyn.ops.join import concat, flip, stack, unbind
 from dyn.ops.linalg import linear
 from dyn.ops.rnn_cell import gru_cell, lstm_cell
@@ -112,6 +112,7 @@ class _Recurrent(_Weights):
             raise AttributeValueError(
                 f"direction should be forward or bidirect (or bidirectional), got {direction!r}"
             )
+        need_whole(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         if hidden_size <= 0 or num_layers <= 0:
             raise AttributeValueError(
                 f"hidden_size={hidden_size} and num_layers={num_layers} must be positive"

@@ -13,6 +13,7 @@ from dyn.nn.common import Linear
 from dyn.nn.dropout import Dropout
 from dyn.nn.layer import Layer
 from dyn.nn.norm import LayerNorm
+from dyn.ops.infer import need_whole
 from dyn.ops.join import concat
 from dyn.ops.linalg import matmul
 from dyn.ops.shape import reshape, transpose
@@ -59,6 +60,7 @@ class MultiHeadAttention(Layer):
         bias_attr: Any = None,
     ):
         super().__init__()
+        need_whole(embed_dim=embed_dim, num_heads=num_heads)
         if embed_dim <= 0 or num_heads <= 0 or embed_dim % num_heads:
             raise AttributeValueError(
                 f"embed_dim={embed_dim} must be positive and divisible by num_heads={num_heads}"

@@ -152,6 +152,12 @@ def whole(name: str, value: Any) -> Any:
     return operator.index(value)
 
 
+def need_whole(**values: Any) -> None:
+    """Raise DTypeError unless all are integers."""
+    for name, value in values.items():
+        whole(name, value)
+
+
 def axis_of(axis: int, ndim: int) -> int:
     """An axis counted from the front; IndexRangeError when there is no such axis."""
     if axis.__class__ is int and -ndim <= axis < ndim:
@@ -279,6 +285,7 @@ __all__ = [
     "need_rank",
     "need_same_dtype",
     "need_shape",
+    "need_whole",
     "product",
     "reduced_shape",
     "same",

@@ -17,6 +17,7 @@ from dyn.kernels import batch_norm as kernels
 from dyn.kernels import layer_norm as row_kernels
 from dyn.ops.composite import differentiate_as
 from dyn.ops.infer import Type, need_float, need_same_dtype, product, same_size, show
+from dyn.ops.shape import sizes_of
 
 # ---- batch norm --------------------------------------------------------------------------------
 
@@ -374,7 +375,7 @@ def trailing_axes(x: Tensor, normalized_shape: Any) -> int:
     """How many axes `normalized_shape` names; ShapeError unless they are the last ones of x."""
     if normalized_shape is None:
         return 1
-    sizes = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
+    sizes = list(sizes_of(normalized_shape))
     given = list(shape_of(x))
     if given[max(0, len(given) - len(sizes)) :] != sizes:
         raise ShapeError(

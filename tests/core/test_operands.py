@@ -86,3 +86,20 @@ def test_an_empty_list_is_not_joined():
     for join in (dyn.concat, dyn.stack):
         with pytest.raises(AttributeValueError, match="needs at least one tensor"):
             join([])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: nn.Conv2D(n, 3, 3),
+        lambda n: nn.LSTM(4, n),
+        lambda n: nn.Embedding(n, 4),
+        lambda n: nn.MultiHeadAttention(8, n),
+        lambda n: nn.GroupNorm(n, 4),
+        lambda n: nn.LayerNorm(n),
+    ],
+)
+@pytest.mark.parametrize("given", [None, 2.0, "2"])
+def test_sizes_of_layers_are_integers(make, given):
+    with pytest.raises(DTypeError, match=f"is an integer, got {given!r}"):
+        make(given)
