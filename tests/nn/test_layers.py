@@ -546,7 +546,6 @@ def test_bad_convolutions():
         lambda: nn.Linear(3.5, 4),  # type: ignore[arg-type]
         lambda: nn.Linear(3, -4),
         lambda: nn.Embedding(-1, 3),
-        lambda: nn.LayerNorm([2.5]),
     ],
 )
 def test_sizes_that_no_parameter_can_have(make):
