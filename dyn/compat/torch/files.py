@@ -16,7 +16,7 @@ from typing import Any
 from dyn.compat.torch import absent, distributions, nn, optim
 from dyn.compat.torch.autograd import Variable
 from dyn.compat.torch.function import Function
-from dyn.compat.torch.nn import containers, conv, linear, norm
+from dyn.compat.torch.nn import containers, conv, everywhere, linear, norm
 from dyn.compat.torch.nn.loss import _Loss
 from dyn.compat.torch.nn.module import Module
 from dyn.compat.torch.nn.reparametrized import spectral_norm, weight_norm
@@ -49,7 +49,7 @@ _FAMILIES: Mapping[str, Any] = {
     "instancenorm": {"_InstanceNorm": norm._InstanceNorm},
     "linear": _public(linear),
     "loss": {"_Loss": _Loss, "_WeightedLoss": _Loss},
-    "module": {"Module": Module},
+    "module": {"Module": Module, **_public(everywhere)},
     "normalization": {},
     "padding": {},
     "pixelshuffle": {},
