@@ -112,6 +112,7 @@ def __getattr__(name: str) -> Any:
 
 
 inference_mode = no_grad
+vmap = func.vmap
 __version__ = "2.13.0+dyn"
 files.publish(sys.modules[__name__])
 
@@ -225,6 +226,7 @@ __all__ = [
     "uint8",
     "use_deterministic_algorithms",
     "utils",
+    "vmap",
     "vstack",
     "where",
     "xpu",

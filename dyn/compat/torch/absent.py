@@ -22,7 +22,7 @@ _ADVICE: dict[str, str] = {
     "fft stft istft complex polar view_as_complex view_as_real angle imag cfloat cdouble": _COMPLEX,
     "jit onnx export fx package": _SCRIPT,
     "sparse sparse_coo_tensor sparse_csr_tensor to_sparse to_dense": _SPARSE,
-    "vmap functorch": "write the batch as the first axis; operators broadcast",
+    "functorch": "its functions are in torch.func",
     "quantize_per_tensor quantization ao qint8 quint8":
         "quantise the exported file with onnxruntime.quantization",
     "profiler": "dyn observes ops by dyn.core.observe",
