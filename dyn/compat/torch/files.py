@@ -19,7 +19,6 @@ from dyn.compat.torch.function import Function
 from dyn.compat.torch.nn import containers, conv, everywhere, linear, norm
 from dyn.compat.torch.nn.loss import _Loss
 from dyn.compat.torch.nn.module import Module
-from dyn.compat.torch.nn.reparametrized import spectral_norm, weight_norm
 from dyn.compat.torch.tensor import Buffer, Parameter
 from dyn.compat.torch.utils import data
 
@@ -71,7 +70,9 @@ _FILES: Mapping[str, Mapping[str, Any]] = {
     **{f"nn.modules.{name}": {**_LAYERS, **held} for name, held in _FAMILIES.items()},
     "nn.utils.rnn": vars(nn.utils.rnn),
     "nn.utils.clip_grad": _public(nn.utils),
-    "nn.utils.parametrizations": {"weight_norm": weight_norm, "spectral_norm": spectral_norm},
+    "nn.utils.parametrizations": _public(nn.utils.parametrizations),
+    "nn.utils.parametrize": _public(nn.utils.parametrize),
+    "nn.utils.prune": _public(nn.utils.prune),
     "optim.optimizer": {"Optimizer": optim.Optimizer},
     **{f"optim.{name.lower()}": {name: value} for name, value in _public(optim).items()
        if isinstance(value, type) and name != "Optimizer"},

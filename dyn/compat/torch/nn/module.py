@@ -17,6 +17,7 @@ from dyn.compat.torch.types import need_cpu
 from dyn.nn.hooks import HookRemoveHelper, WithKwargs
 from dyn.nn.layer import Layer
 from dyn.nn.registry import Registered
+from dyn.printing import layer_text
 
 Self = TypeVar("Self", bound="Module")
 Mixin: Any = Layer
@@ -299,6 +300,9 @@ class Module(Stateful):
 
     def _get_name(self) -> str:
         return self.__class__.__name__
+
+    def __repr__(self) -> str:
+        return layer_text(self._get_name(), self.extra_repr(), list(self._modules.items()), True)
 
 
 def _owned(forward: Callable[..., Any]) -> Callable[..., Any]:
