@@ -14,7 +14,7 @@ _ALGEBRA = """eig eigh eigvals eigvalsh geqrf lobpcg lstsq lu lu_factor lu_solve
     matrix_rank orgqr ormqr pinv pinverse svd svdvals svd_lowrank pca_lowrank triangular_solve"""
 _SPECIAL = """bessel_j0 bessel_j1 bessel_y0 bessel_y1 erfcx gammainc gammaincc i0 i0e i1 i1e
     igamma igammac log_ndtr nextafter zeta"""
-_PROCESSES = "Beta Binomial Cauchy Chi2 Dirichlet Gamma Gumbel NegativeBinomial Poisson StudentT"
+_LAWS = "Binomial Cauchy Geometric Gumbel HalfNormal NegativeBinomial Pareto Poisson Weibull"
 
 _ADVICE: dict[str, str] = {
     _ALGEBRA: _LAPACK,
@@ -27,7 +27,7 @@ _ADVICE: dict[str, str] = {
         "quantise the exported file with onnxruntime.quantization",
     "profiler": "dyn observes ops by dyn.core.observe",
     "multiprocessing share_memory": "kernels use all cores by themselves",
-    _PROCESSES: "write it as a Distribution of your own",
+    _LAWS: "write it as a Distribution of your own, or a TransformedDistribution",
     "SyncBatchNorm": "there is one process: use BatchNorm",
     "UninitializedParameter UninitializedBuffer LazyModuleMixin": _LAZY,
     "AdaptiveLogSoftmaxWithLoss": "use Linear and CrossEntropyLoss",

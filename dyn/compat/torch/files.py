@@ -61,8 +61,9 @@ _FAMILIES: Mapping[str, Any] = {
 }
 """What the files in `torch.nn.modules` hold beside the layers."""
 
-_DISTRIBUTIONS = """bernoulli categorical exponential independent laplace log_normal
-    multivariate_normal normal one_hot_categorical uniform"""
+_DISTRIBUTIONS = """bernoulli beta categorical chi2 dirichlet exponential independent laplace
+    log_normal mixture_same_family multivariate_normal normal one_hot_categorical studentT
+    transformed_distribution transforms uniform"""
 
 _FILES: Mapping[str, Mapping[str, Any]] = {
     "nn.parameter": {"Parameter": Parameter, "Buffer": Buffer},
