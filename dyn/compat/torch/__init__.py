@@ -15,6 +15,7 @@ from dyn.compat.torch import (
     elements,
     files,
     func,
+    further,
     linalg,
     methods,
     nn,
@@ -102,7 +103,7 @@ cat, stack, where, hstack, vstack = map(
 concat = cat
 einsum = flavoured(pointwise.einsum)
 
-globals().update(methods.functions() | vocabulary.functions())
+globals().update(methods.functions() | vocabulary.functions() | further.functions())
 linalg, special = linalg.namespace, elements.special
 is_anomaly_enabled = anomaly.is_anomaly_enabled
 
