@@ -38,7 +38,7 @@ _ADVICE: dict[str, str] = {
     "multi_head_attention_forward":
         "use MultiheadAttention, or scaled_dot_product_attention",
     "SparseAdam": "gradients are dense: use Adam",
-    "ASGD Adafactor Muon": "use SGD or AdamW",
+    "Muon": "use SGD or AdamW",
 }  # fmt: skip
 
 ADVICE: dict[str, str] = {name: text for names, text in _ADVICE.items() for name in names.split()}
