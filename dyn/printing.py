@@ -135,17 +135,20 @@ def _block(array: np.ndarray, shorten: bool, indent: int, width: int, signed: bo
     return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
 
 
-def layer_text(name: str, extra: str, children: Sequence[tuple[str, Any]]) -> str:
+def layer_text(
+    name: str, extra: str, children: Sequence[tuple[str, Any]], apart: bool = False
+) -> str:
     """`Model(` extra `(fc): Linear(...)` `)`, two blanks in for every level.
 
     Args:
         name: the class.
         extra: what `extra_repr` says; may have several lines.
         children: attribute names and layers, in order.
+        apart: put a single line of `extra` on a line of its own where layers follow.
     """
     lines = extra.split("\n") if extra else []
     text = name + "("
-    if len(lines) == 1:
+    if len(lines) == 1 and not (apart and children):
         text += lines[0]
     elif lines:
         text += "\n  " + "\n  ".join(lines) + ("" if children else "\n")

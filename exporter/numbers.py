@@ -79,6 +79,7 @@ MATHS = SimpleNamespace(
     exp=lambda x: x.op("Exp", x),
     floor=lambda x: x.op("Floor", x),
     log=lambda x: x.op("Log", x),
+    power=lambda x, y: x.op("Pow", x, y),
     rint=lambda x: x.op("Round", x),
     sin=lambda x: x.op("Sin", x),
     sqrt=lambda x: x.op("Sqrt", x) if isinstance(x, Number) else math.sqrt(x),

@@ -206,13 +206,19 @@ class GradNode:
 
 
 class LeafNode:
-    """Where gradients of one leaf tensor arrive. Lives as long as the tensor."""
+    """Where gradients of one leaf tensor arrive. Lives as long as the tensor.
 
-    __slots__ = ("__weakref__", "count", "hooks", "order", "tensor")
+    Attributes:
+        hooks: by output, of which there is one: they see what has arrived, and may replace it.
+        after: hooks that are called with the tensor once its `.grad` is up to date.
+    """
+
+    __slots__ = ("__weakref__", "after", "count", "hooks", "order", "tensor")
 
     def __init__(self, tensor: Tensor):
         self.tensor = weakref.ref(tensor)
         self.hooks: dict[int, HookList] | None = None
+        self.after: HookList | None = None
         self.order = 0
         self.count = 1
 

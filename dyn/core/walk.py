@@ -113,6 +113,9 @@ class Walk:
             if leaf.hooks:
                 _hook(leaf, grads)
             _accumulate(leaf, grads[0], self.create_graph)
+            if leaf.after is not None and (tensor := leaf.tensor()) is not None:
+                for function in list(leaf.after.functions.values()):
+                    function(tensor)
 
     def find(self, node: Any, grads: list[Any]) -> None:
         """Note the gradients that are asked for, after the hooks."""

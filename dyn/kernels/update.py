@@ -24,7 +24,9 @@ REGISTERS = SimpleNamespace(
     abs=abs, maximum=maximum, minimum=minimum, sqrt=lambda x: x.call("sqrt"), where=choose
 )
 """Functions of formulas, on Values."""
-SCALARS = SimpleNamespace(sqrt=math.sqrt, where=lambda condition, a, b: a if condition else b)
+SCALARS = SimpleNamespace(
+    power=math.pow, sqrt=math.sqrt, where=lambda condition, a, b: a if condition else b
+)
 """Functions of what is computed once a step, on Python's numbers."""
 ARRAYS = SimpleNamespace(where=np.where)
 """Functions of the ratio of lengths, on arrays."""

@@ -100,6 +100,11 @@ def _rmsprop_slots(heavy: bool, centered: bool) -> list[str]:
     return ["velocity"] * heavy + ["square"] + ["mean"] * centered
 
 
+def _averaged(m, p, g, average, *, step, share, shrink):
+    p = shrink * p - step * g
+    return p, m.where(share < 1, average + share * (p - average), p)
+
+
 def _rprop(m, p, g, previous, size, *, less, more, least, most):
     agreement = g * previous
     turned = agreement < 0
@@ -171,6 +176,15 @@ def _dampened_numbers(m, lr, steps, *, momentum, dampening):
 
 def _decaying_numbers(m, lr, steps, *, lr_decay, epsilon):
     return {"lr": lr / (1 + steps * lr_decay), "epsilon": epsilon}, (steps + 1,)
+
+
+def _averaged_numbers(m, lr, steps, step, share, *, lambd, alpha, start):
+    steps = steps + 1
+    later = lr / m.power(1 + lambd * lr * steps, alpha)
+    beyond = steps - start
+    shares = 1 / m.where(beyond > 1, beyond, 1.0)
+    numbers = {"step": step, "share": share, "shrink": 1 - lambd * step}
+    return numbers, (steps, later, shares)
 
 
 def _with_rest(m: Any, lr: Any, *, rho: float, **settings: Any) -> Numbers:
@@ -261,6 +275,7 @@ RULES = {
     "dampened_update": Rule(_momentum, _dampened_numbers, _count(1)),
     "adagrad_update": Rule(_adagrad, _plain, _count(1)),
     "decaying_adagrad_update": Rule(_adagrad, _decaying_numbers, _count(1)),
+    "averaged_update": Rule(_averaged, _averaged_numbers, _count(1)),
     "adadelta_update": Rule(_adadelta, _with_rest, _count(2)),
     "rmsprop_update": Rule(_rmsprop, _with_rest, _rmsprop_count),
     "rprop_update": Rule(_rprop, _sizes, _count(2)),

@@ -77,7 +77,8 @@ class Layer(Registry):
 
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
         if self._forward_pre_hooks or self._forward_post_hooks or _observers():
-            return self._call_watched(inputs, kwargs)
+            before, behind = self._forward_pre_hooks, self._forward_post_hooks
+            return self._call_watched(before, behind, inputs, kwargs)
         try:
             if is_grad_enabled() or is_deferring():
                 return self.forward(*inputs, **kwargs)
@@ -86,17 +87,19 @@ class Layer(Registry):
             _add_layer(error, self)
             raise
 
-    def _call_watched(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _call_watched(
+        self, before: Table, behind: Table, inputs: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         """Run `forward` between hooks, and tell observers that the layer is entered and left."""
         observers = _observers()
         for observer in observers:
             observer.on_layer(self, "enter")
         try:
-            if self._forward_pre_hooks:
-                inputs, kwargs = run_pre(self, self._forward_pre_hooks, inputs, kwargs)
+            if before:
+                inputs, kwargs = run_pre(self, before, inputs, kwargs)
             output = self.forward(*inputs, **kwargs)
-            if self._forward_post_hooks:
-                output = run_post(self, self._forward_post_hooks, inputs, kwargs, output)
+            if behind:
+                output = run_post(self, behind, inputs, kwargs, output)
             return output
         except DynError as error:
             _add_layer(error, self)

@@ -195,6 +195,42 @@ def decaying_adagrad_update(
     )
 
 
+@update_op("lr", "steps", "step", "share")
+def averaged_update(
+    lr, steps, step, share, *tensors, lambd=1e-4, alpha=0.75, start=1e6, weight_decay=0.0,
+    maximize=False,
+):  # fmt: skip
+    """Gradient descent with the mean of the parameters beside it.
+
+    p' = (1 - lambd * step) * p - step * g; average' = average + share * (p' - average). The next
+    step is lr / (1 + lambd * lr * t)**alpha, the next share 1 / max(1, t - start), for t steps.
+
+    Args:
+        lr: learning rate, 0-d.
+        steps: how many steps were taken, 0-d.
+        step, share: those of this step, 0-d.
+        tensors: n parameters, n gradients, n averages.
+        lambd, alpha: how fast steps get shorter.
+        start: after how many steps the mean begins.
+        weight_decay, maximize: as in `momentum_update`.
+
+    Returns:
+        n new parameters, n new averages, and the next steps, step and share.
+
+    Source: Polyak & Juditsky, SIAM J. Control 1992; torch.optim.ASGD. ONNX: Pow, Mul, Where.
+    """
+    return update(
+        "averaged_update",
+        (lr, steps, step, share),
+        tensors,
+        weight_decay=weight_decay,
+        lambd=lambd,
+        alpha=alpha,
+        start=start,
+        maximize=maximize,
+    )
+
+
 @update_op("lr")
 def adadelta_update(lr, *tensors, rho=0.95, epsilon=1e-6, weight_decay=0.0, maximize=False):
     """Steps whose units are those of the parameter.

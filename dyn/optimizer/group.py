@@ -44,8 +44,10 @@ class Group:
         self._lr_value: float | None = None
         self._state: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
 
-    def start(self, slots: dict[str, float], counters: dict[str, float]) -> None:
-        """Make the state of a first step: slots filled with a number, counters."""
+    def start(self, slots: dict[str, Any], counters: dict[str, float]) -> None:
+        """Make the state of a first step: slots filled with a number or made by a function of the
+        parameter, counters.
+        """
         for name, value in slots.items():
             if name not in self.slots:
                 self._state = None
@@ -136,9 +138,10 @@ def update_directly(
     return True
 
 
-def _slot(parameter: Any, name: str, value: float) -> Buffer:
+def _slot(parameter: Any, name: str, value: Any) -> Buffer:
     # The layout of the parameter: one update reads and writes them side by side.
     slot = Buffer(None)
-    slot._array = np.full_like(parameter._array, value)
+    array = parameter._array
+    slot._array = value(array) if callable(value) else np.full_like(array, value)
     slot.name = f"{parameter.name}_{name}_0"
     return slot

@@ -45,8 +45,9 @@ class Optimizer:
         DTypeError: an argument is of the wrong kind.
     """
 
-    _slots: Mapping[str, float] = {}
-    """Initial value by slot name; a slot is one tensor beside each parameter."""
+    _slots: Mapping[str, Any] = {}
+    """Initial value by slot name, or a function of the parameter's array that makes it; a slot is
+    one tensor beside each parameter."""
     _op: Op
     """The op of a step: see `dyn/ops/update.py`."""
     _maximize = False

@@ -22,7 +22,8 @@ def _length(x: Number) -> Number:
 
 
 @lowers("sgd_update", "momentum_update", "dampened_update", "adagrad_update",
-        "decaying_adagrad_update", "adadelta_update", "rmsprop_update", "rprop_update")  # fmt: skip
+        "decaying_adagrad_update", "averaged_update", "adadelta_update", "rmsprop_update",
+        "rprop_update")  # fmt: skip
 def update(b: Any, node: NodeView) -> Any:
     """The rule of an op, parameter by parameter."""
     rule = RULES[node.op]

@@ -243,7 +243,7 @@ def test_what_is_not_offered_says_what_to_use():
         (nn.functional, "multi_head_attention_forward", "MultiheadAttention"),
         (torch.optim, "SparseAdam", "Adam"), (torch.special, "gammainc", "scipy"),
         (torch.ones(1), "igamma", r"torch\.Tensor has no 'igamma': use scipy"),
-        (torch.distributions, "Gamma", "of your own"),
+        (torch.distributions, "Gumbel", "of your own"),
         *((place, "nonsense", r"docs/compat-torch\.md") for place in (
             nn.init, nn.utils, torch.autograd, torch.autograd.functional, torch.utils.data,
             torch.optim.lr_scheduler, torch.optim.swa_utils, torch.utils.checkpoint, torch.linalg,

@@ -151,7 +151,7 @@ def test_parameters_may_come_with_names() -> None:
     layer(torch.ones(1, 2)).sum().backward()
     before = layer.bias.item()
     optimizer.step()
-    assert layer.bias.item() == pytest.approx(before - 0.1)
+    assert layer.bias.item() == pytest.approx(before - 0.1, abs=1e-6)
     with pytest.raises(ValueError, match="cannot add param group without names"):
         optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
     with pytest.raises(TypeError, match=r"RMSprop.__init__\(\) got an unexpected .* 'rate'"):

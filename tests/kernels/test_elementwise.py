@@ -272,6 +272,18 @@ def test_large_operands_that_repeat(
     np.testing.assert_array_equal(elementwise.binary("multiply", x, y), x * y)
 
 
+@pytest.mark.parametrize("length", [100, 511, 600, 5000, 40000])
+@pytest.mark.parametrize("rows", [1, 3, 500])
+def test_a_single_operand_that_repeats(length: int, rows: int) -> None:
+    x = np.arange(1, rows + 1, dtype=np.float32)[:, None] / rows
+    wide = np.broadcast_to(x, (rows, length))
+    np.testing.assert_allclose(elementwise.unary("exp", wide), np.exp(wide), rtol=1e-6)
+    np.testing.assert_array_equal(elementwise.cast(wide, np.float64), wide.astype(np.float64))
+    even = np.broadcast_to(np.float32(1.5), (rows, length))
+    np.testing.assert_array_equal(elementwise.unary("square", even), np.full_like(even, 2.25))
+    np.testing.assert_array_equal(elementwise.cast(even, np.int64), np.ones(even.shape, np.int64))
+
+
 @pytest.mark.parametrize("length", [511, 512, 600, 2048, 5000])
 def test_long_rows_that_lie_apart(length: int, rng: np.random.Generator) -> None:
     x = rng.standard_normal((60, length + 1)).astype(np.float32)

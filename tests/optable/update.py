@@ -85,6 +85,16 @@ def ref_decaying_adagrad(given, p, g, total, *, lr_decay, epsilon):
     return (p - lr * g / (np.sqrt(total) + epsilon), total), (steps + 1,)
 
 
+@rowwise(4, 3)
+def ref_averaged(given, p, g, average, *, lambd, alpha, start):
+    lr, steps, step, share = given
+    p = p * (1 - lambd * step) - step * g
+    average = p if share == 1 else average + share * (p - average)
+    t = steps + 1
+    after = (t, lr / (1 + lambd * lr * t) ** alpha, 1 / max(1, t - start))
+    return (p, average), after
+
+
 @rowwise(1, 4)
 def ref_adadelta(given, p, g, square, update, *, rho, epsilon):
     square = rho * square + (1 - rho) * g**2
@@ -249,6 +259,14 @@ ROWS = [
     *both(
         "decaying_adagrad_update", [LR, STEPS], (POSITIVE,), ref_decaying_adagrad,
         lr_decay=0.2, epsilon=1e-3,
+    ),
+    *both(
+        "averaged_update", [LR, STEPS, LR, number(0.25)], (FREE,), ref_averaged,
+        lambd=0.1, alpha=0.75, start=2.0,
+    ),
+    row(
+        "averaged_update", [LR, NO_STEPS, LR, number(1.0)], (FREE,), ref_averaged, "early",
+        lambd=0.1, alpha=0.75, start=2.0,
     ),
     *both("adadelta_update", [LR], (POSITIVE,) * 2, ref_adadelta, rho=0.9, epsilon=1e-2),
     *(rmsprop(*flags) for flags in ((1, 0, 0), (1, 1, 0), (0, 0, 1), (1, 1, 1))),

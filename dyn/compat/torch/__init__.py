@@ -15,6 +15,7 @@ from dyn.compat.torch import (
     elements,
     files,
     func,
+    further,
     linalg,
     methods,
     nn,
@@ -102,7 +103,7 @@ cat, stack, where, hstack, vstack = map(
 concat = cat
 einsum = flavoured(pointwise.einsum)
 
-globals().update(methods.functions() | vocabulary.functions())
+globals().update(methods.functions() | vocabulary.functions() | further.functions())
 linalg, special = linalg.namespace, elements.special
 is_anomaly_enabled = anomaly.is_anomaly_enabled
 
@@ -112,6 +113,7 @@ def __getattr__(name: str) -> Any:
 
 
 inference_mode = no_grad
+vmap = func.vmap
 __version__ = "2.13.0+dyn"
 files.publish(sys.modules[__name__])
 
@@ -225,6 +227,7 @@ __all__ = [
     "uint8",
     "use_deterministic_algorithms",
     "utils",
+    "vmap",
     "vstack",
     "where",
     "xpu",

@@ -10,11 +10,11 @@ _LAPACK = "use numpy.linalg on tensor.numpy()"
 _LAZY = "LazyLinear, LazyConv and lazy norms make their parameters at the first call"
 _SCRIPT = "exporter.export writes the model to an ONNX file"
 _SPARSE = "tensors are dense"
-_ALGEBRA = """eig eigh eigvals eigvalsh geqrf lobpcg lstsq lu lu_factor lu_solve matrix_exp
+_ALGEBRA = """eig eigh eigvals eigvalsh geqrf lobpcg lstsq lu lu_factor lu_solve
     matrix_rank orgqr ormqr pinv pinverse svd svdvals svd_lowrank pca_lowrank triangular_solve"""
 _SPECIAL = """bessel_j0 bessel_j1 bessel_y0 bessel_y1 erfcx gammainc gammaincc i0 i0e i1 i1e
     igamma igammac log_ndtr nextafter zeta"""
-_PROCESSES = "Beta Binomial Cauchy Chi2 Dirichlet Gamma Gumbel NegativeBinomial Poisson StudentT"
+_LAWS = "Binomial Cauchy Geometric Gumbel HalfNormal NegativeBinomial Pareto Poisson Weibull"
 
 _ADVICE: dict[str, str] = {
     _ALGEBRA: _LAPACK,
@@ -22,12 +22,12 @@ _ADVICE: dict[str, str] = {
     "fft stft istft complex polar view_as_complex view_as_real angle imag cfloat cdouble": _COMPLEX,
     "jit onnx export fx package": _SCRIPT,
     "sparse sparse_coo_tensor sparse_csr_tensor to_sparse to_dense": _SPARSE,
-    "vmap functorch": "write the batch as the first axis; operators broadcast",
+    "functorch": "its functions are in torch.func",
     "quantize_per_tensor quantization ao qint8 quint8":
         "quantise the exported file with onnxruntime.quantization",
     "profiler": "dyn observes ops by dyn.core.observe",
     "multiprocessing share_memory": "kernels use all cores by themselves",
-    _PROCESSES: "write it as a Distribution of your own",
+    _LAWS: "write it as a Distribution of your own, or a TransformedDistribution",
     "SyncBatchNorm": "there is one process: use BatchNorm",
     "UninitializedParameter UninitializedBuffer LazyModuleMixin": _LAZY,
     "AdaptiveLogSoftmaxWithLoss": "use Linear and CrossEntropyLoss",
@@ -38,7 +38,7 @@ _ADVICE: dict[str, str] = {
     "multi_head_attention_forward":
         "use MultiheadAttention, or scaled_dot_product_attention",
     "SparseAdam": "gradients are dense: use Adam",
-    "ASGD Adafactor Muon": "use SGD or AdamW",
+    "Muon": "use SGD or AdamW",
 }  # fmt: skip
 
 ADVICE: dict[str, str] = {name: text for names, text in _ADVICE.items() for name in names.split()}

@@ -16,10 +16,9 @@ from typing import Any
 from dyn.compat.torch import absent, distributions, nn, optim
 from dyn.compat.torch.autograd import Variable
 from dyn.compat.torch.function import Function
-from dyn.compat.torch.nn import containers, conv, linear, norm
+from dyn.compat.torch.nn import containers, conv, everywhere, linear, norm
 from dyn.compat.torch.nn.loss import _Loss
 from dyn.compat.torch.nn.module import Module
-from dyn.compat.torch.nn.reparametrized import spectral_norm, weight_norm
 from dyn.compat.torch.tensor import Buffer, Parameter
 from dyn.compat.torch.utils import data
 
@@ -49,7 +48,7 @@ _FAMILIES: Mapping[str, Any] = {
     "instancenorm": {"_InstanceNorm": norm._InstanceNorm},
     "linear": _public(linear),
     "loss": {"_Loss": _Loss, "_WeightedLoss": _Loss},
-    "module": {"Module": Module},
+    "module": {"Module": Module, **_public(everywhere)},
     "normalization": {},
     "padding": {},
     "pixelshuffle": {},
@@ -62,8 +61,9 @@ _FAMILIES: Mapping[str, Any] = {
 }
 """What the files in `torch.nn.modules` hold beside the layers."""
 
-_DISTRIBUTIONS = """bernoulli categorical exponential independent laplace log_normal
-    multivariate_normal normal one_hot_categorical uniform"""
+_DISTRIBUTIONS = """bernoulli beta categorical chi2 dirichlet exponential independent laplace
+    log_normal mixture_same_family multivariate_normal normal one_hot_categorical studentT
+    transformed_distribution transforms uniform"""
 
 _FILES: Mapping[str, Mapping[str, Any]] = {
     "nn.parameter": {"Parameter": Parameter, "Buffer": Buffer},
@@ -71,7 +71,9 @@ _FILES: Mapping[str, Mapping[str, Any]] = {
     **{f"nn.modules.{name}": {**_LAYERS, **held} for name, held in _FAMILIES.items()},
     "nn.utils.rnn": vars(nn.utils.rnn),
     "nn.utils.clip_grad": _public(nn.utils),
-    "nn.utils.parametrizations": {"weight_norm": weight_norm, "spectral_norm": spectral_norm},
+    "nn.utils.parametrizations": _public(nn.utils.parametrizations),
+    "nn.utils.parametrize": _public(nn.utils.parametrize),
+    "nn.utils.prune": _public(nn.utils.prune),
     "optim.optimizer": {"Optimizer": optim.Optimizer},
     **{f"optim.{name.lower()}": {name: value} for name, value in _public(optim).items()
        if isinstance(value, type) and name != "Optimizer"},

@@ -1,7 +1,6 @@
 """`torch.func`: modules as functions of their parameters, as inner loops call them.
 
-Of the transforms only `functional_call` is here: gradients of functions are in `autograd`, and a
-batch is the first axis of a tensor.
+The transforms of functions are `transforms.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +10,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from dyn.compat.torch.nn.module import Module
+from dyn.compat.torch.tensor import own
+from dyn.compat.torch.transforms import grad, grad_and_value, hessian, jacrev, vjp, vmap
+from dyn.ops.join import stack
+
+jacfwd = jacrev
+"""The same slopes; here they are always computed backwards."""
 
 
 def functional_call(
@@ -47,6 +52,36 @@ def functional_call(
         return module(*arguments, **(kwargs or {}))
 
 
+def stack_module_state(models: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and buffers of modules of one kind, each stacked along a new first axis.
+
+    Args:
+        models: modules, for `functional_call` under `vmap`.
+
+    Returns:
+        Parameters, which want gradients, and buffers, by dotted name.
+
+    Raises:
+        RuntimeError: there are none, or they differ in class or mode.
+    """
+    listed = list(models)
+    if not listed:
+        raise RuntimeError("stack_module_state: Expected at least one model, got 0.")
+    if len({(type(m), m.training) for m in listed}) > 1:
+        raise RuntimeError(
+            "stack_module_state: Expected all models to be of the same class and in one mode."
+        )
+
+    def stacked(states: Any) -> dict[str, Any]:
+        rows = [dict(state) for state in states]
+        return {n: own(stack([row[n].detach() for row in rows])) for n in rows[0]}
+
+    params = stacked(m.named_parameters() for m in listed)
+    for x in params.values():
+        x.requires_grad_()
+    return params, stacked(m.named_buffers() for m in listed)
+
+
 @contextmanager
 def _replaced(module: Module, given: Mapping[str, Any], tie: bool, strict: bool) -> Iterator[None]:
     """A block in which a module has other tensors."""
@@ -74,4 +109,14 @@ def _replaced(module: Module, given: Mapping[str, Any], tie: bool, strict: bool)
             owner.__dict__[name.rpartition(".")[2]] = own[name]
 
 
-__all__ = ["functional_call"]
+__all__ = [
+    "functional_call",
+    "grad",
+    "grad_and_value",
+    "hessian",
+    "jacfwd",
+    "jacrev",
+    "stack_module_state",
+    "vjp",
+    "vmap",
+]

@@ -56,14 +56,84 @@ class Function(autograd.PyLayer):
         return cls.backward(context, *own(gradients))
 
 
-def jacobian(func: Any, inputs: Any, create_graph: bool = False, **_: Any) -> Any:
-    """All slopes of `func` at `inputs`: see `dyn.autograd.jacobian_of`."""
-    return own(autograd.jacobian_of(lambda *x: func(*own(x)), inputs, create_graph))
+def jacobian(
+    func: Any,
+    inputs: Any,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+    strategy: str = "reverse-mode",
+) -> Any:
+    """All slopes of `func` at `inputs`.
+
+    Args:
+        func: a function of the inputs that gives one tensor or several.
+        inputs: a tensor, or a tuple of tensors.
+        create_graph: whether the result can be differentiated.
+        strict: whether an input that an output does not depend on is refused; else it gets zeros.
+        vectorize: accepted; one row after the other is computed.
+        strategy: accepted with `vectorize`: the slopes are the same.
+
+    Returns:
+        A tensor of the shape of the output followed by that of the input; a tuple for several
+        outputs, and for several inputs in each.
+
+    Raises:
+        RuntimeError: `strict` refuses an input.
+        TypeError: `func` gives something else than tensors.
+        ValueError: there is no such strategy.
+        NotImplementedError: forward mode is asked for without `vectorize`.
+    """
+    _need_strategy("jacobian", strategy, vectorize)
+    leaves = _leaves(inputs, create_graph)
+    with enable_grad():
+        given = func(*leaves)
+    outs = [given] if isinstance(given, Base) else given
+    if not isinstance(outs, (tuple, list)) or not all(isinstance(x, Base) for x in outs):
+        raise TypeError(
+            f"jacobian: the function gives a {type(given).__name__}, tensors are wanted"
+        )
+    rows = []
+    for out in outs:
+        if strict:
+            _need_part("jacobian", out, leaves)
+        rows.append(_as(inputs, autograd.slopes_of(out, leaves, create_graph)))
+    return rows[0] if isinstance(given, Base) else tuple(rows)
 
 
-def hessian(func: Any, inputs: Any, create_graph: bool = False, **_: Any) -> Any:
-    """All second slopes of a function with one number as its result."""
-    return own(autograd.hessian_of(lambda x: func(own(x)), inputs, create_graph))
+def hessian(
+    func: Any,
+    inputs: Any,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+    outer_jacobian_strategy: str = "reverse-mode",
+) -> Any:
+    """All second slopes of `func`, a single element, at `inputs`.
+
+    Args:
+        func: a function of the inputs that gives one tensor of a single element.
+        inputs, create_graph, strict, vectorize: as in `jacobian`.
+        outer_jacobian_strategy: the `strategy` of it.
+
+    Returns:
+        A tensor of twice the shape of the input; for several inputs a tuple of tuples.
+
+    Raises:
+        RuntimeError: `func` gives several elements, or `strict` refuses an input.
+        TypeError, ValueError: as in `jacobian`.
+    """
+    _need_strategy("hessian", outer_jacobian_strategy, vectorize)
+
+    def slopes(*leaves: Any) -> Any:
+        out = func(*leaves)
+        _need_single("hessian", out)
+        if strict:
+            _need_part("hessian", out, list(leaves))
+        found = graph.grad([out], list(leaves), None, True, True, True)
+        return _as(inputs, _filled("hessian", found, list(leaves), False))
+
+    return jacobian(slopes, inputs, create_graph, strict)
 
 
 def vjp(
@@ -107,11 +177,7 @@ def hvp(
         TypeError: `func` gives something else than one tensor.
     """
     leaves, out = _called("hvp", func, inputs, create_graph)
-    if out._read().size != 1:
-        raise RuntimeError(
-            f"hvp: the function gives a tensor of shape {list(out.shape)}, a single element is "
-            "wanted; reduce it, with sum() say"
-        )
+    _need_single("hvp", out)
     with enable_grad():
         slopes = graph.grad([out], leaves, None, True, True, True)
     _need_number(v, *leaves)
@@ -124,6 +190,77 @@ def hvp(
         several, starts = map(list, zip(*curved, strict=True))
         found = graph.grad(several, leaves, starts, create_graph, create_graph, True)
     return _shown(out, create_graph), _as(inputs, _filled("hvp", found, leaves, strict))
+
+
+def jvp(
+    func: Any, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> Any:
+    """What `func` gives at `inputs`, and the product of its Jacobian with `v`.
+
+    Two passes backwards make it: the second one through the first.
+
+    Args:
+        func: a function of the inputs that gives one tensor.
+        inputs: a tensor, or a tuple of tensors.
+        v: of the shapes of the inputs; by default 1, if each of them is a single element.
+        create_graph: whether both results can be differentiated.
+        strict: whether an input that `func` does not depend on is refused.
+
+    Raises:
+        RuntimeError: there is no `v` beside several elements, or `strict` refuses an input.
+        TypeError: `func` gives something else than one tensor.
+    """
+    leaves, out = _called("jvp", func, inputs, create_graph)
+    _need_number(v, *leaves)
+    if strict:
+        _need_part("jvp", out, leaves)
+    ways = [ones_like(x) for x in leaves] if v is None else [v] if isinstance(inputs, Base) else v
+    if out.stop_gradient:
+        return _shown(out, create_graph), own(zeros_like(out))
+    with enable_grad():
+        # The product of a row with the Jacobian is linear in the row: its slope is the other one.
+        row = zeros_like(out)
+        row.stop_gradient = False
+        slopes = graph.grad([out], leaves, [row], True, True, True)
+    pairs = [(g, w) for g, w in zip(slopes, ways, strict=True) if g is not None]
+    several, starts = map(list, zip(*pairs, strict=True))
+    (found,) = graph.grad(several, [row], starts, create_graph, create_graph, True)
+    return _shown(out, create_graph), own(zeros_like(out) if found is None else found)
+
+
+def vhp(
+    func: Any, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> Any:
+    """What `func` gives, and the product of `v` with its Hessian: that of `hvp`, by symmetry."""
+    return hvp(func, inputs, v, create_graph, strict)
+
+
+def _need_strategy(name: str, strategy: str, vectorize: bool) -> None:
+    if strategy not in ("reverse-mode", "forward-mode"):
+        raise ValueError(
+            f"{name}: the strategy is 'reverse-mode' or 'forward-mode', got {strategy!r}"
+        )
+    if strategy == "forward-mode" and not vectorize:
+        raise NotImplementedError(
+            f"{name}: strategy='forward-mode' comes with vectorize=True, as in PyTorch"
+        )
+
+
+def _need_single(name: str, out: Any) -> None:
+    if not isinstance(out, Base):
+        raise TypeError(f"{name}: the function gives a {type(out).__name__}, a tensor is wanted")
+    if out._read().size != 1:
+        raise RuntimeError(
+            f"{name}: the function gives a tensor of shape {list(out.shape)}, a single element is "
+            "wanted; reduce it, with sum() say"
+        )
+
+
+def _need_part(name: str, out: Any, leaves: list[Any]) -> None:
+    """Refuse inputs that have no part in a result."""
+    none: list[Any] = [None] * len(leaves)
+    found = none if out.stop_gradient else graph.grad([out], leaves, None, True, False, True)
+    _filled(name, found, leaves, True)
 
 
 def _called(name: str, func: Any, inputs: Any, create_graph: bool) -> tuple[list[Any], Any]:
@@ -178,5 +315,5 @@ def _as(inputs: Any, found: list[Any]) -> Any:
     return own(found[0]) if isinstance(inputs, Base) else own(tuple(found))
 
 
-functional = SimpleNamespace(jacobian=jacobian, hessian=hessian, vjp=vjp, hvp=hvp)
+functional = SimpleNamespace(jacobian=jacobian, hessian=hessian, vjp=vjp, jvp=jvp, hvp=hvp, vhp=vhp)
 """`torch.autograd.functional`."""

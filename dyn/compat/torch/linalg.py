@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from dyn import linalg
 from dyn.compat.torch import pointwise, reduction, shape
+from dyn.compat.torch.exponential import matrix_exp
 from dyn.compat.torch.tensor import flavoured
 from dyn.core.errors import AttributeValueError
 from dyn.ops import decompose, matrix, solutions
@@ -105,6 +106,11 @@ def cholesky_solve(x: Any, factor: Any, upper: bool = False) -> Any:
     return solutions.cholesky_solve(x, factor, upper)
 
 
+def vecdot(x: Any, y: Any, *, dim: int = -1) -> Any:
+    """Sums of products along an axis, of tensors that broadcast."""
+    return reduction.sum(x * y, dim)
+
+
 def _diagonals(x: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
     return matrix.diagonal(x, offset, dim1, dim2)
 
@@ -128,6 +134,7 @@ namespace = SimpleNamespace(
             "diagonal": _diagonals,
             "inv": linalg.inv,
             "matmul": linalg.matmul,
+            "matrix_exp": matrix_exp,
             "matrix_norm": matrix_norm,
             "matrix_power": linalg.matrix_power,
             "multi_dot": linalg.multi_dot,
@@ -136,6 +143,7 @@ namespace = SimpleNamespace(
             "slogdet": slogdet,
             "solve": solve,
             "solve_triangular": solve_triangular,
+            "vecdot": vecdot,
             "vector_norm": vector_norm,
         }.items()
     },
@@ -150,6 +158,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
         "cholesky_solve": cholesky_solve,
         "inverse": linalg.inv,
         "logdet": logdet,
+        "matrix_exp": matrix_exp,
         "qr": _qr_of_old,
         "slogdet": slogdet,
     }.items()

@@ -22,6 +22,7 @@ from dyn.core.alias import layout
 from dyn.core.lift import cast_to
 from dyn.core.modes import is_grad_enabled
 from dyn.core.observe import current
+from dyn.core.tape import HookHandle, HookList, leaf_of
 from dyn.nn import state
 
 Base = core.Tensor
@@ -188,6 +189,22 @@ class Tensor(Base):
         if self.stop_gradient:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         return _register_hook(self, lambda g: hook(own(g)))
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Any], None]) -> HookHandle:
+        """Call `hook(tensor)` whenever a backward pass has brought its `.grad` up to date.
+
+        Raises:
+            RuntimeError: the tensor wants no gradient, or is no leaf.
+        """
+        if self.stop_gradient:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if self._node is not None:
+            raise RuntimeError(
+                "post accumulate grad hooks cannot be registered on non-leaf tensors"
+            )
+        leaf = leaf_of(self)
+        leaf.after = leaf.after or HookList()
+        return HookHandle(leaf.after, hook)
 
     # -- ways out and conversions ------------------------------------------------------------
 

@@ -70,11 +70,15 @@ def plan(*layouts: Layout) -> Plan | None:
     if len(sizes) > MAX_AXES:
         return None
     cut, repeats, block = math.prod(sizes), 0, WHOLE
+    # Formulas of one operand know no repeated one: it would have nothing to stand beside.
+    alone = len(layouts) == 1
     operands: list[int] = []
     for place, (row, (_, _, size)) in enumerate(zip(rows, layouts, strict=True)):
         mode, period = _mode(sizes, row, size)
+        if alone and period == 1:
+            mode, period = NEST, 0
         lies = mode == DENSE or period == 1
-        if mode == NEST and sizes[-1] >= LONG and row[-1] in (0, size):
+        if mode == NEST and sizes[-1] >= LONG and row[-1] in ((size,) if alone else (0, size)):
             cut, lies = sizes[-1], True
             mode = NEST if row[-1] else SINGLE
         if mode == SINGLE or period == 1:

@@ -9,7 +9,7 @@ from dyn.compat.torch import creation
 from dyn.compat.torch.distributions import constraints
 from dyn.compat.torch.distributions.distribution import Distribution, broadcast_all
 from dyn.compat.torch.tensor import own
-from dyn.ops import angles, unary
+from dyn.ops import angles, gamma, unary
 from dyn.ops.creation import full_like, zeros_like
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -71,6 +71,9 @@ class Normal(_Located):
         away = (own(value) - self.loc) / (self.scale * math.sqrt(2))
         return 0.5 * (1 + own(angles.erf(away)))
 
+    def icdf(self, value: Any) -> Any:
+        return self.loc + self.scale * math.sqrt(2) * own(gamma.erfinv(2 * own(value) - 1))
+
     def entropy(self) -> Any:
         return 0.5 + _HALF_LOG_2PI + self.scale.log()
 
@@ -114,6 +117,9 @@ class LogNormal(_Located):
     def cdf(self, value: Any) -> Any:
         self._validate_sample(value)
         return self._log.cdf(own(value).log())
+
+    def icdf(self, value: Any) -> Any:
+        return self._log.icdf(value).exp()
 
     def entropy(self) -> Any:
         return self._log.entropy() + self.loc

@@ -16,12 +16,15 @@ from dyn.compat.torch.distributions.continuous import (
 )
 from dyn.compat.torch.distributions.discrete import Bernoulli, Categorical, OneHotCategorical
 from dyn.compat.torch.distributions.distribution import Distribution, sum_rightmost
+from dyn.compat.torch.distributions.gamma import Beta, Dirichlet, Gamma, digamma, lgamma
 from dyn.compat.torch.distributions.joint import Independent, MultivariateNormal
+from dyn.compat.torch.distributions.transformed import TransformedDistribution
 from dyn.compat.torch.nn import functional as F
 from dyn.compat.torch.tensor import own
 from dyn.ops import compare, solutions
 from dyn.ops.creation import full_like
 
+_EULER = 0.5772156649015329
 _PAIRS: dict[tuple[type, type], Callable[[Any, Any], Any]] = {}
 
 
@@ -160,3 +163,60 @@ def _(p: Any, q: Any) -> Any:
     ratio = p.scale.square() / variance
     away = (p.loc - q.loc).square() / (2 * variance)
     return -0.5 * ratio.log() + ratio + 0.5 * math.log(math.pi / 2) + away - 1
+
+
+@register_kl(Gamma, Gamma)
+def _(p: Any, q: Any) -> Any:
+    rates = q.concentration * (p.rate / q.rate).log() + p.concentration * (q.rate / p.rate - 1)
+    shapes = lgamma(q.concentration) - lgamma(p.concentration)
+    return rates + shapes + (p.concentration - q.concentration) * digamma(p.concentration)
+
+
+@register_kl(Beta, Beta)
+def _(p: Any, q: Any) -> Any:
+    found = lgamma(p._total) - lgamma(q._total) + (q._total - p._total) * digamma(p._total)
+    for name in ("concentration1", "concentration0"):
+        a, b = getattr(p, name), getattr(q, name)
+        found = found + lgamma(b) - lgamma(a) + (a - b) * digamma(a)
+    return found
+
+
+@register_kl(Dirichlet, Dirichlet)
+def _(p: Any, q: Any) -> Any:
+    a, b = p.concentration, q.concentration
+    total = a.sum(-1)
+    parts = lgamma(b) - lgamma(a) + (a - b) * (digamma(a) - digamma(total).unsqueeze(-1))
+    return lgamma(total) - lgamma(b.sum(-1)) + parts.sum(-1)
+
+
+@register_kl(Exponential, Gamma)
+def _(p: Any, q: Any) -> Any:
+    ratio, shape = q.rate / p.rate, q.concentration
+    # Euler's constant is minus the mean of the logarithm of an exponential number.
+    return ratio - 1 + lgamma(shape) - shape * ratio.log() + (shape - 1) * _EULER
+
+
+@register_kl(Gamma, Exponential)
+def _(p: Any, q: Any) -> Any:
+    ratio = q.rate / p.rate
+    return -p.entropy() - q.rate.log() + p.concentration * ratio
+
+
+@register_kl(Normal, Gamma)
+@register_kl(Laplace, Gamma)
+@register_kl(Normal, Beta)
+@register_kl(Laplace, Beta)
+@register_kl(Exponential, Beta)
+@register_kl(Gamma, Beta)
+def _(p: Any, q: Any) -> Any:
+    return own(full_like(p.mean, math.inf))
+
+
+@register_kl(TransformedDistribution, TransformedDistribution)
+def _(p: Any, q: Any) -> Any:
+    if p.transforms != q.transforms or p.event_shape != q.event_shape:
+        raise NotImplementedError(
+            "there is a formula for the same transforms of values of the same shape only: "
+            f"p has {p.transforms} and {p.event_shape}, q has {q.transforms} and {q.event_shape}"
+        )
+    return kl_divergence(p.base_dist, q.base_dist)

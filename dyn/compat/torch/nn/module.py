@@ -7,17 +7,17 @@ so that the layer's own methods go first and these replace those of `Layer`.
 from __future__ import annotations
 
 import functools
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from dyn.compat.torch.nn import loading
-from dyn.compat.torch.nn.backward_hooks import watched
+from dyn.compat.torch.nn.everywhere import EVERYWHERE, called
+from dyn.compat.torch.nn.stateful import Stateful
 from dyn.compat.torch.tensor import LEGACY, Base, Buffer, Parameter, Tensor, of_name_or, own
 from dyn.compat.torch.types import need_cpu
 from dyn.nn.hooks import HookRemoveHelper, WithKwargs
 from dyn.nn.layer import Layer
 from dyn.nn.registry import Registered
+from dyn.printing import layer_text
 
 Self = TypeVar("Self", bound="Module")
 Mixin: Any = Layer
@@ -29,7 +29,7 @@ KINDS = {"parameter": "parameter", "buffer": "buffer", "module": "layer"}
 _WORDS = {"parameter": "parameters", "buffer": "buffer", "layer": "module"}
 
 
-class Module(Layer):
+class Module(Stateful):
     """Base of modules: `dyn.nn.Layer` with PyTorch's names, messages and conventions."""
 
     def __init_subclass__(cls, **named: Any):
@@ -40,9 +40,6 @@ class Module(Layer):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()
-        # The dictionaries that PyTorch's modules are known to have; code may look at them.
-        for name in ("_backward_hooks", "_state_dict_hooks", "_load_state_dict_pre_hooks"):
-            self.__dict__[name] = OrderedDict()
 
     def forward(self, *input: Any) -> Any:
         """What the module computes; every subclass writes its own."""
@@ -55,8 +52,8 @@ class Module(Layer):
             # What comes from outside, such as the tracer's samples, gets PyTorch's methods.
             if x.__class__ is Base:
                 x.__class__ = Tensor
-        if self._backward_hooks:
-            return own(watched(self, self._backward_hooks, super().__call__, inputs, kwargs))
+        if self._backward_hooks or self._backward_pre_hooks or EVERYWHERE:
+            return own(called(self, inputs, kwargs))
         out = super().__call__(*inputs, **kwargs)
         return out if out.__class__ is Tensor else own(out)
 
@@ -178,30 +175,6 @@ class Module(Layer):
         """This module and those of all depths below it."""
         return (module for _, module in self.named_modules())
 
-    def get_submodule(self, target: str) -> Any:
-        """The module under a dotted name."""
-        found: Any = self
-        for name in target.split(".") if target else ():
-            if found._kinds.get(name) != "layer":
-                raise AttributeError(f"{type(found).__name__} has no attribute `{name}`")
-            found = found.__dict__[name]
-        return found
-
-    def get_parameter(self, target: str) -> Any:
-        """The parameter under a dotted name."""
-        return self._get(target, "parameter")
-
-    def get_buffer(self, target: str) -> Any:
-        """The buffer under a dotted name."""
-        return self._get(target, "buffer")
-
-    def _get(self, target: str, kind: str) -> Any:
-        path, _, name = target.rpartition(".")
-        owner = self.get_submodule(path)
-        if owner._kinds.get(name) != kind:
-            raise AttributeError(f"{type(owner).__name__} has no attribute `{name}`")
-        return owner.__dict__[name]
-
     # -- hooks -------------------------------------------------------------------------------
 
     def register_forward_pre_hook(
@@ -239,6 +212,15 @@ class Module(Layer):
         return HookRemoveHelper(self._backward_hooks, hook, prepend)
 
     register_backward_hook = register_full_backward_hook
+
+    def register_full_backward_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> HookRemoveHelper:
+        """Call `hook(module, grad_output)` before the gradients of the module are computed.
+
+        The gradients are a tuple, one for each output; the hook may return others.
+        """
+        return HookRemoveHelper(self._backward_pre_hooks, hook, prepend)
 
     # -- modes, gradients, conversions -------------------------------------------------------
 
@@ -296,39 +278,31 @@ class Module(Layer):
         """Convert floating-point parameters and buffers to float16."""
         return self.to(dtype="float16")
 
-    # -- state -------------------------------------------------------------------------------
+    def bfloat16(self: Self) -> Self:
+        """Convert floating-point parameters and buffers to bfloat16."""
+        return self.to(dtype="bfloat16")
 
-    def state_dict(  # type: ignore[override]
-        self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False
-    ) -> Any:
-        """Parameters and persistent buffers by dotted name, without history.
+    def type(self: Self, dst_type: Any) -> Self:
+        """Convert floating-point parameters and buffers to a dtype, or a legacy type name."""
+        return self.to(dtype=dst_type)
 
-        A later change of the module is seen in them, and the other way round.
-        """
-        found = OrderedDict() if destination is None else destination
-        for name, tensor in Layer.state_dict(self, structured_name_prefix=prefix).items():
-            found[name] = tensor if keep_vars else own(tensor.detach())
-        for hook in self._state_dict_hooks.values():
-            hook(self, found, prefix, {})
-        return found
+    def to_empty(self: Self, *, device: Any, recurse: bool = True) -> Self:
+        """The module itself, whose values stay as they are; the device must be the CPU."""
+        need_cpu(device)
+        return self
 
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """Load values by name.
+    def share_memory(self: Self) -> Self:
+        """The module itself."""
+        return self
 
-        Args:
-            state_dict: tensors or arrays by name.
-            strict: names must be the same in both.
-            assign: accepted; values are bound, never copied into place, anyway.
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: kernels are compiled already; see `tracer.compile_training` for whole steps."""
 
-        Returns:
-            `missing_keys` and `unexpected_keys`.
+    def _get_name(self) -> str:
+        return self.__class__.__name__
 
-        Raises:
-            RuntimeError: names differ and `strict`, or a shape differs.
-        """
-        return loading.load(self, Layer.state_dict(self), state_dict, strict)
+    def __repr__(self) -> str:
+        return layer_text(self._get_name(), self.extra_repr(), list(self._modules.items()), True)
 
 
 def _owned(forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -74,6 +74,20 @@ def _hook_of(module: Any, kind: type, name: str) -> Any:
     raise ValueError(f"{name} of {type(module).__name__} is not normalised so")
 
 
+def norm_but(weight: Any, dim: int | None) -> Any:
+    """The norm over all axes but one, which stay as axes of 1; or over all of them, 0-d."""
+    if dim is None:
+        return norm(weight)
+    axes = [axis for axis in range(weight.ndim) if axis != dim % weight.ndim]
+    return norm(weight, 2.0, axes, keepdim=True)
+
+
+def matrix_of(weight: Any, dim: int) -> Any:
+    """A weight as a matrix, with a row for each place along an axis."""
+    moved = moveaxis(weight, dim, 0) if dim else weight
+    return reshape(moved, [moved.shape[0], -1])
+
+
 class _WeightNorm(_Normed):
     """weight = g * v / |v|, with the norm of all axes but `dim`."""
 
@@ -81,19 +95,13 @@ class _WeightNorm(_Normed):
         super().__init__(name)
         self.dim = dim
 
-    def _norm(self, v: Any) -> Any:
-        if self.dim is None:
-            return norm(v)
-        axes = [axis for axis in range(v.ndim) if axis != self.dim % v.ndim]
-        return norm(v, 2.0, axes, keepdim=True)
-
     def split(self, module: Any, weight: Any) -> None:
-        module.register_parameter(f"{self.name}_g", Parameter(self._norm(weight).detach()))
+        module.register_parameter(f"{self.name}_g", Parameter(norm_but(weight, self.dim).detach()))
         module.register_parameter(f"{self.name}_v", Parameter(weight.detach()))
 
     def weight_of(self, module: Any, training: bool) -> Any:
         g, v = getattr(module, f"{self.name}_g"), getattr(module, f"{self.name}_v")
-        return v * (g / self._norm(v))
+        return v * (g / norm_but(v, self.dim))
 
 
 class _SpectralNorm(_Normed):
@@ -103,23 +111,19 @@ class _SpectralNorm(_Normed):
         super().__init__(name)
         self.iterations, self.eps, self.dim = iterations, eps, dim
 
-    def _matrix(self, weight: Any) -> Any:
-        moved = moveaxis(weight, self.dim, 0) if self.dim else weight
-        return reshape(moved, [moved.shape[0], -1])
-
     def _unit(self, vector: Any) -> Any:
         return F.normalize(vector, 2, 0, self.eps)
 
     def split(self, module: Any, weight: Any) -> None:
         module.register_parameter(f"{self.name}_orig", Parameter(weight.detach()))
-        rows, columns = self._matrix(weight).shape
+        rows, columns = matrix_of(weight, self.dim).shape
         for suffix, size in (("_u", rows), ("_v", columns)):
             module.register_buffer(self.name + suffix, own(self._unit(randn([size]))))
 
     def weight_of(self, module: Any, training: bool) -> Any:
         weight = getattr(module, f"{self.name}_orig")
         u, v = (getattr(module, self.name + suffix) for suffix in ("_u", "_v"))
-        matrix = self._matrix(weight)
+        matrix = matrix_of(weight, self.dim)
         if training:
             with no_grad():
                 for _ in range(self.iterations):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dyn.compat.torch.nn import projected
 from dyn.compat.torch.nn.linear import finish
 from dyn.compat.torch.nn.module import Mixin, Module
 from dyn.compat.torch.nn.packing import PackedSequence
@@ -31,8 +32,9 @@ class _Recurrent(Mixin):
     ):
         for name in settings.keys() - {"activation"}:
             if name == "proj_size":
-                raise NotImplementedError(
-                    f"{type(self).__name__} has no proj_size: put a Linear behind it"
+                raise ValueError(
+                    "proj_size argument is only supported for LSTM, not RNN or GRU: put a Linear "
+                    "behind it"
                 )
             raise TypeError(
                 f"{type(self).__name__}.__init__() got an unexpected keyword argument {name!r}"
@@ -88,7 +90,36 @@ class _Recurrent(Mixin):
 
 
 class LSTM(_Recurrent, rnn.LSTM, Module):
-    """Long short-term memory: see `dyn.nn.LSTM`."""
+    """Long short-term memory: see `dyn.nn.LSTM`.
+
+    Args:
+        proj_size: if above 0, the state h is multiplied by `weight_hr` [proj_size, hidden_size] in
+            every step, and so are the outputs.
+    """
+
+    def __init__(self, *args: Any, proj_size: int = 0, **settings: Any):
+        self.__dict__["proj_size"] = proj_size
+        super().__init__(*args, **settings)
+
+    def _make(self, inputs: int, hidden: int, suffix: str, attrs: tuple[Any, ...]) -> None:
+        if self.proj_size:
+            projected.make_weights(self, inputs, hidden, self.proj_size, suffix, attrs)
+        else:
+            super()._make(inputs, hidden, suffix, attrs)
+
+    def _of(self, suffix: str) -> tuple[Any, ...]:
+        found = super()._of(suffix)
+        return (*found, getattr(self, f"weight_hr{suffix}")) if self.proj_size else found
+
+    def _call(self, x: Any, *inputs: Any, reverse: bool = False) -> Any:
+        if self.proj_size:
+            return projected.run(x, *inputs)
+        return super()._call(x, *inputs, reverse=reverse)
+
+    def extra_repr(self) -> str:
+        text = f"{self.input_size}, {self.hidden_size}"
+        inserted = f", proj_size={self.proj_size}" if self.proj_size else ""
+        return text + inserted + super().extra_repr().removeprefix(text)
 
 
 class GRU(_Recurrent, rnn.GRU, Module):

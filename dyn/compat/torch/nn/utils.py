@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from dyn.compat.torch.nn import parametrizations, parametrize, prune
 from dyn.compat.torch.nn.loading import without_prefix
 from dyn.compat.torch.nn.packing import rnn
 from dyn.compat.torch.nn.reparametrized import (
@@ -106,6 +107,9 @@ __all__ = [
     "consume_prefix_in_state_dict_if_present",
     "get_total_norm",
     "parameters_to_vector",
+    "parametrizations",
+    "parametrize",
+    "prune",
     "remove_spectral_norm",
     "remove_weight_norm",
     "rnn",

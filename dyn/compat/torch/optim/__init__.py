@@ -4,6 +4,7 @@ from typing import Any
 
 from dyn.compat.torch import absent
 from dyn.compat.torch.optim import lr_scheduler, swa_utils
+from dyn.compat.torch.optim.averaging import ASGD, Adafactor
 from dyn.compat.torch.optim.base import TorchOptimizer as Optimizer
 from dyn.compat.torch.optim.lbfgs import LBFGS
 from dyn.compat.torch.optim.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW
@@ -15,9 +16,11 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "ASGD",
     "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",

@@ -290,8 +290,9 @@ def _check(defaults: Mapping[str, Any]) -> None:
         ("lr", "learning rate:"), ("eps", "epsilon value:"), ("momentum", "momentum value:"),
         ("weight_decay", "weight_decay value:"),
     ):  # fmt: skip
-        if defaults.get(name, 0) < 0:
-            raise ValueError(f"Invalid {what} {defaults[name]}")
+        value = defaults.get(name, 0)
+        if isinstance(value, (int, float)) and value < 0:
+            raise ValueError(f"Invalid {what} {value}")
     for i, beta in enumerate(defaults.get("betas", ())):
         if not 0.0 <= beta < 1.0:
             raise ValueError(f"Invalid beta parameter at index {i}: {beta}")

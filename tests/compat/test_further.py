@@ -1,0 +1,53 @@
+"""Small names of the package, with PyTorch 2.13's numbers."""
+
+import numpy as np
+import pytest
+
+import dyn.compat.torch as torch
+from dyn.compat.torch.testing import assert_close
+
+
+def test_windows():
+    wanted = {
+        "hann_window": ([0, 0.5, 1, 0.5], [0, 0.75, 0.75, 0]),
+        "hamming_window": ([0.08, 0.54, 1, 0.54], [0.08, 0.77, 0.77, 0.08]),
+        "blackman_window": ([0, 0.34, 1, 0.34], [0, 0.63, 0.63, 0]),
+        "bartlett_window": ([0, 0.5, 1, 0.5], [0, 2 / 3, 2 / 3, 0]),
+    }
+    for name, (periodic, symmetric) in wanted.items():
+        window = getattr(torch, name)
+        np.testing.assert_allclose(window(4), periodic, atol=1e-6)
+        np.testing.assert_allclose(window(4, periodic=False), symmetric, atol=1e-6)
+        assert window(1).tolist() == [1] and window(0).shape == (0,)
+    assert torch.hann_window(3, dtype=torch.float64).dtype is torch.float64
+    with pytest.raises(RuntimeError, match="from 0 on"):
+        torch.hann_window(-1)
+
+
+def test_places_and_facts():
+    rows, columns = torch.unravel_index(torch.tensor([5, 7, 0]), (3, 4))
+    assert rows.tolist() == [1, 1, 0] and columns.tolist() == [1, 3, 0]
+    assert torch.is_same_size(torch.ones(2), torch.zeros(2))
+    assert torch.is_signed(torch.ones(1)) and not torch.is_signed(torch.ones(1).byte())
+    x = torch.ones(2)
+    assert torch.fill_(x, 3) is x and x.tolist() == [3, 3]
+    assert torch.zero_(x).tolist() == [0, 0] and x[torch.newaxis].shape == (1, 2)
+
+
+def test_tensors_are_compared():
+    one = torch.tensor([1.0, 2.0])
+    assert_close(one, one + 1e-7)
+    assert_close({"a": [one, 1]}, {"a": [one, 1]})
+    assert_close(one * np.nan, one * np.nan, equal_nan=True)
+    for actual, expected, text in (
+        (one, one + 1e-3, "Mismatched elements: 2 / 2"),
+        (one, one[:1], "shape"),
+        (one, one.double(), "dtype"),
+        ([one], [one, one], "lengths"),
+        ({"a": one}, {"b": one}, "keys"),
+        (one, one * np.nan, "not close"),
+    ):
+        with pytest.raises(AssertionError, match=text):
+            torch.testing.assert_close(actual, expected)
+    with pytest.raises(ValueError, match="Both rtol and atol"):
+        assert_close(one, one, rtol=1e-3)
