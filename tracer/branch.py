@@ -62,6 +62,7 @@ class Path:
     Attributes:
         taken, lines: the answer at each fork so far, and its line.
         answers: the same by condition; a condition that is asked again is no new fork.
+        compared: the same for sizes that depend on values, by what is compared.
         counts: how often each point of the program was passed at which a size arises.
     """
 
@@ -78,6 +79,7 @@ class Path:
         self.lines: list[SourceLine | None] = []
         self._cursor = 0
         self.answers: dict[Value, bool] = {}
+        self.compared: dict[Any, bool] = {}
         self.counts: Counter[Any] = Counter()
 
     def step(

@@ -1,10 +1,11 @@
-"""Whether two blocks of nodes do the same, and whether values of two runs correspond."""
+"""Whether blocks of nodes do the same, values of two runs correspond, and what a run repeats."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from dyn.core.op import Type
 from tracer.graph import Block, Node, Value
 
 Pairing = Callable[[Value, Value], bool]
@@ -78,3 +79,31 @@ class _Matcher:
                 return False
             self.bind(x.outputs, y.outputs)
         return self.lists(a.outputs, b.outputs)
+
+
+class Repeats:
+    """What one run computes more than once, without random numbers, from the same values.
+
+    A size that depends on values has one symbol each time: where `x[x < 0]` is read and then
+    written, nobody has to ask whether there are as many elements as before.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[Any, list[Value]] = {}
+        self._first: dict[Value, Value] = {}
+
+    def _key(self, op: str, inputs: list[Value | None], attrs: dict[str, Any]) -> Any:
+        return op, tuple(None if v is None else self._first.get(v, v) for v in inputs), repr(attrs)
+
+    def types(
+        self, op: str, inputs: list[Value | None], attrs: dict[str, Any]
+    ) -> list[Type] | None:
+        """The types of what this op made of these inputs before, or None."""
+        made = self._made.get(self._key(op, inputs, attrs))
+        return None if made is None else [value.type for value in made]
+
+    def add(self, node: Node) -> None:
+        """Remember what a node has made."""
+        first = self._made.setdefault(self._key(node.op, node.inputs, node.attrs), node.outputs)
+        if first is not node.outputs:
+            self._first.update(zip(node.outputs, first, strict=True))

@@ -25,20 +25,12 @@ from tracer import control, refusals
 from tracer.branch import Path
 from tracer.errors import TraceError
 from tracer.graph import Value
+from tracer.match import Repeats
 from tracer.session import FREE, FROZEN, SIZED, TRACED, Session
-from tracer.sizes import is_symbolic, symbol_of, to_expr, type_of_dims
+from tracer.sizes import COMPARE, is_symbolic, symbol_of, to_expr, type_of_dims
 
 _LIKE = frozenset({"zeros_like", "ones_like", "full_like"})
 """Ops that read the shape of their input and nothing else."""
-
-_COMPARE = {
-    "==": "equal",
-    "!=": "not_equal",
-    "<": "less_than",
-    "<=": "less_equal",
-    ">": "greater_than",
-    ">=": "greater_equal",
-}
 
 
 class Recorder(Observer, SizeScope):
@@ -63,6 +55,7 @@ class Recorder(Observer, SizeScope):
         self._read: dict[int, tuple[Tensor, SourceLine | None]] = {}
         self._written: dict[int, Tensor] = {}
         self._made: dict[int, Tensor] = {}  # buffers made in this run that were read
+        self._repeats = Repeats()
         self._muted = 0
         self._inferring = False
         self._open = True
@@ -165,11 +158,12 @@ class Recorder(Observer, SizeScope):
             return
         values = [None if x is None else self.value_of(x) for x in inputs]
         exprs = {name: to_expr(value) for name, value in attrs.items()}
+        known = None if op.random else self._repeats.types(op.name, values, exprs)
         node, new = self.paths[-1].step(
             op.name,
             values,
             exprs,
-            lambda: self._types(op, values, attrs, outputs),
+            lambda: known or self._types(op, values, attrs, outputs),
             self.layer,
             user_line(),
         )
@@ -179,6 +173,8 @@ class Recorder(Observer, SizeScope):
                 self.session.levels[value] = level
         for tensor, value in zip(outputs, node.outputs, strict=True):
             self.bind(tensor, value)
+        if not op.random:
+            self._repeats.add(node)
         if op.dynamic:
             self.paths[-1].counts[node.where, node.layer, node.op] += 1
 
@@ -322,10 +318,20 @@ class Recorder(Observer, SizeScope):
             return answer
         unknown = any(is_unknown(name) for name in left.symbols() | right.symbols())
         if unknown and not (needed or self._inferring):
-            sides = [self.lift(self._dim(side)) for side in (left, right)]
-            return bool(OPS[_COMPARE[relation]](*sides))
+            return self._compare(left, relation, right)
         self.session.guard(left, relation, right, answer, user_line())
         return answer
+
+    def _compare(self, left: Expr, relation: str, right: Expr) -> bool:
+        """Compare sizes that depend on values, once on a path: the answer holds to its end."""
+        pair = (left.key, right.key)
+        asked = relation, frozenset(pair) if relation in ("==", "!=") else pair
+        for path in self.paths:
+            if asked in path.compared:
+                return path.compared[asked]
+        lifted = [self.lift(self._dim(side)) for side in (left, right)]
+        answer = bool(OPS[COMPARE[relation]](*lifted))
+        return self.paths[-1].compared.setdefault(asked, answer)
 
     def lift(self, dim: Any) -> Tensor:
         """A size as a 0-d int64 tensor, made by a recorded op."""

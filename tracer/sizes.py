@@ -15,6 +15,16 @@ from dyn.core.errors import AttributeValueError
 from dyn.core.expr import Atom, Expr, function_of, is_unknown
 from dyn.core.op import Type
 
+COMPARE = {
+    "==": "equal",
+    "!=": "not_equal",
+    "<": "less_than",
+    "<=": "less_equal",
+    ">": "greater_than",
+    ">=": "greater_equal",
+}
+"""The op that compares two sizes as tensors."""
+
 
 def to_expr(value: Any) -> Any:
     """`value` with every Dim in it (also inside tuples) replaced by its expression."""

@@ -135,7 +135,8 @@ class _Recurrent(_Weights):
             inputs: (batch, steps, input_size), or (steps, batch, input_size) with `time_major`.
             initial_states: h, or (h, c), each (num_layers * directions, batch, hidden_size);
                 zeros by default.
-            sequence_length: (batch,) steps of each sample; outputs beyond them are zero.
+            sequence_length: (batch,) steps of each sample; outputs beyond them are zero. More
+                than there are count as all.
 
         Returns:
             Outputs (batch, steps, directions * hidden_size), and the last states.

@@ -24,11 +24,17 @@ from dyn.kernels.elementwise import binary, kernel_size
 from dyn.kernels.reduce import sum
 from dyn.ops.infer import Type, axis_of, broadcast_shapes, product, same_size, show
 from dyn.ops.linalg import _matmul
+from dyn.ops.matrix import diagonal
 from dyn.ops.shape import _reshape, _transpose
 
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 # ---- einsum ------------------------------------------------------------------------------------
+
+
+def _is_one(n: Any) -> bool:
+    """Whether a size is 1 and no symbol, and so broadcasts."""
+    return isinstance(n, int) and n == 1
 
 
 def _infer_einsum(*xs: Type, equation: str) -> Type:
@@ -39,9 +45,9 @@ def _infer_einsum(*xs: Type, equation: str) -> Type:
             raise ShapeError(f"{term!r} names {len(term)} axes, the tensor is {show(x.shape)}")
         for letter, n in zip(term, x.shape, strict=True):
             known = sizes.setdefault(letter, n)
-            if isinstance(known, int) and known == 1:
+            if _is_one(known):
                 sizes[letter] = n
-            elif not (isinstance(n, int) and n == 1) and not same_size(known, n):
+            elif not _is_one(n) and not same_size(known, n):
                 raise ShapeError(f"axis {letter!r} of {equation!r} has sizes {known} and {n}")
     return Type(tuple(sizes[letter] for letter in out), xs[0].dtype)
 
@@ -63,13 +69,19 @@ def _(g, *, xs, xs_shape, equation):
         known = set(out).union(*map(set, others)) if others else set(out)
         seen = "".join(c for c in term if c in known)
         made = _einsum(g, *operands, equation=f"{','.join([out, *others])}->{seen}")
+        # Letters of this operand alone were summed over, and those of size 1 elsewhere repeated it:
+        # the gradient repeats along both. Where this operand was repeated, the walk sums.
+        sizes = dict(zip(seen, made.shape, strict=True))
+        shape = tuple(xs_shape[i])
+        wide = tuple(
+            n if _is_one(sizes.get(c, 1)) else sizes[c] for c, n in zip(term, shape, strict=True)
+        )
         if seen != term:
-            # Letters of this operand alone were summed over: the gradient repeats along them.
-            shape = tuple(xs_shape[i])
-            made = _reshape(
-                made, shape=tuple(n if c in known else 1 for c, n in zip(term, shape, strict=True))
-            )
-            made = OPS["expand"](made, shape=shape)
+            made = _reshape(made, shape=tuple(sizes.get(c, 1) for c in term))
+        if any(
+            _is_one(sizes.get(c, 1)) and not _is_one(n) for c, n in zip(term, wide, strict=True)
+        ):
+            made = OPS["expand"](made, shape=wide)
         grads.append(made)
     return grads
 
@@ -77,15 +89,40 @@ def _(g, *, xs, xs_shape, equation):
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Sum of products in Einstein's notation, as `numpy.einsum`; "..." stands for leading axes.
 
+    A letter that is repeated within an operand takes its diagonal: "ii->i", "ii" for the trace.
+
     Raises:
-        AttributeValueError: the equation is malformed, or repeats a letter within one operand.
+        AttributeValueError: the equation is malformed.
+        ShapeError: axes of one letter have different sizes.
     """
     xs = (
         list(operands[0])
         if len(operands) == 1 and not isinstance(operands[0], Tensor)
         else operands
     )
-    return _einsum(*xs, equation=_explicit(equation, tuple([rank_of(x) for x in xs])))
+    full = _explicit(equation, tuple([rank_of(x) for x in xs]))
+    if any(len(set(term)) < len(term) for term in full.partition("->")[0].split(",")):
+        full, xs = _diagonals(full, xs)
+    return _einsum(*xs, equation=full)
+
+
+def _diagonals(equation: str, xs: Sequence[Tensor]) -> tuple[str, list[Tensor]]:
+    """The equation and operands after diagonals are taken where a term repeats a letter."""
+    left, _, right = equation.partition("->")
+    terms, taken = [], []
+    for term, x in zip(left.split(","), xs, strict=True):
+        for letter in [c for i, c in enumerate(term) if c in term[:i]]:
+            first, second = term.index(letter), term.rindex(letter)
+            if not same_size(x.shape[first], x.shape[second]):
+                raise ShapeError(
+                    f"axis {letter!r} of {equation!r} has sizes {x.shape[first]} and "
+                    f"{x.shape[second]} in one operand; a diagonal needs equal ones"
+                )
+            x = diagonal(x, 0, first, second)
+            term = term[:first] + term[first + 1 : second] + term[second + 1 :] + letter
+        terms.append(term)
+        taken.append(x)
+    return f"{','.join(terms)}->{right}", taken
 
 
 @lru_cache(1024)
@@ -110,10 +147,6 @@ def _explicit(equation: str, ranks: tuple[int, ...]) -> str:
     full = []
     for term, ndim in zip(terms, ranks, strict=True):
         named = term.replace("...", "")
-        if len(set(named)) != len(named):
-            raise AttributeValueError(
-                f"{equation!r} repeats a letter in {term!r}; take diagonal() first"
-            )
         full.append(term.replace("...", dots[widest - (ndim - len(named)) :] if widest else ""))
     if not arrow:
         joined = "".join(full)

@@ -101,6 +101,7 @@ def lstm(
         w_back ... rb_back: the same for a second direction, last step first, or None.
         h, c: [directions, batch, hidden] initial state; zeros if None.
         lengths: [batch] steps of each sample, or None: beyond them the state stays, y is zero.
+            More than there are count as all.
         reverse: a single direction runs from the last step to the first.
 
     Returns:

@@ -46,6 +46,11 @@ def _biases(b: Any, mode: str, pairs: list[Any], hidden: int, dtype: Any) -> Any
     return b.op("Gather", b.op("Concat", *flat, axis=0), b.const(rows), axis=0)
 
 
+def _within(b: Any, lengths: Any, steps: Any) -> Any:
+    """Lengths as ONNX wants them: int32, and at most the steps, which is what larger ones mean."""
+    return b.cast(b.op("Min", b.cast(lengths, np.int64), b.size(steps)), np.int32)
+
+
 @lowers("lstm", "gru", "simple_rnn")
 def _(b: Any, node: NodeView) -> Any:
     mode = _mode(node)
@@ -63,7 +68,7 @@ def _(b: Any, node: NodeView) -> Any:
         _stacked(b, mode, [w[0] for w in ways], hidden),
         _stacked(b, mode, [w[1] for w in ways], hidden),
         _biases(b, mode, [w[2:] for w in ways], hidden, node.dtype),
-        None if lengths is None else b.cast(lengths, np.int32),
+        None if lengths is None else _within(b, lengths, node.shape[0]),
         *states,
         outputs=public,
         hidden_size=hidden,

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import pickle
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -524,3 +525,10 @@ def test_averages_that_are_written_to_lists():
     assert torch.allclose(pairs[1][1].module[1].running_mean, torch.full((3,), 4.0))
     with pytest.raises(ValueError, match="Only one of avg_fn and multi_avg_fn"):
         swa.AveragedModel(net, avg_fn=swa.get_swa_avg_fn(), multi_avg_fn=swa.get_swa_multi_avg_fn())
+
+
+def test_parameters_of_a_plain_dict_are_sorted():
+    given = {"b": torch.zeros(1), "a": torch.ones(1)}
+    assert list(nn.ParameterDict(given).keys()) == ["a", "b"]
+    for kept in (OrderedDict(given), given.items(), nn.ParameterDict(given.items())):
+        assert list(nn.ParameterDict(kept).keys()) == ["b", "a"]

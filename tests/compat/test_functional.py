@@ -116,3 +116,20 @@ def test_hooks_are_shown_arguments_by_name():
             net(torch.ones(1), scale=2.0)
         wrong.remove()
     assert nn.BatchNorm1d(2).get_buffer("running_var").tolist() == [1.0, 1.0]
+
+
+def test_einsum_takes_numbered_axes_and_diagonals():
+    x, y = torch.arange(24.0).view(2, 3, 4), torch.arange(20.0).view(4, 5).sin()
+    for given in (
+        (x, [0, 1, 30], y, [30, 2], [2, 0, 1]),
+        (x, [..., 1], y, [1, 0]),
+        (x, [51, 0, 26]),
+        (torch.einsum("bij,jk->bik", x, y)[:, :, :3], [0, 1, 1], [1, 0]),
+    ):
+        plain = [g.numpy() if isinstance(g, torch.Tensor) else g for g in given]
+        np.testing.assert_allclose(torch.einsum(*given), np.einsum(*plain), rtol=1e-5)
+    np.testing.assert_array_equal(torch.einsum("ii", torch.eye(3)), 3.0)
+    with pytest.raises(ValueError, match="numbers from 0 to 51"):
+        torch.einsum(x, [0, 1, 52])
+    with pytest.raises(ValueError, match="sizes 3 and 4 in one operand"):
+        torch.einsum("bii->b", x)

@@ -8,7 +8,8 @@ import pytest
 import dyn.compat.torch as torch
 import dyn.compat.torch.nn.functional as F
 from dyn.compat.torch import nn
-from exporter import InputSpec, Predictor, export
+from dyn.compat.torch.utils.checkpoint import checkpoint
+from exporter import InputSpec, Predictor, export, export_training
 from tracer import compile_training
 
 
@@ -103,3 +104,40 @@ def test_a_compiled_step_refuses_lengths_beyond_the_joined_labels():
     step(x, labels, torch.tensor([2, 3, 1]))
     with pytest.raises(IndexError, match="out of range for an axis of size 6"):
         step(x, labels, torch.tensor([2, 3, 3]))
+
+
+def test_a_checkpoint_updates_statistics_twice_however_it_runs(tmp_path):
+    """PyTorch runs a checkpointed function again in the backward pass, statistics included."""
+    x = torch.arange(24.0).view(6, 4).sin()
+
+    def made():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.0))
+
+        def loss(x):
+            # The first takes an input that wants no gradient, the second one that does.
+            h = checkpoint(net[:2], x, use_reentrant=False)
+            return checkpoint(net[2:], h, use_reentrant=False).pow(3).mean()
+
+        return net, loss, torch.optim.SGD(net.parameters(), 0.1)
+
+    plain, loss, optimizer = made()
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss(x).backward()
+        optimizer.step()
+    assert plain[0].num_batches_tracked == 4 and plain[2].num_batches_tracked == 4
+    # Four updates of a tenth each with the same means.
+    np.testing.assert_allclose(
+        plain[0].running_mean.numpy(), x.mean(0).numpy() * (1 - 0.9**4), rtol=1e-5, atol=1e-7
+    )
+    twin, loss, optimizer = made()
+    export_training(loss, tmp_path / "step.onnx", InputSpec([6, 4], example=x), optimizer=optimizer)
+    predictor = Predictor(tmp_path / "step.onnx")
+    step = compile_training(loss, optimizer=optimizer)
+    for _ in range(2):
+        step(x)
+        predictor.run(x.numpy())
+    for name, value in plain.state_dict().items():
+        np.testing.assert_allclose(twin.state_dict()[name].numpy(), value.numpy(), 1e-4, 1e-6)
+        np.testing.assert_allclose(predictor.state[name], value.numpy(), 1e-4, 1e-6)

@@ -35,6 +35,20 @@ ROWS = [
         note="dots",
     ),
     OpCase(
+        "einsum",
+        [array("n", 3, 2, 3), array(3, 3)],
+        run=lambda x, y: ops.einsum("...iji,ii->j...i", x, y),
+        reference=lambda x, y: np.einsum("...iji,ii->j...i", x, y),
+        note="diagonals",
+    ),
+    OpCase(
+        "einsum",
+        [array(1, 3, 2), array("n", 3), array("n", 1)],
+        run=lambda x, y, z: ops.einsum("ijk,ij,ij->", x, y, z),
+        reference=lambda x, y, z: np.einsum("ijk,ij,ij->", x, y, z),
+        note="ones",
+    ),
+    OpCase(
         "matmul",
         [array("n", 2, 3), array(3, 2, 4)],
         run=lambda x, y: ops.tensordot(x, y, [[1, 2], [1, 0]]),

@@ -35,7 +35,7 @@ def way(mode, x, w, r, b, rb, h, c, lengths, backwards):
     y = np.zeros((steps, batch, r.shape[1]))
     h, c = h.copy(), c.copy()
     for n in range(batch):
-        end = steps if lengths is None else lengths[n]
+        end = steps if lengths is None else min(lengths[n], steps)
         for t in reversed(range(end)) if backwards else range(end):
             h[n], c[n] = step(mode, w @ x[t, n] + b, r @ h[n] + rb, h[n], c[n])
             y[t, n] = h[n]
@@ -68,7 +68,7 @@ def recurrent(gates: int, both: bool, state: bool, bias: bool, ends: bool) -> li
     one += [array(gates * 4), array(gates * 4)] if bias else [None, None]
     directions = 2 if both else 1
     states = [array(directions, "n", 4) if state else None] * (2 if gates == 4 else 1)
-    lengths = [lambda rng, dtype, sizes: rng.integers(1, sizes["t"] + 1, sizes["n"])]
+    lengths = [lambda rng, dtype, sizes: rng.integers(1, sizes["t"] + 2, sizes["n"])]
     return [
         array("t", "n", 3),
         *one,

@@ -273,6 +273,33 @@ def test_unknown_sizes_fork_like_values() -> None:
     assert len(conds(graph)) == 2
 
 
+def test_sizes_that_were_compared_are_not_compared_again() -> None:
+    def forward(x: Any) -> Any:
+        a, b = x[x > 0], x[x < 0.2]
+        total = x.sum()
+        for _ in range(8):
+            if a.shape[0] == b.shape[0] or b.shape[0] != a.shape[0] - 1:
+                total = total + 1
+        return total
+
+    assert len(conds(check(forward, S([6]), count=40))) == 2
+
+
+def test_what_a_mask_selects_and_then_writes_is_no_branch() -> None:
+    def forward(x: Any) -> Any:
+        y = x.detach() * 1
+        y.stop_gradient = False
+        z = y.tanh()
+        for _ in range(4):
+            z[z < -0.1] *= 0.5
+            z[z > 0.3] = z[z > 0.3] ** 2 + 0.1
+            rows = z[:, 0] > 0
+            z[rows] = z[rows] * 2 + x[0]
+        return z, dyn.grad(z.sum(), y)[0]
+
+    assert not conds(check(forward, S(["n", 3])))
+
+
 def test_gradients_through_a_branch() -> None:
     def forward(x: Any) -> Any:
         w = x.detach() * 1

@@ -9,7 +9,7 @@ import pytest
 
 import dyn
 from dyn import nn
-from tracer import Graph, InputSpec, Interpreter, optimize, trace, validate
+from tracer import Graph, InputSpec, Interpreter, optimize, parse, trace, validate
 from tracer.passes import (
     common_subexpressions,
     constant_folding,
@@ -153,17 +153,38 @@ def test_sizes_of_a_selection_that_is_made_twice_are_one(rng: np.random.Generato
         y = x * 1
         y[y > 0] = y[y > 0] * 0.5
         y[y[:, 0] > 0.1] = y[y[:, 0] > 0.1] + 1
+        y[x > 0] *= 2
         return y, x[x > 0]
 
     graph = trace(forward, InputSpec(["n", 3], name="x"))
+    assert list(graph.sizes) == ["n", "_1", "_2", "_3"]
+    assert not graph.guards and "cond" not in ops(graph)
     small, _ = common_subexpressions(graph)
     assert ops(graph).count("nonzero") > ops(small).count("nonzero")
     validate(small)
-    assert len(small.sizes) < len(graph.sizes) and not small.guards
     for n in (1, 4, 9):
         x = rng.normal(size=(n, 3)).astype(np.float32)
         for a, b in zip(Interpreter(small).run(x), forward(dyn.to_tensor(x)), strict=True):
             np.testing.assert_array_equal(a, b.numpy())
+
+
+def test_selections_that_turn_out_to_be_one_have_one_size() -> None:
+    text = """graph function(x: f32[n]) -> (output=%6)
+  size   n = 3
+  size   _1 = 1
+  size   _2 = 1
+  guard  _1 == _2 is True
+  %1: bool[n] = greater_than(x, 0.0)
+  %2: i64[_1, 1] = nonzero(%1)
+  %3: f32[_1] = gather_nd(x, %2)
+  %4: bool[n] = greater_than(x, 0.0)
+  %5: i64[_2, 1] = nonzero(%4)
+  %6: f32[_2] = gather_nd(x, %5)
+"""
+    small, _ = common_subexpressions(parse(text))
+    assert list(small.sizes) == ["n", "_1"] and not small.guards
+    (found,) = Interpreter(small).run(np.array([1, -2, 3], np.float32))
+    np.testing.assert_array_equal(found, [1, 3])
 
 
 def test_common_subexpressions_in_blocks() -> None:

@@ -5,11 +5,12 @@ Names that mean the same in dyn are listed; functions are here only where the ar
 
 from __future__ import annotations
 
+import string
 from typing import Any
 
 from dyn.compat.torch.types import INTEGERS
 from dyn.core.dim import Dim
-from dyn.core.errors import ShapeError
+from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.ops import (
     activation,
     angles,
@@ -157,12 +158,32 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
     return combined.addcdiv(input, tensor1, tensor2, value=float(value))
 
 
-def einsum(equation: str, *operands: Any) -> Any:
-    """Sums of products in Einstein's notation."""
+def einsum(equation: Any, *operands: Any) -> Any:
+    """Sums of products in Einstein's notation: `einsum("ij,jk", x, y)`.
+
+    Axes may be numbered from 0 to 51 instead: `einsum(x, [0, 1], y, [1, 2], [0, 2])`, where the
+    last list, of the result, may be left out and `...` stands for leading axes.
+    """
+    if not isinstance(equation, str):
+        given = (equation, *operands)
+        pairs = len(given) // 2 * 2
+        terms = [_letters(axes) for axes in given[1:pairs:2]]
+        result = [f"->{_letters(axes)}" for axes in given[pairs:]]
+        return products.einsum(",".join(terms) + "".join(result), *given[:pairs:2])
     listed = (
         operands[0] if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands
     )
     return products.einsum(equation, *listed)
+
+
+def _letters(axes: Any) -> str:
+    if not all(c is ... or (isinstance(c, int) and 0 <= c < 52) for c in axes):
+        raise AttributeValueError(
+            f"einsum names axes by numbers from 0 to 51 and `...`, got {list(axes)}"
+        )
+    # In this order, which letters are sorted in where no result is given.
+    names = string.ascii_uppercase + string.ascii_lowercase
+    return "".join("..." if c is ... else names[c] for c in axes)
 
 
 def eq(x: Any, other: Any) -> Any:

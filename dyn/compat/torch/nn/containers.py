@@ -78,6 +78,14 @@ class ParameterDict(container.ParameterDict, Module):
     def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None):
         super().__init__(parameters)  # type: ignore[arg-type]
 
+    def update(self, parameters: Any) -> None:
+        """Add or replace items; those of a plain dict come in the order of their keys.
+
+        PyTorch sorts them, and the state of an optimiser counts parameters in that order.
+        """
+        plain = isinstance(parameters, Mapping) and not isinstance(parameters, OrderedDict)
+        super().update(sorted(parameters.items()) if plain else parameters)
+
     def _add(self, name: str, item: Any) -> None:
         super()._add(name, _parameter(item))
 

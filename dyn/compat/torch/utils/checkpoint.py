@@ -10,7 +10,7 @@ from dyn.compat.torch.function import Function
 from dyn.compat.torch.graph import backward
 from dyn.compat.torch.nn.module import Module
 from dyn.compat.torch.tensor import Base, own
-from dyn.core.modes import enable_grad, is_grad_enabled
+from dyn.core.modes import enable_grad, is_grad_enabled, no_grad
 from dyn.core.observe import current as observers
 from dyn.core.rng import get_rng_state, set_rng_state
 
@@ -60,6 +60,7 @@ def checkpoint(
 
     A call whose arguments want no gradient keeps everything: its parameters get their gradients
     with or without `use_reentrant`. So does one that is traced, where the graph is what is wanted.
+    These run the function again for what else it does: statistics are the same in either case.
 
     Args:
         function: a function or module; it is run twice, so statistics in it are updated twice.
@@ -71,10 +72,36 @@ def checkpoint(
     def run(*positional: Any) -> Any:
         return function(*positional, **kwargs)
 
-    wanted = any(isinstance(x, Base) and not x.stop_gradient for x in args)
-    if not wanted or not is_grad_enabled() or observers():
+    if not is_grad_enabled():
         return run(*args)
-    return _Recomputed.apply(run, preserve_rng_state, *args)
+    wanted = any(isinstance(x, Base) and not x.stop_gradient for x in args)
+    if wanted and not observers():
+        return _Recomputed.apply(run, preserve_rng_state, *args)
+    random = get_rng_state() if preserve_rng_state and not observers() else None
+    made = run(*args)
+    _run_again(run, args, random, made)
+    return made
+
+
+def _run_again(run: Callable[..., Any], args: tuple, random: Any, made: Any) -> None:
+    """Run the function once more when the backward pass reaches what it made."""
+    pending = [args]
+
+    def again(gradient: Any) -> None:
+        if not pending:
+            return
+        inputs = pending.pop()
+        after = get_rng_state() if random is not None else None
+        if random is not None:
+            set_rng_state(random)
+        with no_grad():
+            run(*inputs)
+        if after is not None:
+            set_rng_state(after)
+
+    for out in made if isinstance(made, tuple) else (made,):
+        if isinstance(out, Base) and not out.stop_gradient:
+            out.register_hook(again)
 
 
 def checkpoint_sequential(
