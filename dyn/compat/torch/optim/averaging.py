@@ -10,7 +10,7 @@ import numpy as np
 from dyn.compat.torch.optim.base import TorchOptimizer
 from dyn.compat.torch.optim.optimizers import rest
 from dyn.compat.torch.tensor import own
-from dyn.core.dispatch import cast_to
+from dyn.core.lift import cast_to
 from dyn.core.tensor import Tensor
 from dyn.ops import extremes, linalg, reduce, unary
 from dyn.ops.update import averaged_update
