@@ -6,7 +6,7 @@ here, and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -198,6 +198,17 @@ def bind(
             BoundInput(name, Type(shape, as_numpy(spec.dtype)), sample, spec.stop_gradient)
         )
     return bound, chosen
+
+
+def drawn_sizes(
+    named: Sequence[tuple[str, InputSpec]], given: Iterable[str], chosen: Mapping[str, int]
+) -> dict[str, int]:
+    """The sample sizes, by symbol, that neither `given` nor an example decided."""
+    decided = {*given}
+    for name, spec in named:
+        if spec.example is not None:
+            decided.update(s for s in _symbols(name, spec) if isinstance(s, str))
+    return {name: size for name, size in chosen.items() if name not in decided}
 
 
 def _symbols(name: str, spec: InputSpec) -> list[int | str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core.dim import Dim
-from dyn.core.errors import SourceLine
+from dyn.core.errors import DynError, IndexRangeError, ShapeError, SourceLine
 from dyn.core.observe import current, observing
 from dyn.core.tensor import Tensor
 from dyn.core.tree import flatten
@@ -27,7 +27,7 @@ from tracer.names import Model, name_constants, number
 from tracer.passes.base import collect_state, drop_sizes, reads
 from tracer.recorder import Recorder
 from tracer.session import Handle, Session
-from tracer.spec import bind
+from tracer.spec import bind, drawn_sizes
 from tracer.steady import draws, need_steady
 from tracer.text import type_text
 from tracer.unchanged import Unchanged
@@ -80,7 +80,11 @@ def trace(
         written = frozenset(found.carried)
         while True:
             session = Session(found, bound, dict(chosen), written, problems)
-            graph = _trace(session, call, output_names)
+            try:
+                graph = _trace(session, call, output_names)
+            except (ShapeError, IndexRangeError) as error:
+                _tell_sizes(error, drawn_sizes(call.specs, sizes or (), chosen))
+                raise
             seen = frozenset(state.name for state in graph.states)
             if session.frozen_escape is None or seen <= written:
                 break
@@ -89,6 +93,17 @@ def trace(
         modes = [layer.training for layer in found.layers.values()]
     graph.training = any(modes) if training is None else training
     return graph
+
+
+def _tell_sizes(error: DynError, drawn: dict[str, int]) -> None:
+    """Say which sizes of the sample the user has not chosen: the model may want others."""
+    if drawn:
+        text = ", ".join(f"{name} = {size}" for name, size in drawn.items())
+        name = next(iter(drawn))
+        error.message += (
+            f" (the model ran on a sample whose sizes were drawn: {text}; if it wants others, give "
+            f"them as sizes={{{name!r}: ...}} or by InputSpec(example=...))"
+        )
 
 
 def need_same_twice(model: Model, call: Call, training: bool | None) -> None:

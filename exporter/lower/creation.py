@@ -72,7 +72,7 @@ def _(b, node):
 @lowers("one_hot")
 def _(b, node):
     values = b.const(np.array([0, 1], node.out.dtype))
-    if node.out.dtype == np.float32:
+    if node.out.dtype == np.float32 and node.rank:  # ONNX's wants at least one axis
         return b.op("OneHot", b.cast(node.x, np.int64), b.size(node.attrs["classes"]), values)
     count = b.op("Range", b.size(0), b.size(node.attrs["classes"]), b.size(1))
     wide = b.unsqueeze(b.cast(node.x, np.int64), node.rank)

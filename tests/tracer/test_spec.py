@@ -8,7 +8,7 @@ import pytest
 import dyn
 from dyn.core.errors import AttributeValueError, DTypeError, ShapeError
 from dyn.core.expr import Expr
-from tracer import InputSpec
+from tracer import InputSpec, trace
 from tracer.spec import bind
 
 
@@ -103,3 +103,20 @@ def test_examples_must_agree_about_a_size() -> None:
     a, b = (InputSpec(["n"], example=np.zeros(k, np.float32)) for k in (2, 3))
     with pytest.raises(ShapeError, match="'n' is 2 in one example and 3 in that of input y"):
         bind([("x", a), ("y", b)])
+
+
+def test_errors_name_the_sizes_that_were_drawn() -> None:
+    table = dyn.ones([32, 4])
+
+    def forward(x: dyn.Tensor, y: dyn.Tensor) -> dyn.Tensor:
+        return x * table[: x.shape[2]] + y[0]
+
+    x, y = InputSpec(["n", 2, "t", 4]), InputSpec(["m"], example=np.ones(3, np.float32))
+    with pytest.raises(ShapeError, match=r"drawn: n = 5, t = 64; .*sizes=\{'n': \.\.\.\}"):
+        trace(forward, x, y)
+    with pytest.raises(ShapeError, match=r"drawn: t = 64; .*sizes=\{'t': \.\.\.\}"):
+        trace(forward, x, y, sizes={"n": 5})
+    trace(forward, x, y, sizes={"t": 9})
+    with pytest.raises(ShapeError) as caught:
+        trace(forward, x, y, sizes={"n": 5, "t": 40})
+    assert "drawn" not in str(caught.value)
