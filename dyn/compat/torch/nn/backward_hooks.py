@@ -19,6 +19,11 @@ class _Call:
         self.grad_input: list[Any] = [None] * inputs
         self.grad_output: list[Any] = [None] * outputs
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.grad_input = [None] * len(self.grad_input)
+        self.grad_output = [None] * len(self.grad_output)
+
     def run(self) -> None:
         """Call the hooks; what they return takes the place of the inputs' gradients."""
         for hook in active(self.table):
@@ -48,10 +53,17 @@ def watched(
     outputs = [out] if isinstance(out, Tensor) else list(out)
     state = _Call(module, table, len(inputs), len(outputs))
     wanted = [i for i, x in enumerate(entered) if isinstance(x, Tensor) and not x.stop_gradient]
-    arrived: list[int] = []
+    arrived: set[int] = set()
+    seen: set[int] = set()
 
     def of_output(position: int) -> Callable[[Any], None]:
         def note(g: Any) -> None:
+            if arrived or position in seen:
+                # Another walk through the same call, as of a graph that was retained.
+                state.forget()
+                arrived.clear()
+                seen.clear()
+            seen.add(position)
             state.grad_output[position] = own(g)
             if not wanted:
                 state.run()
@@ -61,7 +73,7 @@ def watched(
     def of_input(position: int) -> Callable[[Any], Any]:
         def note(g: Any) -> Any:
             state.grad_input[position] = own(g)
-            arrived.append(position)
+            arrived.add(position)
             if len(arrived) == len(wanted):
                 state.run()
             return state.grad_input[position]
