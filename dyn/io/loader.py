@@ -30,7 +30,8 @@ class DataLoader:
         places: accepted for Paddle's sake.
         return_list: accepted for Paddle's sake; batches are what `collate_fn` returns.
         batch_sampler: gives lists of sample numbers, instead of the next three arguments.
-        batch_size: samples in a batch; None gives single samples, uncollated.
+        batch_size: samples in a batch; None gives single samples, uncollated: `collate_fn`, if
+            there is one, is called with a sample.
         shuffle: take the samples in a new random order each epoch.
         drop_last: leave out a last batch that is not full.
         collate_fn: makes a batch of a list of samples; `default_collate_fn` stacks them.
@@ -141,9 +142,10 @@ class DataLoader:
         return self._collate([self.dataset[i] for i in indices])
 
     def _collate(self, samples: list[Any]) -> Any:
-        if self.collate_fn is not None:
-            return self.collate_fn(samples)
-        return samples[0] if self.batch_size is None else default_collate_fn(samples)
+        collate = self.collate_fn
+        if self.batch_size is None:
+            return samples[0] if collate is None else collate(samples[0])
+        return (collate or default_collate_fn)(samples)
 
 
 def _seeded(work: Callable[[Any], Any]) -> Callable[[tuple[int, int, Any]], Any]:

@@ -532,3 +532,37 @@ def test_parameters_of_a_plain_dict_are_sorted():
     assert list(nn.ParameterDict(given).keys()) == ["a", "b"]
     for kept in (OrderedDict(given), given.items(), nn.ParameterDict(given.items())):
         assert list(nn.ParameterDict(kept).keys()) == ["b", "a"]
+
+
+def test_backward_hooks_run_in_every_walk():
+    class Both(nn.Module):
+        def forward(self, a, b):
+            return a * b, a + b
+
+    module, seen = Both(), []
+    module.register_full_backward_hook(
+        lambda _, given, made: seen.append([g if g is None else g.item() for g in given + made])
+    )
+    a, b = (torch.tensor(n, requires_grad=True) for n in (2.0, 3.0))
+    y, z = module(a, b)
+    (y + z).backward(retain_graph=True)
+    (y * 2).backward(retain_graph=True)
+    torch.autograd.grad(z, [a, b])
+    assert seen == [[4.0, 3.0, 1.0, 1.0], [6.0, 4.0, 2.0, None], [1.0, 1.0, None, 1.0]]
+
+
+def test_samples_without_batches():
+    class Samples(torch.utils.data.Dataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return {"x": np.full(3, np.sum(index)), "y": (np.arange(2), "name")}
+
+    found = list(DataLoader(Samples(), batch_size=None))
+    assert [d["x"].tolist() for d in found] == [[0, 0, 0], [1, 1, 1]]
+    assert isinstance(found[0]["x"], torch.Tensor) and found[0]["y"][1] == "name"
+    doubled = DataLoader(Samples(), batch_size=None, collate_fn=lambda d: d["x"] * 2)
+    assert [d.tolist() for d in doubled] == [[0, 0, 0], [2, 2, 2]]
+    (pair,) = DataLoader(Samples(), batch_size=None, sampler=[[0, 1]])
+    assert pair["x"].tolist() == [1, 1, 1]

@@ -20,6 +20,11 @@ class _Call:
         self.grad_input: list[Any] = [None] * inputs
         self.grad_output: list[Any] = [None] * outputs
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.grad_input = [None] * len(self.grad_input)
+        self.grad_output = [None] * len(self.grad_output)
+
     def run(self) -> None:
         """Call the hooks; what they return takes the place of the inputs' gradients."""
         for hook in active(self.behind):
@@ -106,10 +111,17 @@ def _like(given: Any, values: list[Any]) -> Any:
 def _note(state: _Call, entered: tuple[Any, ...], outputs: Mapping[int, Any]) -> None:
     """Hang hooks on what entered and what came out, which tell the call their gradients."""
     wanted = [i for i, x in enumerate(entered) if _wants(x)]
-    arrived: list[int] = []
+    arrived: set[int] = set()
+    seen: set[int] = set()
 
     def of_output(position: int) -> Callable[[Any], None]:
         def note(g: Any) -> None:
+            if arrived or position in seen:
+                # Another walk through the same call, as of a graph that was retained.
+                state.forget()
+                arrived.clear()
+                seen.clear()
+            seen.add(position)
             state.grad_output[position] = own(g)
             if not wanted:
                 state.run()
@@ -119,7 +131,7 @@ def _note(state: _Call, entered: tuple[Any, ...], outputs: Mapping[int, Any]) ->
     def of_input(position: int) -> Callable[[Any], Any]:
         def note(g: Any) -> Any:
             state.grad_input[position] = own(g)
-            arrived.append(position)
+            arrived.add(position)
             if len(arrived) == len(wanted):
                 state.run()
             return state.grad_input[position]

@@ -56,6 +56,7 @@ class CosineAnnealingLR(Scheduled):
     """The rate along a cosine from where it starts to `eta_min` in `T_max` epochs."""
 
     def __init__(self, optimizer: Any, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):
+        self.floor = eta_min
         super().__init__(
             optimizer, lambda lr: schedules.CosineAnnealingDecay(lr, T_max, eta_min), last_epoch
         )

@@ -84,14 +84,30 @@ class Scheduled(LRScheduler):
 
     multiplies = False
     """Whether it multiplies the rate, so that others may do so at the same time."""
+    floor: float | None = None
+    """What is not scaled of a rate that others have changed; None: they are written over."""
 
     def __init__(self, optimizer: Any, make: Callable[[float], Any], last_epoch: int = -1):
         self._adopt(optimizer, last_epoch)
         self._schedules = [make(rate) for rate in self.base_lrs]
         if last_epoch == -1:
-            self._set()
+            self._follow(self.base_lrs)
         else:
             self.step(last_epoch + 1)
+
+    def _follow(self, before: list[float]) -> None:
+        """Set the rates that come after `before`, or change those that others have set likewise."""
+        floor = 0.0 if self.multiplies else self.floor
+        found = [group["lr"] for group in self.optimizer.param_groups]
+        self._set()
+        if floor is None or found == before:
+            return
+        for i, (rate, was, now) in enumerate(zip(found, before, self._last_lr, strict=True)):
+            if rate != was:
+                factor = 1.0 if was == floor else (now - floor) / (was - floor)
+                extra = now - was if was == floor else 0.0
+                self._last_lr[i] = (rate - floor) * factor + floor + extra
+                self.optimizer.param_groups[i]["lr"] = self._last_lr[i]
 
     def get_lr(self) -> list[float]:
         return [schedule() for schedule in self._schedules]
@@ -103,9 +119,13 @@ class Scheduled(LRScheduler):
 
     def step(self, *args: Any) -> None:  # type: ignore[override]
         """Go on to the next epoch."""
+        before = self.get_lr()
         for schedule in self._schedules:
             schedule.step(*args)
-        self._set()
+        if args:
+            self._set()
+        else:
+            self._follow(before)
 
     def state_dict(self) -> dict[str, Any]:
         """What changes with time, of every group."""
@@ -121,4 +141,4 @@ class Scheduled(LRScheduler):
         self.base_lrs = list(state_dict["base_lrs"])
         for schedule, saved in zip(self._schedules, state_dict["schedules"], strict=True):
             schedule.set_state_dict(saved)
-        self._set()
+        self._last_lr = list(state_dict["_last_lr"])

@@ -127,6 +127,8 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
 class SWALR(LRScheduler):
     """From the present rate to `swa_lr` in `anneal_epochs` epochs, and then there.
 
+    The rate is that of its first step: until then, another scheduler may lead it.
+
     Args:
         optimizer: whose groups are changed.
         swa_lr: where to go, or one for each group.
@@ -153,12 +155,22 @@ class SWALR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        done = min(1.0, self.last_epoch / max(1, self._epochs))
-        share = (1 - math.cos(math.pi * done)) / 2 if self._cosine else done
-        return [
-            end * share + start * (1 - share)
-            for start, end in zip(self.base_lrs, self._ends, strict=True)
+        # From where the rates are now, which another schedule may have brought there meanwhile.
+        step = max(self._step_count - 1, 0 if self._epochs else 1)
+        before, now = self._share(step - 1), self._share(step)
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        starts = [
+            end if before == 1 else (rate - before * end) / (1 - before)
+            for rate, end in zip(rates, self._ends, strict=True)
         ]
+        return [
+            end * now + start * (1 - now) for start, end in zip(starts, self._ends, strict=True)
+        ]
+
+    def _share(self, step: int) -> float:
+        """How much of the way is done after so many epochs."""
+        done = max(0.0, min(1.0, step / max(1, self._epochs)))
+        return (1 - math.cos(math.pi * done)) / 2 if self._cosine else done
 
 
 __all__ = ["SWALR", "AveragedModel", "get_ema_avg_fn", "update_bn"]

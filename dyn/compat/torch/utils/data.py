@@ -8,6 +8,7 @@ import numpy as np
 
 from dyn import io
 from dyn.compat.torch.tensor import own
+from dyn.core.tensor import Tensor
 from dyn.io import (
     ChainDataset,
     ConcatDataset,
@@ -65,6 +66,17 @@ def default_collate(batch: Any) -> Any:
     return own(io.default_collate_fn([_doubled(sample) for sample in batch]))
 
 
+def default_convert(data: Any) -> Any:
+    """A sample by itself: arrays in it become tensors, tuples lists, the rest stays."""
+    if isinstance(data, np.ndarray) and data.dtype.kind not in "SUO":
+        return own(Tensor(data))
+    if isinstance(data, dict):
+        return {key: default_convert(value) for key, value in data.items()}
+    if isinstance(data, tuple) and hasattr(data, "_fields"):
+        return type(data)(*map(default_convert, data))
+    return [default_convert(one) for one in data] if isinstance(data, (list, tuple)) else data
+
+
 def _doubled(sample: Any) -> Any:
     kind = type(sample)
     if kind is float:
@@ -97,6 +109,7 @@ class DataLoader(io.DataLoader):
         persistent_workers: bool = False,
         pin_memory_device: str = "",
     ):
+        own_batches = batch_sampler is not None
         if shuffle and generator is not None and sampler is None:
             sampler = RandomSampler(dataset, generator=generator)
         if sampler is not None:
@@ -111,7 +124,11 @@ class DataLoader(io.DataLoader):
             settings["batch_sampler"] = batch_sampler
         else:
             settings |= {"batch_size": batch_size, "shuffle": shuffle, "drop_last": drop_last}
-        super().__init__(dataset, collate_fn=collate_fn or default_collate, **settings)
+        single = batch_size is None and not own_batches
+        collate_fn = collate_fn or (default_convert if single else default_collate)
+        super().__init__(dataset, collate_fn=collate_fn, **settings)
+        if single:
+            self.batch_size = None
 
     def __iter__(self) -> Any:
         for batch in super().__iter__():
@@ -133,6 +150,7 @@ __all__ = [
     "TensorDataset",
     "WeightedRandomSampler",
     "default_collate",
+    "default_convert",
     "get_worker_info",
     "random_split",
 ]
