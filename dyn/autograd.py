@@ -147,6 +147,8 @@ def _slopes(y: Tensor, inputs: Sequence[Tensor], lead: int) -> list[Tensor]:
     rows = [_row(sum_(column), inputs, is_grad_enabled()) for column in columns]
     if y.ndim == 1:
         return rows[0]
+    if not rows:
+        return [zeros([x.shape[0], 0, *x.shape[1:]], x.dtype) for x in inputs]
     return [stack(list(several), axis=1) for several in zip(*rows, strict=True)]
 
 

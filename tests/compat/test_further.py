@@ -20,13 +20,28 @@ def test_windows():
         np.testing.assert_allclose(window(4, periodic=False), symmetric, atol=1e-6)
         assert window(1).tolist() == [1] and window(0).shape == (0,)
     assert torch.hann_window(3, dtype=torch.float64).dtype is torch.float64
-    with pytest.raises(RuntimeError, match="from 0 on"):
-        torch.hann_window(-1)
+    assert torch.hamming_window(3, device="cpu", requires_grad=True).requires_grad
+    for name in wanted:
+        window = getattr(torch, name)
+        for call, kind, text in (
+            (lambda w=window: w(-1), RuntimeError, "from 0 on"),
+            (lambda w=window: w(2.5), TypeError, "window_length is an integer, got 2.5"),
+            (lambda w=window: w(3, dtype=torch.int64), RuntimeError, "floating point"),
+            (lambda w=window: w(3, size=3), TypeError, "size"),
+        ):
+            with pytest.raises(kind, match=text):
+                call()
 
 
 def test_places_and_facts():
     rows, columns = torch.unravel_index(torch.tensor([5, 7, 0]), (3, 4))
     assert rows.tolist() == [1, 1, 0] and columns.tolist() == [1, 3, 0]
+    for call in (
+        lambda: torch.unravel_index(torch.tensor([1.5]), (3, 4)),
+        lambda: torch.unravel_index(torch.tensor([1]), (3, 4.5)),
+    ):
+        with pytest.raises(TypeError, match="integer"):
+            call()
     assert torch.is_same_size(torch.ones(2), torch.zeros(2))
     assert torch.is_signed(torch.ones(1)) and not torch.is_signed(torch.ones(1).byte())
     x = torch.ones(2)
@@ -51,3 +66,13 @@ def test_tensors_are_compared():
             torch.testing.assert_close(actual, expected)
     with pytest.raises(ValueError, match="Both rtol and atol"):
         assert_close(one, one, rtol=1e-3)
+    with pytest.raises(AssertionError, match="weights: Tensor-likes"):
+        assert_close(one, one + 1, msg=lambda text: f"weights: {text}")
+    for call, kind in (
+        (lambda: assert_close(one, one, rtoll=1), TypeError),
+        (lambda: assert_close(one, {"a": one}), TypeError),
+        (lambda: assert_close(3.0, [one]), TypeError),
+        (lambda: assert_close(one, one, check_stride=True), NotImplementedError),
+    ):
+        with pytest.raises(kind, match=r"rtoll|like with like|stride\(\)"):
+            call()

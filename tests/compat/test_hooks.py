@@ -44,6 +44,23 @@ def test_a_hook_before_the_backward_pass_replaces_the_gradients_of_all_outputs()
         (a.sum() + b.sum()).backward()
 
 
+@pytest.mark.parametrize("wrap", [lambda x: {"a": x}, lambda x: None], ids=["dict", "None"])
+def test_results_that_are_no_tensors_pass_by_hooks_on_gradients(wrap):
+    class Other(nn.Module):
+        def forward(self, x):
+            return wrap(x * 2)
+
+    net, seen = Other(), []
+    net.register_full_backward_hook(lambda m, inner, outer: seen.append(outer))
+    net.register_full_backward_pre_hook(lambda m, outer: seen.append("before"))
+    x = torch.ones(2, requires_grad=True)
+    out = net(x)
+    if out is not None:
+        out["a"].sum().backward()
+        assert x.grad.tolist() == [2, 2]
+    assert seen == ([(None,)] if out else [])
+
+
 def test_hooks_on_all_modules_come_before_those_of_one():
     net, log = Pair(), []
     handles = [

@@ -67,6 +67,27 @@ def test_a_weight_is_computed_whenever_it_is_read():
     assert layer.weight is not layer.weight
 
 
+def test_a_cached_weight_is_none_without_gradients_nor_a_constant_of_a_trace():
+    net = made.weight_norm(linear())
+    with P.cached():
+        with torch.no_grad():
+            net.weight  # noqa: B018
+        net.weight.sum().backward()
+        assert net.parametrizations.weight.original0.grad is not None
+        found = str(tracer.trace(net, torch.ones(2, 3)))
+    assert "original0" in found and "original1" in found
+
+
+def test_a_copy_has_properties_of_its_own():
+    net = made.weight_norm(linear())
+    other = copy.deepcopy(net)
+    P.register_parametrization(other, "bias", nn.Identity())
+    P.remove_parametrizations(other, "weight")
+    close(net.weight, W)
+    close(net.bias, np.zeros(3))
+    assert not P.is_parametrized(other, "weight") and P.is_parametrized(net, "weight")
+
+
 def test_a_weight_is_assigned_through_the_inverse_and_left_behind():
     layer = P.register_parametrization(linear(), "weight", Symmetric())
     kept = layer.parametrizations.weight.original

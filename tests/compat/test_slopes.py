@@ -45,6 +45,8 @@ def test_hessians_by_several_inputs():
 def test_products_with_a_jacobian_and_a_hessian():
     close(F.jvp(lambda a, b: a[:, None] * b, (X, Y), (torch.tensor([1.0, -1.0]), Y))[1], [[1], [3]])
     close(F.jvp(lambda a: torch.ones(2), X, X)[1], [0, 0])
+    w = torch.tensor([3.0, 4.0], requires_grad=True)
+    close(F.jvp(lambda a: w * 2, X, X)[1], [0, 0])
     close(F.vhp(lambda a: (a**3).sum(), X, torch.tensor([1.0, 2.0]))[1], [6, 24])
 
 
@@ -85,6 +87,8 @@ def test_paddles_jacobian_and_hessian_of_what_was_computed():
     np.testing.assert_allclose(slopes.numpy(), [np.diag([2.0, 4.0]), np.diag([6.0, 8.0])])
     curves = dyn.autograd.hessian((b**3).sum(-1), b, batch_axis=0)
     np.testing.assert_allclose(curves.numpy(), [np.diag([6.0, 12.0]), np.diag([18.0, 24.0])])
+    none = dyn.autograd.jacobian(b[:, :0], b, batch_axis=0)
+    assert none.shape == [2, 0, 2]
     for call in (
         lambda: dyn.autograd.jacobian(b**2, b),
         lambda: dyn.autograd.jacobian(b**2, b, batch_axis=1),
@@ -180,6 +184,13 @@ def test_a_dynamic_number_of_samples_is_a_loop_of_the_file(tmp_path):
         (lambda: vmap(lambda a: a, in_dims=None)(X), ValueError, "numbers of samples"),
         (lambda: vmap(lambda a: a, in_dims=(0, 0))(X), ValueError, "in_dims"),
         (lambda: vmap(lambda a: a, randomness="same"), ValueError, "draw before"),
+        (lambda: vmap(lambda a: a, randomness="some"), ValueError, "'different', got 'some'"),
+        (lambda: vmap(lambda a: a.item())(X), TypeError, "gives is float 1.0"),
+        (lambda: vmap(lambda a: a)(X[:0]), ValueError, "no samples"),
+        (lambda: grad(lambda a: a * X.sum())(2.0), TypeError, "by is float 2.0"),
+        (lambda: grad(lambda a: a["x"].sum())({"x": X, "n": 3}), TypeError, "int 3 at n"),
+        (lambda: grad(lambda a: (a * 2.5).sum())(torch.tensor([1])), TypeError, r"float\(\)"),
+        (lambda: jacrev(lambda a: a, chunks=3), TypeError, "chunks"),
     ],
 )
 def test_what_a_transform_cannot_do_is_refused(call, kind, text):

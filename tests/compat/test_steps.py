@@ -141,3 +141,18 @@ def test_a_checkpoint_updates_statistics_twice_however_it_runs(tmp_path):
     for name, value in plain.state_dict().items():
         np.testing.assert_allclose(twin.state_dict()[name].numpy(), value.numpy(), 1e-4, 1e-6)
         np.testing.assert_allclose(predictor.state[name], value.numpy(), 1e-4, 1e-6)
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [x], lambda x: {"a": (x,)}])
+def test_a_checkpoint_runs_again_whatever_its_results_are_in(wrap):
+    weight, calls = torch.ones(2, requires_grad=True), []
+
+    def run(x):
+        calls.append(x)
+        return wrap(x * weight)
+
+    out = checkpoint(run, torch.ones(2), use_reentrant=False)
+    while not isinstance(out, torch.Tensor):
+        (out,) = out.values() if isinstance(out, dict) else out
+    out.sum().backward()
+    assert len(calls) == 2 and weight.grad.tolist() == [1, 1]

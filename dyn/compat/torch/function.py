@@ -223,6 +223,9 @@ def jvp(
         row.stop_gradient = False
         slopes = graph.grad([out], leaves, [row], True, True, True)
     pairs = [(g, w) for g, w in zip(slopes, ways, strict=True) if g is not None]
+    if not pairs:
+        # Only tensors that are no inputs, such as parameters, have a part in it.
+        return _shown(out, create_graph), own(zeros_like(out))
     several, starts = map(list, zip(*pairs, strict=True))
     (found,) = graph.grad(several, [row], starts, create_graph, create_graph, True)
     return _shown(out, create_graph), own(zeros_like(out) if found is None else found)

@@ -11,21 +11,43 @@ import numpy as np
 
 from dyn.compat.torch import creation
 from dyn.compat.torch.nn import functional as F
-from dyn.compat.torch.tensor import Base, Tensor, own
+from dyn.compat.torch.tensor import Base, Tensor, of_name_or, own
+from dyn.core.dtype import as_numpy, is_float
+from dyn.core.errors import DTypeError
+from dyn.ops.infer import whole
+from dyn.ops.shape import sizes_of
+
+
+def _turns(name: str, length: Any, periodic: bool) -> np.ndarray:
+    """How much of a turn each place of a window is from its beginning."""
+    count = whole(f"{name}: window_length", length)
+    if count < 0:
+        raise RuntimeError(f"{name} needs a length from 0 on, got {count}")
+    return np.arange(count) / max(count if periodic else count - 1, 1)
+
+
+def _finished(name: str, values: np.ndarray, dtype: Any, **given: Any) -> Any:
+    kind = as_numpy(creation.get_default_dtype() if dtype is None else of_name_or(dtype))
+    if not is_float(kind):
+        raise RuntimeError(f"{name} expects floating point dtypes, got {dtype}")
+    return creation.tensor(np.ones(1) if len(values) == 1 else values, dtype=kind, **given)
 
 
 def _window(name: str, weights: Sequence[float], text: str) -> Callable[..., Any]:
     """A window that is a sum of cosines."""
 
-    def window(window_length: int, periodic: bool = True, *, dtype: Any = None, **_: Any) -> Any:
-        if window_length < 0:
-            raise RuntimeError(f"{name} needs a length from 0 on, got {window_length}")
-        turns = max(window_length if periodic else window_length - 1, 1)
-        angle = 2 * math.pi * np.arange(window_length) / turns
-        values = sum(w * np.cos(k * angle) for k, w in enumerate(weights))
-        if window_length == 1:
-            values = np.ones(1)
-        return creation.tensor(values, dtype=dtype or creation.get_default_dtype())
+    def window(
+        window_length: int,
+        periodic: bool = True,
+        *,
+        dtype: Any = None,
+        layout: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+    ) -> Any:
+        angle = 2 * math.pi * _turns(name, window_length, periodic)
+        values = np.sum([w * np.cos(k * angle) for k, w in enumerate(weights)], 0)
+        return _finished(name, values, dtype, device=device, requires_grad=requires_grad)
 
     window.__name__, window.__doc__ = name, text
     return window
@@ -42,25 +64,42 @@ def hamming_window(
     periodic: bool = True,
     alpha: float = 0.54,
     beta: float = 0.46,
+    **settings: Any,
+) -> Any:
+    """The window alpha - beta * cos(2 pi n / N), [window_length]; symmetric if not `periodic`.
+
+    `settings` are those of the other windows: `dtype`, `device`, `requires_grad`.
+    """
+    return _window("hamming_window", (alpha, -beta), "")(window_length, periodic, **settings)
+
+
+def bartlett_window(
+    window_length: int,
+    periodic: bool = True,
     *,
     dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Any:
-    """The window alpha - beta * cos(2 pi n / N), [window_length]; symmetric if not `periodic`."""
-    return _window("hamming_window", (alpha, -beta), "")(window_length, periodic, dtype=dtype)
-
-
-def bartlett_window(window_length: int, periodic: bool = True, *, dtype: Any = None) -> Any:
     """The window 1 - |2 n / N - 1|, [window_length]; symmetric if not `periodic`."""
-    turns = max(window_length if periodic else window_length - 1, 1)
-    values = 1 - np.abs(2 * np.arange(window_length) / turns - 1)
-    if window_length == 1:
-        values = np.ones(1)
-    return creation.tensor(values, dtype=dtype or creation.get_default_dtype())
+    values = 1 - np.abs(2 * _turns("bartlett_window", window_length, periodic) - 1)
+    given = {"device": device, "requires_grad": requires_grad}
+    return _finished("bartlett_window", values, dtype, **given)
 
 
 def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
-    """The coordinates of positions in a flattened tensor of a shape: a tensor for each axis."""
-    sizes = [shape] if isinstance(shape, int) else [int(n) for n in shape]
+    """The coordinates of positions in a flattened tensor of a shape: a tensor for each axis.
+
+    Raises:
+        DTypeError: the positions, or a size, are no integers.
+    """
+    sizes = sizes_of(shape)
+    if own(indices)._typed().dtype.kind not in "iu":
+        raise DTypeError(
+            f"unravel_index takes positions that are integers, got {indices.dtype}; convert them "
+            "with long()"
+        )
     found: list[Any] = []
     for n in reversed(sizes):
         found.append(own(indices % n))
@@ -87,7 +126,10 @@ def assert_close(
     equal_nan: bool = False,
     check_dtype: bool = True,
     msg: Any = None,
-    **_: Any,
+    allow_subclasses: bool = True,
+    check_device: bool = True,
+    check_layout: bool = True,
+    check_stride: bool = False,
 ) -> None:
     """Raise AssertionError unless two tensors, or sequences and dictionaries of them, are close.
 
@@ -96,21 +138,33 @@ def assert_close(
         rtol, atol: by default those of the dtype, as in PyTorch: 1.3e-6 and 1e-5 for float32.
         equal_nan: whether NaN equals NaN.
         check_dtype: whether dtypes must be the same.
-        msg: what the error says instead.
+        msg: what the error says instead, or a function of what it would say.
+        allow_subclasses, check_device, check_layout: accepted; there is one of each.
+        check_stride: refused; results are compared, not how they lie in memory.
 
     Raises:
         AssertionError: they are not close.
+        TypeError: a container stands beside something else.
         ValueError: one of `rtol` and `atol` is given alone.
+        NotImplementedError: `check_stride`.
     """
+    if check_stride:
+        raise NotImplementedError("assert_close: compare stride() of the tensors yourself")
     if (rtol is None) != (atol is None):
         raise ValueError("Both rtol and atol must be either specified or unspecified.")
+    for kind in (dict, (tuple, list)):
+        if isinstance(actual, kind) != isinstance(expected, kind):
+            raise TypeError(
+                f"assert_close compares like with like, got {type(actual).__name__} and "
+                f"{type(expected).__name__}"
+            )
     if isinstance(expected, dict):
         if actual.keys() != expected.keys():
-            raise AssertionError(msg or f"The keys differ: {set(actual) ^ set(expected)}")
+            raise _unlike(msg, f"The keys differ: {set(actual) ^ set(expected)}")
         pairs = [(actual[key], value) for key, value in expected.items()]
     elif isinstance(expected, (tuple, list)):
         if len(actual) != len(expected):
-            raise AssertionError(msg or f"The lengths differ: {len(actual)} and {len(expected)}")
+            raise _unlike(msg, f"The lengths differ: {len(actual)} and {len(expected)}")
         pairs = list(zip(actual, expected, strict=True))
     else:
         _need_close(actual, expected, rtol, atol, equal_nan, check_dtype, msg)
@@ -119,6 +173,10 @@ def assert_close(
         assert_close(
             one, other, rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=check_dtype, msg=msg
         )
+
+
+def _unlike(msg: Any, text: str) -> AssertionError:
+    return AssertionError(msg(text) if callable(msg) else msg or text)
 
 
 _TOLERANCES = {"float16": 1e-3, "bfloat16": 1.6e-2, "float32": 1.3e-6, "float64": 1e-7}
@@ -137,11 +195,11 @@ def _need_close(
     a, b = (np.asarray(x._read() if isinstance(x, Base) else x) for x in (actual, expected))
     if a.shape != b.shape:
         text = f"The values for attribute 'shape' do not match: {a.shape} != {b.shape}."
-        raise AssertionError(msg or text)
+        raise _unlike(msg, text)
     tensors = isinstance(actual, Base) and isinstance(expected, Base)
     if check_dtype and tensors and a.dtype != b.dtype:
         text = f"The values for attribute 'dtype' do not match: {a.dtype} != {b.dtype}."
-        raise AssertionError(msg or text)
+        raise _unlike(msg, text)
     names = (a.dtype.name, b.dtype.name)
     relative = max(_TOLERANCES.get(n, 0.0) for n in names) if rtol is None else rtol
     absolute = max(_NEAR_ZERO.get(n, 0.0) for n in names) if atol is None else atol
@@ -151,11 +209,11 @@ def _need_close(
     if not close.all():
         count = int(close.size - close.sum())
         away = np.abs(first.astype(np.float64) - second.astype(np.float64))
-        raise AssertionError(
-            msg
-            or f"Tensor-likes are not close!\n\nMismatched elements: {count} / {close.size}\n"
+        raise _unlike(
+            msg,
+            f"Tensor-likes are not close!\n\nMismatched elements: {count} / {close.size}\n"
             f"Greatest absolute difference: {np.max(away)} (up to {absolute} allowed)\n"
-            f"The relative tolerance is {relative}."
+            f"The relative tolerance is {relative}.",
         )
 
 
@@ -181,9 +239,5 @@ def functions() -> dict[str, Any]:
     )  # fmt: skip
     found: dict[str, Any] = {function.__name__: function for function in made}
     found.update({name: _in_place(name) for name in ("fill_", "zero_", "nan_to_num_", "detach_")})
-    found.update({name: getattr(F, name) for name in _SHARED.split()})
+    found["adaptive_max_pool1d"] = F.adaptive_max_pool1d
     return {**found, "testing": testing, "newaxis": None}
-
-
-_SHARED = "adaptive_max_pool1d"
-"""Functions of `nn.functional` that the package has under the same name and arguments."""

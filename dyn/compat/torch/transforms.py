@@ -13,6 +13,7 @@ from dyn import autograd
 from dyn.compat.torch.tensor import Base, own
 from dyn.core import autograd as graph
 from dyn.core.dim import Dim
+from dyn.core.dtype import is_inexact
 from dyn.core.modes import enable_grad, is_grad_enabled
 from dyn.core.tape import edge_of
 from dyn.core.tree import Leaf, flatten, rebuild
@@ -61,6 +62,28 @@ def _reaches_others(outs: list[Any], leaves: list[Any]) -> bool:
     return False
 
 
+def _need_tensors(name: str, what: str, value: Any) -> list[Any]:
+    """The tensors in a value; refuses whatever else is in it."""
+    _, parts = flatten(value, lambda x: not isinstance(x, (tuple, list, dict)))
+    for path, x in parts:
+        if not _is_tensor(x):
+            where = f" at {path}" if path else ""
+            raise TypeError(
+                f"{name}: {what} is {type(x).__name__} {x!r:.60}{where}, tensors are wanted"
+            )
+    return [x for _, x in parts]
+
+
+def _need_slopes(name: str, argument: Any) -> None:
+    """Refuse an argument by which there are no slopes."""
+    for x in _need_tensors(name, "an argument that slopes are asked for by", argument):
+        if not is_inexact(x._typed().dtype):
+            raise TypeError(
+                f"{name}: slopes by a tensor of {x.dtype} are asked for; only floating point has "
+                "any, convert it with float()"
+            )
+
+
 class _Asked:
     """A function at some arguments, which are watched where slopes by them are asked for."""
 
@@ -76,6 +99,7 @@ class _Asked:
         chosen = []
         with enable_grad():
             for i in several:
+                _need_slopes(name, args[i])
                 structure, tensors = _parts(args[i])
                 given[i] = rebuild(structure, [_inner(x) for x in tensors])
                 chosen.append(given[i])
@@ -112,6 +136,7 @@ def grad_and_value(
 
     Raises:
         RuntimeError: `func` gives several numbers, or an argument is missing.
+        TypeError: such an argument holds something else than tensors of floating point.
     """
 
     @functools.wraps(func)
@@ -156,7 +181,9 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     asked = _Asked("vjp", func, every, has_aux, primals, {})
     outs = _parts(asked.out)[1]
 
-    def back(*cotangents: Any, **_: Any) -> Any:
+    def back(
+        *cotangents: Any, retain_graph: bool | None = None, create_graph: bool | None = None
+    ) -> Any:
         given = _parts(cotangents[0] if len(cotangents) == 1 else cotangents)[1]
         pairs = [(x, g) for x, g in zip(outs, given, strict=True) if not x.stop_gradient]
         found: list[Any] = [None] * len(asked.leaves)
@@ -172,8 +199,18 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     return (value, back, asked.aux) if has_aux else (value, back)
 
 
-def jacrev(func: Callable[..., Any], argnums: Any = 0, *, has_aux: bool = False, **_: Any) -> Any:
-    """A function that gives all slopes of `func`: shapes of the result, then of the argument."""
+def jacrev(
+    func: Callable[..., Any],
+    argnums: Any = 0,
+    *,
+    has_aux: bool = False,
+    chunk_size: int | None = None,
+    randomness: str = "error",
+) -> Any:
+    """A function that gives all slopes of `func`: shapes of the result, then of the argument.
+
+    `chunk_size` and `randomness` are accepted: `func` is called once, its slopes row by row.
+    """
 
     @functools.wraps(func)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -216,11 +253,14 @@ def vmap(
         chunk_size: accepted.
 
     Raises:
-        ValueError: no argument has an axis of samples, the numbers of samples differ, or
-            randomness is to be the "same" for all.
+        ValueError: no argument has an axis of samples, the numbers of samples differ, there are
+            none, or randomness is to be the "same" for all.
+        TypeError: `func` gives something else than tensors.
     """
     if randomness == "same":
         raise ValueError("vmap: randomness='same' is not available: draw before the call")
+    if randomness not in ("error", "different"):
+        raise ValueError(f"vmap: randomness is 'error' or 'different', got {randomness!r}")
 
     @functools.wraps(func)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -242,13 +282,21 @@ def vmap(
                 f"vmap: the numbers of samples are {sizes}; one axis of one size is wanted in "
                 "some argument"
             )
+        if not isinstance(sizes[0], Dim) and not sizes[0]:
+            raise ValueError(
+                "vmap: there are no samples to call the function with, and so no shape of its "
+                "result; leave out empty batches"
+            )
 
         def one(samples: list[Any]) -> Any:
             rest = iter(samples)
             pairs = zip(tensors, batched, strict=True)
             given = [x if b is None else own(next(rest)) for x, b in pairs]
             inner_args, inner_kwargs = rebuild(structure, given)
-            return func(*inner_args, **inner_kwargs)
+            made = func(*inner_args, **inner_kwargs)
+            # A number would be that of the first sample for all.
+            _need_tensors("vmap", "what the function gives", made)
+            return made
 
         return _stacked(one, [x for x in batched if x is not None], sizes[0], out_dims)
 

@@ -17,10 +17,11 @@ DEPTH = 512
 COLUMNS = 512
 """Columns of a block of B, which stays in the second-level cache."""
 VECTOR_BYTES = PANEL_BYTES // VECTORS
-IN_PLACE, CLOSE_IN_PLACE = 160 * 1024, 400 * 1024
-"""Elements of B up to which packing costs more than it saves, in general and where rows begin at
-most CLOSE bytes from each other, which the cache foresees."""
 CLOSE = 1280
+"""Bytes between rows of B up to which the processor prefetches the next one."""
+IN_PLACE, CLOSE_IN_PLACE = 160 * 1024, 400 * 1024
+"""Elements of B up to which packing costs more than it saves: in general, and where its rows are
+CLOSE."""
 NEAR = 640
 """Bytes between numbers of a row of A up to which they are read in place: further apart they are
 in few sets of the cache, which does not keep them."""

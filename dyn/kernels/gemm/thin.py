@@ -30,10 +30,10 @@ PART = 256
 HEIGHT = 8
 """Rows that are added at a time."""
 NEAR = 1 << 21
-"""Bytes of a matrix that may still be in the second-level cache; of larger ones rows are asked for
-before their turn."""
+"""Bytes of a matrix that may still be in the second-level cache; rows of larger ones are
+prefetched."""
 LINE = 16
-"""Columns are cut at multiples of it."""
+"""Columns are cut at multiples of it: numbers of a line of the cache, or of two in float64."""
 ZERO, SIZE = np.float32(0), 4
 """Stand for the zero and the bytes of each dtype in its instance of a task."""
 
@@ -41,7 +41,7 @@ ZERO, SIZE = np.float32(0), 4
 def _adding(element: ir.Type, height: int, *, ahead: bool = False) -> Any:
     """The generator of out[:] += sum over `height` rows of x[r] * a[r, :], of `count` numbers each.
 
-    `step` is the bytes from row to row; `ahead`: the rows that are next are asked for meanwhile.
+    `step` is the bytes from row to row; `ahead`: the rows that are next are prefetched.
     """
 
     @intrinsic
@@ -73,7 +73,7 @@ def _adding(element: ir.Type, height: int, *, ahead: bool = False) -> Any:
 
 
 add_rows, add_row = _adding(F32, HEIGHT), _adding(F32, 1)
-"""Likewise; those of float32."""
+"""Stand for those of each dtype in its instance of a task; these are of float32."""
 
 
 def _combine(args, chunk, chunks):

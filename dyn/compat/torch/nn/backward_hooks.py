@@ -85,7 +85,9 @@ def watched(
         for x in inputs
     )
     out = call(entered, kwargs)
-    outputs = [out] if isinstance(out, Tensor) else list(out)
+    # Of other results, dictionaries say, hooks see no gradients, as in PyTorch.
+    several = isinstance(out, (tuple, list))
+    outputs = list(out) if several else [out]
     state = _Call(module, before, behind, len(inputs), len(outputs))
     leaving = [i for i, x in enumerate(outputs) if _wants(x)]
     if behind:
@@ -95,7 +97,7 @@ def watched(
         passed = _Outputs.apply(state, leaving, *[outputs[i] for i in leaving])
         for i, x in zip(leaving, passed, strict=True):
             outputs[i] = own(x)
-        out = outputs[0] if isinstance(out, Tensor) else _like(out, outputs)
+        out = _like(out, outputs) if several else outputs[0]
     return out
 
 

@@ -15,14 +15,19 @@ from typing import Any
 from dyn.compat.torch.nn.containers import ModuleDict, ModuleList
 from dyn.compat.torch.nn.module import Module
 from dyn.compat.torch.tensor import Base, Parameter, own
-from dyn.core.modes import no_grad
+from dyn.core.modes import is_grad_enabled, no_grad
+from dyn.core.observe import current as observers
 
 
 class _Cache:
-    """Values of the innermost `cached()` block, by module and name."""
+    """Values of the outermost `cached()` block, by module, name, and who reads.
+
+    What is computed without gradients has none to give to others, and what is computed outside of
+    a trace would be a constant in it.
+    """
 
     depth = 0
-    values: dict[tuple[int, str], Any] = {}  # noqa: RUF012
+    values: dict[tuple[Any, ...], Any] = {}  # noqa: RUF012
 
 
 @contextmanager
@@ -175,7 +180,7 @@ def _property(name: str) -> property:
         list_of = self.parametrizations[name]
         if not _Cache.depth:
             return own(list_of())
-        key = (id(self), name)
+        key = (self, name, is_grad_enabled(), observers())
         if key not in _Cache.values:
             _Cache.values[key] = own(list_of())
         return _Cache.values[key]
@@ -194,8 +199,13 @@ def _refuse_pickling(self: Any) -> Any:
 
 
 def _deepcopy(self: Any, memo: dict[int, Any]) -> Any:
-    out = memo[id(self)] = self.__new__(type(self))
+    kind: Any = type(self).__bases__[0]
+    out = memo[id(self)] = kind.__new__(kind)
     out.__dict__.update(copy.deepcopy(self.__dict__, memo))
+    # A class of its own, too: what is registered or removed here is not on the one that was copied.
+    _give_class(out)
+    for name in out.parametrizations:
+        setattr(type(out), name, _property(name))
     return out
 
 

@@ -98,6 +98,7 @@ class LSTM(_Recurrent, rnn.LSTM, Module):
     """
 
     def __init__(self, *args: Any, proj_size: int = 0, **settings: Any):
+        # Before the weights are made, whose shapes depend on it.
         self.__dict__["proj_size"] = proj_size
         super().__init__(*args, **settings)
 

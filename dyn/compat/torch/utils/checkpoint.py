@@ -13,6 +13,7 @@ from dyn.compat.torch.tensor import Base, own
 from dyn.core.modes import enable_grad, is_grad_enabled, no_grad
 from dyn.core.observe import current as observers
 from dyn.core.rng import get_rng_state, set_rng_state
+from dyn.core.tree import flatten
 
 
 class _Recomputed(Function):
@@ -99,8 +100,8 @@ def _run_again(run: Callable[..., Any], args: tuple, random: Any, made: Any) -> 
         if after is not None:
             set_rng_state(after)
 
-    for out in made if isinstance(made, tuple) else (made,):
-        if isinstance(out, Base) and not out.stop_gradient:
+    for _, out in flatten(made, lambda x: isinstance(x, Base))[1]:
+        if not out.stop_gradient:
             out.register_hook(again)
 
 
