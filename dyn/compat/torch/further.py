@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,8 +33,19 @@ def _finished(name: str, values: np.ndarray, dtype: Any, **given: Any) -> Any:
     return creation.tensor(np.ones(1) if len(values) == 1 else values, dtype=kind, **given)
 
 
-def _window(name: str, weights: Sequence[float], text: str) -> Callable[..., Any]:
-    """A window that is a sum of cosines."""
+def _cosines(*weights: float) -> Callable[[np.ndarray], np.ndarray]:
+    """A sum of cosines of multiples of a turn."""
+
+    def values(turns: np.ndarray) -> np.ndarray:
+        return np.sum([w * np.cos(2 * math.pi * k * turns) for k, w in enumerate(weights)], 0)
+
+    return values
+
+
+def _window(
+    name: str, formula: Callable[[np.ndarray], np.ndarray], text: str
+) -> Callable[..., Any]:
+    """A window as PyTorch calls it; `formula` is over turns from 0 to 1."""
 
     def window(
         window_length: int,
@@ -45,17 +56,25 @@ def _window(name: str, weights: Sequence[float], text: str) -> Callable[..., Any
         device: Any = None,
         requires_grad: bool = False,
     ) -> Any:
-        angle = 2 * math.pi * _turns(name, window_length, periodic)
-        values = np.sum([w * np.cos(k * angle) for k, w in enumerate(weights)], 0)
+        values = formula(_turns(name, window_length, periodic))
         return _finished(name, values, dtype, device=device, requires_grad=requires_grad)
 
     window.__name__, window.__doc__ = name, text
     return window
 
 
-hann_window = _window("hann_window", (0.5, -0.5), "The window sin(pi n / N)**2, [window_length].")
+hann_window = _window(
+    "hann_window", _cosines(0.5, -0.5), "The window sin(pi n / N)**2, [window_length]."
+)
 blackman_window = _window(
-    "blackman_window", (0.42, -0.5, 0.08), "Blackman's window of two cosines, [window_length]."
+    "blackman_window",
+    _cosines(0.42, -0.5, 0.08),
+    "Blackman's window of two cosines, [window_length].",
+)
+bartlett_window = _window(
+    "bartlett_window",
+    lambda turns: 1 - np.abs(2 * turns - 1),
+    "The window 1 - |2 n / N - 1|, [window_length]; symmetric if not `periodic`.",
 )
 
 
@@ -70,22 +89,9 @@ def hamming_window(
 
     `settings` are those of the other windows: `dtype`, `device`, `requires_grad`.
     """
-    return _window("hamming_window", (alpha, -beta), "")(window_length, periodic, **settings)
-
-
-def bartlett_window(
-    window_length: int,
-    periodic: bool = True,
-    *,
-    dtype: Any = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Any:
-    """The window 1 - |2 n / N - 1|, [window_length]; symmetric if not `periodic`."""
-    values = 1 - np.abs(2 * _turns("bartlett_window", window_length, periodic) - 1)
-    given = {"device": device, "requires_grad": requires_grad}
-    return _finished("bartlett_window", values, dtype, **given)
+    return _window("hamming_window", _cosines(alpha, -beta), "")(
+        window_length, periodic, **settings
+    )
 
 
 def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:

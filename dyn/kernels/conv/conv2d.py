@@ -126,6 +126,7 @@ def bound(
         if choice.plan is None:
             return general(x, w, bias)
         y = choice.make()
+        # What is rare goes the general way from the start: a result that is not finite, too.
         if not choice.plan.run(*_operands(choice, x, w, w), bias, y):
             return general(x, w, bias)
         return y

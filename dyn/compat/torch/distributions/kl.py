@@ -107,7 +107,8 @@ def _(p: Any, q: Any) -> Any:
     if p.reinterpreted_batch_ndims != q.reinterpreted_batch_ndims:
         raise NotImplementedError(
             f"p takes {p.reinterpreted_batch_ndims} axes of its batch for an event, q "
-            f"{q.reinterpreted_batch_ndims}; there is a formula for the same number only"
+            f"{q.reinterpreted_batch_ndims}; there is a formula for the same number only; "
+            "give both the same"
         )
     return sum_rightmost(kl_divergence(p.base_dist, q.base_dist), p.reinterpreted_batch_ndims)
 
@@ -217,6 +218,7 @@ def _(p: Any, q: Any) -> Any:
     if p.transforms != q.transforms or p.event_shape != q.event_shape:
         raise NotImplementedError(
             "there is a formula for the same transforms of values of the same shape only: "
-            f"p has {p.transforms} and {p.event_shape}, q has {q.transforms} and {q.event_shape}"
+            f"p has {p.transforms} and {p.event_shape}, q has {q.transforms} and {q.event_shape}; "
+            "estimate it as the mean of p.log_prob(x) - q.log_prob(x) over x = p.sample((n,))"
         )
     return kl_divergence(p.base_dist, q.base_dist)

@@ -51,7 +51,10 @@ class Transform:
     @property
     def sign(self) -> Any:
         """1 if the transform rises everywhere, -1 if it falls."""
-        raise NotImplementedError(f"{type(self).__name__} neither rises nor falls everywhere")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no sign: it neither rises nor falls everywhere, or does "
+            "not say so; a class that does defines sign as 1 or -1"
+        )
 
     @property
     def inv(self) -> Any:
