@@ -148,6 +148,22 @@ def test_gradients_of_small_weights_are_summed_in_shares(n, ci, co, size, side):
     close(weight_gradient(g, x, padding, side), wanted, side)
 
 
+@pytest.mark.parametrize("side", [2, 4])
+@pytest.mark.parametrize(("n", "ci", "co", "size"), [(2, 256, 161, 7), (1, 129, 240, 11)])
+def test_gradients_of_large_weights_are_summed_by_channels(n, ci, co, size, side):
+    rng = np.random.default_rng(9)
+    padding = (1, 0, 2, 1)
+    x, w = normal(rng, n, ci, size, size), weight(rng, co, ci, True)
+    g = normal(rng, *reference_conv(x, w, None, padding=padding, **PLAIN).shape)
+    assert WinogradWeightPlan(view(x), view(g), padding[::2], (1, 1), side).by_channels
+    wanted = reference_conv_grad_w(g, x, (3, 3), padding=padding, **PLAIN)
+    close(weight_gradient(g, x, padding, side), wanted, side)
+    x[-1, -1, 0, 0] = np.nan
+    w = empty((3, 3, ci, co), np.float32)
+    plan = WinogradWeightPlan(view(x), view(g), padding[::2], (1, 1), side)
+    assert not plan.run(x, g, w.reshape(-1))
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     n=st.integers(1, 4),
