@@ -159,6 +159,18 @@ def test_a_vector_for_each_matrix(batch, m, k, turned, dtype, seed):
     np.testing.assert_allclose(gemm.matmul(whole, x), whole @ x, rtol=0, atol=bound * 4)
 
 
+@pytest.mark.parametrize(("m", "k", "n"), [(9, 33, 64), (31, 600, 70), (200, 1024, 96)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("turned", [False, True])
+def test_rows_that_meet_in_one_set_of_the_cache(m, k, n, dtype, turned):
+    rng = np.random.default_rng(k)
+    wide = rng.standard_normal((m, 8192 // np.dtype(dtype).itemsize)).astype(dtype)
+    a, b = wide[:, :k], rng.standard_normal((k, n)).astype(dtype)
+    b = np.asfortranarray(b) if turned else b
+    check(gemm.matmul(a, b, activation="relu"), a, b, None, relu=True)
+    check(gemm.matmul(np.stack([wide] * 3)[:, :, :k], b), np.stack([a] * 3), b)
+
+
 def test_nothing_is_written_beyond_the_result():
     rng = np.random.default_rng(3)
     for m, k, n in [(13, 5, 31), (29, 300, 33), (200, 64, 100)]:

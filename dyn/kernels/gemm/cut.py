@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from dyn.kernels.gemm.pack import PANEL_BYTES, TOGETHER
+from dyn.kernels.gemm.pack import PANEL_BYTES, TOGETHER, row_pitch
 from dyn.kernels.gemm.tile import EDGES, HEIGHTS, TILE_ROWS, VECTORS
 from dyn.kernels.vector.lanes import LANES
 
@@ -25,6 +25,9 @@ CLOSE."""
 NEAR = 640
 """Bytes between numbers of a row of A up to which they are read in place: further apart they are
 in few sets of the cache, which does not keep them."""
+APART, WAYS = 4096, 8
+"""Bytes from a row of A to the next that put all rows into one set of the first-level cache, and
+the rows that such a set keeps: more of them are copied to where they lie otherwise."""
 MANY_TILES = 20
 """So many are worth packing even a small B, if its vectors lie across lines of the cache."""
 GRAIN = 1 << 19
@@ -91,8 +94,12 @@ def packing_of(m: int, n: int, k: int, element: int, a_steps: Steps, b_steps: St
     edge = EDGES and (left <= panel // VECTORS or tiles < MANY_TILES)
     whole = (n if edge else n - left) if in_place else 0
     steps = -(-k // -(-k // DEPTH))
-    packs_a = a_steps[1] > NEAR and k > 32 and n > panel
-    tile = steps * TILE_ROWS * element if packs_a else 0
+    tile = 0
+    if k > 32 and n > panel:
+        if a_steps[1] > NEAR:
+            tile = steps * TILE_ROWS * element
+        elif a_steps[0] % APART == 0 and min(m, HEIGHTS[0]) > WAYS:
+            tile = HEIGHTS[0] * row_pitch(steps * element)
     return Packing(whole, -(-(n - whole) // panel), steps, tile)
 
 

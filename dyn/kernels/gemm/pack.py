@@ -2,9 +2,10 @@
 
 A tile reads rows of B, a panel wide, and a few numbers of A at each step of k. Where B's columns
 are not contiguous, or B does not fit the cache, its panels are copied one after the other: panel j
-holds [k][PANEL_BYTES]. Where A's rows are not contiguous, tile i holds [k][TILE_ROWS]. They are
-read row by row, as they lie, and all written at once. The loops that read the copies are in
-`product.py`.
+holds [k][PANEL_BYTES]. Where A's rows are not contiguous, tile i holds [k][TILE_ROWS]; where they
+are, but begin so far apart that they meet in one set of the cache, it holds them one after the
+other. They are read row by row, as they lie, and all written at once. The loops that read the
+copies are in `product.py`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ TOGETHER = 8
 """Steps of k that are copied at a time."""
 
 PANEL_BYTES = VECTORS * LANES * 4
+LINE = 64
+"""Bytes of a line of the cache."""
 
 
 def _copier(element: Any, count: int) -> Any:
@@ -148,9 +151,21 @@ def pack_panels(p, first, last, start, depth, target, between):
         column += unit
 
 
+@kernel(forceinline=True)
+def row_pitch(width):
+    """Bytes from one row of a tile to the next, for rows of `width` bytes: all its whole units, and
+    a line more, without which rows would meet in few sets of the cache."""
+    return (width | (TILE_ROWS * 8 - 1)) + 1 + LINE
+
+
 @kernel
 def pack_tile(p, first, rows, start, depth, target):
-    """Copy steps `start` to `start + depth` of some rows of A, which are neighbours."""
-    row, step, wide = argument(p, A_ROW), argument(p, A_STEP), TILE_ROWS * argument(p, ELEMENT)
-    source = argument(p, A) + first * row + start * step
-    call_address(argument(p, COPY_A), source, step, target, wide, 0, rows, depth)
+    """Copy steps `start` to `start + depth` of some rows of A, of which either the rows are
+    neighbours, or the steps."""
+    row, step, element = argument(p, A_ROW), argument(p, A_STEP), argument(p, ELEMENT)
+    source, wide = argument(p, A) + first * row + start * step, TILE_ROWS * element
+    if step == element:
+        apart = row_pitch(depth * element)
+        call_address(argument(p, COPY_A), source, row, target, apart, wide, depth, rows)
+    else:
+        call_address(argument(p, COPY_A), source, step, target, wide, 0, rows, depth)

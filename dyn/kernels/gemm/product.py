@@ -33,6 +33,7 @@ from dyn.kernels.gemm.pack import (
     COLUMN,
     ELEMENT,
     FLAGS,
+    LINE,
     LOW,
     MIDDLE,
     NARROW,
@@ -52,6 +53,7 @@ from dyn.kernels.gemm.pack import (
     N,
     pack_tile,
     pitch,
+    row_pitch,
 )
 from dyn.kernels.gemm.thin import thin, times_vectors
 from dyn.kernels.gemm.tile import HEIGHTS, TILE_ROWS, VECTORS, tile_for
@@ -69,8 +71,6 @@ BATCH_GRAIN = 1 << 17
 """Multiplications of a batch worth a chunk: small matrices reach less of the processor's speed."""
 BATCH_CHUNKS = 16
 """Those of a batch have memory for packing each."""
-LINE = 64
-"""Bytes of a line of the cache."""
 MANY_STEPS = 48
 """A tile of fewer steps of k ends before the lines of C have come that it is written to, one after
 the other where a tile ends within a pair of them: they are asked for while the one before it is
@@ -88,7 +88,8 @@ def multiply(p):
     panel, own = PANEL_BYTES // element, argument(p, OWN)
     vector = panel // VECTORS
     row, step = argument(p, A_ROW), argument(p, A_STEP)
-    if packed_a:
+    copied_rows = packed_a and step == element
+    if packed_a and not copied_rows:
         row, step = element, TILE_ROWS * element
     fetches = k < MANY_STEPS and n > 2 * panel and c_row % PANEL_BYTES != 0
     # Blocks of k of one depth: a short last one would cost as much to add as a whole one.
@@ -98,6 +99,8 @@ def multiply(p):
         end = min(block + COLUMNS, n)
         for start in range(0, k, span):
             depth = min(span, k - start)
+            if copied_rows:
+                row = row_pitch(depth * element)
             first_pass, last_pass = start == 0, start + depth == k
             flags = argument(p, FLAGS) & (ACCUMULATE if first_pass else 0)
             flags |= 0 if first_pass else ACCUMULATE

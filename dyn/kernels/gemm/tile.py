@@ -202,9 +202,10 @@ def wide_f32(between, depth, a, a_row, a_step, b, b_step, c, c_row, height, widt
 def tile_for(left, tall, middle, low):
     """(which, rows) of the tile that takes the next of `left` rows; tall is whole.
 
-    A few rows that would fill most of a tall tile take two lower ones.
+    Rows that would fill most of a tall tile, or a little more than one, take two lower ones.
     """
-    if left >= HEIGHTS[0]:
+    halves = HEIGHTS[0] < left <= 2 * HEIGHTS[1]
+    if left >= HEIGHTS[0] and not halves:
         return tall, HEIGHTS[0]
     if left > HEIGHTS[2]:
         return middle, min(left, HEIGHTS[1])
