@@ -152,8 +152,8 @@ def test_a_weight_that_is_asked_for_again_is_packed_once(m, k, n, layout, dtype,
     monkeypatch.setattr(weights, "LEAST", 0)
     weights.ready_kept.cache_clear()
     rng, packed = np.random.default_rng(0), []
-    pack = weights._packed
-    monkeypatch.setattr(weights, "_packed", lambda *args: packed.append(1) or pack(*args))
+    pack = weights.packed
+    monkeypatch.setattr(weights, "packed", lambda *args: packed.append(1) or pack(*args))
     x, w = (rng.standard_normal(shape).astype(dtype) for shape in ((3, m, k), (k, n)))
     w, bias, before = (
         laid(w, layout),

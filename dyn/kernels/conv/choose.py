@@ -2,8 +2,9 @@
 
 It is made once and remembered. Each algorithm has files of its own: direct sums over the window
 (`bands`, `weight`), few output channels (`planes`, `weight_rows`), much padding around small images
-(`scatter`), one window (`whole`), depthwise convolution (`depthwise`, `depthwise_weight`), groups
-one by one (`grouped`), and Winograd's filtering (folder `winograd`). No number is computed here.
+(`scatter`), windows of the whole image (`whole`) or of one pixel (`pointwise`), depthwise
+convolution (`depthwise`, `depthwise_weight`), groups one by one (`grouped`), and Winograd's
+filtering (folder `winograd`). No number is computed here.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dyn.kernels.conv import (
     depthwise_weight,
     grouped,
     planes,
+    pointwise,
     scatter_plan,
     weight_rows,
     whole,
@@ -30,6 +32,7 @@ from dyn.kernels.conv.grouped import GroupsPlan
 from dyn.kernels.conv.plan import BandPlan
 from dyn.kernels.conv.plan import steps as band_steps
 from dyn.kernels.conv.planes import PlanesPlan
+from dyn.kernels.conv.pointwise import PointwisePlan, PointwiseWeightPlan
 from dyn.kernels.conv.scatter_plan import ScatterPlan
 from dyn.kernels.conv.shapes import Channels, View
 from dyn.kernels.conv.weight import WeightPlan
@@ -157,7 +160,7 @@ def _filtered_plan(
 
 def _is_read_as_is(plan: Any) -> bool:
     """Whether a plan reads a weight that is asked for only once as it lies."""
-    return isinstance(plan, LargeWinogradPlan) and plan.as_is
+    return isinstance(plan, LargeWinogradPlan | PointwisePlan) and plan.as_is
 
 
 # ---- the three --------------------------------------------------------------------------------
@@ -183,6 +186,8 @@ def forward(
 
 def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
     stride, padding, dilation, groups = attrs
+    if pointwise.fits(x, w.shape[2:], attrs):
+        return PointwisePlan(x, w, relu=relu)
     if whole.fits(x.shape[2:], w.shape[2:], attrs):
         return WholePlan(transposed=False, relu=relu)
     out = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
@@ -268,6 +273,8 @@ def transposed(
 
 def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
     stride, padding, dilation, groups = attrs
+    if pointwise.fits(g, w.shape[2:], attrs):
+        return PointwisePlan(g, w, transposed=True)
     if whole.fits(size, w.shape[2:], attrs):
         return WholePlan(transposed=True)
     target = _dense_view((g.shape[0], w.shape[1] * groups, *size), g.dtype)
@@ -321,6 +328,8 @@ def _weight_side(g: Any, x: Any, window: Any, attrs: Any, dtype: Any, precise: b
 
 def _weight_plan(g: View, x: View, window: Any, attrs: Any, side: int) -> Any:
     stride, padding, dilation, groups = attrs
+    if pointwise.fits_weight(x, g, window, attrs):
+        return PointwiseWeightPlan()
     if whole.fits(x.shape[2:], window, attrs):
         return WholeWeightPlan()
     if side:

@@ -14,6 +14,7 @@ import numpy as np
 
 from dyn.kernels.conv import copy, tile
 from dyn.kernels.conv.bands import Phase
+from dyn.kernels.vector.factors import meet
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.transpose import transpose_f32, transpose_f64
 
@@ -24,6 +25,8 @@ UNITS = 8
 BAND_PIXELS = 4096
 """Most outputs per band: limits the tables."""
 CHUNKS = 16
+LINE = 64
+"""Bytes that are left between pixels which would meet in one set of the cache."""
 
 
 class View(NamedTuple):
@@ -132,8 +135,10 @@ class BandLayout:
         self.planes = not last and few
         self.layout = copy.PIXELS if last else copy.PLANES if few else copy.TRANSPOSED
         ragged = channels.lanewise and count % lanes != 0
-        self.copied = in_pixels or not inside or ragged or (not last and not few)
         self.pixel_bytes = size * (-(-count // lanes) * lanes if ragged else count)
+        spread = not self.planes and meet(step[1] * self.pixel_bytes, tile.WIDE)
+        self.copied = in_pixels or not inside or ragged or spread or (not last and not few)
+        self.pixel_bytes += LINE if spread else 0
         self.row_bytes = self.width * (size * count if self.planes else self.pixel_bytes)
         self.step, self.source, self.size = step, source, size
 

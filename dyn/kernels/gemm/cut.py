@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from dyn.kernels.gemm.pack import PANEL_BYTES, TOGETHER, row_pitch
 from dyn.kernels.gemm.tile import EDGES, HEIGHTS, TILE_ROWS, VECTORS
+from dyn.kernels.vector.factors import meet
 from dyn.kernels.vector.lanes import LANES
 
 DEPTH = 512
@@ -25,9 +26,6 @@ CLOSE."""
 NEAR = 640
 """Bytes between numbers of a row of A up to which they are read in place: further apart they are
 in few sets of the cache, which does not keep them."""
-APART, WAYS = 4096, 8
-"""Bytes from a row of A to the next that put all rows into one set of the first-level cache, and
-the rows that such a set keeps: more of them are copied to where they lie otherwise."""
 MANY_TILES = 20
 """So many are worth packing even a small B, if its vectors lie across lines of the cache."""
 GRAIN = 1 << 19
@@ -37,8 +35,9 @@ MAX_CHUNKS = 40
 RESIDENT, LONG, FEW_CHUNKS = 1 << 18, 128, 8
 """Every chunk reads all of one operand. If that has more elements than RESIDENT, which the second-
 level cache keeps, chunks are LONG rows or columns, unless that makes less than FEW_CHUNKS."""
-MANY_PANELS = 8
-"""So many of a packed B make chunks of columns, even if there are more rows."""
+MANY_PANELS, LONGER = 8, 4
+"""So many of a packed B make chunks of columns, even if there are more rows, up to so many times as
+many: then A is what is large, and should be read once."""
 PER_TILE = -(-112 // (HEIGHTS[0] * VECTORS))
 """Panels, or tiles, of a chunk where tiles of A are packed: 112 vectors of sums or more for every
 step of a packed tile are worth the copy, and neighbours lie in the same lines of the cache."""
@@ -98,7 +97,7 @@ def packing_of(m: int, n: int, k: int, element: int, a_steps: Steps, b_steps: St
     if k > 32 and n > panel:
         if a_steps[1] > NEAR:
             tile = steps * TILE_ROWS * element
-        elif a_steps[0] % APART == 0 and min(m, HEIGHTS[0]) > WAYS:
+        elif meet(a_steps[0], min(m, HEIGHTS[0])):
             tile = HEIGHTS[0] * row_pitch(steps * element)
     return Packing(whole, -(-(n - whole) // panel), steps, tile)
 
@@ -123,7 +122,8 @@ def cut_of(m: int, n: int, k: int, element: int, packing: Packing) -> Cut:
     """The cut for sizes and for what is packed; `element`: bytes of a number."""
     tiles, panels, packed = -(-m // HEIGHTS[0]), -(-n * element // PANEL_BYTES), packing.panels
     # Chunks of columns pack what no other chunk reads.
-    by_rows = m >= n and (packing.whole > 0 or panels < MANY_PANELS)
+    few = panels < MANY_PANELS or m >= LONGER * n
+    by_rows = m >= n and (packing.whole > 0 or few)
     length, units, shared = (m, tiles, n * k) if by_rows else (n, panels, m * k)
     pieces = -(-units // (PER_TILE if packing.tile else 1 if by_rows else 2))
     if shared > RESIDENT:

@@ -45,18 +45,19 @@ def panels_of(w: np.ndarray, transposed: bool) -> np.ndarray | None:
 
     w is the array that lives as long as the weight has its value.
     """
-    return derived(w, ("panels", transposed), partial(_packed, w, transposed), _nothing)
+    return derived(w, ("panels", transposed), partial(packed, w, transposed), _nothing)
 
 
 def _nothing() -> None:
     """What is kept at the first request."""
 
 
-def _packed(w: np.ndarray, transposed: bool) -> np.ndarray:
+def packed(w: np.ndarray, transposed: bool) -> np.ndarray:
+    """The panels of a weight, as in `panels_of`; one of its axes is contiguous."""
     b = w.T if transposed else w
     (k, n), element = b.shape, b.itemsize
     panels = -(-n * element // PANEL_BYTES)
-    packed = memory.empty((panels * pitch(k) * PANEL_BYTES,), np.uint8)
+    made = memory.empty((panels * pitch(k) * PANEL_BYTES,), np.uint8)
     words = (0, 0, 0, 0, 0, KEPT, 0, 0, 0, 0, 1)
     launch = Launch(
         [(pack_part, chunks_of(k * n, PACK_GRAIN))],
@@ -65,13 +66,15 @@ def _packed(w: np.ndarray, transposed: bool) -> np.ndarray:
         *codes_of(b.dtype, narrow=False),
     )
     # The loops read k and n from operands: here those of a product of one row.
-    launch(np.empty((1, k), b.dtype), b, np.empty((1, n), b.dtype), NONE, NONE, packed)
-    return packed
+    launch(np.empty((1, k), b.dtype), b, np.empty((1, n), b.dtype), NONE, NONE, made)
+    return made
 
 
 @lru_cache(4096)
-def ready_kept(a: Layout, b: Layout, biased: bool, dtype: np.dtype) -> Ready | None:
+def ready_kept(a: Layout, b: Layout, biased: bool, dtype: np.dtype, flags: int = 0) -> Ready | None:
     """The product of two matrices of these layouts; its table is the panels of the second.
+
+    Flags are those of a tile.
 
     None where it would gain nothing, or an operand must be copied first.
     """
@@ -86,7 +89,7 @@ def ready_kept(a: Layout, b: Layout, biased: bool, dtype: np.dtype) -> Ready | N
         return None
     packing = packing_of(m, n, k, element, a_steps, b_steps)._replace(whole=0, panels=0)
     cut = cut_of(m, n, k, element, packing)
-    words = (0, 0, 0, 0, packing.tile, KEPT, cut.own, int(biased), 0, int(cut.by_rows), 1)
+    words = (0, 0, 0, 0, packing.tile, KEPT, cut.own, int(biased), flags, int(cut.by_rows), 1)
     codes = codes_of(dtype, has_edge(n, 0, element))
     launch = Launch([(part, cut.chunks)], ARRAYS, *words, *codes)
     return Ready(launch, cut.chunks * cut.own, NONE)

@@ -16,6 +16,18 @@ EMBEDS = LANES == 16
 """Whether a multiplication can itself read a number for all lanes (AVX-512). Half of the rows do so
 where they can, and meet two vectors: with more, memory could not give as many numbers in a step."""
 
+SET_STEP, WAYS = 4096, 8
+"""Bytes from a line to the next one of its set in the first-level cache, and lines of a set (8 to
+12 in today's processors)."""
+
+
+def meet(apart: int, rows: int) -> bool:
+    """Whether rows that begin `apart` bytes from one another are more than a cache can keep.
+
+    They are in one set then, and every step of a tile reads them from the second-level cache.
+    """
+    return apart % SET_STEP == 0 and rows > WAYS
+
 
 class Rows(NamedTuple):
     """How a tile finds the number of each row.
