@@ -69,7 +69,7 @@ class BandPlan:
     ) -> None:
         self.dtype, self.channels, self.phases = source.dtype, channels, phases
         self.panels = Panels.of(source.dtype, channels)
-        self.layout = BandLayout(source, phases, step, channels)
+        self.layout = BandLayout(source, phases, step, channels, rows=tile.WIDE)
         self.cut = BandCut.of(self.layout, *self._cut(source.shape[0]))
         self.splits = self._splits()
         self.chunks = min(CHUNKS, self.cut.count * self.splits)

@@ -114,8 +114,15 @@ class BandLayout:
         channels: Channels,
         *,
         in_pixels: bool = False,
+        rows: int = 0,
     ) -> None:
-        """Choose; `in_pixels` asks for a copy with channels last."""
+        """Choose.
+
+        Args:
+            source, phases, step, channels: what is convolved, as in the plans.
+            in_pixels: whether to ask for a copy with channels last.
+            rows: how many of a tile are neighbouring pixels, if any.
+        """
         size, lanes = source.dtype.itemsize, kernels_of(source.dtype).lanes
         ends = []
         for axis in range(2):
@@ -136,7 +143,7 @@ class BandLayout:
         self.layout = copy.PIXELS if last else copy.PLANES if few else copy.TRANSPOSED
         ragged = channels.lanewise and count % lanes != 0
         self.pixel_bytes = size * (-(-count // lanes) * lanes if ragged else count)
-        spread = not self.planes and meet(step[1] * self.pixel_bytes, tile.WIDE)
+        spread = not self.planes and meet(step[1] * self.pixel_bytes, rows)
         self.copied = in_pixels or not inside or ragged or spread or (not last and not few)
         self.pixel_bytes += LINE if spread else 0
         self.row_bytes = self.width * (size * count if self.planes else self.pixel_bytes)
