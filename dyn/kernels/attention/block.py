@@ -20,6 +20,7 @@ from dyn.kernels.runtime.bytes import clear_bytes
 from dyn.kernels.runtime.jit import call_address, kernel, task
 from dyn.kernels.runtime.scratch import buffer, leave, take
 from dyn.kernels.runtime.threads import argument, bounds
+from dyn.kernels.vector.factors import SET_STEP
 from dyn.kernels.vector.sums import ACCUMULATE
 from dyn.kernels.vector.transpose import transpose_f32
 
@@ -58,13 +59,13 @@ def padded(width: int) -> int:
 
 def forward_scratch(width: int, value_width: int) -> int:
     """Bytes that a unit of `forward` needs."""
-    return ROW_BYTES * (width + KEYS + 3) + 4 * KEYS * padded(value_width)
+    return ROW_BYTES * (width + KEYS + 3) + 4 * KEYS * (padded(width) + padded(value_width))
 
 
 def backward_scratch(width: int, value_width: int) -> int:
     """Bytes that a unit of `backward` needs."""
     blocks = ROW_BYTES * (width + value_width + 2 * KEYS + 2)
-    return blocks + 4 * ((QUERIES + KEYS) * padded(width) + QUERIES * padded(value_width))
+    return blocks + 4 * (QUERIES + KEYS) * (padded(width) + padded(value_width))
 
 
 @kernel
@@ -95,9 +96,10 @@ def _multiply(p, cut, shift, m, n, depth, a, a_row, a_step, b, b_step, c, c_row,
 
 
 @kernel
-def _rows_of(p, source, step, width, rows, spare):
-    """(address, step) of rows of numbers that can be read in whole panels, copied if need be."""
-    if width % PANEL == 0:
+def _rows_of(p, source, step, width, rows, spare, panels):
+    """(address, step) of rows that do not meet in one set of the cache and, if `panels`, can be
+    read in whole ones; copied if need be."""
+    if (width % PANEL == 0 or not panels) and step % SET_STEP:
         return source, step
     wide = (width + PANEL - 1) // PANEL * PANEL
     call_address(argument(p, COPY), source, step, spare, 4 * wide, 4 * PANEL, width, rows)
@@ -112,14 +114,12 @@ def _start(array, image, head, row):
 
 
 @kernel
-def _scores(p, image, head, top, queries, first, keys, shift, q, s):
-    """Scores of a block of keys, from the transposed queries at `q`; what they are yet to be
+def _scores(p, image, head, top, queries, first, keys, shift, k, k_step, q, s):
+    """Scores of a block of keys at `k`, from the transposed queries at `q`; what they are yet to be
     multiplied with, as a word."""
-    k, width = argument(p, KEY), size(argument(p, Q), 3)
-    own = head * size(k, 1) // size(argument(p, Q), 1)
     _multiply(
-        p, SKIPPED, shift, keys, queries, width, _start(k, image, own, first), stride(k, 2), 4, q,
-        ROW_BYTES, s, ROW_BYTES, 0,
+        p, SKIPPED, shift, keys, queries, size(argument(p, Q), 3), k, k_step, 4, q, ROW_BYTES, s,
+        ROW_BYTES, 0,
     )  # fmt: skip
     bias, scale = argument(p, BIAS), argument(p, SCALE)
     if bias == 0 and shift >= keys - 1:
@@ -147,7 +147,8 @@ def _clear(rows, length, count):
 @task
 def forward(p, chunk, chunks):
     """Do a share of the blocks of queries."""
-    q, v, out, lse = argument(p, Q), argument(p, VALUE), argument(p, OUT), argument(p, LSE)
+    q, k, v = argument(p, Q), argument(p, KEY), argument(p, VALUE)
+    out, lse = argument(p, OUT), argument(p, LSE)
     heads, length, width = size(q, 1), size(q, 2), size(q, 3)
     total, value_width, group = size(v, 2), size(v, 3), size(q, 1) // size(v, 1)
     memory = data(argument(p, SCRATCH))
@@ -156,7 +157,8 @@ def forward(p, chunk, chunks):
     s = turned + ROW_BYTES * width
     tops = s + ROW_BYTES * KEYS
     sums, factors = tops + ROW_BYTES, tops + 2 * ROW_BYTES
-    spare = tops + 3 * ROW_BYTES
+    spare_k = tops + 3 * ROW_BYTES
+    spare_v = spare_k + 4 * KEYS * ((width + PANEL - 1) // PANEL * PANEL)
     _clear(turned, length, width)
     _clear(s, length, min(KEYS, total))
     blocks = (length + QUERIES - 1) // QUERIES
@@ -172,7 +174,12 @@ def forward(p, chunk, chunks):
         for first in range(0, seen, KEYS):
             keys = min(KEYS, seen - first)
             shift = top - first if argument(p, CAUSAL) else EVERYTHING
-            scale = _scores(p, image, head, top, queries, first, keys, shift, turned, s)
+            rows_k, step_k = _rows_of(
+                p, _start(k, image, head // group, first), stride(k, 2), width, keys, spare_k, False
+            )
+            scale = _scores(
+                p, image, head, top, queries, first, keys, shift, rows_k, step_k, turned, s
+            )
             call_address(
                 argument(p, UPDATE_SOFTMAX), s, keys, queries, shift, scale, tops, sums, factors
             )
@@ -180,8 +187,9 @@ def forward(p, chunk, chunks):
                 rescale = argument(p, SCALE_ROWS)
                 call_address(rescale, target, stride(out, 2), queries, value_width, factors)
             values, step = _rows_of(
-                p, _start(v, image, head // group, first), stride(v, 2), value_width, keys, spare
-            )
+                p, _start(v, image, head // group, first), stride(v, 2), value_width, keys, spare_v,
+                True,
+            )  # fmt: skip
             _multiply(
                 p, SHORT, shift, queries, value_width, keys, s, 4, ROW_BYTES, values, step, target,
                 stride(out, 2), ACCUMULATE if first else 0,
@@ -239,6 +247,7 @@ def _backward_block(p, scratch, image, head, own, part, top, low, high):
     wide = (width + PANEL - 1) // PANEL * PANEL
     spare_q = spare_k + 4 * KEYS * wide
     spare_g = spare_q + 4 * QUERIES * wide
+    spare_v = spare_g + 4 * QUERIES * ((value_width + PANEL - 1) // PANEL * PANEL)
     target = data(gq) + part * stride(gq, 0) + image * stride(gq, 1)
     target += head * stride(gq, 2) + top * stride(gq, 3)
     call_address(argument(p, ZERO_ROWS), target, stride(gq, 3), queries, width)
@@ -254,16 +263,20 @@ def _backward_block(p, scratch, image, head, own, part, top, low, high):
         argument(p, ROW_DOTS), from_g, stride(g, 2), _start(out, image, head, top), stride(out, 2),
         queries, value_width, data(lse) + 4 * ((image * heads + head) * length + top), bases, inner,
     )  # fmt: skip
-    rows_q, step_q = _rows_of(p, from_q, stride(q, 2), width, queries, spare_q)
-    rows_g, step_g = _rows_of(p, from_g, stride(g, 2), value_width, queries, spare_g)
+    rows_q, step_q = _rows_of(p, from_q, stride(q, 2), width, queries, spare_q, True)
+    rows_g, step_g = _rows_of(p, from_g, stride(g, 2), value_width, queries, spare_g, True)
     for first in range(low, high, KEYS):
         keys = min(KEYS, high - first)
         shift = top - first if argument(p, CAUSAL) else EVERYTHING
-        factor = _scores(p, image, head, top, queries, first, keys, shift, turned, s)
         from_k, from_v = _start(k, image, own, first), _start(v, image, own, first)
+        rows_k, step_k = _rows_of(p, from_k, stride(k, 2), width, keys, spare_k, True)
+        rows_v, step_v = _rows_of(p, from_v, stride(v, 2), value_width, keys, spare_v, False)
+        factor = _scores(
+            p, image, head, top, queries, first, keys, shift, rows_k, step_k, turned, s
+        )
         _multiply(
-            p, SKIPPED, shift, keys, queries, value_width, from_v, stride(v, 2), 4, turned_g,
-            ROW_BYTES, ds, ROW_BYTES, 0,
+            p, SKIPPED, shift, keys, queries, value_width, rows_v, step_v, 4, turned_g, ROW_BYTES,
+            ds, ROW_BYTES, 0,
         )  # fmt: skip
         call_address(
             argument(p, SCORES_GRAD), s, ds, keys, queries, shift, factor, argument(p, SCALE),
@@ -277,7 +290,6 @@ def _backward_block(p, scratch, image, head, own, part, top, low, high):
             p, LATE, shift, keys, width, queries, ds, ROW_BYTES, 4, rows_q, step_q,
             _start(gk, image, own, first), stride(gk, 2), ACCUMULATE,
         )  # fmt: skip
-        rows_k, step_k = _rows_of(p, from_k, stride(k, 2), width, keys, spare_k)
         _multiply(
             p, SHORT, shift, queries, width, keys, ds, 4, ROW_BYTES, rows_k, step_k, target,
             stride(gq, 3), ACCUMULATE,
