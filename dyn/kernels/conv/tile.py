@@ -38,6 +38,8 @@ WIDE = {16: 14, 8: 6, 4: 6}[LANES]
 """Rows of a tile two vectors wide: accumulators and operands just fit the vector registers."""
 NARROW = {16: 14, 8: 10, 4: 10}[LANES]
 """Rows of a tile one vector wide."""
+LOW = {16: 8, 8: 4, 4: 4}[LANES]
+"""Rows of a lower tile two vectors wide, for what is left of few pixels of many channels."""
 
 (
     STEPS, STEP_TABLE, RUN, A_STEP, B_STEP, A, B, C, ROW_TABLE, COUNT, WIDTH, BIAS, FLAGS,
@@ -182,31 +184,54 @@ def _body_of_pairs(job):
             pairs(job, row, left)  # type: ignore[name-defined]  # noqa: F821
         else:
             tile(job, row, left)  # type: ignore[name-defined]  # noqa: F821
-        if far:  # type: ignore[name-defined]  # noqa: F821
-            asked = argument(job, STEPS) * argument(job, RUN) * argument(job, AHEAD_STEP)
-            put_word(job, AHEAD, argument(job, AHEAD) + asked)
         row += 16 * rows  # type: ignore[name-defined]  # noqa: F821
         left -= rows  # type: ignore[name-defined]  # noqa: F821
 
 
-def _instances(name: str, rows: int, columns: int, *, far: bool = False) -> list[Microkernel]:
+def _body_of_far(job):
+    row, left = argument(job, ROW_TABLE), argument(job, COUNT)
+    asked = argument(job, STEPS) * argument(job, RUN) * argument(job, AHEAD_STEP)
+    while left > 0:
+        if left <= LOW:
+            low(job, row, left)  # type: ignore[name-defined]  # noqa: F821
+        elif left >= WIDE and _are_pairs(row, WIDE):
+            pairs(job, row, left)  # type: ignore[name-defined]  # noqa: F821
+        else:
+            tile(job, row, left)  # type: ignore[name-defined]  # noqa: F821
+        put_word(job, AHEAD, argument(job, AHEAD) + asked)
+        row += 16 * WIDE
+        left -= WIDE
+
+
+def _instances(name: str, rows: int, columns: int) -> list[Microkernel]:
     """The microkernels for float32 and float64."""
     return [
         instance(
             f"{name}_{dtype}",
             _body_of_pairs,
             rows=rows,
-            far=far,
-            tile=_tile(element, rows, columns, far=far),
-            pairs=_tile(element, rows, columns, "paired", far=far),
+            tile=_tile(element, rows, columns),
+            pairs=_tile(element, rows, columns, "paired"),
         )
         for dtype, element in (("f32", F32), ("f64", F64))
     ]
 
 
+def _far_instance(dtype: str, element: ir.Type) -> Microkernel:
+    """The microkernel of wide tiles whose weights are far."""
+    return instance(
+        f"far_{dtype}",
+        _body_of_far,
+        low=_tile(element, LOW, 2, far=True),
+        tile=_tile(element, WIDE, 2, far=True),
+        pairs=_tile(element, WIDE, 2, "paired", far=True),
+    )
+
+
 wide_f32, wide_f64 = _instances("wide", WIDE, 2)
 """Tiles of WIDE rows and two vectors."""
-FAR = dict(zip(map(np.dtype, ["f4", "f8"]), _instances("far", WIDE, 2, far=True), strict=True))
+far_f32, far_f64 = _far_instance("f32", F32), _far_instance("f64", F64)
+FAR = {np.dtype("f4"): far_f32, np.dtype("f8"): far_f64}
 """The same for weights that are far, by dtype."""
 narrow_f32, narrow_f64 = _instances("narrow", NARROW, 1)
 """Tiles of NARROW rows and one vector."""
