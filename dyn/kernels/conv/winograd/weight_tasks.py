@@ -129,7 +129,7 @@ def multiply(plan, job, count, v, m, sums, rows, panel):
 
 @kernel
 def _multiply_unit(plan, job, unit, count, v, m, sums):
-    """The products of all channels for one panel of one of the frequencies, all in one row."""
+    """The products of all channels for a unit: one panel of one of the frequencies."""
     panels = argument(plan, forward.PANELS)
     frequency, panel = unit // panels, unit % panels
     call_address(
