@@ -17,7 +17,7 @@ is_grad_enabled = _GRAD.get
 """`is_grad_enabled()`: whether ops run now are put on the tape."""
 
 switch_grad = _GRAD.set
-"""`token = switch_grad(flag)`, with `restore_grad(token)` afterwards, is `with set_grad_enabled(flag)`
+"""`token = switch_grad(flag)`, with `restore_grad(token)` afterwards, is a block of that mode
 at a third of its cost: for what every step runs."""
 
 restore_grad = _GRAD.reset

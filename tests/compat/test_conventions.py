@@ -566,3 +566,12 @@ def test_samples_without_batches():
     assert [d.tolist() for d in doubled] == [[0, 0, 0], [2, 2, 2]]
     (pair,) = DataLoader(Samples(), batch_size=None, sampler=[[0, 1]])
     assert pair["x"].tolist() == [1, 1, 1]
+
+
+def test_shared_modules_are_named_once_or_under_each_name():
+    inner = torch.nn.Linear(1, 1)
+    net = torch.nn.Sequential(inner, torch.nn.Sequential(inner))
+    assert [name for name, _ in net.named_modules()] == ["", "0", "1"]
+    every = [name for name, _ in net.named_modules(prefix="net", remove_duplicate=False)]
+    assert every == ["net", "net.0", "net.1", "net.1.0"]
+    assert [name for name, _ in net.named_modules({inner})] == ["", "1"]
