@@ -286,6 +286,17 @@ def test_loading_data():
     assert len(list(DataLoader(TensorDataset(x), batch_size=2, drop_last=True))) == 2
 
 
+def test_a_loader_tells_what_it_was_given():
+    rows, order = TensorDataset(torch.arange(5)), data.SequentialSampler(range(5))
+    loader = DataLoader(rows, 2, sampler=order, drop_last=True)
+    assert (loader.batch_size, loader.drop_last, len(loader)) == (2, True, 2)
+    assert loader.sampler is order and loader.dataset is rows and not loader.pin_memory
+    assert type(DataLoader(rows).sampler) is data.SequentialSampler
+    batches = data.BatchSampler(order, 3, False)
+    loader = DataLoader(rows, batch_sampler=batches)
+    assert loader.batch_sampler is batches and [len(x) for (x,) in loader] == [3, 2]
+
+
 Pair = namedtuple("Pair", "x y")
 
 

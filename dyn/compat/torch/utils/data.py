@@ -167,8 +167,12 @@ class DataLoader(io.DataLoader):
         single = batch_size is None and not own_batches
         collate_fn = collate_fn or (default_convert if single else default_collate)
         super().__init__(dataset, collate_fn=collate_fn, **settings)
-        if single:
-            self.batch_size = None
+        if not own_batches:
+            self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.sampler = getattr(self.batch_sampler, "sampler", sampler)
+        self.generator = generator
+        self.pin_memory, self.persistent_workers = pin_memory, persistent_workers
 
     def __iter__(self) -> Any:
         for batch in super().__iter__():
