@@ -91,7 +91,10 @@ def _index_of(item: Any) -> Any:
     if item.__class__ is list and len(item) < _LONG and any(isinstance(i, _PARTS) for i in item):
         item = tuple(item)
     if item.__class__ is tuple:
-        return tuple([_mask_of(part) for part in item])
+        for part in item:
+            if isinstance(part, Base) and part._read().dtype.char == "B":
+                return tuple([_mask_of(part) for part in item])
+        return item
     return _mask_of(item)
 
 
@@ -101,7 +104,7 @@ _PARTS = (Base, list, tuple, range, np.ndarray, slice, type(None), type(Ellipsis
 
 
 def _mask_of(part: Any) -> Any:
-    if isinstance(part, Base) and part._read().dtype == np.uint8:
+    if isinstance(part, Base) and part._read().dtype.char == "B":
         return compare.not_equal(part, 0)
     return part
 

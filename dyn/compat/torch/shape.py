@@ -142,7 +142,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     Tensors of shape [0] fit all others and add nothing: programs begin with `torch.tensor([])`.
     """
     several = list(tensors)
-    full = [x for x in several if not (isinstance(x, Base) and x._read().shape == (0,))]
+    full = [x for x in several if getattr(getattr(x, "_array", None), "shape", None) != (0,)]
     if 0 < len(full) < len(several) and full[0].ndim != 1:
         dtype = common_dtype((x._read().shape, x._read().dtype) for x in several)
         several = [cast_to(x, dtype) for x in full]
