@@ -173,7 +173,8 @@ def explore(run: Callable[[Path], End]) -> Segment:
         path = Path(root, pending.pop())
         try:
             end = run(path)
-        except TraceError:
+        except TraceError as error:
+            error.of_branches = error.of_branches or bool(path.decisions)
             raise
         except Exception as error:
             if not path.decisions:
@@ -213,7 +214,7 @@ def _is_ours(error: Exception) -> bool:
 
 def _cannot_run(path: Path, error: Exception) -> TraceError:
     index = len(path.decisions) - 1
-    return TraceError(
+    return _of_branches(
         f"the side of the condition where it is {path.decisions[index]} cannot be recorded with "
         f"this sample ({headline(error)}). Give an InputSpec(example=...) for which "
         "both sides run, or write it with dyn.where",
@@ -274,9 +275,15 @@ def _too_many(lines: list[SourceLine | None]) -> TraceError:
     for line in lines:
         counts[line] = counts.get(line, 0) + 1
     often = max(counts, key=lambda line: counts[line])
-    return TraceError(
+    return _of_branches(
         f"conditions on values make more than {MAX_PATHS} paths through the forward; the one at "
         f"{often} is met {counts[often]} times. Use dyn.while_loop for a loop that ends by a "
         "value, dyn.where for a choice between two results, dyn.cond for an `if` in a loop",
         where=often,
     )
+
+
+def _of_branches(message: str, where: SourceLine | None) -> TraceError:
+    error = TraceError(message, where=where)
+    error.of_branches = True
+    return error

@@ -23,6 +23,7 @@ from dyn.optimizer import Optimizer
 from dyn.optimizer.group import Group
 from tracer import passes
 from tracer.call import Call
+from tracer.errors import TraceError
 from tracer.names import Model
 from tracer.program import Program, is_straight
 from tracer.reach import is_users
@@ -144,7 +145,8 @@ class _Record:
     """A step as it was recorded for inputs of certain types.
 
     Attributes:
-        program: None where the graph has branches, loops or sizes that depend on values.
+        program: None where the graph has branches, loops or sizes that depend on values, or would
+            have more of them than can be recorded.
         changes: how often in a row it was recorded anew before it was worth it.
         runs: steps taken with it.
     """
@@ -157,9 +159,14 @@ class _Record:
         named = dict(options, training=None)
         with training.ready(*inputs.args, **named, **inputs.kwargs) as results:
             with_steps = dict(named, optimizers=training.optimizers)
-            graph = trace(training.step, *inputs.args, **with_steps, **inputs.kwargs)
+            graph = None
+            try:
+                graph = trace(training.step, *inputs.args, **with_steps, **inputs.kwargs)
+            except TraceError as error:
+                if not error.of_branches:
+                    raise
             model = Model(training.step, optimizers=training.optimizers, training=None, **options)
-            if not same(results, graph.results):
+            if graph is not None and not same(results, graph.results):
                 # Kernels may differ, too, with nobody watching; here it is told apart.
                 call = Call(training.step, inputs.args, inputs.kwargs)
                 need_same_twice(model, call, None)
@@ -167,9 +174,11 @@ class _Record:
         loss = training.step.__wrapped__  # type: ignore[attr-defined]
         self._around = Unchanged(model, training.parameters, loss, (inputs.args, inputs.kwargs))
         self._settings = self._settings_now()
-        graph, _ = passes.optimize(graph, PASSES)
-        self._structure = graph.structure
-        self.program = Program(graph, model.tensors) if is_straight(graph) else None
+        self.program = None
+        if graph is not None:
+            graph, _ = passes.optimize(graph, PASSES)
+            self._structure = graph.structure
+            self.program = Program(graph, model.tensors) if is_straight(graph) else None
 
     def _groups(self) -> Iterator[tuple[Optimizer, Group]]:
         for one in self._training.optimizers.values():

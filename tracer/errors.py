@@ -6,7 +6,14 @@ from dyn.core.errors import DynError
 
 
 class TraceError(DynError, RuntimeError):
-    """The forward does something that one recorded graph could not do for every input."""
+    """The forward does something that one recorded graph could not do for every input.
+
+    Attributes:
+        of_branches: whether it is what conditions on values lead to that cannot be recorded, where
+            the forward itself runs.
+    """
+
+    of_branches = False
 
 
 def headline(error: Exception) -> str:

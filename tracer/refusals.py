@@ -55,7 +55,9 @@ def size_escapes(dim: Dim, how: str) -> TraceError:
     """A dynamic size becomes a plain number."""
     use = f"{how}()"
     if how == "index":
-        use = "range(), len() or another function that needs a plain int"
+        use = "range() or another function that needs a plain int"
+    elif how == "len":
+        use = "len(), which always gives a plain int (x.shape[0] stays a size)"
     elif how == "int":
         use = "int(), which always gives a plain int (leave it out: sizes count like ints)"
     symbols = sorted(dim.expr.symbols())

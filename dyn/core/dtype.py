@@ -246,6 +246,19 @@ def scalar_dtype(value: bool | int | float | complex, other: np.dtype) -> np.dty
     return (BOOL, I64, _default, _numpy_of("complex64"))[kind]
 
 
+def need_kind(own: np.dtype, found: np.dtype) -> None:
+    """See to it that a tensor of dtype `own` can be bound to a result of dtype `found`.
+
+    Raises:
+        DTypeError: the result is of a higher kind, such as fractions for integers.
+    """
+    if rank(found) > rank(own):
+        raise DTypeError(
+            f"a result of {name_of(found)} does not go into a tensor of {name_of(own)} without a "
+            "loss; write x = x * y in place of x *= y, or cast() the tensor or the result first"
+        )
+
+
 def of_data(array: np.ndarray, typed: bool) -> np.dtype:
     """The dtype of a tensor of what numpy made of data, which has dtypes of its own or not.
 

@@ -116,7 +116,7 @@ class PythonValue:
         if array.ndim == 0:
             raise ShapeError("len() of a 0-d tensor, which has no axis; item() gives its number")
         size = self.shape[0]
-        return size if isinstance(size, int) else size.__index__()
+        return size if isinstance(size, int) else size._escape("len")
 
     def __iter__(self) -> Iterator[Tensor]:
         if self._read().ndim == 0:

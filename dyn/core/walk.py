@@ -112,10 +112,7 @@ class Walk:
                 continue
             if leaf.hooks:
                 _hook(leaf, grads)
-            _accumulate(leaf, grads[0], self.create_graph)
-            if leaf.after is not None and (tensor := leaf.tensor()) is not None:
-                for function in list(leaf.after.functions.values()):
-                    function(tensor)
+            accumulate(leaf, grads[0], self.create_graph)
 
     def find(self, node: Any, grads: list[Any]) -> None:
         """Note the gradients that are asked for, after the hooks."""
@@ -334,7 +331,8 @@ def _call_hooks(hooks: HookList, g: Any) -> Any:
     return g
 
 
-def _accumulate(leaf: LeafNode, g: Any, create_graph: bool) -> None:
+def accumulate(leaf: LeafNode, g: Any, create_graph: bool) -> None:
+    """Add a gradient to `.grad` of a leaf, and call the hooks that wait for that."""
     tensor = leaf.tensor()
     if tensor is None:
         return
@@ -342,6 +340,9 @@ def _accumulate(leaf: LeafNode, g: Any, create_graph: bool) -> None:
         g = Tensor._of(g._array)
     old = tensor._grad
     tensor._grad = g if old is None or old is ZERO else OPS["add"](old, g)
+    if leaf.after is not None:
+        for function in list(leaf.after.functions.values()):
+            function(tensor)
 
 
 def of_dtype(g: Any, dtype: np.dtype) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dyn.core.errors import DTypeError, ShapeError
 from dyn.core.tensor import Tensor, to_array
+from dyn.ops.join import stack
 
 
 def default_collate_fn(batch: Sequence[Any]) -> Any:
@@ -19,8 +20,9 @@ def default_collate_fn(batch: Sequence[Any]) -> Any:
             dictionaries of them.
 
     Returns:
-        A tensor for arrays and numbers, a list for text, and lists and dictionaries of these for
-        lists, tuples and dictionaries.
+        A tensor for arrays and numbers, a list for text, and lists, dictionaries and named tuples
+        of these for lists and tuples, dictionaries and named tuples. Samples that want a gradient
+        are parts of a tensor that does.
 
     Raises:
         ShapeError: a field has several shapes.
@@ -36,6 +38,8 @@ def default_collate_fn(batch: Sequence[Any]) -> Any:
                 f"samples of shapes {listed} do not make a batch; make them equal, or pass a "
                 "collate_fn"
             )
+        if any(isinstance(s, Tensor) and not s.stop_gradient for s in batch):
+            return stack([s if isinstance(s, Tensor) else Tensor(s) for s in batch])
         return Tensor(np.stack(arrays))
     if isinstance(first, (bool, int, float, complex)):
         return Tensor._of(to_array(list(batch)))
@@ -47,7 +51,8 @@ def default_collate_fn(batch: Sequence[Any]) -> Any:
         lengths = {len(sample) for sample in batch}
         if len(lengths) > 1:
             raise ShapeError(f"samples have {sorted(lengths)} fields; all must have as many")
-        return [default_collate_fn(list(field)) for field in zip(*batch, strict=True)]
+        fields = [default_collate_fn(list(field)) for field in zip(*batch, strict=True)]
+        return type(first)(*fields) if hasattr(first, "_fields") else fields  # type: ignore[call-arg]
     raise DTypeError(
         f"samples of type {type(first).__name__} cannot be stacked; return tensors, arrays or "
         "numbers, or pass a collate_fn"

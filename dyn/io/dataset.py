@@ -23,6 +23,10 @@ class Dataset:
     def __len__(self) -> int:
         raise NotImplementedError(f"{type(self).__name__} needs a __len__(self)")
 
+    def __add__(self, other: Dataset) -> Dataset:
+        """The samples of another dataset behind those of this one."""
+        return ConcatDataset([self, other])
+
 
 class IterableDataset(Dataset):
     """Samples in a stream: a subclass writes `__iter__()`."""
@@ -35,6 +39,10 @@ class IterableDataset(Dataset):
 
     def __len__(self) -> int:
         raise TypeError(f"{type(self).__name__} is a stream and has no length")
+
+    def __add__(self, other: Dataset) -> Dataset:
+        """The stream of another dataset behind this one."""
+        return ChainDataset([self, other])  # type: ignore[list-item]
 
 
 class TensorDataset(Dataset):

@@ -10,6 +10,7 @@ from typing import Any
 
 from dyn.core import autograd, tape
 from dyn.core.dispatch import apply
+from dyn.core.dtype import need_kind
 from dyn.core.errors import GradError
 from dyn.core.lift import cast_to, literal
 from dyn.core.op import Op
@@ -148,7 +149,11 @@ def _inplace(name: str, function: Any) -> None:
 
 def _rebind(x: Tensor, value: Tensor) -> Tensor:
     """Write the result of an op to its first operand, in the operand's dtype."""
-    return x._write(cast_to(value, x._array.dtype))
+    own, found = x._read().dtype, value._read().dtype
+    if own != found:
+        need_kind(own, found)
+        value = cast_to(value, own)
+    return x._write(value)
 
 
 def _operator(name: str, function: Any) -> None:
@@ -173,7 +178,9 @@ def _operator(name: str, function: Any) -> None:
         return _rebind(self, forward(self, other))
 
     for prefix, method in (("", forward), ("r", reflected), ("i", inplace)):
-        _named(method, f"__{prefix}{name}__", function)
+        # As in Paddle and PyTorch, x @= y makes another tensor: a product has a shape of its own.
+        if name != "matmul" or prefix != "i":
+            _named(method, f"__{prefix}{name}__", function)
 
 
 def _comparison(name: str, op: Op) -> None:
@@ -260,7 +267,7 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 
 def copy_(self: Tensor, other: Tensor) -> Tensor:
     """Take over the elements of a tensor that broadcasts to this shape."""
-    return _rebind(self, join.expand(other, self.shape))
+    return self._write(cast_to(join.expand(other, self.shape), self._array.dtype))
 
 
 def _transposed(self: Tensor) -> Tensor:

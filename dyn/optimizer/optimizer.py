@@ -52,6 +52,8 @@ class Optimizer:
     """The op of a step: see `dyn/ops/update.py`."""
     _maximize = False
     """Whether steps go up the gradient."""
+    _spares_frozen = True
+    """Whether a parameter that wants no gradient keeps its value though it still has one."""
 
     def __init__(
         self,
@@ -142,14 +144,16 @@ class Optimizer:
         grads = []
         for p in group.parameters:
             g = p._grad
-            if g is None or g is ZERO or p.stop_gradient:
+            if g is None or g is ZERO or (p.stop_gradient and self._spares_frozen):
                 break
             grads.append(g)
         else:
             return group, grads
         still = self._keeps_still(group)
         moves = [
-            p._grad is not None and not (still and p._grad is ZERO) and not p.stop_gradient
+            p._grad is not None
+            and not (still and p._grad is ZERO)
+            and not (p.stop_gradient and self._spares_frozen)
             for p in group.parameters
         ]
         if not any(moves):

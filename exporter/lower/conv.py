@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.core.expr import Expr
+from exporter import run_time_groups as groups
 from exporter.registry import NodeView, lowers
 from exporter.windows import is_symbolic, onnx_pads
 
@@ -25,6 +26,8 @@ def _padded(b: Any, x: Any, padding: Any) -> Any:
 
 @lowers("conv")
 def _(b: Any, node: NodeView) -> Any:
+    if groups.has_run_time_groups(node):
+        return groups.conv(b, node)
     x, w, bias = (*node.inputs, None)[:3]
     padding = node.attrs["padding"]
     if is_symbolic(padding):
@@ -36,6 +39,14 @@ def _(b: Any, node: NodeView) -> Any:
 @lowers("conv_transpose")
 def _(b: Any, node: NodeView) -> Any:
     x, w, bias = (*node.inputs, None)[:3]
+    if not groups.has_run_time_groups(node):
+        return _transposed(b, node, x, w, bias, _window_attrs(node))
+    x, w = groups.conv_transpose(b, node)
+    y = _transposed(b, node, x, w, None, {**_window_attrs(node), "group": 1})
+    return groups.joined(b, y, bias, node)
+
+
+def _transposed(b: Any, node: NodeView, x: Any, w: Any, bias: Any, window_attrs: Any) -> Any:
     attrs = node.attrs
     padding, window = attrs["padding"], node.input_types[1].shape[2:]  # type: ignore[union-attr]
     beyond = []
@@ -53,10 +64,10 @@ def _(b: Any, node: NodeView) -> Any:
             bias,
             pads=onnx_pads(padding),
             output_padding=extra if any(extra) else None,
-            **_window_attrs(node),
+            **window_attrs,
         )
     # Only the run knows how far the result reaches: take all of it, then cut or extend to size.
-    y = b.op("ConvTranspose", x, w, bias, **_window_attrs(node))
+    y = b.op("ConvTranspose", x, w, bias, **window_attrs)
     ends: list[Any] = []
     for i, more in enumerate(beyond):
         low, high = Expr.of(padding[2 * i]), Expr.of(padding[2 * i + 1])
@@ -67,18 +78,20 @@ def _(b: Any, node: NodeView) -> Any:
 @lowers("conv_grad_w")
 def _(b: Any, node: NodeView) -> Any:
     """Sum over the batch: batch and channels change places, stride and dilation too."""
+    if groups.has_run_time_groups(node):
+        return groups.conv_grad_w(b, node)
     g, x = node.inputs
     attrs = node.attrs
-    groups, padding, rank = attrs["groups"], attrs["padding"], node.rank
+    count, padding, rank = attrs["groups"], attrs["padding"], node.rank
     sizes = node.input_types[1].shape  # type: ignore[union-attr]
     swapped = (1, 0, *range(2, rank))
-    if groups == 1:
+    if count == 1:
         x = b.transpose(x, swapped)
     else:
-        inner = sizes[1] // groups
-        x = b.reshape(x, [sizes[0], groups, inner, *sizes[2:]])
+        inner = sizes[1] // count
+        x = b.reshape(x, [sizes[0], count, inner, *sizes[2:]])
         x = b.transpose(x, (2, 1, 0, *range(3, rank + 1)))
-        x = b.reshape(x, [inner, Expr.of(groups) * Expr.of(sizes[0]), *sizes[2:]])
+        x = b.reshape(x, [inner, Expr.of(count) * Expr.of(sizes[0]), *sizes[2:]])
     if is_symbolic(padding):
         x, padding = _padded(b, x, padding), (0,) * len(padding)
     w = b.op(
@@ -88,7 +101,7 @@ def _(b: Any, node: NodeView) -> Any:
         pads=onnx_pads(padding),
         strides=list(attrs["dilation"]),
         dilations=list(attrs["stride"]),
-        group=groups,
+        group=count,
     )
     window = attrs["window"]
     if any(s > 1 for s in attrs["stride"]):

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import pickle
-from collections import OrderedDict
+from collections import OrderedDict, namedtuple
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 import dyn
 import dyn.compat.torch as torch
 from dyn.compat.torch import nn
+from dyn.compat.torch.utils import data
 from dyn.compat.torch.utils.data import DataLoader, TensorDataset
 
 
@@ -169,6 +170,16 @@ def test_zero_grad_and_freezing():
     assert not layer(torch.ones(1, 2)).requires_grad
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_step_takes_every_gradient_there_is(frozen):
+    layer = nn.Linear(1, 1)
+    layer(torch.ones(1, 1)).sum().backward()
+    before = layer.weight.item()
+    layer.requires_grad_(not frozen)
+    torch.optim.SGD(layer.parameters(), lr=0.5).step()
+    assert layer.weight.item() == before - 0.5
+
+
 def test_groups_may_change_between_steps():
     a, b = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.5}], lr=0.1)
@@ -273,6 +284,46 @@ def test_loading_data():
     assert [len(b[1]) for b in batches] == [2, 2, 1]
     assert type(batches[0][0]) is torch.Tensor and batches[1][0].tolist() == [[4, 5], [6, 7]]
     assert len(list(DataLoader(TensorDataset(x), batch_size=2, drop_last=True))) == 2
+
+
+def test_a_loader_tells_what_it_was_given():
+    rows, order = TensorDataset(torch.arange(5)), data.SequentialSampler(range(5))
+    loader = DataLoader(rows, 2, sampler=order, drop_last=True)
+    assert (loader.batch_size, loader.drop_last, len(loader)) == (2, True, 2)
+    assert loader.sampler is order and loader.dataset is rows and not loader.pin_memory
+    assert type(DataLoader(rows).sampler) is data.SequentialSampler
+    batches = data.BatchSampler(order, 3, False)
+    loader = DataLoader(rows, batch_sampler=batches)
+    assert loader.batch_sampler is batches and [len(x) for (x,) in loader] == [3, 2]
+
+
+Pair = namedtuple("Pair", "x y")
+
+
+def test_batches_of_pairs_that_have_names():
+    (batch,) = DataLoader([Pair(1, 2.0), Pair(3, 4.0)], batch_size=2)
+    assert type(batch) is Pair and batch.x.tolist() == [1, 3]
+    assert batch.y.dtype == torch.float64 and type(batch.y) is torch.Tensor
+
+
+def test_samples_that_want_gradients_are_parts_of_a_batch_that_does():
+    x = torch.ones(3, 2, requires_grad=True)
+    for batch in DataLoader([row * 2 for row in x], batch_size=2):
+        (batch**2).sum().backward()
+    assert x.grad.tolist() == [[8.0, 8.0]] * 3
+
+
+def test_datasets_behind_and_beside_each_other():
+    a, b = TensorDataset(torch.arange(3)), TensorDataset(torch.arange(4))
+    assert len(a + b) == 7 and (a + b)[4][0].item() == 1
+    beside = data.StackDataset(x=range(3), y=a)
+    assert len(beside) == 3 and beside[1]["x"] == 1 and beside[1]["y"][0].item() == 1
+    assert data.StackDataset(range(2), "ab")[1] == (1, "b")
+    for args, named in (((), {}), ((a,), {"b": b}), ((a, b), {})):
+        with pytest.raises(ValueError, match=r"Supported either|Size mismatch"):
+            data.StackDataset(*args, **named)
+    with pytest.raises(ValueError, match="mutually exclusive with shuffle"):
+        DataLoader(a, sampler=range(3), shuffle=True)
 
 
 def test_initialisers_set_in_place():
@@ -566,3 +617,47 @@ def test_samples_without_batches():
     assert [d.tolist() for d in doubled] == [[0, 0, 0], [2, 2, 2]]
     (pair,) = DataLoader(Samples(), batch_size=None, sampler=[[0, 1]])
     assert pair["x"].tolist() == [1, 1, 1]
+
+
+def test_shared_modules_are_named_once_or_under_each_name():
+    inner = torch.nn.Linear(1, 1)
+    net = torch.nn.Sequential(inner, torch.nn.Sequential(inner))
+    assert [name for name, _ in net.named_modules()] == ["", "0", "1"]
+    every = [name for name, _ in net.named_modules(prefix="net", remove_duplicate=False)]
+    assert every == ["net", "net.0", "net.1", "net.1.0"]
+    assert [name for name, _ in net.named_modules({inner})] == ["", "1"]
+
+
+def test_an_empty_list_may_be_the_first_of_what_is_joined():
+    whole = torch.tensor([])
+    for batch in (torch.ones(1, 2), torch.zeros(2, 2, requires_grad=True)):
+        whole = torch.cat([whole, batch])
+    assert whole.tolist() == [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]] and whole.requires_grad
+    assert torch.cat([torch.tensor([]), torch.ones(2, 3, dtype=torch.int64)], 1).dtype is (
+        torch.float32
+    )
+    assert torch.cat([torch.tensor([]), torch.tensor([])]).shape == (0,)
+    with pytest.raises(dyn.ShapeError, match="tensor 1 has shape"):
+        torch.cat([torch.zeros(0, 3), torch.ones(2, 2)])
+
+
+def test_lists_and_bytes_as_indices():
+    x = torch.arange(12).reshape(3, 4)
+    mask = torch.tensor([1, 0, 1], dtype=torch.uint8)
+    assert torch.equal(x[mask], x[[0, 2]]) and torch.equal(x[mask, 1], x[[0, 2], 1])
+    # A list of lists or tensors stands for a tuple of them, one of numbers for a tensor.
+    assert x[[[0, 1], [1, 3]]].tolist() == [1, 7]
+    assert x[[torch.tensor(2), torch.tensor(1)]].tolist() == 9
+    assert x[[0, 1]].shape == (2, 4) and x[[slice(1, None), 0]].tolist() == [4, 8]
+    x[mask] = -1
+    x[[torch.tensor([1]), torch.tensor([2])]] = 50
+    assert x.tolist() == [[-1] * 4, [4, 5, 50, 7], [-1] * 4]
+
+
+def test_truth_values_are_sorted():
+    mask = torch.tensor([True, False, True])
+    values, places = mask.sort(descending=True)
+    assert values.tolist() == [True, True, False] and places.tolist() == [0, 2, 1]
+    assert torch.argsort(mask).tolist() == [1, 0, 2]
+    assert torch.msort(mask).tolist() == [False, True, True]
+    assert torch.linspace(0, 1, 0).shape == (0,)

@@ -30,6 +30,7 @@ FORWARDS: dict[str, Any] = {
     "addcdiv": lambda x: torch.addcdiv(x, x, x + 9, value=x.size(1)),
     "tril_indices": lambda x: torch.tril_indices(x.size(1), x.size(1)),
     "triu_indices": lambda x: torch.triu_indices(4, x.size(1), x.size(1) - 4),
+    "logcumsumexp": lambda x: (torch.logcumsumexp(x, 1), x[None].mT.logcumsumexp(1)),
     "roll": lambda x: (torch.roll(x, torch.tensor(1), 1), torch.roll(x, x[0, 0].long(), 1)),
     "roll flat": lambda x: (
         torch.roll(x, torch.tensor([-3])),

@@ -242,3 +242,16 @@ def test_conversions_of_a_module():
     assert net.to_empty(device="cpu") is net and net._get_name() == "Linear"
     with pytest.raises(RuntimeError, match=r"CPU|cuda"):
         net.to_empty(device="cuda")
+
+
+def test_backward_may_be_asked_for_some_gradients():
+    x, y = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
+    counted = []
+    x.register_post_accumulate_grad_hook(lambda tensor: counted.append(tensor.grad.tolist()))
+    z = x * y * 2
+    (z * 3).sum().backward(inputs=[x, z], retain_graph=True)
+    assert y.grad is None and z.grad.tolist() == [3.0, 3.0, 3.0]
+    torch.autograd.backward((z * 3).sum(), inputs=x)
+    assert y.grad is None and counted == [[6.0, 6.0, 6.0], [12.0, 12.0, 12.0]]
+    with pytest.raises(RuntimeError, match="'inputs' argument to 'backward' cannot be empty"):
+        z.sum().backward(inputs=[])

@@ -190,3 +190,10 @@ def test_sizes_that_cannot_be_told_are_refused() -> None:
     mine = Mine()
     mine(torch.ones(1, 2))
     assert type(mine) is nn.Linear and mine.in_features == 2
+
+
+def test_what_waits_says_so():
+    waiting = nn.LazyLinear(2)
+    assert nn.parameter.is_lazy(waiting.weight) and not nn.parameter.is_lazy(torch.ones(1))
+    waiting(torch.ones(1, 3))
+    assert not nn.parameter.is_lazy(waiting.weight)

@@ -81,3 +81,40 @@ def test_averaging_goes_on_from_where_another_schedule_leads():
     rates(optimizer, [before], 2)
     np.testing.assert_allclose(rates(optimizer, [swa], 3), [(0.001 + 0.05) / 2, 0.05, 0.05])
     assert made(lambda o: SWALR(o, 0.05, 0))[0].param_groups[0]["lr"] == 0.05
+
+
+@pytest.mark.parametrize(
+    "values, settings, wanted",
+    [  # what PyTorch 2.13 gives
+        # The best value may be one of an epoch behind a reduction, which does not count.
+        (
+            [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.4, 0.4, 0.4],
+            {"patience": 1, "cooldown": 2, "factor": 0.5},
+            [0.1, 0.1, *[0.05] * 4, *[0.025] * 4],
+        ),
+        ([math.nan, 3, 3, 3, 2, 2], {"patience": 0}, [0.01, 0.01, 1e-3, 1e-4, 1e-4, 1e-5]),
+        ([-1, -1.05, -1, -2, -2], {"patience": 0, "threshold": 0.1}, [0.1] * 5),
+    ],
+)
+def test_plateaus_are_pytorchs(values, settings, wanted):
+    optimizer, (schedule,) = made(lambda o: schedules.ReduceLROnPlateau(o, **settings))
+    found = []
+    for value in values:
+        schedule.step(value)
+        found.append(optimizer.param_groups[0]["lr"])
+    np.testing.assert_allclose(found, wanted)
+
+
+def test_a_plateau_goes_on_from_what_was_changed_by_hand():
+    optimizer, (schedule,) = made(
+        lambda o: schedules.ReduceLROnPlateau(o, patience=1, factor=0.5, min_lr=[0.02])
+    )
+    optimizer.param_groups[0]["lr"] = 0.05
+    found = []
+    for _ in range(6):
+        schedule.step(torch.tensor(1.0))
+        found.append(optimizer.param_groups[0]["lr"])
+    np.testing.assert_allclose(found, [0.05, 0.05, 0.025, 0.025, 0.02, 0.02])
+    assert schedule.best == 1.0 and schedule.num_bad_epochs == 1
+    with pytest.raises(ValueError, match="expected 1 min_lrs, got 2"):
+        schedules.ReduceLROnPlateau(optimizer, min_lr=[0.1, 0.2])

@@ -160,3 +160,99 @@ def test_slopes_and_second_slopes():
     assert jacobian_of(lambda v: dyn.ones([2]), x).tolist() == [[0.0, 0.0]] * 2
     (g,) = dyn.grad([jacobian_of(lambda v: v**3, x, create_graph=True).sum()], [x])
     np.testing.assert_allclose(g.numpy(), [6.0, 12.0])
+
+
+class Square(PyLayer):
+    """Its input is what the gradient needs."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensor()
+        return 2 * x * g
+
+
+def test_what_is_written_after_it_was_saved_does_not_change_the_gradient():
+    x = wanted([1.0, 3.0])
+    y = x * 1
+    squares = Square.apply(y)
+    y += 1
+    squares.sum().backward(retain_graph=True)
+    np.testing.assert_array_equal(x.grad.numpy(), [2.0, 6.0])
+    (g,) = dyn.grad(squares.sum(), x, create_graph=True)
+    np.testing.assert_array_equal(dyn.grad(g.sum(), x)[0].numpy(), [2.0, 2.0])
+
+    def loss(x):
+        y = x * 1
+        squares = Square.apply(y)
+        y += 1
+        return dyn.grad(squares.sum(), x)[0]
+
+    spec = InputSpec([2], "float64", stop_gradient=False)
+    with pytest.raises(dyn.GradError, match=r"written to before .*save a clone\(\)"):
+        trace(loss, spec)
+
+
+def test_what_was_saved_is_freed_with_the_graph():
+    y = Square.apply(wanted([1.0]))
+    y.backward()
+    with pytest.raises(dyn.GradError, match="already walked and freed"):
+        y.backward()
+
+
+def test_an_input_that_was_written_takes_the_gradient():
+    class Shifted(PyLayer):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            x.add_(1)
+            return x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 5
+
+    leaf = wanted([1.0, 2.0])
+    x = leaf * 3
+    y = Shifted.apply(x)
+    assert y is x
+    x.sum().backward()
+    np.testing.assert_array_equal(x.numpy(), [4.0, 7.0])
+    np.testing.assert_array_equal(leaf.grad.numpy(), [15.0, 15.0])
+    with pytest.raises(dyn.GradError, match=r"Shifted\.forward has written to a leaf"):
+        Shifted.apply(leaf)
+
+
+@pytest.mark.parametrize("materialize", [True, False])
+def test_what_was_not_used_has_a_gradient_of_zeros_or_none(materialize):
+    class Pair(PyLayer):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.set_materialize_grads(materialize)
+            return x * 2, x * 3
+
+        @staticmethod
+        def backward(ctx, a, b):
+            seen.append(a if a is None else a.numpy().tolist())
+            return b * 3
+
+    seen = []
+    Pair.apply(wanted([1.0]))[1].backward()
+    assert seen == [[0.0] if materialize else None]
+
+
+def test_a_gradient_of_a_wrong_shape_is_told():
+    class Folded(Square):
+        @staticmethod
+        def backward(ctx, g):
+            return g.sum(0)
+
+    message = (
+        r"Folded\.backward returned a gradient of shape \[2\] for argument 0 of shape \[3, 2\]"
+    )
+    with pytest.raises(dyn.ShapeError, match=message):
+        Folded.apply(wanted(np.ones((3, 2)))).sum().backward()

@@ -144,6 +144,12 @@ def test_bits_in_the_middle_of_a_size_have_no_expression() -> None:
         trace(lambda x: x * (x.shape[0] & 6), InputSpec(["n"], name="x"))
 
 
+def test_the_length_of_a_dynamic_tensor_says_what_stays_a_size() -> None:
+    message = r"by len\(\), which always gives a plain int \(x\.shape\[0\] stays a size\)"
+    with pytest.raises(TraceError, match=message):
+        trace(lambda x: x * len(x), InputSpec(["n"], name="x"))
+
+
 def test_sizes_as_values_that_are_written_and_as_counts() -> None:
     def forward(x: Any) -> Any:
         y = x * 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.compat.torch.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
+from dyn.compat.torch.checking import gradcheck, gradgradcheck
 from dyn.compat.torch.function import Function, functional
 from dyn.compat.torch.graph import backward, seeds
 from dyn.compat.torch.tensor import Base, own
@@ -72,6 +73,8 @@ __all__ = [
     "enable_grad",
     "functional",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "is_anomaly_enabled",
     "no_grad",
     "set_detect_anomaly",

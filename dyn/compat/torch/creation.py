@@ -154,7 +154,9 @@ def linspace(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """`steps` numbers evenly from `start` to `end`, both included."""
+    """`steps` numbers evenly from `start` to `end`, both included; none if `steps` is 0."""
+    if isinstance(steps, int) and steps == 0:
+        return _finished(ops.zeros([0], dtype), requires_grad, device)
     return _finished(ops.linspace(start, end, steps, dtype), requires_grad, device)
 
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from dyn.compat.torch import absent, distributions, nn, optim
 from dyn.compat.torch.autograd import Variable
-from dyn.compat.torch.function import Function
+from dyn.compat.torch.function import Function, FunctionCtx, once_differentiable
 from dyn.compat.torch.nn import containers, conv, everywhere, linear, norm
+from dyn.compat.torch.nn.lazy import UninitializedBuffer, UninitializedParameter, is_lazy
 from dyn.compat.torch.nn.loss import _Loss
 from dyn.compat.torch.nn.module import Module
 from dyn.compat.torch.tensor import Buffer, Parameter
@@ -66,7 +67,11 @@ _DISTRIBUTIONS = """bernoulli beta categorical chi2 dirichlet exponential indepe
     transformed_distribution transforms uniform"""
 
 _FILES: Mapping[str, Mapping[str, Any]] = {
-    "nn.parameter": {"Parameter": Parameter, "Buffer": Buffer},
+    "nn.parameter": {
+        "Parameter": Parameter, "Buffer": Buffer, "is_lazy": is_lazy,
+        "UninitializedParameter": UninitializedParameter,
+        "UninitializedBuffer": UninitializedBuffer,
+    },
     "nn.modules": _LAYERS,
     **{f"nn.modules.{name}": {**_LAYERS, **held} for name, held in _FAMILIES.items()},
     "nn.utils.rnn": vars(nn.utils.rnn),
@@ -81,7 +86,10 @@ _FILES: Mapping[str, Mapping[str, Any]] = {
     "utils.data.dataset": _public(data),
     "utils.data.dataloader": _public(data),
     "utils.data.sampler": _public(data),
-    "autograd.function": {"Function": Function},
+    "autograd.function": {
+        "Function": Function, "FunctionCtx": FunctionCtx,
+        "once_differentiable": once_differentiable,
+    },
     "autograd.variable": {"Variable": Variable},
 }  # fmt: skip
 """What is in each file; the folders above come first."""

@@ -5,13 +5,15 @@ Only names and the order of results differ; nothing is computed here.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from dyn import autograd
 from dyn.compat.torch.tensor import Base, own
 from dyn.core import autograd as graph
-from dyn.core.modes import enable_grad
+from dyn.core.modes import enable_grad, is_grad_enabled, no_grad
 from dyn.ops.creation import ones_like, zeros_like
 
 
@@ -54,6 +56,37 @@ class Function(autograd.PyLayer):
     @classmethod
     def _slopes(cls, context: Any, gradients: Any) -> Any:
         return cls.backward(context, *own(gradients))
+
+
+class _Constant(Function):
+    """Its first argument, which the others count as the source of and have no slopes to."""
+
+    @staticmethod
+    def forward(ctx: Any, out: Any, *sources: Any) -> Any:
+        return out.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        raise RuntimeError(
+            "trying to differentiate twice a function that was marked with @once_differentiable"
+        )
+
+
+def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a `backward` compute values alone: to differentiate them is an error, and not 0."""
+
+    @functools.wraps(backward)
+    def call(ctx: Any, *gradients: Any) -> Any:
+        with no_grad():
+            found = backward(ctx, *gradients)
+        sources = [g for g in gradients if isinstance(g, Base) and not g.stop_gradient]
+        if not is_grad_enabled() or not sources:
+            return found
+        several = found if isinstance(found, tuple) else (found,)
+        tied = tuple(_Constant.apply(x, *sources) if isinstance(x, Base) else x for x in several)
+        return tied if isinstance(found, tuple) else tied[0]
+
+    return call
 
 
 def jacobian(

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dyn.core import autograd
-from dyn.core.tape import GradNode
+from dyn.core.tape import GradNode, leaf_of
 from dyn.core.tensor import Tensor
+from dyn.core.walk import accumulate
 
 _NAMES = {
     "subtract": "Sub",
@@ -104,6 +105,7 @@ def backward(
     grad_tensors: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    inputs: Any = None,
 ) -> None:
     """Add the gradient of the sum of `tensors` to `.grad` of every leaf they depend on.
 
@@ -112,9 +114,11 @@ def backward(
         grad_tensors: the gradient of each; may be left out for tensors of one element.
         retain_graph: keep the graph; by default as `create_graph`.
         create_graph: make the gradients differentiable.
+        inputs: a tensor or several whose `.grad` alone is added to; None: those of all leaves.
 
     Raises:
-        RuntimeError: nothing here wants a gradient, the graph was freed, or a gradient is missing.
+        RuntimeError: nothing here wants a gradient, the graph was freed, a gradient is missing, or
+            `inputs` are none.
     """
     tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     if isinstance(grad_tensors, Tensor):
@@ -125,4 +129,18 @@ def backward(
                 "element 0 of tensors does not require grad and does not have a grad_fn"
             )
     keep = create_graph if retain_graph is None else retain_graph
-    autograd.backward(tensors, seeds(tensors, grad_tensors), keep, create_graph)
+    given = seeds(tensors, grad_tensors)
+    if inputs is None:
+        autograd.backward(tensors, given, keep, create_graph)
+        return
+    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not wanted:
+        raise RuntimeError("'inputs' argument to 'backward' cannot be empty.")
+    found = autograd.grad(tensors, wanted, given, keep, create_graph, allow_unused=True)
+    for x, g in zip(wanted, found, strict=True):
+        if g is None:
+            continue
+        if x.is_leaf:
+            accumulate(leaf_of(x), g, create_graph)
+        else:
+            x.grad = g if x.grad is None else x.grad + g

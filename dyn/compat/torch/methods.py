@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from dyn.compat.torch import creation, linalg, pointwise, reduction, shape
 from dyn.compat.torch.tensor import Base, Tensor, flavoured, own, write
 from dyn.compat.torch.types import of_name
 from dyn.core.dtype import as_numpy
 from dyn.core.lift import cast_to
+from dyn.ops import compare
 from dyn.ops import creation as creation_ops
+from dyn.ops import index as indices
 from dyn.ops import random as draws
 
 _OPERATORS = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift"
-_PLAIN = "neg abs invert getitem eq ne gt ge lt le"
+_PLAIN = "neg abs invert eq ne gt ge lt le"
 _INHERITED = "detach clone"
 
 _MODULES: dict[Any, str] = {
@@ -78,6 +82,46 @@ def _inplace(function: Callable[..., Any]) -> Callable[..., Any]:
 
     call.__doc__ = f"`{function.__name__}`, written to the tensor itself."
     return call
+
+
+def _index_of(item: Any) -> Any:
+    """An index by PyTorch's rules: bytes are masks, and a list that holds more than numbers is a
+    tuple.
+    """
+    if item.__class__ is list and len(item) < _LONG and any(isinstance(i, _PARTS) for i in item):
+        item = tuple(item)
+    if item.__class__ is tuple:
+        for part in item:
+            if isinstance(part, Base) and part._read().dtype.char == "B":
+                return tuple([_mask_of(part) for part in item])
+        return item
+    return _mask_of(item)
+
+
+_LONG = 32
+"""From so many entries on PyTorch takes any list for a tensor."""
+_PARTS = (Base, list, tuple, range, np.ndarray, slice, type(None), type(Ellipsis))
+
+
+def _mask_of(part: Any) -> Any:
+    if isinstance(part, Base) and part._read().dtype.char == "B":
+        return compare.not_equal(part, 0)
+    return part
+
+
+def getitem(self: Tensor, item: Any) -> Any:
+    """`x[item]`: `dyn.Tensor`'s, by PyTorch's rules for lists and bytes."""
+    kind = item.__class__
+    found = indices.getitem(self, item if kind is int or kind is slice else _index_of(item))
+    if found.__class__ is Base:
+        found.__class__ = Tensor
+    return found
+
+
+def setitem(self: Tensor, item: Any, value: Any) -> None:
+    """`x[item] = value`: as `getitem`."""
+    kind = item.__class__
+    indices.setitem(self, item if kind is int or kind is slice else _index_of(item), value)
 
 
 # ---- methods that are no function of the package -----------------------------------------------
@@ -167,6 +211,7 @@ def _bind_all() -> None:
     }  # fmt: skip
     for name, dtype in named.items():
         setattr(Tensor, name, _in_dtype(dtype))
+    Tensor.__getitem__, Tensor.__setitem__ = getitem, setitem  # type: ignore[method-assign]
     for name in ("T", "mT"):
         setattr(Tensor, name, property(flavoured(getattr(Base, name).fget)))
 

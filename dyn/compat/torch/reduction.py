@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dyn.compat.torch.tensor import Tensor
+from dyn.core.dtype import BOOL
 from dyn.core.lift import cast_to
 from dyn.core.modes import is_grad_enabled
 from dyn.core.op import OPS
@@ -164,12 +165,19 @@ def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 def sort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
     """Sorted values along an axis, and where they were."""
-    return SortResult(sorts.sort(x, dim, descending), sorts.argsort(x, dim, descending))
+    keys = _keys(x)
+    values, places = sorts.sort(keys, dim, descending), sorts.argsort(keys, dim, descending)
+    return SortResult(cast_to(values, x._read().dtype), places)
+
+
+def _keys(x: Any) -> Any:
+    """What stands for the elements in a comparison: numbers for truth values, False first."""
+    return cast_to(x, np.dtype(np.int32)) if x._read().dtype == BOOL else x
 
 
 def argsort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
     """Where the sorted values along an axis were."""
-    return sorts.argsort(x, dim, descending)
+    return sorts.argsort(_keys(x), dim, descending)
 
 
 def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:

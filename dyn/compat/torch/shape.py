@@ -12,8 +12,9 @@ from dyn.compat.torch.tensor import Base
 from dyn.compat.torch.types import INTEGERS
 from dyn.core.alias import shared
 from dyn.core.dim import Dim, plain
-from dyn.core.dtype import DType
+from dyn.core.dtype import DType, common_dtype
 from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.lift import cast_to
 from dyn.ops import creation, elementwise, join, matrix, scan, search
 from dyn.ops import gather as gathers
 from dyn.ops import index as indices
@@ -136,8 +137,16 @@ def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Any:
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
-    """Tensors one after the other along an axis that they have."""
-    return join.concat(list(tensors), dim)
+    """Tensors one after the other along an axis that they have.
+
+    Tensors of shape [0] fit all others and add nothing: programs begin with `torch.tensor([])`.
+    """
+    several = list(tensors)
+    full = [x for x in several if getattr(getattr(x, "_array", None), "shape", None) != (0,)]
+    if 0 < len(full) < len(several) and full[0].ndim != 1:
+        dtype = common_dtype((x._read().shape, x._read().dtype) for x in several)
+        several = [cast_to(x, dtype) for x in full]
+    return join.concat(several, dim)
 
 
 def stack(tensors: Sequence[Any], dim: int = 0) -> Any:

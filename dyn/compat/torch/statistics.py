@@ -10,6 +10,7 @@ from typing import Any
 
 from dyn.compat.torch import reduction
 from dyn.compat.torch.tensor import Base
+from dyn.core.dim import Dim
 from dyn.core.lift import cast_to
 from dyn.ops import (
     bounds,
@@ -135,7 +136,7 @@ def nanmedian(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 def msort(x: Any) -> Any:
     """Sorted along the first axis."""
-    return sorts.sort(x, 0)
+    return reduction.sort(x, 0).values
 
 
 def logcumsumexp(x: Any, dim: int) -> Any:
@@ -144,6 +145,8 @@ def logcumsumexp(x: Any, dim: int) -> Any:
         return ops.as_line(logcumsumexp, x, dim)
     axis, step = axis_of(dim, x.ndim), 1
     count = x.shape[axis]
+    if isinstance(count, Dim):
+        return _logcumsumexp_of_dynamic(x, axis, count)
     while step < count:
         # Sums of 1, 2, 4, ... neighbours: as many passes as the size has binary digits.
         head = indices.slice(x, [axis], [0], [step])
@@ -151,6 +154,17 @@ def logcumsumexp(x: Any, dim: int) -> Any:
         before = indices.slice(x, [axis], [0], [count - step])
         x = join.concat([head, elementwise.logaddexp(later, before)], axis)
         step *= 2
+    return x
+
+
+def _logcumsumexp_of_dynamic(x: Any, axis: int, count: Any) -> Any:
+    """As many passes as any size has digits: one by more than the size adds nothing."""
+    own = creation.arange(count)
+    for step in (1 << digit for digit in range(31)):
+        place = own - step
+        before = gather.index_select(x, bounds.clip(place, 0, None), axis)
+        inside = ops.reshape(place >= 0, [-1] + [1] * (x.ndim - 1 - axis))
+        x = indices.where(inside, elementwise.logaddexp(x, before), x)
     return x
 
 

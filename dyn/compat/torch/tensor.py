@@ -174,15 +174,20 @@ class Tensor(Base):
             self._node.retained |= {self._index}
 
     def backward(
-        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
+        self,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
     ) -> None:
-        """Add the gradient of this tensor to `.grad` of every leaf it depends on.
+        """Add the gradient of this tensor to `.grad` of every leaf it depends on, or of `inputs`.
 
         Raises:
             RuntimeError: nothing here wants a gradient, or there are several elements and
                 `gradient` is None.
         """
-        backward([self], None if gradient is None else [gradient], retain_graph, create_graph)
+        given = None if gradient is None else [gradient]
+        backward([self], given, retain_graph, create_graph, inputs)
 
     def register_hook(self, hook: Callable[[Any], Any]) -> Any:
         """Call `hook(gradient)` when the gradient of this tensor is known; it may replace it."""
@@ -349,7 +354,9 @@ def write(target: Any, value: Any) -> Any:
         for one, item in zip(target, value, strict=True):
             write(one, item)
     elif tuple(value.shape) == tuple(target.shape):
-        target._write(cast_to(value, target._array.dtype))
+        held = target._read().dtype
+        core.dtypes.need_kind(held, value._read().dtype)
+        target._write(cast_to(value, held))
     else:
         target._array = None
         target._bind(value)

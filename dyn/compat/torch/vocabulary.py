@@ -15,6 +15,7 @@ from dyn.compat.torch import (
     algebra,
     arranging,
     creation,
+    differences,
     elements,
     facts,
     methods,
@@ -38,6 +39,7 @@ MODULES: dict[Any, str] = {
         column_stack concatenate diff dsplit dstack fliplr flipud hsplit ravel rot90
         split_with_sizes sum_to_size swapaxes swapdims take_along_dim tensor_split tile tril_indices
         triu_indices unfold vsplit""",
+    differences: "gradient",
     statistics: """aminmax bucketize histc histogram logcumsumexp msort nanmedian nanquantile
         quantile searchsorted std_mean unique_consecutive var_mean""",
     writing: """diagonal_scatter fill index_copy index_fill index_put index_reduce masked_scatter
@@ -54,8 +56,8 @@ ALIASES = """absolute=abs arccos=acos arccosh=acosh arcsin=asin arcsinh=asinh ar
 """Second names of functions, also of those that are bound in `methods.py`."""
 
 _PACKAGE_ONLY = """atleast_1d atleast_2d atleast_3d block_diag broadcast_tensors cartesian_prod
-    chain_matmul column_stack combinations concat concatenate cumulative_trapezoid dstack isin
-    polygamma row_stack rsub searchsorted std_mean trapezoid trapz tril_indices triu_indices
+    chain_matmul column_stack combinations concat concatenate cumulative_trapezoid dstack gradient
+    isin polygamma row_stack rsub searchsorted std_mean trapezoid trapz tril_indices triu_indices
     vander var_mean fill"""
 _METHOD_ONLY = "sum_to_size unfold"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -112,13 +113,7 @@ class ReduceOnPlateau(LRScheduler):
             value = float(metrics)
         except (TypeError, ValueError):
             raise DTypeError(f"metrics must be a number or hold one, got {metrics!r:.60}") from None
-        if self.cooldown_counter > 0:
-            self.cooldown_counter -= 1
-        elif self.best is None or self._better(value):
-            self.best = value
-            self.num_bad_epochs = 0
-        else:
-            self.num_bad_epochs += 1
+        self._count(value)
         if self.num_bad_epochs > self.patience:
             self.cooldown_counter = self.cooldown
             self.num_bad_epochs = 0
@@ -128,7 +123,18 @@ class ReduceOnPlateau(LRScheduler):
                 if self.verbose:
                     print(f"Epoch {self.last_epoch}: ReduceOnPlateau set learning rate to {lower}.")
 
+    def _count(self, value: float) -> None:
+        """Compare a value with the best one, unless the epoch does not count."""
+        if self.cooldown_counter > 0:
+            self.cooldown_counter -= 1
+        elif self._better(value):
+            self.best, self.num_bad_epochs = value, 0
+        else:
+            self.num_bad_epochs += 1
+
     def _better(self, value: float) -> bool:
-        best = self.best if self.best is not None else value
-        margin = self.threshold * (abs(best) if self.threshold_mode == "rel" else 1.0)
+        if self.best is None:
+            return not math.isnan(value)
+        best, share = self.best, self.best if self.threshold_mode == "rel" else 1.0
+        margin = self.threshold * share
         return value < best - margin if self.mode == "min" else value > best + margin

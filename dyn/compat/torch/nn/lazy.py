@@ -95,6 +95,11 @@ class UninitializedBuffer(_Placeholder, Buffer):
     """A buffer without a shape."""
 
 
+def is_lazy(param: Any) -> bool:
+    """Whether a parameter or buffer waits for the first call to know its shape."""
+    return isinstance(param, _Placeholder)
+
+
 _PLACEHOLDERS = {"parameter": UninitializedParameter, "buffer": UninitializedBuffer}
 
 

@@ -168,8 +168,20 @@ class Module(Stateful):
     def named_modules(
         self, memo: Any = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Any]]:
-        """Dotted names and modules of all depths, this one first under the name `prefix`."""
-        return self.named_sublayers(prefix, include_self=True)
+        """Dotted names and modules of all depths, this one first under the name `prefix`.
+
+        Args:
+            memo: modules that are left out, with what they hold; those that are found join it.
+            prefix: put before every name.
+            remove_duplicate: name a shared module once; else under each of its names.
+        """
+        if memo is not None and self in memo:
+            return
+        seen = set() if memo is None else memo
+        for path, module in ((prefix, self), *self._paths(prefix)):
+            if not remove_duplicate or module not in seen:
+                seen.add(module)
+                yield path, module
 
     def modules(self) -> Iterator[Any]:
         """This module and those of all depths below it."""

@@ -45,6 +45,7 @@ class TorchOptimizer(Optimizer):
     """Whether PyTorch keeps the number of steps beside each parameter."""
     _decays_apart = False
     """Whether dyn's update itself keeps weight decay apart from the gradient."""
+    _spares_frozen = False
     _defaults: dict[str, Any]
     _hooks: tuple[dict[int, Any], dict[int, Any]] | None = None
     """Hooks before and behind a step, by number."""

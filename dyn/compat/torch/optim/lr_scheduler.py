@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
@@ -276,6 +277,19 @@ class LinearLR(Scheduled):
         )
 
 
+class _Plateau(schedules.ReduceOnPlateau):
+    """A plateau whose best value may be one of an epoch that does not count."""
+
+    def _count(self, value: float) -> None:
+        better = self._better(value)
+        self.num_bad_epochs = 0 if better else self.num_bad_epochs + 1
+        if better:
+            self.best = value
+        if self.cooldown_counter > 0:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+
+
 class ReduceLROnPlateau(Scheduled):
     """The rate times `factor` when a metric has not improved for `patience` epochs."""
 
@@ -288,15 +302,38 @@ class ReduceLROnPlateau(Scheduled):
         threshold: float = 1e-4,
         threshold_mode: str = "rel",
         cooldown: int = 0,
-        min_lr: float = 0.0,
+        min_lr: Any = 0.0,
         eps: float = 1e-8,
     ):
+        several = isinstance(min_lr, (list, tuple))
+        floors = list(min_lr) if several else [min_lr] * len(optimizer.param_groups)
+        if len(floors) != len(optimizer.param_groups):
+            raise ValueError(f"expected {len(optimizer.param_groups)} min_lrs, got {len(floors)}")
+        floor = iter(floors)
         super().__init__(
             optimizer,
-            lambda lr: schedules.ReduceOnPlateau(
-                lr, mode, factor, patience, threshold, threshold_mode, cooldown, min_lr, eps
+            lambda lr: _Plateau(
+                lr, mode, factor, patience, threshold, threshold_mode, cooldown, next(floor), eps
             ),
         )
+
+    def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
+        """Note the value measured in an epoch, and lower the rates as they are if it is time to."""
+        for schedule, group in zip(self._schedules, self.optimizer.param_groups, strict=True):
+            schedule.last_lr = float(group["lr"])
+        super().step(metrics, epoch)
+
+    @property
+    def best(self) -> float:
+        """The best value so far."""
+        found = self._schedules[0].best
+        worst = math.inf if self._schedules[0].mode == "min" else -math.inf
+        return worst if found is None else found
+
+    @property
+    def num_bad_epochs(self) -> int:
+        """Epochs without improvement since the last one with it."""
+        return self._schedules[0].num_bad_epochs
 
 
 __all__ = [

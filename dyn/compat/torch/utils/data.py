@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,37 @@ class TensorDataset(io.TensorDataset):
 
     def __getitem__(self, index: Any) -> Any:
         return own(super().__getitem__(index))
+
+
+class StackDataset(Dataset):
+    """Samples side by side: a tuple of one of each dataset, or a dictionary if they have names.
+
+    Raises:
+        ValueError: there is no dataset, there are some with and some without a name, or their
+            lengths differ.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        if bool(args) == bool(kwargs):
+            raise ValueError(
+                "Supported either ``tuple``- (via ``args``) or ``dict``- (via ``kwargs``) like "
+                "input/output"
+            )
+        self.datasets = kwargs or args
+        self._length = len(next(iter(self._several())))
+        if any(len(dataset) != self._length for dataset in self._several()):
+            raise ValueError("Size mismatch between datasets")
+
+    def _several(self) -> Any:
+        return self.datasets.values() if isinstance(self.datasets, dict) else self.datasets
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: dataset[index] for name, dataset in self.datasets.items()}
+        return tuple(dataset[index] for dataset in self.datasets)
+
+    def __len__(self) -> int:
+        return self._length
 
 
 class RandomSampler(io.RandomSampler):
@@ -78,12 +110,13 @@ def default_convert(data: Any) -> Any:
 
 
 def _doubled(sample: Any) -> Any:
-    kind = type(sample)
-    if kind is float:
+    if type(sample) is float:
         return np.float64(sample)
-    if kind is dict:
+    if isinstance(sample, Mapping):
         return {key: _doubled(value) for key, value in sample.items()}
-    return kind(map(_doubled, sample)) if kind in (tuple, list) else sample
+    if isinstance(sample, tuple) and hasattr(sample, "_fields"):
+        return type(sample)(*map(_doubled, sample))
+    return list(map(_doubled, sample)) if isinstance(sample, (tuple, list)) else sample
 
 
 class DataLoader(io.DataLoader):
@@ -110,6 +143,13 @@ class DataLoader(io.DataLoader):
         pin_memory_device: str = "",
     ):
         own_batches = batch_sampler is not None
+        if shuffle and sampler is not None:
+            raise ValueError("sampler option is mutually exclusive with shuffle")
+        if own_batches and sampler is not None:
+            raise ValueError(
+                "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and "
+                "drop_last"
+            )
         if shuffle and generator is not None and sampler is None:
             sampler = RandomSampler(dataset, generator=generator)
         if sampler is not None:
@@ -127,8 +167,12 @@ class DataLoader(io.DataLoader):
         single = batch_size is None and not own_batches
         collate_fn = collate_fn or (default_convert if single else default_collate)
         super().__init__(dataset, collate_fn=collate_fn, **settings)
-        if single:
-            self.batch_size = None
+        if not own_batches:
+            self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.sampler = getattr(self.batch_sampler, "sampler", sampler)
+        self.generator = generator
+        self.pin_memory, self.persistent_workers = pin_memory, persistent_workers
 
     def __iter__(self) -> Any:
         for batch in super().__iter__():
@@ -145,6 +189,7 @@ __all__ = [
     "RandomSampler",
     "Sampler",
     "SequentialSampler",
+    "StackDataset",
     "Subset",
     "SubsetRandomSampler",
     "TensorDataset",
