@@ -22,8 +22,10 @@ from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, bounds
 from dyn.kernels.runtime.words import room
 from dyn.kernels.vector.runs import (
+    SHORT,
     copy_elements,
     copy_run,
+    copy_runs,
     fill_elements,
     gather_elements,
     pointer,
@@ -176,7 +178,9 @@ def _advance(plan, axes, at, outside):
 def _copy_rows(plan, source, target, source_step, target_step, rows):
     """Copy rows of the innermost axis."""
     item, step, count = argument(plan, ITEM), argument(plan, STEP), argument(plan, COUNT_SOURCE)
-    if step == item:
+    if step == item and count * item <= SHORT:
+        copy_runs(source, target, count * item, source_step, target_step, rows)
+    elif step == item:
         for _ in range(rows):
             copy_run(source, target, count * item)
             source += source_step

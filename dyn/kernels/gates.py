@@ -67,7 +67,9 @@ def _gate_runs(args, chunk, chunks):
         low, high = count * part // parts, count * (part + 1) // parts
         a = data(argument(args, 0)) + 2 * size * pair + 4 * low
         out = data(argument(args, 1)) + size * pair + 4 * low
-        call_address(argument(args, 5), a, a + size, a, out, high - low, pack(0.0, 0.0, 0.0, 0))
+        call_address(
+            argument(args, 5), a, a + size, a, out, high - low, pack(0.0, 0.0, 0.0, 0, 1, 0, 0, 0)
+        )
 
 
 @task
@@ -82,7 +84,7 @@ def _gate_runs_back(args, chunk, chunks):
         g = data(argument(args, 0)) + size * pair + 4 * low
         a = data(argument(args, 1)) + 2 * size * pair + 4 * low
         out = data(argument(args, 2)) + 2 * size * pair + 4 * low
-        none = pack(0.0, 0.0, 0.0, 0)
+        none = pack(0.0, 0.0, 0.0, 0, 1, 0, 0, 0)
         call_address(argument(args, 6), g, a + size, g, out, high - low, none)
         call_address(argument(args, 7), g, a, a + size, out + size, high - low, none)
 

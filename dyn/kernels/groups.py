@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from dyn.kernels.lending import take_lent
 from dyn.kernels.runtime.arrays import DATA, TYPE, axes, data, item, length, size, stride
 from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.drive import chunks_of, run
@@ -149,16 +150,27 @@ def square_sums(tensors: Arrays) -> np.ndarray:
     return parts[0] if chunks == 1 else parts.sum(0)
 
 
+def lent(old: Arrays, patterns: Arrays) -> list[np.ndarray | None] | None:
+    """Those of the old arrays that were lent and lie as their patterns do; None: there are none."""
+    free = take_lent(old)
+    if not any(free):
+        return None
+    return [
+        x if own and is_dense(x) and x.strides == pattern.strides else None
+        for x, own, pattern in zip(old, free, patterns, strict=True)
+    ]
+
+
 def scale(tensors: Arrays, factors: np.ndarray) -> list[np.ndarray]:
-    """Each of the arrays times its factor: factors [count], or one for all."""
+    """Each of the arrays times its factor: factors [count], or one for all; over what was lent."""
     own = np.empty(len(tensors))
     own[:] = factors
-    return _SCALE.run(tensors, (), own)
+    return _SCALE.run(tensors, (), own, lent(tensors, tensors))
 
 
 def clip(tensors: Arrays, low: float, high: float) -> list[np.ndarray]:
-    """The arrays with every element brought into [low, high]."""
-    return _CLIP.run(tensors, (low, high))
+    """The arrays with every element brought into [low, high]; over what was lent."""
+    return _CLIP.run(tensors, (low, high), None, lent(tensors, tensors))
 
 
 @kernel(warm=[f"({', '.join(['int64'] * 5)})"])

@@ -24,20 +24,26 @@ from dyn.kernels.runtime.jit import instance, kernel
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.scratch import Spare, buffer, leave, scratch, take
 from dyn.kernels.runtime.threads import argument, bounds
+from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.runs import pointer
+from dyn.kernels.vector.smaller import VECTORS, smaller_i4, smaller_i8
 
 MOST = 128
 """Up to so many elements are selected by insertion."""
 BLOCK = 32
 """Elements that are looked at together for a candidate."""
-SHORT = 64
-"""Up to so many elements are sorted by rank."""
+SHORT = 512
+"""Bytes of a row up to which it is sorted by rank."""
+ROOM = SHORT // 4 + VECTORS * LANES
+"""Words for its elements and what is written behind them."""
+PART = 64
+"""Up to so many elements that have a half in common are sorted by insertion."""
 LONG = 4096
 """From so many elements on digits have 11 bits, not 8."""
 COUNTS = 3 * 2048
 """Counters of the digits of a row: three digits of 11 bits."""
-GRAIN = 4096
-"""Elements worth a chunk."""
+GRAIN, SORTED_GRAIN = 4096, 1024
+"""Elements worth a chunk where they are selected, and where they are sorted."""
 LONGEST = 1 << 32
 """From so many elements on a place has no room below a key: such rows are left to numpy."""
 KEPT = 65536
@@ -141,13 +147,28 @@ def _select_wide(x, n, k, flip, floats, memory):
 
 
 @kernel
-def _rank(source, target, n):
-    """Each word to the place that says how many are smaller."""
+def _sort_short(x, n, flip, size, floats, memory):
+    """The places of the elements of a short row in order; their address, somewhere in `memory`."""
+    part = 8 * ROOM
+    if size == 4:
+        bits, keys = pointer(x, _I32), pointer(memory, _I32)
+        for i in range(n):
+            keys[i] = _key(bits[i], np.int32(flip), floats)
+        smaller_i4(memory, n, memory + part)
+    else:
+        wide_bits, wide_keys = pointer(x, _I64), pointer(memory, _I64)
+        for i in range(n):
+            wide_keys[i] = _wide_key(wide_bits[i], flip, floats)
+        smaller_i8(memory, n, memory + part)
+    ranks, taken = pointer(memory + part, _I64), pointer(memory + 2 * part, _I64)
+    places = pointer(memory + 3 * part, _I64)
     for i in range(n):
-        word, smaller = source[i], 0
-        for j in range(n):
-            smaller += source[j] < word
-        target[smaller] = word
+        taken[i] = 0
+    for i in range(n):  # equal elements, which have one rank, one behind the other
+        rank = ranks[i]
+        places[rank + taken[rank]] = i
+        taken[rank] += 1
+    return memory + 3 * part
 
 
 @kernel
@@ -173,8 +194,10 @@ def _sorted(memory, n):
     """The n words that `memory` begins with in order; their address, somewhere in it."""
     one, other = memory, memory + 8 * n
     words = pointer(one, _I64)
-    if n <= SHORT:
-        _rank(words, pointer(other, _I64), n)
+    if n <= PART:  # often they are equal, and in order then
+        made = pointer(other, _I64)
+        for i in range(n):
+            _insert(made, i, words[i])
         return other
     width = 11 if n >= LONG else 8
     passes, mask = (32 + width - 1) // width, (1 << width) - 1
@@ -267,7 +290,9 @@ def _order(args, chunk, chunks):
     for row in range(start, stop):
         source = x + SIZE * n * row
         found = own
-        if SIZE == 8:
+        if argument(args, 8) != 0 and n * SIZE <= SHORT:
+            found = _sort_short(source, n, flip, SIZE, FLOATS, own)
+        elif SIZE == 8:
             if argument(args, 8) != 0:
                 found = _sort_wide(source, n, flip, FLOATS, own, own + size // 2)
             else:
@@ -353,7 +378,7 @@ def ordered_of(
 def _plan(dtype: np.dtype, rows: int, n: int, k: int, largest: bool) -> tuple[Launch, int, int]:
     """The launch over rows, its chunks, and the bytes of scratch that one needs."""
     few, parts = _is_few(n, k), dtype.itemsize // 4
-    chunks = min(chunks_of(rows * n, GRAIN), rows)
+    chunks = min(chunks_of(rows * n, GRAIN if few else SORTED_GRAIN), rows)
     size = parts * (8 * k if few else 16 * n + 8 * COUNTS)
     words = rows, n, k, -1 if largest else 0, int(not few), size
     return Launch([(_TASKS[dtype], chunks)], 4, *words), chunks, size

@@ -14,9 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dyn.kernels.groups import Arrays, GroupKernel, square_sums
-from dyn.kernels.lending import take_lent
-from dyn.kernels.runtime.memory import is_dense
+from dyn.kernels.groups import Arrays, GroupKernel, lent, square_sums
 from dyn.kernels.update_rules import RULES, trust_ratio
 from dyn.kernels.vector.simd import Value, choose, maximum, minimum
 
@@ -84,12 +82,7 @@ def _moved(moves: _Moves, numbers: dict[str, float], tensors: Arrays) -> list[np
     if not moves.measured:
         count = len(tensors) // moves.inputs
         old = [*tensors[:count], *tensors[2 * count :]]
-        free, over = take_lent(old), None
-        if any(free):
-            over = [
-                x if own and is_dense(x) and x.strides == tensors[i % count].strides else None
-                for i, (x, own) in enumerate(zip(old, free, strict=True))
-            ]
+        over = lent(old, [tensors[i % count] for i in range(len(old))])
         return moves.kernel.run(tensors, (*numbers.values(),), None, over)
     rate, *others = numbers.values()
     made, count = moves.kernel.run(tensors, others), len(tensors) // moves.inputs

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dyn.core.errors import ShapeError
 from dyn.core.modes import no_grad
 from dyn.core.tensor import Tensor
+from dyn.kernels.lending import lend
 from dyn.nn.clip import ClipGradByValue, scale_all, total_square
 from dyn.ops.extremes import minimum
 from dyn.ops.join import concat
 from dyn.ops.shape import reshape
+from dyn.ops.sole import lend_replaced
 from dyn.ops.unary import sqrt
 
 
@@ -20,6 +22,17 @@ def _with_grad(parameters: Any) -> tuple[list[Any], list[Tensor]]:
     listed: Iterable[Any] = [parameters] if isinstance(parameters, Tensor) else parameters
     found = [(p, g) for p in listed if (g := p.grad) is not None]
     return [p for p, _ in found], [g for _, g in found]
+
+
+def _replace(params: list[Any], grads: list[Tensor], clipped: Callable[[], list[Tensor]]) -> None:
+    """Give parameters the clipped gradients, in the memory of those that nobody else holds."""
+    lend_replaced(grads)
+    try:
+        made = clipped()
+    finally:
+        lend()
+    for p, g in zip(params, made, strict=True):
+        p._grad = g  # of the shape that it had
 
 
 def clip_grad_norm_(parameters: Any, max_norm: float) -> Tensor:
@@ -39,8 +52,7 @@ def clip_grad_norm_(parameters: Any, max_norm: float) -> Tensor:
         total = sqrt(total_square(grads))
         # With the small number that Paddle and PyTorch add here, and not in a clip of an optimiser.
         factor = minimum(max_norm / (total + 1e-6), 1.0)
-        for p, g in zip(params, scale_all(grads, factor), strict=True):
-            p._grad = g  # of the shape that it had
+        _replace(params, grads, lambda: scale_all(grads, factor))
         return total
 
 
@@ -48,8 +60,7 @@ def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     """Bring every element of the gradients of parameters into [-clip_value, clip_value]."""
     params, grads = _with_grad(parameters)
     with no_grad():
-        for p, g in zip(params, ClipGradByValue(clip_value)(grads), strict=True):
-            p._grad = g  # of the shape that it had
+        _replace(params, grads, lambda: ClipGradByValue(clip_value)(grads))
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:

@@ -87,9 +87,13 @@ def _(g, *, xs, low, high):
 
 def by_dtype(tensors: Any) -> list[list[int]]:
     """The places of the tensors of each dtype: what goes into one call."""
+    dtypes = [x._read().dtype for x in tensors]
+    kinds = set(dtypes)
+    if len(kinds) < 2:
+        return [[*range(len(dtypes))]] * len(kinds)
     found: dict[Any, list[int]] = {}
-    for i, x in enumerate(tensors):
-        found.setdefault(x._read().dtype, []).append(i)
+    for i, dtype in enumerate(dtypes):
+        found.setdefault(dtype, []).append(i)
     return list(found.values())
 
 

@@ -96,6 +96,30 @@ def lend_sole(tensors: Sequence[Tensor]) -> None:
     lend([x._array for x in alone if not getweakrefcount(x._array)])
 
 
+def _held(tensors: Sequence[Tensor]) -> list[int]:
+    return [getrefcount(x) for x in tensors]
+
+
+class _Holder:
+    tensor = Tensor(0.0)
+
+
+(_ONCE,) = _held([_Holder.tensor])
+"""What is counted of a tensor that one attribute holds, and the list that is given."""
+
+
+def lend_replaced(tensors: Sequence[Tensor]) -> None:
+    """`lend_sole` for the values of attributes that are about to get others.
+
+    Args:
+        tensors: a list that holds them; those that anyone but it and one attribute holds are not
+            lent, nor are any while somebody watches.
+    """
+    if not observe.current():
+        counts = _held(tensors)
+        lend_sole([x for x, n in zip(tensors, counts, strict=True) if n == _ONCE])
+
+
 def rebind(tensors: Sequence[Tensor], arrays: Sequence[np.ndarray]) -> None:
     """Bind tensors to new values as state, as assignment does where nobody watches."""
     for tensor, array in zip(tensors, arrays, strict=True):

@@ -176,6 +176,18 @@ def test_long_runs_are_cut(count: int, dtype: str) -> None:
     np.testing.assert_array_equal(copy.copied(x[:, 1:]), x[:, 1:])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "int64"])
+@pytest.mark.parametrize(
+    "count", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 255, 257]
+)
+def test_short_rows_leave_what_is_beside_them(count: int, dtype: str) -> None:
+    x = np.random.default_rng(count).integers(0, 99, (9000, count + 3)).astype(dtype)
+    target = np.full((9000, count + 2), 100, dtype)
+    copy.place(target[:, 1:-1], x[:, 2:-1])
+    np.testing.assert_array_equal(target[:, 1:-1], x[:, 2:-1])
+    assert np.all(target[:, :: count + 1] == 100)
+
+
 @pytest.mark.parametrize("count", [256, 257, 300, 2047, 5000, 20000])
 def test_runs_near_their_own_place_in_a_page(count: int) -> None:
     pages = np.zeros(60_000, np.uint8)

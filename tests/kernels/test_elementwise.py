@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dyn.kernels import elementwise
 from dyn.kernels.elementwise import nest
 from dyn.kernels.elementwise.apply import CASTS, FAST, GENERAL, UFUNC_SIZE
+from dyn.kernels.elementwise.dtypes import CHOICES, KERNELS
 from dyn.kernels.elementwise.pointwise import formula_kernel
 from dyn.kernels.elementwise.ufuncs import UFUNCS
 from dyn.kernels.runtime import memory, threads
@@ -290,6 +291,43 @@ def test_long_rows_that_lie_apart(length: int, rng: np.random.Generator) -> None
     column, three = x[:, :1], np.broadcast_to(x[:20], (3, 20, length + 1))
     for a, b in ((x[:, 1:], x[:, :-1]), (x[:, 1:], column), (column, x[::-1, :-1]), (three, x[0])):
         np.testing.assert_array_equal(call("subtract", a, b), a - b)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64"])
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 16, 17, 33, 63, 64, 65, 100, 206, 1000])
+def test_rows_of_every_length(length: int, dtype: str, rng: np.random.Generator) -> None:
+    kernel = FAST["add"] if dtype == "float32" else KERNELS["add", np.dtype(dtype)]
+    x = rng.integers(-99, 99, (4, 19, length + 3)).astype(dtype)
+    if x.dtype.kind == "f":
+        x[0, 1, :3] = np.nan, np.inf, -0.0
+    inner, column, row = x[:, 2:-1, 1:-2], x[:, 2:-1, :1], x[1, 3, 2:-1]
+    pairs = [(inner, column), (column, inner), (inner, row), (column, row), (inner, x[0, :16, 3:]),
+             (column[0], column[1]), (column[:, ::-1], inner), (inner, x[0, 0, :1].reshape(())),
+             (x[:0, 2:-1, 3:], column[:0]), (inner[..., ::-1], column)]  # fmt: skip
+    with np.errstate(invalid="ignore"):
+        for a, b in pairs:
+            np.testing.assert_array_equal(nest.run_two(kernel, a, b), a + b)
+    where = CHOICES[x.itemsize][1]
+    bits = x.view(CHOICES[x.itemsize][0])
+    inner, column, row = bits[:, 2:-1, 1:-2], bits[:, 2:-1, :1], bits[1, 3, 2:-1]
+    for condition in (inner > 0, column > 0, row > 0):
+        for a, b in ((inner, column), (column, row), (column, inner), (row, row[:1])):
+            found = nest.run_three(where, condition, a, b)
+            np.testing.assert_array_equal(found, np.where(condition, a, b))
+
+
+@pytest.mark.parametrize("length", [100, 1000])
+def test_rows_written_past_the_cache(
+    length: int, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(memory, "FAR", 0)
+    nest._nest.cache_clear()
+    x, column = rng.standard_normal((333, length + 1)), rng.standard_normal((333, 1))
+    for dtype in ("float32", "float64"):
+        kernel = FAST["add"] if dtype == "float32" else KERNELS["add", np.dtype(dtype)]
+        a, b = x.astype(dtype)[:, 1:], column.astype(dtype)
+        np.testing.assert_array_equal(nest.run_two(kernel, a, b), a + b)
+    nest._nest.cache_clear()
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 26, 100])

@@ -51,7 +51,7 @@ SPECIAL = [0.0, -0.0, 1.0, -1.0, math.nan, -math.nan, math.inf, -math.inf, 1e-40
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_any_rows(data: st.DataObject) -> None:
-    n = data.draw(st.sampled_from([1, 2, 7, 33, 63, 64, 65, 200, 513]))
+    n = data.draw(st.sampled_from([1, 2, 7, 33, 63, 64, 65, 127, 128, 129, 200, 513]))
     k = data.draw(st.sampled_from([1, 2, min(5, n), n // 2 or 1, n]))
     k = min(k, n)
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
@@ -70,6 +70,21 @@ def test_any_rows(data: st.DataObject) -> None:
     if data.draw(st.booleans()):
         x = np.repeat(x, 2, axis=1)[:, ::2]
     check(x, k, axis, data.draw(st.booleans()))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize("largest", [False, True])
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 31, 33, 64, 65, 100, 128, 129])
+def test_integers_from_the_lowest_to_the_highest(
+    n: int, largest: bool, dtype: str, rng: np.random.Generator
+) -> None:
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    x = rng.choice(np.array([low, low + 1, -1, 0, 1, high - 1, high], dtype), (5, n))
+    x[0] = high
+    values, indices = search.topk(x, n, 1, largest)
+    places = np.argsort(~x if largest else x, axis=1, kind="stable")
+    np.testing.assert_array_equal(indices, places)
+    np.testing.assert_array_equal(values, np.take_along_axis(x, places, 1))
 
 
 @pytest.mark.parametrize("largest", [False, True])

@@ -382,6 +382,37 @@ def test_clipping():
         optimizer.SGD(0.1, params, grad_clip=number)
 
 
+@pytest.mark.parametrize("by", ["value", "norm"])
+def test_clipping_changes_no_gradient_that_somebody_else_holds(by):
+    def clip(params):
+        if by == "value":
+            nn.utils.clip_grad_value_(params, 0.5)
+        else:
+            nn.utils.clip_grad_norm_(params, 0.5)
+
+    rng = np.random.default_rng(0)
+    values = [rng.standard_normal((90, 101)).astype(np.float32) for _ in range(6)]
+    params = [nn.Parameter(np.zeros((90, 101), np.float32)) for _ in values]
+    for p, value in zip(params, values, strict=True):
+        p.grad = dyn.to_tensor(value) * 1.0
+    own, array = params[0].grad._array.ctypes.data, params[1].grad.numpy()
+    held, view = params[2].grad, params[3].grad[1:]
+    params[5].grad = params[4].grad
+    values[5] = values[4]
+    clip(params)
+    if by == "value":
+        wanted = [value.clip(-0.5, 0.5) for value in values]
+    else:
+        factor = 0.5 / (np.sqrt(sum((value.astype(np.float64) ** 2).sum() for value in values)))
+        wanted = [value * factor for value in values]
+    for p, value in zip(params, wanted, strict=True):
+        np.testing.assert_allclose(p.grad.numpy(), value, 1e-5)
+    np.testing.assert_array_equal(array, values[1])
+    np.testing.assert_array_equal(held.numpy(), values[2])
+    np.testing.assert_array_equal(view.numpy(), values[3][1:])
+    assert params[0].grad._array.ctypes.data == own  # nobody else holds this one
+
+
 def test_parameters_as_a_vector():
     layer = nn.Linear(2, 3)
     vector = nn.utils.parameters_to_vector(layer.parameters())

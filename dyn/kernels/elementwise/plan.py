@@ -6,34 +6,28 @@ mode of each operand; a plan of words says all of it to the tasks of `nest.py`.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 BLOCK = 2048
 """Elements computed at a time when an operand is not dense."""
-LONG = 512
-"""Elements of the fastest axis from which on an operand that is dense along it is not brought
-together: blocks end where the axis ends."""
+ROW = 64
+"""Elements of the fastest axis from which on its rows are computed one by one, if every operand
+lies together along them or has one element for each."""
 SPACE = 3 * BLOCK * 8
 """Bytes of the block of one operand; a cyclic one holds whole periods, up to three times BLOCK."""
-WHOLE = 1 << 62
-"""As many elements as there are: where every operand is read as it lies."""
 MAX_AXES = 6
 MAX_OPERANDS = 3
-DENSE, CYCLE, NEST, SINGLE = 0, 1, 2, 3
-"""How an operand is read: as it lies; a short run over and over; along a nest of strides; one
-element for each long run of the fastest axis."""
+DENSE, CYCLE, NEST = 0, 1, 2
+"""How a block of an operand is read: as it lies; a short run over and over; along a nest of
+strides."""
 
 OPERAND = 2 + MAX_AXES
 """Words of a plan for one operand: mode, period, strides in bytes."""
 SIZES = 1
-CUT, REPEATS, MOST, FIRST = range(SIZES + MAX_AXES, SIZES + MAX_AXES + 4)
-"""Where in a plan the sizes of the axes stand, after how many elements a block has to end, a bit
-for each operand of which a block has one element, the most elements of a block, and the first
-operand; the number of axes leads.
-"""
+FIRST = SIZES + MAX_AXES
+"""Where in a plan the sizes of the axes and the operands stand; the number of axes leads."""
 
 
 class Plan(NamedTuple):
@@ -44,12 +38,15 @@ class Plan(NamedTuple):
         sizes: of the axes of the output from slowest to fastest in memory.
         back: where in that order each axis of the output stands; None is row-major.
         words: what the task reads.
+        repeats: a bit for each operand that has one element for a row; None if the work is done
+            by blocks, not rows.
     """
 
     shape: tuple[int, ...]
     sizes: tuple[int, ...]
     back: tuple[int, ...] | None
     words: np.ndarray
+    repeats: int | None
 
 
 Layout = tuple[tuple[int, ...], tuple[int, ...], int]
@@ -69,27 +66,29 @@ def plan(*layouts: Layout) -> Plan | None:
     sizes, rows = _merged([shape[a] for a in axes], rows)
     if len(sizes) > MAX_AXES:
         return None
-    cut, repeats, block = math.prod(sizes), 0, WHOLE
-    # Formulas of one operand know no repeated one: it would have nothing to stand beside.
-    alone = len(layouts) == 1
     operands: list[int] = []
-    for place, (row, (_, _, size)) in enumerate(zip(rows, layouts, strict=True)):
-        mode, period = _mode(sizes, row, size)
-        if alone and period == 1:
-            mode, period = NEST, 0
-        lies = mode == DENSE or period == 1
-        if mode == NEST and sizes[-1] >= LONG and row[-1] in ((size,) if alone else (0, size)):
-            cut, lies = sizes[-1], True
-            mode = NEST if row[-1] else SINGLE
-        if mode == SINGLE or period == 1:
-            repeats |= 1 << place
-        block = block if lies else BLOCK
-        operands += [mode, period, *row, *[0] * (MAX_AXES - len(row))]
+    for row, (_, _, size) in zip(rows, layouts, strict=True):
+        operands += [*_mode(sizes, row, size), *row, *[0] * (MAX_AXES - len(row))]
     operands += [0] * (OPERAND * (MAX_OPERANDS - len(rows)))
-    words = [len(sizes), *sizes, *[1] * (MAX_AXES - len(sizes)), cut, repeats, block, *operands]
+    words = [len(sizes), *sizes, *[1] * (MAX_AXES - len(sizes)), *operands]
     natural = order == tuple(range(len(shape)))
     back = None if natural else tuple(order.index(a) for a in range(len(shape)))
-    return Plan(shape, tuple(shape[a] for a in order), back, np.array(words, np.int64))
+    found = tuple(shape[a] for a in order)
+    return Plan(shape, found, back, np.array(words, np.int64), _repeats(sizes, rows, layouts))
+
+
+def _repeats(sizes: list[int], rows: list[list[int]], layouts: tuple[Layout, ...]) -> int | None:
+    """The operands that have one element for a row of the fastest axis; None: no rows."""
+    if not sizes or sizes[-1] < ROW:
+        return None
+    steps = [row[-1] for row in rows]
+    lying = [step == size for step, (_, _, size) in zip(steps, layouts, strict=True)]
+    # A formula of one operand knows no repeated one: it would have nothing to stand beside.
+    if not all(
+        own or (step == 0 and len(rows) > 1) for own, step in zip(lying, steps, strict=True)
+    ):
+        return None
+    return sum(1 << place for place, own in enumerate(lying) if not own)
 
 
 def _order(shape: tuple[int, ...], layouts: tuple[Layout, ...]) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numba import types
+from numba.core import cgutils
 
 from dyn.kernels.runtime.jit import Microkernel, instance, intrinsic
 from dyn.kernels.vector.rows import word_at
@@ -42,16 +43,21 @@ NUMBERS = 3
 """How many numbers a formula may have."""
 ASIDE = 3
 """The bit behind those of the inputs that repeat: the output is written past the cache."""
+FLAGS, ROWS, STEPS = range(NUMBERS, NUMBERS + 3)
+"""Words of the parameters behind the numbers; steps are those of three inputs."""
+PARAMETERS = STEPS + 3
+"""How many words the parameters are."""
 
 
 class FormulaKernel:
     """A formula over contiguous arrays of certain dtypes, compiled when first used.
 
     Attributes:
-        kernel: takes addresses `(a, b, c, out, count, params)`; unused inputs are ignored. Behind
-            the three numbers, `params` has a word that says which inputs repeat, a bit for each:
-            of such a one there are LANES equal elements, whatever the count. The bit ASIDE says
-            that the output need not stay in the cache.
+        kernel: takes addresses `(a, b, c, out, count, params)`; unused inputs are ignored. It does
+            rows of `count` elements, one behind the other in the output. Behind the three numbers,
+            `params` has a word that says which of several inputs repeat, a bit for each: such a one
+            has one element for a row. The bit ASIDE says that the output need not stay in the
+            cache. Then come the number of rows and, for each input, the bytes from row to row.
         inputs: how many arrays it reads.
         dtype: of the output.
         sizes: bytes per element of a, b, c and out, four bits each.
@@ -84,6 +90,17 @@ class _Array:
         self.address = address
         self.step: Any = WORD(self.emit.size)
         self.aside: Any = None
+
+    def repeated(self, repeats: Any) -> _Array:
+        """The same; where `repeats` holds, the first element for all."""
+        slot = cgutils.alloca_once(self.builder, self.emit.vector)
+        slot.align = self.emit.bytes
+        room = self.builder.ptrtoint(slot, WORD)
+        with self.builder.if_then(repeats):
+            self.emit.store(self.emit.splat_at(self.address), room)
+        found = _Array(self.builder, self.code, self.builder.select(repeats, room, self.address))
+        found.step = self.builder.select(repeats, WORD(0), self.step)
+        return found
 
     def at(self, index: Any) -> Any:
         return self.builder.add(self.address, self.builder.mul(index, self.step))
@@ -121,47 +138,28 @@ def _emitted(
     def run(typing: Any, a: Any, b: Any, c: Any, out: Any, count: Any, params: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             *addresses, out, count, params = arguments
-            sources = [
-                _Array(builder, code, address)
-                for code, address in zip(inputs, addresses, strict=False)
-            ]
-            target = _Array(builder, output, out)
             numbers = Emitter(builder, F64, 1)
             spread = Emitter(builder, wide, LANES)
             given = {
                 name: spread.splat(numbers.number_at(builder.add(params, WORD(8 * i))).to(wide))
                 for i, name in enumerate(names)
             }
+            flags, rows = (word_at(builder, params, place) for place in (FLAGS, ROWS))
+            steps = [word_at(builder, params, STEPS + i) for i in range(len(inputs))]
+            steps.append(builder.mul(count, WORD(_Array(builder, output, out).emit.size)))
 
-            def step(places: Sequence[Any], mask: Any) -> None:
-                loaded = [[source.load(at, mask) for source in sources] for at in places]
-                made = [formula(*values, **given) for values in loaded]
-                for value, at in zip(made, places, strict=True):
-                    target.store(value, at, mask)
+            def row(_: Any, carried: list[Value]) -> list[Value]:
+                places = [value.value for value in carried]
+                arrays = [
+                    _Array(builder, code, at)
+                    for code, at in zip((*inputs, output), places, strict=True)
+                ]
+                _row(arrays, partial(formula, **given), count, flags, spread.mask_below)
+                after = [builder.add(at, step) for at, step in zip(places, steps, strict=True)]
+                return [Value(builder, at) for at in after]
 
-            done = WORD(0)
-            flags = word_at(builder, params, NUMBERS)
-            shift = builder.and_(out, WORD(target.emit.bytes - 1))
-            target.aside = builder.and_(
-                _bit(builder, flags, ASIDE), builder.icmp_signed("==", shift, WORD(0))
-            )
-            if len(sources) > 1:
-                # Steps that the compiler knows are a tenth faster: loops of their own.
-                repeats = builder.and_(flags, WORD((1 << ASIDE) - 1))
-                dense = builder.icmp_signed("==", repeats, WORD(0))
-                done = _loop(builder, done, builder.select(dense, count, done), UNROLL, step)
-                for place, source in enumerate(sources):
-                    repeated = _bit(builder, repeats, place)
-                    source.step = builder.select(repeated, WORD(0), source.step)
-                done = _loop(builder, done, builder.select(dense, done, count), 1, step)
-            else:
-                done = _loop(builder, done, count, UNROLL, step)
-
-            def rest(index: Any, _: Any) -> Sequence[Value]:
-                step([index], spread.mask_below(builder.sub(count, index)))
-                return []
-
-            loop(builder, done, count, WORD(LANES), rest)
+            starts = [*addresses[: len(inputs)], out]
+            loop(builder, WORD(0), rows, WORD(1), row, [Value(builder, at) for at in starts])
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 6), generate
@@ -169,20 +167,62 @@ def _emitted(
     return run
 
 
+def _row(
+    arrays: Sequence[_Array],
+    formula: Callable[..., Any],
+    count: Any,
+    flags: Any,
+    mask_below: Callable[[Any], Any],
+) -> None:
+    """`count` elements of the last array; of those whose bits of `flags` are set, one for all."""
+    *sources, target = arrays
+    builder, emit = target.builder, target.emit
+    if len(sources) > 1:
+        sources = [x.repeated(_bit(builder, flags, i)) for i, x in enumerate(sources)]
+    # Only whole vectors of the output are written past the cache: first come those before one.
+    target.aside = _bit(builder, flags, ASIDE)
+    shift = builder.and_(builder.neg(target.address), WORD(emit.bytes - 1))
+    before = builder.sdiv(shift, WORD(emit.size))
+    before = builder.select(builder.icmp_signed("<", before, count), before, count)
+    before = builder.select(target.aside, before, WORD(0))
+
+    def step(places: Sequence[Any], mask: Any = None) -> None:
+        loaded = [[source.load(at, mask) for source in sources] for at in places]
+        made = [formula(*values) for values in loaded]
+        for value, at in zip(made, places, strict=True):
+            target.store(value, at, mask)
+
+    def part(number: Any, _: Any) -> Sequence[Value]:
+        first = builder.icmp_signed("==", number, WORD(0))
+        start = builder.select(first, WORD(0), before)
+        stop = builder.select(first, before, count)
+        done = _loop(builder, start, stop, UNROLL, step)
+
+        def rest(index: Any, _: Any) -> Sequence[Value]:
+            step([index], mask_below(builder.sub(stop, index)))
+            return []
+
+        loop(builder, done, stop, WORD(LANES), rest)
+        return []
+
+    none = builder.icmp_signed("==", before, WORD(0))
+    loop(builder, builder.select(none, WORD(1), WORD(0)), WORD(2), WORD(1), part)
+
+
 def _bit(builder: Any, word: Any, place: int) -> Any:
     return builder.trunc(builder.lshr(word, WORD(place)), BIT)
 
 
 def _loop(
-    builder: Any, start: Any, count: Any, unroll: int, step: Callable[[Sequence[Any], Any], None]
+    builder: Any, start: Any, stop: Any, unroll: int, step: Callable[[Sequence[Any]], None]
 ) -> Any:
-    """`step(places, None)` over whole turns of `unroll` vectors; where they end."""
+    """`step(places)` over whole turns of `unroll` vectors; where they end."""
     turn = WORD(unroll * LANES)
-    whole = builder.mul(builder.sdiv(builder.sub(count, start), turn), turn)
+    whole = builder.mul(builder.sdiv(builder.sub(stop, start), turn), turn)
     whole = builder.add(start, whole)
 
     def several(index: Any, _: Any) -> Sequence[Value]:
-        step([builder.add(index, WORD(i * LANES)) for i in range(unroll)], None)
+        step([builder.add(index, WORD(i * LANES)) for i in range(unroll)])
         return []
 
     loop(builder, start, whole, turn, several)

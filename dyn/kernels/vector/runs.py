@@ -13,12 +13,14 @@ from numba import extending, types
 from numba.core import cgutils
 
 from dyn.kernels.runtime.jit import intrinsic, kernel
-from dyn.kernels.vector.simd import BYTE, INT32, WORD, loop
+from dyn.kernels.vector.simd import BYTE, INT16, INT32, LANES, WORD, Emitter, Value, loop
 
 _SHORT = (ir.VectorType(INT32, 4), 16), (WORD, 8), (INT32, 4), (ir.IntType(16), 2), (BYTE, 1)
 MANY = 2048
 """Bytes from which on the system's memcpy is faster than a plain loop."""
 _LONG = ir.VectorType(INT32, 8), 32
+BEYOND = 4 * LANES
+"""Bytes of a vector."""
 PAGE, NEAR, SHORT = 4096, 64, 256
 """A processor compares the addresses of loads and of stores before them modulo PAGE: a run that is
 copied to less than NEAR bytes behind its own place there waits for itself and takes ten times as
@@ -112,6 +114,94 @@ def copy_run(typing: Any, source: Any, target: Any, count: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def copy_runs(
+    typing: Any, source: Any, target: Any, count: Any, source_step: Any, target_step: Any, runs: Any
+) -> Any:
+    """Copy `runs` runs of up to SHORT bytes, so many that the size is looked at once for all."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, target, count, source_step, target_step, runs = arguments
+
+        def moved(kind: Any, starts: list[Any], at: Any) -> None:
+            source, target = starts
+            value = builder.load(builder.inttoptr(builder.add(source, at), kind.as_pointer()))
+            value.align = 1
+            place = builder.inttoptr(builder.add(target, at), kind.as_pointer())
+            builder.store(value, place).align = 1
+
+        def all_of(kind: Any, size: int) -> None:
+            """Runs of at least the size of a kind: pieces of it, of which the last reaches back."""
+            last = builder.sub(count, WORD(size))
+
+            def one(_: Any, carried: list[Value]) -> list[Value]:
+                starts = [place.value for place in carried]
+
+                def piece(at: Any, _: Any) -> list[Value]:
+                    moved(kind, starts, at)
+                    return []
+
+                loop(builder, WORD(0), last, WORD(size), piece)
+                moved(kind, starts, last)
+                steps = zip(starts, (source_step, target_step), strict=True)
+                return [Value(builder, builder.add(place, step)) for place, step in steps]
+
+            places = [Value(builder, place) for place in (source, target)]
+            loop(builder, WORD(0), runs, WORD(1), one, places)
+
+        def any_of(kinds: Any) -> None:
+            if kinds:
+                (kind, size), *rest = kinds
+                with builder.if_else(builder.icmp_signed(">=", count, WORD(size))) as (yes, no):
+                    with yes:
+                        all_of(kind, size)
+                    with no:
+                        any_of(rest)
+
+        any_of((_LONG, *_SHORT))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 6), generate
+
+
+@intrinsic
+def repeat_each(
+    typing: Any, source: Any, step: Any, target: Any, size: Any, count: Any, elements: Any
+) -> Any:
+    """Write each of `elements` elements of 1, 2, 4 or 8 bytes, `step` bytes apart, `count` times.
+
+    Whole vectors are written: up to BEYOND bytes after the last element are lost.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, step, target, size, count, elements = arguments
+        run = builder.mul(count, size)
+
+        def all_of(element: Any, bytes_: int) -> None:
+            emit = Emitter(builder, element, BEYOND // bytes_)
+
+            def one(_: Any, carried: list[Value]) -> list[Value]:
+                at, to = (place.value for place in carried)
+                number = emit.splat_at(at)
+
+                def piece(offset: Any, _: Any) -> list[Value]:
+                    emit.store(number, builder.add(to, offset))
+                    return []
+
+                loop(builder, WORD(0), run, WORD(BEYOND), piece)
+                return [Value(builder, builder.add(at, step)), Value(builder, builder.add(to, run))]
+
+            places = [Value(builder, place) for place in (source, target)]
+            loop(builder, WORD(0), elements, WORD(1), one, places)
+
+        for element, bytes_ in ((BYTE, 1), (INT16, 2), (INT32, 4), (WORD, 8)):
+            with builder.if_then(builder.icmp_signed("==", size, WORD(bytes_))):
+                all_of(element, bytes_)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 6), generate
 
 
 @intrinsic

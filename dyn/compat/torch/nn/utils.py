@@ -44,10 +44,10 @@ def clip_grad_norm_(
         RuntimeError: the norm is not finite and `error_if_nonfinite`; nothing was clipped then.
     """
     listed = [parameters] if isinstance(parameters, Base) else list(parameters)
-    grads = [p.grad for p in listed if p.grad is not None]
     if norm_type == 2.0 and not error_if_nonfinite:
         return own(utils.clip_grad_norm_(listed, max_norm))
     with no_grad():
+        grads = [p.grad for p in listed if p.grad is not None]
         total = get_total_norm(grads, norm_type, error_if_nonfinite)
         factor = min(1.0, max_norm / (float(total) + 1e-6))
         for p in listed:
