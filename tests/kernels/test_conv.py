@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import dyn
 from dyn.kernels import conv
 from dyn.kernels.conv import choose
-from dyn.kernels.conv.grouped import GroupsPlan
+from dyn.kernels.conv.planes import PlanesPlan
 from dyn.kernels.vector.lanes import LANES
 from tests.convolutions import (
     reference_conv,
@@ -195,12 +195,25 @@ def test_usual_shapes(shape, dtype):
         )
 
 
-@pytest.mark.skipif(LANES < 16, reason="fewer lanes are worth it for fewer channels")
-def test_groups_of_few_channels_are_convolved_one_by_one():
-    attrs = (1, 1), (1, 1, 1, 1), (1, 1), 2
-    x, w = np.empty((2, 80, 24, 40), np.float32), np.empty((4, 40, 3, 3), np.float32)
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize(
+    "groups, inner, outer, window",
+    [(2, 40, 2, 3), (8, 12, 1, 1), (3, 1, 3, 5), (3, 5, 11, 2), (9, 4, 4, 3), (5, 3, 7, 3)],
+)
+def test_groups_of_few_channels(groups, inner, outer, window, layout):
+    sides = window // 2, (window - 1) // 2
+    padding = (*sides, *sides)
+    attrs = (1, 1), padding, (1, 1), groups
+    x, w = (
+        np.empty((2, groups * inner, 9, 45), np.float32),
+        np.empty((groups * outer, inner, window, window), np.float32),
+    )
     found = choose.forward(choose.layout_of(x), choose.layout_of(w), attrs, False, False, False)
-    assert isinstance(found.plan, GroupsPlan)
+    assert isinstance(found.plan, PlanesPlan) or outer > LANES // 2
+    check(
+        np.random.default_rng(0), 2, inner, outer, (9, 45), (window, window), (1, 1), padding,
+        (1, 1), groups, np.float32, layout, True,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -225,23 +238,25 @@ def one_thread():
     stride=st.sampled_from([(1, 1), (1, 1), (2, 2), (2, 1), (1, 3)]),
     dilation=st.sampled_from([(1, 1), (1, 1), (2, 1), (1, 2), (3, 2)]),
     padding=st.tuples(*[st.integers(0, 3)] * 4),
+    groups=st.sampled_from([1, 1, 1, 2, 3]),
     last=st.booleans(),
     seed=st.integers(0, 99),
 )
-@example(3, 7, 1, (5, 1), (4, 24), (1, 2), (3, 2), (3, 2, 3, 0), True, 0)  # rows far apart
+@example(3, 7, 1, (5, 1), (4, 24), (1, 2), (3, 2), (3, 2, 3, 0), 1, True, 0)  # rows far apart
 def test_few_channels_inside_their_memory(
-    n, ci, co, window, more, stride, dilation, padding, last, seed
+    n, ci, co, window, more, stride, dilation, padding, groups, last, seed
 ):
     """Pixels or windows in the vectors, scattered gradients: all keep to their arrays."""
     rng = np.random.default_rng(seed)
     sizes = tuple(d * (k - 1) + 1 + m for k, d, m in zip(window, dilation, more, strict=True))
-    attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": 1}
+    attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
 
     def made(*shape):
         a = rng.standard_normal(shape).astype(np.float32)
         return guarded(LAYOUTS["last" if last else "first"](a))
 
-    x, w, b = made(n, ci, *sizes), made(co, ci, *window), made(co, 1, 1)[:, 0, 0]
+    x, w = made(n, ci * groups, *sizes), made(co * groups, ci, *window)
+    b = made(co * groups, 1, 1)[:, 0, 0]
     with guarded_results(), one_thread():
         y = conv.conv(x, w, b, **attrs)
         g = made(*y.shape)

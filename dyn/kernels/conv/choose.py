@@ -1,10 +1,10 @@
 """The choice of the algorithm of a convolution for shapes and memory layouts, and its plan.
 
 It is made once and remembered. Each algorithm has files of its own: direct sums over the window
-(`bands`, `weight`), few output channels (`planes`, `weight_rows`), much padding around small images
-(`scatter`), windows of the whole image (`whole`) or of one pixel (`pointwise`), depthwise
-convolution (`depthwise`, `depthwise_weight`), groups one by one (`grouped`), and Winograd's
-filtering (folder `winograd`). No number is computed here.
+(`bands`, `weight`), few output channels or few in each group (`planes`, `weight_rows`), much
+padding around small images (`scatter`), windows of the whole image (`whole`) or of one pixel
+(`pointwise`), depthwise convolution (`depthwise`, `depthwise_weight`), groups one by one
+(`grouped`), and Winograd's filtering (folder `winograd`). No number is computed here.
 """
 
 from __future__ import annotations
@@ -208,14 +208,14 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
             return ScatterPlan(
                 x, target, window, stride, back, dilation, channels, reverse=True, relu=relu
             )
+        alone = _by_groups(
+            x, w, target, attrs, channels, steps,
+            lambda x, w, attrs: _forward_plan(x, w, attrs, relu, 0),
+        )  # fmt: skip
+        if alone is not None:
+            return alone
     if in_planes:
         return PlanesPlan(x, target, phases[0], stride[0], channels, relu=relu)
-    alone = _by_groups(
-        x, w, target, attrs, channels, phases,
-        lambda x, w, attrs: _forward_plan(x, w, attrs, relu, 0),
-    )  # fmt: skip
-    if alone is not None:
-        return alone
     return BandPlan(x, target, phases, stride, channels, relu=relu)
 
 
@@ -239,16 +239,16 @@ def _by_groups(
     target: View,
     attrs: Attributes,
     channels: Channels,
-    phases: list[Phase],
+    steps: float,
     plan_of: Callable[[View, View, Attributes], Any],
 ) -> GroupsPlan | None:
-    """Group by group, with the plan for one; None where all groups together are better."""
+    """Group by group, if the plan for one scatters; None where all together are better."""
     groups, taps = channels.groups, w.shape[2] * w.shape[3]
-    if not grouped.pays(channels, taps, band_steps(source, phases, channels), source.dtype):
+    if not grouped.pays(channels, taps, steps, source.dtype):
         return None
     weights = View((w.shape[0] // groups, *w.shape[1:]), w.strides, w.dtype)
     plan = plan_of(grouped.group_of(source, groups), weights, (*attrs[:3], 1))
-    if not grouped.gains(plan, channels, source.dtype):
+    if not isinstance(plan, ScatterPlan):
         return None
     return GroupsPlan(plan, groups, grouped.group_of(target, groups))
 
@@ -292,14 +292,14 @@ def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
     steps = _steps(g, phases, channels, in_planes=in_planes)
     if scatter_plan.fits(g, size, window, *attrs[:3], channels, steps):
         return ScatterPlan(g, target, window, stride, padding, dilation, channels)
-    if in_planes:
-        return PlanesPlan(g, target, phases[0], 1, channels)
     alone = _by_groups(
-        g, w, target, attrs, channels, phases,
+        g, w, target, attrs, channels, steps,
         lambda g, w, attrs: _transposed_plan(g, w, size, attrs, 0),
     )  # fmt: skip
     if alone is not None:
         return alone
+    if in_planes:
+        return PlanesPlan(g, target, phases[0], 1, channels)
     return BandPlan(g, target, phases, (1, 1), channels)
 
 

@@ -1,29 +1,25 @@
 """Convolution whose groups are done one by one.
 
-With channels in the lanes of a vector a group fills as many lanes as it has output channels. Alone
-it is a convolution without groups, for which there are other algorithms (`planes`, `scatter`). What
-a group computes is copied to its channels of the result; that pays where the lanes that would stay
-empty, or the padding that would be multiplied, are worth more than the calls.
+Alone, a group is a convolution without groups, for which there is one more algorithm (`scatter`).
+What a group computes is copied to its channels of the result; that pays where the padding that
+would be multiplied is worth more than the calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from dyn.kernels.conv.plan import BandPlan
 from dyn.kernels.conv.scatter_plan import ScatterPlan
-from dyn.kernels.conv.shapes import Channels, View, kernels_of
+from dyn.kernels.conv.shapes import Channels, View
 from dyn.kernels.copy import place
 from dyn.kernels.runtime.memory import maker
 
 CALL = 1 << 16
 """Sums of a vector that take as long as a call for one more group."""
-FEW, LONG = 5, 64
-"""Groups alone are worth their copies where so many of them would fit into a vector, or are
-scattered, and so many numbers are added up for one of the result."""
+LONG = 64
+"""Numbers added up for one of the result from which on groups alone are worth their copies."""
 
 
 def group_of(view: View, groups: int) -> View:
@@ -43,13 +39,6 @@ def pays(channels: Channels, taps: int, steps: float, dtype: np.dtype) -> bool:
     return taps * channels.inner >= LONG and steps > CALL * channels.groups
 
 
-def gains(plan: Any, channels: Channels, dtype: np.dtype) -> bool:
-    """Whether a plan for one group is worth the copies: it multiplies less, or fills vectors."""
-    if isinstance(plan, ScatterPlan):
-        return True
-    return not isinstance(plan, BandPlan) and channels.outer * FEW <= kernels_of(dtype).lanes
-
-
 class GroupsPlan:
     """A plan that runs one of a single group for each.
 
@@ -62,7 +51,7 @@ class GroupsPlan:
         packing: what `pack` makes of a weight depends on besides the weight.
     """
 
-    def __init__(self, plan: Any, groups: int, target: View) -> None:
+    def __init__(self, plan: ScatterPlan, groups: int, target: View) -> None:
         self.plan, self.groups, self.channels = plan, groups, target.shape[1]
         self.packing = ("groups", groups, *plan.packing)
         self.make = maker(target.shape, target.dtype, "channels_last")

@@ -1,4 +1,4 @@
-"""Convolution with few output channels: vectors run along a row of pixels.
+"""Convolution with few output channels, or few in each group: vectors run along a row of pixels.
 
 With channels in the lanes of a vector, few channels would leave most lanes idle. Here the input
 lies as planes, a vector holds neighbouring pixels of a row, and the rows of a tile (`planes_tile`)
@@ -16,6 +16,7 @@ import numpy as np
 from dyn.kernels.conv import planes_tile as tile
 from dyn.kernels.conv.bands import JOB_BYTES, Phase, gap_of
 from dyn.kernels.conv.pixels import turn_row
+from dyn.kernels.conv.plan import steps as band_steps
 from dyn.kernels.conv.shapes import Channels, View, words_of
 from dyn.kernels.runtime.bytes import clear_bytes, copy_bytes, put_word
 from dyn.kernels.runtime.drive import Form
@@ -31,6 +32,9 @@ BAND_BYTES = 96 * 1024
 """Size of a band: it stays in the second-level cache beside the row of results."""
 CHUNKS = 32
 """Most chunks: enough for threads to end at the same time."""
+GROUPED = 1.5
+"""How many times more sums of a vector other algorithms must take for groups to be done here: all
+channels, which are many then, are turned to planes and back."""
 
 
 # ---- the task ----------------------------------------------------------------------------------
@@ -43,6 +47,7 @@ CHUNKS = 32
     SOURCE_C,
     HEIGHT,
     WIDTH,
+    CHANNELS,
     INNER,
     TARGET,
     TARGET_N,
@@ -64,8 +69,10 @@ CHUNKS = 32
     WEIGHTS,
     TAP_BYTES,
     GROUPS,
-    GROUP_BYTES,
     GROUP_RESULTS,
+    SETS,
+    SET_BYTES,
+    SET_RESULTS,
     RUN,
     A_STEP,
     B_STEP,
@@ -83,14 +90,15 @@ CHUNKS = 32
     TRANSPOSE,
     TILE,
     TURN,
-) = range(47)
+) = range(50)
 """Words of a plan.
 
 A band holds DEEP source rows as planes, LINE bytes from row to row and PLANE from plane to plane,
 with LEFT zeros before every row and zeros for rows outside the image. TOP: source row that the
 first tap sees for output row 0; GAP: rows between taps. A tile computes ROWS_AT_ONCE rows of
-PIXELS_AT_ONCE pixels, a group of channels at a time; taps that see none of its rows inside the
-image are left out. TAP_BYTES: weights of a row of the window.
+PIXELS_AT_ONCE pixels for one of the equal SETS of a group's channels; taps that see none of its
+rows inside the image are left out. TAP_BYTES: weights of a row of the window. What the last set of
+a group computes beyond its channels is written over by the next group.
 """
 TURN_BIAS, TURN_RELU = tile.WORDS, tile.WORDS + 1
 """Words behind those of a tile's job: the job of `turn_row`."""
@@ -99,24 +107,24 @@ TURN_BIAS, TURN_RELU = tile.WORDS, tile.WORDS + 1
 @kernel(forceinline=True)
 def _fill(plan, band, image, top):
     """Copy the source rows from `top` on into a band, in which the columns around them are zero."""
-    inner, width, deep = argument(plan, INNER), argument(plan, WIDTH), argument(plan, DEEP)
+    channels, width, deep = argument(plan, CHANNELS), argument(plan, WIDTH), argument(plan, DEEP)
     line, plane = argument(plan, LINE), argument(plan, PLANE)
     source_w, source_c = argument(plan, SOURCE_W), argument(plan, SOURCE_C)
     before = 4 * argument(plan, LEFT)
     for row in range(top, top + deep):
         to = band + (row - top) * line
         if row < 0 or row >= argument(plan, HEIGHT):
-            for channel in range(inner):
+            for channel in range(channels):
                 clear_bytes(to + channel * plane + before, 4 * width)
             continue
         source = image + row * argument(plan, SOURCE_H)
         if source_w == 4:
-            for channel in range(inner):
+            for channel in range(channels):
                 start = to + channel * plane + before
                 copy_bytes(start, source + channel * source_c, 4 * width)
         else:
             mover = argument(plan, TRANSPOSE)
-            call_address(mover, source, source_w, to + before, plane, width, inner)
+            call_address(mover, source, source_w, to + before, plane, width, channels)
 
 
 @task
@@ -125,11 +133,11 @@ def planes(plan, chunk, chunks):
     memory = argument(plan, SCRATCH)
     slot = take(memory)
     job = buffer(memory, slot, argument(plan, SCRATCH_SIZE))
-    outer, height = argument(plan, OUTER), argument(plan, HEIGHT)
+    inner, outer, height = argument(plan, INNER), argument(plan, OUTER), argument(plan, HEIGHT)
     line, taps = argument(plan, LINE), argument(plan, TAPS_DOWN)
     per_image, rows = argument(plan, BANDS_PER_IMAGE), argument(plan, ROWS_PER_BAND)
     out_height, out_width = argument(plan, OUT_HEIGHT), argument(plan, OUT_WIDTH)
-    step, gap, groups = argument(plan, STEP), argument(plan, GAP), argument(plan, GROUPS)
+    step, gap, sets = argument(plan, STEP), argument(plan, GAP), argument(plan, SETS)
     at_once, pixels = argument(plan, ROWS_AT_ONCE), argument(plan, PIXELS_AT_ONCE)
     result_line, result_row = argument(plan, RESULT_LINE), argument(plan, RESULT_ROW)
     result = job + JOB_BYTES
@@ -143,8 +151,8 @@ def planes(plan, chunk, chunks):
     put_word(job, tile.ACCUMULATE, 0)
     put_word(job, TURN_BIAS, argument(plan, BIAS))
     put_word(job, TURN_RELU, argument(plan, RELU))
-    bands = argument(plan, IMAGES) * per_image
-    clear_bytes(start, argument(plan, INNER) * argument(plan, PLANE))
+    bands, group_bytes = argument(plan, IMAGES) * per_image, inner * argument(plan, PLANE)
+    clear_bytes(start, argument(plan, CHANNELS) * argument(plan, PLANE))
     for band in range(bands * chunk // chunks, bands * (chunk + 1) // chunks):
         number, first = band // per_image, band % per_image * rows
         last = min(first + rows, out_height)
@@ -158,17 +166,20 @@ def planes(plan, chunk, chunks):
             count = min(taps, (height - 1 - upper) // gap + 1) - tap
             if count <= 0:  # one tap, which sees zeros
                 tap, count = 0, 1
-            steps = argument(plan, INNER) * tap
-            put_word(job, tile.STEP_TABLE, argument(plan, STEP_TABLE) + 8 * steps)
-            put_word(job, tile.STEPS, argument(plan, INNER) * count)
+            put_word(job, tile.STEP_TABLE, argument(plan, STEP_TABLE) + 8 * inner * tap)
+            put_word(job, tile.STEPS, inner * count)
             weights = argument(plan, WEIGHTS) + tap * argument(plan, TAP_BYTES)
-            for pixel in range(0, out_width, pixels):
-                put_word(job, tile.B, start + (upper - top) * line + 4 * pixel)
-                for group in range(groups):
-                    put_word(job, tile.A, weights + group * argument(plan, GROUP_BYTES))
-                    at = result + group * argument(plan, GROUP_RESULTS) + 4 * pixel
-                    put_word(job, tile.C, at)
-                    call_address(argument(plan, TILE), job)
+            for group in range(argument(plan, GROUPS)):
+                seen = start + group * group_bytes + (upper - top) * line
+                results = result + group * argument(plan, GROUP_RESULTS)
+                for pixel in range(0, out_width, pixels):
+                    put_word(job, tile.B, seen + 4 * pixel)
+                    for part in range(sets):
+                        a = weights + (group * sets + part) * argument(plan, SET_BYTES)
+                        put_word(job, tile.A, a)
+                        c = results + part * argument(plan, SET_RESULTS) + 4 * pixel
+                        put_word(job, tile.C, c)
+                        call_address(argument(plan, TILE), job)
             to = argument(plan, TARGET) + number * argument(plan, TARGET_N)
             for i in range(min(at_once, last - row)):
                 call_address(
@@ -189,10 +200,14 @@ def suits(outer: int, width: int) -> bool:
 
 def fits(source: View, phases: list[Phase], stride: int, channels: Channels) -> bool:
     """Whether these windows can be done here, and faster than with channels in the lanes."""
-    if len(phases) != 1 or stride != 1 or source.dtype != np.float32 or channels.groups != 1:
+    if len(phases) != 1 or stride != 1 or source.dtype != np.float32 or channels.lanewise:
         return False
-    if channels.lanewise or not suits(channels.outer, phases[0].size[1]):
+    if not suits(channels.outer, phases[0].size[1]):
         return False
+    if channels.groups > 1:
+        others = band_steps(source, phases, channels)
+        if steps(source, phases[0], channels) * GROUPED > others:
+            return False
     return all(gap_of(taps.offsets) is not None for taps in phases[0].taps)
 
 
@@ -200,13 +215,14 @@ def steps(source: View, phase: Phase, channels: Channels) -> float:
     """Sums of a vector over one number of the window that a convolution takes here."""
     (height, width), (down, across) = phase.size, phase.taps
     taps = len(down.offsets) * len(across.offsets) * channels.inner
-    return source.shape[0] * height * -(-width // LANES) * channels.outer * taps
+    blocks = source.shape[0] * height * -(-width // LANES)
+    return blocks * channels.groups * channels.outer * taps
 
 
 class _Tiles(NamedTuple):
-    """How the outputs are cut: `groups` of `together` channels, `rows` rows of `pixels` pixels."""
+    """How the outputs are cut: `sets` of `together` channels, `rows` rows of `pixels` pixels."""
 
-    groups: int
+    sets: int
     together: int
     rows: int
     pixels: int
@@ -214,15 +230,15 @@ class _Tiles(NamedTuple):
     @staticmethod
     def of(outer: int, size: tuple[int, int]) -> _Tiles:
         """Tiles for `outer` channels of images of a `size`."""
-        groups = -(-outer // tile.MOST)
-        together = -(-outer // groups)
+        sets = -(-outer // tile.MOST)
+        together = -(-outer // sets)
         vectors = tile.vectors_of(together)
         height, width = size
         blocks = -(-width // LANES)
         # The vectors of a tile lie in a row, unless more would be empty than below each other.
         if -(-height // vectors) * blocks < height * -(-blocks // vectors):
-            return _Tiles(groups, together, vectors, LANES)
-        return _Tiles(groups, together, 1, vectors * LANES)
+            return _Tiles(sets, together, vectors, LANES)
+        return _Tiles(sets, together, 1, vectors * LANES)
 
 
 class _Bands(NamedTuple):
@@ -238,8 +254,8 @@ class _Bands(NamedTuple):
     left: int
 
     @staticmethod
-    def of(source: View, phase: Phase, step: int, inner: int, tiles: _Tiles) -> _Bands:
-        """Bands of a source of `inner` channels under tiles; `step` is the stride down."""
+    def of(source: View, phase: Phase, step: int, tiles: _Tiles) -> _Bands:
+        """Bands of a source under tiles; `step` is the stride down."""
         down, across = phase.taps
         height, width = phase.size
         left = max(0, -across.offsets[0])
@@ -247,7 +263,7 @@ class _Bands(NamedTuple):
         line = 4 * (max(left + source.shape[3], left + reach + across.offsets[-1]) + LANES)
         window = down.offsets[-1] - down.offsets[0] + 1
         rows = max(1, min(height, -(-height * source.shape[0] // CHUNKS)))
-        while rows > 1 and ((rows - 1) * step + window) * line * inner > BAND_BYTES:
+        while rows > 1 and ((rows - 1) * step + window) * line * source.shape[1] > BAND_BYTES:
             rows -= 1
         rows = -(-rows // tiles.rows) * tiles.rows
         return _Bands(rows, -(-height // rows), (rows - 1) * step + window, line, left)
@@ -273,13 +289,14 @@ class PlanesPlan:
         """Plan; `step` is the stride down the image."""
         self.phase, self.channels = phase, channels
         self.tiles = _Tiles.of(channels.outer, phase.size)
-        self.bands = _Bands.of(source, phase, step, channels.inner, self.tiles)
+        self.bands = _Bands.of(source, phase, step, self.tiles)
         self.chunks = min(CHUNKS, source.shape[0] * self.bands.per_image)
         # Results of a row of tiles: lines of pixels, channel by channel, row by row.
         self.result_line = 4 * -(-phase.size[1] // self.tiles.pixels) * self.tiles.pixels
-        self.result_row = self.result_line * self.tiles.groups * self.tiles.together
+        computed = (channels.groups - 1) * channels.outer + self.tiles.sets * self.tiles.together
+        self.result_row = self.result_line * computed
         results = self.result_row * self.tiles.rows
-        band = channels.inner * self.bands.deep * self.bands.line
+        band = source.shape[1] * self.bands.deep * self.bands.line
         self.scratch_size = JOB_BYTES + results + band
         self.step_table = self._steps()
         self.packing = ("planes", channels, phase.taps)
@@ -298,7 +315,7 @@ class PlanesPlan:
 
     def _words(self, source: View, target: View, step: int) -> np.ndarray:
         """The words, but the addresses of a call."""
-        tiles, bands, inner = self.tiles, self.bands, self.channels.inner
+        tiles, bands, (groups, inner, outer, *_) = self.tiles, self.bands, self.channels
         down, across = self.phase.taps
         tap_bytes = 4 * inner * len(across.offsets) * tiles.together
         below = tiles.rows > 1
@@ -312,13 +329,14 @@ class PlanesPlan:
                 SOURCE_C: x_c,
                 HEIGHT: source.shape[2],
                 WIDTH: source.shape[3],
+                CHANNELS: source.shape[1],
                 INNER: inner,
                 TARGET_N: target.strides[0],
                 TARGET_H: target.strides[2],
                 IMAGES: source.shape[0],
                 OUT_HEIGHT: self.phase.size[0],
                 OUT_WIDTH: self.phase.size[1],
-                OUTER: self.channels.outer,
+                OUTER: groups * outer,
                 ROWS_PER_BAND: bands.rows,
                 BANDS_PER_IMAGE: bands.per_image,
                 STEP: step,
@@ -330,9 +348,11 @@ class PlanesPlan:
                 LINE: bands.line,
                 PLANE: bands.deep * bands.line,
                 TAP_BYTES: tap_bytes,
-                GROUPS: tiles.groups,
-                GROUP_BYTES: len(down.offsets) * tap_bytes,
-                GROUP_RESULTS: tiles.together * self.result_line,
+                GROUPS: groups,
+                GROUP_RESULTS: outer * self.result_line,
+                SETS: tiles.sets,
+                SET_BYTES: len(down.offsets) * tap_bytes,
+                SET_RESULTS: tiles.together * self.result_line,
                 RUN: len(across.offsets),
                 A_STEP: 4 * tiles.together,
                 B_STEP: 4 * (gap_of(across.offsets) or 1),
@@ -355,19 +375,20 @@ class PlanesPlan:
         return True
 
     def pack(self, w: np.ndarray) -> np.ndarray:
-        """The weights as [group][window rows][inner][window columns][channels of the group]."""
+        """The weights as [group][set][window rows][inner][window columns][channels of the set]."""
         channels, (down, across) = self.channels, self.phase.taps
         h_step, w_step = channels.window_steps
         turned = np.lib.stride_tricks.as_strided(
             w,
-            (max(down.indices) + 1, channels.inner, max(across.indices) + 1, channels.outer),
-            (h_step, channels.inner_step, w_step, channels.outer_step),
-        )[down.indices, :][:, :, across.indices]
-        groups, together = self.tiles.groups, self.tiles.together
-        full = np.zeros((*turned.shape[:3], groups * together), w.dtype)
+            (channels.groups, max(down.indices) + 1, channels.inner, max(across.indices) + 1,
+             channels.outer),
+            (channels.group_step, h_step, channels.inner_step, w_step, channels.outer_step),
+        )[:, down.indices][:, :, :, across.indices]  # fmt: skip
+        sets, together = self.tiles.sets, self.tiles.together
+        full = np.zeros((*turned.shape[:4], sets * together), w.dtype)
         full[..., : channels.outer] = turned
-        grouped = full.reshape(*turned.shape[:3], groups, together)
-        return np.ascontiguousarray(grouped.transpose(3, 0, 1, 2, 4))
+        parted = full.reshape(*turned.shape[:4], sets, together)
+        return np.ascontiguousarray(parted.transpose(0, 4, 1, 2, 3, 5))
 
     def run(
         self, source: np.ndarray, packed: np.ndarray, bias: np.ndarray | None, target: np.ndarray
