@@ -24,9 +24,10 @@ from exporter.builder import VALUES
 from exporter.errors import ExportError
 from exporter.export import inputs_of
 from exporter.model import TRAINING
+from exporter.nudges import NOISE, NUDGES, difference, nudged
 from exporter.serving import Predictor
 from exporter.trials import random_results
-from exporter.verify import NOISE, NUDGES, RELATIVE, difference, nudged
+from exporter.verify import RELATIVE
 from tracer.graph import Graph, Node, Value
 from tracer.sizes import symbol_of, to_int
 

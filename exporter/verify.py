@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -23,20 +23,15 @@ import tracer
 from dyn.core.expr import is_unknown
 from dyn.core.rng import drawing_from
 from exporter.errors import VerificationError
+from exporter.nudges import NOISE, NUDGE, NUDGES, difference, nudged, nudging
 from exporter.report import Comparison
 from exporter.serving import Predictor
 from exporter.trials import Trials, random_results
-from tracer.graph import Graph, Guard, Node
+from tracer.graph import Graph, Guard
 from tracer.steady import same
 
 RELATIVE = {"float64": 1e-7, "float32": 3e-4, "float16": 2e-2, "bfloat16": 5e-2}
 """Largest allowed error of each dtype, relative to the largest value of an output."""
-NUDGE = {"float64": 2.0**-50, "float32": 2.0**-21, "float16": 2.0**-9, "bfloat16": 2.0**-6}
-"""Relative change of inputs, a few units in the last place, that tells what rounding can do."""
-NUDGES = 4
-"""Changes that are tried."""
-NOISE = 16
-"""An error of up to this many times the effect of such a change is rounding."""
 OTHER_SIZES = 2
 """Sets of sizes beside the traced ones that a file is compared at."""
 BREAKING = 6
@@ -252,6 +247,7 @@ class Verifier:
         calls: Sequence[Sequence[np.ndarray]],
     ) -> None:
         """Raise if a result of the file is not that of the model; keep the largest error."""
+        noise: dict[tuple[str, str], float] | None = None
         for (kind, name), a in wanted.items():
             b = given[kind, name]
             if a.shape != b.shape or a.dtype != b.dtype:
@@ -268,7 +264,11 @@ class Verifier:
             allowed = RELATIVE.get(a.dtype.name, 0.0)
             if allowed and self.tolerance is not None:
                 allowed = self.tolerance
-            if relative > allowed and absolute > NOISE * self.noise(calls, (kind, name), a):
+            if relative <= allowed:
+                continue
+            if noise is None:
+                noise = self.noise(calls, wanted)
+            if absolute > NOISE * noise[kind, name]:
                 raise VerificationError(
                     f"{kind} {name!r} differs from the model by {absolute:.3g} ({relative:.3g} of "
                     f"its largest value, {allowed:g} is allowed) at {_at(sizes)}; export with "
@@ -277,35 +277,43 @@ class Verifier:
                 )
 
     def noise(
-        self, calls: Sequence[Sequence[np.ndarray]], key: tuple[str, str], wanted: np.ndarray
-    ) -> float:
-        """How far a result of the model moves when its inputs change by what rounding is.
+        self, calls: Sequence[Sequence[np.ndarray]], wanted: Results
+    ) -> dict[tuple[str, str], float]:
+        """How far each result of the model moves when its inputs change by what rounding is.
 
         Results that are all but zero, such as the batch norm of one sample, have no other scale.
         Neither has what an optimiser makes of gradients that are all but zero: there the results
-        of all ops are changed (Monte Carlo arithmetic, Parker 1997).
+        of all ops are changed (Monte Carlo arithmetic, Parker 1997). The runs serve all results
+        at once: a training step may have hundreds of such states.
         """
-        if wanted.dtype.name not in NUDGE:
-            return 0.0
+        farthest = {
+            key: 0.0
+            for key, array in wanted.items()
+            if key[1] not in self.random and array.size and array.dtype.name in NUDGE
+        }
+
+        def moved_to(outputs: Sequence[np.ndarray], state: Callable[[], Any]) -> None:
+            moved = self.results(outputs, state)
+            for key, most in farthest.items():
+                farthest[key] = max(most, difference(wanted[key], moved[key])[0])
+
         self.live.restart()
         again = [self.live.run(arrays) for arrays in calls]
-        if not same([wanted], [self.results(again[-1], self.live.state)[key]]):
+        twice = self.results(again[-1], self.live.state)
+        if not same([wanted[key] for key in farthest], [twice[key] for key in farthest]):
             self.refuse()
         rng = np.random.default_rng(0)
-        farthest = 0.0
         for _ in range(NUDGES):
             self.live.restart()
             outputs = [self.live.run([nudged(a, rng) for a in arrays]) for arrays in calls]
-            moved = self.results(outputs[-1], self.live.state)[key]
-            farthest = max(farthest, difference(wanted, moved)[0])
+            moved_to(outputs[-1], self.live.state)
         self.live.restart()
         for _ in range(NUDGES if self.graph.training else 0):
             graph = tracer.Interpreter(self.graph)
             with np.errstate(all="ignore"):
                 results = [graph.run(*arrays, watch=nudging(rng)) for arrays in calls]
-            moved = self.results(results[-1], lambda graph=graph: graph.state)[key]
-            farthest = max(farthest, difference(wanted, moved)[0])
-        return farthest
+            moved_to(results[-1], lambda graph=graph: graph.state)
+        return dict.fromkeys(wanted, 0.0) | farthest
 
     def challenge(self, guard: Guard) -> None:
         """Try sizes at which a comparison comes out differently.
@@ -346,46 +354,6 @@ class Verifier:
                 )
 
 
-def nudged(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each element changed by a few units in the last place, up or down."""
-    step = NUDGE.get(array.dtype.name)
-    if step is None:
-        return array
-    return (array * (1 + step * rng.choice((-1, 1), array.shape))).astype(array.dtype)
-
-
-def nudging(rng: np.random.Generator) -> Callable[[Node, list[np.ndarray]], None]:
-    """A watch for the interpreter that nudges the results of every node."""
-
-    def watch(node: Node, results: list[np.ndarray]) -> None:
-        results[:] = [nudged(array, rng) for array in results]
-
-    return watch
-
-
 def _at(sizes: Mapping[str, int]) -> str:
     declared = [f"{s}={n}" for s, n in sizes.items() if not is_unknown(s)]
     return ", ".join(declared) or "the traced sizes"
-
-
-def difference(wanted: np.ndarray, given: np.ndarray) -> tuple[float, float]:
-    """Largest absolute difference, and that over the largest finite magnitude wanted.
-
-    NaN equals NaN, an infinity equals itself; any other pair with one of them is infinitely far.
-    """
-    if wanted.dtype.kind in "biu":
-        differs = wanted != given
-        return (float(differs.any()), float(differs.mean()))
-    if wanted.dtype.kind not in "fc":
-        wanted, given = wanted.astype(np.float64), given.astype(np.float64)
-    a, b = np.atleast_1d(wanted), np.atleast_1d(given)
-    with np.errstate(invalid="ignore", over="ignore"):
-        gap = np.abs(a - b)
-    absolute = float(gap.max())
-    if not np.isfinite(absolute):
-        gap[(np.isnan(a) & np.isnan(b)) | (a == b)] = 0.0
-        gap[np.isnan(gap)] = np.inf
-        absolute = float(gap.max())
-        a = a[np.isfinite(a)]
-    scale = float(np.abs(a).max()) if a.size else 0.0
-    return absolute, absolute / scale if scale else (0.0 if absolute == 0 else np.inf)
