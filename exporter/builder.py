@@ -366,6 +366,8 @@ class Builder:
         if len(unknown) == 1 and not zero:
             # One unknown size needs no Shape node: Reshape infers it.
             sizes[unknown[0]] = -1
+        elif not all(decide(sizes[i], ">") for i in unknown):
+            zero = True
         return self.op("Reshape", value, self.shape_vector(sizes), allowzero=1 if zero else None)
 
     def unsqueeze(self, value: Val, *axes: int) -> Val:

@@ -96,3 +96,22 @@ def test_sizes_that_are_declared_need_no_branch(tmp_path: Path) -> None:
 
     exporter.export(model, tmp_path / "m.onnx", [InputSpec(["n", 3], name="x")])
     assert not {"If", "Where"} & set(op_types(load(tmp_path / "m.onnx")))
+
+
+def test_sizes_that_are_computed_may_be_none(tmp_path: Path) -> None:
+    """A 0 among several sizes is a size, not a wish to copy that of the input."""
+
+    def model(x: Any) -> Any:
+        later = x[:, 1:]
+        n, t = later.shape[:2]
+        rows = (later * 2).reshape([n * t, 3])
+        return rows.reshape([n, t, 3]) + later, (rows + 1).reshape([t, n, 3])
+
+    exporter.export(model, tmp_path / "m.onnx", InputSpec(["n", "t", 3], name="x"))
+    predictor = exporter.Predictor(tmp_path / "m.onnx")
+    for n, t in ((1, 1), (2, 1), (2, 4)):
+        x = np.arange(n * t * 3, dtype=np.float32).reshape(n, t, 3)
+        later = x[:, 1:]
+        first, second = predictor.run(x)
+        np.testing.assert_array_equal(first, later * 3)
+        np.testing.assert_array_equal(second, (later * 2 + 1).reshape(t - 1, n, 3))
