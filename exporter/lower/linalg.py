@@ -23,11 +23,19 @@ def _(b, node):
     x = _swap(b, x, ranks[0]) if tx else x
     y = _swap(b, y, ranks[1]) if ty else y
     batches = [t.shape[:-2] for t in node.input_types]
+
+    def product(b):
+        if ranks[0] > 1 and ranks[1] == 1:
+            # onnxruntime takes a Transpose of x into the product, and then reads rows of it as
+            # columns where y is a vector: y goes as a matrix of one column.
+            return b.squeeze(b.op("MatMul", x, b.unsqueeze(y, 1)), -1)
+        return b.op("MatMul", x, y)
+
     plain = min(ranks) > 1 and (ranks[1] == 2 or batches[0] == batches[1])
     if plain or is_filled(node.out.shape):
-        return b.op("MatMul", x, y)
+        return product(b)
     # onnxruntime multiplies no matrices by what is repeated for them.
-    return if_filled(b, [node.out], lambda b: [b.op("MatMul", x, y)])[0]
+    return if_filled(b, [node.out], lambda b: [product(b)])[0]
 
 
 @lowers("outer")

@@ -72,6 +72,17 @@ ROWS = [
         reference=product,
         note="transposed_batch",
     ),
+    *(
+        OpCase(
+            "matmul",
+            [array(*x), array(3)],
+            attrs={"transpose_x": True},
+            reference=product,
+            onnx="Transpose",
+            note=f"transposed_by_vector_{len(x)}",
+        )
+        for x in ((3, "n"), ("n", 3, 2))
+    ),
     OpCase(
         "linear",
         [array("n", 3), array(3, 4), array(4)],
