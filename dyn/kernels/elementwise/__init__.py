@@ -17,7 +17,7 @@ from dyn.kernels.elementwise.apply import (
     unary,
     where,
 )
-from dyn.kernels.elementwise.small import bound, bound_lerp, bound_pair, is_small
+from dyn.kernels.elementwise.binding import bound, bound_lerp, bound_pair, is_small
 
 __all__ = [
     "along",

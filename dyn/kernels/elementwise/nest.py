@@ -23,6 +23,7 @@ from dyn.kernels.elementwise.pointwise import ASIDE, FormulaKernel
 from dyn.kernels.elementwise.tasks import ARRAYS, by_blocks, by_chunks, by_rows, once
 from dyn.kernels.runtime import memory
 from dyn.kernels.runtime.drive import Launch, chunks_of
+from dyn.kernels.runtime.memory import maker
 from dyn.kernels.runtime.scratch import Spare
 
 GRAIN = 16384
@@ -149,11 +150,19 @@ def run_three(
     return out
 
 
-def bound(f: FormulaKernel, *shapes: tuple[int, ...]) -> Callable[..., np.ndarray] | None:
-    """What runs a formula without numbers over dense operands of shapes that broadcast.
+def bound(
+    f: FormulaKernel, *shapes: tuple[int, ...], numbers: tuple[float, ...] = ()
+) -> Callable[..., np.ndarray] | None:
+    """What runs a formula over dense operands of shapes that broadcast; None: too many axes."""
+    if all(shape == shapes[0] for shape in shapes):
+        make, launch = maker(shapes[0], f.dtype), _dense(f, math.prod(shapes[0]), _bits(numbers))
 
-    None if they do not need a plan, or one with too many axes.
-    """
+        def alike(x: np.ndarray, y: np.ndarray = _NONE, z: np.ndarray = _NONE) -> np.ndarray:
+            out = make()
+            launch(x, y, z, out, _NONE)
+            return out
+
+        return alike
     layouts = []
     for place, shape in enumerate(shapes):
         steps, step = [], f.sizes >> 4 * place & 15
@@ -162,19 +171,18 @@ def bound(f: FormulaKernel, *shapes: tuple[int, ...]) -> Callable[..., np.ndarra
             steps.append(step)
             step *= n
         layouts.append((shape, tuple(reversed(steps)), size))
-    found = _nest(f, _bits(()), *layouts)
+    found = _nest(f, _bits(numbers), *layouts)
     if found is None or found.plan.back is not None:
         return None
-    make, launch = memory.maker(found.plan.sizes, f.dtype), found.launch
-    absent = (_NONE,) * (MAX_OPERANDS - len(shapes))
+    make, launch = maker(found.plan.sizes, f.dtype), found.launch
 
-    def run(*operands: np.ndarray) -> np.ndarray:
+    def repeated(x: np.ndarray, y: np.ndarray = _NONE, z: np.ndarray = _NONE) -> np.ndarray:
         out, spare = make(), _SPACES.borrow()
-        launch(*operands, *absent, out, spare)
+        launch(x, y, z, out, spare)
         _SPACES.give_back(spare)
         return out
 
-    return run
+    return repeated
 
 
 def _three(numbers: tuple[float, ...]) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Formulas bound to shapes, mostly of few elements: a call makes the result and runs the code.
+"""Formulas bound to shapes: a call makes the result and runs the code.
 
 What `apply.py` and `nest.py` choose for every call (the kernel, the number of chunks, the memory)
 is chosen once for arrays that are dense; for others it is chosen anew. Half of what a tiny function
@@ -31,11 +31,14 @@ def bound(
 
     Args:
         name: of the formula.
-        shape: of all operands; `is_small` holds.
+        shape: of all operands, which have elements.
         numbers: of the formula, up to three.
         otherwise: what does the same for arrays that are not dense.
     """
     formula = FAST[name]
+    if not is_small(shape):
+        run = nest.bound(formula, *[tuple(shape)] * formula.inputs, numbers=tuple(numbers))
+        return _if_dense(run, formula.inputs, otherwise)
     enter, code, dtype = nest.once.compile(ENTRY), formula.address, formula.dtype
     shape, count, no, empty = tuple(shape), math.prod(shape), nest.NO, np.empty
     p, q, r = (*map(float, numbers), 0.0, 0.0, 0.0)[:3]
@@ -69,15 +72,26 @@ def bound_pair(
 ) -> Callable[..., Any] | None:
     """The formula for two float32 arrays whose shapes differ, of any size; as `bound`."""
     run = nest.bound(FAST[name], tuple(x), tuple(y))
-    if run is None:
-        return None
+    return None if run is None else _if_dense(run, 2, otherwise)
 
-    def pair(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        if not (x.flags.c_contiguous and y.flags.c_contiguous):
-            return otherwise(x, y)
-        return run(x, y)
 
-    return pair
+def _if_dense(
+    run: Callable[..., Any], inputs: int, otherwise: Callable[..., Any]
+) -> Callable[..., Any]:
+    """One function for arrays in C order, another one for the rest."""
+
+    def one(x: np.ndarray) -> np.ndarray:
+        return run(x) if x.flags.c_contiguous else otherwise(x)
+
+    def two(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return run(x, y) if x.flags.c_contiguous and y.flags.c_contiguous else otherwise(x, y)
+
+    def three(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        if x.flags.c_contiguous and y.flags.c_contiguous and z.flags.c_contiguous:
+            return run(x, y, z)
+        return otherwise(x, y, z)
+
+    return (one, two, three)[inputs - 1]
 
 
 def bound_lerp(shape: Sequence[int], otherwise: Callable[..., Any]) -> Callable[..., Any]:
