@@ -12,6 +12,7 @@ import numpy as np
 
 from dyn.kernels.conv import bands, copy, tile
 from dyn.kernels.conv.bands import Phase, gap_of
+from dyn.kernels.conv.reorder import Reorder
 from dyn.kernels.conv.shapes import (
     BAND_PIXELS,
     CHUNKS,
@@ -54,7 +55,8 @@ class BandPlan:
     """A plan of `bands.correlate`.
 
     Attributes:
-        packing: what the panels that `pack` makes of a weight depend on besides the weight.
+        pack: makes the panels of a weight.
+        packing: what these depend on besides the weight.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class BandPlan:
         self.form = Form(words, places)
         lanes, count = self.panels.lanes, self.panels.count
         self.packing = (lanes, count, channels, *(d.tobytes() for d in self.depths))
+        self.pack = Reorder(self._ordered)
 
     def _cut(self, images: int) -> tuple[int, int]:
         """Images and rows of outputs per band."""
@@ -231,7 +234,7 @@ class BandPlan:
         """Whether the phases reach every number of a target of these sizes."""
         return sum(p.size[0] * p.size[1] for p in self.phases) == size[0] * size[1]
 
-    def pack(self, w: np.ndarray) -> np.ndarray:
+    def _ordered(self, w: np.ndarray) -> np.ndarray:
         """The panels of all phases, one after the other."""
         channels, panels, size = self.channels, self.panels, self.dtype.itemsize
         packed = empty((self._packed_size(),), self.dtype)

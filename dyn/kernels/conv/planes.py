@@ -17,6 +17,7 @@ from dyn.kernels.conv import planes_tile as tile
 from dyn.kernels.conv.bands import JOB_BYTES, Phase, gap_of
 from dyn.kernels.conv.pixels import turn_row
 from dyn.kernels.conv.plan import steps as band_steps
+from dyn.kernels.conv.reorder import Reorder
 from dyn.kernels.conv.shapes import Channels, View, words_of
 from dyn.kernels.runtime.bytes import clear_bytes, copy_bytes, put_word
 from dyn.kernels.runtime.drive import Form
@@ -273,7 +274,8 @@ class PlanesPlan:
     """A plan for given shapes, if it `fits`.
 
     Attributes:
-        packing: what the packed weights depend on besides the weight.
+        pack: puts the numbers of a weight in order.
+        packing: what that depends on besides the weight.
     """
 
     def __init__(
@@ -300,6 +302,7 @@ class PlanesPlan:
         self.scratch_size = JOB_BYTES + results + band
         self.step_table = self._steps()
         self.packing = ("planes", channels, phase.taps)
+        self.pack = Reorder(self._ordered)
         words = self._words(source, target, step)
         words[RELU] = relu
         self.form = Form(words, (SOURCE, TARGET, WEIGHTS, SCRATCH, BIAS))
@@ -374,7 +377,7 @@ class PlanesPlan:
         """Whether every number of the target is computed: True."""
         return True
 
-    def pack(self, w: np.ndarray) -> np.ndarray:
+    def _ordered(self, w: np.ndarray) -> np.ndarray:
         """The weights as [group][set][window rows][inner][window columns][channels of the set]."""
         channels, (down, across) = self.channels, self.phase.taps
         h_step, w_step = channels.window_steps

@@ -12,6 +12,7 @@ import numpy as np
 
 from dyn.kernels.conv import scatter
 from dyn.kernels.conv.bands import JOB_BYTES
+from dyn.kernels.conv.reorder import Reorder
 from dyn.kernels.conv.shapes import FAR_WEIGHTS, UNITS, Channels, View, kernels_of, table, words_of
 from dyn.kernels.copy import contiguous, place
 from dyn.kernels.runtime.drive import Form
@@ -85,7 +86,8 @@ class ScatterPlan:
     """A plan of `scatter`.
 
     Attributes:
-        packing: what the panels that `pack` makes of a weight depend on besides the weight.
+        pack: makes the panels of a weight.
+        packing: what these depend on besides the weight.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class ScatterPlan:
             own[: len(rows)] = rows
         self.step_table = np.zeros(2, np.int64)
         self.packing = ("scatter", channels, window, reverse)
+        self.pack = Reorder(self._ordered)
         words = words_of(
             scatter.WORDS,
             {
@@ -197,7 +200,7 @@ class ScatterPlan:
         """Whether every number of the target is computed: True."""
         return True
 
-    def pack(self, w: np.ndarray) -> np.ndarray:
+    def _ordered(self, w: np.ndarray) -> np.ndarray:
         """The weights as [window rows][panels][inner][numbers of the panel]."""
         channels, (down, across) = self.channels, self.window
         panels = -(-self.numbers // self.lanes)
