@@ -107,10 +107,12 @@ def _(g, *, x, w, x_shape, w_shape, stride, padding, dilation, groups, activatio
 @_conv.fused_vjp("x", "w", "b")
 def _(g, *, x, w, x_shape, w_shape, stride, padding, dilation, groups, activation, wanted):
     _need_no_activation(activation)
-    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    by_x, by_w = kernels.bound_gradients(
+        x_shape, w_shape, g.dtype, stride, padding, dilation, groups
+    )
     return (
-        kernels.conv_transpose(g, w, size=x_shape[2:], **how) if "x" in wanted else None,
-        kernels.conv_grad_w(g, x, window=w_shape[2:], **how) if "w" in wanted else None,
+        by_x(g, w) if "x" in wanted else None,
+        by_w(g, x) if "w" in wanted else None,
         total(g, (0, *range(2, g.ndim)), keepdims=False) if "b" in wanted else None,
     )
 
@@ -238,6 +240,9 @@ def _conv_grad_w(g, x, *, window, stride, padding, dilation, groups):
         dilation=dilation,
         groups=groups,
     )
+
+
+_conv_grad_w.shortcut = lambda g, x, **attrs: kernels.bound_grad_w(len(g.shape), g.dtype, **attrs)
 
 
 @_conv_grad_w.vjp("g")

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from dyn.kernels.conv import choose
-from dyn.kernels.conv.choose import Choice, layout_of
+from dyn.kernels.conv.choose import Attributes, Choice, Layout, layout_of
 from dyn.kernels.layout import to_channels_last
 from dyn.kernels.runtime.derived import derived
 
 Sizes = Sequence[int]
+Sliding = Callable[..., np.ndarray]
+"""Called with arrays, weights and a bias or None."""
 
 MAX_LAYOUTS = 16
 """Strides that a bound convolution remembers; a program meets one or two."""
@@ -99,32 +101,73 @@ def bound(
     dilation: tuple[int, int],
     groups: int,
     activation: str | None = None,
-) -> Callable[..., np.ndarray]:
-    """`conv2d` with these attributes, to be called with x, w, bias of the same shapes and dtypes.
+) -> Sliding:
+    """`conv2d` with these attributes, called with x, w, bias of the same shapes and dtypes."""
+    how, relu = (stride, padding, dilation, groups), activation == "relu"
+    return _bound(
+        lambda x, w, precise: choose.forward(x, w, how, relu, precise, False),
+        partial(conv2d, **_named(how), activation=activation),
+    )
+
+
+def bound_grad_x(
+    size: Sizes,
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> Sliding:
+    """`conv2d_grad_x` likewise, called with g, w, bias."""
+    how, sizes = (stride, padding, dilation, groups), (*size,)
+    return _bound(
+        lambda g, w, precise: choose.transposed(g, w, sizes, how, precise, False),
+        partial(conv2d_grad_x, size=sizes, **_named(how)),
+    )
+
+
+def bound_grad_w(
+    window: Sizes,
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """`conv2d_grad_w` likewise, called with g, x."""
+    how, sizes = (stride, padding, dilation, groups), (*window,)
+    general = partial(conv2d_grad_w, window=sizes, **_named(how))
+    known: dict[Any, Choice] = {}
+
+    def run(g: np.ndarray, x: np.ndarray) -> np.ndarray:
+        key = g.strides, x.strides, g.flags.aligned, x.flags.aligned, _precise
+        choice = known.get(key)
+        if choice is None:
+            choice = choose.weight(layout_of(g), layout_of(x), sizes, how, _precise, False)
+            if choice.plan is None or len(known) >= MAX_LAYOUTS:
+                return general(g, x)
+            known[key] = choice
+        flat = choice.make()
+        if not _correlate(choice, g, x, flat):
+            return general(g, x)
+        return flat.transpose(3, 2, 0, 1)
+
+    return run
+
+
+def _bound(find: Callable[[Layout, Layout, bool], Choice], general: Sliding) -> Sliding:
+    """What runs a choice for arrays of the same shapes and dtypes.
 
     It remembers choices by strides alone: looking them up takes a third of the time.
     """
-    how, relu = (stride, padding, dilation, groups), activation == "relu"
-    general = partial(
-        conv2d,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        activation=activation,
-    )
     known: dict[Any, Choice] = {}
 
     def run(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
         key = x.strides, w.strides, x.flags.aligned, _precise
         choice = known.get(key)
         if choice is None:
-            if len(known) >= MAX_LAYOUTS:
+            choice = find(layout_of(x), layout_of(w), _precise)
+            if choice.plan is None or not choice.covers or len(known) >= MAX_LAYOUTS:
                 return general(x, w, bias)
-            choice = choose.forward(layout_of(x), layout_of(w), how, relu, _precise, False)
             known[key] = choice
-        if choice.plan is None:
-            return general(x, w, bias)
         y = choice.make()
         # What is rare goes the general way from the start: a result that is not finite, too.
         if not choice.plan.run(*_operands(choice, x, w, w), bias, y):
@@ -132,6 +175,10 @@ def bound(
         return y
 
     return run
+
+
+def _named(how: Attributes) -> dict[str, Any]:
+    return dict(zip(("stride", "padding", "dilation", "groups"), how, strict=True))
 
 
 def _operands(

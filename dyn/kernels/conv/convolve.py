@@ -8,12 +8,13 @@ Here axes and element types are brought to what `conv2d` takes; no number is com
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from dyn.kernels.conv import conv2d, conv3d
+from dyn.kernels.conv.choose import PLANS
 
 Sizes = Sequence[int]
 
@@ -72,13 +73,13 @@ def bound(
 ) -> Callable[..., np.ndarray] | None:
     """What `conv` or `conv_transpose` calls for arrays of a rank and a dtype, with its attributes.
 
-    None where they change the arrays first.
+    It is called with arrays of the same shapes; None where they are changed first.
     """
-    function = conv2d.conv2d_grad_x if transposed else conv2d.conv2d
     if ndim not in (3, 4) or dtype != _compute_dtype(dtype):
         return None
     if ndim == 4:
-        return partial(function, **attrs) if transposed else conv2d.bound(**attrs)
+        return conv2d.bound_grad_x(**attrs) if transposed else conv2d.bound(**attrs)
+    function = conv2d.conv2d_grad_x if transposed else conv2d.conv2d
     attrs |= _flat(attrs)
     if transposed:
         attrs["size"] = (1, *attrs["size"])
@@ -87,6 +88,35 @@ def bound(
         return function(x[:, :, None], w[:, :, None], bias, owner=w, **attrs)[:, :, 0]
 
     return run
+
+
+def bound_grad_w(ndim: int, dtype: np.dtype, **attrs: Any) -> Callable[..., np.ndarray] | None:
+    """What `conv_grad_w` calls; as `bound`."""
+    if ndim != 4 or dtype != _compute_dtype(dtype):
+        return None
+    return conv2d.bound_grad_w(**attrs)
+
+
+@lru_cache(PLANS)
+def bound_gradients(
+    x: tuple[int, ...], w: tuple[int, ...], dtype: np.dtype, *how: Any
+) -> tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]:
+    """What gives the gradients of a convolution by an x and a w of these shapes.
+
+    Args:
+        how: stride, padding, dilation and groups.
+
+    Returns:
+        `conv_transpose` and `conv_grad_w` with their attributes: called with g and w, with g and x.
+    """
+    attrs = dict(zip(("stride", "padding", "dilation", "groups"), how, strict=True))
+    size, window = tuple(x[2:]), tuple(w[2:])
+    return (
+        bound(len(x), dtype, transposed=True, size=size, **attrs)
+        or partial(conv_transpose, size=size, **attrs),
+        bound_grad_w(len(x), dtype, window=window, **attrs)
+        or partial(conv_grad_w, window=window, **attrs),
+    )
 
 
 def conv_transpose(

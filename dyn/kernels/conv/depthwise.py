@@ -16,9 +16,9 @@ from dyn.kernels.conv import depthwise_tile as tile
 from dyn.kernels.conv.bands import JOB_BYTES, Phase, gap_of
 from dyn.kernels.conv.shapes import BandCut, BandLayout, Channels, View, band_words, words_of
 from dyn.kernels.runtime.bytes import clear_bytes, put_word
-from dyn.kernels.runtime.drive import Form
+from dyn.kernels.runtime.form import Form
 from dyn.kernels.runtime.jit import call_address, task
-from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.scratch import buffer, leave, take
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.lanes import LANES
 
@@ -235,7 +235,12 @@ class DepthwisePlan:
             start = HEADER_WORDS + number * PHASE_WORDS
             for word, value in _phase_words(lattice, target, layout, cut, channels, window).items():
                 words[start + word] = value
-        self.form = Form(words, (copy.SOURCE, TARGET, WEIGHTS, SCRATCH, PLAN_BIAS))
+        self.form = Form(
+            [(depthwise, self.chunks)],
+            words,
+            (copy.SOURCE, TARGET, WEIGHTS, PLAN_BIAS),
+            scratch=(SCRATCH, self.scratch_size),
+        )
 
     def covers(self, size: Sequence[int]) -> bool:
         """Whether the phases reach every number of a target of these sizes."""
@@ -249,7 +254,6 @@ class DepthwisePlan:
         self, source: np.ndarray, packed: np.ndarray, bias: np.ndarray | None, target: np.ndarray
     ) -> bool:
         """Compute the target; `packed` is what `pack` returned for the weight. Returns True."""
-        memory = scratch(self.scratch_size, self.chunks)
         shift = () if bias is None else (np.ascontiguousarray(bias),)
-        self.form.run(depthwise, self.chunks, source, target, packed, memory, *shift)
+        self.form(source, target, packed, *shift)
         return True

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from dyn.kernels.conv import copy
+from dyn.kernels.conv import copy, part_sums
 from dyn.kernels.conv.bands import JOB_BYTES, Phase, gap_of
 from dyn.kernels.conv.shapes import BandCut, BandLayout, Channels, View, band_words, words_of
 from dyn.kernels.runtime.bytes import clear_bytes, put_word
-from dyn.kernels.runtime.drive import Form
+from dyn.kernels.runtime.form import Form
 from dyn.kernels.runtime.jit import Microkernel, call_address, instance, task
 from dyn.kernels.runtime.memory import empty
-from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.scratch import buffer, leave, take
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.simd import F32, WORD, Emitter, Value, choose, fma, intrinsic, loop
@@ -121,8 +121,6 @@ SUMS_OF: dict[tuple[int, int], Microkernel] = {
     GRADIENT_N,
     GRADIENT_H,
     GRADIENT_W,
-    TARGET,
-    PART_BYTES,
     IMAGES,
     ROWS_PER_BAND,
     BANDS_PER_IMAGE,
@@ -139,10 +137,10 @@ SUMS_OF: dict[tuple[int, int], Microkernel] = {
     ROW_BYTES,
     TAP_BYTES,
     CODE,
-) = range(copy.BAND_WORDS, copy.BAND_WORDS + 22)
-"""Words of a plan after those of its bands. TAPS_GAP: bytes between the rows that two rows of the
-window see. PART_BYTES, ROW_BYTES, TAP_BYTES: of all sums, of a row of the window, of a tap."""
-WORDS = copy.BAND_WORDS + 22
+) = range(part_sums.WORDS, part_sums.WORDS + 20)
+"""Words of a plan after those of its bands and parts. TAPS_GAP: bytes between the rows that two
+rows of the window see. ROW_BYTES, TAP_BYTES: of a row of the window, of a tap."""
+WORDS = part_sums.WORDS + 20
 
 
 @task
@@ -154,8 +152,8 @@ def depthwise_sums(plan, chunk, chunks):
     per_image, rows = argument(plan, BANDS_PER_IMAGE), argument(plan, ROWS_PER_BAND)
     bands, step = argument(plan, IMAGES) * per_image, argument(plan, SOURCE_STEP)
     height, row_bytes = argument(plan, OUT_HEIGHT), argument(plan, ROW_BYTES)
-    sums = argument(plan, TARGET) + chunk * argument(plan, PART_BYTES)
-    clear_bytes(sums, argument(plan, PART_BYTES))
+    sums = argument(plan, part_sums.SUMS) + chunk * argument(plan, part_sums.STEP)
+    clear_bytes(sums, argument(plan, part_sums.STEP))
     put_word(job, X_PIXEL, argument(plan, copy.BAND_W))
     put_word(job, G_PIXEL, argument(plan, GRADIENT_W))
     put_word(job, SUMS_TAP, argument(plan, TAP_BYTES))
@@ -213,7 +211,9 @@ class DepthwiseWeightPlan:
                 GRADIENT_N: g_n,
                 GRADIENT_H: g_h,
                 GRADIENT_W: g_w,
-                PART_BYTES: 4 * self.count,
+                part_sums.STEP: 4 * self.count,
+                part_sums.PARTS: self.parts,
+                part_sums.COUNT: self.count,
                 IMAGES: source.shape[0],
                 ROWS_PER_BAND: cut.rows,
                 BANDS_PER_IMAGE: cut.per_image,
@@ -231,13 +231,15 @@ class DepthwiseWeightPlan:
                 CODE: SUMS_OF[len(across.offsets), step[1]].address,
             },
         )
-        self.form = Form(words, (copy.SOURCE, GRADIENT, SCRATCH, TARGET))
+        self.form = Form(
+            [(depthwise_sums, self.parts), *part_sums.stages(self.count, self.parts)],
+            words,
+            (copy.SOURCE, GRADIENT, part_sums.SUMS, part_sums.RESULT),
+            scratch=(SCRATCH, self.scratch_size),
+        )
 
     def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> bool:
         """Compute the target, a dense array of `count` numbers. Returns True."""
-        memory = scratch(self.scratch_size, self.parts)
         sums = empty((self.parts, self.count), np.float32) if self.parts > 1 else target
-        self.form.run(depthwise_sums, self.parts, source, gradient, memory, sums)
-        if self.parts > 1:
-            np.add.reduce(sums, 0, out=target)  # in the order of the parts
+        self.form(source, gradient, sums, target)
         return True

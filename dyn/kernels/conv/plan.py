@@ -28,9 +28,8 @@ from dyn.kernels.conv.shapes import (
     table,
     words_of,
 )
-from dyn.kernels.runtime.drive import Form
+from dyn.kernels.runtime.form import Form
 from dyn.kernels.runtime.memory import empty
-from dyn.kernels.runtime.scratch import scratch
 from dyn.kernels.runtime.threads import launch
 from dyn.kernels.vector.sums import RELU
 
@@ -86,8 +85,12 @@ class BandPlan:
             words[start + bands.PHASE_WEIGHTS] = self._packed_size() * self.dtype.itemsize
             for word, value in self._phase(phase, target).items():
                 words[start + word] = value
-        places = (copy.SOURCE, bands.TARGET, bands.WEIGHTS, bands.SCRATCH, bands.BIAS)
-        self.form = Form(words, places)
+        self.form = Form(
+            [(bands.correlate, self.chunks)],
+            words,
+            (copy.SOURCE, bands.TARGET, bands.WEIGHTS, bands.BIAS),
+            scratch=(bands.SCRATCH, self.scratch_size),
+        )
         lanes, count = self.panels.lanes, self.panels.count
         self.packing = (lanes, count, channels, *(d.tobytes() for d in self.depths))
         self.pack = Reorder(self._ordered)
@@ -268,7 +271,6 @@ class BandPlan:
         self, source: np.ndarray, packed: np.ndarray, bias: np.ndarray | None, target: np.ndarray
     ) -> bool:
         """Compute the target; `packed` is what `pack` returned for the weight. Returns True."""
-        memory = scratch(self.scratch_size, self.chunks)
         shift = () if bias is None else (np.ascontiguousarray(bias),)
-        self.form.run(bands.correlate, self.chunks, source, target, packed, memory, *shift)
+        self.form(source, target, packed, *shift)
         return True

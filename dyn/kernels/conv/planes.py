@@ -20,9 +20,9 @@ from dyn.kernels.conv.plan import steps as band_steps
 from dyn.kernels.conv.reorder import Reorder
 from dyn.kernels.conv.shapes import Channels, View, words_of
 from dyn.kernels.runtime.bytes import clear_bytes, copy_bytes, put_word
-from dyn.kernels.runtime.drive import Form
+from dyn.kernels.runtime.form import Form
 from dyn.kernels.runtime.jit import call_address, kernel, task
-from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.scratch import buffer, leave, take
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.transpose import transpose_f32
@@ -305,7 +305,12 @@ class PlanesPlan:
         self.pack = Reorder(self._ordered)
         words = self._words(source, target, step)
         words[RELU] = relu
-        self.form = Form(words, (SOURCE, TARGET, WEIGHTS, SCRATCH, BIAS))
+        self.form = Form(
+            [(planes, self.chunks)],
+            words,
+            (SOURCE, TARGET, WEIGHTS, BIAS),
+            scratch=(SCRATCH, self.scratch_size),
+        )
 
     def _steps(self) -> np.ndarray:
         """Where in a band each row of the window begins, channel by channel."""
@@ -397,7 +402,6 @@ class PlanesPlan:
         self, source: np.ndarray, packed: np.ndarray, bias: np.ndarray | None, target: np.ndarray
     ) -> bool:
         """Compute the target; `packed` is what `pack` returned for the weight. Returns True."""
-        memory = scratch(self.scratch_size, self.chunks)
         shift = () if bias is None else (np.ascontiguousarray(bias),)
-        self.form.run(planes, self.chunks, source, target, packed, memory, *shift)
+        self.form(source, target, packed, *shift)
         return True

@@ -15,8 +15,7 @@ from dyn.kernels.conv.bands import JOB_BYTES
 from dyn.kernels.conv.reorder import Reorder
 from dyn.kernels.conv.shapes import FAR_WEIGHTS, UNITS, Channels, View, kernels_of, table, words_of
 from dyn.kernels.copy import contiguous, place
-from dyn.kernels.runtime.drive import Form
-from dyn.kernels.runtime.scratch import scratch
+from dyn.kernels.runtime.form import Form
 
 FAR = 16
 """Work of reading a vector of weights that are far, in steps of a sum: every unit has to."""
@@ -167,8 +166,10 @@ class ScatterPlan:
             },
         )
         self.form = Form(
+            [(scatter.scatter, self.chunks)],
             words,
-            (scatter.GRADIENT, scatter.TARGET, scatter.WEIGHTS, scatter.SCRATCH, scatter.BIAS),
+            (scatter.GRADIENT, scatter.TARGET, scatter.WEIGHTS, scatter.BIAS),
+            scratch=(scatter.SCRATCH, self.scratch_size),
         )
 
     def _tables(
@@ -221,9 +222,8 @@ class ScatterPlan:
         self, g: np.ndarray, packed: np.ndarray, bias: np.ndarray | None, target: np.ndarray
     ) -> bool:
         """Compute the target; `packed` is what `pack` returned for the weight. Returns True."""
-        memory = scratch(self.scratch_size, self.chunks)
         shift = () if bias is None else (np.ascontiguousarray(bias),)
-        self.form.run(scatter.scatter, self.chunks, g, target, packed, memory, *shift)
+        self.form(g, target, packed, *shift)
         return True
 
 

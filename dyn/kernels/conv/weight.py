@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dyn.kernels.conv import copy, tile
+from dyn.kernels.conv import copy, part_sums, tile
 from dyn.kernels.conv.bands import JOB_BYTES, Phase
 from dyn.kernels.conv.copy import copy_rows
 from dyn.kernels.conv.shapes import (
@@ -26,10 +26,10 @@ from dyn.kernels.conv.shapes import (
     words_of,
 )
 from dyn.kernels.runtime.bytes import clear_bytes, put_word
-from dyn.kernels.runtime.drive import Form
+from dyn.kernels.runtime.form import Form
 from dyn.kernels.runtime.jit import call_address, kernel, task
 from dyn.kernels.runtime.memory import empty
-from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.scratch import buffer, leave, take
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.sums import ACCUMULATE
 
@@ -44,14 +44,11 @@ PART_BYTES = 1 << 20
     GRADIENT_H,
     GRADIENT_W,
     GRADIENT_C,
-    TARGET,
-    PART_STEP,
     IMAGES,
     IMAGES_PER_BAND,
     ROWS_PER_BAND,
     BANDS_PER_IMAGE,
     BANDS,
-    PARTS,
     SPLITS,
     SOURCE_STEP,
     TOP,
@@ -78,14 +75,14 @@ PART_BYTES = 1 << 20
     DIRECT_TABLE,
     A_STEP,
     COPY_ROWS,
-) = range(copy.BAND_WORDS, copy.BAND_WORDS + 39)
-"""Words of a plan after those of its bands.
+) = range(part_sums.WORDS, part_sums.WORDS + 36)
+"""Words of a plan after those of its bands and parts.
 
-A unit of work is a part (of PARTS) of the bands and a share (of SPLITS) of the panels of output
-channels. In the first DIRECT_BANDS bands the gradient is read where it lies; else a panel of it is
-copied to SCRATCH_PANEL bytes from the start of the scratch buffer.
+A unit of work is a part of the bands and a share (of SPLITS) of the panels of output channels. In
+the first DIRECT_BANDS bands the gradient is read where it lies; else a panel of it is copied to
+SCRATCH_PANEL bytes from the start of the scratch buffer.
 """
-WORDS = copy.BAND_WORDS + 39
+WORDS = part_sums.WORDS + 36
 
 
 @kernel(forceinline=True)
@@ -116,7 +113,7 @@ def weight_sums(plan, chunk, chunks):
     job = buffer(memory, slot, argument(plan, SCRATCH_SIZE))
     copy.clear_gaps(plan, job + JOB_BYTES, argument(plan, SCRATCH_SIZE) - JOB_BYTES)
     packed = job + argument(plan, SCRATCH_PANEL)
-    parts, splits = argument(plan, PARTS), argument(plan, SPLITS)
+    parts, splits = argument(plan, part_sums.PARTS), argument(plan, SPLITS)
     bands, panels = argument(plan, BANDS), argument(plan, PANELS)
     per_image, images_per_band = argument(plan, BANDS_PER_IMAGE), argument(plan, IMAGES_PER_BAND)
     rows_per_band, height = argument(plan, ROWS_PER_BAND), argument(plan, OUT_HEIGHT)
@@ -131,7 +128,7 @@ def weight_sums(plan, chunk, chunks):
     units = parts * splits
     for unit in range(units * chunk // chunks, units * (chunk + 1) // chunks):
         split, part = unit // parts, unit % parts
-        target = argument(plan, TARGET) + part * argument(plan, PART_STEP)
+        target = argument(plan, part_sums.SUMS) + part * argument(plan, part_sums.STEP)
         put_word(job, tile.FLAGS, 0)
         for band in range(bands * part // parts, bands * (part + 1) // parts):
             first = band // per_image * images_per_band
@@ -229,7 +226,12 @@ class WeightPlan:
         self.step_table, self.direct_table = self._step_tables(gradient)
         self.row_table = _row_table(self.layout, self.cut.steps, phase, channels)
         words = self._words(source, gradient, channels)
-        self.form = Form(words, (copy.SOURCE, GRADIENT, SCRATCH, TARGET))
+        self.form = Form(
+            [(weight_sums, self.chunks), *part_sums.stages(self.count, self.parts)],
+            words,
+            (copy.SOURCE, GRADIENT, part_sums.SUMS, part_sums.RESULT),
+            scratch=(SCRATCH, self.scratch_size),
+        )
 
     def _words(self, source: View, gradient: View, channels: Channels) -> np.ndarray:
         """The words, but the addresses of a call."""
@@ -244,13 +246,14 @@ class WeightPlan:
                 GRADIENT_H: g_h,
                 GRADIENT_W: g_w,
                 GRADIENT_C: size if _has_dense_channels(gradient) else g_c,
-                PART_STEP: self.count * size,
+                part_sums.STEP: self.count * size,
+                part_sums.COUNT: self.count,
                 IMAGES: source.shape[0],
                 IMAGES_PER_BAND: cut.images,
                 ROWS_PER_BAND: cut.rows,
                 BANDS_PER_IMAGE: cut.per_image,
                 BANDS: cut.count,
-                PARTS: self.parts,
+                part_sums.PARTS: self.parts,
                 SPLITS: self.splits,
                 SOURCE_STEP: step[0],
                 TOP: layout.low[0],
@@ -325,9 +328,6 @@ class WeightPlan:
 
     def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> bool:
         """Compute the target, a dense array of `count` numbers. Returns True."""
-        memory = scratch(self.scratch_size, self.chunks)
         sums = empty((self.parts, self.count), self.dtype) if self.parts > 1 else target
-        self.form.run(weight_sums, self.chunks, source, gradient, memory, sums)
-        if self.parts > 1:
-            np.add.reduce(sums, 0, out=target)  # in the order of the parts
+        self.form(source, gradient, sums, target)
         return True

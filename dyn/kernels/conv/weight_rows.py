@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from dyn.kernels.conv import copy
+from dyn.kernels.conv import copy, part_sums
 from dyn.kernels.conv import planes_tile as tile
 from dyn.kernels.conv.bands import JOB_BYTES, Phase, gap_of
 from dyn.kernels.conv.shapes import (
@@ -26,10 +26,10 @@ from dyn.kernels.conv.shapes import (
     words_of,
 )
 from dyn.kernels.runtime.bytes import clear_bytes, put_word
-from dyn.kernels.runtime.drive import Form
+from dyn.kernels.runtime.form import Form
 from dyn.kernels.runtime.jit import call_address, task
-from dyn.kernels.runtime.memory import empty
-from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
+from dyn.kernels.runtime.memory import maker
+from dyn.kernels.runtime.scratch import buffer, leave, take
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.lanes import LANES
 
@@ -42,8 +42,6 @@ PART_BYTES = 256 * 1024
 
 (
     GRADIENT,
-    TARGET,
-    PART_STEP,
     IMAGES,
     IMAGES_PER_BAND,
     ROWS_PER_BAND,
@@ -71,14 +69,14 @@ PART_BYTES = 256 * 1024
     C_BETWEEN,
     STEP_TABLE,
     TILE,
-) = range(copy.BAND_WORDS, copy.BAND_WORDS + 30)
-"""Words of a plan after those of its bands.
+) = range(part_sums.WORDS, part_sums.WORDS + 28)
+"""Words of a plan after those of its bands and parts.
 
 A chunk of work is a part of the bands. A tile computes the gradients of TOGETHER output channels
 for ROWS_AT_ONCE rows of the window, ROW_STEP bytes apart in the band, and VECTORS_AT_ONCE vectors
 of each. The result holds C_ROW bytes per output channel, C_LINE for a row of the window in it.
 """
-WORDS = copy.BAND_WORDS + 30
+WORDS = part_sums.WORDS + 28
 
 
 @task
@@ -92,7 +90,7 @@ def row_sums(plan, chunk, chunks):
     images_per_band, rows_per_band = argument(plan, IMAGES_PER_BAND), argument(plan, ROWS_PER_BAND)
     height, width = argument(plan, OUT_HEIGHT), argument(plan, OUT_WIDTH)
     outer, together = argument(plan, OUTER), argument(plan, TOGETHER)
-    target = argument(plan, TARGET) + chunk * argument(plan, PART_STEP)
+    target = argument(plan, part_sums.SUMS) + chunk * argument(plan, part_sums.STEP)
     rows_at_once, vectors_at_once = argument(plan, ROWS_AT_ONCE), argument(plan, VECTORS_AT_ONCE)
     put_word(job, tile.RUN, width)
     put_word(job, tile.A_STEP, 4 * outer)
@@ -186,14 +184,20 @@ class WeightRowsPlan:
         seen = n * steps[0] + i * (step[0] * steps[1])
         self.step_table = np.ascontiguousarray(seen.reshape(-1), np.int64)
         self.sizes = (groups * together, -(-self.window // at_once) * at_once, line)
-        # Where the result has each output channel: those of the last group are its last rows.
-        self.rows = np.arange(outer)
-        self.rows[outer - together :] += groups * together - outer
+        # Output channels of the last group are the last rows of the sums.
+        rows = np.arange(outer)
+        rows[outer - together :] += groups * together - outer
+        summed = np.arange(math.prod(self.sizes), dtype=np.int32).reshape(self.sizes)
+        used = summed[rows, : self.window, : self.run_length]
+        self.places = np.ascontiguousarray(used.transpose(1, 2, 0))
         words = words_of(
             WORDS,
             {
                 **band_words(source, layout, steps),
-                PART_STEP: 4 * math.prod(self.sizes),
+                part_sums.STEP: 4 * math.prod(self.sizes),
+                part_sums.PARTS: self.parts,
+                part_sums.COUNT: self.places.size,
+                part_sums.PLACES: self.places.ctypes.data,
                 IMAGES: source.shape[0],
                 IMAGES_PER_BAND: cut.images,
                 ROWS_PER_BAND: cut.rows,
@@ -222,7 +226,13 @@ class WeightRowsPlan:
                 TILE: tile.TILES[together].address,
             },
         )
-        self.form = Form(words, (copy.SOURCE, GRADIENT, SCRATCH, TARGET))
+        self.form = Form(
+            [(row_sums, self.parts), (part_sums.add_parts, 1)],
+            words,
+            (copy.SOURCE, GRADIENT, part_sums.SUMS, part_sums.RESULT),
+            scratch=(SCRATCH, self.scratch_size),
+        )
+        self.make_sums = maker((self.parts, *self.sizes), np.float32)
 
     def _cut(self, images: int, layout: BandLayout) -> tuple[int, int]:
         """Images and rows of outputs per band."""
@@ -234,10 +244,5 @@ class WeightRowsPlan:
 
     def run(self, source: np.ndarray, gradient: np.ndarray, target: np.ndarray) -> bool:
         """Compute the target, a dense array of all weights. Returns True."""
-        memory = scratch(self.scratch_size, self.parts)
-        sums = empty((self.parts, *self.sizes))
-        self.form.run(row_sums, self.parts, source, gradient, memory, sums)
-        used = sums[:, :, : self.window, : self.run_length]
-        total = np.add.reduce(used, 0)[self.rows]  # in the order of the parts
-        target.reshape(self.window, self.run_length, -1)[...] = total.transpose(1, 2, 0)
+        self.form(source, gradient, self.make_sums(), target)
         return True

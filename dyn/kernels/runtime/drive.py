@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dyn.kernels.runtime import threads
-from dyn.kernels.runtime.arrays import data, item, length
+from dyn.kernels.runtime.arrays import item, length
 from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.jit import kernel
 from dyn.kernels.runtime.threads import argument, pack, parallel_for
@@ -115,49 +115,6 @@ def dense(
         return out
 
     return run
-
-
-FORM_ENTRY = f"({', '.join(['int64'] * 6)})"
-
-
-@kernel(warm=[FORM_ENTRY])
-def _run_form(words, places, arrays, pool, code, chunks):
-    """Write the addresses of the arrays of a tuple to the words at `places`, and run a task.
-
-    Words, places and arrays are given by `id`.
-    """
-    for k in range(length(arrays)):
-        put_word(data(words), argument(data(places), k), data(item(arrays, k)))
-    parallel_for(pool, code, data(words), chunks)
-
-
-class Form:
-    """The parameters of tasks that have more than fit into a launch: all but some addresses.
-
-    Args:
-        words: what the tasks read (`threads.launch`); zeros at the places.
-        places: which word is the address of the first array of a call, of the second, and so on.
-    """
-
-    __slots__ = ("_places", "_run", "words")
-
-    def __init__(self, words: np.ndarray, places: Sequence[int]):
-        self.words = words
-        self._places = np.array(places, np.int64)
-        self._run = _run_form.compile(FORM_ENTRY)
-
-    def filled(self, *arrays: np.ndarray) -> np.ndarray:
-        """The words of a call; places beyond those of the arrays given stay zero."""
-        words = self.words.copy()
-        self._run(id(words), id(self._places), id(arrays), 0, 0, 0)
-        return words
-
-    def run(self, task: Any, chunks: int, *arrays: np.ndarray) -> np.ndarray:
-        """Run a task over arrays; the words of the call, which others may go on with."""
-        words = self.words.copy()
-        pool = threads.pool() if chunks > 1 else 0
-        self._run(id(words), id(self._places), id(arrays), pool, task.address, chunks)
-        return words
 
 
 def chunks_of(units: int, grain: int, most: int = threads.MAX_CHUNKS) -> int:

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.jit import kernel
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.runtime.threads import argument, atomic_store, compare_swap, get_num_threads
 
 HEAD = 64
 """Words before the first buffer: their number, then for each whether it is taken."""
+BUFFERS = HEAD - 1
+"""Most buffers."""
+
+
+def words_for(size: int, buffers: int) -> int:
+    """Words of memory for so many buffers of `size` bytes."""
+    return HEAD + -(-size // 8) * buffers
 
 
 def scratch(size: int, chunks: int) -> np.ndarray:
@@ -21,11 +29,19 @@ def scratch(size: int, chunks: int) -> np.ndarray:
 
     Pass its address to the task and keep it alive until the task is done.
     """
-    count = min(chunks, get_num_threads(), HEAD - 1)
-    memory = empty((HEAD + -(-size // 8) * count,), np.int64)
+    count = min(chunks, get_num_threads(), BUFFERS)
+    memory = empty((words_for(size, count),), np.int64)
     memory[:HEAD] = 0
     memory[0] = count
     return memory
+
+
+@kernel(forceinline=True)
+def open_buffers(memory: int, count: int) -> None:
+    """What `scratch` does to new memory."""
+    put_word(memory, 0, count)
+    for slot in range(1, HEAD):
+        put_word(memory, slot, 0)
 
 
 class Spare:
@@ -44,7 +60,7 @@ class Spare:
         try:
             return self.waiting[get_num_threads()].pop()
         except LookupError:
-            return scratch(self.size, HEAD)
+            return scratch(self.size, BUFFERS)
 
     def give_back(self, memory: np.ndarray) -> None:
         """Let the next call have it."""

@@ -21,11 +21,11 @@ from dyn.kernels.conv.winograd.filtering import spacing
 from dyn.kernels.conv.winograd.plan import CHUNKS, Tiling, at_once
 from dyn.kernels.conv.winograd.product import PANEL, ROWS
 from dyn.kernels.conv.winograd.windows import Windows
-from dyn.kernels.runtime.drive import Form
+from dyn.kernels.runtime.form import Form
 from dyn.kernels.runtime.jit import call_address, task
 from dyn.kernels.runtime.memory import empty
-from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
-from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.runtime.scratch import buffer, leave, take
+from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.lanes import LANES
 
 LARGE_BYTES = 3 << 20
@@ -163,9 +163,15 @@ class LargeWinogradPlan:
             },
         )
         words[WINDOWS:] = self.windows.words
-        places = (stages.SOURCE, stages.TARGET, stages.SCRATCH, stages.V)
-        self.once = Form(words, (*places, WINDOWS + windows.WEIGHTS, stages.BIAS))
-        self.again = Form(words, (*places, KEPT, stages.BIAS))
+        self.once, self.again = (
+            Form(
+                [(spread_tiles, self.spread_chunks), (gather_panels, self.chunks)],
+                words,
+                (stages.SOURCE, stages.TARGET, stages.V, weights, stages.BIAS),
+                scratch=(stages.SCRATCH, self.scratch_size),
+            )
+            for weights in (WINDOWS + windows.WEIGHTS, KEPT)
+        )
 
     def covers(self, size: Sequence[int]) -> bool:
         """Whether every number of the target is computed: True."""
@@ -184,11 +190,7 @@ class LargeWinogradPlan:
             Whether all results are finite. If not, some are NaN that the sum over the window would
             not make so, and all are to be computed anew by another algorithm.
         """
-        memory = scratch(self.scratch_size, max(self.chunks, self.spread_chunks))
         v = empty((self.v_size,), np.float32)
         shift = () if bias is None else (np.ascontiguousarray(bias),)
         form = self.once if weights.ndim == 4 else self.again
-        arrays = (source, target, memory, v, weights, *shift)
-        words = form.run(spread_tiles, self.spread_chunks, *arrays)
-        launch(gather_panels, words, self.chunks)
-        return not words[stages.ALARM]
+        return not form(source, target, v, weights, *shift)[stages.ALARM]

@@ -18,8 +18,7 @@ from dyn.kernels.conv.winograd import transform
 from dyn.kernels.conv.winograd.filtering import TABLE_BYTES, spacing
 from dyn.kernels.conv.winograd.product import PANEL, ROWS, products
 from dyn.kernels.conv.winograd.windows import Windows
-from dyn.kernels.runtime.drive import Form
-from dyn.kernels.runtime.scratch import scratch
+from dyn.kernels.runtime.form import Form
 from dyn.kernels.vector.lanes import LANES
 
 CHUNKS = 32
@@ -155,8 +154,12 @@ class WinogradPlan:
                 stages.ONE_PANEL: stages.one_panel.address,
             },
         )
-        places = (stages.SOURCE, stages.TARGET, stages.WEIGHTS, stages.SCRATCH, stages.BIAS)
-        self.form = Form(words, places)
+        self.form = Form(
+            [(stages.fused_tiles, self.chunks)],
+            words,
+            (stages.SOURCE, stages.TARGET, stages.WEIGHTS, stages.BIAS),
+            scratch=(stages.SCRATCH, self.scratch_size),
+        )
 
     def covers(self, size: Sequence[int]) -> bool:
         """Whether every number of the target is computed: True."""
@@ -175,7 +178,5 @@ class WinogradPlan:
             Whether all results are finite. If not, some are NaN that the sum over the window would
             not make so, and all are to be computed anew by another algorithm.
         """
-        memory = scratch(self.scratch_size, self.chunks)
         shift = () if bias is None else (np.ascontiguousarray(bias),)
-        arrays = (source, target, weights, memory, *shift)
-        return not self.form.run(stages.fused_tiles, self.chunks, *arrays)[stages.ALARM]
+        return not self.form(source, target, weights, *shift)[stages.ALARM]

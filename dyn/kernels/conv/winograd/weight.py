@@ -15,6 +15,8 @@ alone, so every number is summed in the same order by any number of threads.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dyn.kernels.conv import tile
@@ -25,10 +27,8 @@ from dyn.kernels.conv.winograd import weight_tasks as tasks
 from dyn.kernels.conv.winograd.filtering import TABLE_BYTES, spacing
 from dyn.kernels.conv.winograd.plan import Tiling
 from dyn.kernels.conv.winograd.product import PANEL
-from dyn.kernels.runtime.drive import Form
+from dyn.kernels.runtime.form import Form
 from dyn.kernels.runtime.memory import empty
-from dyn.kernels.runtime.scratch import scratch
-from dyn.kernels.runtime.threads import launch
 from dyn.kernels.vector.lanes import LANES
 
 BLOCK_BYTES = 16 << 20
@@ -98,11 +98,25 @@ class WinogradWeightPlan:
         self.row_table = table(np.arange(inner)[:, None] * np.array([4, self.sums_row]))
         self.step_table = table(np.zeros((1, 2)))
         sources = forward.SOURCE, tasks.GRADIENT, tasks.RESULT
-        places = (*sources, forward.SCRATCH, tasks.SUMS, forward.V, tasks.M)
-        self.form = Form(self._words(source, gradient), places)
+        self.form = Form(
+            self._stages(blocks),
+            self._words(source, gradient),
+            (*sources, tasks.SUMS, forward.V, tasks.M),
+            scratch=(forward.SCRATCH, self.scratch_size),
+        )
+
+    def _stages(self, blocks: int) -> list[tuple[Any, int]]:
+        """What is run, one after the other, for so many blocks."""
+        if self.by_tiles:
+            return [(tasks.fused_tiles, self.shares), (tasks.gather_weights, self.gather_chunks)]
+        block = [(tasks.next_block, 1), (tasks.spread_both, self.spread_chunks)]
+        if self.by_channels:
+            return [*block, (tasks.gather_blocks, self.channel_chunks)]
+        block.append((tasks.multiply_block, self.product_chunks))
+        return [*block * blocks, (tasks.gather_weights, self.gather_chunks)]
 
     def _words(self, source: View, gradient: View) -> np.ndarray:
-        """The words, but the addresses of a call and the tiles of a block."""
+        """The words, but the addresses of a call; the present block has no tiles yet."""
         tiling, kernels = self.tiling, kernels_of(source.dtype)
         spread, gather = (
             (transform.gradient2, transform.back2)
@@ -148,25 +162,6 @@ class WinogradWeightPlan:
         Returns:
             Whether all results are finite; if not, they are to be computed anew in another way.
         """
-        memory = scratch(self.scratch_size, CHUNKS)
         sizes = self.sizes[:1] if self.by_tiles else self.sizes
         made = [empty((size,), np.float32) for size in sizes]
-        words = self.form.filled(source, gradient, target, memory, *made)
-        if self.by_tiles:
-            launch(tasks.fused_tiles, words, self.shares)
-        else:
-            self._by_blocks(words)
-        if not self.by_channels:
-            launch(tasks.gather_weights, words, self.gather_chunks)
-        return not words[forward.ALARM]
-
-    def _by_blocks(self, words: np.ndarray) -> None:
-        """Transform a block of tiles, multiply it, and so on."""
-        for first in range(0, self.tiling.count, self.block):
-            words[tasks.FIRST] = first
-            words[tasks.COUNT] = min(self.block, self.tiling.count - first)
-            launch(tasks.spread_both, words, self.spread_chunks)
-            if self.by_channels:
-                launch(tasks.gather_blocks, words, self.channel_chunks)
-            else:
-                launch(tasks.multiply_block, words, self.product_chunks)
+        return not self.form(source, gradient, target, *made)[forward.ALARM]

@@ -81,6 +81,15 @@ def read_gradients(plan, first, count, target, table):
 
 
 @task
+def next_block(plan, chunk, chunks):
+    """Go on to the next block of tiles."""
+    first = argument(plan, FIRST) + argument(plan, COUNT)
+    left = argument(plan, forward.TILES) - first
+    put_word(plan, FIRST, first)
+    put_word(plan, COUNT, min(argument(plan, forward.TILES_AT_ONCE), left))
+
+
+@task
 def spread_both(plan, chunk, chunks):
     """Transform a share of a block's tiles of input and gradient."""
     memory = argument(plan, forward.SCRATCH)

@@ -15,10 +15,11 @@ from dyn.kernels.conv.winograd.filtering import TABLE_BYTES, spacing
 from dyn.kernels.conv.winograd.product import PANEL
 from dyn.kernels.copy import contiguous
 from dyn.kernels.runtime.bytes import clear_bytes, prefetch, put_word
+from dyn.kernels.runtime.form import Form
 from dyn.kernels.runtime.jit import call_address, microkernel, task
-from dyn.kernels.runtime.memory import empty
-from dyn.kernels.runtime.scratch import buffer, leave, scratch, take
-from dyn.kernels.runtime.threads import argument, launch
+from dyn.kernels.runtime.memory import maker
+from dyn.kernels.runtime.scratch import buffer, leave, take
+from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.lanes import LANES
 
 (
@@ -141,8 +142,9 @@ class Windows:
         self.step = spacing(4 * PANEL * piece)
         self.scratch_size = TABLE_BYTES + 9 * piece * PANEL * 4
         frequencies = (side + 2) ** 2
-        self._panels = -(-channels.outer // PANEL)
-        self._size = self._panels * -(-channels.inner // piece) * frequencies * self.step
+        panels = -(-channels.outer // PANEL)
+        size = panels * -(-channels.inner // piece) * frequencies * self.step
+        self._make = maker((size // 4,), np.float32)
         self.words = words_of(
             WORDS,
             {
@@ -162,15 +164,17 @@ class Windows:
                 SCRATCH_SIZE: self.scratch_size,
             },
         )
+        self._form = Form(
+            [(spread_windows, min(CHUNKS, panels))],
+            self.words,
+            (WEIGHTS, RESULT),
+            scratch=(SCRATCH, self.scratch_size),
+        )
 
     def spread(self, w: np.ndarray) -> np.ndarray:
         """The transforms of a weight [Co, Ci, 3, 3], panel after panel and piece after piece."""
         if self.copied:
             w = contiguous(w.transpose(2, 3, 1, 0))
-        made = empty((self._size // 4,), np.float32)
-        chunks = min(CHUNKS, self._panels)
-        memory = scratch(self.scratch_size, chunks)
-        words = self.words.copy()
-        words[[WEIGHTS, RESULT, SCRATCH]] = w.ctypes.data, made.ctypes.data, memory.ctypes.data
-        launch(spread_windows, words, chunks)
+        made = self._make()
+        self._form(w, made)
         return made
