@@ -15,12 +15,13 @@ import numpy as np
 from numba import types
 
 from dyn.kernels.lending import take_lent
+from dyn.kernels.runtime import threads
 from dyn.kernels.runtime.arrays import DATA, TYPE, axes, data, item, length, size, stride
 from dyn.kernels.runtime.bytes import put_word
 from dyn.kernels.runtime.drive import chunks_of, run
 from dyn.kernels.runtime.jit import kernel
 from dyn.kernels.runtime.memory import LARGE, empty_like, is_dense
-from dyn.kernels.runtime.threads import argument
+from dyn.kernels.runtime.threads import argument, chunk_count, pack, parallel_for
 from dyn.kernels.vector.rows import emitted_task, word_at
 from dyn.kernels.vector.simd import (
     F32,
@@ -46,6 +47,10 @@ BLOCK = 4096
 STREAM = 16 << 20
 """Bytes read and written of which no cache keeps the results until they are read: they are written
 past it, which saves reading what they replace."""
+
+NEVER = 1 << 62
+"""Elements that no group has."""
+ENTRY = f"({', '.join(['int64'] * 10)})"
 
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
 _SUFFIXES = {_F32: ("f4", F32), _F64: ("f8", F64)}
@@ -74,6 +79,7 @@ class GroupKernel:
     ):
         self.inputs = inputs
         self.results = results
+        self._enter: Callable[..., bool] | None = None
         self.codes = {
             dtype: emitted_task(
                 f"{name}_{suffix}",
@@ -107,22 +113,16 @@ class GroupKernel:
             return [x.astype(dtype) for x in made]
         old = [None] * (count * self.results) if over is None else over
         made = [_fresh(tensors[i % count]) if x is None else x for i, x in enumerate(old)]
-        given, fresh = tuple(tensors), tuple(made)
+        given, fresh, floats = tuple(tensors), tuple(made), np.array(numbers, np.float64)
         table = np.empty(count * (1 + self.inputs + self.results), np.int64)
-        while (elements := _fill(id(given), id(fresh), count, self.inputs, id(table))) < 0:
+        far = NEVER if over else STREAM // (dtype.itemsize * (self.inputs + self.results))
+        own = floats if own is None else own
+        words = id(fresh), count, self.inputs, id(table), id(floats), id(own), far, code.address
+        if self._enter is None:
+            self._enter = _enter.compile(ENTRY)
+        while not self._enter(id(given), *words, threads.pool()):
             # What does not lie side by side is copied first.
             given = tuple([like(x, made[i % count]) for i, x in enumerate(given)])
-        floats = np.array(numbers, np.float64)
-        touched = elements * dtype.itemsize * (self.inputs + self.results)
-        words = (
-            id(table),
-            count,
-            elements,
-            id(floats),
-            id(floats if own is None else own),
-            int(touched >= STREAM and over is None),
-        )
-        run(code, chunks_of(elements, GRAIN), *words)
         return made
 
 
@@ -171,6 +171,20 @@ def scale(tensors: Arrays, factors: np.ndarray) -> list[np.ndarray]:
 def clip(tensors: Arrays, low: float, high: float) -> list[np.ndarray]:
     """The arrays with every element brought into [low, high]; over what was lent."""
     return _CLIP.run(tensors, (low, high), None, lent(tensors, tensors))
+
+
+@kernel(warm=[ENTRY])
+def _enter(given, fresh, count, inputs, table, numbers, own, far, code, workers):
+    """Run a formula, unless arrays of a row do not lie alike in memory; whether it was run.
+
+    Arrays, tuples of them, table and numbers are given by `id`. From `far` elements on results are
+    written past the cache.
+    """
+    elements = _fill(given, fresh, count, inputs, table)
+    if elements >= 0:
+        words = pack(table, count, elements, numbers, own, types.int64(elements >= far))
+        parallel_for(workers, code, words, chunk_count(elements, GRAIN))
+    return elements >= 0
 
 
 @kernel(warm=[f"({', '.join(['int64'] * 5)})"])

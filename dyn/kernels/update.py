@@ -7,7 +7,7 @@ is measured take several launches.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dyn.kernels.groups import Arrays, GroupKernel, lent, square_sums
-from dyn.kernels.update_rules import RULES, trust_ratio
+from dyn.kernels.update_rules import RULES, Numbers, trust_ratio
 from dyn.kernels.vector.simd import Value, choose, maximum, minimum
 
 REGISTERS = SimpleNamespace(
@@ -51,15 +51,12 @@ def update(
     Returns:
         n new parameters, n of each new slot, and the counters of the next step.
     """
-    rule = RULES[name]
-    flags = {
-        key: settings.pop(key)
-        for key, value in (*settings.items(),)
-        if value is True or value is False
-    }
-    given = [float(x) for x in scalars]
-    numbers, after = rule.settled(SCALARS, given, weight_decay, settings)
-    moves = _kernel(name, (*numbers,), (*flags.items(),))
+    bound = _bound(name, weight_decay, (*settings,), *settings.values())
+    numbers, after = bound.settled([float(x) for x in scalars])
+    named = (*numbers,)
+    moves = bound.moves.get(named)
+    if moves is None:
+        moves = bound.moves[named] = _kernel(name, named, bound.flags)
     count, dtype = len(tensors) // moves.inputs, tensors[0].dtype
     if all([p.dtype == dtype for p in tensors[:count]]):
         made = _moved(moves, numbers, tensors)
@@ -75,6 +72,31 @@ class _Moves(NamedTuple):
     kernel: GroupKernel
     inputs: int
     measured: bool
+
+
+class _Bound(NamedTuple):
+    """A rule with its settings.
+
+    Attributes:
+        settled: gives the numbers of a step, and the counters of the next one, for scalars.
+        flags: which variant of the rule it is.
+        moves: by names of the numbers.
+    """
+
+    settled: Callable[[Sequence[float]], Numbers]
+    flags: tuple[tuple[str, bool], ...]
+    moves: dict[tuple[str, ...], _Moves]
+
+
+@lru_cache(256, typed=True)  # 1 is no flag, True is
+def _bound(name: str, weight_decay: float, named: tuple[str, ...], *settings: Any) -> _Bound:
+    rule, flags, others = RULES[name], [], {}
+    for key, value in zip(named, settings, strict=True):
+        if value is True or value is False:
+            flags.append((key, value))
+        else:
+            others[key] = value
+    return _Bound(lambda given: rule.settled(SCALARS, given, weight_decay, others), (*flags,), {})
 
 
 def _moved(moves: _Moves, numbers: dict[str, float], tensors: Arrays) -> list[np.ndarray]:
