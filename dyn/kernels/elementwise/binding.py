@@ -33,12 +33,12 @@ def bound(
         name: of the formula.
         shape: of all operands, which have elements.
         numbers: of the formula, up to three.
-        otherwise: what does the same for arrays that are not dense.
+        otherwise: what does the same for arrays of other layouts.
     """
     formula = FAST[name]
     if not is_small(shape):
-        run = nest.bound(formula, *[tuple(shape)] * formula.inputs, numbers=tuple(numbers))
-        return _if_dense(run, formula.inputs, otherwise)
+        run = nest.bound(formula, tuple(shape), tuple(numbers))
+        return _if_alike(run, formula.inputs, otherwise)
     enter, code, dtype = nest.once.compile(ENTRY), formula.address, formula.dtype
     shape, count, no, empty = tuple(shape), math.prod(shape), nest.NO, np.empty
     p, q, r = (*map(float, numbers), 0.0, 0.0, 0.0)[:3]
@@ -71,25 +71,32 @@ def bound_pair(
     name: str, x: Sequence[int], y: Sequence[int], otherwise: Callable[..., Any]
 ) -> Callable[..., Any] | None:
     """The formula for two float32 arrays whose shapes differ, of any size; as `bound`."""
-    run = nest.bound(FAST[name], tuple(x), tuple(y))
-    return None if run is None else _if_dense(run, 2, otherwise)
+    run = nest.bound_pair(FAST[name], tuple(x), tuple(y))
+    if run is None:
+        return None
 
-
-def _if_dense(
-    run: Callable[..., Any], inputs: int, otherwise: Callable[..., Any]
-) -> Callable[..., Any]:
-    """One function for arrays in C order, another one for the rest."""
-
-    def one(x: np.ndarray) -> np.ndarray:
-        return run(x) if x.flags.c_contiguous else otherwise(x)
-
-    def two(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def pair(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return run(x, y) if x.flags.c_contiguous and y.flags.c_contiguous else otherwise(x, y)
 
+    return pair
+
+
+def _if_alike(
+    run: Callable[..., Any], inputs: int, otherwise: Callable[..., Any]
+) -> Callable[..., Any]:
+    """One function for dense arrays of equal strides, in any order of axes; one for the rest."""
+
+    def one(x: np.ndarray) -> np.ndarray:
+        out = run(x)
+        return otherwise(x) if out is None else out
+
+    def two(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        out = run(x, y) if x.strides == y.strides else None
+        return otherwise(x, y) if out is None else out
+
     def three(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        if x.flags.c_contiguous and y.flags.c_contiguous and z.flags.c_contiguous:
-            return run(x, y, z)
-        return otherwise(x, y, z)
+        out = run(x, y, z) if x.strides == y.strides == z.strides else None
+        return otherwise(x, y, z) if out is None else out
 
     return (one, two, three)[inputs - 1]
 

@@ -23,7 +23,7 @@ from dyn.kernels.elementwise.pointwise import ASIDE, FormulaKernel
 from dyn.kernels.elementwise.tasks import ARRAYS, by_blocks, by_chunks, by_rows, once
 from dyn.kernels.runtime import memory
 from dyn.kernels.runtime.drive import Launch, chunks_of
-from dyn.kernels.runtime.memory import maker
+from dyn.kernels.runtime.memory import maker, maker_like
 from dyn.kernels.runtime.scratch import Spare
 
 GRAIN = 16384
@@ -32,6 +32,8 @@ CHUNK = 8192
 """Elements worth a chunk, once they are shared."""
 TINY = 2048
 """Elements below which it is shorter to copy an operand than to find out how it lies."""
+MAX_LAYOUTS = 8
+"""Strides that a bound formula remembers; a program meets one or two."""
 
 _NONE = np.zeros(1, np.int64)
 """Stands for an array that there is not."""
@@ -151,18 +153,34 @@ def run_three(
 
 
 def bound(
-    f: FormulaKernel, *shapes: tuple[int, ...], numbers: tuple[float, ...] = ()
-) -> Callable[..., np.ndarray] | None:
-    """What runs a formula over dense operands of shapes that broadcast; None: too many axes."""
-    if all(shape == shapes[0] for shape in shapes):
-        make, launch = maker(shapes[0], f.dtype), _dense(f, math.prod(shapes[0]), _bits(numbers))
+    f: FormulaKernel, shape: tuple[int, ...], numbers: tuple[float, ...]
+) -> Callable[..., np.ndarray | None]:
+    """What runs a formula over operands of one shape and equal strides.
 
-        def alike(x: np.ndarray, y: np.ndarray = _NONE, z: np.ndarray = _NONE) -> np.ndarray:
-            out = make()
-            launch(x, y, z, out, _NONE)
-            return out
+    It returns None where there are gaps between their elements. How results of certain strides are
+    made is remembered.
+    """
+    launch, makers = _dense(f, math.prod(shape), _bits(numbers)), {}
 
-        return alike
+    def run(x: np.ndarray, y: np.ndarray = _NONE, z: np.ndarray = _NONE) -> np.ndarray | None:
+        try:
+            make = makers[x.strides]
+        except KeyError:
+            make = maker_like(x, f.dtype)
+            if make is None or len(makers) >= MAX_LAYOUTS:
+                return None
+            makers[x.strides] = make
+        out = make()
+        launch(x, y, z, out, _NONE)
+        return out
+
+    return run
+
+
+def bound_pair(
+    f: FormulaKernel, *shapes: tuple[int, ...]
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+    """What runs a formula over two dense operands of shapes that broadcast; None: too many axes."""
     layouts = []
     for place, shape in enumerate(shapes):
         steps, step = [], f.sizes >> 4 * place & 15
@@ -171,18 +189,18 @@ def bound(
             steps.append(step)
             step *= n
         layouts.append((shape, tuple(reversed(steps)), size))
-    found = _nest(f, _bits(numbers), *layouts)
+    found = _nest(f, _bits(()), *layouts)
     if found is None or found.plan.back is not None:
         return None
     make, launch = maker(found.plan.sizes, f.dtype), found.launch
 
-    def repeated(x: np.ndarray, y: np.ndarray = _NONE, z: np.ndarray = _NONE) -> np.ndarray:
+    def run(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         out, spare = make(), _SPACES.borrow()
-        launch(x, y, z, out, spare)
+        launch(x, y, _NONE, out, spare)
         _SPACES.give_back(spare)
         return out
 
-    return repeated
+    return run
 
 
 def _three(numbers: tuple[float, ...]) -> tuple[float, ...]:

@@ -253,6 +253,14 @@ def empty_like(x: np.ndarray, dtype: Any = None) -> np.ndarray:
     )
 
 
+def maker_like(x: np.ndarray, dtype: Any) -> Callable[[], np.ndarray] | None:
+    """What makes arrays as `empty_like` does, for arrays of one shape and strides; None: gaps."""
+    plan = _plan_like(x.shape, x.strides, x.dtype, dtype)
+    if x.flags.c_contiguous:
+        return maker(x.shape, dtype)
+    return None if plan.strides is None else partial(_make, x.shape, plan)
+
+
 def is_dense(x: np.ndarray) -> bool:
     """Whether the elements fill their memory without gaps, in whatever order of axes."""
     return x.flags.c_contiguous or _plan_like(x.shape, x.strides, x.dtype, x.dtype)[2] is not None
