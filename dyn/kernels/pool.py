@@ -345,12 +345,9 @@ def adaptive_avg_pool_of(shape: tuple[int, ...], dtype: np.dtype, sizes: tuple[i
     if dtype in code.SUM and 0 not in shape and math.prod(sizes) == 1:
         axes = tuple(range(2, len(shape)))
         general = partial(reduce.mean, axes=axes, keepdims=True)
-        run = (
-            reduce.bound("mean", shape, axes, general, keepdims=True)
-            if dtype == np.float32
-            else None
-        )
-        return general if run is None else run
+        if dtype != np.float32:
+            return general
+        return reduce.bound("mean", shape, axes, general, keepdims=True)
     spatial = shape[2:]
     return _mean_of(shape, dtype, lambda c, size: _adaptive_plan(c, size, False, spatial, sizes))
 

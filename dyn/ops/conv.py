@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from dyn.core.errors import AttributeValueError, GradError, ShapeError
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import conv as kernels
-from dyn.kernels.reduce.reductions import sum as total
+from dyn.kernels.reduce import summing
 from dyn.ops.infer import (
     Type,
     decide,
@@ -113,8 +115,13 @@ def _(g, *, x, w, x_shape, w_shape, stride, padding, dilation, groups, activatio
     return (
         by_x(g, w) if "x" in wanted else None,
         by_w(g, x) if "w" in wanted else None,
-        total(g, (0, *range(2, g.ndim)), keepdims=False) if "b" in wanted else None,
+        _of_bias(g) if "b" in wanted else None,
     )
+
+
+def _of_bias(g: np.ndarray) -> np.ndarray:
+    """The gradient by the bias."""
+    return summing(g.shape, g.dtype, (0, *range(2, g.ndim)))(g)
 
 
 def _need_no_activation(activation: str | None) -> None:
@@ -208,7 +215,7 @@ def _(g, *, x, w, w_shape, stride, padding, dilation, groups, wanted):
     return (
         kernels.conv(g, w, **how) if "x" in wanted else None,
         kernels.conv_grad_w(x, g, window=w_shape[2:], **how) if "w" in wanted else None,
-        total(g, (0, *range(2, g.ndim)), keepdims=False) if "b" in wanted else None,
+        _of_bias(g) if "b" in wanted else None,
     )
 
 

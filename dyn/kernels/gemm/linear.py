@@ -15,7 +15,7 @@ import numpy as np
 from dyn.kernels.copy import contiguous
 from dyn.kernels.gemm.bound import Run, Shape, bound
 from dyn.kernels.gemm.matmul import matmul
-from dyn.kernels.reduce.reductions import sum as total
+from dyn.kernels.reduce import sum, summing
 
 
 def linear(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
@@ -30,11 +30,13 @@ class _Products(NamedTuple):
         of_x: from g (..., out) and w the gradient of x.
         inputs_first: from the rows of x and of g that of w as (in, out).
         outputs_first: from the rows of g and of x that of w as (out, in).
+        of_bias: from the rows of g that of the bias.
     """
 
     of_x: Run
     inputs_first: Run
     outputs_first: Run
+    of_bias: Run
 
 
 def linear_grad(
@@ -61,11 +63,12 @@ def bound_linear_grad(
     """`linear_grad` for arrays of these shapes, called with g, w and x; None as in `bound`."""
     rows, columns = math.prod(g[:-1]), g[-1]
     inner = w[1] if transposed else w[0]
-    of_x, inputs_first, outputs_first = _GENERAL[transposed]
+    of_x, inputs_first, outputs_first, _ = _GENERAL[transposed]
     made = (
         bound(g, w, dtype, of_x, transpose_b=not transposed),
         bound((rows, inner), (rows, columns), dtype, inputs_first, transpose_a=True),
         bound((rows, columns), (rows, inner), dtype, outputs_first, transpose_a=True),
+        summing((rows, columns), dtype, (0,)),
     )
     if None in made:
         return None
@@ -113,7 +116,7 @@ def _gradients(
         if name == "x":
             made.append(products.of_x(g, w))
         elif name == "b":
-            made.append(total(rows, (0,), keepdims=False))
+            made.append(products.of_bias(rows))
         elif w.flags.c_contiguous == transposed:
             found = products.outputs_first(rows, _rows(x))
             made.append(found if transposed else found.T)
@@ -133,8 +136,9 @@ def _transposed_times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return matmul(a.T, b)
 
 
+_summed = partial(sum, axes=(0,), keepdims=False)
 _GENERAL = (
-    _Products(lambda g, w: matmul(g, w.T), _transposed_times, _transposed_times),
-    _Products(matmul, _transposed_times, _transposed_times),
+    _Products(lambda g, w: matmul(g, w.T), _transposed_times, _transposed_times, _summed),
+    _Products(matmul, _transposed_times, _transposed_times, _summed),
 )
 """The products for arrays of any strides and dtype; those of a weight that is transposed second."""

@@ -14,6 +14,7 @@ from dyn.kernels.reduce.reductions import (
     std,
     sum,
     sum_to,
+    summing,
     var,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "std",
     "sum",
     "sum_to",
+    "summing",
     "var",
 ]

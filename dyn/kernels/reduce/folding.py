@@ -38,6 +38,9 @@ SLICE = 2048
 """Columns that one chunk folds, or NARROW where nothing else makes work for all threads."""
 NARROW = 128
 MAX_PIECES = 64
+MAX_LAYOUTS = 8
+"""Strides that a bound folding remembers; a program meets one or two."""
+Fold = Callable[[np.ndarray], np.ndarray]
 
 
 # ---- plans -------------------------------------------------------------------------------------
@@ -67,37 +70,16 @@ class _Folding(NamedTuple):
     rest: tuple[int, ...] = ()
 
 
-class _Plan(NamedTuple):
-    """The launches that fold an array of one shape and layout.
-
-    Attributes:
-        launches: called in turn with the array, what comes of its pieces, and the result.
-        results, dtype: of what comes of the pieces.
-        start: what the last piece starts with, if it is not written whole.
-        kept: shape of the result in the order of memory.
-        back: where each kept axis stands in that order, and
-        shape: the shape wanted; None if the result is row-major already.
-    """
-
-    launches: tuple[Launch, ...]
-    results: tuple[int, ...]
-    dtype: np.dtype
-    start: float | None
-    kept: tuple[int, ...]
-    back: tuple[int, ...] | None
-    shape: tuple[int, ...] | None
-
-
 @lru_cache(4096)
-def _plan(
+def _fold_of(
     name: str,
     shape: tuple[int, ...],
     strides: tuple[int, ...],
     axes: tuple[int, ...],
     keepdims: bool,
     correction: int,
-) -> _Plan | None:
-    """How to fold; None where numpy must do it."""
+) -> Fold | None:
+    """What folds arrays of one shape and layout; None where numpy must do it."""
     laid = None if 0 in shape else layout(shape, strides, axes, 4)
     if laid is None:
         return None
@@ -112,7 +94,7 @@ def _plan(
     divisors = {"mean": (count, 0), "var": spread, "std": spread}.get(name, (1, 0))
     name = "sum" if name == "mean" else name
     wanted = reduced_shape(shape, axes, keepdims=keepdims)
-    places = (wanted, None, None) if laid.back is None else (laid.kept, laid.back, wanted)
+    kept = wanted if laid.back is None else laid.kept
     fold = FINISHES[name][0]
     if reduced[-1]:
         found = _of_rows(fold, outer, outer * math.prod(sizes[:-1]), sizes[-1])
@@ -123,8 +105,18 @@ def _plan(
         else:
             found = _of_columns(fold, outer, outer * math.prod(lead), rows, columns)
     launches = _launches(found, FINISH[name], *(float_word(float(n)) for n in divisors))
-    start = found.start if found.rest else None
-    return _Plan(launches, found.results, found.dtype, start, *places)
+    make_results, make = memory.maker(found.results, found.dtype), memory.maker(kept, _F32)
+    begins, start, back = bool(found.rest), found.start, laid.back
+
+    def fold_all(x: np.ndarray) -> np.ndarray:
+        results, out = make_results(), make()
+        if begins:  # the last piece is not written whole
+            results[:, -1] = start
+        for launch in launches:
+            launch(x, results, out)
+        return out if back is None else out.transpose(back).reshape(wanted)
+
+    return fold_all
 
 
 def _launches(found: _Folding, finish: Any, a: int, b: int) -> tuple[Launch, ...]:
@@ -232,15 +224,8 @@ def folded(
     """
     if x.dtype != _F32:
         return None
-    plan = _plan(name, x.shape, x.strides, axes, keepdims, correction)
-    if plan is None:
-        return None
-    results, out = memory.empty(plan.results, plan.dtype), memory.empty(plan.kept)
-    if plan.start is not None:
-        results[:, -1] = plan.start
-    for launch in plan.launches:
-        launch(x, results, out)
-    return out if plan.back is None else out.transpose(plan.back).reshape(plan.shape)
+    fold = _fold_of(name, x.shape, x.strides, axes, keepdims, correction)
+    return None if fold is None else fold(x)
 
 
 def bound(
@@ -251,25 +236,21 @@ def bound(
     *,
     keepdims: bool,
     correction: int = 0,
-) -> Callable[[np.ndarray], np.ndarray] | None:
-    """`folded` for float32 arrays of one shape in C order; None where it takes more than a launch.
+) -> Callable[[np.ndarray], np.ndarray]:
+    """`folded` for float32 arrays of one shape; how those of certain strides are, is remembered.
 
     Args:
-        otherwise: what does the same for arrays that are not dense.
+        otherwise: what does the same for arrays that `folded` refuses.
     """
-    steps = [4 * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    plan = _plan(name, shape, tuple(steps), axes, keepdims, correction)
-    if plan is None or plan.back is not None or len(plan.launches) > 1:
-        return None
-    (launch,) = plan.launches
-    results = memory.maker(plan.results, plan.dtype)
-    made = memory.maker(plan.kept, _F32)
+    known: dict[tuple[int, ...], Fold] = {}
 
     def run(x: np.ndarray) -> np.ndarray:
-        if not x.flags.c_contiguous:
-            return otherwise(x)
-        out = made()
-        launch(x, results(), out)
-        return out
+        fold = known.get(x.strides)
+        if fold is None:
+            fold = _fold_of(name, shape, x.strides, axes, keepdims, correction)
+            if fold is None or len(known) >= MAX_LAYOUTS:
+                return otherwise(x)
+            known[x.strides] = fold
+        return fold(x)
 
     return run

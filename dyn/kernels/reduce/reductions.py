@@ -8,6 +8,8 @@ integers are summed as int64.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from dyn.kernels import softmax
 from dyn.kernels.copy import contiguous
 from dyn.kernels.elementwise import apply as elementwise
 from dyn.kernels.reduce import plain
-from dyn.kernels.reduce.folding import folded
+from dyn.kernels.reduce.folding import bound, folded
 from dyn.kernels.vector.half import is_half
 
 _F32 = np.dtype(np.float32)
@@ -84,6 +86,15 @@ def sum(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
             found = elementwise.binary("add", x[(*before, 0)], x[(*before, 1)])
             return np.expand_dims(found, axis) if keepdims else found
     return _reduce("sum", x, axes, keepdims)
+
+
+@lru_cache(4096)
+def summing(
+    shape: tuple[int, ...], dtype: np.dtype, axes: Axes
+) -> Callable[[np.ndarray], np.ndarray]:
+    """`sum` over axes, for arrays of one shape and dtype."""
+    general = partial(sum, axes=axes, keepdims=False)
+    return bound("sum", shape, axes, general, keepdims=False) if dtype == _F32 else general
 
 
 def prod(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
