@@ -373,7 +373,7 @@ class PlanesPlan:
                 STEP_TABLE: self.step_table.ctypes.data,
                 SCRATCH_SIZE: self.scratch_size,
                 TRANSPOSE: transpose_f32.address,
-                TILE: tile.TILES[tiles.together].address,
+                TILE: tile.TILES[tiles.together, tile.vectors_of(tiles.together)].address,
                 TURN: turn_row.address,
             },
         )

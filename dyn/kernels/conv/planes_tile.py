@@ -3,7 +3,7 @@
 A tile holds some output channels of a few vectors, which follow each other in memory or lie at
 equal distances: of pixels (`planes`), or of numbers of the window (`weight_rows`). At every step of
 the reduction one number per channel, all neighbours, meets all vectors. There is a kernel for every
-number of channels, so that none is computed in vain.
+number of channels and of vectors, so that none is computed in vain.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from dyn.kernels.vector.value import branch
 
 MOST = WIDE
 """Channels of the tallest tile: two vectors of each just fit the registers."""
+VECTORS = 4
+"""Most vectors of a tile."""
 
 (
     STEPS, STEP_TABLE, RUN, A, A_STEP, B, B_STEP, B_BETWEEN, C, C_ROW, C_BETWEEN, ACCUMULATE,
@@ -33,7 +35,13 @@ def vectors_of(channels: int) -> int:
     return 4 if channels <= (3 if LANES == 16 else 2) else 2
 
 
-def _tile(channels: int) -> Any:
+def parts_of(vectors: int, channels: int) -> list[int]:
+    """So many vectors of some channels, in tiles of about the same size."""
+    count = -(-vectors // max(1, min(VECTORS, 2 * MOST // channels)))
+    return [vectors // count + (i < vectors % count) for i in range(count)]
+
+
+def _tile(channels: int, vectors: int) -> Any:
     """The generator of one kernel.
 
     C[r * C_ROW + v * C_BETWEEN :] =
@@ -43,7 +51,6 @@ def _tile(channels: int) -> Any:
 
     for r < channels and all vectors v. Steps are in bytes; STEPS and RUN are at least 1.
     """
-    vectors = vectors_of(channels)
 
     @intrinsic
     def tile(typing: Any, job: Any) -> Any:
@@ -103,8 +110,11 @@ def _body(job):
     tile(job)  # type: ignore[name-defined]  # noqa: F821
 
 
-TILES: dict[int, Microkernel] = {
-    channels: instance(f"pixels_{channels}", _body, tile=_tile(channels))
+TILES: dict[tuple[int, int], Microkernel] = {
+    (channels, vectors): instance(
+        f"pixels_{channels}_{vectors}", _body, tile=_tile(channels, vectors)
+    )
     for channels in range(1, MOST + 1)
+    for vectors in range(1, min(VECTORS, 2 * MOST // channels) + 1)
 }
-"""By channels."""
+"""By channels and vectors."""

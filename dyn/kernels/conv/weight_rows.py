@@ -10,6 +10,8 @@ fixed order, so the result does not depend on the threads.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,29 +56,24 @@ PART_BYTES = 256 * 1024
     OUT_WIDTH,
     SCRATCH,
     SCRATCH_SIZE,
-    WINDOW_ROWS,
-    ROWS_AT_ONCE,
-    ROW_STEP,
-    VECTORS,
-    VECTORS_AT_ONCE,
+    TILES,
+    TILE_TABLE,
     OUTER,
     TOGETHER,
     GROUPS,
     B_STEP,
     B_BETWEEN,
     C_ROW,
-    C_LINE,
     C_BETWEEN,
     STEP_TABLE,
-    TILE,
-) = range(part_sums.WORDS, part_sums.WORDS + 28)
+) = range(part_sums.WORDS, part_sums.WORDS + 23)
 """Words of a plan after those of its bands and parts.
 
 A chunk of work is a part of the bands. A tile computes the gradients of TOGETHER output channels
-for ROWS_AT_ONCE rows of the window, ROW_STEP bytes apart in the band, and VECTORS_AT_ONCE vectors
-of each. The result holds C_ROW bytes per output channel, C_LINE for a row of the window in it.
+for some vectors of the window; the table has three words for each of the TILES: where its vectors
+begin in the band and in the result, and its code. The result holds C_ROW bytes per output channel.
 """
-WORDS = part_sums.WORDS + 28
+WORDS = part_sums.WORDS + 23
 
 
 @task
@@ -91,7 +88,7 @@ def row_sums(plan, chunk, chunks):
     height, width = argument(plan, OUT_HEIGHT), argument(plan, OUT_WIDTH)
     outer, together = argument(plan, OUTER), argument(plan, TOGETHER)
     target = argument(plan, part_sums.SUMS) + chunk * argument(plan, part_sums.STEP)
-    rows_at_once, vectors_at_once = argument(plan, ROWS_AT_ONCE), argument(plan, VECTORS_AT_ONCE)
+    tiles, table = argument(plan, TILES), argument(plan, TILE_TABLE)
     put_word(job, tile.RUN, width)
     put_word(job, tile.A_STEP, 4 * outer)
     put_word(job, tile.B_STEP, argument(plan, B_STEP))
@@ -112,17 +109,15 @@ def row_sums(plan, chunk, chunks):
         call_address(fill, plan, band_start, first, images, top, deep)
         put_word(job, tile.STEPS, images * rows)
         gradient = argument(plan, GRADIENT) + 4 * outer * width * (first * height + row)
-        for line in range(0, argument(plan, WINDOW_ROWS), rows_at_once):
-            for vector in range(0, argument(plan, VECTORS), vectors_at_once):
-                b = band_start + line * argument(plan, ROW_STEP) + 4 * LANES * vector
-                c = target + line * argument(plan, C_LINE) + 4 * LANES * vector
-                put_word(job, tile.B, b)
-                for group in range(argument(plan, GROUPS)):
-                    # The last group reads what the one before does, too, lest it read beyond.
-                    channel = min(group * together, outer - together)
-                    put_word(job, tile.A, gradient + 4 * channel)
-                    put_word(job, tile.C, c + group * together * argument(plan, C_ROW))
-                    call_address(argument(plan, TILE), job)
+        for entry in range(0, 3 * tiles, 3):
+            put_word(job, tile.B, band_start + argument(table, entry))
+            c = target + argument(table, entry + 1)
+            for group in range(argument(plan, GROUPS)):
+                # The last group reads what the one before does, too, lest it read beyond.
+                channel = min(group * together, outer - together)
+                put_word(job, tile.A, gradient + 4 * channel)
+                put_word(job, tile.C, c + group * together * argument(plan, C_ROW))
+                call_address(argument(table, entry + 2), job)
         put_word(job, tile.ACCUMULATE, 1)
     leave(memory, slot)
 
@@ -133,11 +128,32 @@ def _cut_channels(outer: int) -> tuple[int, int]:
     return groups, -(-outer // groups)
 
 
-def _cut_window(rows: int, run: int, outer: int) -> tuple[int, int]:
-    """Rows and vectors of a tile, for a window of `rows` rows of `run` numbers."""
-    vectors, pieces = tile.vectors_of(_cut_channels(outer)[1]), -(-run // LANES)
-    below = -(-rows // vectors) * pieces < rows * -(-pieces // vectors)
-    return (vectors, 1) if below else (1, vectors)
+class _Window(NamedTuple):
+    """How a window of `rows` rows of vectors is cut into tiles.
+
+    The vectors of a tile lie in a row or `below` each other, whichever gives larger tiles: `parts`.
+    """
+
+    rows: int
+    vectors: int
+    below: bool
+    parts: list[int]
+
+    @staticmethod
+    def of(rows: int, run: int, together: int) -> _Window:
+        """Tiles for a window of `rows` rows of `run` numbers."""
+        vectors = -(-run // LANES)
+        along, down = tile.parts_of(vectors, together), tile.parts_of(rows, together)
+        below = rows * len(along) > vectors * len(down)
+        return _Window(rows, vectors, below, down if below else along)
+
+    def starts(self) -> Iterator[tuple[int, int, int]]:
+        """First row, first vector and number of vectors of each tile."""
+        for other in range(self.vectors if self.below else self.rows):
+            first = 0
+            for count in self.parts:
+                yield (first, other, count) if self.below else (other, first, count)
+                first += count
 
 
 def fits(source: View, gradient: View, phase: Phase, channels: Channels) -> bool:
@@ -153,10 +169,8 @@ def fits(source: View, gradient: View, phase: Phase, channels: Channels) -> bool
     rows, run = len(down.offsets), len(across.offsets) * channels.inner
     if c > 2 * LANES or 4 * rows * run * c > PART_BYTES:
         return False
-    at_once, vectors = _cut_window(rows, run, c)
-    filled = -(-rows // at_once) * at_once * -(-run // (vectors * LANES)) * vectors * LANES
     lanes = LANES * (1 if c <= LANES else 2)
-    return rows * run / filled > GAIN * c / (-(-c // lanes) * lanes)
+    return run / (-(-run // LANES) * LANES) > GAIN * c / (-(-c // lanes) * lanes)
 
 
 class WeightRowsPlan:
@@ -169,26 +183,31 @@ class WeightRowsPlan:
         cut = BandCut.of(layout, *self._cut(source.shape[0], layout))
         steps = cut.steps
         down, across = phase.taps
-        self.window, self.run_length = len(down.offsets), len(across.offsets) * channels.inner
         outer = channels.outer
         groups, together = _cut_channels(outer)
-        at_once, vectors = _cut_window(self.window, self.run_length, outer)
-        pieces = -(-self.run_length // LANES)
-        line = -(-pieces // vectors) * vectors * LANES
+        window = _Window.of(len(down.offsets), len(across.offsets) * channels.inner, together)
+        line = 4 * LANES * window.vectors
         self.parts = min(cut.count, UNITS)
-        # What vectors beyond the row and rows beyond the window read is not used, but must exist.
+        # What the last vectors read beyond a row is not used, but must exist.
         gap = gap_of(down.offsets) or 1
-        beyond = at_once * gap * steps[1] + (pieces + vectors) * LANES * 4
+        beyond = 2 * line
         self.scratch_size = -(-(JOB_BYTES + cut.images * steps[0] + beyond) // 64) * 64
         n, i = np.ogrid[: cut.images, : cut.rows]
         seen = n * steps[0] + i * (step[0] * steps[1])
         self.step_table = np.ascontiguousarray(seen.reshape(-1), np.int64)
-        self.sizes = (groups * together, -(-self.window // at_once) * at_once, line)
+        self.sizes = (groups * together, window.rows, line // 4)
+        tiles = [
+            (row * gap * steps[1] + 4 * LANES * vector, row * line + 4 * LANES * vector, count)
+            for row, vector, count in window.starts()
+        ]
+        codes = {count: tile.TILES[together, count].address for count in window.parts}
+        listed = [word for b, c, count in tiles for word in (b, c, codes[count])]
+        self.tile_table = np.array(listed, np.int64)
         # Output channels of the last group are the last rows of the sums.
         rows = np.arange(outer)
         rows[outer - together :] += groups * together - outer
         summed = np.arange(math.prod(self.sizes), dtype=np.int32).reshape(self.sizes)
-        used = summed[rows, : self.window, : self.run_length]
+        used = summed[rows, :, : len(across.offsets) * channels.inner]
         self.places = np.ascontiguousarray(used.transpose(1, 2, 0))
         words = words_of(
             WORDS,
@@ -209,21 +228,16 @@ class WeightRowsPlan:
                 OUT_HEIGHT: layout.out[0],
                 OUT_WIDTH: layout.out[1],
                 SCRATCH_SIZE: self.scratch_size,
-                WINDOW_ROWS: self.window,
-                ROWS_AT_ONCE: at_once,
-                ROW_STEP: gap * steps[1],
-                VECTORS: pieces,
-                VECTORS_AT_ONCE: vectors,
+                TILES: len(tiles),
+                TILE_TABLE: self.tile_table.ctypes.data,
                 OUTER: outer,
                 TOGETHER: together,
                 GROUPS: groups,
                 B_STEP: step[1] * steps[2],
-                B_BETWEEN: gap * steps[1] if at_once > 1 else 4 * LANES,
-                C_ROW: 4 * self.sizes[1] * line,
-                C_LINE: 4 * line,
-                C_BETWEEN: 4 * line if at_once > 1 else 4 * LANES,
+                B_BETWEEN: gap * steps[1] if window.below else 4 * LANES,
+                C_ROW: window.rows * line,
+                C_BETWEEN: line if window.below else 4 * LANES,
                 STEP_TABLE: self.step_table.ctypes.data,
-                TILE: tile.TILES[together].address,
             },
         )
         self.form = Form(
