@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import dyn.compat.torch as torch
+from dyn.compat.torch import nn
 
 X = torch.tensor([[1.0, -2.0], [0.5, 3.0]])
 Y = torch.tensor([[2.0, 1.0], [4.0, -1.0]])
@@ -55,3 +56,21 @@ def test_arguments_have_pytorchs_names(named, wanted):
 def test_a_name_that_nobody_knows_is_refused():
     with pytest.raises(TypeError, match="vec3"):
         torch.outer(V, vec3=V)
+
+
+# What PyTorch 2.13 gives: the mean of the last is over the number of elements, not the weights.
+WEIGHED = {
+    "mse_loss": ([[1.0, 18.0], [0.0, 8.0]], 27.0, 7.714286),
+    "l1_loss": ([[1.0, 6.0], [0.0, 2.0]], 9.0, 2.571429),
+    "huber_loss": ([[0.5, 5.0], [0.0, 1.75]], 7.25, 1.8125),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHED)
+def test_losses_of_elements_take_weights(name):
+    function, weight = getattr(nn.functional, name), torch.tensor([[1.0, 2.0], [0.0, 0.5]])
+    for reduction, wanted in zip(("none", "sum", "mean"), WEIGHED[name], strict=True):
+        found = function(X, Y, reduction=reduction, weight=weight)
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"same size, got \[2\] and \[2, 2\]"):
+        function(X, Y, weight=weight[0])
