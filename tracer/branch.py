@@ -8,7 +8,7 @@ time, so a forward that is not the same twice is found out. Merging the tree is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,6 +141,15 @@ class Path:
         self.taken.append(answer)
         self.lines.append(where)
         return answer
+
+    def nodes(self) -> Iterator[Node]:
+        """What was recorded along this path so far."""
+        segment = self.root
+        yield from segment.nodes
+        for answer in self.taken:
+            assert isinstance(segment.then, Fork)
+            segment = segment.then.sides[answer]
+            yield from segment.nodes
 
     def end(self, end: End) -> None:
         """Finish the run."""

@@ -13,7 +13,8 @@ from dyn.core.tensor import Tensor
 from dyn.core.tree import flatten, join, rebuild
 from dyn.nn.layer import Layer
 from tracer.errors import TraceError
-from tracer.spec import InputSpec, as_spec
+from tracer.names import Model
+from tracer.spec import InputSpec, as_spec, class_beside
 
 
 def is_output(value: Any) -> bool:
@@ -22,10 +23,11 @@ def is_output(value: Any) -> bool:
 
 
 class Call:
-    """The arguments of a forward, with specs in the place of tensors."""
+    """The arguments of a model, with specs in the place of tensors."""
 
-    def __init__(self, model: Any, inputs: Sequence[Any], kwargs: Mapping[str, Any]):
-        names = argument_names(model, inputs, kwargs)
+    def __init__(self, model: Model, inputs: Sequence[Any], kwargs: Mapping[str, Any]):
+        names = argument_names(model.function, inputs, kwargs)
+        self._class = class_beside(model.tensors.values())
         given = [*inputs, *kwargs.values()]
         self._count = len(inputs)
         self._keys = list(kwargs)
@@ -49,7 +51,7 @@ class Call:
     def arguments(self, tensors: list[Tensor]) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments with tensors in the place of the specs."""
         for tensor, (_, spec) in zip(tensors, self.specs, strict=True):
-            tensor.__class__ = spec.tensor_class
+            tensor.__class__ = spec.tensor_class or self._class
         values = [
             rebuild(structure, tensors[offset:])
             for structure, offset in zip(self._structures, self._offsets, strict=True)

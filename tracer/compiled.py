@@ -27,6 +27,7 @@ from tracer.errors import TraceError
 from tracer.names import Model
 from tracer.program import Program, is_straight
 from tracer.reach import is_users
+from tracer.spec import class_beside
 from tracer.steady import same
 from tracer.trace import need_same_twice, trace
 from tracer.training import Training
@@ -97,26 +98,32 @@ class _Arguments:
     Attributes:
         key: types of the tensors, and everything else.
         arrays: of the tensors.
-        kind: class of the first tensor.
+        kind: class of the first tensor; without one, that of what arrays become.
         plain: whether none of the tensors is differentiated or written.
     """
 
-    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]):
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], kind: type[Tensor]):
         self.args, self.kwargs = args, kwargs
         if not kwargs and all([isinstance(x, Tensor) for x in args]):
             rest, tensors, given = None, args, args
         else:
             structure, found = flatten((args, kwargs), lambda x: isinstance(x, _ARRAYS))
             # Of arrays a copy: results and state may lie in their memory, which is the user's.
-            tensors = [x if isinstance(x, Tensor) else Tensor(x) for _, x in found]
+            tensors = [x if isinstance(x, Tensor) else _tensor(x, kind) for _, x in found]
             given = [x for _, x in found if isinstance(x, Tensor)]
             rest = _frozen(structure)
             self.args, self.kwargs = rebuild(structure, tensors)
-        self.kind = type(given[0]) if given else Tensor
+        self.kind = type(given[0]) if given else kind
         self.plain = all([x.stop_gradient and not isinstance(x, _STATE) for x in tensors])
         self.arrays = [x._read() for x in tensors]
         types = [(a.shape, a.dtype, type(x)) for a, x in zip(self.arrays, tensors, strict=True)]
         self.key = (rest, *types)
+
+
+def _tensor(array: Any, kind: type[Tensor]) -> Tensor:
+    tensor = Tensor(array)
+    tensor.__class__ = kind
+    return tensor
 
 
 _ARRAYS = (Tensor, np.ndarray, np.generic)
@@ -168,7 +175,7 @@ class _Record:
             model = Model(training.step, optimizers=training.optimizers, training=None, **options)
             if graph is not None and not same(results, graph.results):
                 # Kernels may differ, too, with nobody watching; here it is told apart.
-                call = Call(training.step, inputs.args, inputs.kwargs)
+                call = Call(model, inputs.args, inputs.kwargs)
                 need_same_twice(model, call, None)
             self._stepped = [(one, group) for one, group in self._groups() if one._active(group)]
         loss = training.step.__wrapped__  # type: ignore[attr-defined]
@@ -241,6 +248,7 @@ class CompiledTraining:
         for one in self._training.optimizers.values():
             _need_our_step(one)
         self._options = {"layers": layers, "state": state}
+        self._kind = class_beside(self._training.parameters)
         self._records: dict[Any, _Record] = {}
         self._as_written = False
         self._is_full = False
@@ -252,7 +260,7 @@ class CompiledTraining:
             TraceError: the step does what cannot be recorded; it names the line and the remedy.
             DynError: as the loss itself.
         """
-        inputs = _Arguments(args, kwargs)
+        inputs = _Arguments(args, kwargs, self._kind)
         hooked = any([getattr(one, "_hooks", None) for one in self._training.optimizers.values()])
         watched = observe.current() or hooked or not is_grad_enabled()
         if watched or not inputs.plain or self._as_written:

@@ -39,7 +39,7 @@ class Live:
         **kwargs: Any,
     ):
         self._model = Model(model, layers, state, optimizers, training)
-        self._call = Call(model, inputs, kwargs)
+        self._call = Call(self._model, inputs, kwargs)
         self._training = training
         self._snapshot = Snapshot(self._model)
         for tensor in self._model.temporaries().values():

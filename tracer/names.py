@@ -61,6 +61,11 @@ class Model:
             raise TraceError(
                 f"{type(function).__name__} cannot be called; pass a Layer or a function of tensors"
             )
+        if layers is not None and not isinstance(layers, Mapping):
+            raise TraceError(
+                f"layers names the layers that a function uses, as a dict such as {{'net': net}}, "
+                f"not as {type(layers).__name__}"
+            )
         self.function = function
         function = inspect.unwrap(function)
         owner = function if isinstance(function, Layer) else getattr(function, "__self__", None)

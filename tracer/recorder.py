@@ -26,6 +26,7 @@ from tracer.branch import Path
 from tracer.errors import TraceError
 from tracer.graph import Value
 from tracer.match import Repeats
+from tracer.quotient import ROUNDINGS, rounded
 from tracer.session import FREE, FROZEN, SIZED, TRACED, Session
 from tracer.sizes import COMPARE, is_symbolic, symbol_of, to_expr, type_of_dims
 
@@ -291,6 +292,10 @@ class Recorder(Observer, SizeScope):
             return None
         if how == "bool":
             return self._fork(tensor)
+        if how in ROUNDINGS and level == SIZED:
+            size = rounded(value, (node for path in self.paths for node in path.nodes()), how)
+            if size is not None:
+                return self._dim(size)
         refuse = refusals.sized_value_escapes if level == SIZED else refusals.value_escapes
         self._refuse(refuse(how))
         return None

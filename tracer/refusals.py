@@ -18,6 +18,9 @@ _CALLS = {
     "int": "int()",
     "index": "use as an index or in range()",
     "float": "float()",
+    "floor": "math.floor()",
+    "ceil": "math.ceil()",
+    "trunc": "math.trunc()",
     "complex": "complex()",
     "numpy": "numpy()",
     "tolist": "tolist()",
@@ -27,6 +30,9 @@ _REMEDIES = {
     "int": "keep it a tensor; to index with it, use x[i] with a tensor i or dyn.gather",
     "index": "keep it a tensor; to index with it, use x[i] with a 1-element index tensor",
     "float": "keep it a tensor and compute with ops",
+    "floor": "keep it a tensor: dyn.floor, and cast",
+    "ceil": "keep it a tensor: dyn.ceil, and cast",
+    "trunc": "keep it a tensor: dyn.trunc, and cast",
     "numpy": "use ops of dyn instead of numpy's",
     "tolist": "use ops of dyn instead of Python lists",
     "format": "format it outside the forward",
@@ -46,7 +52,7 @@ def sized_value_escapes(how: str) -> TraceError:
     """A value that depends on dynamic sizes alone becomes a plain number or array."""
     return TraceError(
         f"{_CALLS.get(how, how)} takes a value that depends on a dynamic size out of the graph; "
-        f"{_KEPT}. Remedy: compute with whole sizes (h // 2, (h + 1) // 2, h * 2), which stay "
+        f"{_KEPT}. Remedy: compute with whole sizes (h // 2, h * 2, math.ceil(h / 2)), which stay "
         "sizes, or keep it a tensor"
     )
 

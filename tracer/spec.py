@@ -37,8 +37,9 @@ class InputSpec:
         dtype: element type.
         name: name of the input in graph and file; the parameter's name in `forward` by default.
         example: an array to run the model with; the model gets Tensors of the example's class
-            (those of `dyn.compat.torch`, say). By default numbers are drawn: floats from a normal
-            distribution, integers 0 or 1, which are valid as indices and labels of any table.
+            (those of `dyn.compat.torch`, say), or else of the class that its parameters have. By
+            default numbers are drawn: floats from a normal distribution, integers 0 or 1, which
+            are valid as indices and labels of any table.
         stop_gradient: False if the forward itself differentiates with respect to this input.
 
     A dynamic size is dynamic whatever the example's size, and counts as at least 1. It is never
@@ -63,7 +64,7 @@ class InputSpec:
         self.name = name
         self.stop_gradient = stop_gradient
         self.example = None if example is None else self._fit(example)
-        self.tensor_class = _tensor_class(example)
+        self.tensor_class = None if example is None else tensor_class(example)
 
     @staticmethod
     def from_tensor(tensor: Any, name: str | None = None) -> InputSpec:
@@ -115,7 +116,7 @@ def _array(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
-def _tensor_class(example: Any) -> type[Tensor]:
+def tensor_class(example: Any) -> type[Tensor]:
     """The class of an example, without what makes it state of a layer."""
     return next(
         (
@@ -125,6 +126,12 @@ def _tensor_class(example: Any) -> type[Tensor]:
         ),
         Tensor,
     )
+
+
+def class_beside(tensors: Iterable[Tensor]) -> type[Tensor]:
+    """The class of tensors that goes with the parameters among some: theirs, if all have one."""
+    kinds = {tensor_class(tensor) for tensor in tensors if isinstance(tensor, Parameter)}
+    return kinds.pop() if len(kinds) == 1 else Tensor
 
 
 def as_spec(value: Any) -> InputSpec | None:

@@ -74,7 +74,7 @@ def trace(
     if any(isinstance(observer, Recorder) for observer in current()):
         raise TraceError("a model is traced while another trace runs; trace one after the other")
     found = Model(model, layers, state, optimizers, training)
-    call = Call(model, inputs, kwargs)
+    call = Call(found, inputs, kwargs)
     bound, chosen = bind(call.specs, sizes)
     with Modes(found.layers, training):
         written = frozenset(found.carried)

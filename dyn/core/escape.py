@@ -5,6 +5,7 @@ Every way is reported to the observers first; the tracer answers some of them an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,20 @@ class PythonValue:
 
     def __float__(self) -> float:
         return float(self._one("float"))
+
+    def __floor__(self) -> Any:
+        return self._rounded("floor")
+
+    def __ceil__(self) -> Any:
+        return self._rounded("ceil")
+
+    def __trunc__(self) -> Any:
+        return self._rounded("trunc")
+
+    def _rounded(self, how: str) -> Any:
+        value = self._one(how)
+        # A quotient of sizes, rounded, is a size: the observers answer with one.
+        return getattr(math, how)(value) if isinstance(value, (bool, int, float)) else value
 
     def __complex__(self) -> complex:
         return complex(self._one("complex"))

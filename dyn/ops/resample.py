@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from dyn.core.dim import Dim
-from dyn.core.errors import AttributeValueError
+from dyn.core.errors import AttributeValueError, ShapeError
 from dyn.core.lift import rank_of
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
@@ -123,12 +123,19 @@ def interpolate(
         [N, C, *sizes].
 
     Raises:
+        ShapeError: there are no spatial axes.
         AttributeValueError: mode and number of axes do not fit, the mode has no `antialias`, or
             not exactly one of size and scale_factor is given.
 
     ONNX: Resize.
     """
     count = rank_of(x) - 2
+    if count < 1:
+        raise ShapeError(
+            f"x must have axes for images and channels, and spatial ones behind them, got shape "
+            f"{list(x.shape)}",
+            op="interpolate",
+        )
     if mode not in RANKS or RANKS[mode] not in (None, count):
         known = ", ".join(RANKS)
         raise AttributeValueError(

@@ -10,16 +10,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dyn.core.dtype import as_numpy
 from dyn.core.errors import StateError
+from dyn.serialization.whole import written
 
 _CODES = {
     "bool": "BOOL",
@@ -74,31 +72,13 @@ def write(
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    path = Path(path)
-    # Renaming a file over a device or a pipe would take its place.
-    if path.exists() and not path.is_file():
-        raise StateError(f"{path} is not a regular file and will not be replaced")
-    handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
-    try:
-        with open(handle, "wb") as file:
-            file.write(len(text).to_bytes(8, "little"))
-            file.write(text)
-            for name in names:
-                array = arrays[name]
-                little = array.dtype.newbyteorder("<") if array.dtype.kind != "V" else array.dtype
-                file.write(np.ascontiguousarray(array, little).reshape(-1).view(np.uint8).data)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with written(path) as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for name in names:
+            array = arrays[name]
+            little = array.dtype.newbyteorder("<") if array.dtype.kind != "V" else array.dtype
+            file.write(np.ascontiguousarray(array, little).reshape(-1).view(np.uint8).data)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -10,7 +10,7 @@ from dyn.core.expr import Expr
 from dyn.kernels.resample import CUBIC, REACH, SMOOTH_CUBIC, taps
 from exporter.lower.adaptive import along
 from exporter.registry import NodeView, lowers
-from exporter.windows import is_symbolic
+from exporter.windows import is_symbolic, volume
 
 
 def _resize(b: Any, x: Any, attrs: Any, scales: Any, sizes: Any) -> Any:
@@ -53,8 +53,14 @@ def _(b: Any, node: NodeView) -> Any:
             x = along(b, x, shape, axis, b.transpose(weights, (1, 0)), count)
             shape[axis] = count
         return x
-    given = all(s is not None for s in scales)
-    return _resize(b, node.x, attrs, [1, 1, *scales] if given else [None], sizes)
+    given = [1, 1, *scales] if all(s is not None for s in scales) else [None]
+    if attrs["mode"].removeprefix("smooth-") != "cubic":
+        return _resize(b, node.x, attrs, given, sizes)
+    # ONNX: onnxruntime moves a Transpose of the image behind the Resize, where it shrinks nothing
+    # by cubics, as channels are last there. No Transpose moves past a Reshape.
+    planes = volume(node.shape[:2])
+    x = b.reshape(node.x, [planes, 1, *node.shape[2:]])
+    return b.reshape(_resize(b, x, attrs, given, [planes, 1, *attrs["sizes"]]), sizes)
 
 
 @lowers("interpolate_grad")

@@ -51,6 +51,10 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: F.interpolate(torch.ones(1, 1, 4, 4), size=2, antialias=True),
         r"antialias is for bilinear and bicubic with align_mode 0, got mode 'nearest'",
     ),
+    "images without pixels' axes": (
+        lambda: F.interpolate(torch.ones(2, 3), scale_factor=2),
+        r"x must have axes for images and channels, and spatial ones behind .* shape \[2, 3\]",
+    ),
     "statistics of one pixel": (
         lambda: nn.InstanceNorm2d(3)(torch.ones(2, 3, 1, 1)),
         r"Expected more than 1 spatial element when training, got input size torch.Size\(\[2, 3, 1",

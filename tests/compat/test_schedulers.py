@@ -118,3 +118,8 @@ def test_a_plateau_goes_on_from_what_was_changed_by_hand():
     assert schedule.best == 1.0 and schedule.num_bad_epochs == 1
     with pytest.raises(ValueError, match="expected 1 min_lrs, got 2"):
         schedules.ReduceLROnPlateau(optimizer, min_lr=[0.1, 0.2])
+
+
+def test_what_is_no_optimiser_is_refused():
+    with pytest.raises(TypeError, match="Linear is not an Optimizer"):
+        torch.optim.lr_scheduler.StepLR(torch.nn.Linear(2, 2), 3)

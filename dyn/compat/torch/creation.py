@@ -130,7 +130,7 @@ rand_like, randn_like = map(_like, (draws.rand_like, draws.randn_like))
 
 
 def arange(
-    start: Any,
+    start: Any = 0,
     end: Any = None,
     step: Any = 1,
     *,
@@ -173,10 +173,10 @@ def eye(
 
 
 def randint(
-    low: int, *args: Any, dtype: Any = None, device: Any = None, generator: Any = None, **named: Any
+    *args: Any, dtype: Any = None, device: Any = None, generator: Any = None, **named: Any
 ) -> Tensor:
     """Integers from `low` (0 if only `high` and sizes are given) up to, without, `high`."""
-    given = [low, *args, *(named[key] for key in ("high", "size") if key in named)]
+    given = [*args, *(named[key] for key in ("low", "high", "size") if key in named)]
     bounds, size = given[:-1], given[-1]
     first, last = (0, bounds[0]) if len(bounds) == 1 else bounds
     with drawing(generator):

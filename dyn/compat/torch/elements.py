@@ -175,7 +175,9 @@ def isreal(x: Any) -> Any:
     return x == x if not x.dtype.is_floating_point else compare.logical_or(x == x, x != x)
 
 
-def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Any:
+def isin(
+    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
+) -> Any:
     """Which elements are among the others, compared pair by pair."""
     if not isinstance(elements, Base):
         elements = Base(elements)

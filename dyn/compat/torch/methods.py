@@ -148,19 +148,27 @@ def random_(self: Tensor, low: int = 0, high: int = 2**24) -> Any:
     return self._write(cast_to(drawn, self._array.dtype))
 
 
+_copy: Any = vars(Base)["copy_"]
+
+
+def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Any:
+    """Take over the elements of a tensor that broadcasts to this shape."""
+    return _copy(self, src)
+
+
 def new_full(self: Tensor, size: Any, fill_value: Any, *, dtype: Any = None) -> Any:
     """A tensor of one number, in this one's dtype."""
     return own(creation_ops.full(list(size), fill_value, dtype or self._array.dtype.name))
 
 
-def new_zeros(self: Tensor, *size: Any, dtype: Any = None) -> Any:
+def new_zeros(self: Tensor, *sizes: Any, size: Any = None, dtype: Any = None) -> Any:
     """Zeros in this tensor's dtype."""
-    return new_full(self, creation.sizes_of(size), 0, dtype=dtype)
+    return new_full(self, creation.sizes_of(sizes) if size is None else size, 0, dtype=dtype)
 
 
-def new_ones(self: Tensor, *size: Any, dtype: Any = None) -> Any:
+def new_ones(self: Tensor, *sizes: Any, size: Any = None, dtype: Any = None) -> Any:
     """Ones in this tensor's dtype."""
-    return new_full(self, creation.sizes_of(size), 1, dtype=dtype)
+    return new_full(self, creation.sizes_of(sizes) if size is None else size, 1, dtype=dtype)
 
 
 def new_tensor(self: Tensor, data: Any, *, dtype: Any = None) -> Any:
@@ -200,8 +208,8 @@ def _bind_all() -> None:
     for name in (*(f"__{n}__" for n in _PLAIN.split()), *_INHERITED.split()):
         setattr(Tensor, name, _bound(name))
     for function in (
-        type_as, where, uniform_, random_, new_full, new_zeros, new_ones, new_tensor, reshape_as,
-        zero_,
+        type_as, where, uniform_, random_, copy_, new_full, new_zeros, new_ones, new_tensor,
+        reshape_as, zero_,
     ):  # fmt: skip
         setattr(Tensor, function.__name__, function)
     named = {

@@ -131,8 +131,10 @@ def repeat(x: Any, *sizes: Any) -> Any:
     return tiled(x, sizes_of(sizes))
 
 
-def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Any:
-    """Each element repeated in its place."""
+def repeat_interleave(
+    x: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None
+) -> Any:
+    """Each element repeated in its place; `output_size` is not needed."""
     return repeated(x, repeats, dim)
 
 
@@ -241,8 +243,8 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
     return found if x.ndim else ops.reshape(found, [])
 
 
-def gather(x: Any, dim: int, index: Any) -> Any:
-    """out[i][j] = x[index[i][j]][j] for dim 0, and so on."""
+def gather(x: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
+    """out[i][j] = x[index[i][j]][j] for dim 0, and so on; gradients are always dense."""
     found = gathers.take_along_axis(atleast_1d(x), atleast_1d(index), dim, broadcast=False)
     return found if index.ndim else ops.reshape(found, [])
 

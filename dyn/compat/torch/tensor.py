@@ -8,13 +8,12 @@ computes, records or traces sees the tensors it always sees. Methods that comput
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from dyn.compat.torch import absent
+from dyn.compat.torch import absent, words
 from dyn.compat.torch.graph import GradFn, backward
 from dyn.compat.torch.types import INTEGERS, Size, device, dtype, need_cpu, of_name
 from dyn.core import tensor as core
@@ -313,28 +312,15 @@ def own(value: Any) -> Any:
     return value
 
 
-def _numpy_words(function: Callable[..., Any]) -> dict[str, str]:
-    """The words of numpy that stand for arguments of a function: `axis` and `keepdims`."""
-    names = inspect.signature(function).parameters
-    words = {"axis": ("dim", "dims"), "keepdims": ("keepdim",)}
-    return {
-        word: ours
-        for word, several in words.items()
-        for ours in several
-        if ours in names and word not in names
-    }
-
-
 def flavoured(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function with results of PyTorch's class, written to `out` if one is given."""
 
-    renamed = _numpy_words(function)
+    renamed, first = words.of_numpy(function), words.leading(function)
 
     @functools.wraps(function)
     def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if kwargs:
-            if "input" in kwargs:
-                args = (kwargs.pop("input"), *args)
+            args = words.in_place(args, kwargs, first)
             if renamed:
                 kwargs = {renamed.get(name, name): value for name, value in kwargs.items()}
         found = function(*args, **kwargs)

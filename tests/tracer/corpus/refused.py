@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 import dyn
@@ -53,6 +55,21 @@ def format_of_a_value(x):
 def slice_by_a_value(x):
     n = x.argmax()
     return x[: int(n)]  # refused
+
+
+@illegal("dyn.ceil")
+def rounded_value(x):
+    return x * math.ceil(x.sum())  # refused
+
+
+@illegal("math.ceil(h / 2)")
+def rounded_root_of_a_size(x):
+    return x[: math.ceil(x.shape[0] ** 0.5)]  # refused
+
+
+@illegal("math.ceil(h / 2)")
+def rounded_tenth_of_a_size(x):
+    return x[: math.floor(x.shape[0] * 0.1)]  # refused
 
 
 @illegal("tensor")

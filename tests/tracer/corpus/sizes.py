@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 import dyn
@@ -27,6 +29,22 @@ def reshape_with_minus_one(x):
 def halves_of_an_image(x):
     h, w = x.shape[2] // 2, x.shape[3] // 2
     return x[:, :, :h, w:] * 2
+
+
+@legal(S(["n", 3, "h", "w"]))
+def padded_as_many_pixels_as_strides_need(x):
+    pads = []
+    for size, stride, window in ((x.shape[3], 2, 3), (x.shape[2], 3, 4)):
+        pad = max((math.ceil(size / stride) - 1) * stride + window - size, 0)
+        pads += [pad // 2, pad - pad // 2]
+    return nn.functional.pad(x, pads)
+
+
+@legal(S(["n", "t"]))
+def quotients_of_sizes_rounded(x):
+    n, t = x.shape
+    wholes = [math.floor(t * 0.5), math.ceil(t / 4 - 0.5) + 1, math.trunc((t + n) / 3 * 1.5)]
+    return [dyn.arange(whole + 1) for whole in wholes]
 
 
 @legal(S(["n", "t"]))

@@ -5,8 +5,9 @@ Single embeddings are in `linear.py`.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from dyn.compat.torch import writing
 from dyn.compat.torch.nn.linear import finish, limits_of
@@ -58,9 +59,16 @@ def embedding_bag(
     if (input.ndim == 2) == (offsets is not None):
         raise ValueError("embedding_bag takes 2-D input, or 1-D input with offsets")
     rows = rows_of(input, weight, None, max_norm, norm_type, scale_grad_by_freq)
-    plain = offsets is None and padding_idx is None and per_sample_weights is None
-    if plain and input._array.shape[1]:
+    plain = padding_idx is None and per_sample_weights is None
+    if plain and offsets is None and input._array.shape[1]:
         return _PLAIN[mode](rows, 1)
+    if offsets is not None:
+        if not observers():
+            _check(offsets._read(), input.shape[0])
+        if include_last_offset:
+            offsets = offsets[:-1]
+        if plain and mode == "sum":
+            return _added(rows, _bags_of(rows, offsets), offsets.shape[0])
     counts = creation.ones_like(input, weight._array.dtype.name)
     if padding_idx is not None:
         counts = where(input == padding_idx % weight.shape[0], 0.0, counts)
@@ -69,10 +77,6 @@ def embedding_bag(
     shares = counts if per_sample_weights is None else counts * per_sample_weights
     if offsets is None:
         return _of_rows(rows, counts, shares, mode)
-    if not observers():
-        _check(offsets.tolist(), input.shape[0])
-    if include_last_offset:
-        offsets = offsets[:-1]
     return _of_offsets(rows, counts, shares, offsets, mode)
 
 
@@ -80,20 +84,22 @@ _PLAIN = {"sum": sums.sum, "mean": sums.mean, "max": sums.amax}
 """What is made of bags of one size in which every row counts once."""
 
 
-def _check(offsets: list[int], count: int) -> None:
+def _check(offsets: np.ndarray, count: int) -> None:
     """Complain of offsets that do not cut `count` indices into bags."""
-    if offsets and offsets[0] != 0:
+    if not len(offsets):
+        return
+    if offsets[0] != 0:
         raise RuntimeError(
             "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from "
             f"position 0. However, got {offsets[0]}"
         )
-    if offsets and offsets[-1] > count:
+    if offsets[-1] > count:
         raise RuntimeError(
             f"offsets[-1] can not be greater than input's length {count} but got offsets[-1] of "
             f"{offsets[-1]}"
         )
-    if any(a > b for a, b in pairwise(offsets)):
-        raise RuntimeError(f"offsets must not decrease, got {offsets[:20]}")
+    if (offsets[1:] < offsets[:-1]).any():
+        raise RuntimeError(f"offsets must not decrease, got {offsets[:20].tolist()}")
 
 
 def _of_rows(rows: Any, counts: Any, shares: Any, mode: str) -> Any:
@@ -108,21 +114,31 @@ def _of_rows(rows: Any, counts: Any, shares: Any, mode: str) -> Any:
     return total / extremes.maximum(sums.sum(known, 1), creation.ones([1], rows.dtype))
 
 
+def _bags_of(rows: Any, offsets: Any) -> Any:
+    """The bag of every row (n,), where bags begin at the offsets."""
+    places = creation.arange(0, rows.shape[0], 1, "int64")
+    return search.searchsorted(cast_to(offsets, places._array.dtype), places, right=True) - 1
+
+
+def _added(rows: Any, bag: Any, bags: Any) -> Any:
+    """The sum of the rows of each bag."""
+    empty = creation.zeros([bags, *rows.shape[1:]], rows._array.dtype.name)
+    return index_add(empty, bag, 0, rows)
+
+
 def _of_offsets(rows: Any, counts: Any, shares: Any, offsets: Any, mode: str) -> Any:
     """Bags of rows (n, width) that begin at the offsets."""
-    places = creation.arange(0, rows.shape[0], 1, "int64")
-    bag = search.searchsorted(cast_to(offsets, places._array.dtype), places, right=True) - 1
-    bags = offsets.shape[0]
-    empty = creation.zeros([bags, rows.shape[1]], rows._array.dtype.name)
-    number = index_add(empty[:, 0], bag, 0, counts)
+    bag, bags = _bags_of(rows, offsets), offsets.shape[0]
     if mode == "max":
+        empty = creation.zeros([bags, rows.shape[1]], rows._array.dtype.name)
         target = join.expand(ops.unsqueeze(bag, 1), list(rows.shape))
         known = where(ops.unsqueeze(counts, 1) > 0, rows, float("-inf"))
         highest = writing.scatter_reduce(empty, 0, target, known, "amax", include_self=False)
-        return where(ops.unsqueeze(number, 1) > 0, highest, 0.0)
-    total = index_add(empty, bag, 0, rows * ops.unsqueeze(shares, 1))
+        return where(ops.unsqueeze(_added(counts, bag, bags), 1) > 0, highest, 0.0)
+    total = _added(rows * ops.unsqueeze(shares, 1), bag, bags)
     if mode == "sum":
         return total
+    number = _added(counts, bag, bags)
     return total / ops.unsqueeze(extremes.maximum(number, creation.ones_like(number)), 1)
 
 

@@ -16,7 +16,7 @@ from dyn.core.modes import no_grad
 from dyn.core.op import freeze
 from dyn.nn import functional as F
 from dyn.ops.bounds import clip
-from dyn.ops.creation import arange, numel
+from dyn.ops.creation import arange, numel, ones_like
 from dyn.ops.cross_entropy import negative_log_likelihood, softmax_cross_entropy
 from dyn.ops.extremes import maximum, minimum
 from dyn.ops.gather import take_along_axis
@@ -157,14 +157,31 @@ def _broadcast(input: Any, target: Any) -> tuple[Any, Any]:
     return first, second
 
 
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """(input - target) ** 2."""
-    return F.mse_loss(*_broadcast(input, target), reduction)
+def _weighed(errors: Any, input: Any, weight: Any, reduction: str, share: Any) -> Any:
+    """Errors of elements times their weights; the mean is the sum over `share`."""
+    if not same_shape(weight.shape, input.shape):
+        raise ValueError(
+            f"Weights and input must have the same size, got {list(weight.shape)} and "
+            f"{list(input.shape)}"
+        )
+    errors = errors * weight
+    return errors if reduction == "none" else _reduced(errors, reduction, share)
 
 
-def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """|input - target|."""
-    return F.l1_loss(*_broadcast(input, target), reduction)
+def mse_loss(input: Any, target: Any, reduction: str = "mean", *, weight: Any = None) -> Any:
+    """(input - target) ** 2; with weights of the elements the mean is over their sum."""
+    pair = _broadcast(input, target)
+    if weight is None:
+        return F.mse_loss(*pair, reduction)
+    return _weighed(F.mse_loss(*pair, "none"), input, weight, reduction, sum_of(weight))
+
+
+def l1_loss(input: Any, target: Any, reduction: str = "mean", *, weight: Any = None) -> Any:
+    """|input - target|; with weights of the elements the mean is over their sum."""
+    pair = _broadcast(input, target)
+    if weight is None:
+        return F.l1_loss(*pair, reduction)
+    return _weighed(F.l1_loss(*pair, "none"), input, weight, reduction, sum_of(weight))
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
@@ -175,9 +192,18 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     return F.huber_loss(*_broadcast(input, target), reduction, beta) / beta
 
 
-def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
-    """0.5 * d ** 2 while |d| < delta, delta * (|d| - 0.5 * delta) beyond."""
-    return F.huber_loss(*_broadcast(input, target), reduction, delta)
+def huber_loss(
+    input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, *, weight: Any = None
+) -> Any:
+    """0.5 * d ** 2 while |d| < delta, delta * (|d| - 0.5 * delta) beyond.
+
+    With weights of the elements the mean is over their number, as in PyTorch.
+    """
+    pair = _broadcast(input, target)
+    if weight is None:
+        return F.huber_loss(*pair, reduction, delta)
+    errors = F.huber_loss(*pair, "none", delta)
+    return _weighed(errors, input, weight, reduction, sum_of(ones_like(errors)))
 
 
 def _need_probabilities(input: Any) -> None:

@@ -21,6 +21,7 @@ class LRScheduler:
         last_epoch: the epoch that the rates are for.
 
     Raises:
+        TypeError: it is no optimiser.
         KeyError: with `last_epoch`, a group does not know the rate it started with.
     """
 
@@ -30,6 +31,8 @@ class LRScheduler:
         self.step()
 
     def _adopt(self, optimizer: Any, last_epoch: int) -> None:
+        if not hasattr(optimizer, "param_groups"):
+            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
         self.optimizer = optimizer
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
