@@ -1,7 +1,8 @@
-"""From planes to pixels: rows of results of a few channels, stored with channels last.
+"""From planes to pixels, and back: rows of an image of few channels.
 
-Four channels at a time, and LANES pixels: two rounds of shuffles bring the numbers of a pixel
-together, each pixel's are stored on their own. What is computed stands in `planes`.
+Few channels are brought together in whole vectors. Of more, four at a time and LANES pixels: two
+rounds of shuffles bring the numbers of a pixel together, each pixel's are stored on their own. What
+is computed stands in `planes`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from typing import Any
 from numba import types
 
 from dyn.kernels.runtime.bytes import put_word
-from dyn.kernels.runtime.jit import microkernel
+from dyn.kernels.runtime.jit import Microkernel, instance, microkernel
 from dyn.kernels.runtime.threads import argument
-from dyn.kernels.vector.simd import F32, LANES, WORD, Emitter, Value, choose, intrinsic
-from dyn.kernels.vector.value import branch
+from dyn.kernels.vector.simd import F32, LANES, WORD, Emitter, Value, choose, intrinsic, loop
+from dyn.kernels.vector.transpose import transpose_f32
+from dyn.kernels.vector.value import apart, branch, interleaved
+
+MOST = 8
+"""Channels that are put together, or taken apart, in whole vectors with few shuffles."""
 
 
 @intrinsic
@@ -103,3 +108,111 @@ def turn_row(source, step, target, channels, count, job):
                 source + channel * step + 4 * first, step, target + before, 4 * channels,
                 4 * channels * count - before, min(4, channels - channel), quad,
             )  # fmt: skip
+
+
+def _turn_few(channels: int) -> Any:
+    """The generator of `_planes` for so many channels."""
+
+    @intrinsic
+    def turn(typing: Any, source: Any, step: Any, target: Any, count: Any, job: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            source, step, target, count, job = arguments
+            emit = Emitter(builder, F32)
+            bias = builder.load(builder.inttoptr(job, WORD.as_pointer()))
+            relu = builder.load(builder.inttoptr(builder.add(job, WORD(8)), WORD.as_pointer()))
+            places = [builder.add(bias, WORD(4 * c)) for c in range(channels)]
+            shifts = branch(
+                builder,
+                builder.icmp_signed("!=", bias, WORD(0)),
+                lambda: [emit.splat_at(place) for place in places],
+                lambda: [emit.numbers(0)] * channels,
+            )
+            relu = builder.icmp_signed("!=", relu, WORD(0))
+            floor = emit.splat(builder.select(relu, F32(0.0), F32(float("-inf"))))
+
+            def block(first: Any, carried: list[Value]) -> list[Value]:
+                offset = _whole_block(builder, first, count)
+                at, rows = builder.add(source, offset), []
+                for shift in shifts:
+                    found = emit.load(at) + shift
+                    # A comparison with NaN is false, so NaN stays.
+                    rows.append(choose(found < floor, floor, found))
+                    at = builder.add(at, step)
+                to = builder.add(target, builder.mul(offset, WORD(channels)))
+                for vector in interleaved(rows):
+                    emit.store(vector, to)
+                    to = builder.add(to, WORD(emit.bytes))
+                return []
+
+            loop(builder, WORD(0), count, WORD(LANES), block)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 5), generate
+
+    return turn
+
+
+def _planes(source, step, target, channels, count, job):
+    """`turn_row` for rows of LANES pixels or more."""
+    turn(source, step, target, count, job)  # type: ignore[name-defined]  # noqa: F821
+
+
+def _part_few(channels: int) -> Any:
+    """The generator of `_pixels` for so many channels."""
+
+    @intrinsic
+    def part(typing: Any, source: Any, target: Any, step: Any, count: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            source, target, step, count = arguments
+            emit = Emitter(builder, F32)
+
+            def block(first: Any, carried: list[Value]) -> list[Value]:
+                offset = _whole_block(builder, first, count)
+                at = builder.add(source, builder.mul(offset, WORD(channels)))
+                starts = [builder.add(at, WORD(i * emit.bytes)) for i in range(channels)]
+                to = builder.add(target, offset)
+                for plane in apart([emit.load(start) for start in starts]):
+                    emit.store(plane, to)
+                    to = builder.add(to, step)
+                return []
+
+            loop(builder, WORD(0), count, WORD(LANES), block)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), generate
+
+    return part
+
+
+def _whole_block(builder: Any, first: Any, count: Any) -> Any:
+    """Offset in a plane of LANES pixels from `first` on; the last ones end with the row."""
+    last = builder.sub(count, WORD(LANES))
+    inside = builder.icmp_signed("<", first, last)
+    return builder.mul(builder.select(inside, first, last), WORD(4))
+
+
+def _pixels(source, pixel, target, step, count, channels):
+    """`transpose_f32` for a row of LANES pixels or more that lie together."""
+    part(source, target, step, count)  # type: ignore[name-defined]  # noqa: F821
+
+
+PARTED: dict[int, Microkernel] = {
+    channels: instance(f"part_{channels}", _pixels, part=_part_few(channels))
+    for channels in range(1, MOST + 1)
+}
+TURNED: dict[int, Microkernel] = {
+    channels: instance(f"turn_{channels}", _planes, turn=_turn_few(channels))
+    for channels in range(1, MOST + 1)
+}
+"""By number of channels."""
+
+
+def turn_of(channels: int, count: int) -> Microkernel:
+    """What turns planes of `count` pixels, as `turn_row`."""
+    return TURNED[channels] if channels <= MOST and count >= LANES else turn_row
+
+
+def part_of(channels: int, count: int, pixel: int) -> Microkernel:
+    """What turns `count` pixels, `pixel` bytes apart, to planes, as `transpose_f32`."""
+    together = pixel == 4 * channels and count >= LANES
+    return PARTED[channels] if channels <= MOST and together else transpose_f32

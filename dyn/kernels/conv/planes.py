@@ -15,7 +15,7 @@ import numpy as np
 
 from dyn.kernels.conv import planes_tile as tile
 from dyn.kernels.conv.bands import JOB_BYTES, Phase, gap_of
-from dyn.kernels.conv.pixels import turn_row
+from dyn.kernels.conv.pixels import part_of, turn_of
 from dyn.kernels.conv.plan import steps as band_steps
 from dyn.kernels.conv.reorder import Reorder
 from dyn.kernels.conv.shapes import Channels, View, words_of
@@ -25,7 +25,6 @@ from dyn.kernels.runtime.jit import call_address, kernel, task
 from dyn.kernels.runtime.scratch import buffer, leave, take
 from dyn.kernels.runtime.threads import argument
 from dyn.kernels.vector.lanes import LANES
-from dyn.kernels.vector.transpose import transpose_f32
 
 MOST_CHANNELS = LANES - 1
 """Output channels from which on vectors of channels are as good."""
@@ -372,9 +371,9 @@ class PlanesPlan:
                 RESULT_ROW: self.result_row,
                 STEP_TABLE: self.step_table.ctypes.data,
                 SCRATCH_SIZE: self.scratch_size,
-                TRANSPOSE: transpose_f32.address,
+                TRANSPOSE: part_of(source.shape[1], source.shape[3], x_w).address,
                 TILE: tile.TILES[tiles.together, tile.vectors_of(tiles.together)].address,
-                TURN: turn_row.address,
+                TURN: turn_of(groups * outer, self.phase.size[1]).address,
             },
         )
 

@@ -307,3 +307,32 @@ def transpose(rows: Sequence[Value]) -> list[Value]:
                 swapped[i], swapped[i + half] = a.shuffled(low, b), a.shuffled(high, b)
         found, half = swapped, 2 * half
     return found
+
+
+def interleaved(rows: Sequence[Value]) -> list[Value]:
+    """The columns of rows, one after the other, in as many vectors."""
+    count, lanes = len(rows), rows[0].lanes
+    places = [divmod(i, count) for i in range(count * lanes)]
+    return [
+        _picked(rows, [(row, column) for column, row in places[start : start + lanes]])
+        for start in range(0, count * lanes, lanes)
+    ]
+
+
+def apart(vectors: Sequence[Value]) -> list[Value]:
+    """The other way round: the rows of columns that lie one after the other."""
+    count, lanes = len(vectors), vectors[0].lanes
+    return [
+        _picked(vectors, [divmod(row + count * i, lanes) for i in range(lanes)])
+        for row in range(count)
+    ]
+
+
+def _picked(vectors: Sequence[Value], places: Sequence[tuple[int, int]]) -> Value:
+    """Numbers of vectors, each from a (vector, lane)."""
+    lanes = vectors[0].lanes
+    found = vectors[0].shuffled([lane for _, lane in places])
+    for number, vector in enumerate(vectors[1:], 1):
+        order = [lanes + at if of == number else i for i, (of, at) in enumerate(places)]
+        found = found.shuffled(order, vector)
+    return found
