@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dyn.kernels.conv.pixels import MOST, part_of, turn_of
+from dyn.kernels.conv.pixels import MOST, join_of, part_of, turn_of
 from dyn.kernels.runtime.jit import call_address, kernel
 from dyn.kernels.vector.lanes import LANES
 from tests.kernels.guard import AVAILABLE, guarded
@@ -48,3 +48,18 @@ def test_pixels_become_planes(channels, width, gap):
     code = part_of(channels, width, step).address
     call(code, source.ctypes.data, step, made.ctypes.data, 4 * width, width, channels)
     np.testing.assert_array_equal(made, pixels[:, :channels].T)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("gap", [0, 3])
+@pytest.mark.parametrize("channels", [*range(1, MOST + 3), 17])
+def test_planes_become_pixels_as_they_are(channels, width, gap):
+    rng = np.random.default_rng(channels * width)
+    planes = rng.standard_normal((channels, width)).astype(np.float32)
+    planes[0, 0] = -0.0
+    made = np.full((width, channels + gap), 7, np.float32)
+    source, step = fenced(planes), 4 * (channels + gap)
+    code = join_of(channels, width, step).address
+    call(code, source.ctypes.data, 4 * width, made.ctypes.data, step, channels, width)
+    assert made[:, :channels].tobytes() == np.ascontiguousarray(planes.T).tobytes()
+    assert (made[:, channels:] == 7).all()

@@ -86,16 +86,17 @@ def copy_rows(source, source_step, target, width, rows, count):
     BAND_WIDTH,
     FIRST,
     TRANSPOSE,
+    JOIN,
     FILL_BAND,
-) = range(18)
+) = range(19)
 """Words that describe a source and its bands; plans go on from `BAND_WORDS`.
 
 Steps SOURCE_N ... SOURCE_C and BAND_N ... BAND_C are in bytes, per image, row, pixel and channel.
 HEIGHT, WIDTH and CHANNELS are the source's; ELEMENT is the size of a number. A band is BAND_WIDTH
 pixels wide; its first pixel is number FIRST of the source's row, which may be negative. The last
-two are addresses of microkernels.
+three are addresses of microkernels; JOIN makes pixels of rows of planes.
 """
-BAND_WORDS = 18
+BAND_WORDS = 19
 
 PIXELS, PLANES, TRANSPOSED = range(3)
 """LAYOUT: both have channels last; both have channels as planes; planes become channels last."""
@@ -138,9 +139,7 @@ def fill_band(plan, target, first, images, top, rows):
                 at = argument(plan, SOURCE) + (first + image) * argument(plan, SOURCE_N)
                 at += plane * source_c + h * source_h + skipped * source_w
                 if layout == TRANSPOSED:
-                    call_address(
-                        argument(plan, TRANSPOSE), at, source_c, to, pixel, channels, inner
-                    )
+                    call_address(argument(plan, JOIN), at, source_c, to, pixel, channels, inner)
                 elif layout == PLANES or source_w == pixel:
                     copy_bytes(to, at, inner * pixel)
                 else:

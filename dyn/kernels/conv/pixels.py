@@ -7,7 +7,7 @@ is computed stands in `planes`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numba import types
@@ -130,26 +130,60 @@ def _turn_few(channels: int) -> Any:
             relu = builder.icmp_signed("!=", relu, WORD(0))
             floor = emit.splat(builder.select(relu, F32(0.0), F32(float("-inf"))))
 
-            def block(first: Any, carried: list[Value]) -> list[Value]:
-                offset = _whole_block(builder, first, count)
-                at, rows = builder.add(source, offset), []
-                for shift in shifts:
-                    found = emit.load(at) + shift
-                    # A comparison with NaN is false, so NaN stays.
-                    rows.append(choose(found < floor, floor, found))
-                    at = builder.add(at, step)
-                to = builder.add(target, builder.mul(offset, WORD(channels)))
-                for vector in interleaved(rows):
-                    emit.store(vector, to)
-                    to = builder.add(to, WORD(emit.bytes))
-                return []
+            def finished(found: Value, channel: int) -> Value:
+                found = found + shifts[channel]
+                # A comparison with NaN is false, so NaN stays.
+                return choose(found < floor, floor, found)
 
-            loop(builder, WORD(0), count, WORD(LANES), block)
+            _join(emit, channels, source, step, target, count, finished)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 5), generate
 
     return turn
+
+
+def _join_few(channels: int) -> Any:
+    """The generator of `_joined` for so many channels."""
+
+    @intrinsic
+    def join(typing: Any, source: Any, step: Any, target: Any, count: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            source, step, target, count = arguments
+            emit = Emitter(builder, F32)
+            _join(emit, channels, source, step, target, count, lambda found, _: found)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), generate
+
+    return join
+
+
+def _join(
+    emit: Emitter,
+    channels: int,
+    source: Any,
+    step: Any,
+    target: Any,
+    count: Any,
+    finished: Callable[[Value, int], Value],
+) -> None:
+    """Put `count` pixels together, of what is made of the vectors of each channel."""
+    builder = emit.builder
+
+    def block(first: Any, carried: list[Value]) -> list[Value]:
+        offset = _whole_block(builder, first, count)
+        at, rows = builder.add(source, offset), []
+        for channel in range(channels):
+            rows.append(finished(emit.load(at), channel))
+            at = builder.add(at, step)
+        to = builder.add(target, builder.mul(offset, WORD(channels)))
+        for vector in interleaved(rows):
+            emit.store(vector, to)
+            to = builder.add(to, WORD(emit.bytes))
+        return []
+
+    loop(builder, WORD(0), count, WORD(LANES), block)
 
 
 def _planes(source, step, target, channels, count, job):
@@ -196,6 +230,15 @@ def _pixels(source, pixel, target, step, count, channels):
     part(source, target, step, count)  # type: ignore[name-defined]  # noqa: F821
 
 
+def _joined(source, step, target, pixel, channels, count):
+    """`transpose_f32` for LANES pixels or more that are to lie together."""
+    join(source, step, target, count)  # type: ignore[name-defined]  # noqa: F821
+
+
+JOINED: dict[int, Microkernel] = {
+    channels: instance(f"join_{channels}", _joined, join=_join_few(channels))
+    for channels in range(1, MOST + 1)
+}
 PARTED: dict[int, Microkernel] = {
     channels: instance(f"part_{channels}", _pixels, part=_part_few(channels))
     for channels in range(1, MOST + 1)
@@ -212,7 +255,15 @@ def turn_of(channels: int, count: int) -> Microkernel:
     return TURNED[channels] if channels <= MOST and count >= LANES else turn_row
 
 
+def join_of(channels: int, count: int, pixel: int) -> Microkernel:
+    """What turns planes of `count` pixels to pixels `pixel` bytes apart, as `transpose_f32`."""
+    return JOINED[channels] if _are_few(channels, count, pixel) else transpose_f32
+
+
 def part_of(channels: int, count: int, pixel: int) -> Microkernel:
     """What turns `count` pixels, `pixel` bytes apart, to planes, as `transpose_f32`."""
-    together = pixel == 4 * channels and count >= LANES
-    return PARTED[channels] if channels <= MOST and together else transpose_f32
+    return PARTED[channels] if _are_few(channels, count, pixel) else transpose_f32
+
+
+def _are_few(channels: int, count: int, pixel: int) -> bool:
+    return channels <= MOST and pixel == 4 * channels and count >= LANES

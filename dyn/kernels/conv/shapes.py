@@ -14,6 +14,7 @@ import numpy as np
 
 from dyn.kernels.conv import copy, tile
 from dyn.kernels.conv.bands import Phase
+from dyn.kernels.conv.pixels import join_of
 from dyn.kernels.vector.factors import meet
 from dyn.kernels.vector.lanes import LANES
 from dyn.kernels.vector.transpose import transpose_f32, transpose_f64
@@ -254,6 +255,11 @@ def words_of(count: int, values: Mapping[int, int]) -> np.ndarray:
 def band_words(source: View, layout: BandLayout, steps: Sequence[int]) -> dict[int, int]:
     """The words that describe a source and its bands."""
     n_step, c_step, h_step, w_step = source.strides
+    skipped, before = max(0, layout.low[1]), max(0, -layout.low[1])
+    inside = min(source.shape[3] - skipped, layout.width - before)
+    joined = kernels_of(source.dtype).transpose
+    if source.dtype == np.float32:
+        joined = join_of(source.shape[1], inside, steps[2]).address
     return {
         copy.SOURCE_N: n_step,
         copy.SOURCE_H: h_step,
@@ -271,5 +277,6 @@ def band_words(source: View, layout: BandLayout, steps: Sequence[int]) -> dict[i
         copy.BAND_WIDTH: layout.width,
         copy.FIRST: layout.low[1],
         copy.TRANSPOSE: kernels_of(source.dtype).transpose,
+        copy.JOIN: joined,
         copy.FILL_BAND: copy.fill_band.address,
     }
