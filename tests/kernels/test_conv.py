@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import dyn
 from dyn.kernels import conv
 from dyn.kernels.conv import choose
-from dyn.kernels.conv.planes import PlanesPlan
+from dyn.kernels.conv.planes_plan import PlanesPlan
 from dyn.kernels.vector.lanes import LANES
 from tests.convolutions import (
     reference_conv,

@@ -19,7 +19,7 @@ from dyn.kernels.conv import (
     depthwise,
     depthwise_weight,
     grouped,
-    planes,
+    planes_plan,
     pointwise,
     scatter_plan,
     weight_rows,
@@ -31,7 +31,7 @@ from dyn.kernels.conv.depthwise_weight import DepthwiseWeightPlan
 from dyn.kernels.conv.grouped import GroupsPlan
 from dyn.kernels.conv.plan import BandPlan
 from dyn.kernels.conv.plan import steps as band_steps
-from dyn.kernels.conv.planes import PlanesPlan
+from dyn.kernels.conv.planes_plan import PlanesPlan
 from dyn.kernels.conv.pointwise import PointwisePlan, PointwiseWeightPlan
 from dyn.kernels.conv.scatter_plan import ScatterPlan
 from dyn.kernels.conv.shapes import Channels, View
@@ -199,7 +199,7 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
     if channels.lanewise and depthwise.fits(x, phases, stride[1]):
         window = (w.shape[2], w.shape[3])
         return DepthwisePlan(x, target, phases, stride, channels, window, relu=relu)
-    in_planes = planes.fits(x, phases, stride[1], channels)
+    in_planes = planes_plan.fits(x, phases, stride[1], channels)
     back = _mirrored(w.shape[2:], padding, dilation)
     if stride == (1, 1) and min(back) >= 0:
         steps = _steps(x, phases, channels, in_planes=in_planes)
@@ -229,7 +229,7 @@ def _mirrored(window: Sizes, padding: Sizes, dilation: Sizes) -> tuple[int, int,
 def _steps(source: View, phases: list[Phase], channels: Channels, *, in_planes: bool) -> float:
     """Sums of a vector that a convolution takes, with pixels or with channels in the vectors."""
     if in_planes:
-        return planes.steps(source, phases[0], channels)
+        return planes_plan.steps(source, phases[0], channels)
     return band_steps(source, phases, channels)
 
 
@@ -288,7 +288,7 @@ def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
     window = (w.shape[2], w.shape[3])
     if channels.lanewise and depthwise.fits(g, phases, 1):
         return DepthwisePlan(g, target, phases, (1, 1), channels, window)
-    in_planes = stride == (1, 1) and planes.fits(g, phases, 1, channels)
+    in_planes = stride == (1, 1) and planes_plan.fits(g, phases, 1, channels)
     steps = _steps(g, phases, channels, in_planes=in_planes)
     if scatter_plan.fits(g, size, window, *attrs[:3], channels, steps):
         return ScatterPlan(g, target, window, stride, padding, dilation, channels)

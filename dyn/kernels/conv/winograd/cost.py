@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dyn.kernels.conv import planes
+from dyn.kernels.conv import planes_plan
 from dyn.kernels.conv.winograd import large
 from dyn.kernels.conv.winograd.plan import tiles_along
 from dyn.kernels.conv.winograd.product import PANEL, ROWS
@@ -43,7 +43,7 @@ def _multiply(rows: int, inner: int, outer: int) -> float:
 
 def _direct(images: int, out: Sequence[int], inner: int, outer: int) -> float:
     """Cycles of the sum over the window, with channels or pixels in the vectors."""
-    if planes.suits(outer, out[1]):
+    if planes_plan.suits(outer, out[1]):
         return images * out[0] * -(-out[1] // LANES) * outer / 2 * (9 * inner / 0.85)
     return _multiply(images * out[0] * out[1], 9 * inner, outer)
 
