@@ -57,7 +57,7 @@ def test_a_bound_formula_keeps_its_plan(monkeypatch: pytest.MonkeyPatch) -> None
     plan = nest.plan
     monkeypatch.setattr(nest, "plan", planned)
     nest._nest.cache_clear()
-    run = nest.bound(FAST["add"], (40, 30), (30,))
+    run = nest.bound_pair(FAST["add"], (40, 30), (30,))
     assert run is not None
     nest._nest.cache_clear()
     assert known[-1]() is not None
