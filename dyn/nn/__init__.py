@@ -98,14 +98,13 @@ from dyn.nn.rearrange import (
 from dyn.nn.rnn import (
     GRU,
     LSTM,
-    RNN,
-    BiRNN,
     GRUCell,
     LSTMCell,
     RNNCellBase,
     SimpleRNN,
     SimpleRNNCell,
 )
+from dyn.nn.rnn_loop import RNN, BiRNN
 from dyn.nn.state import Buffer, ParamAttr, Parameter
 from dyn.nn.transformer import MultiHeadAttention, TransformerDecoderLayer, TransformerEncoderLayer
 from dyn.nn.transformer_stack import Transformer, TransformerDecoder, TransformerEncoder
