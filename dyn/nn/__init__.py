@@ -95,6 +95,7 @@ from dyn.nn.rearrange import (
     UpsamplingNearest2D,
     ZeroPad2D,
 )
+from dyn.nn.reparametrized import SpectralNorm
 from dyn.nn.rnn import (
     GRU,
     LSTM,
@@ -227,6 +228,7 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "SpectralNorm",
     "Swish",
     "SyncBatchNorm",
     "Tanh",

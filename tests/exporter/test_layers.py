@@ -99,6 +99,7 @@ ROWS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "Linear": (lambda: nn.Linear(4, 3), ["n t 4"]),
     "Bilinear": (lambda: nn.Bilinear(4, 3, 2), ["n 4", "n 3"]),
     "Embedding": (lambda: nn.Embedding(9, 4), ["9: n t"]),
+    "SpectralNorm": (lambda: nn.SpectralNorm([3, 4], power_iters=2), ["3 4"]),
     "Sequential": (lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU()), ["n 4"]),
     "LayerList LayerDict ParameterList ParameterDict": (Listed, ["n 4"]),
     "Unflatten": (lambda: nn.Unflatten(1, [2, -1]), ["n 4 t"]),
