@@ -3,7 +3,7 @@
 The public names, nothing else.
 """
 
-from dyn import amp, autograd, io, linalg, metric, nn, optimizer, regularizer, vision
+from dyn import absent, amp, autograd, io, linalg, metric, nn, optimizer, regularizer, vision
 from dyn.core.autograd import grad
 from dyn.core.dtype import (
     DType,
@@ -245,6 +245,7 @@ from dyn.serialization import load, save
 from dyn.summary import flops, summary
 
 bool = bool_
+__getattr__ = absent.lookup("dyn")
 __version__ = "0.1.0"
 
 __all__ = [

@@ -1,5 +1,6 @@
 """Layers and models: the names that networks are built from."""
 
+from dyn.absent import lookup
 from dyn.nn import functional, initializer, utils
 from dyn.nn.activation import (
     CELU,
@@ -110,6 +111,8 @@ from dyn.nn.state import Buffer, ParamAttr, Parameter
 from dyn.nn.transformer import MultiHeadAttention, TransformerDecoderLayer, TransformerEncoderLayer
 from dyn.nn.transformer_stack import Transformer, TransformerDecoder, TransformerEncoder
 from dyn.nn.unpool import LPPool1D, LPPool2D, MaxUnPool1D, MaxUnPool2D, MaxUnPool3D
+
+__getattr__ = lookup("dyn.nn")
 
 __all__ = [
     "CELU",
