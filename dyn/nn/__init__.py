@@ -94,7 +94,9 @@ from dyn.nn.rearrange import (
     Upsample,
     UpsamplingBilinear2D,
     UpsamplingNearest2D,
+    ZeroPad1D,
     ZeroPad2D,
+    ZeroPad3D,
 )
 from dyn.nn.reparametrized import SpectralNorm
 from dyn.nn.rnn import (
@@ -249,7 +251,9 @@ __all__ = [
     "Upsample",
     "UpsamplingBilinear2D",
     "UpsamplingNearest2D",
+    "ZeroPad1D",
     "ZeroPad2D",
+    "ZeroPad3D",
     "functional",
     "initializer",
     "utils",

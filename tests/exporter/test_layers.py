@@ -112,6 +112,8 @@ ROWS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "PixelUnshuffle": (lambda: nn.PixelUnshuffle(2), [PLANE]),
     "Unfold": (lambda: nn.Unfold(2, 2), [PLANE]),
     "Fold": (lambda: nn.Fold([4, 6], 2, strides=2), ["n 12 6"]),
+    "ZeroPad1D": (lambda: nn.ZeroPad1D(2), [LINE]),
+    "ZeroPad3D": (lambda: nn.ZeroPad3D([1, 0, 2, 0, 0, 3]), [CUBE]),
     "ZeroPad2D": (lambda: nn.ZeroPad2D([1, 0, 2, 0]), [PLANE]),
     "Pad1D": (lambda: nn.Pad1D([1, 2]), [LINE]),
     "Pad2D": (lambda: nn.Pad2D(1, "reflect"), [PLANE]),
