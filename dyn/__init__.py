@@ -3,7 +3,7 @@
 The public names, nothing else.
 """
 
-from dyn import amp, autograd, io, linalg, metric, nn, optimizer, regularizer, vision
+from dyn import absent, amp, autograd, io, linalg, metric, nn, optimizer, regularizer, vision
 from dyn.core.autograd import grad
 from dyn.core.dtype import (
     DType,
@@ -86,6 +86,25 @@ from dyn.ops.compare import (
     logical_or,
     logical_xor,
     not_equal,
+)
+from dyn.ops.composed import (
+    block_diag,
+    cartesian_prod,
+    column_stack,
+    combinations,
+    diagflat,
+    dsplit,
+    dstack,
+    hsplit,
+    isin,
+    logcumsumexp,
+    masked_scatter,
+    row_stack,
+    tensor_split,
+    tril_indices,
+    triu_indices,
+    unique_consecutive,
+    vsplit,
 )
 from dyn.ops.control import cond, scan, while_loop
 from dyn.ops.creation import (
@@ -245,6 +264,7 @@ from dyn.serialization import load, save
 from dyn.summary import flops, summary
 
 bool = bool_
+__getattr__ = absent.lookup("dyn")
 __version__ = "0.1.0"
 
 __all__ = [
@@ -292,12 +312,14 @@ __all__ = [
     "bitwise_or",
     "bitwise_right_shift",
     "bitwise_xor",
+    "block_diag",
     "bmm",
     "bool",
     "bool_",
     "broadcast_tensors",
     "broadcast_to",
     "bucketize",
+    "cartesian_prod",
     "cast",
     "cdist",
     "ceil",
@@ -305,6 +327,8 @@ __all__ = [
     "chunk",
     "clip",
     "clone",
+    "column_stack",
+    "combinations",
     "complex64",
     "complex128",
     "concat",
@@ -324,6 +348,7 @@ __all__ = [
     "device",
     "diag",
     "diag_embed",
+    "diagflat",
     "diagonal",
     "diff",
     "digamma",
@@ -331,6 +356,8 @@ __all__ = [
     "dist",
     "divide",
     "dot",
+    "dsplit",
+    "dstack",
     "einsum",
     "empty",
     "empty_cache",
@@ -372,6 +399,7 @@ __all__ = [
     "greater_equal",
     "greater_than",
     "heaviside",
+    "hsplit",
     "hstack",
     "hypot",
     "in_dynamic_mode",
@@ -395,6 +423,7 @@ __all__ = [
     "is_tensor",
     "isclose",
     "isfinite",
+    "isin",
     "isinf",
     "isnan",
     "kron",
@@ -411,6 +440,7 @@ __all__ = [
     "log2",
     "log10",
     "logaddexp",
+    "logcumsumexp",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -418,6 +448,7 @@ __all__ = [
     "logit",
     "logsumexp",
     "masked_fill",
+    "masked_scatter",
     "masked_select",
     "matmul",
     "matrix_power",
@@ -474,6 +505,7 @@ __all__ = [
     "roll",
     "rot90",
     "round",
+    "row_stack",
     "rsqrt",
     "save",
     "scale",
@@ -515,6 +547,7 @@ __all__ = [
     "take_along_axis",
     "tan",
     "tanh",
+    "tensor_split",
     "tensordot",
     "tile",
     "to_tensor",
@@ -523,17 +556,21 @@ __all__ = [
     "trace",
     "transpose",
     "tril",
+    "tril_indices",
     "triu",
+    "triu_indices",
     "trunc",
     "uint8",
     "unbind",
     "unflatten",
     "uniform",
     "unique",
+    "unique_consecutive",
     "unsqueeze",
     "unstack",
     "var",
     "vision",
+    "vsplit",
     "vstack",
     "where",
     "while_loop",

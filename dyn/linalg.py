@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from dyn.absent import lookup
 from dyn.core.errors import AttributeValueError
 from dyn.core.tensor import Tensor
 from dyn.ops import decompose, products, reduce, solutions
@@ -92,6 +93,8 @@ def vecdot(x: Tensor, y: Tensor, axis: int = -1) -> Tensor:
     """The inner products along an axis."""
     return reduce.sum(x * y, axis)
 
+
+__getattr__ = lookup("dyn.linalg")
 
 __all__ = [
     "cholesky",

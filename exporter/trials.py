@@ -7,6 +7,8 @@ Knows the graph only; nothing here runs a model or a file.
 from __future__ import annotations
 
 import itertools
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -23,6 +25,9 @@ SPATIAL = 32
 """From this size on, a size is taken for one of an image."""
 NEAR = (1, -1, 2, 3, 5, 8, 16, 33)
 """Steps from a traced size that are tried to break a comparison of sizes."""
+HEAVY = 2**29
+"""Bytes of all results in a run, from which on sizes are tried only where no lighter ones are left;
+a run that is as light as the traced one is never put off."""
 
 
 class Trials:
@@ -35,6 +40,12 @@ class Trials:
     def __init__(self, graph: Graph):
         self.graph = graph
         self.declared = {s: n for s, n in graph.sizes.items() if not is_unknown(s)}
+        self._results = Counter(
+            (value.type.shape, value.type.dtype.itemsize)
+            for node in graph.walk()
+            for value in node.outputs
+        )
+        self._limit = max(HEAVY, self._bytes(self.declared))
 
     def inputs(self, sizes: Mapping[str, int], rng: np.random.Generator) -> list[np.ndarray]:
         """Fresh inputs; integers are shuffled samples, which are valid where the sample was."""
@@ -49,11 +60,33 @@ class Trials:
 
     def other_sizes(self) -> Iterator[dict[str, int]]:
         """Sets of sizes in which every dynamic size differs from the traced one; guards hold."""
+        heavy = []
         for candidate in self.candidates():
             if all(candidate[s] != n for s, n in self.declared.items()) and all(
                 holds(guard, candidate) for guard in self.graph.guards
             ):
-                yield candidate
+                if self._is_heavy(candidate):
+                    heavy.append(candidate)
+                else:
+                    yield candidate
+        yield from heavy
+
+    def _is_heavy(self, sizes: Mapping[str, int]) -> bool:
+        """Whether a run at these sizes would take memory out of all proportion.
+
+        What attention over the pixels of an image keeps grows with the fourth power of its side.
+        """
+        return self._bytes(sizes) > self._limit
+
+    def _bytes(self, sizes: Mapping[str, int]) -> int:
+        """Memory of all results of a run, but for those whose sizes depend on values."""
+        total = 0
+        for (shape, itemsize), count in self._results.items():
+            try:
+                total += count * itemsize * math.prod(to_int(shape, sizes))
+            except (KeyError, ZeroDivisionError):
+                continue
+        return total
 
     def candidates(self) -> Iterator[dict[str, int]]:
         """Many sets of sizes, likely ones first; none if all sizes are fixed."""
@@ -76,6 +109,7 @@ class Trials:
             return
         tried = itertools.chain(self.candidates(), self._near(symbols))
         broken = [sizes for sizes in tried if not holds(guard, sizes)]
+        broken = [sizes for sizes in broken if not self._is_heavy(sizes)] or broken
         measures: list[Callable[[dict[str, int]], int]] = [
             lambda sizes: _apart(guard, sizes),
             lambda sizes: -_apart(guard, sizes),

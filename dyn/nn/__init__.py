@@ -1,5 +1,6 @@
 """Layers and models: the names that networks are built from."""
 
+from dyn.absent import lookup
 from dyn.nn import functional, initializer, utils
 from dyn.nn.activation import (
     CELU,
@@ -93,23 +94,27 @@ from dyn.nn.rearrange import (
     Upsample,
     UpsamplingBilinear2D,
     UpsamplingNearest2D,
+    ZeroPad1D,
     ZeroPad2D,
+    ZeroPad3D,
 )
+from dyn.nn.reparametrized import SpectralNorm
 from dyn.nn.rnn import (
     GRU,
     LSTM,
-    RNN,
-    BiRNN,
     GRUCell,
     LSTMCell,
     RNNCellBase,
     SimpleRNN,
     SimpleRNNCell,
 )
+from dyn.nn.rnn_loop import RNN, BiRNN
 from dyn.nn.state import Buffer, ParamAttr, Parameter
 from dyn.nn.transformer import MultiHeadAttention, TransformerDecoderLayer, TransformerEncoderLayer
 from dyn.nn.transformer_stack import Transformer, TransformerDecoder, TransformerEncoder
 from dyn.nn.unpool import LPPool1D, LPPool2D, MaxUnPool1D, MaxUnPool2D, MaxUnPool3D
+
+__getattr__ = lookup("dyn.nn")
 
 __all__ = [
     "CELU",
@@ -228,6 +233,7 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "SpectralNorm",
     "Swish",
     "SyncBatchNorm",
     "Tanh",
@@ -245,7 +251,9 @@ __all__ = [
     "Upsample",
     "UpsamplingBilinear2D",
     "UpsamplingNearest2D",
+    "ZeroPad1D",
     "ZeroPad2D",
+    "ZeroPad3D",
     "functional",
     "initializer",
     "utils",

@@ -63,19 +63,40 @@ class Pad3D(_Pad):
     _axes, _formats = 3, ("NCDHW", "NDHWC")
 
 
-class ZeroPad2D(Layer):
-    """Adds zeros around [N, C, H, W]: (left, right, top, bottom) or one number."""
+class _ZeroPad(Layer):
+    """Adds zeros on both sides of the last axes."""
 
-    def __init__(self, padding: Any, data_format: str = "NCHW", name: str | None = None):
+    _axes: int
+    _format: str
+
+    def __init__(self, padding: Any, data_format: str | None = None, name: str | None = None):
         super().__init__()
-        self._pad = [padding] * 4 if isinstance(padding, int) else list(padding)
-        self._data_format = data_format
+        self._pad = [padding] * (2 * self._axes) if isinstance(padding, int) else list(padding)
+        self._data_format = data_format or self._format
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pad(x, self._pad, "constant", 0.0, self._data_format)
 
     def extra_repr(self) -> str:
         return f"padding={self._pad}, mode=constant, value=0.0, data_format={self._data_format}"
+
+
+class ZeroPad1D(_ZeroPad):
+    """Adds zeros around [N, C, L]: (left, right) or one number."""
+
+    _axes, _format = 1, "NCL"
+
+
+class ZeroPad2D(_ZeroPad):
+    """Adds zeros around [N, C, H, W]: (left, right, top, bottom) or one number."""
+
+    _axes, _format = 2, "NCHW"
+
+
+class ZeroPad3D(_ZeroPad):
+    """Adds zeros around [N, C, D, H, W]: (left, right, top, bottom, front, back) or one number."""
+
+    _axes, _format = 3, "NCDHW"
 
 
 class Upsample(Layer):

@@ -1,22 +1,23 @@
-"""Recurrent layers: whole sequences (SimpleRNN, LSTM, GRU), single steps, and loops over cells."""
+"""Recurrent layers: whole sequences (SimpleRNN, LSTM, GRU) and single steps.
+
+Loops over cells are in `rnn_loop.py`.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from dyn.core.dim import Dim
-from dyn.core.errors import AttributeValueError, ShapeError
+from dyn.core.errors import AttributeValueError
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
 from dyn.nn import initializer as init
 from dyn.nn.layer import Layer
 from dyn.ops import rnn as ops
-from dyn.ops.control import scan
 from dyn.ops.creation import full
 from dyn.ops.infer import need_shape, need_whole
-from dyn.ops.join import concat, flip, stack, unbind
+from dyn.ops.join import concat
 from dyn.ops.linalg import linear
 from dyn.ops.rnn_cell import gru_cell, lstm_cell
 from dyn.ops.shape import transpose
@@ -310,75 +311,3 @@ def _checked(activation: str) -> str:
 
 
 # ---- loops over cells --------------------------------------------------------------------------
-
-
-class RNN(Layer):
-    """Runs a cell of one's own along sequences, step by step in Python.
-
-    Sequences of a dynamic length become `dyn.scan` in a traced model.
-
-    Args:
-        cell: called as `cell(inputs, states)`, returns an output and the next states.
-        is_reverse: begin with the last step.
-        time_major: whether inputs are (steps, batch, ...) instead of (batch, steps, ...).
-    """
-
-    def __init__(self, cell: Layer, is_reverse: bool = False, time_major: bool = False):
-        super().__init__()
-        self.cell = cell
-        self.is_reverse, self.time_major = is_reverse, time_major
-
-    def forward(self, inputs: Tensor, initial_states: Any = None) -> tuple[Tensor, Any]:
-        """Outputs of all steps, side by side along the time axis, and the last states."""
-        axis = 0 if self.time_major else 1
-        if inputs.ndim < 3:
-            raise ShapeError(f"sequences have 3 axes or more, got shape {inputs.shape}")
-        if isinstance(inputs.shape[axis], Dim):
-            return self._scan(inputs, initial_states, axis)
-        steps = unbind(inputs, axis)
-        states, outputs = initial_states, []
-        for step in reversed(steps) if self.is_reverse else steps:
-            out, states = self.cell(step, states)
-            outputs.append(out)
-        if self.is_reverse:
-            outputs.reverse()
-        return stack(outputs, axis), states
-
-    def _scan(self, inputs: Tensor, states: Any, axis: int) -> tuple[Tensor, Any]:
-        """The same for any number of steps; a scan walks along the first axis."""
-        order = [axis, 1 - axis, *range(2, inputs.ndim)]
-        steps = transpose(inputs, order)
-        if self.is_reverse:
-            steps = flip(steps, [0])
-        if states is None and isinstance(self.cell, RNNCellBase):
-            states = self.cell.get_initial_states(steps[0])
-
-        def step(states: Any, x: Tensor) -> tuple[Any, Tensor]:
-            out, after = self.cell(x, states)
-            return after, out
-
-        states, outputs = scan(step, states, steps)
-        if self.is_reverse:
-            outputs = flip(outputs, [0])
-        return transpose(outputs, [axis, 1 - axis, *range(2, outputs.ndim)]), states
-
-
-class BiRNN(Layer):
-    """Runs one cell forwards and another backwards, and puts their outputs side by side.
-
-    Args:
-        cell_fw, cell_bw: the cells.
-        time_major: whether inputs are (steps, batch, ...) instead of (batch, steps, ...).
-    """
-
-    def __init__(self, cell_fw: Layer, cell_bw: Layer, time_major: bool = False):
-        super().__init__()
-        self.fw = RNN(cell_fw, is_reverse=False, time_major=time_major)
-        self.bw = RNN(cell_bw, is_reverse=True, time_major=time_major)
-
-    def forward(self, inputs: Tensor, initial_states: Any = None) -> tuple[Tensor, Any]:
-        """Outputs of both directions along the last axis, and a pair of last states."""
-        first, second = (None, None) if initial_states is None else initial_states
-        forth, end = self.fw(inputs, first)
-        back, start = self.bw(inputs, second)
-        return concat([forth, back], axis=-1), (end, start)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from dyn.core.errors import AttributeValueError
 from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
@@ -13,6 +11,7 @@ from dyn.nn.common import Linear
 from dyn.nn.dropout import Dropout
 from dyn.nn.layer import Layer
 from dyn.nn.norm import LayerNorm
+from dyn.ops.creation import zeros
 from dyn.ops.infer import need_whole
 from dyn.ops.join import concat
 from dyn.ops.linalg import matmul
@@ -145,8 +144,8 @@ class MultiHeadAttention(Layer):
             return StaticCache(self._heads(self.k_proj(key)), self._heads(self.v_proj(memory)))
         if value is not None:
             return Cache(key, value)
-        empty = np.zeros((key.shape[0], 0, self.num_heads, self.head_dim), key.dtype.numpy)
-        return Cache(Tensor._of(empty), Tensor._of(empty.copy()))
+        sizes = [key.shape[0], 0, self.num_heads, self.head_dim]
+        return Cache(zeros(sizes, key.dtype), zeros(sizes, key.dtype))
 
 
 def _as_mask(mask: Tensor, like: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Helpers for training by hand: clipping, and parameters as one vector."""
+"""Helpers for training by hand: clipping, parameters as one vector, normalised weights."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dyn.core.modes import no_grad
 from dyn.core.tensor import Tensor
 from dyn.kernels.lending import lend
 from dyn.nn.clip import ClipGradByValue, scale_all, total_square
+from dyn.nn.reparametrized import remove_weight_norm, spectral_norm, weight_norm
 from dyn.ops.extremes import minimum
 from dyn.ops.join import concat
 from dyn.ops.shape import reshape
@@ -91,5 +92,8 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "parameters_to_vector",
+    "remove_weight_norm",
+    "spectral_norm",
     "vector_to_parameters",
+    "weight_norm",
 ]

@@ -21,6 +21,7 @@ from dyn.ops import (
     angles,
     bounds,
     compare,
+    composed,
     creation,
     decompose,
     elementwise,
@@ -58,6 +59,8 @@ METHODS: dict[Any, str] = {
     compare: """allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
         bitwise_xor equal equal_all greater_equal greater_than isclose isfinite isinf isnan
         less_equal less_than logical_and logical_not logical_or logical_xor not_equal""",
+    composed: """diagflat dsplit hsplit isin logcumsumexp masked_scatter tensor_split
+        unique_consecutive vsplit""",
     smooth: "sigmoid",
     activation: "relu",
     creation: "clone numel",

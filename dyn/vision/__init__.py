@@ -1,5 +1,6 @@
 """Images: ready-made networks, and transforms of samples."""
 
+from dyn.absent import lookup
 from dyn.vision import models, transforms
 from dyn.vision.models import (
     VGG,
@@ -25,6 +26,8 @@ from dyn.vision.models import (
     wide_resnet50_2,
     wide_resnet101_2,
 )
+
+__getattr__ = lookup("dyn.vision")
 
 __all__ = [
     "VGG",

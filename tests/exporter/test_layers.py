@@ -57,6 +57,35 @@ class Listed(nn.Layer):
         return self.dict["a"](x) * self.weights[0] + self.named["b"]
 
 
+class Measured(nn.Layer):
+    """A loop over a cell, with the lengths of the sequences."""
+
+    def __init__(self, loop: Any) -> None:
+        super().__init__()
+        self.loop = loop
+
+    def forward(self, x: Any, lengths: Any) -> Any:
+        return self.loop(x, sequence_length=lengths)
+
+
+class Greedy(nn.Layer):
+    """A decoder that reads its own words, with caches that begin empty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2, 8), 2)
+        self.words, self.scores = nn.Embedding(9, 4), nn.Linear(4, 9)
+
+    def forward(self, memory: Any) -> Any:
+        caches = self.decoder.gen_cache(memory)
+        word, found = dyn.zeros([memory.shape[0], 1], "int64"), []
+        for _ in range(3):
+            y, caches = self.decoder(self.words(word), memory, cache=caches)
+            found.append(self.scores(y))
+            word = found[-1].argmax(-1)
+        return dyn.concat(found, 1)
+
+
 LINE, CUBE = "n 4 t", "n 4 h w 4"
 PLANE = "n 4 h w"
 SIMPLE = """
@@ -70,6 +99,7 @@ ROWS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "Linear": (lambda: nn.Linear(4, 3), ["n t 4"]),
     "Bilinear": (lambda: nn.Bilinear(4, 3, 2), ["n 4", "n 3"]),
     "Embedding": (lambda: nn.Embedding(9, 4), ["9: n t"]),
+    "SpectralNorm": (lambda: nn.SpectralNorm([3, 4], power_iters=2), ["3 4"]),
     "Sequential": (lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU()), ["n 4"]),
     "LayerList LayerDict ParameterList ParameterDict": (Listed, ["n 4"]),
     "Unflatten": (lambda: nn.Unflatten(1, [2, -1]), ["n 4 t"]),
@@ -82,6 +112,8 @@ ROWS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "PixelUnshuffle": (lambda: nn.PixelUnshuffle(2), [PLANE]),
     "Unfold": (lambda: nn.Unfold(2, 2), [PLANE]),
     "Fold": (lambda: nn.Fold([4, 6], 2, strides=2), ["n 12 6"]),
+    "ZeroPad1D": (lambda: nn.ZeroPad1D(2), [LINE]),
+    "ZeroPad3D": (lambda: nn.ZeroPad3D([1, 0, 2, 0, 0, 3]), [CUBE]),
     "ZeroPad2D": (lambda: nn.ZeroPad2D([1, 0, 2, 0]), [PLANE]),
     "Pad1D": (lambda: nn.Pad1D([1, 2]), [LINE]),
     "Pad2D": (lambda: nn.Pad2D(1, "reflect"), [PLANE]),
@@ -124,7 +156,7 @@ ROWS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "AdaptiveMaxPool1D": (lambda: nn.AdaptiveMaxPool1D(3), ["n 4 h"]),
     "AdaptiveMaxPool2D": (lambda: nn.AdaptiveMaxPool2D(3), [PLANE]),
     "AdaptiveMaxPool3D": (lambda: nn.AdaptiveMaxPool3D(2), [CUBE]),
-    "RNN": (lambda: nn.RNN(nn.GRUCell(4, 3)), ["n t 4"]),
+    "RNN": (lambda: Measured(nn.RNN(nn.GRUCell(4, 3), is_reverse=True)), ["n t 4", "4: n"]),
     "BiRNN": (lambda: nn.BiRNN(nn.LSTMCell(4, 3), nn.LSTMCell(4, 3)), ["n t 4"]),
     "SimpleRNN": (lambda: nn.SimpleRNN(4, 3), ["n t 4"]),
     "GRU": (lambda: nn.GRU(4, 3, direction="bidirect"), ["n t 4"]),
@@ -220,3 +252,15 @@ def test_a_layer(name: str, tmp_path: Path) -> None:
         _, wanted = flatten(result, lambda value: isinstance(value, dyn.Tensor))
         for (_, a), b in zip(wanted, given, strict=True):
             np.testing.assert_allclose(b, a.numpy(), rtol=3e-5, atol=3e-5, err_msg=f"at {at}")
+
+
+def test_a_decoder_with_caches_for_batches_of_any_size(tmp_path: Path) -> None:
+    dyn.seed(0)
+    net, rng = Greedy().eval(), np.random.default_rng(0)
+    exporter.export(net, tmp_path / "m.onnx", InputSpec(["n", "t", 4], name="memory"))
+    predictor = exporter.Predictor(tmp_path / "m.onnx")
+    for n, t in ((1, 5), (4, 2)):
+        memory = rng.standard_normal((n, t, 4)).astype(np.float32)
+        (given,) = predictor.run(memory)
+        wanted = net(dyn.to_tensor(memory)).numpy()
+        np.testing.assert_allclose(given, wanted, rtol=3e-5, atol=3e-5)

@@ -15,7 +15,7 @@ import exporter
 import tracer
 from exporter import model as files
 from exporter.lowering import LOWERINGS
-from exporter.trials import random_results
+from exporter.trials import HEAVY, Trials, random_results
 from exporter.verify import difference
 from tests.exporter.nets import IMAGE, Counter, LeNet, load, op_types
 from tests.runtime import RUNNABLE
@@ -290,3 +290,27 @@ def test_a_model_that_takes_only_some_integers_is_called_twice_with_its_example(
     report = exporter.export(Bags(), tmp_path / "m.onnx", specs)
     assert report.verified and report.verified.repeated and "in 2 runs" in str(report)
     assert "the model raised at other inputs: later calls had those of the first" in str(report)
+
+
+def test_sizes_that_need_much_memory_are_tried_last() -> None:
+    """Attention over pixels keeps (h * w)**2 numbers: three small images, or none that is large."""
+
+    def attended(x: Any) -> Any:
+        rows = x.flatten(2)
+        if x.shape[3] != 96:
+            rows = rows * 2
+        scores = dyn.bmm(rows.transpose([0, 2, 1]), rows)
+        return dyn.bmm(rows, dyn.nn.functional.softmax(scores))
+
+    graph = tracer.trace(attended, InputSpec(["n", 2, "h", "w"], name="x"), sizes={"n": 1, "h": 32})
+    trials = Trials(graph)
+
+    def memory(sizes: Any) -> int:
+        return 2 * 4 * sizes["n"] * (sizes["h"] * sizes["w"]) ** 2
+
+    tried = [memory(sizes) for sizes in trials.other_sizes()]
+    assert tried[0] < HEAVY and max(tried) > HEAVY
+    assert all(light < HEAVY for light in tried[: tried.index(next(m for m in tried if m > HEAVY))])
+    (guard,) = graph.guards
+    challenges = [memory(sizes) for sizes in trials.breaking(guard)]
+    assert challenges and max(challenges) < HEAVY

@@ -74,6 +74,8 @@ SAME = [
     (nn.Pad2D(1, "reflect"), (1, 2, 3, 3), lambda x: F.pad(x, [1] * 4, "reflect")),
     (nn.Pad3D(1, value=2.0), (1, 2, 3, 3, 3),
      lambda x: F.pad(x, [1] * 6, value=2.0, data_format="NCDHW")),
+    (nn.ZeroPad1D([1, 2]), (1, 2, 3), lambda x: F.pad(x, [1, 2], data_format="NCL")),
+    (nn.ZeroPad3D(1), (1, 2, 2, 3, 2), lambda x: F.pad(x, [1] * 6, data_format="NCDHW")),
     (nn.ZeroPad2D([1, 0, 2, 0]), (1, 2, 3, 3), lambda x: F.pad(x, [1, 0, 2, 0])),
     (nn.Upsample(scale_factor=2), (1, 2, 3, 3), lambda x: F.interpolate(x, scale_factor=2)),
     (nn.UpsamplingNearest2D(size=[6, 6]), (1, 2, 3, 3), lambda x: F.interpolate(x, size=[6, 6])),

@@ -158,6 +158,45 @@ def test_loops_over_cells_equal_the_layers(rng):
     np.testing.assert_allclose(both.numpy()[..., :4], loop.numpy(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("time_major", [False, True])
+def test_loops_over_cells_stop_at_the_length_of_a_sample(time_major, rng):
+    x, lengths = rng.standard_normal((3, 5, 3)).astype(np.float32), [5, 1, 3]
+    net = nn.BiRNN(nn.LSTMCell(3, 4), nn.GRUCell(3, 4), time_major=time_major)
+    given = dyn.to_tensor(x.transpose(1, 0, 2) if time_major else x)
+    out, ((h, c), start) = net(given, sequence_length=dyn.to_tensor(lengths))
+    out = out.numpy().transpose(1, 0, 2) if time_major else out.numpy()
+    alone = nn.BiRNN(net.cell_fw, net.cell_bw)
+    for i, n in enumerate(lengths):
+        one, ((end, cell), begin) = alone(dyn.to_tensor(x[i : i + 1, :n]))
+        np.testing.assert_allclose(out[i, :n], one.numpy()[0], rtol=1e-5, atol=1e-6)
+        for many, single in ((h, end), (c, cell), (start, begin)):
+            np.testing.assert_allclose(many.numpy()[i], single.numpy()[0], rtol=1e-5, atol=1e-6)
+
+
+class Squashed(nn.Layer):
+    """A cell that is no RNNCellBase, with an option."""
+
+    def forward(self, x, states, factor=1.0):
+        y = dyn.tanh(x * factor + (0.0 if states is None else states))
+        return y, y
+
+
+def test_loops_over_cells_give_options_and_need_states_for_lengths(rng):
+    x = rng.standard_normal((2, 3, 4)).astype(np.float32)
+    wanted = np.zeros((2, 4), np.float32)
+    for t in range(3):
+        wanted = np.tanh(0.5 * x[:, t] + wanted)
+    _, last = nn.RNN(Squashed())(dyn.to_tensor(x), factor=0.5)
+    np.testing.assert_allclose(last.numpy(), wanted, rtol=1e-5, atol=1e-6)
+    with pytest.raises(dyn.ShapeError, match="initial_states are needed"):
+        nn.RNN(Squashed())(dyn.to_tensor(x), sequence_length=dyn.to_tensor([1, 3]))
+
+
+def test_loops_over_two_cells_have_the_names_of_paddle():
+    keys = list(nn.BiRNN(nn.GRUCell(3, 4), nn.GRUCell(3, 4)).state_dict())
+    assert keys[0] == "cell_fw.weight_ih" and keys[-1] == "cell_bw.bias_hh" and len(keys) == 8
+
+
 @pytest.mark.parametrize("kind", CELLS)
 def test_gradients_of_a_loop_over_a_cell_equal_those_of_the_layer(kind, rng):
     cell, layer = CELLS[kind](), MAKE[kind]()

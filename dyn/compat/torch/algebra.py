@@ -6,24 +6,20 @@ Elements alone are in `elements.py`, order and shape in `arranging.py`.
 from __future__ import annotations
 
 from functools import reduce as fold
-from itertools import combinations as choices
-from itertools import combinations_with_replacement as choices_again
 from typing import Any
 
 import numpy as np
 
-from dyn.compat.torch import creation, reduction
+from dyn.compat.torch import reduction
 from dyn.compat.torch.tensor import Base
 from dyn.core.errors import ShapeError
-from dyn.ops import bounds, distance, elementwise, gather, join, linalg, matrix, unary
+from dyn.ops import bounds, composed, distance, elementwise, gather, join, linalg, matrix, unary
 from dyn.ops import reduce as sums
 from dyn.ops import shape as ops
 from dyn.ops.creation import arange
 from dyn.ops.index import slice as cut
 from dyn.ops.index import where
 from dyn.ops.infer import axis_of, show
-from dyn.ops.places import take
-from dyn.ops.repeat import meshgrid
 
 
 def _mixed(input: Any, product: Any, beta: Any, alpha: Any) -> Any:
@@ -76,36 +72,17 @@ def renorm(x: Any, p: float, dim: int, maxnorm: float) -> Any:
 
 def block_diag(*tensors: Any) -> Any:
     """Matrices along the diagonal of one that is zero elsewhere."""
-    listed = [ops.reshape(t, [1, -1]) if t.ndim < 2 else t for t in tensors]
-    total, before, rows = sum(int(t.shape[1]) for t in listed), 0, []
-    for t in listed:
-        after = total - before - int(t.shape[1])
-        rows.append(_widened(t, before, after))
-        before += int(t.shape[1])
-    return join.concat(rows, 0)
-
-
-def _widened(x: Any, before: int, after: int) -> Any:
-    like = {"dtype": x._array.dtype.name}
-    height = int(x.shape[0])
-    sides = [creation.zeros(height, n, **like) for n in (before, after)]
-    return join.concat([sides[0], x, sides[1]], 1)
+    return composed.block_diag(tensors)
 
 
 def cartesian_prod(*tensors: Any) -> Any:
     """All tuples of elements of vectors, (n1 * n2 * ..., number of vectors)."""
-    if len(tensors) == 1:
-        return tensors[0]
-    grid = meshgrid(*tensors)
-    return join.stack([ops.reshape(t, [-1]) for t in grid], 1)
+    return composed.cartesian_prod(tensors)
 
 
 def combinations(x: Any, r: int = 2, with_replacement: bool = False) -> Any:
     """All choices of r elements of a vector in order, (number of choices, r)."""
-    choose = choices_again if with_replacement else choices
-    rows = list(choose(range(int(x.shape[0])), r))
-    places = creation.tensor([n for row in rows for n in row], dtype="int64")
-    return ops.reshape(take(x, places), [len(rows), r])
+    return composed.combinations(x, r, with_replacement)
 
 
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
@@ -190,7 +167,7 @@ def diag_embed(x: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
 
 def diagflat(x: Any, offset: int = 0) -> Any:
     """All elements on a diagonal of a matrix."""
-    return matrix.diag(ops.reshape(x, [-1]), offset)
+    return composed.diagflat(x, offset)
 
 
 def pdist(x: Any, p: float = 2.0) -> Any:

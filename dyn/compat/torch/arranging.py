@@ -17,10 +17,9 @@ from dyn.compat.torch.algebra import tensors_of
 from dyn.compat.torch.tensor import Base, own
 from dyn.compat.torch.types import Size
 from dyn.core.alias import shared
-from dyn.core.dim import Dim, plain
+from dyn.core.dim import plain
 from dyn.core.errors import AttributeValueError
-from dyn.core.lift import cast_to
-from dyn.ops import gather, join, scan, search
+from dyn.ops import composed, gather, join, scan, search
 from dyn.ops import shape as ops
 from dyn.ops.creation import arange
 from dyn.ops.infer import axis_of, show
@@ -89,19 +88,7 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
 
 def tensor_split(x: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     """So many pieces, the first ones longer by one, or pieces that begin at the listed places."""
-    total, given = x.shape[dim], indices_or_sections
-    if isinstance(given, Base):
-        given = given.tolist()
-    if isinstance(given, int):
-        if given < 1:
-            raise AttributeValueError(f"tensor_split: there must be a piece or more, got {given}")
-        sizes = [(total + (given - 1 - i)) // given for i in range(given - 1)]
-        sizes.append(total - sum(sizes))
-    else:
-        total = int(total)
-        ends = [*(min(n % total if n < 0 else n, total) for n in given), total]
-        sizes = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-    return tuple(join.parts(x, sizes, dim))
+    return tuple(composed.tensor_split(x, indices_or_sections, dim))
 
 
 def hsplit(x: Any, indices_or_sections: Any) -> tuple[Any, ...]:
@@ -207,12 +194,12 @@ atleast_1d, atleast_2d, atleast_3d = map(_atleast, (1, 2, 3))
 
 def dstack(tensors: Sequence[Any]) -> Any:
     """Tensors one after the other along the third axis."""
-    return join.concat([_widened(t, 3) for t in tensors], 2)
+    return composed.dstack(tensors)
 
 
 def column_stack(tensors: Sequence[Any]) -> Any:
     """Tensors side by side as columns; vectors become columns."""
-    return join.concat([ops.reshape(t, [-1, 1]) if t.ndim < 2 else t for t in tensors], 1)
+    return composed.column_stack(tensors)
 
 
 def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Any:
@@ -246,23 +233,11 @@ def broadcast_shapes(*shapes: Any) -> Size:
     return Size(np.broadcast_shapes(*shapes))
 
 
-def _triangle(rows: Any, columns: Any, offset: Any, dtype: Any, *, lower: bool) -> Any:
-    if any(isinstance(n, Dim) for n in (rows, columns, offset)):
-        away = arange(0, columns) - ops.unsqueeze(arange(0, rows), 1)
-        held = away <= offset if lower else away >= offset
-        found = ops.transpose(search.nonzero(held), [1, 0])
-        return found if dtype is None else cast_to(found, dtype.numpy)
-    below = np.tri(rows, columns, offset if lower else offset - 1, dtype=bool)
-    places = np.stack(np.nonzero(below if lower else ~below)).astype(np.int64)
-    found = Base(places)
-    return found if dtype is None else cast_to(found, dtype.numpy)
-
-
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, **_: Any) -> Any:
     """Places on and below a diagonal of a matrix: rows and columns, (2, n)."""
-    return _triangle(row, col, offset, dtype, lower=True)
+    return composed.tril_indices(row, col, offset, dtype or "int64")
 
 
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, **_: Any) -> Any:
     """Places on and above a diagonal of a matrix: rows and columns, (2, n)."""
-    return _triangle(row, col, offset, dtype, lower=False)
+    return composed.triu_indices(row, col, offset, dtype or "int64")

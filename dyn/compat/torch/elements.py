@@ -15,12 +15,11 @@ from dyn.compat.torch import reduction
 from dyn.compat.torch.tensor import Base, flavoured
 from dyn.core.dtype import F32
 from dyn.core.lift import cast_to
-from dyn.ops import activation, angles, bounds, compare, elementwise, gamma, reduce, unary
+from dyn.ops import activation, angles, bounds, compare, composed, elementwise, gamma, reduce, unary
 from dyn.ops import special as cases
 from dyn.ops.control import while_loop
 from dyn.ops.index import promoted, where
 from dyn.ops.join import broadcast_tensors
-from dyn.ops.shape import reshape, unsqueeze
 
 LN2 = math.log(2.0)
 
@@ -183,9 +182,7 @@ def isin(
         elements = Base(elements)
     if not isinstance(test_elements, Base):
         test_elements = Base(test_elements)
-    same = compare.equal(unsqueeze(elements, elements.ndim), reshape(test_elements, [-1]))
-    found = reduce.any(same, -1)
-    return compare.logical_not(found) if invert else found
+    return composed.isin(elements, test_elements, assume_unique, invert)
 
 
 def dist(x: Any, other: Any, p: float = 2) -> Any:

@@ -10,17 +10,16 @@ from typing import Any
 
 from dyn.compat.torch import reduction
 from dyn.compat.torch.tensor import Base
-from dyn.core.dim import Dim
 from dyn.core.lift import cast_to
 from dyn.ops import (
     bounds,
     compare,
+    composed,
     creation,
     elementwise,
     gather,
     join,
     reduce,
-    scan,
     search,
     unary,
 )
@@ -143,29 +142,7 @@ def logcumsumexp(x: Any, dim: int) -> Any:
     """The logarithm of the sum of exponentials so far along an axis, without overflow."""
     if not x.ndim:
         return ops.as_line(logcumsumexp, x, dim)
-    axis, step = axis_of(dim, x.ndim), 1
-    count = x.shape[axis]
-    if isinstance(count, Dim):
-        return _logcumsumexp_of_dynamic(x, axis, count)
-    while step < count:
-        # Sums of 1, 2, 4, ... neighbours: as many passes as the size has binary digits.
-        head = indices.slice(x, [axis], [0], [step])
-        later = indices.slice(x, [axis], [step], [count])
-        before = indices.slice(x, [axis], [0], [count - step])
-        x = join.concat([head, elementwise.logaddexp(later, before)], axis)
-        step *= 2
-    return x
-
-
-def _logcumsumexp_of_dynamic(x: Any, axis: int, count: Any) -> Any:
-    """As many passes as any size has digits: one by more than the size adds nothing."""
-    own = creation.arange(count)
-    for step in (1 << digit for digit in range(31)):
-        place = own - step
-        before = gather.index_select(x, bounds.clip(place, 0, None), axis)
-        inside = ops.reshape(place >= 0, [-1] + [1] * (x.ndim - 1 - axis))
-        x = indices.where(inside, elementwise.logaddexp(x, before), x)
-    return x
+    return composed.logcumsumexp(x, dim)
 
 
 def searchsorted(
@@ -234,21 +211,4 @@ def unique_consecutive(
     x: Any, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """Runs of equal elements (or slices along `dim`) as one each; where each went, how long."""
-    flat = ops.reshape(x, [-1]) if dim is None else x
-    axis = 0 if dim is None else axis_of(dim, x.ndim)
-    count = int(flat.shape[axis])
-    later = indices.slice(flat, [axis], [1], [count])
-    before = indices.slice(flat, [axis], [0], [count - 1])
-    others = [i for i in range(flat.ndim) if i != axis]
-    changes = compare.not_equal(later, before)
-    changes = reduce.any(changes, others) if others else changes
-    begins = join.concat([Base([True] * min(count, 1)), changes], 0)
-    starts = ops.reshape(search.nonzero(begins), [-1])
-    found: list[Any] = [gather.index_select(flat, starts, axis)]
-    if return_inverse:
-        runs = scan.cumsum(cast_to(begins, _int64), 0) - 1
-        found.append(ops.reshape(runs, list(x.shape)) if dim is None else runs)
-    if return_counts:
-        ends = join.concat([indices.slice(starts, [0], [1], [len(starts)]), Base([count])], 0)
-        found.append(ends - starts)
-    return found[0] if len(found) == 1 else tuple(found)
+    return composed.unique_consecutive(x, return_inverse, return_counts, dim)

@@ -13,7 +13,7 @@ from dyn.compat.torch.shape import part_of
 from dyn.compat.torch.tensor import Base
 from dyn.core.errors import ShapeError
 from dyn.core.lift import cast_to
-from dyn.ops import bounds, creation, elementwise, extremes, gather, join, scan, scatter
+from dyn.ops import composed, creation, elementwise, extremes, gather, join, scatter
 from dyn.ops import index as indices
 from dyn.ops import places as by_place
 from dyn.ops import shape as ops
@@ -67,10 +67,7 @@ def put(x: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
 
 def masked_scatter(x: Any, mask: Any, source: Any) -> Any:
     """The elements of `source` in order where the mask is true."""
-    mask = mask if tuple(mask.shape) == tuple(x.shape) else mask.expand(*x.shape)
-    order = scan.cumsum(cast_to(ops.reshape(mask, [-1]), np.dtype(np.int64)), 0) - 1
-    values = by_place.take(source, bounds.clip(order, 0, None))
-    return indices.where(mask, ops.reshape(values, list(x.shape)), x)
+    return composed.masked_scatter(x, mask, source)
 
 
 def select_scatter(x: Any, src: Any, dim: int, index: int) -> Any:

@@ -45,16 +45,29 @@ class _Depth:
         )
 
     def spread(self, x: np.ndarray) -> np.ndarray:
-        """x [N, C, D, H, W] as [N * planes, groups * taps * inner, H, W], channels last."""
+        """x [N, C, D, H, W] as [N * planes, groups * taps * inner, H, W].
+
+        Channels stay where they are, first or last: whole planes, or whole pixels, are copied.
+        """
         n, c, _, h, w = x.shape
         inner = c // self.groups
-        made = empty((n, self.planes, h, w, self.groups, self.taps, inner), x.dtype)
-        last = x.transpose(0, 2, 3, 4, 1).reshape(n, self.depth, h, w, self.groups, inner)
+        if x.flags.c_contiguous:
+            sizes = (n, self.planes, self.groups, self.taps, inner, h, w)
+            made = empty(sizes, x.dtype)
+            last = x.reshape(n, self.groups, inner, self.depth, h, w).transpose(0, 3, 1, 2, 4, 5)
+            by_tap = made.transpose(3, 0, 1, 2, 4, 5, 6)
+        else:
+            sizes = (n, self.planes, h, w, self.groups, self.taps, inner)
+            made = empty(sizes, x.dtype)
+            last = x.transpose(0, 2, 3, 4, 1).reshape(n, self.depth, h, w, self.groups, inner)
+            by_tap = made.transpose(5, 0, 1, 2, 3, 4, 6)
         for tap in range(self.taps):
             out, seen = self.meeting(tap)
-            made[:, : out.start or 0, ..., tap, :] = 0
-            made[:, out.stop :, ..., tap, :] = 0
-            made[:, out, ..., tap, :] = last[:, seen]
+            by_tap[tap, :, : out.start or 0] = 0
+            by_tap[tap, :, out.stop :] = 0
+            by_tap[tap, :, out] = last[:, seen]
+        if x.flags.c_contiguous:
+            return made.reshape(n * self.planes, c * self.taps, h, w)
         return made.reshape(n * self.planes, h, w, c * self.taps).transpose(0, 3, 1, 2)
 
     def gather(self, columns: np.ndarray, n: int) -> np.ndarray:

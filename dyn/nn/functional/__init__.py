@@ -1,5 +1,6 @@
 """Layers as functions: state is passed in. Most are ops under their own names."""
 
+from dyn.absent import lookup
 from dyn.nn.functional.layout import of_any_layout
 from dyn.nn.functional.norm import batch_norm, instance_norm
 from dyn.nn.functional.table import embedding
@@ -127,6 +128,8 @@ pixel_shuffle = of_any_layout(pixel_shuffle)
 pixel_unshuffle = of_any_layout(pixel_unshuffle)
 temporal_shift = of_any_layout(temporal_shift)
 upsample = of_any_layout(upsample)
+
+__getattr__ = lookup("dyn.nn.functional")
 
 __all__ = [
     "adaptive_avg_pool1d",

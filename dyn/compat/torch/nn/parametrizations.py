@@ -11,9 +11,9 @@ from dyn.compat.torch.exponential import matrix_exp
 from dyn.compat.torch.nn import functional as F
 from dyn.compat.torch.nn.module import Module
 from dyn.compat.torch.nn.parametrize import register_parametrization
-from dyn.compat.torch.nn.reparametrized import matrix_of, norm_but
 from dyn.compat.torch.tensor import Base, own
 from dyn.core.modes import no_grad
+from dyn.nn.reparametrized import matrix_of, norm_but
 from dyn.ops import decompose, solutions
 from dyn.ops.linalg import dot, matmul, mv
 from dyn.ops.matrix import eye, tril, triu

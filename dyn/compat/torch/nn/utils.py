@@ -8,15 +8,10 @@ from typing import Any
 from dyn.compat.torch.nn import parametrizations, parametrize, prune
 from dyn.compat.torch.nn.loading import without_prefix
 from dyn.compat.torch.nn.packing import rnn
-from dyn.compat.torch.nn.reparametrized import (
-    remove_spectral_norm,
-    remove_weight_norm,
-    spectral_norm,
-    weight_norm,
-)
 from dyn.compat.torch.tensor import Base, own
 from dyn.core.modes import no_grad
 from dyn.nn import utils
+from dyn.nn.reparametrized import SpectralNormed, WeightNormed, hook_of
 from dyn.ops.join import stack
 from dyn.ops.vector_norm import norm
 
@@ -99,6 +94,34 @@ def consume_prefix_in_state_dict_if_present(state_dict: Any, prefix: str) -> Non
     renamed = without_prefix(state_dict, prefix)
     state_dict.clear()
     state_dict.update(renamed)
+
+
+def weight_norm(module: Any, name: str = "weight", dim: int | None = 0) -> Any:
+    """Split a weight into length and direction, `name`_g and `name`_v. Source: arXiv 1602.07868."""
+    return WeightNormed(name, dim, keepdim=True, own=own).attach(module)
+
+
+def remove_weight_norm(module: Any, name: str = "weight") -> Any:
+    """Make the weight of `weight_norm` a parameter again."""
+    return hook_of(module, WeightNormed, name).detach(module, ("_g", "_v"))
+
+
+def spectral_norm(
+    module: Any,
+    name: str = "weight",
+    n_power_iterations: int = 1,
+    eps: float = 1e-12,
+    dim: int | None = None,
+) -> Any:
+    """Divide a weight, kept as `name`_orig, by its spectral norm. Source: arXiv 1802.05957."""
+    if dim is None:
+        dim = 1 if type(module).__name__.startswith("ConvTranspose") else 0
+    return SpectralNormed(name, n_power_iterations, eps, dim, own).attach(module)
+
+
+def remove_spectral_norm(module: Any, name: str = "weight") -> Any:
+    """Make the weight of `spectral_norm` a parameter again."""
+    return hook_of(module, SpectralNormed, name).detach(module, ("_orig", "_u", "_v"))
 
 
 __all__ = [
