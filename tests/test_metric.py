@@ -56,16 +56,24 @@ def test_auc_is_the_share_of_pairs_in_order(rng):
 
 
 def test_a_metric_of_ones_own():
-    class Count(metric.Metric):
-        def reset(self):
-            self.total = 0
+    class Errors(metric.Metric):
+        def __init__(self, classes):
+            super().__init__()
+            self.classes = classes
+            self.reset()
 
-        def update(self, pred, label):
-            self.total += len(pred)
+        def reset(self):
+            self.wrong = np.zeros(self.classes)
+
+        def update(self, predicted, truth):
+            np.add.at(self.wrong, truth[predicted != truth], 1)
 
         def accumulate(self):
-            return self.total
+            return self.wrong.tolist()
 
-    count = Count("count")
-    count.update(*count.compute([1, 2], [3, 4]))
-    assert count.accumulate() == 2 and count.name() == "count"
+        def name(self):
+            return "errors"
+
+    errors = Errors(3)
+    errors.update(*errors.compute(np.array([0, 1, 2]), np.array([0, 2, 1])))
+    assert errors.accumulate() == [0, 1, 1] and errors.name() == "errors"

@@ -35,11 +35,11 @@ def accuracy(input: Tensor, label: Tensor, k: int = 1) -> Tensor:
 
 
 class Metric:
-    """Base of the metrics: `update` per batch, `accumulate` for the value so far, `reset`."""
+    """Base of the metrics: `update` per batch, `accumulate` for the value so far, `reset`.
 
-    def __init__(self, name: str):
-        self._name = name
-        self.reset()
+    A metric of your own defines these and `name`; it calls `reset` itself, once it has what that
+    needs.
+    """
 
     def reset(self) -> None:
         """Forget all batches."""
@@ -55,7 +55,7 @@ class Metric:
 
     def name(self) -> Any:
         """How the value is called in reports."""
-        return self._name
+        raise NotImplementedError
 
     def compute(self, *args: Any) -> Any:
         """From predictions and labels to what `update` wants; by default they are passed on."""
@@ -76,7 +76,8 @@ class Accuracy(Metric):
 
     def __init__(self, topk: Any = (1,), name: str | None = None):
         self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
-        super().__init__(name or "acc")
+        self._name = name or "acc"
+        self.reset()
 
     def compute(self, pred: Any, label: Any) -> np.ndarray:
         """Whether each of the best classes is the true one: (N, largest k), best first.
@@ -118,6 +119,13 @@ class Accuracy(Metric):
 
 class _Binary(Metric):
     """Counts predictions (above 0.5) against labels of two classes."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self.reset()
+
+    def name(self) -> str:
+        return self._name
 
     def update(self, preds: Any, labels: Any) -> None:
         predicted = np.floor(_array(preds) + 0.5).astype(np.int64).reshape(-1)
@@ -169,7 +177,11 @@ class Auc(Metric):
         if curve != "ROC":
             raise AttributeValueError(f"curve must be 'ROC', got {curve!r}")
         self._bins = num_thresholds + 1
-        super().__init__(name)
+        self._name = name
+        self.reset()
+
+    def name(self) -> str:
+        return self._name
 
     def reset(self) -> None:
         self._positive = np.zeros(self._bins, np.int64)
