@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache, lru_cache
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -142,6 +143,36 @@ def as_numpy(dtype: Any) -> np.dtype:
         return np.dtype(dtype)
     except TypeError:
         raise DTypeError(f"{dtype!r} is not a dtype; pass dyn.float32 or 'float32'") from None
+
+
+def finfo(dtype: Any) -> SimpleNamespace:
+    """The limits of a floating-point dtype: `min`, `max`, `eps`, `tiny`, `resolution`, `bits` ...
+
+    Raises:
+        DTypeError: the dtype is not floating point.
+    """
+    import ml_dtypes
+
+    own = as_numpy(dtype)
+    if not is_float(own):
+        raise DTypeError(f"finfo is of floating-point dtypes, not {own.name}; use iinfo")
+    found = ml_dtypes.finfo(own)
+    names = ("min", "max", "eps", "tiny", "smallest_normal", "resolution")
+    limits = {name: float(getattr(found, name)) for name in names}
+    return SimpleNamespace(**limits, bits=found.bits, dtype=own.name)
+
+
+def iinfo(dtype: Any) -> SimpleNamespace:
+    """The limits of an integer dtype: `min`, `max`, `bits`, and its name `dtype`.
+
+    Raises:
+        DTypeError: the dtype is not one of integers.
+    """
+    own = as_numpy(dtype)
+    if own.kind not in "iu":
+        raise DTypeError(f"iinfo is of integer dtypes, not {own.name}; use finfo")
+    found = np.iinfo(own)
+    return SimpleNamespace(min=int(found.min), max=int(found.max), bits=found.bits, dtype=own.name)
 
 
 def get_default_dtype() -> str:

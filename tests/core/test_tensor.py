@@ -117,3 +117,16 @@ def test_large_data_is_copied_to_the_beginning_of_a_cache_line(dtype):
         assert held.flags.c_contiguous
         assert not np.shares_memory(held, whole)
         assert held.nbytes < 16_384 or held.ctypes.data % 64 == 0
+
+
+def test_limits_of_dtypes():
+    for name in ("float16", "float32", "float64"):
+        limits, wanted = dyn.finfo(name), np.finfo(name)
+        for what in ("min", "max", "eps", "tiny", "resolution", "bits"):
+            assert getattr(limits, what) == getattr(wanted, what), what
+    assert dyn.finfo(dyn.bfloat16).eps == 2**-7 and dyn.iinfo(dyn.int8).min == -128
+    assert dyn.iinfo("int64").max == 2**63 - 1 and dyn.iinfo("uint8").dtype == "uint8"
+    with pytest.raises(dyn.DTypeError, match="not int64; use iinfo"):
+        dyn.finfo(dyn.int64)
+    with pytest.raises(dyn.DTypeError, match="not float32; use finfo"):
+        dyn.iinfo(dyn.float32)

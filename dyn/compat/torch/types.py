@@ -5,10 +5,7 @@ A dtype here is the one of `dyn.core.dtype` with another printed name; nothing i
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
-
-import ml_dtypes
 
 from dyn.core import dtype as dtypes
 from dyn.core.dim import Dim
@@ -66,14 +63,12 @@ def of_name(name: str) -> dtype:
 
 def finfo(type: Any = "float32") -> Any:
     """The limits of a floating-point dtype: `eps`, `max`, `min`, `tiny`, `bits`."""
-    found = ml_dtypes.finfo(dtypes.as_numpy(type))
-    limits = {name: float(getattr(found, name)) for name in ("eps", "max", "min", "tiny")}
-    return SimpleNamespace(bits=found.bits, smallest_normal=limits["tiny"], **limits)
+    return dtypes.finfo(type)
 
 
 def iinfo(type: Any) -> Any:
     """The limits of an integer dtype: `max`, `min`, `bits`."""
-    return ml_dtypes.iinfo(dtypes.as_numpy(type))
+    return dtypes.iinfo(type)
 
 
 class DeviceError(DynError, RuntimeError, ValueError):
