@@ -16,6 +16,7 @@ import numpy as np
 from dyn.core.dtype import default_float
 from dyn.core.tensor import Tensor
 from dyn.core.tree import flatten
+from dyn.nn.state import Parameter
 from tracer.names import Model
 from tracer.reach import Now, View, reach
 
@@ -45,10 +46,13 @@ class Unchanged:
         tensors |= model.temporaries()
         state = {id(tensor) for tensor in model.tensors.values()}
         others = {name: t for name, t in tensors.items() if id(t) not in state}
+        own = [p for p in parameters if isinstance(p, Parameter)]
         self._views = [
             *views,
             _of_each(parameters, "stop_gradient", lambda p: p.stop_gradient),
             _of_each(parameters, "need_clip", lambda p: getattr(p, "need_clip", True)),
+            _of_each(own, "learning_rate", operator.attrgetter("learning_rate")),
+            _of_each(own, "regularizer", operator.attrgetter("regularizer")),
             _of_each(parameters, "hooks", lambda p: p._leaf and p._leaf.hooks),
             View(Now(lambda: map(_array, others.values())), [*others].__getitem__),
             View(Now(lambda: [default_float()]), lambda _: "the default dtype"),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from dyn.core.errors import DTypeError
+from dyn.core.errors import AttributeValueError, DTypeError
 from dyn.core.modes import is_grad_enabled, set_grad_enabled
 from dyn.core.tensor import Tensor, to_array
 
@@ -72,6 +73,15 @@ class Parameter(Tensor):
     def trainable(self, value: bool) -> None:
         self.stop_gradient = not value
 
+    @property
+    def optimize_attr(self) -> OptimizeAttr:
+        """Paddle's way to `learning_rate`: `optimize_attr["learning_rate"]`, to read and to set."""
+        return OptimizeAttr(self)
+
+    @optimize_attr.setter
+    def optimize_attr(self, value: Mapping[str, float]) -> None:
+        OptimizeAttr(self).update(value)
+
     def set_value(self, value: Any) -> None:
         """Replace the value (same shape; numbers are cast), keeping its layout in memory."""
         own = self._array
@@ -93,6 +103,39 @@ class Parameter(Tensor):
         make, (cls, array, state) = super().__reduce__()
         axes = memory_order(self._array)
         return (_unpickle_parameter, (make, cls, array, state, axes))
+
+
+class OptimizeAttr(MutableMapping[str, float]):
+    """The settings of a parameter that are read by optimisers, by Paddle's names: the rate alone.
+
+    Raises:
+        AttributeValueError: another name is set, or one is removed.
+    """
+
+    def __init__(self, parameter: Parameter):
+        self._parameter = parameter
+
+    def __getitem__(self, key: str) -> float:
+        if key != "learning_rate":
+            raise KeyError(key)
+        return self._parameter.learning_rate
+
+    def __setitem__(self, key: str, value: float) -> None:
+        if key != "learning_rate":
+            raise AttributeValueError(f"optimize_attr has 'learning_rate' alone, not {key!r}")
+        self._parameter.learning_rate = float(value)
+
+    def __delitem__(self, key: str) -> None:
+        raise AttributeValueError(f"{key!r} cannot be removed from optimize_attr; set it to 1.0")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("learning_rate",))
+
+    def __len__(self) -> int:
+        return 1
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 class Buffer(Tensor):

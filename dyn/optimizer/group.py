@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Any
 
@@ -11,11 +11,20 @@ import numpy as np
 from dyn.core import observe
 from dyn.core.op import Op
 from dyn.core.tensor import Tensor
-from dyn.kernels.groups import alike
+from dyn.kernels.groups import alike as lie_alike
 from dyn.kernels.lending import lend
 from dyn.nn.state import Buffer, unique_name
 from dyn.ops.sole import lend_sole, rebind
 from dyn.regularizer import WeightDecay
+
+Update = tuple[float, WeightDecay | None, float]
+"""Factor on the learning rate, decay, and decay that is part of the rule itself."""
+
+
+def rule_of(update: Update) -> tuple[Any, ...]:
+    """What compares equal for updates that do the same."""
+    rate, decay, own_decay = update
+    return rate, type(decay), decay and decay.coeff, own_decay
 
 
 class Group:
@@ -94,6 +103,19 @@ class Group:
         }
         return out
 
+    def parted(self, update_of: Callable[[Any], Update]) -> list[Group]:
+        """This group, and those split off it so that the parameters of each are updated alike.
+
+        Args:
+            update_of: rate, decay and own decay of a parameter.
+        """
+        updates = [update_of(p) for p in self.parameters]
+        alike = [rule_of(update) == rule_of(updates[0]) for update in updates]
+        rest = [] if all(alike) else self.split([not flag for flag in alike]).parted(update_of)
+        self.rate, self.decay, self.own_decay = updates[0]
+        self._lr_value = None
+        return [self, *rest]
+
     def _counter(self, name: str, value: float) -> Buffer:
         # Double: 1 - 0.999 ** t loses most of its digits in single precision.
         counter = Buffer(np.asarray(value, np.float64))
@@ -129,7 +151,7 @@ def update_directly(
     lend_sole((*tensors[:count], *tensors[2 * count :]))
     try:
         arrays = tuple([x._array if x._alias is None else x._read() for x in (*scalars, *tensors)])
-        if not alike(arrays[len(scalars) :], len(tensors) // count):
+        if not lie_alike(arrays[len(scalars) :], len(tensors) // count):
             return False
         made = op.kernel(*arrays, **attrs)
     finally:

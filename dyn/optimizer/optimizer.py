@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,16 @@ from dyn.core.modes import no_grad
 from dyn.core.op import OPS, Op
 from dyn.core.tensor import ZERO, Tensor
 from dyn.nn.clip import ClipGrad
-from dyn.nn.state import Buffer
-from dyn.optimizer.group import Group, update_directly
+from dyn.nn.state import Buffer, Parameter
+from dyn.optimizer.group import Group, Update, rule_of, update_directly
 from dyn.optimizer.lr import LRScheduler
 from dyn.optimizer.parameters import checked, need_distinct
 from dyn.regularizer import L1Decay, L2Decay, WeightDecay, as_decay
 
 SCHEDULER = "LR_Scheduler"
 """Where a state dictionary has the state of the scheduler."""
+
+_WISHES = attrgetter("learning_rate", "regularizer")
 
 
 class Optimizer:
@@ -78,8 +81,10 @@ class Optimizer:
         self._grad_clip = grad_clip
         self._decay = as_decay(weight_decay)
         self._parameter_list: list[Any] = []
+        self._given: dict[int, tuple[float, WeightDecay | None]] = {}
         self._groups: list[Group] = []
         self._add_all(checked(parameters))
+        self._grouped_for = self._wishes()
 
     def _add_all(self, parameters: list[Any]) -> None:
         """Put parameters into groups of those that are updated alike."""
@@ -89,17 +94,33 @@ class Optimizer:
             rate = float(given.get("learning_rate", 1.0))
             shared = as_decay(given["weight_decay"]) if "weight_decay" in given else self._decay
             for p in given["params"]:
-                decay = as_decay(getattr(p, "regularizer", None)) or shared
-                factor = rate * getattr(p, "learning_rate", 1.0) * self._rate_of(p)
-                decay = self._decay_of(p, decay)
-                own = self._own_decay_of(p)
-                key = (factor, type(decay), decay and decay.coeff, own, p._read().dtype)
+                self._given[id(p)] = rate, shared
+                update = self._update_of(p)
+                key = (rule_of(update), p._read().dtype)
                 if key not in keyed:
-                    keyed[key] = Group([], factor, decay, own)
+                    keyed[key] = Group([], *update)
                     self._groups.append(keyed[key])
                 keyed[key].parameters.append(p)
                 self._parameter_list.append(p)
         need_distinct(self._parameter_list)
+
+    def _update_of(self, p: Any) -> Update:
+        """Factor on the learning rate, decay and own decay of a parameter, as it wishes now."""
+        rate, shared = self._given[id(p)]
+        decay = as_decay(getattr(p, "regularizer", None)) or shared
+        factor = rate * getattr(p, "learning_rate", 1.0) * self._rate_of(p)
+        return factor, self._decay_of(p, decay), self._own_decay_of(p)
+
+    def _wishes(self) -> list[Any]:
+        """What parameters wish for themselves, which may change between two steps."""
+        return [*map(_WISHES, (p for p in self._parameter_list if isinstance(p, Parameter)))]
+
+    def _regroup(self) -> None:
+        """Part groups whose parameters are no longer updated alike, by wishes of their own."""
+        wishes = self._wishes()
+        if wishes != self._grouped_for:
+            self._grouped_for = wishes
+            self._groups = [part for g in self._groups for part in g.parted(self._update_of)]
 
     def _decay_of(self, parameter: Any, decay: WeightDecay | None) -> WeightDecay | None:
         """The decay of one parameter, when a subclass has rules of its own."""
@@ -130,6 +151,7 @@ class Optimizer:
 
     def step(self) -> None:
         """Update all parameters that have a gradient; the others keep value and state."""
+        self._regroup()
         with no_grad():
             ready = [found for group in list(self._groups) if (found := self._active(group))]
             if self._grad_clip is not None:
@@ -276,6 +298,7 @@ class Optimizer:
             (kind, parameter, buffer): the name of a slot with its parameter, or, with None, what a
             whole group shares: "learning_rate" and the names of counters.
         """
+        self._regroup()
         moving = [self._active(group) for group in list(self._groups)]
         for group in [found[0] for found in moving if found is not None] or self._groups:
             yield "learning_rate", None, self._prepare(group)
