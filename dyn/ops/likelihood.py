@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 from dyn.core.dispatch import apply
+from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
 from dyn.kernels import loss as losses
 from dyn.ops.creation import one_hot
 from dyn.ops.elementwise import keep_where
-from dyn.ops.infer import Type, broadcast, need_float
+from dyn.ops.infer import Type, broadcast, need_float, same_shape
 from dyn.ops.loss import for_each, infer_elements, reduce_loss
 
 # ---- element by element ------------------------------------------------------------------------
@@ -136,8 +137,21 @@ def binary_cross_entropy(
 
     Returns:
         (...) without a reduction, else 0-d; so do the other losses here.
+
+    Raises:
+        ShapeError: input and label differ in shape, as [N, 1] and [N] do.
     """
+    _need_one_shape("binary_cross_entropy: input", input, label)
     return _weighted(_binary_cross_entropy(input, label), weight, reduction)
+
+
+def _need_one_shape(what: str, x: Tensor, label: Tensor) -> None:
+    # Scores [N, 1] beside labels [N] would broadcast to [N, N]: a loss of all pairs, not of each.
+    if not same_shape(x.shape, label.shape):
+        raise ShapeError(
+            f"{what} {list(x.shape)} and label {list(label.shape)} must have one shape; reshape() "
+            "or expand() one of them"
+        )
 
 
 def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
@@ -159,7 +173,11 @@ def binary_cross_entropy_with_logits(
         weight: factor per element; broadcasts to (...).
         reduction: "none", "sum" or "mean".
         pos_weight: factor of the term of positive targets; broadcasts to (...).
+
+    Raises:
+        ShapeError: logit and label differ in shape.
     """
+    _need_one_shape("binary_cross_entropy_with_logits: logit", logit, label)
     if pos_weight is None:
         return _weighted(_logistic_cross_entropy(logit, label), weight, reduction)
     loss = -OPS["log_sigmoid"](logit) * ((pos_weight - 1.0) * label + 1.0)

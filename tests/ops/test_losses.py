@@ -296,3 +296,14 @@ def test_ctc_refuses_what_is_out_of_range(labels, steps, lengths, message: str) 
     given = (Tensor(np.array(v)) for v in (labels, steps, lengths))
     with pytest.raises(IndexRangeError, match=message):
         ctc.ctc_loss(Tensor(np.zeros((4, 1, 5))), *given)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["binary_cross_entropy", "binary_cross_entropy_with_logits", "sigmoid_focal_loss"],
+)
+@pytest.mark.parametrize("shape", [[4], [1, 1], [4, 3]])
+def test_labels_of_another_shape(loss: str, shape: list[int]) -> None:
+    """Broadcasting would make a loss of all pairs of a score and a label."""
+    with pytest.raises(ShapeError, match=r"\[4, 1\] and label .* must have one shape"):
+        getattr(likelihood, loss)(Tensor(np.full((4, 1), 0.5)), Tensor(np.ones(shape)))
