@@ -20,7 +20,7 @@ OPS = ("matmul", "linear", "conv", "conv_transpose", "max_pool", "avg_pool", "so
        "attention", "lstm", "lstm_cell", "embedding", "where", "adam_update", "interpolate",
        "group_norm", "lerp", "kl_div", "pad_grad", "gather_grad", "prod_grad", "grid_sample",
        "grid_sample_grad_x", "grid_sample_grad_grid", "rprop_update", "lamb_update",
-       "clip_each")  # fmt: skip
+       "clip_each", "sum_bags")  # fmt: skip
 
 PROGRAM = """
 import sys

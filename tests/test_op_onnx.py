@@ -98,6 +98,8 @@ SCATTERED = {
     "put_at",
     "scatter_extreme",
     "scatter_nd",
+    "sum_bags",
+    "sum_bags_grad",
 }
 """Ops that onnxruntime computes with what it scatters, for which it lacks float16."""
 
@@ -107,10 +109,12 @@ SCATTERED = {
 )
 def test_onnxruntime_computes_in_half_precision(case: OpCase, tmp_path: Path) -> None:
     arrays = case.arrays(dtype="float16")
-    wanted = case.call(*[Tensor(a) for a in arrays])
-    graph, _ = optimize(trace(case.call, *[InputSpec(a.shape, a.dtype, example=a) for a in arrays]))
+    wanted = case.call(*[None if a is None else Tensor(a) for a in arrays])
+    specs = [None if a is None else InputSpec(a.shape, a.dtype, example=a) for a in arrays]
+    graph, _ = optimize(trace(case.call, *specs))
+    given = [a for a in arrays if a is not None]
     for opset in OPSETS:
-        found = written(lower(graph, opset), tmp_path / f"{opset}.onnx").run(*arrays)
+        found = written(lower(graph, opset), tmp_path / f"{opset}.onnx").run(*given)
         for name, a, b in zip(graph.output_names, wanted, found, strict=True):
             compare(a.numpy(), b, f"{name}, opset {opset}", values=True)
 

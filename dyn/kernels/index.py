@@ -64,7 +64,7 @@ def _shared(inner: int, item: int, outer: int) -> int:
     return min(inner, max(line, -(-inner * outer // 8 // line) * line))
 
 
-def _parted(inner: int, item: int, outer: int) -> int:
+def parted(inner: int, item: int, outer: int) -> int:
     """Columns of a block where every block finds all rows anew, which takes as long as adding a
     line or two: no more than PARTS blocks, and no narrower ones than BROAD lines.
     """
@@ -134,7 +134,7 @@ def adding(dtype: np.dtype, outer: int, n: int, rows: int, inner: int) -> Launch
     compiled = tasks.ADD_ROWS.get(dtype)
     if compiled is None:
         return None
-    block = _parted(inner, dtype.itemsize, outer)
+    block = parted(inner, dtype.itemsize, outer)
     chunks = drive.chunks_of(outer * rows * inner * dtype.itemsize, GRAIN)
     chunks = min(outer * -(-inner // block), chunks)
     return Launch([(compiled, chunks)], 4, outer, n, rows, inner, block)

@@ -26,7 +26,7 @@ ZERO, SIZE, HOW = _I64, 8, WRITES
 
 
 @kernel
-def _valid(index, at, count, n, lowest):
+def valid(index, at, count, n, lowest):
     """Whether indices at to at + count are all in [lowest, n)."""
     span = np.uint64(n - lowest)
     wrong = np.uint64(0)
@@ -53,7 +53,7 @@ def take_rows(args, chunk, chunks):
         run = min(count - first, stop - start)
         source, to = x + start // count * n * size, out + start * size
         start += run
-        if not _valid(index, first, run, n, argument(args, 8)):
+        if not valid(index, first, run, n, argument(args, 8)):
             failed[0] = 1
         elif size == 4:
             four, small = pointer(to, np.int32(0)), pointer(source, np.int32(0))
@@ -75,7 +75,7 @@ def put_rows(args, chunk, chunks):
     value, failed = data(argument(args, 2)), pointer(data(argument(args, 3)), _I64)
     n, count, size = argument(args, 4), argument(args, 5), argument(args, 6)
     start, stop = bounds(size, chunk, chunks, LINE)
-    if not _valid(index, 0, count, n, -n):
+    if not valid(index, 0, count, n, -n):
         failed[0] = 1
     else:
         for i in range(count):
@@ -94,7 +94,7 @@ def _add_rows(args, chunk, chunks):
     block = argument(args, 8)
     blocks = (inner + block - 1) // block
     start, stop = bounds(argument(args, 4) * blocks, chunk, chunks, 1)
-    if not _valid(index, 0, count, n, -n):
+    if not valid(index, 0, count, n, -n):
         failed[0] = 1
         stop = start
     for unit in range(start, stop):
@@ -199,7 +199,7 @@ def _take_along(args, chunk, chunks):
         units = min(together, stop - unit)
         for _ in range(height):
             place = pointer(table + base * SIZE, ZERO)
-            if not _valid(index, at, units * count, n, -n):
+            if not valid(index, at, units * count, n, -n):
                 failed[0] = 1
             elif inner == 1:
                 first = at
@@ -226,7 +226,7 @@ def _put_along(args, chunk, chunks):
         base, at, height, count = _unit(args, unit, tall, wide)
         units = min(together, stop - unit)
         for _ in range(height):
-            if not _valid(index, at, units * count, n, -n):
+            if not valid(index, at, units * count, n, -n):
                 failed[0] = 1
                 break
             first, own = at, base
