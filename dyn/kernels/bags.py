@@ -43,7 +43,10 @@ say, whether means are taken, whether rows have shares."""
 
 @kernel
 def _bag(args, b):
-    """The indices of a bag, from the first to before the last; none where offsets do not fit."""
+    """The indices of a bag, from the first to before the last; none where offsets do not fit.
+
+    The first bag begins with the first index: those before it would belong to no bag.
+    """
     count, each = argument(args, ARRAYS + 1), argument(args, ARRAYS + 4)
     first, last = b * each, b * each + each
     if each < 0:
@@ -51,7 +54,7 @@ def _bag(args, b):
         first, last = offsets[b], count
         if b + 1 < argument(args, ARRAYS + 2):
             last = offsets[b + 1]
-    if first < 0 or first > last or last > count:
+    if first < 0 or first > last or last > count or (b == 0 and first != 0):
         failed = pointer(data(argument(args, 5)), _I64)
         failed[0] = 1
         last = first
@@ -222,7 +225,8 @@ def _complain(index: np.ndarray, offsets: np.ndarray | None, n: int) -> None:
     if outside.size:
         raise IndexError(f"index {outside[0]} is not a row of a table of {n} rows")
     raise IndexError(
-        f"offsets {offsets} must not decrease, nor leave the {index.size} indices that they cut"
+        f"offsets {offsets} must begin with 0, not decrease, nor leave the {index.size} indices "
+        "that they cut"
     )
 
 
@@ -238,7 +242,8 @@ def sum_bags(
     Args:
         index: [bags, n], or [count] with offsets.
         weight: [rows, width].
-        offsets: [bags], the place in `index` where each bag begins; the last ends with it.
+        offsets: [bags], the place in `index` where each bag begins, the first of them at 0; the
+            last ends with it.
         shares: what each row counts, the shape of `index`; not with `mean`.
         mean: divide by the number of rows.
 

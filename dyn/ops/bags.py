@@ -102,7 +102,8 @@ def sum_bags(
     Args:
         index: integers in [0, rows), (bags, n), or (count,) with offsets.
         weight: (rows, width), floating point.
-        offsets: (bags,) where in `index` each bag begins; the last ends with it.
+        offsets: (bags,) where in `index` each bag begins, the first of them at 0; the last ends
+            with it.
         shares: what each row counts, the shape of `index`; not with `mean`.
         mean: divide by the number of rows.
 
