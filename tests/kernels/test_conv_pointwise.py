@@ -115,3 +115,24 @@ def test_nan_and_infinity_stay_in_their_pixels():
     finite[2, 1] = finite[4, 4] = False
     np.testing.assert_array_equal(np.isfinite(y[0]).all(0), finite)
     assert np.isnan(y[0, :, 2, 1]).all() and np.isinf(y[0, :, 4, 4]).all()
+
+
+@pytest.mark.parametrize("sizes", [(7, 32), (32, 7)])
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_weight_is_asked_for_by_images_of_several_sizes(sizes, biased):
+    # Panels of it are worth to be kept for the smaller one alone.
+    rng = np.random.default_rng(0)
+    w = weight(rng, 128, 96, "plain", "float32")
+    bias = rng.standard_normal(128).astype("float32") if biased else None
+    for size in (*sizes, *sizes):
+        x = image(rng, 1, 96, size, size, "last", "float32")
+        g = image(rng, 1, 128, size, size, "last", "float32")
+        for _ in range(3):
+            close(
+                kernels.conv2d(x, w, bias, **ATTRS),
+                reference_conv(x, w, bias, **ATTRS),
+                "float32",
+                96,
+            )
+            wanted = reference_conv_transpose(g, w, size=(size, size), **ATTRS)
+            close(kernels.conv2d_grad_x(g, w, size=(size, size), **ATTRS), wanted, "float32", 128)

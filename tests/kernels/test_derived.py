@@ -72,6 +72,26 @@ def test_it_is_forgotten_with_the_weight() -> None:
     assert len(module._SEEN) == before
 
 
+@pytest.mark.parametrize(
+    ("layer", "size"),
+    [(lambda: nn.Conv2D(32, 32, 3, groups=32), 8), (lambda: nn.Conv2D(4, 2, 5), 5)],
+)
+def test_training_keeps_no_old_weights(layer: Callable[[], nn.Layer], size: int) -> None:
+    # These weights are read where they lie, forwards and backwards.
+    net = layer()
+    optimizer = dyn.optimizer.SGD(0.1, parameters=net.parameters())
+    kept = []
+    for _ in range(4):
+        x = dyn.ones([2, net.weight.shape[1] * net._groups, size, size])
+        x.stop_gradient = False
+        net(x).sum().backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        gc.collect()
+        kept.append(len(module._SEEN))
+    assert len(set(kept[1:])) == 1
+
+
 def test_it_is_forgotten_after_an_update_in_place() -> None:
     made, make = counted()
     weight = dyn.ones([3])

@@ -189,7 +189,7 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
     if pointwise.fits(x, w.shape[2:], attrs):
         return PointwisePlan(x, w, relu=relu)
     if whole.fits(x.shape[2:], w.shape[2:], attrs):
-        return WholePlan(transposed=False, relu=relu)
+        return WholePlan(w, relu=relu)
     out = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     target = _dense_view((x.shape[0], w.shape[0], *out), x.dtype)
     channels = channels_of(w, groups)
@@ -197,8 +197,7 @@ def _forward_plan(x: View, w: View, attrs: Any, relu: bool, side: int) -> Any:
         return _filtered_plan(x, target, padding[::2], dilation, channels, side, relu=relu)
     phases = forward_phases(out, x.shape[2:], w.shape[2:], stride, padding, dilation)
     if channels.lanewise and depthwise.fits(x, phases, stride[1]):
-        window = (w.shape[2], w.shape[3])
-        return DepthwisePlan(x, target, phases, stride, channels, window, relu=relu)
+        return DepthwisePlan(x, target, phases, stride, channels, w, relu=relu)
     in_planes = planes_plan.fits(x, phases, stride[1], channels)
     back = _mirrored(w.shape[2:], padding, dilation)
     if stride == (1, 1) and min(back) >= 0:
@@ -276,7 +275,7 @@ def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
     if pointwise.fits(g, w.shape[2:], attrs):
         return PointwisePlan(g, w, transposed=True)
     if whole.fits(size, w.shape[2:], attrs):
-        return WholePlan(transposed=True)
+        return WholePlan(w, transposed=True)
     target = _dense_view((g.shape[0], w.shape[1] * groups, *size), g.dtype)
     channels = channels_of(w, groups, transposed=True)
     if side:
@@ -287,7 +286,7 @@ def _transposed_plan(g: View, w: View, size: Any, attrs: Any, side: int) -> Any:
         return None
     window = (w.shape[2], w.shape[3])
     if channels.lanewise and depthwise.fits(g, phases, 1):
-        return DepthwisePlan(g, target, phases, (1, 1), channels, window)
+        return DepthwisePlan(g, target, phases, (1, 1), channels, w)
     in_planes = stride == (1, 1) and planes_plan.fits(g, phases, 1, channels)
     steps = _steps(g, phases, channels, in_planes=in_planes)
     if scatter_plan.fits(g, size, window, *attrs[:3], channels, steps):

@@ -185,9 +185,10 @@ def _operands(
     choice: Choice, x: np.ndarray, w: np.ndarray, owner: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the plan of a choice reads: windows of x, and w or what it packs of it."""
-    plan, owner = choice.plan, w if owner is None else owner
-    once = (lambda: w) if choice.as_is else None
-    packed = derived(owner, plan.packing, partial(plan.pack, w), once)
+    plan, packed = choice.plan, w
+    if plan.packing is not None:
+        once = (lambda: w) if choice.as_is else None
+        packed = derived(w if owner is None else owner, plan.packing, partial(plan.pack, w), once)
     return to_channels_last(x) if choice.copied[0] else x, packed
 
 

@@ -14,7 +14,15 @@ import numpy as np
 from dyn.kernels.conv import copy
 from dyn.kernels.conv import depthwise_tile as tile
 from dyn.kernels.conv.bands import JOB_BYTES, Phase, gap_of
-from dyn.kernels.conv.shapes import BandCut, BandLayout, Channels, View, band_words, words_of
+from dyn.kernels.conv.shapes import (
+    WEIGHT_ORDER,
+    BandCut,
+    BandLayout,
+    Channels,
+    View,
+    band_words,
+    words_of,
+)
 from dyn.kernels.runtime.bytes import clear_bytes, put_word
 from dyn.kernels.runtime.form import Form
 from dyn.kernels.runtime.jit import call_address, task
@@ -186,10 +194,8 @@ class DepthwisePlan:
     """A plan for given shapes, if it `fits`; weights are packed [kh][kw][channels].
 
     Attributes:
-        packing: what the packed weights depend on besides the weight.
+        packing: what the packed weights depend on besides the weight; None if it lies so.
     """
-
-    packing = ("depthwise",)
 
     def __init__(
         self,
@@ -198,11 +204,13 @@ class DepthwisePlan:
         phases: list[Phase],
         step: tuple[int, int],
         channels: Channels,
-        window: tuple[int, int],
+        w: View,
         *,
         relu: bool = False,
     ) -> None:
         self.phases = phases
+        self.packing = None if w.lies_in(WEIGHT_ORDER) else ("depthwise",)
+        window = (w.shape[2], w.shape[3])
         plain = channels._replace(lanewise=False)
         turned = not source.has_channels_last
         layout = BandLayout(source, phases, step, plain, in_pixels=turned)
@@ -248,7 +256,7 @@ class DepthwisePlan:
 
     def pack(self, w: np.ndarray) -> np.ndarray:
         """The weights as [kh][kw][channels]."""
-        return np.ascontiguousarray(w.transpose(2, 3, 1, 0))
+        return np.ascontiguousarray(w.transpose(WEIGHT_ORDER))
 
     def run(
         self, source: np.ndarray, packed: np.ndarray, bias: np.ndarray | None, target: np.ndarray

@@ -64,7 +64,7 @@ class PointwisePlan:
     """A plan of `conv2d`, or of its gradient by the input, which has no activation.
 
     Attributes:
-        packing: what `pack` makes of a weight depends on nothing else.
+        packing: what `pack` makes of a weight depends on besides the weight.
         as_is: a weight that is asked for only once is best read as it is.
     """
 
@@ -74,7 +74,6 @@ class PointwisePlan:
         """Plan; `transposed` for the gradient by the input."""
         self.transposed = transposed
         self.flags = RELU if relu else 0
-        self.packing = ("pointwise", transposed)
         n, k, height, width = x.shape
         self.columns = w.shape[1] if transposed else w.shape[0]
         rows = (n * height * width, k), (_row_step(x), x.dtype.itemsize)
@@ -83,6 +82,8 @@ class PointwisePlan:
         self.kept = [
             ready_kept(rows, weight, biased, x.dtype, self.flags) for biased in (False, True)
         ]
+        # Whether panels are worth it depends on the number of pixels, too.
+        self.packing = ("pointwise", transposed, self.kept[0] is not None)
         # Of a weight whose panels are given only the sizes are read.
         self.sizes = np.broadcast_to(np.zeros(1, x.dtype), weight[0])
 

@@ -28,6 +28,8 @@ BAND_PIXELS = 4096
 CHUNKS = 16
 LINE = 64
 """Bytes that are left between pixels which would meet in one set of the cache."""
+WEIGHT_ORDER = (2, 3, 1, 0)
+"""Axes of a weight in the order in which it lies in memory best: [kh][kw][ci][co]."""
 
 
 class View(NamedTuple):
@@ -52,6 +54,15 @@ class View(NamedTuple):
     def has_rows(self) -> bool:
         """Whether the pixels of a row are next to each other."""
         return self.strides[3] == self.dtype.itemsize
+
+    def lies_in(self, order: Sequence[int]) -> bool:
+        """Whether the axes, from slowest to fastest, lie in memory in this order without gaps."""
+        step = self.dtype.itemsize
+        for axis in reversed(order):
+            if self.shape[axis] > 1 and self.strides[axis] != step:
+                return False
+            step *= self.shape[axis]
+        return True
 
 
 class Kernels(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dyn.kernels.conv.shapes import WEIGHT_ORDER, View
 from dyn.kernels.copy import contiguous
 from dyn.kernels.gemm.product import product
 from dyn.kernels.vector.sums import RELU
@@ -32,12 +33,13 @@ class WholePlan:
     """A plan of `conv2d`, or of its gradient by the input, which has no activation.
 
     Attributes:
-        packing: what `pack` makes of a weight depends on nothing else.
+        packing: what `pack` makes of a weight depends on nothing else; None if it lies so.
     """
 
-    packing = ("whole",)
-
-    def __init__(self, transposed: bool, relu: bool = False) -> None:
+    def __init__(self, w: View, *, transposed: bool = False, relu: bool = False) -> None:
+        self.packing = None if w.lies_in(WEIGHT_ORDER) else ("whole",)
+        outer, inner, height, width = w.shape
+        self.matrix = height * width * inner, outer
         self.transposed = transposed
         self.flags = RELU if relu else 0
 
@@ -46,21 +48,22 @@ class WholePlan:
         return True
 
     def pack(self, w: np.ndarray) -> np.ndarray:
-        """The weights as a matrix [kh * kw * ci, co]."""
-        return contiguous(w.transpose(2, 3, 1, 0)).reshape(-1, len(w))
+        """The weights as they are best: [kh][kw][ci][co] in memory."""
+        return contiguous(w.transpose(WEIGHT_ORDER)).transpose(3, 2, 0, 1)
 
     def run(
         self, source: np.ndarray, packed: np.ndarray, bias: np.ndarray | None, target: np.ndarray
     ) -> bool:
         """Compute the target, which has channels last. Returns True."""
         made = target.transpose(0, 2, 3, 1).reshape(len(target), -1)
+        matrix = packed.transpose(WEIGHT_ORDER).reshape(self.matrix)
         if self.transposed:
-            product(_rows(source), packed.T, made, None, 0)
+            product(_rows(source), matrix.T, made, None, 0)
             if bias is not None:
                 target += bias[:, None, None]
         else:
             shift = None if bias is None else np.ascontiguousarray(bias)
-            product(_rows(source), packed, made, shift, self.flags)
+            product(_rows(source), matrix, made, shift, self.flags)
         return True
 
 

@@ -35,6 +35,7 @@ def derived(
     """`make()`, or what it returned at the second request with the same array and key.
 
     Args:
+        make: makes what is no view of the array: the array would live as long as what is kept.
         once: gives the answer to the first request; by default `make`.
     """
     number = id(owner)
