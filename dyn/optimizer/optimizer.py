@@ -81,7 +81,8 @@ class Optimizer:
         self._grad_clip = grad_clip
         self._decay = as_decay(weight_decay)
         self._parameter_list: list[Any] = []
-        self._given: dict[int, tuple[float, WeightDecay | None]] = {}
+        # By the parameters, not by their `id`s, which a copy of the optimiser would not share.
+        self._given: dict[Any, tuple[float, WeightDecay | None]] = {}
         self._groups: list[Group] = []
         self._add_all(checked(parameters))
         self._grouped_for = self._wishes()
@@ -94,7 +95,7 @@ class Optimizer:
             rate = float(given.get("learning_rate", 1.0))
             shared = as_decay(given["weight_decay"]) if "weight_decay" in given else self._decay
             for p in given["params"]:
-                self._given[id(p)] = rate, shared
+                self._given[p] = rate, shared
                 update = self._update_of(p)
                 key = (rule_of(update), p._read().dtype)
                 if key not in keyed:
@@ -106,7 +107,7 @@ class Optimizer:
 
     def _update_of(self, p: Any) -> Update:
         """Factor on the learning rate, decay and own decay of a parameter, as it wishes now."""
-        rate, shared = self._given[id(p)]
+        rate, shared = self._given[p]
         decay = as_decay(getattr(p, "regularizer", None)) or shared
         factor = rate * getattr(p, "learning_rate", 1.0) * self._rate_of(p)
         return factor, self._decay_of(p, decay), self._own_decay_of(p)

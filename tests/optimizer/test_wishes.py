@@ -1,9 +1,12 @@
 """Rates and decays that parameters have of their own, set after the optimiser was made."""
 
+import copy
+
 import numpy as np
 import pytest
 
 import dyn
+import dyn.compat.torch as torch
 from dyn import nn, optimizer
 from tracer import compile_training
 
@@ -94,3 +97,25 @@ def test_paddles_name_of_the_rate():
         p.optimize_attr["lr"] = 1.0
     with pytest.raises(dyn.AttributeValueError, match="cannot be removed"):
         del p.optimize_attr["learning_rate"]
+
+
+def test_a_copy_of_an_optimiser_takes_changes_and_further_parameters():
+    def grown(copied: bool) -> list[np.ndarray]:
+        ps = [torch.nn.Parameter(torch.tensor(row)) for row in START]
+        opt = torch.optim.SGD(ps[:2], lr=0.1, momentum=0.9)
+        stepped(opt, ps[:2], GRADS[0, :2])
+        if copied:
+            ps, opt = copy.deepcopy((ps, opt))
+        opt.add_param_group({"params": ps[2:], "lr": 0.5})
+        stepped(opt, ps, GRADS[1])
+        return [p.detach().numpy() for p in ps]
+
+    for one, other in zip(grown(False), grown(True), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    ps = made()
+    ps, opt = copy.deepcopy((ps, optimizer.SGD(0.1, ps)))
+    ps[1].learning_rate = 0.5
+    stepped(opt, ps, GRADS[0])
+    wanted = START - 0.1 * np.array([[1.0], [0.5], [1.0]]) * GRADS[0]
+    np.testing.assert_allclose([p.numpy() for p in ps], wanted, rtol=1e-6)
