@@ -5,6 +5,7 @@ import numpy as np
 import dyn
 import dyn.nn.functional as F
 from dyn import nn
+from dyn.ops.bags import sum_bags
 
 RNG = np.random.default_rng(0)
 NO_GRADIENT = dyn.no_grad
@@ -17,6 +18,10 @@ def t(*shape, positive=False):
 
 def ids(high, *shape):
     return dyn.to_tensor(RNG.integers(0, high, shape))
+
+
+def starts(bags, each):
+    return dyn.arange(0, bags * each, each)
 
 
 def has_gradient(out):
@@ -172,6 +177,11 @@ OPS = {
     "slice": unary(lambda x: x[:, :, 1:-1, 1:-1] * 1.0),
     "flip": unary(lambda x: dyn.flip(x, [3])),
     "embedding": lambda n, d, k: (given(lambda w, i: F.embedding(i, w), ids(n, k)), [t(n, d)]),
+    "bags": lambda n, d, b, k: (given(lambda w, i: sum_bags(i, w), ids(n, b, k)), [t(n, d)]),
+    "bags_offsets": lambda n, d, b, k: (
+        given(lambda w, i, o: sum_bags(i, w, o, mean=True), ids(n, b * k), starts(b, k)),
+        [t(n, d)],
+    ),
     "attention": lambda n, h, length, d: (
         lambda q, k, v: F.scaled_dot_product_attention(q, k, v),
         [t(n, length, h, d) for _ in range(3)],

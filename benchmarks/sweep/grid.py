@@ -78,9 +78,11 @@ def images() -> list[Case]:
 
 
 def sequences() -> list[Case]:
-    """embedding (rows, width, indices), attention (N, heads, T, width), lstm and gru
-    (T, N, in, hidden)."""
+    """embedding (rows, width, indices), bags (rows, width, bags, indices of each), attention
+    (N, heads, T, width), lstm and gru (T, N, in, hidden)."""
     cases: list[Case] = [("embedding", s) for s in [(100, 16, 32), (30000, 256, 512)]]
+    cases += [(n, s) for n in ("bags", "bags_offsets")
+              for s in [(100, 8, 32, 3), (10000, 64, 128, 20), (50000, 128, 512, 30)]]  # fmt: skip
     cases += [("attention", s) for s in [(1, 1, 16, 16), (4, 4, 64, 32), (2, 8, 256, 64),
                                          (1, 4, 1024, 64), (8, 2, 33, 17)]]  # fmt: skip
     recurrent = [(1, 1, 8, 8), (20, 4, 32, 32), (50, 32, 64, 128), (100, 1, 64, 256)]

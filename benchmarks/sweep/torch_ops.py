@@ -17,6 +17,10 @@ def ids(high, *shape):
     return torch.randint(0, high, shape)
 
 
+def starts(bags, each):
+    return torch.arange(0, bags * each, each)
+
+
 def has_gradient(out):
     return out.requires_grad
 
@@ -159,6 +163,14 @@ OPS = {
     "slice": unary(lambda x: x[:, :, 1:-1, 1:-1] * 1.0),
     "flip": unary(lambda x: torch.flip(x, [3])),
     "embedding": lambda n, d, k: (given(lambda w, i: F.embedding(i, w), ids(n, k)), [t(n, d)]),
+    "bags": lambda n, d, b, k: (
+        given(lambda w, i: F.embedding_bag(i, w, mode="sum"), ids(n, b, k)),
+        [t(n, d)],
+    ),
+    "bags_offsets": lambda n, d, b, k: (
+        given(lambda w, i, o: F.embedding_bag(i, w, o), ids(n, b * k), starts(b, k)),
+        [t(n, d)],
+    ),
     "attention": lambda n, h, length, d: (
         lambda q, k, v: F.scaled_dot_product_attention(
             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)

@@ -93,6 +93,8 @@ def _check(offsets: np.ndarray, count: int) -> None:
             f"offsets[-1] can not be greater than input's length {count} but got offsets[-1] of "
             f"{offsets[-1]}"
         )
+    if (offsets[1:] < offsets[:-1]).any():
+        raise RuntimeError(f"offsets must not decrease, got {offsets[:20].tolist()}")
 
 
 def _of_rows(rows: Any, counts: Any, shares: Any, mode: str) -> Any:
