@@ -41,8 +41,13 @@ def nudging(rng: np.random.Generator) -> Callable[[Node, list[np.ndarray]], None
 def difference(wanted: np.ndarray, given: np.ndarray) -> tuple[float, float]:
     """Largest absolute difference, and that over the largest finite magnitude wanted.
 
-    NaN equals NaN, an infinity equals itself; any other pair with one of them is infinitely far.
+    NaN equals NaN, an infinity equals itself; any other pair with one of them is infinitely far,
+    and so are arrays of different shapes. Arrays without elements do not differ.
     """
+    if wanted.shape != given.shape:
+        return np.inf, np.inf
+    if not wanted.size:
+        return 0.0, 0.0
     if wanted.dtype.kind in "biu":
         differs = wanted != given
         return (float(differs.any()), float(differs.mean()))

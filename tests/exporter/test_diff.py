@@ -155,6 +155,14 @@ def test_state_and_random_numbers_are_no_difference(tmp_path: Path) -> None:
     assert exporter.diff(noisy, tmp_path / "r.onnx") is None
 
 
+def test_results_without_elements_are_no_difference(tmp_path: Path) -> None:
+    def forward(x: Any) -> Any:
+        return x[:0] * 2, (x > 0)[:0], x + 1
+
+    exporter.export(forward, tmp_path / "e.onnx", InputSpec(["n", 2], name="x"))
+    assert exporter.diff(forward, tmp_path / "e.onnx") is None
+
+
 def test_training_behaviour(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1D(4))
     exporter.export(net, tmp_path / "m.onnx", InputSpec(["n", 3]), training=True)

@@ -15,8 +15,8 @@ import exporter
 import tracer
 from exporter import model as files
 from exporter.lowering import LOWERINGS
+from exporter.nudges import difference
 from exporter.trials import HEAVY, Trials, random_results
-from exporter.verify import difference
 from tests.exporter.nets import IMAGE, Counter, LeNet, load, op_types
 from tests.runtime import RUNNABLE
 from tracer import InputSpec
@@ -225,6 +225,8 @@ def test_difference() -> None:
     assert apart([inf], [-inf])[1] == inf
     assert apart([0], [1e-9])[1] == inf
     assert difference(np.array([1, 2]), np.array([1, 3])) == (1, 0.5)
+    assert apart([], []) == (0, 0)
+    assert apart([1], [1, 2]) == apart([], [1]) == (inf, inf)
 
 
 def test_sizes_at_which_the_forward_divides_by_zero(tmp_path: Path) -> None:
