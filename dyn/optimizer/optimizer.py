@@ -182,8 +182,10 @@ class Optimizer:
         if not any(moves):
             return None
         if not all(moves):
-            group = group.split(moves)
-            self._groups.append(group)
+            moving = group.split(moves)
+            # Beside the rest: groups that take part are in the same order before and after.
+            self._groups.insert(self._groups.index(group) + 1, moving)
+            group = moving
         return group, [p.grad for p in group.parameters]
 
     def _clip(self, ready: list[tuple[Group, list[Any]]]) -> list[tuple[Group, list[Any]]]:

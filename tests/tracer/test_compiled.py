@@ -595,6 +595,29 @@ def test_unused_parameters_stay():
         same_state(*models)
 
 
+@pytest.mark.parametrize("flavour", ["paddle", "torch"])
+def test_every_group_keeps_its_rate_when_part_of_one_is_frozen(flavour):
+    def rated(model):
+        first, second = model[0].parameters(), model[2].parameters()
+        if flavour == "torch":
+            return torch.optim.SGD([{"params": first}, {"params": second, "lr": 0.02}], lr=0.5)
+        listed = [{"params": first}, {"params": second, "learning_rate": 0.04}]
+        return optimizer.SGD(0.5, listed)
+
+    models = twins(mlp)
+    opts = [rated(model) for model in models]
+    eager = eagerly(lambda x, y: F.cross_entropy(models[0](x), y), opts[0])
+    step = compile_training(lambda x, y: F.cross_entropy(models[1](x), y), optimizer=opts[1])
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        for model in models:
+            model[0].weight.stop_gradient = 2 <= i < 4
+            model[2].bias.stop_gradient = 3 <= i < 6
+        batch = rows(rng)
+        np.testing.assert_allclose(step(*batch).numpy(), eager(*batch).detach().numpy(), rtol=1e-5)
+        same_state(*models)
+
+
 def test_errors(capsys):
     model = mlp()
     opt = optimizer.SGD(0.1, model.parameters())
