@@ -292,10 +292,15 @@ class Verifier:
             if key[1] not in self.random and array.size and array.dtype.name in NUDGE
         }
 
-        def moved_to(outputs: Sequence[np.ndarray], state: Callable[[], Any]) -> None:
-            moved = self.results(outputs, state)
+        def moved(unmoved: Results, results: Results) -> None:
             for key, most in farthest.items():
-                farthest[key] = max(most, difference(wanted[key], moved[key])[0])
+                farthest[key] = max(most, difference(unmoved[key], results[key])[0])
+
+        def of_graph(watch: Any = None) -> Results:
+            graph = tracer.Interpreter(self.graph)
+            with np.errstate(all="ignore"):
+                outputs = [graph.run(*arrays, watch=watch) for arrays in calls]
+            return self.results(outputs[-1], lambda: graph.state)
 
         self.live.restart()
         again = [self.live.run(arrays) for arrays in calls]
@@ -306,13 +311,13 @@ class Verifier:
         for _ in range(NUDGES):
             self.live.restart()
             outputs = [self.live.run([nudged(a, rng) for a in arrays]) for arrays in calls]
-            moved_to(outputs[-1], self.live.state)
+            moved(wanted, self.results(outputs[-1], self.live.state))
         self.live.restart()
-        for _ in range(NUDGES if self.graph.training else 0):
-            graph = tracer.Interpreter(self.graph)
-            with np.errstate(all="ignore"):
-                results = [graph.run(*arrays, watch=nudging(rng)) for arrays in calls]
-            moved_to(results[-1], lambda graph=graph: graph.state)
+        if self.graph.training:
+            # From where the graph is unmoved: what it does otherwise than the model is no noise.
+            unmoved = of_graph()
+            for _ in range(NUDGES):
+                moved(unmoved, of_graph(nudging(rng)))
         return dict.fromkeys(wanted, 0.0) | farthest
 
     def challenge(self, guard: Guard) -> None:

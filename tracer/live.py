@@ -77,14 +77,9 @@ class Live:
             if tensor._array is not None
         }
 
-    def restart(self, *, attributes: bool = True) -> None:
-        """Put the model's state and the random numbers back as they were at the start.
-
-        Args:
-            attributes: False leaves what layers keep beside parameters and buffers, as it stays
-                from one call of the model to the next.
-        """
-        self._snapshot.restore(attributes=attributes)
+    def restart(self) -> None:
+        """Put the model's state and the random numbers back as they were at the start."""
+        self._snapshot.restore()
 
     def keeps(self) -> bool:
         """Whether the runs since the start have changed attributes of layers."""

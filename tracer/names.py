@@ -136,6 +136,10 @@ class Model:
         self.tensors[name] = tensor
         return name
 
+    def gradients(self) -> dict[str, Tensor]:
+        """What stands in `grad` of its tensors, by their names."""
+        return {name: t._grad for name, t in self.tensors.items() if isinstance(t._grad, Tensor)}
+
     def temporaries(self) -> dict[str, Tensor]:
         """Tensors that hang on layers without being registered (also in lists and dicts), by path.
 

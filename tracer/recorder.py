@@ -61,6 +61,9 @@ class Recorder(Observer, SizeScope):
         self._inferring = False
         self._open = True
         self._sizes = dict(session.sizes)
+        self.gradients = session.gradients()
+        for array, value in self.gradients:
+            self.know(array, value)
         for _, value, array in session.inputs:
             self.know(array, value)
         for handle in session.handles.values():

@@ -135,6 +135,21 @@ def carries_state(
     )
 
 
+def gradients_add_up(name: str, where: SourceLine | None) -> TraceError:
+    """A call reads a gradient of before it, mostly to add to it.
+
+    Args:
+        name: of the gradient.
+    """
+    return TraceError(
+        f"{name} is read as an earlier call has left it, as where a backward pass adds to it: it "
+        "carries a value from one call to the next, and gradients are not part of the file. "
+        "Remedy: clear them first (optimizer.clear_grad(), layer.clear_gradients()), or keep their "
+        "sum in buffers",
+        where=where,
+    )
+
+
 def unsteady(changed: list[str], where: SourceLine | None, *, drawn: bool) -> TraceError:
     """A forward gives other results when it is called again with the same inputs.
 

@@ -109,6 +109,7 @@ class Session:
         self._by_content: dict[Any, Value] = {}
         self._by_array: dict[int, tuple[np.ndarray, Value]] = {}
         self._unknown_sizes: dict[Any, Expr] = {}
+        self._gradients: dict[int, tuple[np.ndarray, Value]] = {}
         self.layer_paths = {id(layer): path for path, layer in model.layers.items()}
         self.snapshot = Snapshot(model)
         self.temporaries = {id(t): (path, t) for path, t in model.temporaries().items()}
@@ -159,6 +160,16 @@ class Session:
             self.constants.append(value)
         self._by_array[id(array)] = (array, value)
         return value
+
+    def gradients(self) -> list[tuple[np.ndarray, Value]]:
+        """What stands in `grad` of the model's tensors now: each array with its value."""
+        found = []
+        for name, gradient in self.model.gradients().items():
+            array = gradient._array
+            value = Value(f"{name}.grad", Type(array.shape, array.dtype), "const", array)
+            found.append(self._gradients.setdefault(id(array), (array, value)))
+            self.levels[found[-1][1]] = TRACED
+        return found
 
     def unknown_size(self, point: Any, sample: int) -> Expr:
         """The symbol for a size that depends on values.

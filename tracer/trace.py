@@ -21,6 +21,7 @@ from dyn.optimizer import Optimizer
 from tracer.branch import End, Path, Segment, assumptions, ends, explore
 from tracer.call import Call, Modes, is_output
 from tracer.errors import TraceError
+from tracer.gradients import need_fresh_gradients, need_none_left
 from tracer.graph import Graph, State, Value
 from tracer.merge import merge, need_same_structure
 from tracer.names import Model, name_constants, number
@@ -134,6 +135,9 @@ def _trace(session: Session, call: Call, output_names: Sequence[str] | None) -> 
             if session.doubted or drawn or session.snapshot.changed():
                 path.end(end)
                 _call_again(recorder, call, drawn)
+        need_fresh_gradients(recorder, end)
+        if not order:
+            need_none_left(recorder, lambda again: _record(again, call)[0])
         if recorder.stale:
             path.end(end)
             _need_no_later_write(recorder, call)

@@ -321,6 +321,7 @@ def test_an_optimizer_that_only_lies_near_is_not_touched(tmp_path):
     assert before == (opt.__dict__, [group.__dict__ for group in opt._groups])
 
     def step(x):
+        opt.clear_grad()
         loss = net(x).sum()
         loss.backward()
         opt.step()
@@ -329,6 +330,47 @@ def test_an_optimizer_that_only_lies_near_is_not_touched(tmp_path):
     with pytest.raises(TraceError, match="an optimiser steps here, pass training=True"):
         exporter.export(step, tmp_path / "step.onnx", ROWS[:1])
     exporter.export(step, tmp_path / "step.onnx", ROWS[:1], training=True)
+
+
+class Step:
+    """A step written by hand; gradients are cleared where `clears` says."""
+
+    def __init__(self, clears):
+        self.clears, self.net = clears, mlp()
+        # The first layer is not trained, and its gradients add up for ever.
+        self.opt = optimizer.SGD(0.1, self.net[2].parameters())
+
+    def __call__(self, x):
+        if self.clears == "first":
+            self.opt.clear_grad()
+        self.net(x).sum().backward()
+        loss = self.net(x).square().mean()
+        loss.backward()
+        self.opt.step()
+        if self.clears == "last":
+            self.opt.clear_grad()
+        return loss
+
+
+@pytest.mark.parametrize("clears", ["first", "last"])
+def test_steps_by_hand_may_clear_first_or_last(tmp_path, clears):
+    step, path = Step(clears), tmp_path / "step.onnx"
+    report = exporter.export(step, path, ROWS[:1], training=True)
+    assert {name for name in report.states if "weight" in name} == {"2.weight"}
+    served = Predictor(path)
+    for _ in range(3):
+        x, _ = rows(np.random.default_rng(0))
+        np.testing.assert_allclose(served.run(x)[0], step(dyn.to_tensor(x)).numpy(), rtol=1e-5)
+
+
+def test_gradients_that_add_up_from_call_to_call_are_refused(tmp_path):
+    with pytest.raises(TraceError, match=r"2.\w+.grad is read .* clear them first") as caught:
+        exporter.export(Step(""), tmp_path / "step.onnx", ROWS[:1], training=True)
+    assert "self.net(x).sum().backward()" in str(caught.value)
+    step = Step("last")
+    step.net(dyn.ones([2, 8])).sum().backward()
+    with pytest.raises(TraceError, match=r"2.\w+.grad is read as an earlier call"):
+        exporter.export(step, tmp_path / "step.onnx", ROWS[:1], training=True)
 
 
 def test_dropout_stays_random(tmp_path):
@@ -384,3 +426,30 @@ def test_numbers_without_axes_stay_arrays_when_nudged():
     assert isinstance(moved, np.ndarray)
     assert (moved.shape, moved.dtype) == ((), np.float32)
     assert moved != 2
+
+
+def test_a_graph_that_is_not_the_model_is_no_noise(tmp_path):
+    """Rounding is measured on the graph, too; what the graph does otherwise is not rounding."""
+
+    class Swapped(optimizer.SGD):
+        """Its groups have each other's names after the first time."""
+
+        calls = 0
+
+        def state_buffers(self):
+            self.calls += 1
+            found = list(super().state_buffers())
+            return iter(found if self.calls == 1 else found[::-1])
+
+    net = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
+    groups = [
+        {"params": net[0].parameters()},
+        {"params": net[2].parameters(), "learning_rate": 0.1},
+    ]
+    with pytest.raises(exporter.VerificationError, match="learning_rate"):
+        exporter.export_training(
+            lambda x: net(x).square().mean(),
+            tmp_path / "t.onnx",
+            InputSpec(["n", 4], name="x"),
+            optimizer=Swapped(0.5, groups),
+        )
