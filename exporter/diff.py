@@ -24,7 +24,7 @@ from exporter.builder import VALUES
 from exporter.errors import ExportError
 from exporter.export import inputs_of
 from exporter.model import TRAINING
-from exporter.nudges import NOISE, NUDGES, difference, nudged
+from exporter.nudges import NUDGES, difference, farther, is_rounding, nudged
 from exporter.serving import Predictor
 from exporter.trials import random_results
 from exporter.verify import RELATIVE
@@ -249,24 +249,25 @@ class _Walk:
         elif wanted.size and not (node.op in OPS and OPS[node.op].random):
             absolute, relative = difference(wanted, given)
             allowed = LOCAL.get(wanted.dtype.name, 0.0)
-            if relative > allowed and absolute > NOISE * self.noise(node, i, wanted):
+            if relative > allowed and not is_rounding(
+                wanted, given, allowed, self.moves(node, i, wanted)
+            ):
                 reason = self.weights(node)
                 self.found = self.difference(node, value, absolute, relative, reason)
 
-    def noise(self, node: Node, i: int, wanted: np.ndarray) -> float:
+    def moves(self, node: Node, i: int, wanted: np.ndarray) -> np.ndarray | None:
         """How far result `i` of the op moves when its inputs change by what rounding is."""
         if node.blocks or wanted.dtype.name not in RELATIVE:
-            return 0.0
+            return None
         rng = np.random.default_rng(0)
         inputs = [None if value is None else self.arrays[value] for value in node.inputs]
         attrs = {name: to_int(value, self.sizes) for name, value in node.attrs.items()}
-        farthest = 0.0
+        moves = None
         for _ in range(NUDGES):
             moved = [None if a is None else nudged(a, rng) for a in inputs]
             out = OPS[node.op].kernel(*moved, **attrs)
-            out = out[i] if isinstance(out, tuple) else out
-            farthest = max(farthest, difference(wanted, out)[0])
-        return farthest
+            moves = farther(moves, wanted, out[i] if isinstance(out, tuple) else out)
+        return moves
 
     def weights(self, node: Node) -> str:
         """Which weights of the node have other numbers in the file."""

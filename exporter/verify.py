@@ -23,7 +23,7 @@ import tracer
 from dyn.core.expr import is_unknown
 from dyn.core.rng import drawing_from
 from exporter.errors import VerificationError
-from exporter.nudges import NOISE, NUDGE, NUDGES, difference, nudged, nudging
+from exporter.nudges import NUDGES, difference, farther, is_rounding, nudged, nudging
 from exporter.report import Comparison
 from exporter.serving import Predictor
 from exporter.trials import Trials, random_results
@@ -57,8 +57,12 @@ class Live(Protocol):
         """State by name, as the last run left it."""
         ...
 
-    def restart(self, *, attributes: bool = True) -> None:
-        """Back to the state before the first run; of attributes of layers only if wanted."""
+    def restart(self) -> None:
+        """Back to the state before the first run."""
+        ...
+
+    def change(self, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Change all parameters until the next restart."""
         ...
 
     def keeps(self) -> bool:
@@ -247,7 +251,7 @@ class Verifier:
         calls: Sequence[Sequence[np.ndarray]],
     ) -> None:
         """Raise if a result of the file is not that of the model; keep the largest error."""
-        noise: dict[tuple[str, str], float] | None = None
+        moves: Results | None = None
         for (kind, name), a in wanted.items():
             b = given[kind, name]
             if a.shape != b.shape or a.dtype != b.dtype:
@@ -266,9 +270,9 @@ class Verifier:
                 allowed = self.tolerance
             if relative <= allowed:
                 continue
-            if noise is None:
-                noise = self.noise(calls, wanted)
-            if absolute > NOISE * noise[kind, name]:
+            if moves is None:
+                moves = self.moves(calls, wanted)
+            if not is_rounding(a, b, allowed, moves.get((kind, name))):
                 raise VerificationError(
                     f"{kind} {name!r} differs from the model by {absolute:.3g} ({relative:.3g} of "
                     f"its largest value, {allowed:g} is allowed) at {_at(sizes)}; export with "
@@ -276,25 +280,22 @@ class Verifier:
                     "first node that differs"
                 )
 
-    def noise(
-        self, calls: Sequence[Sequence[np.ndarray]], wanted: Results
-    ) -> dict[tuple[str, str], float]:
-        """How far each result of the model moves when its inputs change by what rounding is.
+    def moves(self, calls: Sequence[Sequence[np.ndarray]], wanted: Results) -> Results:
+        """How far results of the model move when its numbers change by what rounding is.
 
-        Results that are all but zero, such as the batch norm of one sample, have no other scale.
-        Neither has what an optimiser makes of gradients that are all but zero: there the results
-        of all ops are changed (Monte Carlo arithmetic, Parker 1997). The runs serve all results
-        at once: a training step may have hundreds of such states.
+        Results that are all but zero, such as the batch norm of one sample, have no other scale,
+        and integers that were rounded have none at all. Inputs and parameters are changed: some
+        models have integers for inputs. What an optimiser makes of gradients that are all but zero
+        is not told by them: there the results of all ops are changed (Monte Carlo arithmetic,
+        Parker 1997). The runs serve all results at once: a training step may have hundreds of such
+        states.
         """
-        farthest = {
-            key: 0.0
-            for key, array in wanted.items()
-            if key[1] not in self.random and array.size and array.dtype.name in NUDGE
-        }
+        found: Results = {}
+        compared = [key for key, a in wanted.items() if key[1] not in self.random and a.size]
 
         def moved(unmoved: Results, results: Results) -> None:
-            for key, most in farthest.items():
-                farthest[key] = max(most, difference(unmoved[key], results[key])[0])
+            for key in compared:
+                found[key] = farther(found.get(key), unmoved[key], results[key])
 
         def of_graph(watch: Any = None) -> Results:
             graph = tracer.Interpreter(self.graph)
@@ -305,11 +306,12 @@ class Verifier:
         self.live.restart()
         again = [self.live.run(arrays) for arrays in calls]
         twice = self.results(again[-1], self.live.state)
-        if not same([wanted[key] for key in farthest], [twice[key] for key in farthest]):
+        if not same([wanted[key] for key in compared], [twice[key] for key in compared]):
             self.refuse()
         rng = np.random.default_rng(0)
         for _ in range(NUDGES):
             self.live.restart()
+            self.live.change(lambda array: nudged(array, rng))
             outputs = [self.live.run([nudged(a, rng) for a in arrays]) for arrays in calls]
             moved(wanted, self.results(outputs[-1], self.live.state))
         self.live.restart()
@@ -318,7 +320,7 @@ class Verifier:
             unmoved = of_graph()
             for _ in range(NUDGES):
                 moved(unmoved, of_graph(nudging(rng)))
-        return dict.fromkeys(wanted, 0.0) | farthest
+        return found
 
     def challenge(self, guard: Guard) -> None:
         """Try sizes at which a comparison comes out differently.

@@ -12,6 +12,7 @@ import numpy as np
 
 from dyn.core.tensor import Tensor
 from dyn.nn.layer import Layer
+from dyn.nn.state import Parameter
 from dyn.optimizer import Optimizer
 from tracer.call import Call, Modes
 from tracer.names import Model
@@ -80,6 +81,12 @@ class Live:
     def restart(self) -> None:
         """Put the model's state and the random numbers back as they were at the start."""
         self._snapshot.restore()
+
+    def change(self, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Change all parameters, each array by a function of it, until `restart`."""
+        for tensor in self._model.tensors.values():
+            if isinstance(tensor, Parameter):
+                tensor._assign(Tensor._of(change(tensor._read())))
 
     def keeps(self) -> bool:
         """Whether the runs since the start have changed attributes of layers."""

@@ -13,9 +13,11 @@ import pytest
 import dyn
 import exporter
 import tracer
+from dyn import nn
+from dyn.core.rng import drawing_from
 from exporter import model as files
 from exporter.lowering import LOWERINGS
-from exporter.nudges import difference
+from exporter.nudges import difference, farther, is_rounding
 from exporter.trials import HEAVY, Trials, random_results
 from tests.exporter.nets import IMAGE, Counter, LeNet, load, op_types
 from tests.runtime import RUNNABLE
@@ -227,6 +229,101 @@ def test_difference() -> None:
     assert difference(np.array([1, 2]), np.array([1, 3])) == (1, 0.5)
     assert apart([], []) == (0, 0)
     assert apart([1], [1, 2]) == apart([], [1]) == (inf, inf)
+    assert difference(np.array([2**60]), np.array([2**60 + 1])) == (1, 1)
+    assert difference(np.array([True]), np.array([False])) == (1, 1)
+    assert difference(np.array([3, 0], np.uint8), np.array([0, 0], np.uint8)) == (3, 0.5)
+
+
+def test_numbers_that_masks_fill_in_are_no_scale_for_others() -> None:
+    def relative(wanted: list[float], given: list[float]) -> float:
+        return difference(np.array(wanted, np.float32), np.array(given, np.float32))[1]
+
+    for filling in (-1e9, -3.4028235e38, -1000.0, np.inf):
+        assert relative([filling, 4, 1], [filling, 4, 2]) == 0.25
+        assert relative([4, filling, 0, 1], [4, filling, 1, 1]) == 0.25
+    assert relative([-1e4, -1e4 + 1, 4], [-1e4, -1e4, 4]) == pytest.approx(1e-4)
+    assert relative([1e4, 4, 1], [1e4 + 1, 4, 1]) == pytest.approx(1e-4)
+    assert relative([1e9, 1e5, 4], [1e9, 1e5, 5]) == 0.25
+    assert relative([1e4, 200, 4], [1e4, 200, 5]) == pytest.approx(1e-4)  # none stands apart
+    assert relative([1e9, 0], [1e9, 1]) == pytest.approx(1e-9)
+
+
+def test_errors_are_rounding_where_as_many_elements_move_as_far() -> None:
+    wanted = np.ones(1000, np.float32)
+
+    def moved(**to: float) -> np.ndarray:
+        out = wanted.copy()
+        out[: len(to)] = list(to.values())
+        return out
+
+    def rounding(given: np.ndarray, moves: np.ndarray | None) -> bool:
+        return is_rounding(wanted, given, 1e-4, moves)
+
+    jump = farther(None, wanted, moved(a=2.0))
+    assert rounding(moved(a=1.00009, b=0.99991), np.zeros(1000))
+    assert not rounding(moved(a=1.00011), np.zeros(1000))
+    assert not rounding(moved(a=1.00011), None)
+    assert rounding(np.roll(moved(a=2.0), 7), jump)
+    assert rounding(moved(a=17.0), jump)
+    assert not rounding(moved(a=17.1), jump)
+    assert not rounding(wanted + 0.1, jump)  # one that jumps excuses some, not all
+    further = farther(jump, wanted, wanted + np.float32(1e-3))
+    assert rounding(wanted + np.float32(1e-2), further)
+    assert not rounding(wanted + np.float32(2e-2), further)
+    lost = farther(farther(None, wanted, moved(a=np.nan)), wanted, moved(a=np.inf))
+    assert rounding(moved(a=5.0), lost)
+    assert not rounding(moved(a=1.0, b=5.0), lost)
+    assert farther(jump, wanted, wanted[:7]) is jump
+
+
+def test_a_wrong_lowering_beside_filling(wrong: Any, tmp_path: Path) -> None:
+    wrong("tanh", lambda b, node: b.op("Mul", b.op("Tanh", node.x), b.const(np.float32(1.1))))
+    keep = dyn.to_tensor(np.arange(8) % 3 > 0)
+    spec = InputSpec([None, 8])
+    refused(lambda x: dyn.where(keep, x.tanh(), dyn.full([], -1e9)), spec, tmp_path, "differs")
+    bias = dyn.to_tensor(np.where(np.arange(8) % 3, 0, -1e4).astype(np.float32))
+    refused(lambda x: x.tanh() + bias, spec, tmp_path, "differs")
+
+
+class Pixels(nn.Layer):
+    """An image of bytes: some numbers round up here and down there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to = nn.Sequential(nn.Conv2D(3, 16, 3), nn.Tanh(), nn.Conv2D(16, 3, 3))
+
+    def forward(self, x: Any) -> Any:
+        return dyn.round(nn.functional.sigmoid(self.to(x)) * 255).astype("uint8")
+
+
+def test_rounded_numbers(wrong: Any, tmp_path: Path) -> None:
+    spec = InputSpec([1, 3, 192, 192])
+    with drawing_from(np.random.default_rng(0)):
+        net = Pixels()
+    exporter.export(net, tmp_path / "model.onnx", spec)
+    wrong("tanh", lambda b, node: b.op("Mul", b.op("Tanh", node.x), b.const(np.float32(1.05))))
+    refused(net, spec, tmp_path, "differs")
+
+
+class Divergence(nn.Layer):
+    """All but zero, and computed from integers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = nn.Sequential(nn.Embedding(20, 8), nn.Linear(8, 64))
+
+    def forward(self, tokens: Any) -> Any:
+        of = [nn.functional.log_softmax(self.logits(tokens) + k) for k in (0, 1)]
+        return (of[0].exp() * (of[0] - of[1])).sum(-1)
+
+
+def test_rounding_is_measured_where_inputs_are_integers(tmp_path: Path) -> None:
+    net = Divergence()
+    before = {name: value.numpy().copy() for name, value in net.state_dict().items()}
+    tokens = np.arange(14).reshape(2, 7)
+    exporter.export(net, tmp_path / "m.onnx", InputSpec([None, 7], "int64", example=tokens))
+    for name, value in net.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before[name])
 
 
 def test_sizes_at_which_the_forward_divides_by_zero(tmp_path: Path) -> None:
