@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 
@@ -24,13 +25,10 @@ if TYPE_CHECKING:
 class Link:
     """What all aliases do: derive a view anew if its base was written since it was read."""
 
-    __slots__ = ("base", "version")
+    __slots__ = ("version",)
 
+    base: Tensor
     deferred = False
-
-    def __init__(self, base: Tensor):
-        self.base = base
-        self.version = base._version
 
     def refresh(self, view: Tensor) -> None:
         """Bring the view up to date with its base."""
@@ -69,7 +67,7 @@ class Link:
 class Alias(Link):
     """How the result of a view op follows: `view = op(base, **attrs)[index]`."""
 
-    __slots__ = ("attrs", "index", "may_copy", "op")
+    __slots__ = ("attrs", "base", "index", "may_copy", "op")
 
     def __init__(self, base: Tensor, op: Op, attrs: tuple[Any, ...], index: int):
         self.base = base
@@ -115,10 +113,33 @@ class Alias(Link):
         return dict(zip(self.op.attrs, attrs, strict=True))
 
 
+class Followed:
+    """The tensor that all that were detached from one follow: that one, until it is `parted`."""
+
+    __slots__ = ("__weakref__", "base")
+
+    def __init__(self, base: Tensor):
+        self.base = base
+
+
 class DetachedAlias(Link):
     """How a detached tensor follows its base: the same values, and a history of its own."""
 
-    __slots__ = ()
+    __slots__ = ("_followed",)
+
+    def __init__(self, base: Tensor):
+        followed = base._followed and base._followed()
+        if followed is None:
+            followed = Followed(base)
+            # The base would live on in a cycle of references if it held more than a weak one.
+            base._followed = ref(followed)
+        self._followed = followed
+        self.version = base._version
+
+    @property
+    def base(self) -> Tensor:
+        """What it is detached from."""
+        return self._followed.base
 
     def refresh(self, view: Tensor) -> None:
         """Bring the values up to date with those of the base."""
@@ -136,10 +157,20 @@ class DetachedAlias(Link):
         view._bind(value)
 
 
+def part(base: Tensor) -> None:
+    """Let what was detached from a tensor keep its value, whatever the tensor is bound to next."""
+    followed = base._followed and base._followed()
+    if followed is not None:
+        kept = type(base)._of(base._read())
+        kept._version = base._version
+        kept._followed, base._followed = base._followed, None
+        followed.base = kept
+
+
 class SharedAlias(Link):
     """How a view follows several elements of which are one element of the base: never written."""
 
-    __slots__ = ("derived", "laid")
+    __slots__ = ("base", "derived", "laid")
 
     def __init__(
         self,
@@ -147,7 +178,8 @@ class SharedAlias(Link):
         derived: Callable[[Tensor], Tensor],
         laid: Callable[[np.ndarray], np.ndarray],
     ):
-        super().__init__(base)
+        self.base = base
+        self.version = base._version
         self.derived = derived
         self.laid = laid
 

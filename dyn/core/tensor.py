@@ -52,6 +52,8 @@ class Tensor(PythonValue):
     _alias: Any = None
     """How the value follows the base of which this is a view, or is computed when it is read; None
     for tensors that have a value of their own."""
+    _followed: Any = None
+    """A weak reference to what tensors detached from this one follow, if there are any."""
     _version: int = 0
     """Number of writes; views compare it with the version they were made from."""
     _assigned: bool = False
@@ -289,8 +291,10 @@ class Tensor(PythonValue):
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._node is not None:
             raise GradError("only leaves can be deep-copied; detach() the result of an op first")
+        if self._alias is not None:
+            self._refresh()
         out = type(self).__new__(type(self))
-        own = ("_leaf", "_alias", "_grad")
+        own = ("_leaf", "_alias", "_followed", "_grad")
         out.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
         memo[id(self)] = out
         return out

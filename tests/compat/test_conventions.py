@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import pickle
+import weakref
 from collections import OrderedDict, namedtuple
 from concurrent.futures import ThreadPoolExecutor
 
@@ -87,6 +88,72 @@ def test_data_of_a_result_may_be_changed_under_its_gradient():
     e.data = torch.ones(3)
     (e * e).sum().backward()
     assert x.grad.tolist() == [4.0, 4.0, 4.0]
+
+
+def kept(change):
+    """A weight of 0 to 5, whose `.data` was set by `change`, and what that returned."""
+    p = nn.Parameter(torch.arange(6.0).reshape(2, 3))
+    found = change(p)
+    return p.tolist(), found
+
+
+def swapped(p):
+    q = nn.Parameter(torch.zeros(2, 3))
+    p.data, q.data = q.data, p.data
+    return q.tolist()
+
+
+def lent(p):
+    old, row, again = p.data, p.data[0], p.detach()
+    with torch.no_grad():
+        p.add_(1)
+    p.data = torch.zeros(2, 3)
+    row.mul_(2)
+    p.data = torch.ones(2, 3)
+    assert old.tolist() == again.tolist() == [[2, 4, 6], [4, 5, 6]]
+    p.data = old
+    return row.tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (lambda p: setattr(p, "data", p.data), ([[0, 1, 2], [3, 4, 5]], None)),
+        (lambda p: setattr(p, "data", p.detach().float()), ([[0, 1, 2], [3, 4, 5]], None)),
+        (lambda p: setattr(p, "data", p.data.t()), ([[0, 3], [1, 4], [2, 5]], None)),
+        (lambda p: setattr(p, "data", p.t()), ([[0, 3], [1, 4], [2, 5]], None)),
+        (lambda p: setattr(p, "data", p.data[1:]), ([[3, 4, 5]], None)),
+        (lambda p: setattr(p, "data", p.data.view(-1)), ([0, 1, 2, 3, 4, 5], None)),
+        (swapped, ([[0, 0, 0], [0, 0, 0]], [[0, 1, 2], [3, 4, 5]])),
+        (lent, ([[2, 4, 6], [4, 5, 6]], [2, 4, 6])),
+    ],
+)
+def test_what_data_was_is_kept_when_it_is_set(change, wanted):
+    """Values as PyTorch 2.13 has them."""
+    assert kept(change) == wanted
+
+
+def test_weights_are_put_aside_and_back():
+    net, other = nn.Linear(2, 2), torch.ones(2, 2)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+    before, aside = net.weight.tolist(), net.weight.data
+    net.weight.data = other
+    assert aside.tolist() == before
+    net(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    assert (aside.tolist(), net.weight.tolist()) == (before, [[0, 0], [0, 0]])
+    net.weight.data = aside
+    assert net.weight.tolist() == before
+
+
+def test_tensors_that_were_detached_keep_no_tensor_alive():
+    x = torch.zeros(2)
+    gone = weakref.ref(x)
+    held = x.detach()
+    del x
+    assert gone() is not None
+    del held
+    assert gone() is None
 
 
 def test_writing_in_place():

@@ -130,3 +130,25 @@ def test_limits_of_dtypes():
         dyn.finfo(dyn.int64)
     with pytest.raises(dyn.DTypeError, match="not float32; use finfo"):
         dyn.iinfo(dyn.float32)
+
+
+def test_deep_copies_are_made_of_values_as_they_are_now():
+    x = dyn.zeros([3])
+    followers = [x[:2], x.detach(), x.detach()[1:]]
+    x.add_(dyn.ones([3]))
+    assert [copy.deepcopy(one).tolist() for one in followers] == [[1, 1], [1, 1, 1], [1, 1]]
+
+    class Keeps(nn.Layer):
+        """Copies what the next layer may yet take over (`core/deferred.py`)."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2D(1, 2, 1), nn.BatchNorm2D(2)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return copy.deepcopy(y), self.norm(y), y
+
+    with dyn.no_grad():
+        copied, _, y = Keeps().eval()(dyn.ones([1, 1, 2, 2]))
+    np.testing.assert_array_equal(copied.numpy(), y.numpy())
