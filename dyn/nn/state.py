@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dyn.core.alias import part
 from dyn.core.errors import AttributeValueError, DTypeError
 from dyn.core.modes import is_grad_enabled, set_grad_enabled
 from dyn.core.tensor import Tensor, to_array
@@ -171,12 +172,16 @@ class Buffer(Tensor):
         return tensor  # type: ignore[return-value]
 
     def take(self, value: Tensor) -> None:
-        """Bind to the value and history of `value`, of whatever shape: `layer.buffer = value`."""
+        """Bind to the value and history of `value`, of whatever shape: `layer.buffer = value`.
+
+        What was detached from the buffer keeps its value; who holds the buffer sees the new one.
+        """
         same = (
             self._array is not None
             and value._read().shape == self._array.shape
             and value._array.dtype == self._array.dtype
         )
+        part(self)
         if not same:
             self._array = None
         # An assignment binds to the history inside no_grad(), too; a leaf that wants a gradient is

@@ -143,6 +143,15 @@ def test_a_buffer_stays_the_same_object_however_it_is_written(how):
     assert held.tolist() == [2.0, 3.0] and list(layer.state_dict()) == ["count"]
 
 
+def test_what_was_detached_from_a_buffer_keeps_its_value_when_it_is_assigned():
+    layer = nn.Layer()
+    layer.register_buffer("state", dyn.zeros([2]))
+    before = layer.state.detach()
+    layer.state.add_(dyn.ones([2]))
+    layer.state = layer.state + before
+    assert (before.tolist(), layer.state.tolist()) == ([1, 1], [2, 2])
+
+
 def test_a_buffer_may_grow_by_assignment():
     layer = nn.Layer()
     layer.register_buffer("cache", dyn.ones([1, 2]))
