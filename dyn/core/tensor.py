@@ -65,11 +65,7 @@ class Tensor(PythonValue):
     __array_priority__ = 100
 
     def __init__(
-        self,
-        data: Any = None,
-        dtype: Any = None,
-        place: Any = None,
-        stop_gradient: bool = True,
+        self, data: Any = None, dtype: Any = None, place: Any = None, stop_gradient: bool = True
     ):
         """Make a tensor from numbers, nested lists, an array or a tensor (copied).
 
