@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dyn.core.tensor import Tensor
+from dyn.nn.hooks import WithKwargs
 from dyn.nn.layer import Layer
 
 _ABSENT = object()
@@ -39,6 +40,7 @@ _WRAPPERS = {
     classmethod: ("__func__",),
     property: ("fget",),
     type(functools.lru_cache(lambda: None)): ("__wrapped__",),
+    WithKwargs: ("hook",),
 }
 _OURS = {"dyn", "tracer", "exporter"}
 _LIBRARIES = {*sys.stdlib_module_names, "numpy", "numba", *_OURS}
@@ -150,6 +152,9 @@ class _Walk:
         elif isinstance(value, FunctionType):
             if is_users(value.__module__):
                 self._function(value)
+            else:  # what a library has made around a function of the user's
+                inner = map(_content, value.__closure__ or ())
+                self._queue += [(where, one) for one in inner if _is_call(one)]
         elif isinstance(value, _CONTAINERS):
             self._container(where, value)
         elif isinstance(value, np.ndarray):
@@ -218,6 +223,13 @@ class _Walk:
             self._add(Now(read), lambda i: f"{where}.{slots[i]}")
             self._queue += [(f"{where}.{s}", v) for s, v in zip(slots, read(), strict=True)]
         self._queue.append((kind.__name__, kind))
+
+
+def _is_call(value: Any) -> bool:
+    """Whether a value may run code of the user's when it is called."""
+    if isinstance(value, FunctionType) or type(value) in _WRAPPERS:
+        return True
+    return callable(value) and is_users(type(value).__module__)
 
 
 def _package(module: str | None) -> str:

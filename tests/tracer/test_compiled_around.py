@@ -401,3 +401,70 @@ def test_what_holds_itself():
     step = compile_training(lambda x: net(x).mean(), optimizer=optimizer.SGD(0.1, net.parameters()))
     for _ in range(2):
         step(dyn.ones([2, 4]))
+
+
+class Damped:
+    """A hook that is an object."""
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    def __call__(self, g):
+        return g * self.settings["factor"]
+
+
+HOOKS = {
+    "gradient": lambda net, s: net.weight.register_hook(lambda g: g * s["factor"]),
+    "object": lambda net, s: net.weight.register_hook(Damped(s)),
+    "partial": lambda net, s: net.weight.register_hook(
+        functools.partial(Damped.__call__, Damped(s))
+    ),
+    "forward": lambda net, s: net.register_forward_hook(lambda m, x, y: y * s["factor"]),
+    "before": lambda net, s: net.register_forward_pre_hook(lambda m, x: (x[0] * s["factor"],)),
+    "by name": lambda net, s: net.register_forward_hook(
+        lambda m, x, named, y: y * s["factor"], with_kwargs=True
+    ),
+    "before, by name": lambda net, s: net.register_forward_pre_hook(
+        lambda m, x, named: ((x[0] * s["factor"],), named), with_kwargs=True
+    ),
+    "backward": lambda net, s: net.register_full_backward_hook(
+        lambda m, gx, gy: tuple(None if g is None else g * s["factor"] for g in gx)
+    ),
+    "before backward": lambda net, s: net.register_full_backward_pre_hook(
+        lambda m, gy: (gy[0] * s["factor"],)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_what_hooks_in_the_flavour_of_torch_read(name):
+    torch.manual_seed(0)
+    inner = torch.nn.Linear(4, 4)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 4), inner, torch.nn.Tanh())
+    settings = {"factor": 1.0}
+    HOOKS[name](inner, settings)
+    written = copy.deepcopy(net.state_dict())
+    x = torch.linspace(-1, 1, 12).reshape(3, 4)
+
+    def loss():
+        return net(x).square().mean()
+
+    steps = []
+    for compiled in (False, True):
+        net.load_state_dict(written)
+        sgd = torch.optim.SGD(net.parameters(), lr=0.5)
+        step = compile_training(loss, optimizer=sgd)
+        found = []
+        for i in range(4):
+            settings["factor"] = 1.0 + i
+            if compiled:
+                step()
+            else:
+                sgd.zero_grad()
+                loss().backward()
+                sgd.step()
+            found.append([p.detach().numpy().copy() for p in net.parameters()])
+        steps.append(found)
+    for wanted, given in zip(*steps, strict=True):
+        for a, b in zip(wanted, given, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
