@@ -157,6 +157,11 @@ class DetachedAlias(Link):
         view._bind(value)
 
 
+def follows(x: Tensor, base: Tensor) -> bool:
+    """Whether x was detached from a tensor, so that its value is that one's."""
+    return isinstance(x._alias, DetachedAlias) and x._alias.base is base
+
+
 def part(base: Tensor) -> None:
     """Let what was detached from a tensor keep its value, whatever the tensor is bound to next."""
     followed = base._followed and base._followed()

@@ -103,6 +103,13 @@ def swapped(p):
     return q.tolist()
 
 
+def own(p):
+    old = p.data
+    p.data = p.detach()
+    old.mul_(2)
+    return old.tolist()
+
+
 def lent(p):
     old, row, again = p.data, p.data[0], p.detach()
     with torch.no_grad():
@@ -125,6 +132,7 @@ def lent(p):
         (lambda p: setattr(p, "data", p.data[1:]), ([[3, 4, 5]], None)),
         (lambda p: setattr(p, "data", p.data.view(-1)), ([0, 1, 2, 3, 4, 5], None)),
         (swapped, ([[0, 0, 0], [0, 0, 0]], [[0, 1, 2], [3, 4, 5]])),
+        (own, ([[0, 2, 4], [6, 8, 10]], [[0, 2, 4], [6, 8, 10]])),
         (lent, ([[2, 4, 6], [4, 5, 6]], [2, 4, 6])),
     ],
 )

@@ -17,7 +17,7 @@ from dyn.compat.torch import absent, words
 from dyn.compat.torch.graph import GradFn, backward
 from dyn.compat.torch.types import INTEGERS, Size, device, dtype, need_cpu, of_name
 from dyn.core import tensor as core
-from dyn.core.alias import layout, part
+from dyn.core.alias import follows, layout, part
 from dyn.core.lift import cast_to
 from dyn.core.modes import is_grad_enabled
 from dyn.core.observe import current
@@ -148,6 +148,8 @@ class Tensor(Base):
 
     @data.setter
     def data(self, value: Any) -> None:
+        if follows(value, self):
+            return
         history = self._node  # which `_assign` ends; here gradients go on through it
         fresh = core.Tensor._of(value._read())  # it may be a view of this one
         part(self)
