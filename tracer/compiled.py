@@ -46,6 +46,7 @@ PASSES = (
     passes.simplify,
     passes.common_subexpressions,
     passes.constant_folding,
+    passes.early_relu_grad,
     passes.fuse_relu,
     passes.dead_code,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tracer.passes import (
     common_subexpressions,
     constant_folding,
     dead_code,
+    early_relu_grad,
     fold_batch_norm,
     fuse_relu,
     simplify,
@@ -349,6 +351,7 @@ def test_optimize_runs_passes_in_order_and_renumbers() -> None:
         "common_subexpressions",
         "constant_folding",
         "fold_batch_norm",
+        "early_relu_grad",
         "dead_code",
     ]
     step, _ = optimize(graph, [dead_code])
@@ -364,6 +367,54 @@ def test_fuse_relu() -> None:
     out, report = fuse_relu(graph)
     same(graph, out, 1e-6)
     assert ops(out).count("relu") == 0 and report.changes == 2
+
+
+POOLINGS = {
+    "apart": lambda x: nn.functional.max_pool2d(x, 2),
+    "overlapping": lambda x: nn.functional.max_pool2d(x, 3, 2, 1, ceil_mode=True),
+    "bins": lambda x: nn.functional.adaptive_max_pool2d(x, [3, 4]),
+}
+
+
+@pytest.mark.parametrize("pool", POOLINGS.values(), ids=[*POOLINGS])
+def test_gradients_of_relus_go_before_those_of_poolings(pool: Any) -> None:
+    def gradient(x: Any, w: Any) -> Any:
+        x.stop_gradient = False
+        pooled = pool(nn.functional.relu(x - 0.5))
+        return dyn.grad((pooled * w[: math.prod(pooled.shape)].reshape(pooled.shape)).sum(), x)[0]
+
+    graph = trace(gradient, S([2, 3, 9, 9]), S([1000]))
+    out, report = early_relu_grad(graph)
+    same(graph, out)
+    assert report.changes == 1
+    order = [op for op in ops(out) if op in ("relu_grad", "max_pool_grad")]
+    assert order == ["relu_grad", "max_pool_grad"] and order[::-1] == [
+        op for op in ops(graph) if op in order
+    ]
+    # Ties, what is not finite, and maxima that do not pass.
+    rng = np.random.default_rng(1)
+    x = rng.choice(np.array([0.0, 1, 1, 2, -1, np.inf, np.nan], "f4"), (2, 3, 9, 9))
+    w = rng.choice(np.array([1.0, -2, np.inf, np.nan], "f4"), 1000)
+    before, after = (Interpreter(form).run(x, w)[0] for form in (graph, out))
+    assert before.tobytes() == after.tobytes()
+
+
+def test_a_relu_that_more_than_a_pooling_reads_keeps_its_gradient() -> None:
+    def gradient(x: Any) -> Any:
+        x.stop_gradient = False
+        y = nn.functional.relu(x)
+        return dyn.grad(nn.functional.max_pool2d(y, 2).sum() + (y * y).sum(), x)[0]
+
+    def of_another(x: Any) -> Any:
+        x.stop_gradient = False
+        y = nn.functional.max_pool2d(nn.functional.relu(x) * 2.0 - 1.0, 2)
+        return dyn.grad(y.sum(), x)[0]
+
+    for function in (gradient, of_another):
+        graph = trace(function, S([2, 3, 8, 8]))
+        out, report = early_relu_grad(graph)
+        same(graph, out)
+        assert report.changes == 0
 
 
 def test_a_relu_of_what_others_read_stays() -> None:

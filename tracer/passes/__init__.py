@@ -1,4 +1,4 @@
-"""Passes: each takes a graph and gives a new one, with a report of what it did. One pass a file."""
+"""Passes: each takes a graph and gives a new one, with a report of what it did."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tracer.passes.common_subexpressions import common_subexpressions
 from tracer.passes.constant_folding import constant_folding
 from tracer.passes.dead_code import dead_code
 from tracer.passes.fold_batch_norm import fold_batch_norm
-from tracer.passes.fuse_relu import fuse_relu
+from tracer.passes.relu import early_relu_grad, fuse_relu
 from tracer.passes.simplify import simplify
 
 Pass = Callable[[Graph], tuple[Graph, Report]]
@@ -22,6 +22,7 @@ DEFAULT: tuple[Pass, ...] = (
     common_subexpressions,
     constant_folding,
     fold_batch_norm,
+    early_relu_grad,
     dead_code,
 )
 """What an export runs, in this order."""
@@ -49,6 +50,7 @@ __all__ = [
     "common_subexpressions",
     "constant_folding",
     "dead_code",
+    "early_relu_grad",
     "fold_batch_norm",
     "fuse_relu",
     "optimize",
