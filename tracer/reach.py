@@ -190,7 +190,8 @@ class _Walk:
             self._add(Now(lambda: [len(value)]), lambda _: f"the length of {where}")
         elif isinstance(value, dict):
             self._add(value.keys(), lambda _: f"the keys of {where}")
-            self._add(value.values(), lambda i: f"{where}[{[*value][i]!r}]")
+            if value:  # the keys tell when there are some
+                self._add(value.values(), lambda i: f"{where}[{[*value][i]!r}]")
             self._queue += [(f"{where}[{key!r}]", item) for key, item in value.items()]
         else:
             if not isinstance(value, (tuple, frozenset)):

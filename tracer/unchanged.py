@@ -7,7 +7,7 @@ which hooks there are were read when it was made. What that is, `reach.py` finds
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -49,11 +49,8 @@ class Unchanged:
         own = [p for p in parameters if isinstance(p, Parameter)]
         self._views = [
             *views,
-            _of_each(parameters, "stop_gradient", lambda p: p.stop_gradient),
-            _of_each(parameters, "need_clip", lambda p: getattr(p, "need_clip", True)),
-            _of_each(own, "learning_rate", operator.attrgetter("learning_rate")),
-            _of_each(own, "regularizer", operator.attrgetter("regularizer")),
-            _of_each(parameters, "hooks", lambda p: p._leaf and p._leaf.hooks),
+            _of_all(parameters),
+            _of_trained(own),
             View(Now(lambda: map(_array, others.values())), [*others].__getitem__),
             View(Now(lambda: [default_float()]), lambda _: "the default dtype"),
         ]
@@ -93,8 +90,30 @@ class Unchanged:
         return ""
 
 
-def _of_each(parameters: Sequence[Any], what: str, read: Any) -> View:
-    return View(Now(lambda: map(read, parameters)), lambda i: f"{what} of {parameters[i].name}")
+def _of_all(parameters: Sequence[Any]) -> View:
+    def read() -> list[Any]:
+        # Written out: functions of single attributes would take twice as long, at every step.
+        found = []
+        for p in parameters:
+            found += (p.stop_gradient, p._leaf and p._leaf.hooks, getattr(p, "need_clip", True))
+        return found
+
+    return View(Now(read), _titles(parameters, "stop_gradient", "hooks", "need_clip"))
+
+
+def _of_trained(parameters: Sequence[Parameter]) -> View:
+    def read() -> list[Any]:
+        found = []
+        for p in parameters:
+            found += (p.learning_rate, p.regularizer)
+        return found
+
+    return View(Now(read), _titles(parameters, "learning_rate", "regularizer"))
+
+
+def _titles(parameters: Sequence[Any], *names: str) -> Callable[[int], str]:
+    count = len(names)
+    return lambda i: f"{names[i % count]} of {parameters[i // count].name}"
 
 
 def _array(tensor: Tensor) -> np.ndarray | None:
