@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dyn.core.errors import AttributeValueError, DTypeError
 from dyn.core.tensor import Tensor
+from dyn.nn.held import warn_of_readers
 from dyn.nn.state import Buffer, Parameter
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Registry:
             else:
                 # By the class: other flavours of tensors have a `take` of their own.
                 Buffer.take(buffer, value)
+                warn_of_readers(name, buffer)
         else:
             wanted = {"parameter": "Parameter", "buffer": "Tensor", "layer": "Layer"}[kind]
             what = "sublayer" if kind == "layer" else kind

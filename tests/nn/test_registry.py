@@ -134,7 +134,8 @@ def test_a_buffer_stays_the_same_object_however_it_is_written(how):
     elif how == "augment":
         layer.count += 1
     elif how == "replace":
-        layer.count = layer.count + 1
+        with pytest.warns(UserWarning, match="'held', which is that buffer"):
+            layer.count = layer.count + 1
     elif how == "set_value":
         layer.count.set_value([2.0, 3.0])
     else:
