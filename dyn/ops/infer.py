@@ -42,6 +42,21 @@ def same_shape(a: Sequence[Any], b: Sequence[Any]) -> bool:
     return len(a) == len(b) and all(map(same_size, a, b))
 
 
+def need_one_shape(what: str, x: Any, label: Any) -> None:
+    """Raise unless tensors of a loss have one shape, which is of each element and its label.
+
+    Scores [N, 1] beside labels [N] would broadcast to [N, N]: a loss of all pairs.
+
+    Args:
+        what: loss and name of `x`, which the message begins with.
+    """
+    if not same_shape(x.shape, label.shape):
+        raise ShapeError(
+            f"{what} {list(x.shape)} and label {list(label.shape)} must have one shape; reshape() "
+            "or expand() one of them"
+        )
+
+
 def whole_beside_sizes(numbers: list[Any]) -> list[Any]:
     """Numbers of a range, the floats among them as ints if one is a dynamic size.
 

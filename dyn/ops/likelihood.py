@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 
 from dyn.core.dispatch import apply
-from dyn.core.errors import ShapeError
 from dyn.core.op import OPS, op
 from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise as kernels
 from dyn.kernels import loss as losses
 from dyn.ops.creation import one_hot
 from dyn.ops.elementwise import keep_where
-from dyn.ops.infer import Type, broadcast, need_float, same_shape
+from dyn.ops.infer import Type, broadcast, need_float, need_one_shape
 from dyn.ops.loss import for_each, infer_elements, reduce_loss
 
 # ---- element by element ------------------------------------------------------------------------
@@ -141,17 +140,8 @@ def binary_cross_entropy(
     Raises:
         ShapeError: input and label differ in shape, as [N, 1] and [N] do.
     """
-    _need_one_shape("binary_cross_entropy: input", input, label)
+    need_one_shape("binary_cross_entropy: input", input, label)
     return _weighted(_binary_cross_entropy(input, label), weight, reduction)
-
-
-def _need_one_shape(what: str, x: Tensor, label: Tensor) -> None:
-    # Scores [N, 1] beside labels [N] would broadcast to [N, N]: a loss of all pairs, not of each.
-    if not same_shape(x.shape, label.shape):
-        raise ShapeError(
-            f"{what} {list(x.shape)} and label {list(label.shape)} must have one shape; reshape() "
-            "or expand() one of them"
-        )
 
 
 def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
@@ -177,7 +167,7 @@ def binary_cross_entropy_with_logits(
     Raises:
         ShapeError: logit and label differ in shape.
     """
-    _need_one_shape("binary_cross_entropy_with_logits: logit", logit, label)
+    need_one_shape("binary_cross_entropy_with_logits: logit", logit, label)
     if pos_weight is None:
         return _weighted(_logistic_cross_entropy(logit, label), weight, reduction)
     loss = -OPS["log_sigmoid"](logit) * ((pos_weight - 1.0) * label + 1.0)
@@ -194,7 +184,11 @@ def kl_div(
         label: (...) probabilities; 0 contributes nothing.
         reduction: "none", "sum", "mean" over all elements, or "batchmean" over the first axis.
         log_target: whether the labels are log probabilities.
+
+    Raises:
+        ShapeError: input and label differ in shape.
     """
+    need_one_shape("kl_div: input", input, label)
     loss = OPS["exp"](label) * (label - input) if log_target else _kl_div(input, label)
     if reduction == "batchmean":
         return reduce_loss(loss, "sum") / (input.shape[0] if input.ndim else 1)
@@ -211,7 +205,11 @@ def log_loss(input: Tensor, label: Tensor, epsilon: float = 1e-4) -> Tensor:
 
     Returns:
         (...), never reduced.
+
+    Raises:
+        ShapeError: input and label differ in shape.
     """
+    need_one_shape("log_loss: input", input, label)
     hit = OPS["log"](input + epsilon)
     miss = OPS["log"](1.0 - input + epsilon)
     return -(label * hit) - (1.0 - label) * miss
@@ -234,7 +232,11 @@ def poisson_nll_loss(
         full: add Stirling's approximation of log(label!) where label > 1.
         epsilon: keeps the logarithm of a rate of 0 finite.
         reduction: "none", "sum" or "mean".
+
+    Raises:
+        ShapeError: input and label differ in shape.
     """
+    need_one_shape("poisson_nll_loss: input", input, label)
     if log_input:
         loss = apply(_poisson_nll, (input, label), ("none" if full else reduction,))
         if not full:

@@ -25,6 +25,7 @@ from dyn.ops.infer import (
     axis_of,
     broadcast_shapes,
     need_float,
+    need_one_shape,
     need_same_dtype,
     product,
     same_shape,
@@ -373,7 +374,11 @@ def smooth_l1_loss(
     Args:
         input, label, reduction, delta: as in `huber_loss`.
         is_huber: whether the slope of large differences is delta, or 1.
+
+    Raises:
+        ShapeError: input and label differ in shape.
     """
+    need_one_shape("smooth_l1_loss: input", input, label)
     loss = huber_loss(input, label, reduction, delta)
     return loss if is_huber else loss / float(delta)
 

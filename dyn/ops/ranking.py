@@ -11,7 +11,7 @@ from dyn.core.tensor import Tensor
 from dyn.kernels import elementwise
 from dyn.kernels import loss as kernels
 from dyn.ops.distance import cosine_similarity, pairwise_distance
-from dyn.ops.infer import same_size, show
+from dyn.ops.infer import need_one_shape, same_size, show
 from dyn.ops.loss import for_each, infer_elements, reduce_loss
 from dyn.ops.softmax import log_softmax
 
@@ -201,7 +201,11 @@ def soft_margin_loss(input: Tensor, label: Tensor, reduction: str = "mean") -> T
         input: (...) scores.
         label: (...) 1 or -1.
         reduction: "none", "sum" or "mean".
+
+    Raises:
+        ShapeError: input and label differ in shape.
     """
+    need_one_shape("soft_margin_loss: input", input, label)
     return apply(_soft_margin, (input, label), (reduction,))
 
 
@@ -218,7 +222,11 @@ def multi_label_soft_margin_loss(
 
     Returns:
         (...) without a reduction, else 0-d.
+
+    Raises:
+        ShapeError: input and label differ in shape.
     """
+    need_one_shape("multi_label_soft_margin_loss: input", input, label)
     hit, miss = OPS["log_sigmoid"](input), OPS["log_sigmoid"](-input)
     loss = -(label * hit + (1.0 - label) * miss)
     if weight is not None:

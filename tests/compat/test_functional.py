@@ -1,5 +1,7 @@
 """Modules and functions as users of meta-learning and of products with Jacobians call them."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ import dyn.compat.torch as torch
 import dyn.compat.torch.nn.functional as F
 from dyn.compat.torch import nn
 from dyn.compat.torch.func import functional_call
+from dyn.core.errors import ShapeError
 
 
 class Tied(nn.Module):
@@ -133,3 +136,25 @@ def test_einsum_takes_numbered_axes_and_diagonals():
         torch.einsum(x, [0, 1, 52])
     with pytest.raises(ValueError, match="sizes 3 and 4 in one operand"):
         torch.einsum("bii->b", x)
+
+
+def test_losses_that_broadcast_their_targets_without_a_word():
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(0.1, 0.9, (4, 3)), rng.uniform(0.1, 0.9, 3)
+    given = torch.tensor(x), torch.tensor(y)
+    divergence = y * (np.log(y) - x)
+    margins = np.log1p(np.exp(-y * x))
+    classes = np.log1p(np.exp(-x)) * y + np.log1p(np.exp(x)) * (1 - y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for made, wanted in (
+            (F.kl_div(*given, reduction="batchmean"), divergence.sum() / 4),
+            (F.kl_div(given[1], given[0], reduction="batchmean"), (x * (np.log(x) - y)).sum() / 3),
+            (F.poisson_nll_loss(*given), (np.exp(x) - y * x).mean()),
+            (F.soft_margin_loss(*given), margins.mean()),
+            (F.multilabel_soft_margin_loss(*given), classes.mean()),
+        ):
+            np.testing.assert_allclose(made.numpy(), wanted, rtol=1e-9)
+    for loss in (F.soft_margin_loss, F.multilabel_soft_margin_loss):
+        with pytest.raises(ShapeError, match="cannot be expanded"):
+            loss(given[1], given[0])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import dyn.nn.functional as F
 from dyn.core.autograd import grad
 from dyn.core.errors import AttributeValueError, DTypeError, IndexRangeError, ShapeError
 from dyn.core.tensor import Tensor
@@ -300,10 +301,20 @@ def test_ctc_refuses_what_is_out_of_range(labels, steps, lengths, message: str) 
 
 @pytest.mark.parametrize(
     "loss",
-    ["binary_cross_entropy", "binary_cross_entropy_with_logits", "sigmoid_focal_loss"],
+    [
+        "binary_cross_entropy",
+        "binary_cross_entropy_with_logits",
+        "kl_div",
+        "log_loss",
+        "multi_label_soft_margin_loss",
+        "poisson_nll_loss",
+        "sigmoid_focal_loss",
+        "smooth_l1_loss",
+        "soft_margin_loss",
+    ],
 )
 @pytest.mark.parametrize("shape", [[4], [1, 1], [4, 3]])
 def test_labels_of_another_shape(loss: str, shape: list[int]) -> None:
     """Broadcasting would make a loss of all pairs of a score and a label."""
     with pytest.raises(ShapeError, match=r"\[4, 1\] and label .* must have one shape"):
-        getattr(likelihood, loss)(Tensor(np.full((4, 1), 0.5)), Tensor(np.ones(shape)))
+        getattr(F, loss)(Tensor(np.full((4, 1), 0.5)), Tensor(np.ones(shape)))

@@ -157,6 +157,23 @@ def _broadcast(input: Any, target: Any) -> tuple[Any, Any]:
     return first, second
 
 
+def _alike(input: Any, target: Any) -> tuple[Any, Any]:
+    """Input and target of one shape; some losses of PyTorch broadcast without a word."""
+    if same_shape(target.shape, input.shape):
+        return input, target
+    first, second = broadcast_tensors([input, target])
+    return first, second
+
+
+def beside(input: Any, target: Any) -> Any:
+    """The target in the shape of the input, which others of PyTorch need not be given.
+
+    Raises:
+        ShapeError: it cannot be expanded to that.
+    """
+    return target if same_shape(target.shape, input.shape) else target.expand(input.shape)
+
+
 def _weighed(errors: Any, input: Any, weight: Any, reduction: str, share: Any) -> Any:
     """Errors of elements times their weights; the mean is the sum over `share`."""
     if not same_shape(weight.shape, input.shape):
@@ -249,7 +266,10 @@ def binary_cross_entropy_with_logits(
 
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
     """target * (log(target) - input)."""
-    return F.kl_div(input, target, reduction, log_target)
+    if reduction == "batchmean":
+        summed = F.kl_div(*_alike(input, target), "sum", log_target)
+        return summed / (input.shape[0] if input.ndim else 1)
+    return F.kl_div(*_alike(input, target), reduction, log_target)
 
 
 def poisson_nll_loss(
@@ -261,7 +281,7 @@ def poisson_nll_loss(
     reduction: str = "mean",
 ) -> Any:
     """Negative log-likelihood of counts."""
-    return F.poisson_nll_loss(input, target, log_input, full, eps, reduction)
+    return F.poisson_nll_loss(*_alike(input, target), log_input, full, eps, reduction)
 
 
 def gaussian_nll_loss(
@@ -322,7 +342,7 @@ def pairwise_distance(
 
 def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """log(1 + exp(-target * input))."""
-    return F.soft_margin_loss(input, target, reduction)
+    return F.soft_margin_loss(input, beside(input, target), reduction)
 
 
 def ctc_loss(

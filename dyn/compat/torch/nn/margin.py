@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dyn.compat.torch.nn.loss import named_loss
+from dyn.compat.torch.nn.loss_functions import beside
 from dyn.ops import multi_margin, ranking
 from dyn.ops.shape import reshape, unsqueeze
 
@@ -40,7 +41,7 @@ def multilabel_soft_margin_loss(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean"
 ) -> Any:
     """Binary cross-entropy of every class, averaged over the classes (last axis)."""
-    return ranking.multi_label_soft_margin_loss(input, target, weight, reduction)
+    return ranking.multi_label_soft_margin_loss(input, beside(input, target), weight, reduction)
 
 
 def triplet_margin_with_distance_loss(
