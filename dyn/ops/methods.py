@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dyn.core import autograd, tape
+from dyn.core.alias import layout
 from dyn.core.dispatch import apply
 from dyn.core.dtype import need_kind
 from dyn.core.errors import GradError
@@ -283,6 +284,16 @@ def _last_two_swapped(self: Tensor) -> Tensor:
     return shape.swapaxes(self, -1, -2)
 
 
+def is_contiguous(self: Tensor) -> bool:
+    """Whether the elements stand one behind the other, row by row: not so in a transposed view."""
+    return self._alias is None or bool(layout(self).flags.c_contiguous)
+
+
+def contiguous(self: Tensor) -> Tensor:
+    """The tensor itself, or a copy of a view that is not contiguous."""
+    return self if self.is_contiguous() else self.clone()
+
+
 def cpu(self: Tensor) -> Tensor:
     """The tensor itself: there is no other place."""
     return self
@@ -310,7 +321,10 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return self if wanted is None else unary.cast(self, wanted)
 
 
-for _function in (cpu, to, backward, register_hook, fill_, zero_, uniform_, normal_, copy_):
+for _function in (
+    cpu, to, backward, register_hook, fill_, zero_, uniform_, normal_, copy_, contiguous,
+    is_contiguous,
+):  # fmt: skip
     setattr(Tensor, _function.__name__, _function)
 for _name, _function in (
     ("astype", unary.cast),

@@ -76,3 +76,23 @@ def test_tensors_are_compared():
     ):
         with pytest.raises(kind, match=r"rtoll|like with like|stride\(\)"):
             call()
+
+
+def test_places_in_a_sequence_that_is_not_sorted():
+    x, v = (
+        np.array([[3.0, 1.0, 2.0], [9.0, 7.0, 8.0]], "f4"),
+        np.array([[2.5, 0.0], [8.0, 9.5]], "f4"),
+    )
+    given = torch.tensor(x)
+    found = torch.searchsorted(given, torch.tensor(v), sorter=given.argsort(-1))
+    wanted = [
+        np.searchsorted(row, some, sorter=row.argsort()) for row, some in zip(x, v, strict=True)
+    ]
+    assert found.tolist() == np.array(wanted).tolist()
+
+
+def test_ones_with_one_probability():
+    torch.manual_seed(0)
+    drawn = torch.bernoulli(torch.zeros(100, 100), 0.25)
+    assert drawn.dtype == torch.float32 and set(drawn.unique().tolist()) == {0, 1}
+    assert abs(drawn.mean().item() - 0.25) < 0.03

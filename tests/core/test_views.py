@@ -192,6 +192,17 @@ def test_a_buffer_takes_the_history_of_what_it_is_set_to_whatever_is_recorded():
     np.testing.assert_array_equal(x.grad.numpy(), [6.0, 6.0, 6.0])
 
 
+def test_a_transposed_view_is_not_contiguous_and_its_copy_is():
+    x, a = pair(3, 4)
+    turned = x.t()
+    assert x.is_contiguous() and x.contiguous() is x
+    assert x[1:].is_contiguous() and not x[:, 1:].is_contiguous() and not turned.is_contiguous()
+    row_by_row = turned.contiguous()
+    assert row_by_row.is_contiguous()
+    x[0] = 9.0
+    np.testing.assert_array_equal(row_by_row.numpy(), a.T)
+
+
 SLICES = st.builds(
     slice,
     st.one_of(st.none(), st.integers(-5, 5)),

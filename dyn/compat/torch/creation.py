@@ -10,6 +10,7 @@ from dyn.compat.torch.generator import drawing
 from dyn.compat.torch.tensor import LEGACY, Base, Tensor, of_name_or, own
 from dyn.compat.torch.types import INTEGERS, need_cpu
 from dyn.core.dtype import as_numpy
+from dyn.core.lift import cast_to
 from dyn.core.op import OPS
 from dyn.ops import creation as ops
 from dyn.ops import matrix
@@ -231,9 +232,11 @@ FloatTensor, DoubleTensor = _legacy("float32"), _legacy("float64")
 LongTensor, IntTensor, BoolTensor = _legacy("int64"), _legacy("int32"), _legacy("bool")
 
 
-def bernoulli(input: Any, *, generator: Any = None) -> Tensor:
-    """1 with the probability that each element says, else 0."""
+def bernoulli(input: Any, p: Any = None, *, generator: Any = None) -> Tensor:
+    """1 with the probability that each element says, or with probability `p`, else 0."""
     with drawing(generator):
+        if p is not None:
+            return own(cast_to(draws.rand(list(input.shape)) < p, input._array.dtype))
         return own(draws.bernoulli(input))
 
 

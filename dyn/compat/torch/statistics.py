@@ -152,8 +152,14 @@ def searchsorted(
     out_int32: bool = False,
     right: bool = False,
     side: str | None = None,
+    sorter: Any = None,
 ) -> Any:
-    """Where to put values into a sorted sequence (last axis) so that it stays sorted."""
+    """Where to put values into a sorted sequence (last axis) so that it stays sorted.
+
+    A sequence that is not sorted may come with the places of its elements in order (`argsort`).
+    """
+    if sorter is not None:
+        sorted_sequence = gather.take_along_axis(sorted_sequence, sorter, axis=-1)
     return search.searchsorted(sorted_sequence, input, out_int32, right or side == "right")
 
 
