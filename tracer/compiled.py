@@ -187,6 +187,9 @@ class _Record:
             graph, _ = passes.optimize(graph, PASSES)
             self._structure = graph.structure
             self.program = Program(graph, model.tensors) if is_straight(graph) else None
+            self._replaced = [state.name for state in graph.states if state.replaced]
+        self._places = model.places
+        self._buffers = {name: model.tensors[name] for name in model.places}
 
     def _groups(self) -> Iterator[tuple[Optimizer, Group]]:
         for one in self._training.optimizers.values():
@@ -208,9 +211,28 @@ class _Record:
 
     def holds(self) -> bool:
         """Whether the step would be recorded alike now."""
+        if self.program is not None and not self._follow():
+            return False
         if self._settings_now() != self._settings or not self._around.holds():
             return False
         return self.program is None or self.program.fits()
+
+    def _follow(self) -> bool:
+        """Go over to the buffers that layers hold now; False if these are not one for one."""
+        moved = {}
+        for name, buffer in self._buffers.items():
+            for layer, attribute in self._places[name]:
+                now = layer.__dict__.get(attribute)
+                if now is not buffer:
+                    if not isinstance(now, Buffer) or len(self._places[name]) > 1:
+                        return False
+                    moved[name] = now
+        if moved:
+            assert self.program is not None
+            self._around.follow({id(self._buffers[name]): now for name, now in moved.items()})
+            self.program.follow(moved)
+            self._buffers |= moved
+        return True
 
     def change(self) -> str:
         """What is no longer as it was recorded."""
@@ -222,6 +244,13 @@ class _Record:
         """Take a step; the results are tensors of a class."""
         assert self.program is not None
         self.runs += 1
+        if self._replaced:
+            # As in the step as it is written, whoever holds the old ones goes on to see them.
+            for name in self._replaced:
+                for layer, attribute in self._places[name]:
+                    before = layer.__dict__[attribute]
+                    layer.__dict__[attribute] = Buffer.holding(before, before)
+            self._follow()
         results = []
         for array in self.program.run(arrays):
             results.append(Tensor._of(array))

@@ -156,12 +156,15 @@ class State:
         value: what it holds when the forward starts; None if the forward never reads that.
         next: what it holds afterwards.
         where: the user's line of the last write.
+        replaced: whether the forward puts another tensor in the place of a buffer
+            (`layer.buffer = value`), rather than writing to it.
     """
 
     name: str
     value: Value | None
     next: Value
     where: SourceLine | None = None
+    replaced: bool = False
 
 
 @dataclass(frozen=True)

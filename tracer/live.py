@@ -74,7 +74,7 @@ class Live:
         """Parameters and persistable buffers by name, as the last run left them."""
         return {
             name: tensor._read()
-            for name, tensor in self._model.tensors.items()
+            for name, tensor in ((name, self._model.now(name)) for name in self._model.tensors)
             if tensor._array is not None
         }
 

@@ -32,6 +32,8 @@ class Model:
         training: whether they may step.
         tensors: parameters, persistable buffers and what optimisers keep by name, each once.
         carried: names of learning rates, which are state though nothing but a schedule writes them.
+        places: the attributes of layers that hold buffers among the tensors, by name; more than
+            one where a buffer is shared.
     """
 
     def __init__(
@@ -83,7 +85,9 @@ class Model:
             found |= distant
         self.layers: dict[str, Layer] = {}
         self.tensors: dict[str, Tensor] = dict(state or {})
-        self._known = {id(tensor) for tensor in self.tensors.values()}
+        self._names = {id(tensor): name for name, tensor in self.tensors.items()}
+        self.places: dict[str, list[tuple[Layer, str]]] = {}
+        self._name_at: dict[tuple[int, str], str] = {}
         roots = {name: item for name, item in found.items() if isinstance(item, Layer)}
         for name, item in found.items():
             if isinstance(item, (Parameter, Buffer)):
@@ -106,25 +110,30 @@ class Model:
         # Layer's own: a subclass may give copies, and the tensors themselves are meant.
         for name, tensor in Layer.state_dict(root).items():
             self._add_tensor(f"{prefix}.{name}" if prefix else name, tensor)
+        for layer in root.sublayers(include_self=True):
+            for attribute, buffer in layer._own("buffer"):
+                name, place = self._names.get(id(buffer)), (id(layer), attribute)
+                if name is not None and place not in self._name_at:
+                    self._name_at[place] = name
+                    self.places.setdefault(name, []).append((layer, attribute))
 
     def _add_tensor(self, name: str, tensor: Tensor) -> None:
-        if tensor.persistable and id(tensor) not in self._known:
+        if tensor.persistable and id(tensor) not in self._names:
             if name in self.tensors:
                 raise TraceError(
                     f"two tensors of {self.name} are called {name!r}; give one another name, as "
                     "with state={'name': tensor} or layers={'name': layer}"
                 )
-            self._known.add(id(tensor))
+            self._names[id(tensor)] = name
             self.tensors[name] = tensor
 
     def _add_optimizer(self, prefix: str, optimizer: Optimizer) -> None:
         """Its parameters that no layer holds; slots as `<parameter>.<slot>`; what groups share."""
         for p in optimizer._parameter_list:
-            if id(p) not in self._known:
+            if id(p) not in self._names:
                 self._add_state(p.name, p)
-        paths = {id(tensor): name for name, tensor in self.tensors.items()}
         for kind, parameter, buffer in optimizer.state_buffers():
-            before = prefix if parameter is None else f"{paths[id(parameter)]}."
+            before = prefix if parameter is None else f"{self._names[id(parameter)]}."
             name = self._add_state(before + kind, buffer)
             if kind == "learning_rate":
                 self.carried.add(name)
@@ -132,18 +141,28 @@ class Model:
     def _add_state(self, stem: str, tensor: Tensor) -> str:
         """The name that a tensor gets: `stem`, with a number behind it if that is taken."""
         name = _free(stem, self.tensors)
-        self._known.add(id(tensor))
+        self._names[id(tensor)] = name
         self.tensors[name] = tensor
         return name
+
+    def name_at(self, layer: Any, attribute: str) -> str | None:
+        """The name of the state that an attribute of a layer holds, if it does."""
+        return self._name_at.get((id(layer), attribute))
+
+    def now(self, name: str) -> Tensor:
+        """The tensor that holds a state now: `layer.buffer = value` puts another in its place."""
+        for layer, attribute in self.places.get(name, ()):
+            return layer.__dict__[attribute]
+        return self.tensors[name]
 
     def gradients(self) -> dict[str, Tensor]:
         """What stands in `grad` of its tensors, by their names."""
         return {name: t._grad for name, t in self.tensors.items() if isinstance(t._grad, Tensor)}
 
     def temporaries(self) -> dict[str, Tensor]:
-        """Tensors that hang on layers without being registered (also in lists and dicts), by path.
+        """Tensors that hang on layers without being state (also in lists and dicts), by path.
 
-        Non-persistable buffers are among them.
+        Non-persistable buffers are among them, and buffers that had no value at first.
         """
         found: dict[str, Tensor] = {}
         for path, layer in self.layers.items():
@@ -151,8 +170,10 @@ class Model:
             for name, value in list(layer.__dict__.items()):
                 if type(value) in _PLAIN or kinds.get(name) in ("parameter", "layer"):
                     continue
+                if self.name_at(layer, name) is not None:
+                    continue
                 for key, tensor in _tensors_in(f"{path}.{name}" if path else name, value):
-                    if not (isinstance(tensor, Buffer) and tensor.persistable):
+                    if id(tensor) not in self._names:
                         found[key] = tensor
         return found
 

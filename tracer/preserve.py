@@ -27,6 +27,12 @@ class Snapshot:
         self._layers = [(layer, dict(layer.__dict__)) for layer in model.layers.values()]
         keepers = [k for optimizer in model.optimizers for k in (optimizer, *optimizer._groups)]
         self._keepers = [*self._layers, *((keeper, dict(keeper.__dict__)) for keeper in keepers)]
+        self._model = model
+        self._buffers = [
+            (layer, attribute, layer.__dict__[attribute])
+            for places in model.places.values()
+            for layer, attribute in places
+        ]
         self._contents = [
             (value, value.copy())
             for _, attributes in self._keepers
@@ -47,13 +53,17 @@ class Snapshot:
         return next(saved for known, saved in self._layers if known is layer)
 
     def changed(self) -> list[tuple[Layer, str]]:
-        """Layers and attributes that hold something else now, numbers and texts by value."""
+        """Layers and attributes that hold something else now, numbers and texts by value.
+
+        Buffers are state and do not count.
+        """
         contents = {id(value): content for value, content in self._contents}
         return [
             (layer, name)
             for layer, before in self._layers
             for name in dict.fromkeys((*before, *layer.__dict__))
-            if _differs(before.get(name, _ABSENT), layer.__dict__.get(name, _ABSENT), contents)
+            if self._model.name_at(layer, name) is None
+            and _differs(before.get(name, _ABSENT), layer.__dict__.get(name, _ABSENT), contents)
         ]
 
     def restore(self, *, attributes: bool = True) -> None:
@@ -68,6 +78,8 @@ class Snapshot:
             tensor.__dict__.update(saved)
             # Views of the tensor notice that their base has changed.
             tensor._version = version + 1
+        for layer, attribute, buffer in self._buffers:
+            layer.__dict__[attribute] = buffer
         rng.set_rng_state(self._random)
         if not attributes:
             return

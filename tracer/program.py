@@ -42,12 +42,27 @@ class Program:
     """
 
     def __init__(self, graph: Graph, tensors: Mapping[str, Tensor]):
-        held = [*graph.params, *graph.buffers]
-        self._held = [(tensors[v.name], v.shape, v.dtype) for v in held]
+        self._tensors = dict(tensors)
+        self._types = [(v.name, v.shape, v.dtype) for v in (*graph.params, *graph.buffers)]
         self._random = any(OPS[node.op].random for node in graph.nodes)
-        writer = _Writer(graph, tensors)
+        writer = _Writer(graph)
         self._lines = writer.lines
+        self._owners = writer.held
+        self._changed = writer.changed
         self._function = writer.function()
+        self._hold()
+
+    def _hold(self) -> None:
+        """Let the names in the program stand for the tensors of now."""
+        tensors, known = self._tensors, self._function.__globals__
+        self._held = [(tensors[name], shape, dtype) for name, shape, dtype in self._types]
+        known |= {owner: tensors[name] for owner, name in self._owners.items()}
+        known["targets"] = [tensors[name] for name in self._changed]
+
+    def follow(self, tensors: Mapping[str, Tensor]) -> None:
+        """Read and bind other tensors under some names from now on."""
+        self._tensors |= tensors
+        self._hold()
 
     def fits(self) -> bool:
         """Whether the live tensors have the shapes and dtypes that were recorded."""
@@ -87,11 +102,13 @@ class _Writer:
 
     Attributes:
         lines: op and user's line of the node that a line runs.
+        held: parameters and buffers by the names that stand for their tensors.
+        changed: the state that `targets` stands for.
     """
 
-    def __init__(self, graph: Graph, tensors: Mapping[str, Tensor]):
+    def __init__(self, graph: Graph):
         self._graph = graph
-        self._tensors = tensors
+        self.held: dict[str, str] = {}
         self._names: dict[Value, str] = {}
         self._owners: dict[Value | None, str] = {}
         self._known: dict[str, Any] = {
@@ -112,7 +129,8 @@ class _Writer:
         for value in graph.constants:
             self._line(f"{self._name(value)} = {self._own('c', np.asarray(value.data))}")
         for value in (*graph.params, *graph.buffers):
-            self._owners[value] = owner = self._own("t", self._tensors[value.name])
+            self._owners[value] = owner = self._own("t", None)
+            self.held[owner] = value.name
             self._line(f"{self._name(value)} = {_read(owner)}")
         if graph.inputs:
             self._line(f"{self._list(graph.inputs)} = inputs")
@@ -135,8 +153,9 @@ class _Writer:
     def _write_results(self) -> None:
         """Next values of state to their tensors, and the outputs."""
         changed = [state for state in self._graph.states if state.next is not state.value]
-        targets = self._own("t", [self._tensors[state.name] for state in changed])
-        self._line(f"rebind({targets}, ({self._list([state.next for state in changed])}))")
+        self.changed = [state.name for state in changed]
+        values = self._list([state.next for state in changed])
+        self._line(f"rebind(targets, ({values}))")
         self._line(f"return [{', '.join(map(self._name, self._graph.outputs))}]")
 
     def function(self) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:

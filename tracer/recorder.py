@@ -1,7 +1,8 @@
 """The observer that records one run of a model: ops become nodes, what leaves the graph is refused.
 
 A value is known by its array object. The recorder keeps every array that it has numbered, so that
-the identity of a dead one cannot be taken over by another. Control flow made of functions is
+the identity of a dead one cannot be taken over by another. What no op of the run has made, state
+and constants, is told apart in `kept.py`. Control flow made of functions is
 recorded in `control.py`; running the model again for its branches is `branch.py`.
 """
 
@@ -15,16 +16,16 @@ import numpy as np
 
 from dyn.core.dim import Dim, SizeScope, make
 from dyn.core.dispatch import run_infer
-from dyn.core.errors import DynError, SourceLine, user_line
+from dyn.core.errors import DynError, user_line
 from dyn.core.expr import Expr, is_unknown
 from dyn.core.observe import Observer
 from dyn.core.op import OPS, Op, Type
 from dyn.core.tensor import Tensor
-from dyn.nn.state import Buffer, Parameter
 from tracer import control, refusals
 from tracer.branch import Path
 from tracer.errors import TraceError
 from tracer.graph import Value
+from tracer.kept import Kept
 from tracer.match import Repeats
 from tracer.quotient import ROUNDINGS, rounded
 from tracer.session import FREE, FROZEN, SIZED, TRACED, Session
@@ -40,22 +41,15 @@ class Recorder(Observer, SizeScope):
     Attributes:
         session: what all runs share.
         paths: the path that nodes are recorded on; inner ones belong to blocks being recorded.
-        states: line at which each piece of state was last written in this run.
-        stale: tensors outside of the model that somebody has written before the trace, and the
-            lines at which they were first read.
+        kept: what the run reads and writes that lasts from call to call.
     """
 
     def __init__(self, session: Session, path: Path):
         self.session = session
         self.paths = [path]
-        self.states: dict[str, SourceLine | None] = {}
-        self.stale: list[tuple[Tensor, SourceLine | None]] = []
+        self.kept = Kept(session, lambda: self.layer[0])
         self.layers: list[tuple[str, str]] = []
         self._known: dict[int, tuple[np.ndarray, Value | None, Path | None]] = {}
-        self._created: dict[int, Tensor] = {}
-        self._read: dict[int, tuple[Tensor, SourceLine | None]] = {}
-        self._written: dict[int, Tensor] = {}
-        self._made: dict[int, Tensor] = {}  # buffers made in this run that were read
         self._repeats = Repeats()
         self._muted = 0
         self._inferring = False
@@ -94,50 +88,11 @@ class Recorder(Observer, SizeScope):
         """
         known = self._known.get(id(tensor._array))
         if known is None:
-            return self._first_seen(tensor)
+            return self.kept.first_seen(tensor)
         _, value, path = known
         if value is None or path not in self.paths:
             raise refusals.leaks_from_block()
         return value
-
-    def _first_seen(self, tensor: Tensor) -> Value:
-        """What a tensor becomes that no op of this run has made."""
-        where = user_line()
-        created = id(tensor) in self._created
-        state = isinstance(tensor, Buffer) and tensor.persistable
-        if isinstance(tensor, Parameter) or (state and not created):
-            self._not_registered(tensor, where, created=created)
-        elif not (created or isinstance(tensor, Buffer) or id(tensor) in self._written):
-            if self.session.writes.find(tensor):
-                self.carries_state(tensor, "is read before it is written", where)
-            elif tensor._assigned:
-                self.stale.append((tensor, where))
-        if not created:
-            self._read.setdefault(id(tensor), (tensor, where))
-            self.session.reads.add(tensor, where)
-        elif state:
-            self._made[id(tensor)] = tensor
-        literal = created or not tensor._array.flags.writeable
-        return self.session.constant(tensor, where, literal=literal)
-
-    def _not_registered(self, tensor: Tensor, where: SourceLine | None, *, created: bool) -> None:
-        """Refuse a parameter or buffer that the model does not hold."""
-        model = self.session.model
-        untrained = bool(model.optimizers) and not model.training
-        self._refuse(
-            refusals.not_registered(
-                tensor, where, created=created, in_model=model.closed, untrained=untrained
-            )
-        )
-
-    def read_as_constant(self, tensor: Tensor) -> SourceLine | None:
-        """The line at which this run first read an unregistered tensor, if it did."""
-        return self._read[id(tensor)][1] if id(tensor) in self._read else None
-
-    def carries_state(self, tensor: Tensor, how: str, where: SourceLine | None) -> None:
-        """Refuse a temporary that keeps a value from call to call."""
-        path = self.session.temporaries.get(id(tensor), (None,))[0]
-        self._refuse(refusals.carries_state(tensor, path, how, where))
 
     def computed_from_inputs(self, tensor: Tensor) -> bool:
         """Whether this run has made the value of a tensor, and not of sizes or constants alone."""
@@ -246,7 +201,7 @@ class Recorder(Observer, SizeScope):
 
     def on_create(self, tensor: Tensor) -> None:
         """A tensor of numbers written in the forward."""
-        self._created[id(tensor)] = tensor
+        self.kept.create(tensor)
 
     def before_assign(self, target: Tensor) -> None:
         """Remember the old value, to put it back after the trace."""
@@ -254,23 +209,18 @@ class Recorder(Observer, SizeScope):
 
     def on_assign(self, target: Tensor) -> None:
         """State that is written; writes to anything else record nothing."""
+        if not self._muted:
+            self.kept.write(target, in_block=len(self.paths) > 1)
+
+    def before_replace(self, layer: Any, name: str, value: Tensor | None) -> None:
+        """State that gets another tensor, which is known from now on by its array."""
         if self._muted:
             return
-        handle = self.session.handles.get(id(target))
-        if handle is None:
-            # What is read and written is carried from call to call; one made anew in each is lost.
-            if id(target) in self._made:
-                self._not_registered(target, user_line(), created=True)
-            read = self.session.reads.find(target)
-            if read:
-                how = f"is written after it was read (at {read[0]})"
-                self.carries_state(target, how, user_line())
-            self._written[id(target)] = target
-            self.session.writes.add(target, user_line())
-            return
-        if len(self.paths) > 1:
-            raise refusals.state_written_in_block(handle.name)
-        self.states[handle.name] = user_line()
+        self.kept.replace(layer, name, value, in_block=len(self.paths) > 1)
+        if value is not None and value._array is not None:
+            array = value._read()
+            if id(array) not in self._known:
+                self.know(array, self.value_of(value))
 
     def on_layer(self, layer: Any, phase: str) -> None:
         """Keep the stack of running layers."""

@@ -108,6 +108,27 @@ def state_written_in_block(name: str) -> TraceError:
     )
 
 
+def state_removed(name: str) -> TraceError:
+    """A buffer is set to None."""
+    return TraceError(
+        f"the buffer {name} is set to None; what a file keeps from call to call always has a "
+        "value. Write one that means nothing, such as zeros"
+    )
+
+
+def state_parted(attributes: list[str]) -> TraceError:
+    """One of several attributes that hold the same buffer gets another one.
+
+    Args:
+        attributes: all that hold it.
+    """
+    return TraceError(
+        f"{', '.join(attributes)} are one and the same buffer when the forward starts, and no "
+        "longer when it ends; a file keeps one value for them. Register a tensor of its own for "
+        "each (clone()), or write to the buffer in place (copy_, set_value)"
+    )
+
+
 def carries_state(
     tensor: Tensor, path: str | None, how: str, where: SourceLine | None
 ) -> TraceError:

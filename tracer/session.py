@@ -77,6 +77,7 @@ class Session:
         guards: comparisons of sizes, each once.
         assumptions: sides of conditions in blocks that only raise.
         written: names of the state that earlier runs were seen to write.
+        replaced: names of buffers in whose place a run has put others.
         problems: None to raise the first problem, or a list that collects them all.
         refused: the first problem that was raised, which the forward may have caught.
         doubted: whether the model is called twice even if nothing tells that it keeps something.
@@ -96,6 +97,7 @@ class Session:
         self.model = model
         self.sizes = sizes
         self.written = written
+        self.replaced: set[str] = set()
         self.problems = problems
         self.refused: TraceError | None = None
         self.doubted = False

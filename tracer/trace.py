@@ -7,6 +7,7 @@ out that state which was used as a plain number is written. The model is left as
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ def _trace(session: Session, call: Call, output_names: Sequence[str] | None) -> 
         need_fresh_gradients(recorder, end)
         if not order:
             need_none_left(recorder, lambda again: _record(again, call)[0])
-        if recorder.stale:
+        if recorder.kept.stale:
             path.end(end)
             _need_no_later_write(recorder, call)
         order.append(paths)
@@ -202,10 +203,10 @@ def _need_no_later_write(recorder: Recorder, call: Call) -> None:
     if again:
         around = Unchanged(session.model, (), function, ())
         _follow(recorder, call)
-        again = around.holds() and all(around.watches(tensor) for tensor, _ in recorder.stale)
+        again = around.holds() and all(around.watches(tensor) for tensor, _ in recorder.kept.stale)
     if not again:
-        for tensor, where in recorder.stale:
-            recorder.carries_state(tensor, "is read before it is written", where)
+        for tensor, where in recorder.kept.stale:
+            recorder.kept.carries_state(tensor, "is read before it is written", where)
 
 
 def _end(recorder: Recorder, result: Any) -> tuple[End, list[str], list[np.ndarray]]:
@@ -225,9 +226,10 @@ def _end(recorder: Recorder, result: Any) -> tuple[End, list[str], list[np.ndarr
             f"the forward returned {type(result).__name__}; it must return a tensor, or a tuple, "
             "list or dict of tensors"
         )
-    handles = {handle.name: handle.tensor for handle in recorder.session.handles.values()}
+    model = recorder.session.model
     states = {
-        name: (recorder.value_of(handles[name]), line) for name, line in recorder.states.items()
+        name: (recorder.value_of(model.now(name)), line)
+        for name, line in recorder.kept.states.items()
     }
     return End(outputs, structure, states), [path for path, _ in leaves], arrays
 
@@ -237,9 +239,9 @@ def _need_no_hidden_state(recorder: Recorder) -> None:
     session = recorder.session
     after = session.model.temporaries()
     for path, before in session.temporaries.values():
-        line = recorder.read_as_constant(before)
+        line = recorder.kept.read_as_constant(before)
         if line is not None and after.get(path) is not before:
-            recorder.carries_state(before, f"is read (at {line}) and then replaced", line)
+            recorder.kept.carries_state(before, f"is read (at {line}) and then replaced", line)
 
 
 def _graph(
@@ -282,7 +284,7 @@ def _graph(
         buffers=[value for value in stored if value.kind == "buffer"],
         constants=session.constants,
         states=[
-            State(h.name, h.value, value, lines.get(h.name))
+            State(h.name, h.value, value, lines.get(h.name), h.name in session.replaced)
             for h, value in zip(written, values[len(names) :], strict=True)
         ],
         guards=list(session.guards.values()),
@@ -355,7 +357,7 @@ def _settle_states(graph: Graph) -> None:
                 "and dtype",
                 where=state.where,
             )
-        graph.states[i] = State(state.name, None, state.next, state.where)
+        graph.states[i] = replace(state, value=None)
 
 
 def _need_distinct_names(graph: Graph) -> None:

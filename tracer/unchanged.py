@@ -7,7 +7,7 @@ which hooks there are were read when it was made. What that is, `reach.py` finds
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -68,6 +68,10 @@ class Unchanged:
         except RuntimeError:  # a container changes meanwhile
             return False
         return _same(self._before, now)
+
+    def follow(self, others: Mapping[int, Any]) -> None:
+        """Expect other objects, given by the `id` of those in whose places they have come."""
+        self._before = [others.get(id(value), value) for value in self._before]
 
     def watches(self, tensor: Tensor) -> bool:
         """Whether the value of a tensor is among it."""

@@ -40,6 +40,10 @@ class Observer:
     def on_assign(self, target: Tensor) -> None:
         """`target` was bound to a new value (assign, `x[...] = v`, `x += y`, `set_value`)."""
 
+    def before_replace(self, layer: Any, name: str, value: Tensor | None) -> None:
+        """The buffer that a layer keeps under a name is about to be another: `value`, or a buffer
+        that takes over its value; None if there will be none."""
+
     def on_escape(self, tensor: Tensor, how: str) -> Any:
         """A value leaves for Python ("bool", "int", "float", "item", "numpy", "iter", "format").
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from dyn.core import observe
 from dyn.core.errors import AttributeValueError, DTypeError
 from dyn.core.tensor import Tensor
-from dyn.nn.held import warn_of_readers
 from dyn.nn.state import Buffer, Parameter
 
 if TYPE_CHECKING:
@@ -94,20 +94,24 @@ class Registry:
         if kinds.get(name, kind) != kind:
             del kinds[name]
         kinds[name] = kind
+        if kind == "buffer":
+            before = self._before_replace(name, value)
+            if value is not None and not isinstance(value, Buffer):
+                value = Buffer.holding(value, before)
         self.__dict__[name] = value
+
+    def _before_replace(self, name: str, value: Tensor | None) -> Buffer | None:
+        """Tell observers what a buffer is about to be; returns what it is."""
+        before = self.__dict__.get(name)
+        if value is not before:
+            for observer in observe.current():
+                observer.before_replace(self, name, value)
+        return before
 
     def _reassign(self, name: str, value: Any, kind: str) -> None:
         """Assign something else to a registered name: it keeps its kind, so nothing gets lost."""
-        if value is None:
-            self.__dict__[name] = None
-        elif kind == "buffer" and isinstance(value, Tensor):
-            buffer = self.__dict__[name]
-            if buffer is None:
-                self.__dict__[name] = Buffer.adopt(value)
-            else:
-                # By the class: other flavours of tensors have a `take` of their own.
-                Buffer.take(buffer, value)
-                warn_of_readers(name, buffer)
+        if value is None or (kind == "buffer" and isinstance(value, Tensor)):
+            self._register(name, value, kind)
         else:
             wanted = {"parameter": "Parameter", "buffer": "Tensor", "layer": "Layer"}[kind]
             what = "sublayer" if kind == "layer" else kind

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from dyn.core.alias import part
 from dyn.core.errors import AttributeValueError, DTypeError
-from dyn.core.modes import is_grad_enabled, set_grad_enabled
+from dyn.core.modes import set_grad_enabled
+from dyn.core.op import OPS
 from dyn.core.tensor import Tensor, to_array
 
 _counters: dict[str, itertools.count[int]] = {}
@@ -171,23 +171,23 @@ class Buffer(Tensor):
         tensor.persistable = persistable
         return tensor  # type: ignore[return-value]
 
-    def take(self, value: Tensor) -> None:
-        """Bind to the value and history of `value`, of whatever shape: `layer.buffer = value`.
+    @staticmethod
+    def holding(value: Tensor, before: Buffer | None) -> Buffer:
+        """A buffer with the value and history of a tensor: what `layer.buffer = value` keeps.
 
-        What was detached from the buffer keeps its value; who holds the buffer sees the new one.
+        Args:
+            value: of whatever shape. It stays as it is: a tensor of a user's, such as a constant
+                that a state is reset to, must not turn into state.
+            before: the buffer in whose place it comes.
         """
-        same = (
-            self._array is not None
-            and value._read().shape == self._array.shape
-            and value._array.dtype == self._array.dtype
-        )
-        part(self)
-        if not same:
-            self._array = None
-        # An assignment binds to the history inside no_grad(), too; a leaf that wants a gradient is
-        # given a value there and stays one, and is refused elsewhere.
-        with set_grad_enabled(is_grad_enabled() or not self._is_wanted_leaf()):
-            self._write(value)
+        buffer = Buffer.__new__(Buffer if before is None else type(before))
+        if before is not None:
+            buffer.persistable = before.persistable
+        value._read()
+        # An assignment binds to the history inside no_grad(), too.
+        with set_grad_enabled(True):
+            buffer._bind(OPS["clone"](value) if value._is_wanted_leaf() else value)
+        return buffer
 
 
 @dataclass

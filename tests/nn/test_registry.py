@@ -124,7 +124,7 @@ def test_a_plain_tensor_is_a_temporary():
     assert not layer.buffers() and not layer.state_dict()
 
 
-@pytest.mark.parametrize("how", ["assign", "augment", "replace", "set_value", "method"])
+@pytest.mark.parametrize("how", ["assign", "augment", "set_value", "method"])
 def test_a_buffer_stays_the_same_object_however_it_is_written(how):
     layer = nn.Layer()
     layer.register_buffer("count", dyn.to_tensor([1.0, 2.0]))
@@ -133,15 +133,51 @@ def test_a_buffer_stays_the_same_object_however_it_is_written(how):
         dyn.assign(layer.count + 1, layer.count)
     elif how == "augment":
         layer.count += 1
-    elif how == "replace":
-        with pytest.warns(UserWarning, match="'held', which is that buffer"):
-            layer.count = layer.count + 1
     elif how == "set_value":
         layer.count.set_value([2.0, 3.0])
     else:
         layer.count.add_(dyn.to_tensor([1.0, 1.0]))
     assert layer.count is held and isinstance(held, nn.Buffer)
     assert held.tolist() == [2.0, 3.0] and list(layer.state_dict()) == ["count"]
+
+
+def test_assignment_puts_another_buffer_in_the_place_of_one():
+    layer: Any = nn.Layer()
+    layer.register_buffer("state", dyn.to_tensor([1.0, 2.0]), persistable=False)
+    held, view, seen, value = layer.state, layer.state[:1], [], layer.state * 10.0
+    for _ in range(2):
+        layer.state = layer.state + 1
+        seen.append(layer.state)
+    layer.state = value
+    assert [t.tolist() for t in (held, view, *seen)] == [[1, 2], [1], [2, 3], [3, 4]]
+    assert layer.state.tolist() == [10, 20] and type(value) is dyn.Tensor
+    assert isinstance(layer.state, nn.Buffer) and not layer.state.persistable
+
+
+def test_a_buffer_that_takes_the_place_of_another_is_both():
+    layer: Any = nn.Layer()
+    layer.register_buffer("last", dyn.zeros([2]))
+    layer.register_buffer("state", dyn.zeros([2]))
+    for i in range(3):
+        layer.last = layer.state
+        layer.state = layer.state + 1
+        assert (layer.last.tolist(), layer.state.tolist()) == ([i, i], [i + 1, i + 1])
+    layer.last = layer.state
+    layer.state.add_(dyn.ones([2]))
+    assert layer.last.tolist() == [4, 4]
+
+
+@pytest.mark.parametrize("recording", [True, False])
+def test_a_buffer_has_the_history_of_what_is_assigned(recording):
+    layer: Any = nn.Layer()
+    layer.register_buffer("state", dyn.ones([2]))
+    leaf = dyn.to_tensor([2.0, 3.0], stop_gradient=False)
+    for value, slope in ((leaf, [2, 2]), (leaf * 3, [6, 6])):
+        with dyn.set_grad_enabled(recording):
+            layer.state = value
+        (layer.state * 2).sum().backward()
+        assert leaf.grad is not None and leaf.grad.tolist() == slope
+        leaf.clear_grad(set_to_zero=False)
 
 
 def test_what_was_detached_from_a_buffer_keeps_its_value_when_it_is_assigned():

@@ -369,3 +369,93 @@ def test_layers_made_in_the_forward_may_read_buffers_but_not_write_them() -> Non
 
     with pytest.raises(TraceError, match="is made in the forward, so it would be lost as state"):
         trace(lambda x: Counter()(x), S([3, 2]))
+
+
+class Two(nn.Layer):
+    """Two buffers, of one tensor if they are `shared`, and what `step` does with them."""
+
+    def __init__(self, step: Any, *, shared: bool = False) -> None:
+        super().__init__()
+        first = dyn.zeros([2])
+        self.register_buffer("state", first)
+        self.register_buffer("last", first if shared else dyn.zeros([2]))
+        self.step = step
+
+    def forward(self, x: Any) -> Any:
+        return self.step(self, x)
+
+
+def _keeps_all(layer: Any, x: Any) -> Any:
+    seen = []
+    for i in range(3):
+        layer.state = layer.state * 0.5 + x[i]
+        seen.append(layer.state)
+    return dyn.stack(seen)
+
+
+def _moves_on(layer: Any, x: Any) -> Any:
+    layer.last = layer.state
+    layer.state = layer.state + x[0]
+    return layer.state - layer.last * 3
+
+
+def _replaces_and_writes(layer: Any, x: Any) -> Any:
+    old = layer.state
+    layer.state = dyn.full([2], 2.0)
+    layer.state.add_(x[0])
+    old.add_(x[1])
+    layer.last += old
+    return layer.state + layer.last
+
+
+def _on_one_side(layer: Any, x: Any) -> Any:
+    if x.sum() > 0:
+        layer.state = layer.state + x[0]
+    return layer.state * 2
+
+
+@pytest.mark.parametrize("step", [_keeps_all, _moves_on, _replaces_and_writes, _on_one_side])
+def test_buffers_that_take_the_places_of_others_are_state(step: Any, tmp_path: Any) -> None:
+    model, rng = Two(step), np.random.default_rng(0)
+    exporter.export(model, str(tmp_path / "net.onnx"), S([3, 2]))
+    assert isinstance(model.state, nn.Buffer) and model.state.tolist() == [0, 0]
+    served = exporter.Predictor(str(tmp_path / "net.onnx"))
+    for _ in range(4):
+        x = rng.standard_normal((3, 2)).astype(np.float32)
+        np.testing.assert_allclose(served(x)[0], model(dyn.to_tensor(x)).numpy(), rtol=1e-6)
+
+
+def _removed(layer: Any, x: Any) -> Any:
+    layer.state = None
+    return x
+
+
+def _parted(layer: Any, x: Any) -> Any:
+    layer.state = x[0]
+    return layer.last
+
+
+def test_buffers_that_go_or_part_are_refused() -> None:
+    with pytest.raises(TraceError, match="state is set to None"):
+        trace(Two(_removed), S([3, 2]))
+    with pytest.raises(TraceError, match="state, last are one and the same buffer"):
+        trace(Two(_parted, shared=True), S([3, 2]))
+
+
+def test_a_buffer_without_a_first_value_is_no_state() -> None:
+    def lazily(layer: Any, x: Any) -> Any:
+        if layer.state is None:
+            layer.state = dyn.arange(2, dtype="float32") if layer.constant else x[0] * 0
+        if not layer.constant:
+            layer.state = layer.state + x[0]
+        return layer.state + x
+
+    for constant in (True, False):
+        model = Two(lazily)
+        model.state, model.constant = None, constant
+        if constant:
+            assert not trace(model, S([3, 2])).states
+        else:
+            with pytest.raises(TraceError, match=r"self\.state is computed from inputs in one"):
+                trace(model, S([3, 2]))
+        assert model.state is None

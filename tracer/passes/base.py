@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dyn.core.expr import is_unknown
-from tracer.graph import Block, Graph, Node, State, Value
+from tracer.graph import Block, Graph, Node, Value
 from tracer.names import name_constants
 from tracer.sizes import unknown_sizes
 
@@ -41,8 +41,7 @@ def rebuilt(
     swap = replaced or {}
     outputs = [swap.get(value, value) for value in graph.outputs]
     states = [
-        State(state.name, state.value, swap.get(state.next, state.next), state.where)
-        for state in graph.states
+        dataclasses.replace(state, next=swap.get(state.next, state.next)) for state in graph.states
     ]
     out = dataclasses.replace(graph, nodes=nodes, outputs=outputs, states=states)
     collect_state(out)

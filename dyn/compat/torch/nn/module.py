@@ -62,7 +62,9 @@ class Module(Stateful):
     def _register(self, name: str, value: Any, kind: str) -> None:
         if "_kinds" not in self.__dict__:
             raise AttributeError(f"cannot assign {_WORDS[kind]} before Module.__init__() call")
-        super()._register(name, own(value) if kind != "layer" else value, kind)
+        super()._register(name, value, kind)
+        if kind != "layer":
+            own(self.__dict__[name])
 
     def _reassign(self, name: str, value: Any, kind: str) -> None:
         if value is None or (kind == "buffer" and isinstance(value, Base)):
