@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from dyn.core.op import OPS
 from tracer.graph import Node
 
 NUDGE = {"float64": 2.0**-50, "float32": 2.0**-21, "float16": 2.0**-9, "bfloat16": 2.0**-6}
@@ -32,11 +33,20 @@ def nudged(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(array * (1 + step * rng.choice((-1, 1), array.shape)), array.dtype)
 
 
-def nudging(rng: np.random.Generator) -> Callable[[Node, list[np.ndarray]], None]:
-    """A watch for the interpreter that nudges the results of every node."""
+def nudging(
+    rng: np.random.Generator, *, functions: bool
+) -> Callable[[Node, list[np.ndarray]], None]:
+    """A watch for the interpreter that nudges the results of nodes.
+
+    Args:
+        rng: decides which elements go up and which down.
+        functions: only of functions of one number, such as tanh, which libraries approximate; else
+            of all nodes.
+    """
 
     def watch(node: Node, results: list[np.ndarray]) -> None:
-        results[:] = [nudged(array, rng) for array in results]
+        if not functions or (OPS[node.op].promote == "float" and len(node.inputs) == 1):
+            results[:] = [nudged(array, rng) for array in results]
 
     return watch
 

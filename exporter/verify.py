@@ -285,10 +285,11 @@ class Verifier:
 
         Results that are all but zero, such as the batch norm of one sample, have no other scale,
         and integers that were rounded have none at all. Inputs and parameters are changed: some
-        models have integers for inputs. What an optimiser makes of gradients that are all but zero
-        is not told by them: there the results of all ops are changed (Monte Carlo arithmetic,
-        Parker 1997). The runs serve all results at once: a training step may have hundreds of such
-        states.
+        models have integers for inputs. Functions that are all but flat there, such as tanh far
+        from zero, hide this from what follows, and their results are changed, too (Monte Carlo
+        arithmetic, Parker 1997). What an optimiser makes of gradients that are all but zero is told
+        by neither: there the results of all ops are changed. The runs serve all results at once: a
+        training step may have hundreds of such states.
         """
         found: Results = {}
         compared = [key for key, a in wanted.items() if key[1] not in self.random and a.size]
@@ -315,11 +316,10 @@ class Verifier:
             outputs = [self.live.run([nudged(a, rng) for a in arrays]) for arrays in calls]
             moved(wanted, self.results(outputs[-1], self.live.state))
         self.live.restart()
-        if self.graph.training:
-            # From where the graph is unmoved: what it does otherwise than the model is no noise.
-            unmoved = of_graph()
-            for _ in range(NUDGES):
-                moved(unmoved, of_graph(nudging(rng)))
+        # From where the graph is unmoved: what it does otherwise than the model is no noise.
+        unmoved = of_graph()
+        for _ in range(NUDGES):
+            moved(unmoved, of_graph(nudging(rng, functions=not self.graph.training)))
         return found
 
     def challenge(self, guard: Guard) -> None:

@@ -305,6 +305,18 @@ def test_rounded_numbers(wrong: Any, tmp_path: Path) -> None:
     refused(net, spec, tmp_path, "differs")
 
 
+def _squashed(x: Any) -> Any:
+    """The logarithm of a squashed action's density in soft actor critic: 1 - 1 + 0.000001."""
+    return (1 - dyn.tanh(x * 8).square() + 1e-6).log()
+
+
+def test_functions_that_are_flat(wrong: Any, tmp_path: Path) -> None:
+    spec = InputSpec(["n", 50])
+    exporter.export(_squashed, tmp_path / "model.onnx", spec)
+    wrong("tanh", lambda b, node: b.op("Mul", b.op("Tanh", node.x), b.const(np.float32(1.1))))
+    refused(_squashed, spec, tmp_path, "differs")
+
+
 class Divergence(nn.Layer):
     """All but zero, and computed from integers."""
 
