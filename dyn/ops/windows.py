@@ -140,6 +140,11 @@ def padding_pairs(
     return tuple(n if isinstance(n, Dim) else int(n) for n in values)
 
 
+def follows_the_input(padding: Any) -> bool:
+    """Whether padding is worked out from the sizes of the input: "SAME", in any case of letters."""
+    return isinstance(padding, str) and padding.upper() == "SAME"
+
+
 def _named_padding(
     padding: str,
     sizes: Sequence[Any],
