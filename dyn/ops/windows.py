@@ -14,7 +14,7 @@ import numpy as np
 
 from dyn.core.dim import Dim, maximum
 from dyn.core.errors import AttributeValueError, DTypeError
-from dyn.ops.infer import Type, need_rank, show, window
+from dyn.ops.infer import Type, as_numbers, need_rank, show, window
 
 
 @lru_cache(1024)
@@ -64,6 +64,7 @@ def per_axis(name: str, value: Any, count: int) -> tuple[Any, ...]:
 
 def _integers(name: str, value: Any) -> list[Any]:
     """An integer or a sequence of integers as a list; True and 2.0 are none."""
+    value = as_numbers(value)
     listed = list(value) if isinstance(value, Iterable) else [value]
     if any(isinstance(n, bool) or not isinstance(n, (int, np.integer, Dim)) for n in listed):
         raise DTypeError(f"{name} must be an integer or a list of integers, got {value!r}")
