@@ -27,11 +27,11 @@ from tracer.errors import TraceError
 from tracer.graph import Value
 from tracer.kept import Kept
 from tracer.match import Repeats
-from tracer.quotient import ROUNDINGS, rounded
+from tracer.quotient import leaving
 from tracer.session import FREE, FROZEN, SIZED, TRACED, Session
 from tracer.sizes import COMPARE, is_symbolic, symbol_of, to_expr, type_of_dims
 
-_LIKE = frozenset({"zeros_like", "ones_like", "full_like"})
+_OF_SHAPES = frozenset({"zeros_like", "ones_like", "full_like", "shape", "numel"})
 """Ops that read the shape of their input and nothing else."""
 
 
@@ -152,7 +152,7 @@ class Recorder(Observer, SizeScope):
             return TRACED
         given = [value for value in values if value is not None]
         sized = any(map(is_symbolic, attrs.values()))
-        if op.name in _LIKE:
+        if op.name in _OF_SHAPES:
             return SIZED if any(is_symbolic(value.shape) for value in given) else FREE
         return max([SIZED if sized else FREE, *(self.session.levels[value] for value in given)])
 
@@ -245,12 +245,12 @@ class Recorder(Observer, SizeScope):
             return None
         if how == "bool":
             return self._fork(tensor)
-        if how in ROUNDINGS and level == SIZED:
-            size = rounded(value, (node for path in self.paths for node in path.nodes()), how)
-            if size is not None:
-                return self._dim(size)
-        refuse = refusals.sized_value_escapes if level == SIZED else refusals.value_escapes
-        self._refuse(refuse(how))
+        if level == SIZED:
+            nodes = (node for path in self.paths for node in path.nodes())
+            sizes = leaving(value, nodes, how, tensor._array, self._sizes)
+            if sizes is not None:
+                return self._dim(sizes)
+        self._refuse(refusals.value_escapes(how, of_sizes=level == SIZED))
         return None
 
     def _fork(self, tensor: Tensor) -> bool:
@@ -309,9 +309,9 @@ class Recorder(Observer, SizeScope):
         return self._dims(known[1].type).shape
 
     def _dim(self, size: Any) -> Any:
-        if not isinstance(size, Expr):
-            return size
-        return make(size.value(self._sizes), size, self)
+        if isinstance(size, list):
+            return list(map(self._dim, size))
+        return make(size.value(self._sizes), size, self) if isinstance(size, Expr) else size
 
     def _dims(self, type_: Type) -> Type:
         return Type(tuple(self._dim(size) for size in type_.shape), type_.dtype)

@@ -39,21 +39,19 @@ _REMEDIES = {
 }
 
 
-def value_escapes(how: str) -> TraceError:
-    """A value that depends on the inputs becomes a plain number or array."""
+def value_escapes(how: str, *, of_sizes: bool) -> TraceError:
+    """A value that depends on the inputs, or on dynamic sizes alone, becomes plain numbers."""
+    source, remedy = "the inputs", _REMEDIES.get(how, "keep it a tensor")
+    remedy += ", or compute it outside the forward and pass it in"
+    if of_sizes:
+        source = "a dynamic size"
+        remedy = (
+            "compute with whole sizes (h // 2, h * 2, math.ceil(h / 2)), which stay sizes, or keep "
+            "it a tensor"
+        )
     return TraceError(
-        f"{_CALLS.get(how, how)} takes a value that depends on the inputs out of the graph; "
-        f"{_KEPT}. Remedy: {_REMEDIES.get(how, 'keep it a tensor')}, or compute it outside the "
-        "forward and pass it in"
-    )
-
-
-def sized_value_escapes(how: str) -> TraceError:
-    """A value that depends on dynamic sizes alone becomes a plain number or array."""
-    return TraceError(
-        f"{_CALLS.get(how, how)} takes a value that depends on a dynamic size out of the graph; "
-        f"{_KEPT}. Remedy: compute with whole sizes (h // 2, h * 2, math.ceil(h / 2)), which stay "
-        "sizes, or keep it a tensor"
+        f"{_CALLS.get(how, how)} takes a value that depends on {source} out of the graph; {_KEPT}. "
+        f"Remedy: {remedy}"
     )
 
 

@@ -6,6 +6,7 @@ Every way is reported to the observers first; the tracer answers some of them an
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +75,8 @@ class PythonValue:
     def tolist(self) -> Any:
         """The value as nested lists of Python numbers."""
         array = self._read()
-        self._escape("tolist")
-        return array.tolist()
+        answer = self._escape("tolist")
+        return answer if answer is not None else array.tolist()
 
     def _one(self, how: str) -> Any:
         array = self._read()
@@ -114,12 +115,16 @@ class PythonValue:
         return complex(self._one("complex"))
 
     def __index__(self) -> int:
+        return operator.index(self._place())
+
+    def _place(self) -> Any:
+        """The one element as an index, or the size that observers give for it."""
         if self._read().dtype.kind not in "iub":
             raise DTypeError(
                 f"a tensor of dtype {self._array.dtype.name} cannot be used as an index; "
                 "it must be an integer"
             )
-        return int(self._one("index"))
+        return self._one("index")
 
     def __format__(self, spec: str) -> str:
         if not spec:

@@ -132,23 +132,31 @@ class Expr:
     __rmul__ = __mul__
 
     def divide_exactly(self, other: Expr) -> Expr | None:
-        """The quotient if `other` is a single term that divides every term; else None."""
-        if not self.terms:
-            return self
-        if len(other.terms) != 1:
-            return Expr({(): 1}) if self == other else None
-        ((divisor, coefficient),) = other.terms.items()
-        terms: dict[Monomial, int] = {}
-        for monomial, c in self.terms.items():
-            rest = list(monomial)
-            for atom in divisor:
-                if atom not in rest:
-                    return None
-                rest.remove(atom)
-            if c % coefficient:
+        """The quotient if `other` divides the expression for all sizes; else None.
+
+        Division of polynomials in several variables (Cox, Little & O'Shea, Ideals, Varieties, and
+        Algorithms, section 2.3); it ends because what is left has ever lower terms in front.
+        """
+        if not other.terms:
+            return None
+        divisor, coefficient = other._leading()
+        quotient: dict[Monomial, int] = {}
+        rest, last = self, None
+        while rest.terms:
+            monomial, c = rest._leading()
+            if last is not None and _degree(monomial) <= last:
                 return None
-            terms[tuple(rest)] = c // coefficient
-        return Expr(terms)
+            last = _degree(monomial)
+            left = _without(monomial, divisor)
+            if left is None or c % coefficient:
+                return None
+            quotient[left] = c // coefficient
+            rest = rest - other * Expr({left: c // coefficient})
+        return Expr(quotient)
+
+    def _leading(self) -> tuple[Monomial, int]:
+        """The term that comes first in an order which products keep (graded lexicographic)."""
+        return min(self.terms.items(), key=lambda item: _degree(item[0]))
 
     def __floordiv__(self, other: int | Expr) -> Expr:
         other = Expr.of(other)
@@ -191,6 +199,20 @@ class Expr:
 
 def _order(item: tuple[Monomial, int]) -> tuple[int, str]:
     return (-len(item[0]), "*".join(map(str, item[0])))
+
+
+def _degree(monomial: Monomial) -> tuple[int, tuple[str, ...]]:
+    return (-len(monomial), tuple(map(str, monomial)))
+
+
+def _without(monomial: Monomial, divisor: Monomial) -> Monomial | None:
+    """The monomial divided by another; None where that does not divide it."""
+    rest = list(monomial)
+    for atom in divisor:
+        if atom not in rest:
+            return None
+        rest.remove(atom)
+    return tuple(rest)
 
 
 def function_of(name: str, a: Expr, b: Expr) -> Expr:

@@ -16,7 +16,7 @@ from dyn.nn import initializer as init
 from dyn.nn.layer import Layer
 from dyn.nn.state import in_order
 from dyn.ops.infer import need_whole
-from dyn.ops.windows import padding_pairs, per_axis
+from dyn.ops.windows import follows_the_input, padding_pairs, per_axis
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -33,7 +33,7 @@ def _prepared(
     groups: int,
 ) -> tuple[Any, ...] | None:
     """The attributes of the op, worked out once per setting; None if they depend on the input."""
-    if padding == "SAME":
+    if follows_the_input(padding):
         return None
     pads = padding_pairs(padding, (), kernel, stride, dilation)
     return _CONV.bind({"stride": stride, "padding": pads, "dilation": dilation, "groups": groups})

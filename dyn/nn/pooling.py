@@ -11,14 +11,14 @@ from dyn.core.tensor import Tensor
 from dyn.nn import functional as F
 from dyn.nn.functional.layout import is_last
 from dyn.nn.layer import Layer
-from dyn.ops.windows import is_dynamic, padding_pairs, per_axis
+from dyn.ops.windows import follows_the_input, is_dynamic, padding_pairs, per_axis
 
 _MAX_POOL, _AVG_POOL = OPS["max_pool"], OPS["avg_pool"]
 
 
 def _windows(axes: int, kernel: Any, stride: Any, padding: Any) -> dict[str, Any] | None:
     """The attributes that all pools share; None if they depend on the input."""
-    if padding == "SAME":
+    if follows_the_input(padding):
         return None
     sizes = per_axis("kernel_size", kernel, axes)
     if is_dynamic(sizes):

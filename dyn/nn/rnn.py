@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from dyn.core import tree
+from dyn.core.dtype import get_default_dtype
 from dyn.core.errors import AttributeValueError
 from dyn.core.op import OPS
 from dyn.core.tensor import Tensor
@@ -234,12 +236,39 @@ class RNNCellBase(Layer):
         """Sizes of a state after the batch; a tuple of them if there are several states."""
         raise NotImplementedError(f"{type(self).__name__} needs a state_shape")
 
-    def get_initial_states(self, batch_ref: Tensor, init_value: float = 0.0) -> Any:
-        """States of one number for a batch as large as `batch_ref`'s first axis."""
-        shape, batch = self.state_shape, batch_ref.shape[0]
-        if shape and isinstance(shape[0], (tuple, list)):
-            return tuple(full([batch, *s], init_value, batch_ref.dtype) for s in shape)
-        return full([batch, *shape], init_value, batch_ref.dtype)
+    def get_initial_states(
+        self,
+        batch_ref: Any,
+        shape: Any = None,
+        dtype: Any = None,
+        init_value: float = 0.0,
+        batch_dim_idx: int = 0,
+    ) -> Any:
+        """States of one number, for a batch as large as that of `batch_ref`.
+
+        Args:
+            batch_ref: a tensor, or a structure of tensors whose first one counts.
+            shape: sizes of a state after the batch, such as [hidden], or [-1, hidden] with the
+                batch; lists, tuples and dicts of them for several states. `state_shape` by default.
+            dtype: one for all states; by default that of `batch_ref` if it is floating, else the
+                default dtype.
+            init_value: the number.
+            batch_dim_idx: the axis of `batch_ref` that is the batch.
+
+        Returns:
+            A tensor (batch, ...), or the structure of `shape` with one for every state.
+        """
+        like: Tensor = tree.flatten(batch_ref, lambda item: isinstance(item, Tensor))[1][0][1]
+        batch = like.shape[batch_dim_idx]
+        if dtype is None:
+            dtype = like.dtype if like.dtype.is_floating_point else get_default_dtype()
+        structure, shapes = tree.flatten(self.state_shape if shape is None else shape, _is_shape)
+        rests = (sizes[1:] if sizes and sizes[0] == -1 else sizes for _, sizes in shapes)
+        return tree.rebuild(structure, [full([batch, *r], init_value, dtype) for r in rests])
+
+
+def _is_shape(item: Any) -> bool:
+    return isinstance(item, (list, tuple)) and all(isinstance(size, int) for size in item)
 
 
 class _Cell(RNNCellBase, _Weights):

@@ -12,7 +12,7 @@ from dyn.core.lift import shape_of
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import pool as kernels
-from dyn.ops.infer import I64, Type, as_numpy, infer_resized, need_rank, whole
+from dyn.ops.infer import I64, Type, as_numbers, as_numpy, infer_resized, need_rank, whole
 from dyn.ops.pool import _max_pool_grad, need_places
 
 # ---- mean --------------------------------------------------------------------------------------
@@ -77,6 +77,7 @@ def _adaptive_max_pool_index(x, *, sizes):
 def _sizes(x: Tensor, output_size: Any, count: int) -> tuple[Any, ...]:
     """One output size per spatial axis; None keeps that of x."""
     need_rank("x", Type(tuple(shape_of(x)), x._read().dtype), count + 2)
+    output_size = as_numbers(output_size)
     listed = list(output_size) if isinstance(output_size, (list, tuple)) else [output_size] * count
     if len(listed) != count:
         raise AttributeValueError(f"output_size must have 1 or {count} values, got {output_size!r}")

@@ -16,6 +16,7 @@ import numpy as np
 from dyn.core.dim import Dim, maximum, minimum
 from dyn.core.errors import IndexRangeError, ShapeError
 from dyn.core.op import op
+from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
 from dyn.ops.infer import Type, same_size, show
 
@@ -212,4 +213,6 @@ def canonical(item: Any) -> tuple[Any, ...]:
 def _number(part: Any) -> Any:
     if part is None or part.__class__ is int or isinstance(part, Dim):
         return part
+    if isinstance(part, Tensor):
+        return part._place()
     return int(part.__index__())

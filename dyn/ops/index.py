@@ -32,7 +32,7 @@ from dyn.ops.index_parts import (
 from dyn.ops.infer import axis_of, broadcast_shapes, show
 from dyn.ops.join import _expand
 from dyn.ops.places import _put_at, _take_at
-from dyn.ops.shape import _reshape, _transpose
+from dyn.ops.shape import _reshape, _transpose, sizes_of
 from dyn.ops.sole import write
 
 
@@ -269,8 +269,8 @@ def strided_slice(
 
 def crop(x: Tensor, shape: Any = None, offsets: Any = None) -> Tensor:
     """The block of `shape` that starts at `offsets` (a copy); -1 means to the end."""
-    offsets = [0] * x.ndim if offsets is None else list(offsets)
-    sizes = list(x.shape) if shape is None else list(shape)
+    offsets = [0] * x.ndim if offsets is None else sizes_of(offsets)
+    sizes = list(x.shape) if shape is None else sizes_of(shape)
     ends = [None if n == -1 else o + n for o, n in zip(offsets, sizes, strict=True)]
     index = tuple(("slice", o, e, None) for o, e in zip(offsets, ends, strict=True))
     return OPS["clone"](_getitem(x, index=index))

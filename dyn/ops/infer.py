@@ -167,16 +167,22 @@ def whole(name: str, value: Any) -> Any:
     return operator.index(value)
 
 
+def as_numbers(value: Any) -> Any:
+    """The numbers in an argument that is a tensor; what is none, as it is."""
+    return value.tolist() if isinstance(value, Tensor) else value
+
+
 def need_whole(**values: Any) -> None:
     """Raise DTypeError unless all are integers."""
     for name, value in values.items():
         whole(name, value)
 
 
-def axis_of(axis: int, ndim: int) -> int:
+def axis_of(axis: Any, ndim: int) -> int:
     """An axis counted from the front; IndexRangeError when there is no such axis."""
     if axis.__class__ is int and -ndim <= axis < ndim:
         return axis % ndim
+    axis = as_numbers(axis)
     if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
         raise DTypeError(f"an axis is an integer, got {axis!r}")
     if not ndim:
@@ -188,16 +194,17 @@ def axis_of(axis: int, ndim: int) -> int:
     return int(axis) % ndim
 
 
-def axes_of(axes: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+def axes_of(axes: Any, ndim: int) -> tuple[int, ...]:
     """Axes counted from the front, each once, ascending; None means all."""
     if axes is None:
         return tuple(range(ndim))
-    if axes.__class__ is int and -ndim <= axes < ndim:  # type: ignore[operator]
-        return (axes % ndim,)  # type: ignore[operator, return-value]
+    if axes.__class__ is int and -ndim <= axes < ndim:
+        return (axes % ndim,)
+    axes = as_numbers(axes)
     listed = tuple(axes) if isinstance(axes, Iterable) else (axes,)
     found = sorted(axis_of(a, ndim) for a in listed)
     if len(set(found)) != len(found):
-        raise AttributeValueError(f"axes {tuple(listed)} name one axis twice")
+        raise AttributeValueError(f"axes {listed} name one axis twice")
     return tuple(found)
 
 

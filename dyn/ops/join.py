@@ -352,8 +352,7 @@ def roll(x: Tensor, shifts: Any, axis: Any = None) -> Tensor:
     if axis is None:
         row = roll(_reshape(x, shape=(product(x.shape),)), shifts, 0)
         return _unlinked([_reshape(row, shape=tuple(x.shape))])[0]
-    places = [shifts] if isinstance(shifts, (int, Dim)) else list(shifts)
-    axes = [axis] if isinstance(axis, int) else list(axis)
+    places, axes = sizes_of(shifts), sizes_of(axis)
     if len(places) != len(axes):
         raise AttributeValueError(f"roll: {shifts} must be a number of places for each of {axis}")
     moved = x

@@ -13,7 +13,7 @@ from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import resample as kernels
 from dyn.ops.adaptive import _adaptive_avg_pool
-from dyn.ops.infer import Type, infer_resized, whole
+from dyn.ops.infer import Type, as_numbers, infer_resized, whole
 
 RANKS = {
     "nearest": None, "nearest-exact": None, "linear": 1, "bilinear": 2, "trilinear": 3,
@@ -78,6 +78,7 @@ def _new_sizes(
             op="interpolate",
         )
     wanted, word = (scale_factor, "scale factors") if size is None else (size, "sizes")
+    wanted = as_numbers(wanted)
     given = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted] * len(old)
     if len(given) != len(old):
         raise AttributeValueError(

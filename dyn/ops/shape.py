@@ -21,14 +21,13 @@ from dyn.core.observe import current
 from dyn.core.op import op
 from dyn.core.tensor import Tensor
 from dyn.kernels import shape as kernels
-from dyn.ops.infer import Type, axes_of, axis_of, product, same_size, show, whole
+from dyn.ops.infer import Type, as_numbers, axes_of, axis_of, product, same_size, show, whole
 
 
 def sizes_of(sizes: Any) -> tuple[Any, ...]:
     """Sizes given as ints, Dims, or (lists of) integer tensors, as a tuple of ints and Dims."""
-    if isinstance(sizes, Tensor):
-        sizes = sizes.tolist()
-    elif sizes.__class__ is not tuple and not isinstance(sizes, Iterable):
+    sizes = as_numbers(sizes)
+    if sizes.__class__ is not tuple and not isinstance(sizes, Iterable):
         sizes = (sizes,)
     return tuple([n if n.__class__ is int else whole("a size", n) for n in sizes])
 
@@ -331,12 +330,22 @@ def _(base, value, *, axes):
 
 
 def unsqueeze(x: Tensor, axis: Any) -> Tensor:
-    """Insert axes of size 1 at the given positions of the result (a view)."""
+    """Insert axes of size 1, one after the other (a view).
+
+    Args:
+        axis: an integer, or several in the order in which they are inserted; each one counts in the
+            shape that those before it have made: [2, 0] makes [4, 6] first [4, 6, 1], then
+            [1, 4, 6, 1].
+    """
     ndim = rank_of(x)
     if axis.__class__ is int and -ndim - 1 <= axis <= ndim:
         return apply(_unsqueeze, (x,), ((axis % (ndim + 1),),))
-    axes = [int(axis)] if isinstance(axis, (int, np.integer)) else list(axis)
-    return apply(_unsqueeze, (x,), (axes_of(axes, x.ndim + len(axes)),))
+    axis = as_numbers(axis)
+    places: list[int] = []
+    for one in [axis] if isinstance(axis, (int, np.integer)) else axis:
+        place = axis_of(one, ndim + len(places) + 1)
+        places = [*(p + (p >= place) for p in places), place]
+    return apply(_unsqueeze, (x,), (tuple(sorted(places)),))
 
 
 __all__ = [

@@ -113,7 +113,7 @@ def _det(x):
 
 @_det.vjp("x")
 def _(g, *, x, out, factors, order):
-    return unsqueeze(g * out, [-2, -1]) * swapaxes(_inverse(x), -1, -2)
+    return unsqueeze(g * out, [-1, -1]) * swapaxes(_inverse(x), -1, -2)
 
 
 @_det.fused_vjp("x")
@@ -142,7 +142,7 @@ def _slogdet(x):
 @_slogdet.vjp("x")
 def _(g, *, x, factors, order):
     # The sign does not change.
-    return None if g[1] is None else unsqueeze(g[1], [-2, -1]) * swapaxes(_inverse(x), -1, -2)
+    return None if g[1] is None else unsqueeze(g[1], [-1, -1]) * swapaxes(_inverse(x), -1, -2)
 
 
 @_slogdet.fused_vjp("x")

@@ -14,7 +14,7 @@ import numpy as np
 
 from dyn.core.dim import Dim, maximum
 from dyn.core.errors import AttributeValueError, DTypeError
-from dyn.ops.infer import Type, need_rank, show, window
+from dyn.ops.infer import Type, as_numbers, need_rank, show, window
 
 
 @lru_cache(1024)
@@ -64,6 +64,7 @@ def per_axis(name: str, value: Any, count: int) -> tuple[Any, ...]:
 
 def _integers(name: str, value: Any) -> list[Any]:
     """An integer or a sequence of integers as a list; True and 2.0 are none."""
+    value = as_numbers(value)
     listed = list(value) if isinstance(value, Iterable) else [value]
     if any(isinstance(n, bool) or not isinstance(n, (int, np.integer, Dim)) for n in listed):
         raise DTypeError(f"{name} must be an integer or a list of integers, got {value!r}")
@@ -138,6 +139,11 @@ def padding_pairs(
     if any(n < 0 for n in values):
         raise AttributeValueError(f"padding must not be negative, got {padding!r}")
     return tuple(n if isinstance(n, Dim) else int(n) for n in values)
+
+
+def follows_the_input(padding: Any) -> bool:
+    """Whether padding is worked out from the sizes of the input: "SAME", in any case of letters."""
+    return isinstance(padding, str) and padding.upper() == "SAME"
 
 
 def _named_padding(

@@ -86,6 +86,28 @@ def test_equal_sizes_written_differently_are_equal_without_a_guard():
     assert not scope.guards
 
 
+@given(trees(), trees(), SIZES)
+def test_a_product_divided_by_a_factor_is_the_other_factor(first, second, sizes):
+    scope = Recording()
+    made = {n: Dim(2, Expr.symbol(n), scope) for n in NAMES}
+    a, b = (Expr.of(expr_of(evaluate(tree, made.__getitem__))) for tree in (first, second))
+    if b.constant != 0:
+        assert (a * b).divide_exactly(b) == a
+    quotient = a.divide_exactly(b)
+    if quotient is not None:
+        assert quotient.value(sizes) * b.value(sizes) == a.value(sizes)
+
+
+def test_a_factor_of_several_terms_divides():
+    scope, (n, h, w) = dims(n=3, h=8, w=5)
+    rows, columns = (h - 1) // 2 + 1, (w - 1) // 2 + 1
+    assert (n * 16 * rows * columns) // (n * 2 * rows * columns) == 8
+    assert (h * h - w * w) // (h + w) == h - w
+    assert (n * (h + 1)) % (h + 1) == 0
+    assert not scope.guards
+    assert str((h * h + 1) // (h + 1)) == "(h*h+1)//(h+1)"
+
+
 def test_comparison_is_a_guard_with_its_answer():
     scope, (h,) = dims(h=8)
     assert h % 2 == 0

@@ -255,7 +255,10 @@ def test_other_padding_modes(mode, padding, rng):
     np.testing.assert_allclose(layer(x).numpy(), wanted.numpy(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("padding", ["SAME", "VALID", [(0, 0), (0, 0), (1, 2), (0, 1)], [1, 2]])
+PADDINGS = ["SAME", "same", "VALID", "valid", [(0, 0), (0, 0), (1, 2), (0, 1)], [1, 2]]
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
 def test_padding_in_all_its_forms(padding, rng):
     x = draw(rng, 1, 2, 7, 8)
     conv = nn.Conv2D(2, 3, 3, stride=2, padding=padding)

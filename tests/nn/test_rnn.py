@@ -140,6 +140,20 @@ def test_cells(kind, rng):
     assert repr(cell).endswith("Cell(3, 4)")
 
 
+@pytest.mark.parametrize("time_major", [False, True])
+def test_initial_states_have_the_shapes_that_are_asked_for(time_major):
+    ids = dyn.zeros([5, 2] if time_major else [2, 5], dtype="int64")
+    cell, axis = nn.LSTMCell(3, 4), int(time_major)
+    one = cell.get_initial_states(ids, [6], batch_dim_idx=axis)
+    assert one.shape == [2, 6] and one.dtype == dyn.float32
+    made = cell.get_initial_states([ids], [((7,), [-1, 8]), [9]], "float64", 0.5, axis)
+    assert isinstance(made, list) and isinstance(made[0], tuple)
+    assert [state.shape for state in (*made[0], made[1])] == [[2, 7], [2, 8], [2, 9]]
+    assert made[1].dtype == dyn.float64 and (made[1].numpy() == 0.5).all()
+    by_cell = cell.get_initial_states(ids, init_value=2.0, batch_dim_idx=axis)
+    assert [state.numpy().tolist() for state in by_cell] == [[[2.0] * 4] * 2] * 2
+
+
 def test_loops_over_cells_equal_the_layers(rng):
     x = dyn.to_tensor(rng.standard_normal((2, 5, 3)).astype(np.float32))
     cell = nn.LSTMCell(3, 4)

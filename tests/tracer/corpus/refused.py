@@ -62,6 +62,21 @@ def rounded_value(x):
     return x * math.ceil(x.sum())  # refused
 
 
+@illegal("leave it out")
+def int_of_an_element_of_a_shape(x):
+    return x.reshape([int(dyn.shape(x)[0]), -1])  # refused
+
+
+@illegal("dyn.arange")
+def range_over_an_element_of_a_shape(x):
+    return sum(x * i for i in range(dyn.shape(x)[0]))  # refused
+
+
+@illegal("math.ceil(h / 2)")
+def list_of_roots_of_sizes(x):
+    return x[: dyn.sqrt(dyn.shape(x).astype("float32")).tolist()[0]]  # refused
+
+
 @illegal("math.ceil(h / 2)")
 def rounded_root_of_a_size(x):
     return x[: math.ceil(x.shape[0] ** 0.5)]  # refused

@@ -47,6 +47,38 @@ def quotients_of_sizes_rounded(x):
     return [dyn.arange(whole + 1) for whole in wholes]
 
 
+@legal(S(["n", 3, "h", "w"]))
+def sizes_as_a_tensor(x):
+    sizes = dyn.shape(x)
+    larger = nn.functional.interpolate(x, sizes[2:] * 2, mode="bilinear")
+    smaller = nn.functional.adaptive_avg_pool2d(x, sizes[2:] // 2)
+    rows = dyn.zeros(dyn.concat([sizes[:2], dyn.prod(sizes[2:], keepdim=True)])) + 1
+    return larger, smaller, rows, x[:, :, : sizes[2] // 2] * 2, dyn.ones([sizes[0], dyn.numel(x)])
+
+
+@legal(S(["n", 3, "h", "w"]))
+def elements_of_a_shape(x):
+    n, c, h, w = dyn.shape(x)
+    half = (dyn.shape(x)[2:] / 2).astype("int32")
+    flat = x.reshape([n, c, h * w])
+    best, _ = dyn.topk(flat, k=dyn.minimum(h, w) - 1)
+    below = nn.functional.pad(x, [0, (4 - w % 4) % 4, 0, dyn.ceil(h / 3).astype("int64")])
+    return best, below, dyn.arange(n.item()), nn.functional.interpolate(x, half)
+
+
+@legal(S(["n", "t"]))
+def a_shape_that_is_changed_in_part(x):
+    sizes = dyn.shape(x).flip(0)
+    sizes[1] = 2
+    rows, columns = dyn.stack([sizes[0], dyn.gather(sizes, dyn.to_tensor([1]))[0]]).tolist()
+    return dyn.full(sizes, 3.0) + dyn.linspace(0, 1, rows).unsqueeze(-1), dyn.roll(x, columns, 0)
+
+
+@legal(S(["n", 6]))
+def elements_of_a_static_shape_are_numbers(x):
+    return x.reshape([-1, int(dyn.shape(x)[1]) // 2, range(3)[dyn.shape(x[0]) // 3]])
+
+
 @legal(S(["n", "t"]))
 def positions(x):
     return x + dyn.arange(x.shape[1], dtype="float32")
