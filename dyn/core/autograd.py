@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dyn.core import observe
-from dyn.core.errors import GradError, ShapeError
+from dyn.core.errors import AttributeValueError, GradError, ShapeError
 from dyn.core.modes import restore_grad, switch_grad
 from dyn.core.op import OPS
 from dyn.core.tape import edge_of
@@ -66,6 +66,7 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool = False,
 ) -> list[Any]:
     """Gradients of the sum of `outputs` with respect to `inputs`, without touching any `.grad`.
@@ -75,6 +76,7 @@ def grad(
         grad_outputs: gradient of each output; ones where it is None.
         retain_graph: keep the graph; by default kept when `create_graph` is.
         create_graph: make the result differentiable.
+        only_inputs: True; no other tensor is ever given a gradient.
         allow_unused: give None for an input that no output depends on, instead of an error.
 
     Returns:
@@ -85,6 +87,8 @@ def grad(
             `backward`.
         ShapeError: as `backward`.
     """
+    if not only_inputs:
+        raise AttributeValueError("only_inputs=False is not offered; use backward()")
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     seeds = (

@@ -240,14 +240,17 @@ class ChannelShuffle(Layer):
 
 
 class Unfold(Layer):
-    """Sliding windows as columns: [N, C, H, W] -> [N, C * kh * kw, windows]."""
+    """Sliding windows as columns: [N, C, H, W] -> [N, C * kh * kw, windows].
+
+    Its arguments stand in Paddle's order, which is not that of `functional.unfold`.
+    """
 
     def __init__(
         self,
         kernel_sizes: Any,
-        strides: Any = 1,
-        paddings: Any = 0,
         dilations: Any = 1,
+        paddings: Any = 0,
+        strides: Any = 1,
         name: str | None = None,
     ):
         super().__init__()

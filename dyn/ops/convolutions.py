@@ -222,8 +222,8 @@ def conv2d_transpose(
     stride: Any = 1,
     padding: Any = 0,
     output_padding: Any = 0,
-    groups: int = 1,
     dilation: Any = 1,
+    groups: int = 1,
     output_size: Any = None,
     data_format: str = "NCHW",
 ) -> Tensor:

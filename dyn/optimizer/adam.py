@@ -37,12 +37,11 @@ class Adam(Optimizer):
         parameters: Any = None,
         weight_decay: Any = None,
         grad_clip: Any = None,
-        name: str | None = None,
-        amsgrad: bool = False,
-        *,
         lazy_mode: bool = False,
         multi_precision: bool = False,
         use_multi_tensor: bool = False,
+        amsgrad: bool = False,
+        name: str | None = None,
     ):
         self._amsgrad = bool(amsgrad)
         self._beta1 = check_beta("beta1", beta1)
@@ -95,11 +94,11 @@ class AdamW(Adam):
         lr_ratio: Callable[[Any], float] | None = None,
         apply_decay_param_fun: Callable[[str], bool] | None = None,
         grad_clip: Any = None,
-        name: str | None = None,
-        amsgrad: bool = False,
-        *,
         lazy_mode: bool = False,
         multi_precision: bool = False,
+        amsgrad: bool = False,
+        name: str | None = None,
+        *,
         use_multi_tensor: bool = False,
     ):
         if isinstance(weight_decay, WeightDecay) and not isinstance(weight_decay, L2Decay):
@@ -107,8 +106,9 @@ class AdamW(Adam):
         self._lr_ratio = lr_ratio
         self._decays = apply_decay_param_fun
         super().__init__(
-            learning_rate, beta1, beta2, epsilon, parameters, weight_decay, grad_clip, name, amsgrad
-        )
+            learning_rate, beta1, beta2, epsilon, parameters, weight_decay, grad_clip,
+            amsgrad=amsgrad, name=name,
+        )  # fmt: skip
 
     def _decay_of(self, parameter: Any, decay: WeightDecay | None) -> WeightDecay | None:
         return decay if self._decays is None or self._decays(parameter.name) else None

@@ -11,9 +11,20 @@ from dyn.optimizer.optimizer import Optimizer
 
 
 class SGD(Optimizer):
-    """p <- p - lr * g. See `Optimizer` for the arguments."""
+    """p <- p - lr * g. See `Optimizer` for the arguments; multi_precision has no effect."""
 
     _op = sgd_update
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        parameters: Any = None,
+        weight_decay: Any = None,
+        grad_clip: Any = None,
+        multi_precision: bool = False,
+        name: str | None = None,
+    ):
+        super().__init__(learning_rate, parameters, weight_decay, grad_clip, name)
 
     def _keeps_still(self, group: Group) -> bool:
         return group.decay is None

@@ -91,3 +91,78 @@ def masks_and_losses(paddle: Any) -> Any:
         F.softmax_with_cross_entropy(x, soft, soft_label=True, return_softmax=True),
         F.zeropad2d(paddle.to_tensor(ramp(1, 1, 2, 2)), [1, 2, 0, 1]),
     )
+
+
+@snippet()
+def arguments_without_names(paddle: Any) -> Any:
+    nn, F, x = paddle.nn, paddle.nn.functional, paddle.to_tensor(ramp(1, 4, 5, 5))
+    weight = paddle.to_tensor(ramp(4, 2, 3, 3))
+    deep = paddle.to_tensor(ramp(1, 2, 3, 3, 3))
+    statistics = paddle.to_tensor(ramp(4)), paddle.to_tensor(ramp(4)) + 2
+    layer = nn.Conv2DTranspose(4, 4, 3, 2, 1, 0, 2, 1)
+    whole = nn.Conv3DTranspose(2, 2, 2, 1, 0, 0, 1, 2)
+    return (
+        nn.Unfold(2, 1, 1, 3)(x),
+        F.unfold(x, 2, 3, 1, 1),
+        layer.weight.shape,
+        layer(x).shape,
+        whole.weight.shape,
+        whole(deep).shape,
+        F.conv2d_transpose(x, weight, None, 1, 0, 0, 2, 1),
+        F.conv2d_transpose(x, weight, None, 1, 0, 0, 1, 2),
+        F.interpolate(x, [2, 3], None, "nearest", False, 0, "NHWC"),
+        F.upsample(x, [3, 3], None, "bilinear", True, 0, "NCHW"),
+        F.batch_norm(x, *statistics, None, None, True, 0.9, 1e-5, "NCHW"),
+        F.batch_norm(x, *statistics, None, None, True, 0.9, 1e-5, "NCHW", True),
+    )
+
+
+@snippet()
+def gradients_of_inputs_only(paddle: Any) -> Any:
+    x, unused = paddle.to_tensor(ramp(2, 2)), paddle.to_tensor(ramp(2))
+    x.stop_gradient = unused.stop_gradient = False
+    y = (x**3).sum()
+    (first,) = paddle.grad(y, x, create_graph=True, retain_graph=True, only_inputs=True)
+    return first, paddle.grad([first.sum()], [x, unused], None, True, False, True, True)
+
+
+@snippet()
+def optimizers_with_all_arguments(paddle: Any) -> Any:
+    found = []
+    for make in (
+        lambda p: paddle.optimizer.SGD(0.1, p, None, None, False),
+        lambda p: paddle.optimizer.SGD(learning_rate=0.1, parameters=p, multi_precision=True),
+        lambda p: paddle.optimizer.Adam(0.1, 0.9, 0.99, 1e-8, p, None, None, False, False, False),
+    ):
+        layer = paddle.nn.Linear(2, 1)
+        layer.weight.set_value(ramp(2, 1))
+        optimizer = make(layer.parameters())
+        layer(paddle.to_tensor(ramp(3, 2))).sum().backward()
+        optimizer.step()
+        found.append(layer.weight)
+    return found
+
+
+@snippet()
+def sizes_as_tensors(paddle: Any) -> Any:
+    F, x = paddle.nn.functional, paddle.to_tensor(ramp(2, 3, 4, 6))
+    sizes, one = paddle.shape(x), paddle.to_tensor(1)
+    corner = paddle.to_tensor([0, 0, 1, 1])
+    cell = paddle.nn.LSTMCell(3, 4)
+    return (
+        F.interpolate(x, sizes[2:] * 2, mode="bilinear"),
+        F.interpolate(x, [sizes[2] // 2, sizes[3]]),
+        F.adaptive_avg_pool2d(x, sizes[2:] // 2),
+        paddle.topk(x, sizes[0])[0],
+        paddle.linspace(0, 1, sizes[3]),
+        paddle.crop(x, shape=paddle.to_tensor([2, 2, 2, 2]), offsets=corner),
+        x[:, :, : sizes[2] // 2],
+        paddle.sum(x, one),
+        paddle.concat([x, x], one),
+        paddle.unsqueeze(x, one).shape,
+        paddle.unsqueeze(x, [2, 0]).shape,
+        paddle.unsqueeze(x, [-2, -1]).shape,
+        cell.get_initial_states(x, [5]).shape,
+        cell.get_initial_states(x, init_value=0.5, batch_dim_idx=1),
+        paddle.nn.Conv2D(3, 2, 3, stride=2, padding="same")(x).shape,
+    )

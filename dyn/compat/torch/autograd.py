@@ -59,7 +59,9 @@ def grad(
     if any(x.stop_gradient for x in wanted):
         raise RuntimeError("One of the differentiated Tensors does not require grad")
     unused = materialize_grads if allow_unused is None else allow_unused
-    found = autograd.grad(outs, wanted, seeds(outs, given), retain_graph, create_graph, unused)
+    found = autograd.grad(
+        outs, wanted, seeds(outs, given), retain_graph, create_graph, allow_unused=unused
+    )
     if materialize_grads:
         found = [x * 0 if g is None else g for g, x in zip(found, wanted, strict=True)]
     return tuple(own(g) for g in found)

@@ -163,7 +163,7 @@ def hessian(
         _need_single("hessian", out)
         if strict:
             _need_part("hessian", out, list(leaves))
-        found = graph.grad([out], list(leaves), None, True, True, True)
+        found = graph.grad([out], list(leaves), None, True, True, allow_unused=True)
         return _as(inputs, _filled("hessian", found, list(leaves), False))
 
     return jacobian(slopes, inputs, create_graph, strict)
@@ -187,7 +187,9 @@ def vjp(
     """
     leaves, out = _called("vjp", func, inputs, create_graph)
     _need_number(v, out)
-    found = graph.grad([out], leaves, None if v is None else [v], True, create_graph, True)
+    found = graph.grad(
+        [out], leaves, None if v is None else [v], True, create_graph, allow_unused=True
+    )
     return _shown(out, create_graph), _as(inputs, _filled("vjp", found, leaves, strict))
 
 
@@ -212,7 +214,7 @@ def hvp(
     leaves, out = _called("hvp", func, inputs, create_graph)
     _need_single("hvp", out)
     with enable_grad():
-        slopes = graph.grad([out], leaves, None, True, True, True)
+        slopes = graph.grad([out], leaves, None, True, True, allow_unused=True)
     _need_number(v, *leaves)
     ways = [ones_like(x) for x in leaves] if v is None else [v] if isinstance(inputs, Base) else v
     pairs = [(g, w) for g, w in zip(slopes, ways, strict=True) if g is not None]
@@ -221,7 +223,7 @@ def hvp(
     found: Any = [None] * len(leaves)
     if curved:
         several, starts = map(list, zip(*curved, strict=True))
-        found = graph.grad(several, leaves, starts, create_graph, create_graph, True)
+        found = graph.grad(several, leaves, starts, create_graph, create_graph, allow_unused=True)
     return _shown(out, create_graph), _as(inputs, _filled("hvp", found, leaves, strict))
 
 
@@ -254,13 +256,13 @@ def jvp(
         # The product of a row with the Jacobian is linear in the row: its slope is the other one.
         row = zeros_like(out)
         row.stop_gradient = False
-        slopes = graph.grad([out], leaves, [row], True, True, True)
+        slopes = graph.grad([out], leaves, [row], True, True, allow_unused=True)
     pairs = [(g, w) for g, w in zip(slopes, ways, strict=True) if g is not None]
     if not pairs:
         # Only tensors that are no inputs, such as parameters, have a part in it.
         return _shown(out, create_graph), own(zeros_like(out))
     several, starts = map(list, zip(*pairs, strict=True))
-    (found,) = graph.grad(several, [row], starts, create_graph, create_graph, True)
+    (found,) = graph.grad(several, [row], starts, create_graph, create_graph, allow_unused=True)
     return _shown(out, create_graph), own(zeros_like(out) if found is None else found)
 
 
@@ -295,7 +297,11 @@ def _need_single(name: str, out: Any) -> None:
 def _need_part(name: str, out: Any, leaves: list[Any]) -> None:
     """Refuse inputs that have no part in a result."""
     none: list[Any] = [None] * len(leaves)
-    found = none if out.stop_gradient else graph.grad([out], leaves, None, True, False, True)
+    found = (
+        none
+        if out.stop_gradient
+        else graph.grad([out], leaves, None, True, False, allow_unused=True)
+    )
     _filled(name, found, leaves, True)
 
 

@@ -40,19 +40,30 @@ def _back(found: Any) -> Any:
     return type(found)(_back(x) for x in found)
 
 
-def of_any_layout(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with one more argument `data_format`, such as "NHWC", for x and the results."""
+def of_any_layout(function: Callable[..., Any], place: int | None = None) -> Callable[..., Any]:
+    """The function with one more argument `data_format`, such as "NHWC", for x and the results.
+
+    Args:
+        place: where it stands among arguments without names, in front of arguments of the function;
+            it must be named where this is None.
+    """
     signature = inspect.signature(function)
     first = next(iter(signature.parameters))
 
     @functools.wraps(function)
     def call(*args: Any, data_format: str | None = None, **kwargs: Any) -> Any:
+        if place is not None and len(args) > place:
+            data_format, args = args[place], (*args[:place], *args[place + 1 :])
         if data_format is None or not is_last(data_format):
             return function(*args, **kwargs)
         x, rest = (args[0], args[1:]) if args else (kwargs.pop(first), ())
         return _back(function(moveaxis(x, -1, 1), *rest, **kwargs))
 
-    word = inspect.Parameter("data_format", inspect.Parameter.KEYWORD_ONLY, default=None)
-    parameters = [*signature.parameters.values(), word]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    if place is not None:
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    word = inspect.Parameter("data_format", kind, default=None)
+    parameters = list(signature.parameters.values())
+    parameters.insert(len(parameters) if place is None else place, word)
     vars(call)["__signature__"] = signature.replace(parameters=parameters)
     return call

@@ -110,8 +110,8 @@ class _Transposed(_Torch):
             raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
         start = even(out_channels // max(groups, 1) * _volume(kernel_size, self._axes))
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, output_padding, groups,
-            dilation, start, start if bias else False,
+            in_channels, out_channels, kernel_size, stride, padding, output_padding, groups=groups,
+            dilation=dilation, weight_attr=start, bias_attr=start if bias else False,
         )  # fmt: skip
         self._finish(device, dtype)
 

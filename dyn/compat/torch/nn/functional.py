@@ -66,7 +66,9 @@ def _conv_transpose(function: Any) -> Any:
         groups: int = 1,
         dilation: Any = 1,
     ) -> Any:
-        return function(input, weight, bias, stride, padding, output_padding, groups, dilation)
+        return function(
+            input, weight, bias, stride, padding, output_padding, groups=groups, dilation=dilation
+        )
 
     call.__doc__ = function.__doc__
     return flavoured(call)
