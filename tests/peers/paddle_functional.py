@@ -495,3 +495,14 @@ def medians_of_missing_numbers(paddle):
     pairs = [paddle.median(x, axis, mode="min") for axis in (0, 1)]
     whole = [paddle.median(part, mode=mode) for part in (x, x[1]) for mode in ("avg", "min")]
     return [tuple(pair) for pair in pairs], whole, [paddle.median(x, axis) for axis in (0, 1)]
+
+
+@snippet(differs="the mean is over the labels that count, whatever number the others have")
+def mean_beside_negative_labels(paddle: Any) -> Any:
+    x, label = given(paddle, 4, 3), paddle.to_tensor([0, -100, 2, -100])
+    return paddle.nn.functional.cross_entropy(x, label)
+
+
+@snippet(differs="a logarithm of a probability is not cut off at -64")
+def log_of_a_small_probability(paddle: Any) -> Any:
+    return paddle.nn.functional.log_softmax(paddle.to_tensor([[0.0, 100.0]]))
