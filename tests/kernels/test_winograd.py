@@ -13,6 +13,7 @@ from dyn.kernels.conv.winograd import cost as winograd_cost
 from dyn.kernels.conv.winograd import large, transform
 from dyn.kernels.conv.winograd.large import LargeWinogradPlan
 from dyn.kernels.conv.winograd.plan import WinogradPlan
+from dyn.kernels.conv.winograd.product import ROWS, rows_of
 from dyn.kernels.conv.winograd.weight import WinogradWeightPlan
 from dyn.kernels.runtime import threads
 from dyn.kernels.runtime.memory import empty
@@ -119,6 +120,17 @@ def test_any_shape(n, ci, co, size, gaps, padding, side, last, plan, seed):
     close(backward(g, w, size, padding, side, gaps, plan), wanted, side)
     wanted = reference_conv_grad_w(g, x, (3, 3), **attrs)
     close(weight_gradient(g, x, padding, side, gaps), wanted, side)
+
+
+@pytest.mark.parametrize("plan", [WinogradPlan, LargeWinogradPlan])
+@pytest.mark.parametrize("count", [*range(1, 2 * ROWS + 4), 4 * ROWS + 1, 4 * ROWS + 2])
+def test_every_number_of_tiles(count, plan):
+    """However the products are cut into tall and low tiles, and whatever is computed beside."""
+    rng = np.random.default_rng(count)
+    x, w = normal(rng, 1, 70, 2, 2 * count), weight(rng, 33, 70, True)
+    y = forward(x, w, (1, 1, 1, 1), 2, plan=plan)
+    close(y, reference_conv(x, w, None, padding=(1, 1, 1, 1), **PLAIN), 2)
+    assert count <= rows_of.py_func(count) <= -(-count // ROWS) * ROWS
 
 
 @pytest.mark.parametrize("side", [2, 4])

@@ -82,13 +82,22 @@ def _product(count: int) -> Any:
 _tall, _middle, _low = map(_product, (ROWS, *LOW))
 
 
+SHARED = 2 * LOW[0]
+"""Rows that two middle tiles take in less time than a tall and a low one."""
+
+
 @kernel
 def rows_of(count):
-    """Rows of A that `products` reads for `count`: whole tiles, the last one as low as can be."""
+    """Rows of A that `products` reads for `count`: whole tiles, the last ones as low as can be."""
     left = count % ROWS
-    if left == 0 or left > LOW[0]:
-        return (count + ROWS - 1) // ROWS * ROWS
-    return count - left + (LOW[0] if left > LOW[1] else LOW[1])
+    whole = count - left
+    if left == 0:
+        return count
+    if whole and left <= SHARED - ROWS:
+        return whole - ROWS + SHARED
+    if left > LOW[0]:
+        return whole + ROWS
+    return whole + (LOW[0] if left > LOW[1] else LOW[1])
 
 
 @microkernel(9)
@@ -98,13 +107,16 @@ def products(count, depth, a, a_row, b, c, ahead, ahead_step, add):
     In every step a line of what lies at `ahead` is asked for, `ahead_step` bytes after the last.
     """
     while count > 0:
-        if count > LOW[0]:
+        if count > LOW[0] and not ROWS < count <= SHARED:
+            rows = ROWS
             _tall(depth, a, a_row, b, c, ahead, ahead_step, add)
         elif count > LOW[1]:
+            rows = LOW[0]
             _middle(depth, a, a_row, b, c, ahead, ahead_step, add)
         else:
+            rows = LOW[1]
             _low(depth, a, a_row, b, c, ahead, ahead_step, add)
         ahead += ahead_step * depth
-        a += ROWS * a_row
-        c += ROWS * PANEL * 4
-        count -= ROWS
+        a += rows * a_row
+        c += rows * PANEL * 4
+        count -= rows
