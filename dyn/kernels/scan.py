@@ -1,8 +1,8 @@
 """Running sums, products and extremes along an axis, in the order of the elements.
 
-Running sums of floats along rows are vector code: within a vector by log2 steps of adding the
-vector moved by 1, 2, 4 ... places (Hillis and Steele, Data Parallel Algorithms), from vector to
-vector by the last sum. The others go element after element (`scan_tasks.py`), or, in half
+Running sums of floats along rows that fill a vector are vector code: within a vector by log2 steps
+of adding the vector moved by 1, 2, 4 ... places (Hillis and Steele, Data Parallel Algorithms), from
+vector to vector by the last sum. The others go element after element (`scan_tasks.py`), or, in half
 precision, through numpy.
 """
 
@@ -18,7 +18,7 @@ from dyn.kernels.runtime.drive import Launch
 from dyn.kernels.runtime.memory import empty
 from dyn.kernels.scan_tasks import EXTREME, PRODUCT, RECURRENCE, SUM, plan
 from dyn.kernels.vector.rows import Row, RowKernel
-from dyn.kernels.vector.simd import F32, F64, WORD, Value
+from dyn.kernels.vector.simd import F32, F64, LANES, WORD, Value
 
 
 def _prefix(v: Value, *, backwards: bool) -> Value:
@@ -89,7 +89,8 @@ def cumsum(x, axis, reverse):
     x = contiguous(x)
     out = empty(x.shape, _work(x))
     kernel = _KERNELS.get((x.dtype, bool(reverse)))
-    if kernel is not None and axis == x.ndim - 1:
+    # Vectors that a row does not fill are slower than numbers one by one.
+    if kernel is not None and axis == x.ndim - 1 and x.shape[axis] >= LANES:
         _sum_plan(kernel, x.shape, x.itemsize)(x, out)
     else:
         plan("sum", x.dtype, _sizes(x.shape, axis), int(reverse), 0)(x, out)
