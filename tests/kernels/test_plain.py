@@ -120,7 +120,7 @@ def test_any_axes_of_any_layout(dtype: str, data: st.DataObject) -> None:
     same(call(name, x, axes), by_numpy(name, x, axes))
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 7, 127, 128, 129, 1000, 8193])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 15, 16, 17, 127, 128, 129, 1000, 8193])
 def test_rows_of_any_length(count: int, rng: np.random.Generator) -> None:
     rows = 2 * plain.MANY // max(count, 1) + 1
     for dtype in DTYPES:
@@ -200,3 +200,12 @@ def test_truth_is_found_anywhere(dtype: str) -> None:
         assert call("all", x == 0, (0,)) == np.False_ and call("any", x == 0, (0,))
         x[at] = 0
         assert not call("any", x, (0,)) and call("all", x == 0, (0,))
+
+
+@pytest.mark.parametrize("rows", [4093, 4094, 4095, 4096])
+def test_special_values_stay_in_their_short_row(rows: int, rng: np.random.Generator) -> None:
+    x = rng.choice(
+        [0.0, -0.0, 1.0, np.nan, np.inf, -np.inf], (rows, 5), p=[0.3, 0.3, 0.1, 0.1, 0.1, 0.1]
+    )
+    for name in ("any", "all", "max", "min"):
+        same(call(name, x, (1,)), by_numpy(name, x, (1,)))

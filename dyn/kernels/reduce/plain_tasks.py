@@ -27,6 +27,8 @@ PAIRED, BYTES = 128, 8192
 """Elements of a block of a row, and rows of a piece of columns: as many float64 numbers as numpy
 adds before it goes on in pairs. Where rounding is no matter, blocks of a row have BYTES: after each
 one is seen whether the result is settled."""
+SHORT = 16
+"""Elements of a row that is short."""
 WIDE = 512
 """Columns that are walked together: what is carried of them stays in the nearest cache."""
 STEP = 16
@@ -58,6 +60,11 @@ def _truth(x):
     return np.uint8(1) if x != 0 else np.uint8(0)
 
 
+@kernel(forceinline=True)
+def _untruth(x):
+    return np.uint8(1) if x == 0 else np.uint8(0)
+
+
 @kernel(forceinline=True, fastmath=SUM)
 def _add(a, b):
     return a + b
@@ -66,6 +73,11 @@ def _add(a, b):
 @kernel(forceinline=True, fastmath=SUM)
 def _multiply(a, b):
     return a * b
+
+
+@kernel(forceinline=True)
+def _either(a, b):
+    return a | b
 
 
 @kernel(forceinline=True)
@@ -108,6 +120,11 @@ def _finished(found, how, count):
 
 
 @kernel(forceinline=True)
+def _opposite(found, how, count):
+    return found ^ 1
+
+
+@kernel(forceinline=True)
 def _never(found):
     return False
 
@@ -115,11 +132,6 @@ def _never(found):
 @kernel(forceinline=True)
 def _is_true(found):
     return found != 0
-
-
-@kernel(forceinline=True)
-def _is_false(found):
-    return found == 0
 
 
 class Way(NamedTuple):
@@ -160,8 +172,8 @@ def _ways() -> dict[tuple[str, str], Way]:
         found["max", code] = Way(read, read(limits.min), _same, larger)
         found["min", code] = Way(read, read(limits.max), _same, smaller)
     for code, read in (numbers | {"f4": np.float32, "f8": f8}).items():
-        found["any", code] = Way(read, u1(0), _truth, larger, settled=_is_true)
-        found["all", code] = Way(read, u1(1), _truth, smaller, settled=_is_false)
+        found["any", code] = Way(read, u1(0), _truth, _either, _kept, _is_true)
+        found["all", code] = Way(read, u1(0), _untruth, _either, _opposite, _is_true)
     return found
 
 
@@ -190,6 +202,19 @@ def _rows(args, chunk, chunks):
     length, pieces = argument(args, 3), argument(args, 4)
     how, count = argument(args, 5), argument(args, 6)
     first, last = bounds(argument(args, 2) * pieces, chunk, chunks, 1)
+    if length <= SHORT:
+        # Four at a time: what one row waits for, and its loop, cost as much as its few elements.
+        for row in range(first, last, 4):
+            p, q, r, s = row, min(row + 1, last - 1), min(row + 2, last - 1), min(row + 3, last - 1)
+            a, b, c, d = START, START, START, START
+            for i in range(length):
+                a = join(a, take(x[p * length + i]))
+                b = join(b, take(x[q * length + i]))
+                c = join(c, take(x[r * length + i]))
+                d = join(d, take(x[s * length + i]))
+            out[p], out[q] = end(a, how, count), end(b, how, count)
+            out[r], out[s] = end(c, how, count), end(d, how, count)
+        return
     if length <= BLOCK:
         for row in range(first, last):
             total = START
