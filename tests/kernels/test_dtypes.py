@@ -87,3 +87,17 @@ def test_where_chooses_the_bits_of_every_dtype(code, condition, x, y):
     found, expected = elementwise.where(holds, a, b), np.where(holds, a, b)
     assert found.dtype == expected.dtype
     assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("name", ["equal", "not_equal", "logical_and", "logical_or", "logical_xor"])
+def test_truth_is_any_byte_but_zero_in_rows_of_any_length(name):
+    """Also of those 2 and 255, which no comparison gives but a view of bytes does."""
+    rng = np.random.default_rng(0)
+    for columns in (1, 3, 15, 63, 64, 65, 127, 128, 129, 131, 200, 1001):
+        shape = (LARGE // columns + 1, columns)
+        x, y = (rng.choice(np.array([0, 1, 2, 255], np.uint8), shape) for _ in range(2))
+        for other in (y, y[:1], y[:, :1]):
+            found = elementwise.binary(name, x.view(bool), other.view(bool))
+            np.testing.assert_array_equal(
+                found.view(np.uint8), getattr(np, name)(x != 0, other != 0)
+            )

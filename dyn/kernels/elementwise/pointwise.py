@@ -81,12 +81,12 @@ class FormulaKernel:
 
 
 class _Array:
-    """LANES elements at a time of an array at an address; the same ones where it repeats."""
+    """`lanes` elements at a time of an array at an address; the same ones where it repeats."""
 
-    def __init__(self, builder: Any, code: str, address: Any) -> None:
+    def __init__(self, builder: Any, code: str, address: Any, lanes: int) -> None:
         self.code = code
         self.builder = builder
-        self.emit = Emitter(builder, ELEMENTS[code], LANES)
+        self.emit = Emitter(builder, ELEMENTS[code], lanes)
         self.address = address
         self.step: Any = WORD(self.emit.size)
         self.aside: Any = None
@@ -98,7 +98,8 @@ class _Array:
         room = self.builder.ptrtoint(slot, WORD)
         with self.builder.if_then(repeats):
             self.emit.store(self.emit.splat_at(self.address), room)
-        found = _Array(self.builder, self.code, self.builder.select(repeats, room, self.address))
+        address = self.builder.select(repeats, room, self.address)
+        found = _Array(self.builder, self.code, address, self.emit.lanes)
         found.step = self.builder.select(repeats, WORD(0), self.step)
         return found
 
@@ -133,25 +134,26 @@ def _emitted(
 ) -> Any:
     """The intrinsic `(a, b, c, out, count, params)` that runs the formula with numbers by name."""
     wide = ELEMENTS[next((code for code in inputs if code != "b1"), output)]
+    lanes = LANES if any(int(code[1]) > 1 for code in (*inputs, output)) else LANES * 4
 
     @intrinsic
     def run(typing: Any, a: Any, b: Any, c: Any, out: Any, count: Any, params: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             *addresses, out, count, params = arguments
             numbers = Emitter(builder, F64, 1)
-            spread = Emitter(builder, wide, LANES)
+            spread = Emitter(builder, wide, lanes)
             given = {
                 name: spread.splat(numbers.number_at(builder.add(params, WORD(8 * i))).to(wide))
                 for i, name in enumerate(names)
             }
             flags, rows = (word_at(builder, params, place) for place in (FLAGS, ROWS))
             steps = [word_at(builder, params, STEPS + i) for i in range(len(inputs))]
-            steps.append(builder.mul(count, WORD(_Array(builder, output, out).emit.size)))
+            steps.append(builder.mul(count, WORD(int(output[1]))))
 
             def row(_: Any, carried: list[Value]) -> list[Value]:
                 places = [value.value for value in carried]
                 arrays = [
-                    _Array(builder, code, at)
+                    _Array(builder, code, at, lanes)
                     for code, at in zip((*inputs, output), places, strict=True)
                 ]
                 _row(arrays, partial(formula, **given), count, flags, spread.mask_below)
@@ -196,13 +198,13 @@ def _row(
         first = builder.icmp_signed("==", number, WORD(0))
         start = builder.select(first, WORD(0), before)
         stop = builder.select(first, before, count)
-        done = _loop(builder, start, stop, UNROLL, step)
+        done = _loop(builder, start, stop, UNROLL, emit.lanes, step)
 
         def rest(index: Any, _: Any) -> Sequence[Value]:
             step([index], mask_below(builder.sub(stop, index)))
             return []
 
-        loop(builder, done, stop, WORD(LANES), rest)
+        loop(builder, done, stop, WORD(emit.lanes), rest)
         return []
 
     none = builder.icmp_signed("==", before, WORD(0))
@@ -214,15 +216,20 @@ def _bit(builder: Any, word: Any, place: int) -> Any:
 
 
 def _loop(
-    builder: Any, start: Any, stop: Any, unroll: int, step: Callable[[Sequence[Any]], None]
+    builder: Any,
+    start: Any,
+    stop: Any,
+    unroll: int,
+    lanes: int,
+    step: Callable[[Sequence[Any]], None],
 ) -> Any:
     """`step(places)` over whole turns of `unroll` vectors; where they end."""
-    turn = WORD(unroll * LANES)
+    turn = WORD(unroll * lanes)
     whole = builder.mul(builder.sdiv(builder.sub(stop, start), turn), turn)
     whole = builder.add(start, whole)
 
     def several(index: Any, _: Any) -> Sequence[Value]:
-        step([builder.add(index, WORD(i * LANES)) for i in range(unroll)])
+        step([builder.add(index, WORD(i * lanes)) for i in range(unroll)])
         return []
 
     loop(builder, start, whole, turn, several)
